@@ -1,0 +1,94 @@
+/* kernels: the arithmetic of the CPU backend. A table of functions, filled by CPU feature; the plain
+ * C version is always there and every other one gives the same bits. Nothing here knows of models,
+ * sessions, files or threads: callers cut the work into ranges. */
+#ifndef RAD_KERNELS_H
+#define RAD_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "quant/quant.h"
+
+typedef enum rad_isa {
+    RAD_ISA_SCALAR = 0,
+    RAD_ISA_AVX2 = 1,  /* AVX2, FMA, F16C */
+    RAD_ISA_AVX512 = 2 /* AVX-512 F, BW, VL, DQ; VNNI where the CPU has it */
+} rad_isa;
+
+typedef enum rad_layout {
+    RAD_LAYOUT_FILE = 0, /* rows of blocks, as in the file */
+    RAD_LAYOUT_LANE = 1  /* groups of 16 rows interleaved, so that a vector lane is a row */
+} rad_layout;
+
+/* Rows of a lane group; also the height of a panel. Row ranges given to kernels start at a multiple
+ * of it. */
+#define RAD_LANE_ROWS 16
+
+/* A weight matrix: y = W x, W of n_rows x n_columns. */
+typedef struct rad_matrix {
+    rad_type type;
+    rad_layout layout;
+    uint32_t n_rows;
+    uint32_t n_columns; /* a multiple of the type's block_elements */
+    const uint8_t *data;
+} rad_matrix;
+
+/* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is used.
+ * Q8_32 and Q8_256: `quants` and `scales` (one per block), and `sums`, the integer sums of each 16
+ * quants. Rows are contiguous: row t of quants starts at t * n_columns, of scales at
+ * t * n_columns / block, of sums at t * n_columns / 16. */
+typedef struct rad_activations {
+    rad_activation_kind kind;
+    uint32_t n_tokens;
+    uint32_t n_columns;
+    const float *values;
+    const int8_t *quants;
+    const float *scales;
+    const int16_t *sums;
+} rad_activations;
+
+typedef struct rad_kernels {
+    rad_isa isa;
+    const char *name; /* "scalar", "avx2", "avx512" */
+
+    /* Numeric contract, rule 2: per block of 32 or 256: amax over the bits of |x| as unsigned
+     * integers; q = round-half-even(x * (127 / amax)) in [-127, 127]; scale amax / 127; zeros when
+     * amax is below 2^-100. Not-finite input gives scale NaN and zeros, so that it is noticed. */
+    void (*quantize_q8_32)(const float *x, uint32_t n, int8_t *quants, float *scales,
+                           int16_t *sums);
+    void (*quantize_q8_256)(const float *x, uint32_t n, int8_t *quants, float *scales,
+                            int16_t *sums);
+
+    /* y[t * y_stride + r] = sum over columns of W[r] x[t], for rows first_row..last_row-1 and tokens
+     * first_token..last_token-1. `scratch` is 64-byte aligned, of rad_product_scratch_bytes(). The
+     * bits of each output depend on its row of W and its row of x only. */
+    void (*product)(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
+                    uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
+                    size_t y_stride, void *scratch);
+
+    /* The rest of a layer: kernels/cpu/layer.h says what each computes, in which order. */
+    const struct rad_layer_kernels *layer;
+} rad_kernels;
+
+/* The best table that this CPU can run, at most `limit`; NULL when `limit` itself was asked for
+ * exactly (exact) and the CPU lacks it. */
+const rad_kernels *rad_kernels_find(rad_isa limit, bool exact);
+
+/* Scratch that product needs for this matrix, any token count, per calling thread. */
+size_t rad_product_scratch_bytes(const rad_matrix *w);
+
+/* Bytes of a matrix in a layout (lane: rows are padded to a multiple of 16); 0 on overflow. */
+uint64_t rad_matrix_bytes(rad_type type, rad_layout layout, uint64_t n_rows, uint64_t n_columns);
+/* True when the type has a lane layout of its own (others stay in the file layout). */
+bool rad_has_lane_layout(rad_type type);
+/* Packs file rows (n_rows of them, at most 16, contiguous blocks) into lane group `group` of dst
+ * (the whole matrix's lane data). Missing rows of the last group become zeros. */
+void rad_pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
+                         uint8_t *group);
+/* Bytes of one lane group. */
+uint64_t rad_lane_group_bytes(rad_type type, uint64_t n_columns);
+/* Decodes one row to floats, from either layout (embedding lookup). */
+void rad_matrix_decode_row(const rad_matrix *w, uint32_t row, float *values);
+
+#endif

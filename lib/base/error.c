@@ -1,0 +1,52 @@
+#include "base/base.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+radllm_status rad_fail(radllm_error *error, radllm_status status, const char *format, ...)
+{
+    if (error == NULL)
+        return status;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(error->message, sizeof error->message, format, arguments);
+    va_end(arguments);
+    if (length < 0)
+        error->message[0] = '\0';
+    error->status = status;
+    return status;
+}
+
+radllm_status rad_fail_memory(radllm_error *error, size_t size)
+{
+    return rad_fail(error, RADLLM_E_MEMORY,
+                    "cannot allocate %zu bytes; free memory, or lower the context or the number of "
+                    "sessions",
+                    size);
+}
+
+const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+    size_t used = 0;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool printable = c >= 0x20 && c < 0x7f && c != '\\';
+        if (used + (printable ? 1 : 4) > RAD_QUOTE_SIZE - 4) {
+            memcpy(out + used, "...", 3);
+            used += 3;
+            break;
+        }
+        if (printable) {
+            out[used++] = (char)c;
+        } else {
+            out[used++] = '\\';
+            out[used++] = 'x';
+            out[used++] = digits[c >> 4];
+            out[used++] = digits[c & 15];
+        }
+    }
+    out[used] = '\0';
+    return out;
+}

@@ -1,0 +1,31 @@
+/* The library's own elementary functions and the floating-point environment (numeric contract,
+ * rules 4 to 6). Results depend on the arguments alone: no libm function but fma and sqrt. */
+#ifndef RAD_NUMERIC_H
+#define RAD_NUMERIC_H
+
+#include <stdint.h>
+
+/* Double precision, for load time, sampling and tables: errors below 2 ulp over the whole range;
+ * special values as in C99 Annex F. */
+double rad_exp(double x);
+double rad_log(double x); /* natural */
+double rad_pow(double x, double y); /* x > 0, or x = 0 with y > 0 */
+double rad_tanh(double x);
+/* Own range reduction, exact enough for |x| up to 2^31 * 2 pi (positions of rotary tables). */
+double rad_sin(double x);
+double rad_cos(double x);
+
+/* The saved floating-point environment of the host. */
+typedef struct rad_fpenv {
+    uint64_t control; /* MXCSR or FPCR */
+} rad_fpenv;
+/* Sets round to nearest, no flush-to-zero, no denormals-are-zero, exceptions masked. */
+rad_fpenv rad_fpenv_enter(void);
+void rad_fpenv_leave(rad_fpenv saved);
+
+/* Philox 4x32-10 (Salmon et al. 2011): counter-based random numbers. */
+void rad_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+/* In [0, 1), 53 bits, a function of the arguments alone. */
+double rad_random_unit(uint64_t seed, uint32_t choice, uint64_t position);
+
+#endif

@@ -1,0 +1,57 @@
+/* Files, clock, CPU features, threads: what differs between operating systems and machines. */
+#ifndef RAD_PLATFORM_H
+#define RAD_PLATFORM_H
+
+#include "base/base.h"
+
+/* ---- thread pool -------------------------------------------------------------------------- */
+
+/* Runs parallel loops. Owned by one engine or loader; one loop at a time. */
+typedef struct rad_pool rad_pool;
+
+/* n_threads >= 1 including the calling thread. With an executor in `host` no thread is made. */
+radllm_status rad_pool_create(const rad_host *host, uint32_t n_threads, rad_pool **out,
+                              radllm_error *error);
+void rad_pool_free(rad_pool *pool);
+uint32_t rad_pool_size(const rad_pool *pool);
+/* Runs task(data, index, worker) for index 0..count-1, each once, in any order; worker is in
+ * 0..size-1 and no two tasks with one worker number overlap (for scratch memory). Returns when all
+ * are done. Every task runs with the default floating-point environment. */
+typedef void (*rad_pool_fn)(void *data, uint32_t index, uint32_t worker);
+void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count);
+
+/* Logical processors that this process may run on, at least 1. */
+uint32_t rad_processor_count(void);
+
+/* ---- CPU ------------------------------------------------------------------------------------ */
+
+typedef struct rad_cpu {
+    bool avx2;   /* with FMA and F16C, and the operating system saves the registers */
+    bool avx512; /* F, BW, VL, DQ */
+    bool avx512_vnni;
+} rad_cpu;
+rad_cpu rad_cpu_detect(void);
+
+/* ---- clock and process ----------------------------------------------------------------------- */
+
+uint64_t rad_clock_ns(void); /* monotonic */
+int64_t rad_process_id(void); /* to notice fork() */
+
+/* ---- files ------------------------------------------------------------------------------------ */
+
+typedef struct rad_file rad_file;
+radllm_status rad_file_open(const rad_allocator *allocator, const char *path, rad_file **out,
+                            radllm_error *error);
+void rad_file_close(rad_file *file);
+uint64_t rad_file_size(const rad_file *file); /* when it was opened */
+/* Any thread. */
+radllm_status rad_file_read(const rad_file *file, uint64_t offset, void *buffer, size_t size,
+                            radllm_error *error);
+radllm_status rad_file_map(rad_file *file, const uint8_t **data, radllm_error *error);
+
+/* ---- hash ------------------------------------------------------------------------------------- */
+
+/* SHA-256 (FIPS 180-4, by nettle) of a piece of memory. */
+void rad_sha256(const void *data, size_t size, uint8_t digest[32]);
+
+#endif

@@ -1,0 +1,110 @@
+/* lib/io: reads model files. Whatever the container, the rest of the library sees a rad_source:
+ * named tensors and typed metadata. Nothing here knows what the tensors mean. */
+#ifndef RAD_MODEL_SOURCE_H
+#define RAD_MODEL_SOURCE_H
+
+#include "base/base.h"
+#include "quant/quant.h"
+
+/* Types of metadata values, numbered as in GGUF. */
+typedef enum rad_meta_type {
+    RAD_META_U8 = 0,
+    RAD_META_I8 = 1,
+    RAD_META_U16 = 2,
+    RAD_META_I16 = 3,
+    RAD_META_U32 = 4,
+    RAD_META_I32 = 5,
+    RAD_META_F32 = 6,
+    RAD_META_BOOL = 7,
+    RAD_META_STRING = 8,
+    RAD_META_ARRAY = 9,
+    RAD_META_U64 = 10,
+    RAD_META_I64 = 11,
+    RAD_META_F64 = 12
+} rad_meta_type;
+
+/* A piece of text inside the source; not NUL-terminated, any bytes. */
+typedef struct rad_text {
+    const char *data;
+    size_t size;
+} rad_text;
+
+/* One metadata entry. For a scalar, count is 1 and is_array false. `items` points at count packed
+ * little-endian values of `type` (unaligned: use rad_meta_item_*), for strings at `strings`. */
+typedef struct rad_meta {
+    rad_text key; /* also NUL-terminated at key.data[key.size] */
+    rad_meta_type type; /* of the items; never RAD_META_ARRAY */
+    bool is_array;
+    uint64_t count;
+    const uint8_t *items;    /* not for strings */
+    const rad_text *strings; /* only for strings */
+} rad_meta;
+
+typedef struct rad_tensor {
+    rad_text name; /* also NUL-terminated */
+    rad_type type;
+    uint32_t n_dims;
+    uint64_t dims[4]; /* dims[0] contiguous; unused ones are 1 */
+    uint64_t n_elements;
+    uint64_t n_bytes;
+    uint32_t part;    /* file part */
+    uint64_t offset;  /* absolute, inside that part */
+} rad_tensor;
+
+typedef struct rad_source rad_source;
+
+/* Opens a GGUF file (split models: its first part). Everything that the container can get wrong is
+ * checked here: see gguf.c. The path is kept for later reads. */
+radllm_status rad_source_open(const rad_host *host, const char *path, rad_source **out,
+                              radllm_error *error);
+radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read, void *user,
+                                       uint64_t file_size, rad_source **out, radllm_error *error);
+/* Sources are shared: the last release frees. Thread-safe. */
+rad_source *rad_source_retain(rad_source *source);
+void rad_source_release(rad_source *source);
+
+const char *rad_source_path(const rad_source *source); /* "" for a callback source */
+uint32_t rad_source_version(const rad_source *source);
+uint64_t rad_source_alignment(const rad_source *source);
+uint32_t rad_source_n_parts(const rad_source *source);
+uint64_t rad_source_part_bytes(const rad_source *source, uint32_t part);
+
+uint64_t rad_source_n_meta(const rad_source *source);
+const rad_meta *rad_source_meta(const rad_source *source, uint64_t index);
+/* NULL when there is no such key. Constant time. */
+const rad_meta *rad_source_find_meta(const rad_source *source, const char *key);
+
+uint64_t rad_source_n_tensors(const rad_source *source);
+const rad_tensor *rad_source_tensor(const rad_source *source, uint64_t index);
+const rad_tensor *rad_source_find_tensor(const rad_source *source, const char *name);
+
+/* Reads `size` bytes at absolute `offset` of a part. Any thread. Fails cleanly (RADLLM_E_IO, naming
+ * file and offset) when the file has become shorter. */
+radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t offset,
+                              void *buffer, size_t size, radllm_error *error);
+/* Maps all parts read-only (once; later calls do nothing); then rad_source_mapped gives pointers.
+ * RADLLM_E_UNSUPPORTED for a callback source. */
+radllm_status rad_source_map(rad_source *source, radllm_error *error);
+const uint8_t *rad_source_mapped(const rad_source *source, uint32_t part); /* NULL: not mapped */
+
+/* ---- typed access ------------------------------------------------------------------------ */
+
+/* Item `index` of an entry whose type is a number or bool; the caller checked type and count. */
+uint64_t rad_meta_item_u64(const rad_meta *meta, uint64_t index); /* sign-extended */
+double rad_meta_item_f64(const rad_meta *meta, uint64_t index);
+
+/* Read a scalar by key. Missing: *out becomes `fallback`, RADLLM_OK. Wrong type (any integer type
+ * is taken for an integer, f32 and f64 for a real) or out of [minimum, maximum] (not finite, for
+ * reals): RADLLM_E_FORMAT naming the key. */
+radllm_status rad_meta_integer(const rad_source *source, const char *key, int64_t minimum,
+                               int64_t maximum, int64_t fallback, int64_t *out,
+                               radllm_error *error);
+radllm_status rad_meta_real(const rad_source *source, const char *key, double minimum,
+                            double maximum, double fallback, double *out, radllm_error *error);
+radllm_status rad_meta_bool(const rad_source *source, const char *key, bool fallback, bool *out,
+                            radllm_error *error);
+/* *out has data NULL when the key is missing. */
+radllm_status rad_meta_text(const rad_source *source, const char *key, rad_text *out,
+                            radllm_error *error);
+
+#endif

@@ -1,0 +1,85 @@
+/* quant: the number formats of weights. One file per format: block layout, decode, encode, and how
+ * it unpacks into the panels that the many-token kernels multiply. Nothing here knows of models,
+ * threads or instruction sets. */
+#ifndef RAD_QUANT_H
+#define RAD_QUANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Tensor types, numbered as in GGUF. */
+typedef enum rad_type {
+    RAD_TYPE_F32 = 0,
+    RAD_TYPE_F16 = 1,
+    RAD_TYPE_Q4_0 = 2,
+    RAD_TYPE_Q4_1 = 3,
+    RAD_TYPE_Q5_0 = 6,
+    RAD_TYPE_Q5_1 = 7,
+    RAD_TYPE_Q8_0 = 8,
+    RAD_TYPE_Q8_1 = 9,
+    RAD_TYPE_Q2_K = 10,
+    RAD_TYPE_Q3_K = 11,
+    RAD_TYPE_Q4_K = 12,
+    RAD_TYPE_Q5_K = 13,
+    RAD_TYPE_Q6_K = 14,
+    RAD_TYPE_Q8_K = 15,
+    RAD_TYPE_IQ2_XXS = 16,
+    RAD_TYPE_IQ2_XS = 17,
+    RAD_TYPE_IQ3_XXS = 18,
+    RAD_TYPE_IQ1_S = 19,
+    RAD_TYPE_IQ4_NL = 20,
+    RAD_TYPE_IQ3_S = 21,
+    RAD_TYPE_IQ2_S = 22,
+    RAD_TYPE_IQ4_XS = 23,
+    RAD_TYPE_I8 = 24,
+    RAD_TYPE_I16 = 25,
+    RAD_TYPE_I32 = 26,
+    RAD_TYPE_I64 = 27,
+    RAD_TYPE_F64 = 28,
+    RAD_TYPE_IQ1_M = 29,
+    RAD_TYPE_BF16 = 30,
+    RAD_TYPE_TQ1_0 = 34,
+    RAD_TYPE_TQ2_0 = 35,
+    RAD_TYPE_MXFP4 = 39,
+    RAD_TYPE_NVFP4 = 40,
+    RAD_TYPE_Q1_0 = 41,
+    RAD_TYPE_Q2_0 = 42
+} rad_type;
+
+/* How activations are given to a product with weights of a type (numeric contract, rules 2, 3). */
+typedef enum rad_activation_kind {
+    RAD_ACTIVATION_NONE = 0, /* this version cannot compute with the type */
+    RAD_ACTIVATION_F32 = 1,
+    RAD_ACTIVATION_Q8_32 = 2, /* int8 per 32 values with an F32 scale */
+    RAD_ACTIVATION_Q8_256 = 3 /* int8 per 256 values with an F32 scale */
+} rad_activation_kind;
+
+typedef struct rad_type_info {
+    const char *name;          /* "Q4_K" */
+    uint32_t block_elements;
+    uint32_t block_bytes;
+    rad_activation_kind activation;
+    /* n (a multiple of block_elements) values of one row; NULL where the activation kind is none. */
+    void (*decode)(const void *blocks, float *values, size_t n);
+    void (*encode)(const float *values, void *blocks, size_t n);
+} rad_type_info;
+
+/* NULL for a number that is no type or a removed one. */
+const rad_type_info *rad_type_find(uint32_t type);
+
+/* Scalar conversions, exact and with IEEE rounding to nearest even; F16 keeps infinities and NaN. */
+float rad_f16_to_f32(uint16_t value);
+uint16_t rad_f32_to_f16(float value);           /* overflow gives infinity */
+uint16_t rad_f32_to_f16_saturated(float value); /* finite values beyond 65504 become +-65504 */
+static inline float rad_bf16_to_f32(uint16_t value)
+{
+    union {
+        uint32_t bits;
+        float number;
+    } u = {(uint32_t)value << 16};
+    return u.number;
+}
+uint16_t rad_f32_to_bf16(float value);
+
+#endif
