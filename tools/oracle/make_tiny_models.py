@@ -1,0 +1,262 @@
+"""Makes tests/golden/architectures: for every row of the table of architectures a tiny random
+model (by `transformers`), the same model as GGUF in F32 and in Q8_0, and the logits that
+`transformers` computes from exactly the weights that the file holds.
+
+Usage: make_tiny_models.py OUTPUT_FOLDER [NAME...]
+
+Each model gives NAME-f32.gguf and NAME-q8_0.gguf, and beside each FILE.gguf the FILE.ids.json (the
+input ids and what the figures are) and FILE.logits.f32 (little-endian float32, one row of n_vocab
+per position). The models are seeded: the same versions give the same files.
+"""
+
+import json
+import math
+import os
+import sys
+import zlib
+
+import gguf
+import numpy as np
+import torch
+import transformers
+
+from gguf_common import (EOS_ID, BOS_ID, PAD_ID, N_VOCAB, Type, add_array, add_tiny_tokenizer,
+                         file_type, finish, interleave_rotary_rows)
+
+N_POSITIONS = 64
+WINDOW = 16
+
+
+def base(**changes):
+    shape = dict(vocab_size=N_VOCAB, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+                 num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-5,
+                 max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=BOS_ID,
+                 eos_token_id=EOS_ID, pad_token_id=PAD_ID,
+                 rope_parameters={"rope_type": "default", "rope_theta": 10000.0})
+    shape.update(changes)
+    return shape
+
+
+LLAMA3_ROPE = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
+               "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+               "original_max_position_embeddings": 64}
+LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}
+YARN_ROPE = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+             "original_max_position_embeddings": 64}
+
+# name -> (GGUF architecture, configuration). Two heads of 32 for yarn: its ramp then covers
+# several frequencies, and likewise the llama3 ramp with four heads of 16 and theta 5e5.
+MODELS = {
+    "llama-mha": ("llama", transformers.LlamaConfig(**base(
+        num_key_value_heads=4, rms_norm_eps=1e-6))),
+    "llama3-gqa-tied": ("llama", transformers.LlamaConfig(**base(
+        tie_word_embeddings=True, rope_parameters=LLAMA3_ROPE))),
+    "llama-linear": ("llama", transformers.LlamaConfig(**base(rope_parameters=LINEAR_ROPE))),
+    "llama-yarn": ("llama", transformers.LlamaConfig(**base(
+        num_attention_heads=2, num_key_value_heads=1, rope_parameters=YARN_ROPE))),
+    "mistral-window": ("llama", transformers.MistralConfig(**base(sliding_window=WINDOW))),
+    "qwen2": ("qwen2", transformers.Qwen2Config(**base(
+        rms_norm_eps=1e-6, rope_parameters={"rope_type": "default", "rope_theta": 1e6}))),
+    "qwen2-tied-yarn": ("qwen2", transformers.Qwen2Config(**base(
+        rms_norm_eps=1e-6, tie_word_embeddings=True, num_attention_heads=2,
+        num_key_value_heads=1, rope_parameters=YARN_ROPE))),
+    "qwen3": ("qwen3", transformers.Qwen3Config(**base(
+        rms_norm_eps=1e-6, head_dim=32,
+        rope_parameters={"rope_type": "default", "rope_theta": 1e6}))),
+    "gemma2": ("gemma2", transformers.Gemma2Config(**base(
+        num_hidden_layers=4, rms_norm_eps=1e-6, head_dim=32, query_pre_attn_scalar=32,
+        tie_word_embeddings=True, sliding_window=WINDOW, attn_logit_softcapping=50.0,
+        final_logit_softcapping=30.0))),
+}
+
+
+def randomize(model, name, type_):
+    """Weights of a sensible scale, drawn per tensor so that no order of creation matters.
+
+    In F32 attention is sharp, so that masks, positions and soft caps show in the logits. In Q8_0
+    it is mild and the residual stream is strong: each product with activations quantized to 8 bits
+    is off by about half a percent whoever computes it, and a wilder random model multiplies that
+    beyond what the tolerance is meant to tell."""
+    gemma = model.config.model_type == "gemma2"
+    mild = type_ == Type.Q8_0
+    sharpness = 1.0 if mild else 3.0 if gemma else 1.7
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            rng = np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
+            values = rng.standard_normal(tuple(parameter.shape))
+            if "norm" in key:
+                values = (0.0 if gemma else 1.0) + 0.2 * values
+            elif key.endswith("bias"):
+                values *= 0.5
+            elif "embed_tokens" in key:
+                values *= 0.8 if mild and not gemma else 0.4
+            elif "q_proj" in key or "k_proj" in key:
+                values *= sharpness / math.sqrt(parameter.shape[1])
+            elif mild and ("o_proj" in key or "down_proj" in key):
+                values *= 0.6 / math.sqrt(parameter.shape[1])
+            else:
+                values *= 1.3 / math.sqrt(parameter.shape[1])
+            parameter.copy_(torch.from_numpy(values.astype(np.float32)))
+
+
+def gguf_name(key):
+    """The GGUF name of a Hugging Face tensor of these families."""
+    fixed = {"model.embed_tokens.weight": "token_embd.weight",
+             "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
+    if key in fixed:
+        return fixed[key]
+    _, _, layer, rest = key.split(".", 3)
+    module, kind = rest.rsplit(".", 1)
+    return f"blk.{layer}.{PARTS[module]}.{kind}"
+
+
+PARTS = {
+    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+}
+PARTS_SANDWICH = {
+    "post_attention_layernorm": "post_attention_norm",
+    "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
+}
+
+
+def add_hyper_parameters(writer, architecture, config):
+    heads = config.num_attention_heads
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if head_dim * heads != config.hidden_size:
+        writer.add_key_length(head_dim)
+        writer.add_value_length(head_dim)
+    if architecture == "llama":
+        writer.add_vocab_size(config.vocab_size)
+        writer.add_rope_dimension_count(head_dim)
+    rope = config.rope_parameters
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+    elif rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if getattr(config, "sliding_window", None):
+        writer.add_sliding_window(config.sliding_window)
+    if architecture == "gemma2":
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+
+
+def llama3_divisors(config):
+    """rope_freqs.weight: what each rotary frequency is divided by."""
+    rope = config.rope_parameters
+    dim = config.hidden_size // config.num_attention_heads
+    divisors = []
+    for i in range(dim // 2):
+        wavelength = 2 * math.pi * rope["rope_theta"] ** (2 * i / dim)
+        original = rope["original_max_position_embeddings"]
+        if wavelength < original / rope["high_freq_factor"]:
+            divisors.append(1.0)
+        elif wavelength > original / rope["low_freq_factor"]:
+            divisors.append(rope["factor"])
+        else:
+            smooth = (original / wavelength - rope["low_freq_factor"]) / (
+                rope["high_freq_factor"] - rope["low_freq_factor"])
+            divisors.append(1 / ((1 - smooth) / rope["factor"] + smooth))
+    return np.array(divisors, dtype=np.float32)
+
+
+def write_model(path, name, architecture, model, type_):
+    """Writes the GGUF; sets the model's own weights to what a reader of the file sees."""
+    config = model.config
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_name(f"random {name} for golden tests")
+    writer.add_file_type(file_type(type_))
+    if type_ != Type.F32:
+        writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    add_hyper_parameters(writer, architecture, config)
+    add_tiny_tokenizer(writer)
+    if config.rope_parameters["rope_type"] == "llama3":
+        writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            values = parameter.numpy()
+            if architecture == "llama" and ("q_proj" in key or "k_proj" in key):
+                heads = (config.num_attention_heads if "q_proj" in key
+                         else config.num_key_value_heads)
+                add_array(writer, gguf_name(key), interleave_rotary_rows(values, heads), type_)
+                # Rows are quantized one by one: their order does not change the values.
+                scratch = gguf.GGUFWriter(None, architecture)
+                stored = add_array(scratch, gguf_name(key), values, type_)
+            elif architecture == "gemma2" and "norm" in key:
+                stored = add_array(writer, gguf_name(key), values + np.float32(1), type_) - 1
+            else:
+                stored = add_array(writer, gguf_name(key), values, type_)
+            parameter.copy_(torch.from_numpy(np.array(stored)))
+    finish(writer)
+
+
+def input_ids(name):
+    rng = np.random.default_rng(zlib.crc32(f"{name}/ids".encode()))
+    return [BOS_ID] + [int(i) for i in rng.integers(0, N_VOCAB - 3, N_POSITIONS - 1)]
+
+
+def compute_logits(model, ids):
+    with torch.no_grad():
+        single = model.float()(torch.tensor([ids])).logits[0].numpy().astype(np.float32)
+        double = model.double()(torch.tensor([ids])).logits[0].numpy()
+        model.float()
+    error = np.linalg.norm(single - double) / np.linalg.norm(double)
+    return double.astype("<f4"), float(error)
+
+
+def make(folder, name):
+    architecture, config = MODELS[name]
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    model.eval()
+    ids = input_ids(name)
+    for type_, tolerance in ((Type.F32, 1e-4), (Type.Q8_0, 2e-2)):
+        randomize(model, name, type_)
+        stem = f"{name}-{type_.name.lower()}"
+        PARTS.update(PARTS_SANDWICH if architecture == "gemma2" else
+                     {"post_attention_layernorm": "ffn_norm"})
+        write_model(os.path.join(folder, stem + ".gguf"), name, architecture, model, type_)
+        logits, error = compute_logits(model, ids)
+        logits.tofile(os.path.join(folder, stem + ".logits.f32"))
+        with open(os.path.join(folder, stem + ".ids.json"), "w") as out:
+            json.dump({
+                "model": stem + ".gguf", "logits": stem + ".logits.f32", "ids": ids,
+                "n_positions": len(ids), "n_vocab": N_VOCAB, "tolerance": tolerance,
+                "window": getattr(config, "sliding_window", None),
+                "reference": f"transformers {transformers.__version__}, eager attention, "
+                             f"weights as stored in the file, float64 linear layers",
+                "float32_run_differs_by": float(f"{error:.2g}"),
+            }, out, indent=1)
+            out.write("\n")
+        print(f"{stem:24} {os.path.getsize(os.path.join(folder, stem + '.gguf')):8} bytes, "
+              f"logits std {logits.std():.3f} max {np.abs(logits).max():.2f}, "
+              f"float32 differs by {error:.1e}")
+
+
+def main():
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    torch.set_num_threads(1)
+    os.makedirs(sys.argv[1], exist_ok=True)
+    for name in sys.argv[2:] or MODELS:
+        if name not in MODELS:
+            sys.exit(f"unknown model {name}; known: {', '.join(MODELS)}")
+        make(sys.argv[1], name)
+
+
+if __name__ == "__main__":
+    main()
