@@ -1,0 +1,62 @@
+#include "model/architecture.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const rad_architecture architectures[] = {
+    /* Llama 1, 2, 3 and what shares their shape (Mistral as most converters write it, Yi). A window
+     * key is honoured where a converter wrote one. */
+    {.name = "llama",
+     .rotary = RAD_ROTARY_INTERLEAVED,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_ALL},
+    {.name = "mistral",
+     .rotary = RAD_ROTARY_INTERLEAVED,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_ALL},
+    /* Qwen1.5, 2, 2.5: biases on q, k, v (bound where the file has them). Published files say
+     * use_sliding_window = false, so a window key is not used. */
+    {.name = "qwen2",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_NEVER},
+    {.name = "qwen3",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_NEVER,
+     .head_norms = true},
+    /* Gemma 2: its 27B size (46 layers) scales queries by the width per head. */
+    {.name = "gemma2",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_GELU_TANH,
+     .windows = RAD_WINDOW_EVEN,
+     .default_window = 4096,
+     .sandwich_norms = true,
+     .scaled_embeddings = true,
+     .default_attention_cap = 50.0f,
+     .default_logit_cap = 30.0f,
+     .width_scaled_query_layers = 46},
+};
+
+const rad_architecture *rad_architecture_find(const char *name, size_t size)
+{
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        if (strlen(architectures[i].name) == size &&
+            memcmp(architectures[i].name, name, size) == 0)
+            return &architectures[i];
+    }
+    return NULL;
+}
+
+void rad_architecture_names(char *out, size_t size)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
+        int n = snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ",
+                         architectures[i].name);
+        if (n < 0 || (size_t)n >= size - used)
+            return;
+        used += (size_t)n;
+    }
+}

@@ -1,0 +1,50 @@
+/* lib/model: what a model is: the table of architectures, hyper-parameters, the binding of tensors
+ * to roles, loading, the memory plan. Nothing here computes.
+ *
+ * An architecture is a row of a table. A family that brings no new operation is added by a row and
+ * a golden test. */
+#ifndef RAD_ARCHITECTURE_H
+#define RAD_ARCHITECTURE_H
+
+#include "base/base.h"
+#include "io/model_source.h"
+
+/* Which pairs of a head's values rotate together. */
+typedef enum rad_rotary_layout {
+    RAD_ROTARY_INTERLEAVED, /* (2i, 2i+1): files whose q and k rows were reordered by converters */
+    RAD_ROTARY_HALVES       /* (i, i + n/2) */
+} rad_rotary_layout;
+
+typedef enum rad_gate {
+    RAD_GATE_SILU,     /* down(silu(gate x) * up x): SwiGLU, Shazeer 2020 */
+    RAD_GATE_GELU_TANH /* the same with GELU in the tanh form */
+} rad_gate;
+
+/* Which layers look at a window of keys only, where the file gives a window. */
+typedef enum rad_window_pattern {
+    RAD_WINDOW_NEVER,    /* a window key in the file is not used by this family */
+    RAD_WINDOW_ALL,      /* every layer */
+    RAD_WINDOW_EVEN      /* layers 0, 2, 4, ... */
+} rad_window_pattern;
+
+typedef struct rad_architecture {
+    const char *name; /* as in general.architecture */
+    rad_rotary_layout rotary;
+    rad_gate gate;
+    rad_window_pattern windows;
+    uint32_t default_window;         /* where the file has no key; 0: none */
+    bool head_norms;                 /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
+    bool sandwich_norms;             /* a second norm behind attention and feed-forward */
+    bool scaled_embeddings;          /* embeddings times sqrt(width) */
+    float default_attention_cap;     /* soft cap of attention scores; 0: none */
+    float default_logit_cap;         /* soft cap of the logits; 0: none */
+    uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by
+                                           1/sqrt(width / heads), not 1/sqrt(head_dim); 0: never */
+} rad_architecture;
+
+/* NULL when the table has no such row. */
+const rad_architecture *rad_architecture_find(const char *name, size_t size);
+/* The names of all rows, comma-separated, for messages. */
+void rad_architecture_names(char *out, size_t size);
+
+#endif

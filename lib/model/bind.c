@@ -1,0 +1,209 @@
+/* Finds each role's tensor by name and checks its shape and type. */
+#include "model/bind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef enum need {
+    NEED_ALWAYS,
+    NEED_OPTIONAL,
+    NEED_HEAD_NORMS, /* where the architecture normalises heads */
+    NEED_SANDWICH    /* where it has second norms */
+} need;
+
+/* Sizes that shapes are written in; they depend on the layer. */
+typedef enum extent { EXTENT_NONE, EXTENT_WIDTH, EXTENT_Q, EXTENT_KV, EXTENT_HEAD, EXTENT_FFN } extent;
+
+typedef struct role_row {
+    const char *name; /* behind "blk.N." */
+    extent columns;   /* dims[0] */
+    extent rows;      /* dims[1]; none: a vector */
+    need need;
+} role_row;
+
+static const role_row role_rows[RAD_LAYER_ROLES] = {
+    [RAD_ROLE_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_ROLE_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_ALWAYS},
+    [RAD_ROLE_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
+    [RAD_ROLE_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
+    [RAD_ROLE_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_ROLE_KEY_BIAS] = {"attn_k.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_ROLE_VALUE_BIAS] = {"attn_v.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_ROLE_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_ROLE_KEY_NORM] = {"attn_k_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_ROLE_OUTPUT] = {"attn_output.weight", EXTENT_Q, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_ROLE_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_ROLE_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
+                                      NEED_SANDWICH},
+    [RAD_ROLE_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_ROLE_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
+    [RAD_ROLE_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
+    [RAD_ROLE_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_ROLE_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
+};
+
+static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, extent which)
+{
+    switch (which) {
+    case EXTENT_NONE:
+        return 1;
+    case EXTENT_WIDTH:
+        return h->width;
+    case EXTENT_Q:
+        return (uint64_t)layer->n_heads * h->head_dim;
+    case EXTENT_KV:
+        return (uint64_t)layer->n_kv_heads * h->head_dim;
+    case EXTENT_HEAD:
+        return h->head_dim;
+    case EXTENT_FFN:
+        return layer->ffn_length;
+    }
+    return 1;
+}
+
+static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
+                                 uint64_t columns, uint64_t rows, radllm_error *error)
+{
+    if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == 1 &&
+        tensor->dims[3] == 1)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: tensor %s has the shape %llu x %llu x %llu x %llu; the metadata asks for "
+                    "%llu x %llu",
+                    rad_source_path(model->source), tensor->name.data,
+                    (unsigned long long)tensor->dims[0], (unsigned long long)tensor->dims[1],
+                    (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
+                    (unsigned long long)columns, (unsigned long long)rows);
+}
+
+/* Vectors are stored in a float type and kept as F32. */
+static radllm_status bind_vector(const rad_model *model, rad_weight *weight, radllm_error *error)
+{
+    rad_type type = weight->tensor->type;
+    if (type == RAD_TYPE_F32 || type == RAD_TYPE_F16 || type == RAD_TYPE_BF16)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    "%s: tensor %s is a vector of type %s; F32, F16 and BF16 are supported",
+                    rad_source_path(model->source), weight->tensor->name.data,
+                    rad_type_find(type)->name);
+}
+
+static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file_layout,
+                                 radllm_error *error)
+{
+    const rad_tensor *tensor = weight->tensor;
+    const rad_type_info *info = rad_type_find(tensor->type);
+    if (info->activation == RAD_ACTIVATION_NONE)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s has the type %s, with which this version cannot compute; "
+                        "use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or "
+                        "Q6_K",
+                        rad_source_path(model->source), tensor->name.data, info->name);
+    if (tensor->dims[1] > INT32_MAX || tensor->dims[0] > INT32_MAX)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
+                        rad_source_path(model->source), tensor->name.data);
+    bool lane = !file_layout && rad_has_lane_layout(tensor->type);
+    weight->matrix = (rad_matrix){.type = tensor->type,
+                                  .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
+                                  .n_rows = (uint32_t)tensor->dims[1],
+                                  .n_columns = (uint32_t)tensor->dims[0]};
+    model->n_parameters += tensor->n_elements;
+    return RADLLM_OK;
+}
+
+/* Binds one name. rows is 1 for a vector. */
+static radllm_status bind_tensor(rad_model *model, const char *name, uint64_t columns,
+                                 uint64_t rows, bool is_matrix, bool required, bool file_layout,
+                                 rad_weight *weight, radllm_error *error)
+{
+    weight->tensor = rad_source_find_tensor(model->source, name);
+    if (weight->tensor == NULL) {
+        if (!required)
+            return RADLLM_OK;
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: tensor %s is missing; the file is no complete %s model, convert it "
+                        "again",
+                        rad_source_path(model->source), name, model->hparams.architecture->name);
+    }
+    radllm_status status = check_shape(model, weight->tensor, columns, rows, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (is_matrix)
+        return bind_matrix(model, weight, file_layout, error);
+    model->n_parameters += weight->tensor->n_elements;
+    return bind_vector(model, weight, error);
+}
+
+static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
+                                radllm_error *error)
+{
+    const rad_hparams *h = &model->hparams;
+    const rad_layer_params *params = &h->layers[index];
+    for (int role = 0; role < RAD_LAYER_ROLES; role++) {
+        const role_row *row = &role_rows[role];
+        bool expected = row->need == NEED_ALWAYS || row->need == NEED_OPTIONAL ||
+                        (row->need == NEED_HEAD_NORMS && h->architecture->head_norms) ||
+                        (row->need == NEED_SANDWICH && h->architecture->sandwich_norms);
+        if (!expected)
+            continue;
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.%s", index, row->name);
+        radllm_status status = bind_tensor(
+            model, name, extent_of(h, params, row->columns), extent_of(h, params, row->rows),
+            row->rows != EXTENT_NONE, row->need != NEED_OPTIONAL, file_layout,
+            &model->layers[index].weights[role], error);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
+{
+    rad_weight divisors = {0};
+    radllm_status status = bind_tensor(model, "rope_freqs.weight", model->hparams.rope.n_pairs, 1,
+                                       false, false, true, &divisors, error);
+    if (status != RADLLM_OK || divisors.tensor == NULL)
+        return status;
+    if (divisors.tensor->type != RAD_TYPE_F32)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor rope_freqs.weight must be F32",
+                        rad_source_path(model->source));
+    size_t bytes = model->hparams.rope.n_pairs * sizeof(float);
+    float *values = rad_arena_alloc(&model->arena, bytes, 64);
+    if (values == NULL)
+        return rad_fail_memory(error, bytes);
+    status = rad_source_read(model->source, divisors.tensor->part, divisors.tensor->offset, values,
+                             bytes, error);
+    for (uint32_t i = 0; i < model->hparams.rope.n_pairs && status == RADLLM_OK; i++) {
+        if (!(values[i] > 0.0f && values[i] < 1e9f))
+            status = rad_fail(error, RADLLM_E_FORMAT,
+                              "%s: tensor rope_freqs.weight: value %u is not a positive number",
+                              rad_source_path(model->source), i);
+    }
+    model->rope_divisors = values;
+    return status;
+}
+
+radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
+{
+    const rad_hparams *h = &model->hparams;
+    radllm_status status = bind_tensor(model, "token_embd.weight", h->width, h->n_vocab, true, true,
+                                       file_layout, &model->embedding, error);
+    if (status == RADLLM_OK)
+        status = bind_tensor(model, "output_norm.weight", h->width, 1, false, true, file_layout,
+                             &model->output_norm, error);
+    if (status == RADLLM_OK)
+        status = bind_tensor(model, "output.weight", h->width, h->n_vocab, true, false, file_layout,
+                             &model->output, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (model->output.tensor != NULL)
+        model->embedding.matrix.layout = RAD_LAYOUT_FILE; /* only looked up, row by row */
+    size_t bytes = h->n_layers * sizeof *model->layers;
+    model->layers = rad_arena_alloc_zero(&model->arena, bytes, _Alignof(rad_layer));
+    if (model->layers == NULL)
+        return rad_fail_memory(error, bytes);
+    for (uint32_t i = 0; i < h->n_layers && status == RADLLM_OK; i++)
+        status = bind_layer(model, i, file_layout, error);
+    return status == RADLLM_OK ? bind_rope_divisors(model, error) : status;
+}

@@ -1,0 +1,370 @@
+#include "model/hparams.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/numeric.h"
+
+#define KEY_SIZE 160
+
+/* Reads keys of the form ARCHITECTURE.NAME. The first failure is kept; later reads do nothing. */
+typedef struct reader {
+    const rad_source *source;
+    const char *architecture;
+    radllm_error *error;
+    radllm_status status;
+    char key[KEY_SIZE];
+} reader;
+
+static const char *full_key(reader *r, const char *name)
+{
+    snprintf(r->key, sizeof r->key, "%s.%s", r->architecture, name);
+    return r->key;
+}
+
+static int64_t integer(reader *r, const char *name, int64_t minimum, int64_t maximum,
+                       int64_t fallback)
+{
+    int64_t value = fallback;
+    if (r->status == RADLLM_OK)
+        r->status = rad_meta_integer(r->source, full_key(r, name), minimum, maximum, fallback,
+                                     &value, r->error);
+    return value;
+}
+
+static double real(reader *r, const char *name, double minimum, double maximum, double fallback)
+{
+    double value = fallback;
+    if (r->status == RADLLM_OK)
+        r->status = rad_meta_real(r->source, full_key(r, name), minimum, maximum, fallback, &value,
+                                  r->error);
+    return value;
+}
+
+static bool has(reader *r, const char *name)
+{
+    return rad_source_find_meta(r->source, full_key(r, name)) != NULL;
+}
+
+/* Fails when a key that has no default is missing. */
+static void require(reader *r, const char *name)
+{
+    if (r->status == RADLLM_OK && !has(r, name))
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s is missing; the file is no complete model, convert it "
+                             "again",
+                             rad_source_path(r->source), full_key(r, name));
+}
+
+/* A number, or an array with one for each layer. */
+static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n_layers,
+                         int64_t minimum, int64_t maximum, int64_t fallback)
+{
+    if (r->status != RADLLM_OK)
+        return fallback;
+    const rad_meta *meta = rad_source_find_meta(r->source, full_key(r, name));
+    if (meta == NULL || !meta->is_array)
+        return integer(r, name, minimum, maximum, fallback);
+    bool integers = meta->type != RAD_META_F32 && meta->type != RAD_META_F64 &&
+                    meta->type != RAD_META_STRING && meta->type != RAD_META_BOOL;
+    if (!integers || meta->count != n_layers) {
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s must be a number or an array of %u integers, one for each "
+                             "layer; it has %llu items",
+                             rad_source_path(r->source), r->key, n_layers,
+                             (unsigned long long)meta->count);
+        return fallback;
+    }
+    int64_t value = (int64_t)rad_meta_item_u64(meta, layer);
+    if (value < minimum || value > maximum) {
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s, layer %u: %lld is not between %lld and %lld",
+                             rad_source_path(r->source), r->key, layer, (long long)value,
+                             (long long)minimum, (long long)maximum);
+        return fallback;
+    }
+    return value;
+}
+
+static radllm_status read_architecture(const rad_source *source, const rad_architecture **out,
+                                       radllm_error *error)
+{
+    const char *path = rad_source_path(source);
+    rad_text name;
+    radllm_status status = rad_meta_text(source, "general.architecture", &name, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (name.data == NULL)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: key general.architecture is missing; this is no model file", path);
+    rad_text type;
+    status = rad_meta_text(source, "general.type", &type, error);
+    if (status != RADLLM_OK)
+        return status;
+    char quoted[RAD_QUOTE_SIZE];
+    if (type.data != NULL && !(type.size == 5 && memcmp(type.data, "model", 5) == 0))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: general.type is \"%s\", not \"model\"; give the base model's file",
+                        path, rad_quote(quoted, type.data, type.size));
+    *out = rad_architecture_find(name.data, name.size);
+    if (*out != NULL)
+        return RADLLM_OK;
+    char names[256];
+    rad_architecture_names(names, sizeof names);
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    "%s: architecture \"%s\" is not supported; this version runs: %s", path,
+                    rad_quote(quoted, name.data, name.size), names);
+}
+
+static void read_layers(reader *r, rad_hparams *h)
+{
+    uint32_t n = h->n_layers;
+    uint32_t window = 0;
+    if (h->architecture->windows != RAD_WINDOW_NEVER)
+        window = (uint32_t)integer(r, "attention.sliding_window", 0, UINT32_MAX,
+                                   h->architecture->default_window);
+    for (uint32_t i = 0; i < n && r->status == RADLLM_OK; i++) {
+        rad_layer_params *layer = &h->layers[i];
+        layer->n_heads =
+            (uint32_t)per_layer(r, "attention.head_count", i, n, 1, RAD_MAX_HEADS, 0);
+        layer->n_kv_heads = (uint32_t)per_layer(r, "attention.head_count_kv", i, n, 1,
+                                                RAD_MAX_HEADS, layer->n_heads);
+        layer->ffn_length = (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
+        bool local = h->architecture->windows == RAD_WINDOW_ALL ||
+                     (h->architecture->windows == RAD_WINDOW_EVEN && i % 2 == 0);
+        layer->window = local ? window : 0;
+        if (r->status == RADLLM_OK && layer->n_heads % layer->n_kv_heads != 0) {
+            r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                                 "%s: key %s.attention.head_count_kv: %u key/value heads do not "
+                                 "divide %u heads (layer %u)",
+                                 rad_source_path(r->source), r->architecture, layer->n_kv_heads,
+                                 layer->n_heads, i);
+        }
+        if (layer->n_heads > h->max_heads)
+            h->max_heads = layer->n_heads;
+        if (layer->n_kv_heads > h->max_kv_heads)
+            h->max_kv_heads = layer->n_kv_heads;
+        if (layer->ffn_length > h->max_ffn)
+            h->max_ffn = layer->ffn_length;
+    }
+}
+
+static void read_head_dim(reader *r, rad_hparams *h)
+{
+    uint32_t heads = h->layers[0].n_heads;
+    if (r->status != RADLLM_OK)
+        return;
+    if (!has(r, "attention.key_length") && h->width % heads != 0) {
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s.attention.head_count: %u heads do not divide "
+                             "embedding_length %u, and there is no key %s.attention.key_length",
+                             rad_source_path(r->source), r->architecture, heads, h->width,
+                             r->architecture);
+        return;
+    }
+    int64_t fallback = h->width / heads;
+    h->head_dim = (uint32_t)integer(r, "attention.key_length", 1, RAD_MAX_HEAD_DIM, fallback);
+    int64_t values = integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, h->head_dim);
+    if (r->status == RADLLM_OK && values != h->head_dim)
+        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                             "%s: key %s.attention.value_length: %lld differs from key_length %u, "
+                             "which this version cannot run",
+                             rad_source_path(r->source), r->architecture, (long long)values,
+                             h->head_dim);
+    if (r->status == RADLLM_OK && (h->head_dim % 2 != 0 || h->head_dim > RAD_MAX_HEAD_DIM))
+        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                             "%s: a head dimension of %u is not supported; it must be even and at "
+                             "most %d",
+                             rad_source_path(r->source), h->head_dim, RAD_MAX_HEAD_DIM);
+}
+
+static bool text_is(rad_text text, const char *word)
+{
+    return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
+}
+
+static void read_rope_scaling(reader *r, rad_hparams *h)
+{
+    rad_rope_params *rope = &h->rope;
+    rad_text type = {NULL, 0};
+    if (r->status == RADLLM_OK)
+        r->status = rad_meta_text(r->source, full_key(r, "rope.scaling.type"), &type, r->error);
+    if (r->status != RADLLM_OK)
+        return;
+    double factor = real(r, "rope.scaling.factor", 0.0, 1e6,
+                         real(r, "rope.scale_linear", 0.0, 1e6, 0.0));
+    rope->factor = factor == 0.0 ? 1.0 : factor;
+    rope->original_context = (double)integer(r, "rope.scaling.original_context_length", 1,
+                                             RAD_MAX_CONTEXT, h->context_length);
+    rope->scaling = rope->factor == 1.0 ? RAD_ROPE_PLAIN : RAD_ROPE_LINEAR;
+    rope->attention_factor = 1.0;
+    if (type.data == NULL || text_is(type, "linear"))
+        return;
+    if (text_is(type, "none")) {
+        rope->scaling = RAD_ROPE_PLAIN;
+        rope->factor = 1.0;
+    } else if (text_is(type, "yarn")) {
+        rope->scaling = RAD_ROPE_YARN;
+        rope->extension_factor = real(r, "rope.scaling.yarn_ext_factor", -1e3, 1e3, 1.0);
+        rope->attention_factor =
+            real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3,
+                 real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0));
+        rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
+        rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
+        if (rope->extension_factor < 0.0)
+            rope->extension_factor = 1.0;
+    } else {
+        char quoted[RAD_QUOTE_SIZE];
+        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                             "%s: key %s.rope.scaling.type: \"%s\" is not supported; this version "
+                             "knows none, linear and yarn",
+                             rad_source_path(r->source), r->architecture,
+                             rad_quote(quoted, type.data, type.size));
+    }
+}
+
+static void read_rope(reader *r, rad_hparams *h)
+{
+    int64_t rotated =
+        integer(r, "rope.dimension_count", 2, RAD_MAX_HEAD_DIM, (int64_t)h->head_dim);
+    h->rope.theta = real(r, "rope.freq_base", 1e-3, 1e30, 10000.0);
+    if (r->status == RADLLM_OK && (rotated % 2 != 0 || rotated > h->head_dim))
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s.rope.dimension_count: %lld must be even and at most the "
+                             "head dimension %u",
+                             rad_source_path(r->source), r->architecture, (long long)rotated,
+                             h->head_dim);
+    h->rope.n_pairs = (uint32_t)rotated / 2;
+    read_rope_scaling(r, h);
+}
+
+static void read_scales(reader *r, rad_hparams *h)
+{
+    const rad_architecture *a = h->architecture;
+    require(r, "attention.layer_norm_rms_epsilon");
+    h->norm_epsilon = (float)real(r, "attention.layer_norm_rms_epsilon", 0.0, 1.0, 1e-5);
+    /* Families without caps do not read the keys. */
+    h->attention_cap = a->default_attention_cap;
+    h->logit_cap = a->default_logit_cap;
+    if (a->default_attention_cap > 0.0f)
+        h->attention_cap =
+            (float)real(r, "attn_logit_softcapping", 0.0, 1e6, a->default_attention_cap);
+    if (a->default_logit_cap > 0.0f)
+        h->logit_cap = (float)real(r, "final_logit_softcapping", 0.0, 1e6, a->default_logit_cap);
+    if (r->status != RADLLM_OK)
+        return;
+    double per_head = h->head_dim;
+    if (a->width_scaled_query_layers != 0 && h->n_layers == a->width_scaled_query_layers)
+        per_head = (double)h->width / h->layers[0].n_heads;
+    h->query_scale = (float)(1.0 / sqrt(per_head));
+    h->embedding_scale = a->scaled_embeddings ? (float)sqrt((double)h->width) : 1.0f;
+}
+
+static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
+{
+    h->n_vocab = n_vocab;
+    int64_t declared = integer(r, "vocab_size", 1, INT32_MAX, n_vocab);
+    if (r->status != RADLLM_OK)
+        return;
+    if (n_vocab == 0)
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: the file has no vocabulary (tokenizer.ggml.tokens)",
+                             rad_source_path(r->source));
+    else if (declared < n_vocab)
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s.vocab_size is %lld, but tokenizer.ggml.tokens has %u "
+                             "entries",
+                             rad_source_path(r->source), r->architecture, (long long)declared,
+                             n_vocab);
+}
+
+radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
+                               rad_hparams *h, radllm_error *error)
+{
+    memset(h, 0, sizeof *h);
+    radllm_status status = read_architecture(source, &h->architecture, error);
+    if (status != RADLLM_OK)
+        return status;
+    reader r = {.source = source, .architecture = h->architecture->name, .error = error};
+    require(&r, "context_length");
+    require(&r, "embedding_length");
+    require(&r, "block_count");
+    require(&r, "feed_forward_length");
+    require(&r, "attention.head_count");
+    h->context_length = (uint32_t)integer(&r, "context_length", 1, RAD_MAX_CONTEXT, 1);
+    h->width = (uint32_t)integer(&r, "embedding_length", 1, RAD_MAX_WIDTH, 1);
+    h->n_layers = (uint32_t)integer(&r, "block_count", 1, RAD_MAX_LAYERS, 1);
+    read_vocabulary_size(&r, n_vocab, h);
+    if (integer(&r, "expert_count", 0, INT32_MAX, 0) > 1 && r.status == RADLLM_OK)
+        r.status = rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "%s: mixture-of-experts models (%s.expert_count) are not supported by "
+                            "this version; use a dense model",
+                            rad_source_path(source), r.architecture);
+    if (r.status != RADLLM_OK)
+        return r.status;
+    size_t bytes = h->n_layers * sizeof *h->layers;
+    h->layers = rad_arena_alloc_zero(arena, bytes, _Alignof(rad_layer_params));
+    if (h->layers == NULL)
+        return rad_fail_memory(error, bytes);
+    read_layers(&r, h);
+    read_head_dim(&r, h);
+    read_rope(&r, h);
+    read_scales(&r, h);
+    return r.status;
+}
+
+/* ---- rotary frequencies ------------------------------------------------------------------ */
+
+static const double pi = 3.14159265358979323846;
+
+/* The pair at which `rotations` full turns happen over the original context. */
+static double yarn_pair(const rad_rope_params *rope, double rotations)
+{
+    double n = 2.0 * rope->n_pairs;
+    double found = n * rad_log(rope->original_context / (rotations * 2.0 * pi)) /
+                   (2.0 * rad_log(rope->theta));
+    /* Odd thetas and betas give infinities or NaN: keep to what floor_small() can take. */
+    return found > -1e6 ? (found < 1e6 ? found : 1e6) : -1e6;
+}
+
+/* Rounds towards minus infinity, for the small numbers of yarn_pair(). */
+static double floor_small(double x)
+{
+    double truncated = (double)(int64_t)x;
+    return truncated > x ? truncated - 1.0 : truncated;
+}
+
+/* How far a frequency keeps its own value (1) or is divided by the factor (0). */
+static double yarn_mix(const rad_rope_params *rope, uint32_t pair)
+{
+    double last = 2.0 * rope->n_pairs - 1.0;
+    double low = floor_small(yarn_pair(rope, rope->beta_fast));
+    double high = -floor_small(-yarn_pair(rope, rope->beta_slow));
+    low = low < 0.0 ? 0.0 : low;
+    high = high > last ? last : high;
+    double span = high - low < 0.001 ? 0.001 : high - low;
+    double ramp = ((double)pair - low) / span;
+    ramp = ramp < 0.0 ? 0.0 : ramp > 1.0 ? 1.0 : ramp;
+    return (1.0 - ramp) * rope->extension_factor;
+}
+
+double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor)
+{
+    double frequency = rad_pow(rope->theta, -(double)pair / rope->n_pairs) / divisor;
+    if (rope->scaling == RAD_ROPE_PLAIN)
+        return frequency;
+    double divided = frequency / rope->factor;
+    if (rope->scaling == RAD_ROPE_LINEAR)
+        return divided;
+    double mix = yarn_mix(rope, pair);
+    return divided * (1.0 - mix) + frequency * mix;
+}
+
+float rad_rope_magnitude(const rad_rope_params *rope)
+{
+    if (rope->scaling != RAD_ROPE_YARN || rope->extension_factor == 0.0)
+        return (float)rope->attention_factor;
+    double growth = rope->factor > 1.0 ? 0.1 * rad_log(rope->factor) + 1.0 : 1.0;
+    return (float)(rope->attention_factor * growth);
+}

@@ -1,0 +1,57 @@
+/* Hyper-parameters of one model, read from the metadata and checked. */
+#ifndef RAD_HPARAMS_H
+#define RAD_HPARAMS_H
+
+#include "model/architecture.h"
+
+/* Bounds that no real model reaches, so that arithmetic on them cannot overflow 64 bits. */
+#define RAD_MAX_LAYERS   4096
+#define RAD_MAX_WIDTH    (1u << 20)
+#define RAD_MAX_FFN      (1u << 22)
+#define RAD_MAX_HEADS    4096
+#define RAD_MAX_HEAD_DIM 1024
+#define RAD_MAX_CONTEXT  (1u << 26)
+
+typedef struct rad_layer_params {
+    uint32_t n_heads;
+    uint32_t n_kv_heads;
+    uint32_t ffn_length;
+    uint32_t window; /* keys that a query sees, itself included; 0: all */
+} rad_layer_params;
+
+typedef enum rad_rope_scaling {
+    RAD_ROPE_PLAIN,
+    RAD_ROPE_LINEAR,
+    RAD_ROPE_YARN /* Peng et al. 2023 */
+} rad_rope_scaling;
+
+typedef struct rad_rope_params {
+    double theta;
+    uint32_t n_pairs; /* half of the rotated values of a head */
+    rad_rope_scaling scaling;
+    double factor;           /* positions are divided by it; 1: none */
+    double original_context; /* yarn */
+    double attention_factor, extension_factor, beta_fast, beta_slow;
+} rad_rope_params;
+
+typedef struct rad_hparams {
+    const rad_architecture *architecture;
+    uint32_t n_layers, width, n_vocab, context_length, head_dim;
+    uint32_t max_heads, max_kv_heads, max_ffn; /* over all layers */
+    float norm_epsilon, attention_cap, logit_cap, query_scale, embedding_scale;
+    rad_rope_params rope;
+    rad_layer_params *layers; /* n_layers, in the arena that was given */
+} rad_hparams;
+
+/* Reads and checks. n_vocab is the tokenizer's size, or 0 when the file has none. */
+radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
+                               rad_hparams *out, radllm_error *error);
+
+/* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times the
+ * attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling, tensor
+ * rope_freqs.weight), 1 without. One scalar double-precision function, so that tables are the same
+ * everywhere. */
+double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor);
+float rad_rope_magnitude(const rad_rope_params *rope);
+
+#endif

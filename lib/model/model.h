@@ -1,0 +1,90 @@
+/* A loaded model: hyper-parameters, weights bound to roles, vocabulary. Immutable after loading. */
+#ifndef RAD_MODEL_H
+#define RAD_MODEL_H
+
+#include "base/platform.h"
+#include "kernels/kernels.h"
+#include "model/hparams.h"
+#include "text/tokenizer.h"
+
+/* The matrices and vectors of a layer. */
+typedef enum rad_role {
+    RAD_ROLE_ATTENTION_NORM,
+    RAD_ROLE_QUERY,
+    RAD_ROLE_KEY,
+    RAD_ROLE_VALUE,
+    RAD_ROLE_QUERY_BIAS,
+    RAD_ROLE_KEY_BIAS,
+    RAD_ROLE_VALUE_BIAS,
+    RAD_ROLE_QUERY_NORM,
+    RAD_ROLE_KEY_NORM,
+    RAD_ROLE_OUTPUT,
+    RAD_ROLE_OUTPUT_BIAS,
+    RAD_ROLE_POST_ATTENTION_NORM,
+    RAD_ROLE_FFN_NORM,
+    RAD_ROLE_GATE,
+    RAD_ROLE_UP,
+    RAD_ROLE_DOWN,
+    RAD_ROLE_POST_FFN_NORM,
+    RAD_LAYER_ROLES
+} rad_role_id;
+
+/* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. */
+typedef struct rad_weight {
+    const rad_tensor *tensor; /* in the source; NULL: absent */
+    rad_matrix matrix;
+    const float *values;
+} rad_weight;
+
+typedef struct rad_layer {
+    rad_weight weights[RAD_LAYER_ROLES];
+} rad_layer;
+
+typedef enum rad_load { RAD_LOAD_COPY, RAD_LOAD_MAP } rad_load;
+
+typedef struct rad_model_settings {
+    bool map;            /* load=map */
+    bool file_layout;    /* layout=file */
+    bool vocabulary_only;
+    bool any_isa;        /* isa=auto: the best one */
+    rad_isa isa;         /* else exactly this one */
+    uint32_t n_threads;  /* for loading; 0: all processors */
+    uint64_t budget;     /* bytes; 0: no limit */
+} rad_model_settings;
+
+typedef struct rad_model {
+    rad_host host;
+    rad_source *source;
+    rad_arena arena; /* structures below, vectors, rope divisors */
+    rad_tokenizer *tokenizer;
+    const rad_kernels *kernels;
+    bool vocabulary_only;
+    bool mapped;
+    rad_layout layout; /* of the matrices that have a choice */
+
+    rad_hparams hparams;
+    rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
+    rad_layer *layers;
+    const float *rope_divisors; /* n_pairs, or NULL */
+
+    uint8_t *weights; /* one block for all copied weights */
+    size_t weight_bytes;
+    uint64_t n_parameters;
+} rad_model;
+
+/* Binds and checks everything without reading weights; *bytes receives the memory that the weights
+ * will take. The model can then be freed, or filled by rad_model_fill(). */
+radllm_status rad_model_bind(const rad_host *host, rad_source *source,
+                             const rad_model_settings *settings, rad_model **out,
+                             radllm_error *error);
+/* Bytes of weights in memory after filling; 0 for a mapped model but for its vectors. */
+uint64_t rad_model_weight_bytes(const rad_model *model);
+/* Reads the weights. */
+radllm_status rad_model_fill(rad_model *model, const rad_model_settings *settings,
+                             const radllm_cancel *cancel, radllm_error *error);
+void rad_model_free(rad_model *model);
+
+/* True when any matrix is F32: such a model's cache is F32 too under cache=auto. */
+bool rad_model_is_f32(const rad_model *model);
+
+#endif
