@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-void rad_log(const rad_host *host, int32_t level, const char *format, ...)
+void rad_log_line(const rad_host *host, int32_t level, const char *format, ...)
 {
     if (host == NULL || host->log == NULL || level > host->log_level)
         return;
