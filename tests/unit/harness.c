@@ -206,12 +206,11 @@ void *rad_test_allocate(void *user, size_t size, size_t alignment)
         fprintf(stderr, "allocation of %zu bytes aligned to %zu\n", size, alignment);
         abort();
     }
-    size_t before = sizeof(block_header) + GUARD_BYTES + alignment;
-    uint8_t *base = malloc(before + size + GUARD_BYTES);
+    size_t before = sizeof(block_header) + GUARD_BYTES;
+    uint8_t *base = malloc(before + alignment + size + GUARD_BYTES);
     if (base == NULL)
         return NULL;
-    uintptr_t start = ((uintptr_t)base + before) & ~(uintptr_t)(alignment - 1);
-    uint8_t *block = base + (start - (uintptr_t)base);
+    uint8_t *block = base + before + (-((uintptr_t)base + before) & (uintptr_t)(alignment - 1));
     block_header header = {base, size};
     memset(block - GUARD_BYTES, GUARD_VALUE, GUARD_BYTES);
     memcpy(block - GUARD_BYTES - sizeof header, &header, sizeof header);

@@ -79,7 +79,7 @@ def main():
     parser.add_argument("--brief", action="store_true")
     parser.add_argument("--targets", action="store_true")
     parser.add_argument("--stages-failed", type=int, default=0)
-    parser.add_argument("arguments", nargs="+")
+    parser.add_argument("arguments", nargs="*")
     options = parser.parse_args()
     if options.targets:
         print("\n".join(targets_of(*options.arguments)))
