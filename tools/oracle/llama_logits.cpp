@@ -11,13 +11,7 @@
 #include <iostream>
 #include <vector>
 
-#include "llama.h"
-
-static void quiet(ggml_log_level level, const char *text, void *) {
-    if (level == GGML_LOG_LEVEL_ERROR) {
-        std::fputs(text, stderr);
-    }
-}
+#include "llama_compat.h"
 
 int main(int argc, char **argv) {
     if (argc < 3) {
@@ -30,7 +24,7 @@ int main(int argc, char **argv) {
         ids.push_back(id);
     }
 
-    llama_log_set(quiet, nullptr);
+    llama_log_set(only_errors, nullptr);
     llama_backend_init();
     llama_model_params model_params = llama_model_default_params();
     model_params.n_gpu_layers = 0;
@@ -43,6 +37,7 @@ int main(int argc, char **argv) {
     params.n_batch = params.n_ubatch = static_cast<uint32_t>(ids.size());
     params.n_threads = params.n_threads_batch = 1;
     params.type_k = params.type_v = f16_cache ? GGML_TYPE_F16 : GGML_TYPE_F32;
+    flash_attention_off(params, 0);
     llama_context *context = llama_init_from_model(model, params);
     if (context == nullptr) {
         return 1;

@@ -15,13 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "llama.h"
-
-static void quiet(ggml_log_level level, const char *text, void *) {
-    if (level == GGML_LOG_LEVEL_ERROR) {
-        std::fputs(text, stderr);
-    }
-}
+#include "llama_compat.h"
 
 static std::vector<std::string> read_strings() {
     std::vector<std::string> strings;
@@ -59,7 +53,7 @@ int main(int argc, char **argv) {
                      argv[0]);
         return 2;
     }
-    llama_log_set(quiet, nullptr);
+    llama_log_set(only_errors, nullptr);
     llama_backend_init();
     llama_model_params params = llama_model_default_params();
     params.vocab_only = true;
