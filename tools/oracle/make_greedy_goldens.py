@@ -1,0 +1,146 @@
+"""Makes tests/golden/greedy: what llama.cpp answers and scores with the embedded model, for each
+tensor type.
+
+Usage: make_greedy_goldens.py MODEL.gguf LLAMA_CPP_CHECKOUT PROGRAMS_FOLDER OUTPUT_FOLDER
+                              [--keep FOLDER]
+
+Reads prompts.json and perplexity.txt in OUTPUT_FOLDER and writes greedy.json there. MODEL.gguf is the
+embedded model (Q8_0 or float); for every type the file is made by requantize.py, and Q4_K_M once
+more by llama-quantize (as "Q4_K_M-llama"). --keep leaves these files in a folder.
+The margin of a step is the distance between the two best logits: where it is below the noise of
+quantized activations, another implementation may rightly choose the other token.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+import gguf
+import jinja2.sandbox
+
+import requantize
+
+TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K",
+         "Q4_K_M", "Q5_K_M"]
+N_TOKENS = 64
+N_CONTEXT, N_CHUNKS = 256, 16
+
+
+def sha256(path):
+    with open(path, "rb") as source:
+        return hashlib.sha256(source.read()).hexdigest()
+
+
+def rendered(prompts, model):
+    """The prompts as plain text: messages go through the chat template in the file."""
+    reader = gguf.GGUFReader(model)
+    field = reader.get_field("tokenizer.chat_template")
+    tokens = reader.get_field("tokenizer.ggml.tokens")
+
+    def special(name):
+        key = reader.get_field(f"tokenizer.ggml.{name}_token_id")
+        return tokens.contents(int(key.contents())) if key else ""
+
+    texts = []
+    for prompt in prompts:
+        if "raw" in prompt:
+            texts.append(prompt["raw"])
+            continue
+        if field is None:
+            sys.exit(f"{model} has no tokenizer.chat_template; give raw prompts only")
+        environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True,
+                                                                   lstrip_blocks=True)
+        text = environment.from_string(field.contents()).render(
+            messages=[{"role": "user", "content": prompt["user"]}], add_generation_prompt=True,
+            bos_token=special("bos"), eos_token=special("eos"))
+        add_bos = reader.get_field("tokenizer.ggml.add_bos_token")
+        if add_bos and add_bos.contents() and text.startswith(special("bos")):
+            text = text[len(special("bos")):]
+        texts.append(text)
+    return texts
+
+
+def greedy(program, model, texts):
+    run = subprocess.run([program, model, str(N_TOKENS)], input="\0".join(texts).encode(),
+                         stdout=subprocess.PIPE, check=True)
+    results = json.loads(run.stdout)
+    for text, result in zip(texts, results):
+        result["prompt"] = text
+        result["text"] = bytes.fromhex(result.pop("text_hex")).decode("utf-8", "replace")
+    return results
+
+
+def perplexity(program, model, text):
+    run = subprocess.run([program, "-m", model, "-f", text, "-c", str(N_CONTEXT), "--chunks",
+                          str(N_CHUNKS), "-t", "1", "-ngl", "0"], stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True)
+    found = re.search(r"Final estimate: PPL = ([0-9.]+) \+/- ([0-9.]+)", run.stdout)
+    if not found:
+        sys.exit(f"{program} gave no perplexity:\n{run.stdout[-2000:]}")
+    chunks = re.findall(r"\[(\d+)\]([0-9.]+)", run.stdout)
+    return {"value": float(found[1]), "uncertainty": float(found[2]),
+            "running": [float(value) for _, value in chunks]}
+
+
+def compact(value, depth=0):
+    """JSON with one line per list of numbers, so that changes can be read."""
+    pad = " " * depth
+    if isinstance(value, dict):
+        inner = ",\n".join(f"{pad} {json.dumps(key)}: {compact(item, depth + 1)}"
+                           for key, item in value.items())
+        return "{\n" + inner + f"\n{pad}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        inner = ",\n".join(f"{pad} {compact(item, depth + 1)}" for item in value)
+        return "[\n" + inner + f"\n{pad}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("model", "checkout", "programs", "out"):
+        parser.add_argument(name)
+    parser.add_argument("--keep")
+    options = parser.parse_args()
+    tools = os.path.join(options.checkout, "build", "bin")
+    commit = subprocess.run(["git", "-C", options.checkout, "rev-parse", "HEAD"],
+                            stdout=subprocess.PIPE, text=True).stdout.strip()
+    with open(os.path.join(options.out, "prompts.json")) as source:
+        texts = rendered(json.load(source), options.model)
+    corpus = os.path.join(options.out, "perplexity.txt")
+    result = {
+        "made_by": "tools/oracle/make_greedy_goldens.py", "llama_cpp": commit,
+        "model_sha256": sha256(options.model), "text_sha256": sha256(corpus),
+        "perplexity_protocol": f"chunks of {N_CONTEXT} tokens, {N_CHUNKS} chunks, second half "
+                               "scored, first token of a chunk is BOS where the model adds BOS",
+        "types": {},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.keep or scratch
+        os.makedirs(folder, exist_ok=True)
+        for kind in TYPES + ["Q4_K_M-llama"]:
+            path = os.path.join(folder, kind.lower() + ".gguf")
+            if kind.endswith("-llama"):
+                subprocess.run([os.path.join(tools, "llama-quantize"), "--allow-requantize",
+                                options.model, path, kind[:-6], "1"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, check=True)
+            else:
+                requantize.requantize(options.model, path, kind)
+            entry = {"file_sha256": sha256(path),
+                     "perplexity": perplexity(os.path.join(tools, "llama-perplexity"), path,
+                                              corpus),
+                     "greedy": greedy(os.path.join(options.programs, "llama_greedy"), path, texts)}
+            result["types"][kind] = entry
+            smallest = min(min(one["margins"]) for one in entry["greedy"])
+            print(f"{kind:13} perplexity {entry['perplexity']['value']:.4f}, smallest margin "
+                  f"{smallest:.4f}")
+    with open(os.path.join(options.out, "greedy.json"), "w") as out:
+        out.write(compact(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
