@@ -32,7 +32,7 @@ typedef struct rad_text {
 /* One metadata entry. For a scalar, count is 1 and is_array false. `items` points at count packed
  * little-endian values of `type` (unaligned: use rad_meta_item_*), for strings at `strings`. */
 typedef struct rad_meta {
-    rad_text key; /* also NUL-terminated at key.data[key.size] */
+    rad_text key;       /* also NUL-terminated at key.data[key.size] */
     rad_meta_type type; /* of the items; never RAD_META_ARRAY */
     bool is_array;
     uint64_t count;
@@ -47,14 +47,14 @@ typedef struct rad_tensor {
     uint64_t dims[4]; /* dims[0] contiguous; unused ones are 1 */
     uint64_t n_elements;
     uint64_t n_bytes;
-    uint32_t part;    /* file part */
-    uint64_t offset;  /* absolute, inside that part */
+    uint32_t part;   /* file part */
+    uint64_t offset; /* absolute, inside that part */
 } rad_tensor;
 
 typedef struct rad_source rad_source;
 
-/* Opens a GGUF file (split models: its first part). Everything that the container can get wrong is
- * checked here: see gguf.c. The path is kept for later reads. */
+/* Opens a GGUF file (split models: its first part; the others are found beside it). Everything that
+ * the container can get wrong is checked here: see gguf.c. The path is kept for later reads. */
 radllm_status rad_source_open(const rad_host *host, const char *path, rad_source **out,
                               radllm_error *error);
 radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read, void *user,
@@ -71,7 +71,8 @@ uint64_t rad_source_part_bytes(const rad_source *source, uint32_t part);
 
 uint64_t rad_source_n_meta(const rad_source *source);
 const rad_meta *rad_source_meta(const rad_source *source, uint64_t index);
-/* NULL when there is no such key. Constant time. */
+/* NULL when there is no such key. Logarithmic time, for tensors as well: names come from the file,
+ * so a hash table could be made slow by them. */
 const rad_meta *rad_source_find_meta(const rad_source *source, const char *key);
 
 uint64_t rad_source_n_tensors(const rad_source *source);
@@ -88,6 +89,9 @@ radllm_status rad_source_map(rad_source *source, radllm_error *error);
 const uint8_t *rad_source_mapped(const rad_source *source, uint32_t part); /* NULL: not mapped */
 
 /* ---- typed access ------------------------------------------------------------------------ */
+
+/* "u32", "string", ...; static storage. */
+const char *rad_meta_type_name(rad_meta_type type);
 
 /* Item `index` of an entry whose type is a number or bool; the caller checked type and count. */
 uint64_t rad_meta_item_u64(const rad_meta *meta, uint64_t index); /* sign-extended */
