@@ -1,6 +1,6 @@
-/* kernels: the arithmetic of the CPU backend. A table of functions, filled by CPU feature; the plain
- * C version is always there and every other one gives the same bits. Nothing here knows of models,
- * sessions, files or threads: callers cut the work into ranges. */
+/* kernels: the arithmetic of the CPU backend. A table of functions, filled by CPU feature; the
+ * plain C version is always there and every other one gives the same bits. Nothing here knows of
+ * models, sessions, files or threads: callers cut the work into ranges. */
 #ifndef RAD_KERNELS_H
 #define RAD_KERNELS_H
 
@@ -34,10 +34,10 @@ typedef struct rad_matrix {
     const uint8_t *data;
 } rad_matrix;
 
-/* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is used.
- * Q8_32 and Q8_256: `quants` and `scales` (one per block), and `sums`, the integer sums of each 16
- * quants. Rows are contiguous: row t of quants starts at t * n_columns, of scales at
- * t * n_columns / block, of sums at t * n_columns / 16. */
+/* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is
+ * used. Q8_32 and Q8_256: `quants` and `scales` (one per block), and `sums`, the integer sums of
+ * each 16 quants. Rows are contiguous: row t of quants starts at t * n_columns, of scales at t *
+ * n_columns / block, of sums at t * n_columns / 16. */
 typedef struct rad_activations {
     rad_activation_kind kind;
     uint32_t n_tokens;
@@ -60,9 +60,30 @@ typedef struct rad_kernels {
     void (*quantize_q8_256)(const float *x, uint32_t n, int8_t *quants, float *scales,
                             int16_t *sums);
 
-    /* y[t * y_stride + r] = sum over columns of W[r] x[t], for rows first_row..last_row-1 and tokens
-     * first_token..last_token-1. `scratch` is 64-byte aligned, of rad_product_scratch_bytes(). The
-     * bits of each output depend on its row of W and its row of x only. */
+    /* y[t * y_stride + r] = sum over columns of W[r] x[t], for rows first_row..last_row-1 and
+     * tokens first_token..last_token-1. first_row is a multiple of RAD_LANE_ROWS; last_row too
+     * unless it is the matrix's end. Nothing is written for other rows or tokens. `scratch` is
+     * 64-byte aligned, of rad_product_scratch_bytes(). The bits of each output depend on its row of
+     * W and its row of x only, by these rules (all in F32, each line one rounding per operation
+     * written):
+     *
+     * Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, with activations Q8_32; blocks of 32 in increasing column
+     * order, from acc = 0: acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc) acc = fma(m_w *
+     * d_x, (float)sum_i(q_x[i]), acc)            (Q4_1 and Q5_1 only) where q_w are the quants with
+     * the format's offset (8, 16) taken off.
+     *
+     * Q4_K, Q5_K, Q6_K, with activations Q8_256; super-blocks of 256 in increasing column order,
+     * sub-blocks j of 32 (Q6_K: 16) inside:
+     *     acc = fma(d * d_x, (float)sum_j(scale_j * sum_i(q_w[i] * q_x[i])), acc)
+     *     acc = fma(-dmin * d_x, (float)sum_j(minimum_j * sum_i(q_x[i])), acc)     (not Q6_K)
+     * All sums in parentheses are exact integers below 2^31; (float) rounds to nearest even.
+     *
+     * F32, F16, BF16, with F32 activations; weights are widened exactly. s[j], j = 0..15, from 0:
+     *     s[i % 16] = fma(w[i], x[i], s[i % 16])       for i increasing
+     * then s[j] += s[j + 8] (j < 8), s[j] += s[j + 4] (j < 4), s[j] += s[j + 2] (j < 2), and the
+     * result is s[0] + s[1].
+     *
+     * Where the rules give NaN, the sign and payload of the NaN are not specified. */
     void (*product)(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
                     uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
                     size_t y_stride, void *scratch);

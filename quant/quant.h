@@ -1,5 +1,5 @@
 /* quant: the number formats of weights. One file per format: block layout, decode, encode, and how
- * it unpacks into the panels that the many-token kernels multiply. Nothing here knows of models,
+ * a block comes apart into the integers that the products multiply. Nothing here knows of models,
  * threads or instruction sets. */
 #ifndef RAD_QUANT_H
 #define RAD_QUANT_H
@@ -55,20 +55,49 @@ typedef enum rad_activation_kind {
     RAD_ACTIVATION_Q8_256 = 3 /* int8 per 256 values with an F32 scale */
 } rad_activation_kind;
 
+/* How the blocks of a type take part in a product; formats of one family share every kernel. */
+typedef enum rad_family {
+    RAD_FAMILY_NONE = 0,
+    RAD_FAMILY_FLOAT = 1,    /* plain numbers */
+    RAD_FAMILY_BLOCK = 2,    /* one scale (and perhaps a minimum) per 32 */
+    RAD_FAMILY_SUPER_16 = 3, /* integer sub-scales per 16 inside a super-block of 256 */
+    RAD_FAMILY_SUPER_32 = 4  /* integer sub-scales (and perhaps sub-minima) per 32 inside 256 */
+} rad_family;
+
+#define RAD_SUPER_BLOCK 256
+
+/* One block taken apart into the integers and floats that a product needs (numeric contract, rule
+ * 2). A weight is scale * sub_scale * quant + minimum * sub_minimum, where the sub-scales and
+ * sub-minima are 1 in RAD_FAMILY_BLOCK. Offsets of the format are already taken off `quants`. */
+typedef struct rad_block {
+    float scale;
+    float minimum;
+    int8_t quants[RAD_SUPER_BLOCK];
+    int8_t sub_scales[16]; /* SUPER_16: 16 of them; SUPER_32: 8 */
+    int8_t sub_minima[16];
+} rad_block;
+
 typedef struct rad_type_info {
-    const char *name;          /* "Q4_K" */
+    const char *name; /* "Q4_K" */
     uint32_t block_elements;
     uint32_t block_bytes;
     rad_activation_kind activation;
-    /* n (a multiple of block_elements) values of one row; NULL where the activation kind is none. */
+    /* n (a multiple of block_elements) values of one row; NULL where the activation kind is none.
+     */
     void (*decode)(const void *blocks, float *values, size_t n);
+    /* Deterministic; values that are not finite count as zero in the quantized types. */
     void (*encode)(const float *values, void *blocks, size_t n);
+    /* For the families of blocks; NULL in the others. */
+    rad_family family;
+    bool has_minimum;
+    void (*unpack)(const void *block, rad_block *out);
 } rad_type_info;
 
 /* NULL for a number that is no type or a removed one. */
 const rad_type_info *rad_type_find(uint32_t type);
 
-/* Scalar conversions, exact and with IEEE rounding to nearest even; F16 keeps infinities and NaN. */
+/* Scalar conversions, exact and with IEEE rounding to nearest even; F16 keeps infinities and NaN.
+ */
 float rad_f16_to_f32(uint16_t value);
 uint16_t rad_f32_to_f16(float value);           /* overflow gives infinity */
 uint16_t rad_f32_to_f16_saturated(float value); /* finite values beyond 65504 become +-65504 */

@@ -1,0 +1,61 @@
+/* Activations to 8 bits (numeric contract, rule 2). */
+#include "kernels/cpu/scalar/scalar.h"
+
+#include <string.h>
+
+/* Round half to even without a library call: adding 1.5 * 2^23 leaves no fraction bits. Holds for
+ * |value| < 2^22 in the default rounding mode. */
+static int32_t round_half_even(float value)
+{
+    const float shift = 12582912.0f;
+    return (int32_t)((value + shift) - shift);
+}
+
+static void quantize(const float *x, uint32_t n, uint32_t block, int8_t *quants, float *scales,
+                     int16_t *sums)
+{
+    for (uint32_t first = 0; first < n; first += block) {
+        uint32_t amax_bits = 0;
+        for (uint32_t i = first; i < first + block; i++) {
+            uint32_t bits;
+            memcpy(&bits, &x[i], sizeof(bits));
+            bits &= 0x7fffffffu;
+            amax_bits = bits > amax_bits ? bits : amax_bits;
+        }
+        float amax;
+        memcpy(&amax, &amax_bits, sizeof(amax));
+        bool finite = amax_bits < 0x7f800000u;
+        if (!finite || amax < 0x1p-100f) {
+            const uint32_t nan_bits = 0x7fc00000u;
+            scales[first / block] = 0.0f;
+            if (!finite)
+                memcpy(&scales[first / block], &nan_bits, sizeof(nan_bits));
+            memset(quants + first, 0, block);
+            memset(sums + first / 16, 0, block / 16 * sizeof(sums[0]));
+            continue;
+        }
+        scales[first / block] = amax / 127.0f;
+        float factor = 127.0f / amax;
+        for (uint32_t i = first; i < first + block; i += 16) {
+            int32_t sum = 0;
+            for (uint32_t j = i; j < i + 16; j++) {
+                int32_t q = round_half_even(x[j] * factor);
+                quants[j] = (int8_t)q;
+                sum += q;
+            }
+            sums[i / 16] = (int16_t)sum;
+        }
+    }
+}
+
+void rad_quantize_q8_32_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
+                               int16_t *sums)
+{
+    quantize(x, n, 32, quants, scales, sums);
+}
+
+void rad_quantize_q8_256_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
+                                int16_t *sums)
+{
+    quantize(x, n, RAD_SUPER_BLOCK, quants, scales, sums);
+}

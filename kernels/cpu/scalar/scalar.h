@@ -1,0 +1,15 @@
+/* The plain C kernels: what every faster one is compared with. */
+#ifndef RAD_SCALAR_H
+#define RAD_SCALAR_H
+
+#include "kernels/kernels.h"
+
+void rad_quantize_q8_32_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
+                               int16_t *sums);
+void rad_quantize_q8_256_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
+                                int16_t *sums);
+void rad_product_scalar(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
+                        uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
+                        size_t y_stride, void *scratch);
+
+#endif

@@ -1,0 +1,31 @@
+/* Chooses the kernel table that this CPU can run. */
+#include "kernels/kernels.h"
+
+#include "kernels/cpu/scalar/scalar.h"
+
+static const rad_kernels scalar_kernels = {
+    .isa = RAD_ISA_SCALAR,
+    .name = "scalar",
+    .quantize_q8_32 = rad_quantize_q8_32_scalar,
+    .quantize_q8_256 = rad_quantize_q8_256_scalar,
+    .product = rad_product_scalar,
+};
+
+const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)
+{
+    if (exact && limit != RAD_ISA_SCALAR)
+        return NULL;
+    return &scalar_kernels;
+}
+
+size_t rad_product_scratch_bytes(const rad_matrix *w)
+{
+    /* Quantized formats: one unpacked panel of 16 rows x 256 columns with its scales, and the sums
+     * of a run of tokens. Float formats: rows widened to F32. */
+    const rad_type_info *info = rad_type_find((uint32_t)w->type);
+    if (info == NULL || info->family == RAD_FAMILY_NONE)
+        return 64;
+    if (info->family == RAD_FAMILY_FLOAT)
+        return ((size_t)w->n_columns + 16) * sizeof(float) * 8;
+    return 64 * 1024;
+}
