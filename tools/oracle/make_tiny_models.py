@@ -6,7 +6,7 @@ Usage: make_tiny_models.py OUTPUT_FOLDER [NAME...]
 
 Each model gives NAME-f32.gguf and NAME-q8_0.gguf, and beside each FILE.gguf the FILE.ids.json (the
 input ids and what the figures are) and FILE.logits.f32 (little-endian float32, one row of n_vocab
-per position). The models are seeded: the same versions give the same files.
+per position); for Q8_0 also FILE.contract.logits.f32 (see contract.py). The models are seeded: the same versions give the same files.
 """
 
 import json
@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import transformers
 
+from contract import LAST_POSITIONS, contract_logits
 from gguf_common import (EOS_ID, BOS_ID, PAD_ID, N_VOCAB, Type, add_array, add_tiny_tokenizer,
                          file_type, finish, interleave_rotary_rows)
 
@@ -218,6 +219,15 @@ def compute_logits(model, ids):
     return double.astype("<f4"), float(error)
 
 
+def add_contract_logits(folder, stem, description, model, ids, block):
+    """Writes STEM.contract.logits.f32 and says so in the description."""
+    logits, median, worst = contract_logits(model, ids, block)
+    description["contract_logits"] = stem + ".contract.logits.f32"
+    description["contract_positions"] = LAST_POSITIONS
+    logits.tofile(os.path.join(folder, description["contract_logits"]))
+    return f", contract float32 run: median {median:.0e} worst {worst:.0e}"
+
+
 def make(folder, name):
     architecture, config = MODELS[name]
     config._attn_implementation = "eager"
@@ -232,19 +242,23 @@ def make(folder, name):
         write_model(os.path.join(folder, stem + ".gguf"), name, architecture, model, type_)
         logits, error = compute_logits(model, ids)
         logits.tofile(os.path.join(folder, stem + ".logits.f32"))
+        description = {
+            "model": stem + ".gguf", "logits": stem + ".logits.f32", "ids": ids,
+            "n_positions": len(ids), "n_vocab": N_VOCAB, "tolerance": tolerance,
+            "window": getattr(config, "sliding_window", None),
+            "reference": f"transformers {transformers.__version__}, eager attention, "
+                         f"weights as stored in the file, float64 linear layers",
+            "float32_run_differs_by": float(f"{error:.2g}"),
+        }
+        message = ""
+        if type_ == Type.Q8_0:
+            message = add_contract_logits(folder, stem, description, model, ids, 32)
         with open(os.path.join(folder, stem + ".ids.json"), "w") as out:
-            json.dump({
-                "model": stem + ".gguf", "logits": stem + ".logits.f32", "ids": ids,
-                "n_positions": len(ids), "n_vocab": N_VOCAB, "tolerance": tolerance,
-                "window": getattr(config, "sliding_window", None),
-                "reference": f"transformers {transformers.__version__}, eager attention, "
-                             f"weights as stored in the file, float64 linear layers",
-                "float32_run_differs_by": float(f"{error:.2g}"),
-            }, out, indent=1)
+            json.dump(description, out, indent=1)
             out.write("\n")
         print(f"{stem:24} {os.path.getsize(os.path.join(folder, stem + '.gguf')):8} bytes, "
               f"logits std {logits.std():.3f} max {np.abs(logits).max():.2f}, "
-              f"float32 differs by {error:.1e}")
+              f"float32 differs by {error:.1e}{message}")
 
 
 def main():

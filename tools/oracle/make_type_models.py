@@ -5,6 +5,7 @@ Usage: make_type_models.py OUTPUT_FOLDER [--llama LLAMA_LOGITS_PROGRAM]
 
 Each type T gives T.gguf, T.ids.json and T.logits.f32 as in make_tiny_models.py. With --llama also
 T.llama.logits.f32, what llama.cpp computes (with activations quantized by its own rules).
+Quantized types also give T.contract.logits.f32 (see contract.py).
 The matrices of quantized types are random blocks, so that every bit of a block matters. Width is
 256 for them (a super-block); it is 64 for F32, F16 and BF16, to keep the files small.
 """
@@ -22,7 +23,7 @@ import torch
 import transformers
 
 from gguf_common import (BOS_ID, EOS_ID, N_VOCAB, Type, add_tiny_tokenizer, file_type, finish)
-from make_tiny_models import compute_logits
+from make_tiny_models import add_contract_logits, compute_logits
 from random_blocks import SIZES, random_tensor
 
 N_POSITIONS = 48
@@ -118,6 +119,8 @@ def make(folder, type_, program):
                      f"stored in the file, float64 linear layers",
     }
     message = f"{name:6} logits std {logits.std():.2f}"
+    if quantized:
+        message += add_contract_logits(folder, name, description, model, ids, SIZES[type_][0])
     if program:
         path = os.path.join(folder, name + ".llama.logits.f32")
         subprocess.run([program, os.path.join(folder, name + ".gguf"), path],
