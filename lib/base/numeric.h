@@ -8,12 +8,13 @@
 /* Double precision, for load time, sampling and tables: errors below 2 ulp over the whole range;
  * special values as in C99 Annex F. */
 double rad_exp(double x);
-double rad_log(double x); /* natural */
-double rad_pow(double x, double y); /* x > 0, or x = 0 with y > 0 */
+double rad_ln(double x); /* natural */
+double rad_pow(double x, double y); /* a zero result or infinity has no sign unless y is odd */
 double rad_tanh(double x);
-/* Own range reduction, exact enough for |x| up to 2^31 * 2 pi (positions of rotary tables). */
+/* Own range reduction, for every finite x (positions of rotary tables are below 2^31). */
 double rad_sin(double x);
 double rad_cos(double x);
+void rad_sin_cos(double x, double *sine, double *cosine); /* both, in little more time than one */
 
 /* The saved floating-point environment of the host. */
 typedef struct rad_fpenv {

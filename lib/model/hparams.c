@@ -322,8 +322,8 @@ static const double pi = 3.14159265358979323846;
 static double yarn_pair(const rad_rope_params *rope, double rotations)
 {
     double n = 2.0 * rope->n_pairs;
-    double found = n * rad_log(rope->original_context / (rotations * 2.0 * pi)) /
-                   (2.0 * rad_log(rope->theta));
+    double found = n * rad_ln(rope->original_context / (rotations * 2.0 * pi)) /
+                   (2.0 * rad_ln(rope->theta));
     /* Odd thetas and betas give infinities or NaN: keep to what floor_small() can take. */
     return found > -1e6 ? (found < 1e6 ? found : 1e6) : -1e6;
 }
@@ -365,6 +365,6 @@ float rad_rope_magnitude(const rad_rope_params *rope)
 {
     if (rope->scaling != RAD_ROPE_YARN || rope->extension_factor == 0.0)
         return (float)rope->attention_factor;
-    double growth = rope->factor > 1.0 ? 0.1 * rad_log(rope->factor) + 1.0 : 1.0;
+    double growth = rope->factor > 1.0 ? 0.1 * rad_ln(rope->factor) + 1.0 : 1.0;
     return (float)(rope->attention_factor * growth);
 }

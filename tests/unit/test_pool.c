@@ -1,0 +1,372 @@
+/* The thread pool: every index once, worker numbers that never overlap, the floating-point
+ * environment of tasks, blocked signals, host executors, failures, and fork. */
+#include "unit/harness.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/numeric.h"
+#include "base/platform.h"
+
+#define MAX_COUNT 5000
+
+static rad_test_memory memory;
+static rad_host host;
+
+static void set_up(void)
+{
+    rad_test_memory_init(&memory, 0);
+    memset(&host, 0, sizeof host);
+    host.allocator = rad_test_allocator(&memory);
+}
+
+typedef struct loop {
+    atomic_uint runs[MAX_COUNT];
+    atomic_uint inside[64];
+    atomic_uint overlaps;
+    atomic_uint workers_out_of_range;
+    uint32_t size;
+    uint32_t work;
+} loop;
+
+static void record(void *data, uint32_t index, uint32_t worker)
+{
+    loop *record = data;
+    if (worker >= record->size) {
+        atomic_fetch_add(&record->workers_out_of_range, 1);
+        return;
+    }
+    if (atomic_fetch_add(&record->inside[worker], 1) != 0)
+        atomic_fetch_add(&record->overlaps, 1);
+    for (volatile uint32_t i = 0; i < record->work; i++) {
+    }
+    atomic_fetch_add(&record->runs[index], 1);
+    atomic_fetch_sub(&record->inside[worker], 1);
+}
+
+static void check_loop(rad_pool *pool, uint32_t count, uint32_t work)
+{
+    static loop record_of_loop;
+    memset(&record_of_loop, 0, sizeof record_of_loop);
+    record_of_loop.size = rad_pool_size(pool);
+    record_of_loop.work = work;
+    rad_pool_run(pool, record, &record_of_loop, count);
+    for (uint32_t i = 0; i < MAX_COUNT; i++)
+        ck_assert_uint_eq(atomic_load(&record_of_loop.runs[i]), i < count ? 1 : 0);
+    ck_assert_uint_eq(atomic_load(&record_of_loop.overlaps), 0);
+    ck_assert_uint_eq(atomic_load(&record_of_loop.workers_out_of_range), 0);
+}
+
+static rad_pool *make_pool(uint32_t n_threads)
+{
+    rad_pool *pool = NULL;
+    radllm_error error = {0};
+    ck_assert_int_eq(rad_pool_create(&host, n_threads, &pool, &error), RADLLM_OK);
+    ck_assert_ptr_nonnull(pool);
+    return pool;
+}
+
+START_TEST(each_index_runs_once)
+{
+    static const uint32_t sizes[] = {1, 2, 3, 8, 33};
+    static const uint32_t counts[] = {0, 1, 2, 3, 7, 64, MAX_COUNT};
+    for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
+        rad_pool *pool = make_pool(sizes[s]);
+        ck_assert_uint_eq(rad_pool_size(pool), sizes[s]);
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++)
+            check_loop(pool, counts[c], c * 3);
+        rad_pool_free(pool);
+        rad_test_memory_check(&memory);
+    }
+}
+END_TEST
+
+START_TEST(many_small_loops)
+{
+    rad_pool *pool = make_pool(4);
+    for (uint32_t i = 0; i < 3000; i++)
+        check_loop(pool, 2 + i % 5, i % 50);
+    rad_pool_free(pool);
+}
+END_TEST
+
+START_TEST(sleeping_workers_are_woken)
+{
+    rad_pool *pool = make_pool(3);
+    for (uint32_t i = 0; i < 30; i++) {
+        usleep(1000 * (i % 4)); /* beyond the time that workers spin */
+        check_loop(pool, 40, 2000);
+    }
+    rad_pool_free(pool);
+}
+END_TEST
+
+static void meet(void *data, uint32_t index, uint32_t worker)
+{
+    (void)index;
+    (void)worker;
+    atomic_uint *arrived = data;
+    atomic_fetch_add(arrived, 1);
+    for (int i = 0; i < 10000 && atomic_load(arrived) < 3; i++)
+        usleep(1000);
+}
+
+START_TEST(workers_do_take_part)
+{
+    rad_pool *pool = make_pool(3);
+    usleep(2000);
+    atomic_uint arrived = 0;
+    rad_pool_run(pool, meet, &arrived, 3); /* ends early only when three threads are inside */
+    ck_assert_uint_eq(atomic_load(&arrived), 3);
+    rad_pool_free(pool);
+}
+END_TEST
+
+/* ---- environment ---------------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+
+static void read_environment(void *data, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    ((unsigned *)data)[index] = _mm_getcsr() & ~0x3fu; /* without the sticky flags */
+}
+
+START_TEST(tasks_have_the_default_floating_point_environment)
+{
+    unsigned hostile = 0x9fc0 | 0x6000; /* flush-to-zero, denormals-are-zero, toward zero */
+    unsigned before = _mm_getcsr();
+    _mm_setcsr(hostile);
+    rad_pool *pool = make_pool(3); /* the threads inherit the host's settings */
+    static unsigned seen[200];
+    memset(seen, 0, sizeof seen);
+    rad_pool_run(pool, read_environment, seen, 200);
+    unsigned seen_alone[1] = {0};
+    rad_pool_run(pool, read_environment, seen_alone, 1);
+    unsigned after = _mm_getcsr();
+    rad_pool_free(pool);
+    _mm_setcsr(before);
+    for (int i = 0; i < 200; i++)
+        ck_assert_uint_eq(seen[i], 0x1f80);
+    ck_assert_uint_eq(seen_alone[0], 0x1f80);
+    ck_assert_uint_eq(after, hostile);
+}
+END_TEST
+
+START_TEST(environment_is_set_and_restored)
+{
+    volatile double third = 3.0, tiny = 0x1p-1040;
+    double nearest = 1.0 / third;
+    unsigned before = _mm_getcsr();
+    for (unsigned rounding = 0; rounding < 4; rounding++) {
+        unsigned hostile = 0x9fc0 | rounding << 13;
+        _mm_setcsr(hostile);
+        rad_fpenv saved = rad_fpenv_enter();
+        volatile double inside = 1.0 / third;
+        volatile double half = tiny * 0.5;
+        rad_fpenv_leave(saved);
+        unsigned after = _mm_getcsr();
+        _mm_setcsr(before);
+        ck_assert_uint_eq(after, hostile);
+        ck_assert(inside == nearest);
+        ck_assert(half != 0.0);
+    }
+}
+END_TEST
+#endif
+
+static volatile sig_atomic_t handled_elsewhere;
+static pthread_t main_thread;
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (!pthread_equal(pthread_self(), main_thread))
+        handled_elsewhere = 1;
+}
+
+static void read_signal_mask(void *data, uint32_t index, uint32_t worker)
+{
+    sigset_t set;
+    pthread_sigmask(SIG_SETMASK, NULL, &set);
+    if (worker != 0 && (!sigismember(&set, SIGINT) || !sigismember(&set, SIGTERM)))
+        atomic_fetch_add((atomic_uint *)data, 1);
+    if (index % 8 == 0)
+        kill(getpid(), SIGUSR1);
+    usleep(100);
+}
+
+START_TEST(signals_stay_on_the_host_threads)
+{
+    main_thread = pthread_self();
+    struct sigaction action, before;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGUSR1, &action, &before);
+    rad_pool *pool = make_pool(4);
+    sigset_t own;
+    pthread_sigmask(SIG_SETMASK, NULL, &own);
+    ck_assert(!sigismember(&own, SIGINT)); /* the caller's mask is as it was */
+    atomic_uint unblocked = 0;
+    rad_pool_run(pool, read_signal_mask, &unblocked, 64);
+    rad_pool_free(pool);
+    sigaction(SIGUSR1, &before, NULL);
+    ck_assert_uint_eq(atomic_load(&unblocked), 0);
+    ck_assert_int_eq(handled_elsewhere, 0);
+}
+END_TEST
+
+/* ---- host executors ---------------------------------------------------------------------------
+ */
+
+typedef struct executor_call {
+    radllm_task_fn task;
+    void *data;
+    uint32_t index;
+} executor_call;
+
+static void *executor_thread(void *argument)
+{
+    executor_call *call = argument;
+    call->task(call->data, call->index);
+    return NULL;
+}
+
+static void threads_executor(void *user, radllm_task_fn task, void *data, uint32_t count)
+{
+    uint32_t *largest = user;
+    if (count > *largest)
+        *largest = count;
+    pthread_t threads[64];
+    executor_call calls[64];
+    for (uint32_t i = 0; i < count; i++) {
+        calls[i] = (executor_call){task, data, i};
+        if (pthread_create(&threads[i], NULL, executor_thread, &calls[i]) != 0)
+            abort();
+    }
+    for (uint32_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void backwards_executor(void *user, radllm_task_fn task, void *data, uint32_t count)
+{
+    (void)user;
+    for (uint32_t i = count; i > 0; i--)
+        task(data, i - 1);
+}
+
+static void lazy_executor(void *user, radllm_task_fn task, void *data, uint32_t count)
+{
+    (void)user;
+    (void)task;
+    (void)data;
+    (void)count;
+}
+
+START_TEST(executors_run_every_index)
+{
+    uint32_t largest = 0;
+    radllm_executor_fn executors[] = {threads_executor, backwards_executor, lazy_executor};
+    for (size_t i = 0; i < 3; i++) {
+        host.executor = executors[i];
+        host.executor_user = &largest;
+        host.executor_workers = 5;
+        rad_pool *pool = make_pool(8);
+        ck_assert_uint_eq(rad_pool_size(pool), 5);
+        check_loop(pool, 0, 0);
+        check_loop(pool, 1, 0);
+        check_loop(pool, 2, 10);
+        check_loop(pool, 1000, 100);
+        rad_pool_free(pool);
+        rad_test_memory_check(&memory);
+    }
+    ck_assert_uint_eq(largest, 5);
+}
+END_TEST
+
+/* ---- making, freeing, fork ----------------------------------------------------------------------
+ */
+
+START_TEST(wrong_sizes_and_failing_memory_give_errors)
+{
+    radllm_error error = {0};
+    rad_pool *pool = NULL;
+    rad_assert_error(rad_pool_create(&host, 0, &pool, &error), RADLLM_E_ARGUMENT, &error,
+                     "give 1 to 1024");
+    rad_assert_error(rad_pool_create(&host, 1025, &pool, &error), RADLLM_E_ARGUMENT, &error,
+                     "1025 threads");
+    rad_test_memory_init(&memory, 1);
+    rad_assert_error(rad_pool_create(&host, 3, &pool, &error), RADLLM_E_MEMORY, &error, "bytes");
+    ck_assert_ptr_null(pool);
+    rad_test_memory_check(&memory);
+    rad_pool_free(NULL);
+}
+END_TEST
+
+START_TEST(a_forked_child_can_free)
+{
+    rad_pool *pool = make_pool(3);
+    check_loop(pool, 100, 10);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        alarm(20);
+        rad_pool_free(pool);
+        _exit(atomic_load(&memory.live_bytes) == 0 ? 0 : 1);
+    }
+    int status = -1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert(WIFEXITED(status));
+    ck_assert_int_eq(WEXITSTATUS(status), 0);
+    check_loop(pool, 100, 10);
+    rad_pool_free(pool);
+}
+END_TEST
+
+START_TEST(there_is_a_processor)
+{
+    ck_assert_uint_ge(rad_processor_count(), 1);
+    rad_cpu cpu = rad_cpu_detect();
+    ck_assert(!cpu.avx512 || cpu.avx2);
+    ck_assert(!cpu.avx512_vnni || cpu.avx512);
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    ck_assert(cpu.avx2 == avx2);
+    ck_assert(cpu.avx512 == avx512);
+#endif
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "pool");
+    tcase_add_checked_fixture(cases, set_up, NULL);
+    tcase_add_test(cases, each_index_runs_once);
+    tcase_add_test(cases, many_small_loops);
+    tcase_add_test(cases, sleeping_workers_are_woken);
+    tcase_add_test(cases, workers_do_take_part);
+#if defined(__x86_64__)
+    tcase_add_test(cases, tasks_have_the_default_floating_point_environment);
+    tcase_add_test(cases, environment_is_set_and_restored);
+#endif
+    tcase_add_test(cases, signals_stay_on_the_host_threads);
+    tcase_add_test(cases, executors_run_every_index);
+    tcase_add_test(cases, wrong_sizes_and_failing_memory_give_errors);
+    tcase_add_test(cases, a_forked_child_can_free);
+    tcase_add_test(cases, there_is_a_processor);
+}
+
+int main(void)
+{
+    return rad_test_main("pool", add_cases);
+}
