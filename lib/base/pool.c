@@ -12,7 +12,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <time.h>
 #include <unistd.h>
 
 #if defined(__linux__)
@@ -62,7 +61,7 @@ struct rad_pool {
     pthread_cond_t finished;
     uint32_t size;
     uint32_t n_started; /* threads to join; 0 with an executor */
-    pid_t process;
+    int64_t process;
     rad_allocator allocator;
     radllm_executor_fn executor;
     void *executor_user;
@@ -70,12 +69,6 @@ struct rad_pool {
     pool_worker workers[]; /* size - 1, without an executor */
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
 
 static inline void pause_briefly(void)
 {
@@ -150,14 +143,14 @@ static bool has_news(rad_pool *pool, uint64_t seen)
 
 static bool spin_for_news(rad_pool *pool, uint64_t seen)
 {
-    uint64_t end = now_ns() + SPIN_NS;
+    uint64_t end = rad_clock_ns() + SPIN_NS;
     do {
         for (unsigned i = 0; i < SPIN_CHECK; i++) {
             if (has_news(pool, seen))
                 return true;
             pause_briefly();
         }
-    } while (now_ns() < end);
+    } while (rad_clock_ns() < end);
     return false;
 }
 
@@ -215,14 +208,14 @@ static void wait_for_workers(rad_pool *pool)
 {
     if (all_left(pool))
         return;
-    uint64_t end = now_ns() + SPIN_NS;
+    uint64_t end = rad_clock_ns() + SPIN_NS;
     do {
         for (unsigned i = 0; i < SPIN_CHECK; i++) {
             if (all_left(pool))
                 return;
             pause_briefly();
         }
-    } while (now_ns() < end);
+    } while (rad_clock_ns() < end);
     pthread_mutex_lock(&pool->mutex);
     atomic_store(&pool->caller_sleeps, true);
     while (!all_left(pool))
@@ -344,7 +337,7 @@ radllm_status rad_pool_create(const rad_host *host, uint32_t n_threads, rad_pool
     pool->executor = host->executor;
     pool->executor_user = host->executor_user;
     pool->size = n_threads;
-    pool->process = getpid();
+    pool->process = rad_process_id();
     if (!init_locks(pool)) {
         rad_free(&host->allocator, pool, bytes);
         return rad_fail(error, RADLLM_E_MEMORY,
@@ -372,7 +365,7 @@ void rad_pool_free(rad_pool *pool)
     if (pool == NULL)
         return;
     /* In a forked child the threads do not exist and the locks may be held for ever. */
-    if (getpid() == pool->process) {
+    if (rad_process_id() == pool->process) {
         if (pool->n_started > 0)
             stop_threads(pool);
         pthread_cond_destroy(&pool->finished);
