@@ -1,6 +1,7 @@
-/* The kernels of a layer other than matrix products. One C source, compiled once for each
- * instruction set: every loop has a fixed order and explicit fma, so the bits agree by construction
- * whatever the compiler vectorises. */
+/* The kernels of a layer other than matrix products. One C source (layer_template.c), compiled once
+ * for each instruction set: every loop has a fixed order and explicit fma, so the bits agree by
+ * construction whatever the compiler vectorises. exp and tanh are those of base/numeric_f32.h.
+ * Not-finite input gives not-finite output where it takes part; which NaN is not specified. */
 #ifndef RAD_LAYER_H
 #define RAD_LAYER_H
 
@@ -11,18 +12,18 @@
 #define RAD_TILE_KEYS 32
 
 /* Number formats of cached keys and values. */
-typedef enum rad_cache_type {
-    RAD_CACHE_F32 = 0,
-    RAD_CACHE_F16 = 1
-} rad_cache_type;
+typedef enum rad_cache_type { RAD_CACHE_F32 = 0, RAD_CACHE_F16 = 1 } rad_cache_type;
 
 typedef struct rad_layer_kernels {
     /* y = x / sqrt(mean(x^2) + epsilon) * weight. The sum of squares is taken in the canonical dot
      * shape: sixteen interleaved partial sums s[i % 16] = fma(x_i, x_i, s), then the tree
      * 8, 4, 2, 1. The factor is 1 / sqrt(sum / n + epsilon) in F32; y = (x * factor) * weight.
-     * weight may be NULL (all ones). In place is allowed. */
+     * weight may be NULL (all ones).
+     * In place is allowed here and in every function below that has x and y or out. */
     void (*rms_norm)(const float *x, const float *weight, float epsilon, uint32_t n, float *y);
-    /* The same for LayerNorm: mean and variance in the canonical shape; bias may be NULL. */
+    /* LayerNorm: mean = sum / n, variance = sum of (x - mean)^2 / n, both sums in the canonical
+     * shape (the second by fma); factor = 1 / sqrt(variance + epsilon);
+     * y = ((x - mean) * factor) * weight + bias, each step rounded. weight and bias may be NULL. */
     void (*layer_norm)(const float *x, const float *weight, const float *bias, float epsilon,
                        uint32_t n, float *y);
     /* Rotates the first 2 * n_pairs values of one head in place. Interleaved: pairs (2i, 2i+1),
@@ -35,10 +36,10 @@ typedef struct rad_layer_kernels {
     void (*gelu_tanh_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     void (*add)(const float *x, const float *y, uint32_t n, float *out);
     void (*scale)(const float *x, float factor, uint32_t n, float *out);
-    /* out = cap * tanh(x / cap). */
+    /* out = cap * tanh(x / cap), cap > 0. */
     void (*soft_cap)(const float *x, float cap, uint32_t n, float *out);
-    /* Converts to the cache's format (F16 saturates) and stores a key: tile_keys is the tile's
-     * [head_dim][RAD_TILE_KEYS] block, so element d goes to [d][slot]. */
+    /* Converts to the cache's format (F16: nearest even, finite values saturate) and stores a key:
+     * tile_keys is the tile's [head_dim][RAD_TILE_KEYS] block, so element d goes to [d][slot]. */
     void (*store_key)(const float *key, uint32_t head_dim, rad_cache_type type, void *tile_keys,
                       uint32_t slot);
     /* tile_values is [RAD_TILE_KEYS][head_dim]. */
@@ -46,14 +47,17 @@ typedef struct rad_layer_kernels {
                         void *tile_values, uint32_t slot);
     /* Attention of n_queries queries (rows of `queries`, query_stride floats apart) to one tile.
      * Query i sees slots first[i]..last[i]-1 of the tile; an empty range leaves its state alone.
-     *   score[slot]: fma chain over d = 0..head_dim-1 of q[d] * k[d][slot], then times `scale`, then
-     *   cap * tanh(score / cap) when cap > 0;
-     *   m = max over visible slots; p = exp(score - m); l = sum of p by increasing slot;
-     *   o[d] = fma chain by increasing slot of p * v[slot][d].
+     *   score[slot]: fma chain from 0 over d = 0..head_dim-1 of q[d] * k[d][slot], then times
+     * `scale`, then cap * tanh(score / cap) when cap > 0; m = max over visible slots; p = exp(score
+     * - m) for these and 0 for the others; l = sum of p in a tree: slots 16 apart, then 8, 4, 2, 1;
+     *   o[d] = fma chain from 0 by increasing visible slot of p * v[slot][d]; the values of other
+     *   slots are not read into any sum, so they may hold anything.
      * Then merges into the query's running state (rows of `state`, state_stride floats apart:
      * max, sum, then head_dim outputs; max = -infinity and zeros at first):
      *   M = max(max, m), a = exp(max - M) (0 at first), b = exp(m - M);
-     *   sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b). */
+     *   sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b).
+     * The bits of a query's state do not depend on the other queries of the call. Takes about 20
+     * KiB of stack. */
     void (*attend_tile)(const float *queries, size_t query_stride, uint32_t n_queries,
                         const uint8_t *first, const uint8_t *last, uint32_t head_dim,
                         rad_cache_type type, const void *tile_keys, const void *tile_values,
@@ -61,5 +65,12 @@ typedef struct rad_layer_kernels {
     /* out[d] = state out[d] / sum. */
     void (*finish_attention)(const float *state, uint32_t head_dim, float *out);
 } rad_layer_kernels;
+
+/* Which of them this CPU can run is decided by rad_kernels_find(). */
+extern const rad_layer_kernels rad_layer_kernels_scalar;
+#if defined(__x86_64__)
+extern const rad_layer_kernels rad_layer_kernels_avx2;
+extern const rad_layer_kernels rad_layer_kernels_avx512;
+#endif
 
 #endif

@@ -1,0 +1,540 @@
+/* The kernels of layer.h, compiled once for each instruction set by the three small files that
+ * define RAD_LAYER_TABLE and include this one. */
+#include "kernels/cpu/layer.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "kernels/cpu/layer_vector.h"
+
+#define LANES 16 /* of the canonical shape of sums */
+
+/* ---- sums ---------------------------------------------------------------------------------- */
+
+static float sum_lanes(float lanes[LANES])
+{
+    for (int j = 0; j < 8; j++)
+        lanes[j] = lanes[j] + lanes[j + 8];
+    for (int j = 0; j < 4; j++)
+        lanes[j] = lanes[j] + lanes[j + 4];
+    float even = lanes[0] + lanes[2];
+    float odd = lanes[1] + lanes[3];
+    return even + odd;
+}
+
+static float sum_of_squares(const float *x, uint32_t n)
+{
+    enum { VECTORS = LANES / VECTOR_WIDTH };
+    vector sums[VECTORS];
+    UNROLL
+    for (int v = 0; v < VECTORS; v++)
+        sums[v] = vector_set(0.0f);
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) {
+            vector part = vector_load(x + i + v * VECTOR_WIDTH);
+            sums[v] = vector_fma(part, part, sums[v]);
+        }
+    }
+    float lanes[LANES];
+    UNROLL
+    for (int v = 0; v < VECTORS; v++)
+        vector_store(lanes + v * VECTOR_WIDTH, sums[v]);
+    for (; i < n; i++)
+        lanes[i % LANES] = fmaf(x[i], x[i], lanes[i % LANES]);
+    return sum_lanes(lanes);
+}
+
+static float sum_of_values(const float *x, uint32_t n)
+{
+    float lanes[LANES] = {0};
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++)
+            lanes[j] = lanes[j] + x[i + j];
+    }
+    for (; i < n; i++)
+        lanes[i % LANES] = lanes[i % LANES] + x[i];
+    return sum_lanes(lanes);
+}
+
+static float sum_of_squared_differences(const float *x, float mean, uint32_t n)
+{
+    float lanes[LANES] = {0};
+    uint32_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        for (int j = 0; j < LANES; j++) {
+            float difference = x[i + j] - mean;
+            lanes[j] = fmaf(difference, difference, lanes[j]);
+        }
+    }
+    for (; i < n; i++) {
+        float difference = x[i] - mean;
+        lanes[i % LANES] = fmaf(difference, difference, lanes[i % LANES]);
+    }
+    return sum_lanes(lanes);
+}
+
+/* ---- norms ----------------------------------------------------------------------------------- */
+
+static void rms_norm(const float *x, const float *weight, float epsilon, uint32_t n, float *y)
+{
+    float factor = 1.0f / sqrtf(sum_of_squares(x, n) / (float)n + epsilon);
+    if (weight == NULL) {
+        SAME_INDEX_ONLY
+        for (uint32_t i = 0; i < n; i++)
+            y[i] = x[i] * factor;
+    } else {
+        SAME_INDEX_ONLY
+        for (uint32_t i = 0; i < n; i++)
+            y[i] = (x[i] * factor) * weight[i];
+    }
+}
+
+static void layer_norm(const float *x, const float *weight, const float *bias, float epsilon,
+                       uint32_t n, float *y)
+{
+    float mean = sum_of_values(x, n) / (float)n;
+    float variance = sum_of_squared_differences(x, mean, n) / (float)n;
+    float factor = 1.0f / sqrtf(variance + epsilon);
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = (x[i] - mean) * factor;
+    if (weight != NULL) {
+        SAME_INDEX_ONLY
+        for (uint32_t i = 0; i < n; i++)
+            y[i] = y[i] * weight[i];
+    }
+    if (bias != NULL) {
+        SAME_INDEX_ONLY
+        for (uint32_t i = 0; i < n; i++)
+            y[i] = y[i] + bias[i];
+    }
+}
+
+/* ---- one element at a time ------------------------------------------------------------------- */
+
+static void rotate(float *x, const float *cosine, const float *sine, uint32_t n_pairs,
+                   int32_t interleaved)
+{
+    if (interleaved) {
+        SAME_INDEX_ONLY
+        for (uint32_t i = 0; i < n_pairs; i++) {
+            float a = x[2 * i], b = x[2 * i + 1];
+            x[2 * i] = fmaf(a, cosine[i], -(b * sine[i]));
+            x[2 * i + 1] = fmaf(a, sine[i], b * cosine[i]);
+        }
+        return;
+    }
+    float *second = x + n_pairs;
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n_pairs; i++) {
+        float a = x[i], b = second[i];
+        x[i] = fmaf(a, cosine[i], -(b * sine[i]));
+        second[i] = fmaf(a, sine[i], b * cosine[i]);
+    }
+}
+
+static void silu_multiply(const float *gate, const float *up, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = rad_siluf(gate[i]) * up[i];
+}
+
+static void gelu_tanh_multiply(const float *gate, const float *up, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = rad_gelu_tanhf(gate[i]) * up[i];
+}
+
+static void add(const float *x, const float *y, uint32_t n, float *out)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = x[i] + y[i];
+}
+
+static void scale(const float *x, float factor, uint32_t n, float *out)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = x[i] * factor;
+}
+
+static void soft_cap(const float *x, float cap, uint32_t n, float *out)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = cap * rad_tanhf(x[i] / cap);
+}
+
+/* ---- the cache ---------------------------------------------------------------------------------
+ */
+
+static void store_key(const float *key, uint32_t head_dim, rad_cache_type type, void *tile_keys,
+                      uint32_t slot)
+{
+    if (type == RAD_CACHE_F32) {
+        float *keys = tile_keys;
+        for (uint32_t d = 0; d < head_dim; d++)
+            keys[(size_t)d * RAD_TILE_KEYS + slot] = key[d];
+    } else {
+        uint16_t *keys = tile_keys;
+        for (uint32_t d = 0; d < head_dim; d++)
+            keys[(size_t)d * RAD_TILE_KEYS + slot] = rad_half_saturated(key[d]);
+    }
+}
+
+static void store_value(const float *value, uint32_t head_dim, rad_cache_type type,
+                        void *tile_values, uint32_t slot)
+{
+    if (type == RAD_CACHE_F32) {
+        memcpy((float *)tile_values + (size_t)slot * head_dim, value, head_dim * sizeof *value);
+    } else {
+        uint16_t *values = (uint16_t *)tile_values + (size_t)slot * head_dim;
+        for (uint32_t d = 0; d < head_dim; d++)
+            values[d] = rad_half_saturated(value[d]);
+    }
+}
+
+static void convert_halves(const uint16_t *halves, size_t n, float *values)
+{
+    size_t i = 0;
+#if !defined(RAD_LAYER_PORTABLE_HALF)
+    for (; i + VECTOR_WIDTH <= n; i += VECTOR_WIDTH)
+        vector_store(values + i, vector_load_half(halves + i));
+#endif
+    for (; i < n; i++)
+        values[i] = rad_float_of_half(halves[i]);
+}
+
+/* ---- attention to one tile
+ * ------------------------------------------------------------------------ */
+
+/* Queries are taken in groups, for which a chunk of the tile is converted to floats once; inside a
+ * group, in blocks that share each load of the tile. Neither changes the order behind any value. */
+#define GROUP       32
+#define BLOCK       4
+#define CHUNK_DIMS  64
+#define BLOCK_WIDTH (2 * VECTOR_WIDTH)                           /* per block of queries */
+#define LONE_WIDTH  (VECTOR_WIDTH == 16 ? 32 : 4 * VECTOR_WIDTH) /* for a query alone */
+
+typedef struct tile_group {
+    const float *queries;
+    size_t query_stride;
+    uint32_t n;
+    const uint8_t *first, *last;
+    uint32_t head_dim;
+    float *state;
+    size_t state_stride;
+    float rescale[GROUP];               /* of the state so far */
+    float weight[GROUP];                /* of this tile's outputs */
+    float scores[GROUP][RAD_TILE_KEYS]; /* then probabilities */
+} tile_group;
+
+static bool sees_nothing(const tile_group *group, uint32_t i)
+{
+    return group->first[i] >= group->last[i];
+}
+
+/* scores[q][slot .. slot + n_vectors * VECTOR_WIDTH) += q . k over n_dims dimensions. */
+ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32_t n_dims,
+                               const float *keys, float (*scores)[RAD_TILE_KEYS], int slot,
+                               int n_queries, int n_vectors)
+{
+    vector sums[BLOCK][4];
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            sums[q][v] = vector_load(&scores[q][slot + v * VECTOR_WIDTH]);
+    }
+    for (uint32_t d = 0; d < n_dims; d++) {
+        vector key[4];
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            key[v] = vector_load(keys + (size_t)d * RAD_TILE_KEYS + slot + v * VECTOR_WIDTH);
+        UNROLL
+        for (int q = 0; q < n_queries; q++) {
+            vector query = vector_set(queries[q * query_stride + d]);
+            UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                sums[q][v] = vector_fma(query, key[v], sums[q][v]);
+        }
+    }
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            vector_store(&scores[q][slot + v * VECTOR_WIDTH], sums[q][v]);
+    }
+}
+
+static void score_chunk(tile_group *group, uint32_t first_dim, uint32_t n_dims, const float *keys)
+{
+    uint32_t i = 0;
+    size_t stride = group->query_stride;
+    for (; i + BLOCK <= group->n; i += BLOCK) {
+        const float *queries = group->queries + i * stride + first_dim;
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot += BLOCK_WIDTH)
+            score_slots(queries, stride, n_dims, keys, group->scores + i, slot, BLOCK,
+                        BLOCK_WIDTH / VECTOR_WIDTH);
+    }
+    for (; i < group->n; i++) {
+        const float *query = group->queries + i * stride + first_dim;
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot += LONE_WIDTH)
+            score_slots(query, stride, n_dims, keys, group->scores + i, slot, 1,
+                        LONE_WIDTH / VECTOR_WIDTH);
+    }
+}
+
+static void score_group(tile_group *group, rad_cache_type type, const void *tile_keys)
+{
+    memset(group->scores, 0, sizeof group->scores[0] * group->n);
+    for (uint32_t d = 0; d < group->head_dim; d += CHUNK_DIMS) {
+        uint32_t n_dims = group->head_dim - d < CHUNK_DIMS ? group->head_dim - d : CHUNK_DIMS;
+        size_t offset = (size_t)d * RAD_TILE_KEYS;
+        if (type == RAD_CACHE_F32) {
+            score_chunk(group, d, n_dims, (const float *)tile_keys + offset);
+        } else {
+            float keys[CHUNK_DIMS * RAD_TILE_KEYS];
+            convert_halves((const uint16_t *)tile_keys + offset, (size_t)n_dims * RAD_TILE_KEYS,
+                           keys);
+            score_chunk(group, d, n_dims, keys);
+        }
+    }
+}
+
+static float greatest(const float values[RAD_TILE_KEYS])
+{
+    float m[LANES];
+    for (int j = 0; j < 16; j++)
+        m[j] = values[j] > values[j + 16] ? values[j] : values[j + 16];
+    for (int j = 0; j < 8; j++)
+        m[j] = m[j] > m[j + 8] ? m[j] : m[j + 8];
+    for (int j = 0; j < 4; j++)
+        m[j] = m[j] > m[j + 4] ? m[j] : m[j + 4];
+    float even = m[0] > m[2] ? m[0] : m[2];
+    float odd = m[1] > m[3] ? m[1] : m[3];
+    return even > odd ? even : odd;
+}
+
+/* Scores become probabilities (0 where masked), the query's maximum and sum are merged, and the two
+ * factors of the coming merge of outputs are set. */
+static void normalise_query(tile_group *group, uint32_t i, float scale_factor, float cap)
+{
+    float *scores = group->scores[i];
+    int32_t first = group->first[i], last = group->last[i];
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+        scores[slot] = scores[slot] * scale_factor;
+    if (cap > 0.0f)
+        soft_cap(scores, cap, RAD_TILE_KEYS, scores);
+    float visible[RAD_TILE_KEYS];
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+        visible[slot] = slot >= first && slot < last ? scores[slot] : -INFINITY;
+    float maximum = greatest(visible);
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++) {
+        float probability = rad_expf(scores[slot] - maximum);
+        scores[slot] = slot >= first && slot < last ? probability : 0.0f;
+    }
+    float lanes[LANES];
+    for (int j = 0; j < LANES; j++)
+        lanes[j] = scores[j] + scores[j + LANES];
+    float sum = sum_lanes(lanes);
+
+    float *state = group->state + i * group->state_stride;
+    float merged = state[0] > maximum ? state[0] : maximum;
+    group->rescale[i] = rad_expf(state[0] - merged);
+    group->weight[i] = rad_expf(maximum - merged);
+    state[0] = merged;
+    state[1] = fmaf(state[1], group->rescale[i], sum * group->weight[i]);
+}
+
+/* Outputs first_dim + offset .. + n_vectors * VECTOR_WIDTH of n_queries queries from i on. Each
+ * takes the slots of its own range in order; the part that all share is done together. */
+ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const float *values,
+                               size_t value_stride, uint32_t dim, int n_queries, int n_vectors)
+{
+    vector sums[BLOCK][4];
+    uint32_t first = 0, last = RAD_TILE_KEYS;
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        first = group->first[i + q] > first ? group->first[i + q] : first;
+        last = group->last[i + q] < last ? group->last[i + q] : last;
+    }
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            sums[q][v] = vector_set(0.0f);
+        for (uint32_t slot = group->first[i + q]; slot < first; slot++) {
+            vector p = vector_set(group->scores[i + q][slot]);
+            UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                sums[q][v] = vector_fma(
+                    p, vector_load(values + slot * value_stride + v * VECTOR_WIDTH), sums[q][v]);
+        }
+    }
+    for (uint32_t slot = first; slot < last; slot++) {
+        vector value[4];
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            value[v] = vector_load(values + slot * value_stride + v * VECTOR_WIDTH);
+        UNROLL
+        for (int q = 0; q < n_queries; q++) {
+            vector p = vector_set(group->scores[i + q][slot]);
+            UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                sums[q][v] = vector_fma(p, value[v], sums[q][v]);
+        }
+    }
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        for (uint32_t slot = last; slot < group->last[i + q]; slot++) {
+            vector p = vector_set(group->scores[i + q][slot]);
+            UNROLL
+            for (int v = 0; v < n_vectors; v++)
+                sums[q][v] = vector_fma(
+                    p, vector_load(values + slot * value_stride + v * VECTOR_WIDTH), sums[q][v]);
+        }
+        float *out = group->state + (i + q) * group->state_stride + 2 + dim;
+        vector rescale = vector_set(group->rescale[i + q]);
+        vector weight = vector_set(group->weight[i + q]);
+        UNROLL
+        for (int v = 0; v < n_vectors; v++) {
+            vector before = vector_load(out + v * VECTOR_WIDTH);
+            vector_store(out + v * VECTOR_WIDTH,
+                         vector_fma(before, rescale, vector_multiply(sums[q][v], weight)));
+        }
+    }
+}
+
+/* The same for one output, where head_dim is no multiple of the vectors. */
+static void output_dim(tile_group *group, uint32_t i, const float *values, size_t value_stride,
+                       uint32_t dim)
+{
+    float sum = 0.0f;
+    for (uint32_t slot = group->first[i]; slot < group->last[i]; slot++)
+        sum = fmaf(group->scores[i][slot], values[slot * value_stride], sum);
+    float *out = group->state + i * group->state_stride + 2 + dim;
+    *out = fmaf(*out, group->rescale[i], sum * group->weight[i]);
+}
+
+static void output_query(tile_group *group, uint32_t i, const float *values, size_t value_stride,
+                         uint32_t first_dim, uint32_t n_dims)
+{
+    if (sees_nothing(group, i))
+        return;
+    uint32_t d = 0;
+    for (; d + LONE_WIDTH <= n_dims; d += LONE_WIDTH)
+        output_dims(group, i, values + d, value_stride, first_dim + d, 1,
+                    LONE_WIDTH / VECTOR_WIDTH);
+    for (; d + VECTOR_WIDTH <= n_dims; d += VECTOR_WIDTH)
+        output_dims(group, i, values + d, value_stride, first_dim + d, 1, 1);
+    for (; d < n_dims; d++)
+        output_dim(group, i, values + d, value_stride, first_dim + d);
+}
+
+/* True when the ranges of BLOCK queries from i on have a slot in common. */
+static bool block_overlaps(const tile_group *group, uint32_t i)
+{
+    uint32_t first = 0, last = RAD_TILE_KEYS;
+    for (uint32_t q = i; q < i + BLOCK; q++) {
+        first = group->first[q] > first ? group->first[q] : first;
+        last = group->last[q] < last ? group->last[q] : last;
+    }
+    return first < last;
+}
+
+static void output_chunk(tile_group *group, const float *values, size_t value_stride,
+                         uint32_t first_dim, uint32_t n_dims)
+{
+    uint32_t i = 0;
+    for (; i + BLOCK <= group->n; i += BLOCK) {
+        uint32_t done = 0;
+        if (block_overlaps(group, i)) {
+            for (; done + BLOCK_WIDTH <= n_dims; done += BLOCK_WIDTH)
+                output_dims(group, i, values + done, value_stride, first_dim + done, BLOCK,
+                            BLOCK_WIDTH / VECTOR_WIDTH);
+        }
+        if (done < n_dims) {
+            for (uint32_t q = i; q < i + BLOCK; q++)
+                output_query(group, q, values + done, value_stride, first_dim + done,
+                             n_dims - done);
+        }
+    }
+    for (; i < group->n; i++)
+        output_query(group, i, values, value_stride, first_dim, n_dims);
+}
+
+static void output_group(tile_group *group, rad_cache_type type, const void *tile_values)
+{
+    uint32_t head_dim = group->head_dim;
+    if (type == RAD_CACHE_F32) {
+        output_chunk(group, tile_values, head_dim, 0, head_dim);
+        return;
+    }
+    for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
+        uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
+        float values[RAD_TILE_KEYS * CHUNK_DIMS];
+        const uint16_t *halves = (const uint16_t *)tile_values + d;
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            convert_halves(halves + (size_t)slot * head_dim, n_dims, values + slot * CHUNK_DIMS);
+        output_chunk(group, values, CHUNK_DIMS, d, n_dims);
+    }
+}
+
+static void attend_tile(const float *queries, size_t query_stride, uint32_t n_queries,
+                        const uint8_t *first, const uint8_t *last, uint32_t head_dim,
+                        rad_cache_type type, const void *tile_keys, const void *tile_values,
+                        float scale_factor, float cap, float *state, size_t state_stride)
+{
+    for (uint32_t start = 0; start < n_queries; start += GROUP) {
+        tile_group group;
+        group.queries = queries + start * query_stride;
+        group.query_stride = query_stride;
+        group.n = n_queries - start < GROUP ? n_queries - start : GROUP;
+        group.first = first + start;
+        group.last = last + start;
+        group.head_dim = head_dim;
+        group.state = state + start * state_stride;
+        group.state_stride = state_stride;
+        uint32_t n_seeing = 0;
+        for (uint32_t i = 0; i < group.n; i++)
+            n_seeing += sees_nothing(&group, i) ? 0 : 1;
+        if (n_seeing == 0)
+            continue;
+        score_group(&group, type, tile_keys);
+        for (uint32_t i = 0; i < group.n; i++) {
+            if (!sees_nothing(&group, i))
+                normalise_query(&group, i, scale_factor, cap);
+        }
+        output_group(&group, type, tile_values);
+    }
+}
+
+static void finish_attention(const float *state, uint32_t head_dim, float *out)
+{
+    float sum = state[1];
+    const float *outputs = state + 2;
+    for (uint32_t d = 0; d < head_dim; d++)
+        out[d] = outputs[d] / sum;
+}
+
+const rad_layer_kernels RAD_LAYER_TABLE = {
+    .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
+    .rotate = rotate,
+    .silu_multiply = silu_multiply,
+    .gelu_tanh_multiply = gelu_tanh_multiply,
+    .add = add,
+    .scale = scale,
+    .soft_cap = soft_cap,
+    .store_key = store_key,
+    .store_value = store_value,
+    .attend_tile = attend_tile,
+    .finish_attention = finish_attention,
+};

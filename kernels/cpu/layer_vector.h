@@ -1,0 +1,65 @@
+/* The few vector operations that the layer kernels name themselves, for each instruction set; every
+ * lane is one IEEE operation, so the bits do not depend on the width. Included by
+ * layer_template.c alone. */
+#ifndef RAD_LAYER_VECTOR_H
+#define RAD_LAYER_VECTOR_H
+
+#include <math.h>
+#include <stdint.h>
+
+#include "base/numeric_f32.h"
+
+#if defined(RAD_LAYER_AVX512)
+#if defined(RAD_LAYER_EMULATED) /* tests on machines without AVX-512 */
+#include <simde/x86/avx512.h>
+#else
+#include <immintrin.h>
+#endif
+#define VECTOR_WIDTH 16
+typedef __m512 vector;
+#define vector_load(p)        _mm512_loadu_ps(p)
+#define vector_store(p, v)    _mm512_storeu_ps(p, v)
+#define vector_set(x)         _mm512_set1_ps(x)
+#define vector_multiply(a, b) _mm512_mul_ps(a, b)
+#define vector_fma(a, b, c)   _mm512_fmadd_ps(a, b, c)
+#if defined(RAD_LAYER_EMULATED)
+#define RAD_LAYER_PORTABLE_HALF
+#else
+#define vector_load_half(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#endif
+
+#elif defined(RAD_LAYER_AVX2)
+#include <immintrin.h>
+#define VECTOR_WIDTH          8
+typedef __m256 vector;
+#define vector_load(p)        _mm256_loadu_ps(p)
+#define vector_store(p, v)    _mm256_storeu_ps(p, v)
+#define vector_set(x)         _mm256_set1_ps(x)
+#define vector_multiply(a, b) _mm256_mul_ps(a, b)
+#define vector_fma(a, b, c)   _mm256_fmadd_ps(a, b, c)
+#define vector_load_half(p)   _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
+
+#else
+#define VECTOR_WIDTH          1
+typedef float vector;
+#define vector_load(p)        (*(p))
+#define vector_store(p, v)    (*(p) = (v))
+#define vector_set(x)         (x)
+#define vector_multiply(a, b) ((a) * (b))
+#define vector_fma(a, b, c)   fmaf(a, b, c)
+#define RAD_LAYER_PORTABLE_HALF
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Unrolls a loop of a constant, small length, so that its arrays of vectors live in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+/* Arrays that may be the same are read and written at the same index only. */
+#define SAME_INDEX_ONLY _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define UNROLL          _Pragma("GCC unroll 16")
+#define SAME_INDEX_ONLY _Pragma("GCC ivdep")
+#endif
+
+#endif
