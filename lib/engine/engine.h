@@ -1,9 +1,10 @@
 /* lib/engine: requests, scheduling, continuous batching, cancellation. It decides what is computed
  * when; what is computed does not depend on it.
  *
- * Locking: `mutex` guards the lists, the pages and the results of requests. Computing is done by the
- * one thread that holds the step (rad_engine_take_step); it alone touches the backend, the sampler
- * and the tokens of sessions, and holds no mutex while it computes or calls back. */
+ * Locking: `mutex` guards the lists and the results of requests, `pages_mutex` the page pool (taken
+ * inside the other, never around it). Computing is done by the one thread that holds the step
+ * (rad_engine_take_step); it alone touches the backend, the sampler and the tokens of sessions, and
+ * holds no mutex while it computes or calls back. */
 #ifndef RAD_ENGINE_H
 #define RAD_ENGINE_H
 
@@ -54,7 +55,7 @@ typedef struct rad_engine {
     rad_sampler *sampler;
     int64_t process; /* that made it */
 
-    pthread_mutex_t mutex;
+    pthread_mutex_t mutex, pages_mutex;
     pthread_cond_t changed; /* the step was given back, a request finished or was submitted */
     bool stepping;
     pthread_t stepper;

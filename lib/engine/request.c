@@ -135,8 +135,8 @@ void rad_request_free(rad_request *request)
         return;
     rad_engine *engine = engine_of(request);
     rad_allocator allocator = engine->host.allocator;
-    if (engine->process == rad_process_id() && request->state == RADLLM_REQUEST_PENDING) {
-        /* The step may be using it. */
+    if (engine->process == rad_process_id()) {
+        /* A step may be using it, even when it is finished. */
         bool taken = rad_engine_take_step(engine, NULL) == RADLLM_OK;
         remove_from_queue(request);
         if (taken)
@@ -271,6 +271,10 @@ radllm_status rad_request_run(rad_request *request, const radllm_cancel *cancel,
         if (!worker)
             status = rad_engine_step(engine, cancel, NULL, error);
     }
+    if (status == RADLLM_OK)
+        status = rad_engine_take_step(engine, error); /* until the last callback has returned */
+    if (status == RADLLM_OK)
+        rad_engine_give_step(engine);
     if (status != RADLLM_OK || request->state != RADLLM_REQUEST_FAILED)
         return status;
     if (error != NULL) {

@@ -95,17 +95,21 @@ static void take_results(builder *b)
     atomic_fetch_add(&engine->tokens_computed, b->batch.n_tokens);
 }
 
-static void drop_cancelled(rad_engine *engine)
+static rad_request *first_cancelled(rad_engine *engine)
 {
     pthread_mutex_lock(&engine->mutex);
     rad_request *r = engine->queue;
+    while (r != NULL && !atomic_load(&r->cancelled))
+        r = r->next;
     pthread_mutex_unlock(&engine->mutex);
-    while (r != NULL) {
-        rad_request *next = r->next; /* only the stepper removes, and new ones come behind */
-        if (atomic_load(&r->cancelled))
-            rad_request_finish(r, RADLLM_FINISH_CANCELLED);
-        r = next;
-    }
+    return r;
+}
+
+static void drop_cancelled(rad_engine *engine)
+{
+    rad_request *r;
+    while ((r = first_cancelled(engine)) != NULL)
+        rad_request_finish(r, RADLLM_FINISH_CANCELLED);
 }
 
 uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
@@ -113,10 +117,8 @@ uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
     builder b = {.engine = engine};
     drop_cancelled(engine);
     pthread_mutex_lock(&engine->mutex);
-    bool idle = engine->queue == NULL;
+    build_batch(&b);
     pthread_mutex_unlock(&engine->mutex);
-    if (!idle)
-        build_batch(&b);
     if (b.n_work > 0 && engine->backend->table->run(engine->backend, &b.batch, cancel)) {
         take_results(&b);
         for (uint32_t i = 0; i < b.n_work; i++)

@@ -76,24 +76,24 @@ void rad_session_cut(rad_session *session, uint32_t length)
         session->has_logits = false;
     }
     uint32_t needed = (session->n_tokens + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    pthread_mutex_lock(&session->engine->mutex);
+    pthread_mutex_lock(&session->engine->pages_mutex);
     while (session->n_pages > needed)
         rad_page_release(session->engine->pages, session->pages[--session->n_pages]);
-    pthread_mutex_unlock(&session->engine->mutex);
+    pthread_mutex_unlock(&session->engine->pages_mutex);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)
 {
     uint32_t needed = (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
     bool enough = true;
-    pthread_mutex_lock(&session->engine->mutex);
+    pthread_mutex_lock(&session->engine->pages_mutex);
     while (session->n_pages < needed && enough) {
         uint8_t *page = rad_page_take(session->engine->pages);
         enough = page != NULL;
         if (enough)
             session->pages[session->n_pages++] = page;
     }
-    pthread_mutex_unlock(&session->engine->mutex);
+    pthread_mutex_unlock(&session->engine->pages_mutex);
     return enough;
 }
 

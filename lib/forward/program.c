@@ -83,13 +83,13 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
 {
     const rad_weight *weights = layer->weights;
     uint32_t head_dim = w->program->model->hparams.head_dim;
-    emit_norm(w, HIDDEN, &weights[RAD_ROLE_ATTENTION_NORM], NORMED);
-    emit_product(w, &weights[RAD_ROLE_QUERY], &weights[RAD_ROLE_QUERY_BIAS], NORMED, QUERY);
-    emit_product(w, &weights[RAD_ROLE_KEY], &weights[RAD_ROLE_KEY_BIAS], NORMED, KEY);
-    emit_product(w, &weights[RAD_ROLE_VALUE], &weights[RAD_ROLE_VALUE_BIAS], NORMED, VALUE);
+    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS], NORMED, QUERY);
+    emit_product(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS], NORMED, KEY);
+    emit_product(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NORMED, VALUE);
     if (head_norms) {
-        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_ROLE_QUERY_NORM], params->n_heads, QUERY);
-        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_ROLE_KEY_NORM], params->n_kv_heads, KEY);
+        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
+        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
     emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
     emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
@@ -108,11 +108,11 @@ static void emit_residual(writer *w, const rad_weight *second_norm, uint8_t hidd
 static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
-    emit_norm(w, hidden, &weights[RAD_ROLE_FFN_NORM], NORMED);
-    emit_product(w, &weights[RAD_ROLE_GATE], NULL, NORMED, GATE);
-    emit_product(w, &weights[RAD_ROLE_UP], NULL, NORMED, UP);
-    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_ROLE_GATE].matrix.n_rows);
-    emit_product(w, &weights[RAD_ROLE_DOWN], NULL, GATE, BRANCH);
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_GATE], NULL, NORMED, GATE);
+    emit_product(w, &weights[RAD_WEIGHT_UP], NULL, NORMED, UP);
+    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
+    emit_product(w, &weights[RAD_WEIGHT_DOWN], NULL, GATE, BRANCH);
 }
 
 static void emit_layer(writer *w, const rad_model *model, uint32_t index)
@@ -128,13 +128,13 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
         w->per_output = true;
         emit_two(w, RAD_OP_SELECT, HIDDEN, 0, OUT_HIDDEN, model->hparams.width);
         emit_two(w, RAD_OP_SELECT, ATTENDED, 0, OUT_ATTENDED,
-                 layer->weights[RAD_ROLE_OUTPUT].matrix.n_columns);
+                 layer->weights[RAD_WEIGHT_OUTPUT].matrix.n_columns);
     }
-    emit_product(w, &layer->weights[RAD_ROLE_OUTPUT], &layer->weights[RAD_ROLE_OUTPUT_BIAS],
+    emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
                  attended, BRANCH);
-    emit_residual(w, &layer->weights[RAD_ROLE_POST_ATTENTION_NORM], hidden);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);
     emit_feed_forward(w, layer, hidden);
-    emit_residual(w, &layer->weights[RAD_ROLE_POST_FFN_NORM], hidden);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
 }
 
 static void emit_model(writer *w, const rad_model *model)

@@ -25,7 +25,7 @@ static radllm_status for_each_weight(rad_model *model, visit_fn visit, void *dat
             status = visit(model, heads[i], data, error);
     }
     for (uint32_t l = 0; l < model->hparams.n_layers && status == RADLLM_OK; l++) {
-        for (int role = 0; role < RAD_LAYER_ROLES && status == RADLLM_OK; role++) {
+        for (int role = 0; role < RAD_LAYER_WEIGHTS && status == RADLLM_OK; role++) {
             rad_weight *weight = &model->layers[l].weights[role];
             if (weight->tensor != NULL)
                 status = visit(model, weight, data, error);
@@ -127,7 +127,7 @@ bool rad_model_is_f32(const rad_model *model)
 {
     if (model->vocabulary_only)
         return false;
-    return model->layers[0].weights[RAD_ROLE_QUERY].matrix.type == RAD_TYPE_F32;
+    return model->layers[0].weights[RAD_WEIGHT_QUERY].matrix.type == RAD_TYPE_F32;
 }
 
 /* ---- filling ----------------------------------------------------------------------------- */
