@@ -70,15 +70,15 @@ radllm_status radllm_chat_add(radllm_chat *chat, const char *role, const char *t
     return RADLLM_OK;
 }
 
-/* ---- the template ------------------------------------------------------------------------------ */
+/* ---- the template ------------------------------------------------------------------------------
+ */
 
 static bool text_equals(rad_text text, const char *word)
 {
     return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
 }
 
-static radllm_status unknown_template(const radllm_model *model, rad_text name,
-                                      radllm_error *error)
+static radllm_status unknown_template(const radllm_model *model, rad_text name, radllm_error *error)
 {
     char names[512], quoted[RAD_QUOTE_SIZE];
     size_t used = 0;
@@ -95,9 +95,9 @@ static radllm_status unknown_template(const radllm_model *model, rad_text name,
                         "there is no chat template \"%s\"; give one of: %s",
                         rad_quote(quoted, name.data, name.size), names);
     rad_text own;
-    bool has = rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) ==
-                   RADLLM_OK &&
-               own.data != NULL;
+    bool has =
+        rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
+        own.data != NULL;
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
                     "%s: %s; give the option template (--template NAME with one of: %s) or raw "
                     "(--raw: no template)",
@@ -153,8 +153,8 @@ radllm_status rad_chat_encode(const radllm_model *model, const radllm_chat *chat
 }
 
 radllm_status radllm_chat_tokenize(const radllm_model *model, const radllm_chat *chat,
-                                   const radllm_options *options, int32_t *tokens,
-                                   size_t capacity, size_t *count, radllm_error *error)
+                                   const radllm_options *options, int32_t *tokens, size_t capacity,
+                                   size_t *count, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(model);

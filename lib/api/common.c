@@ -10,7 +10,7 @@ uint32_t radllm_version(void)
     return RADLLM_VERSION_MAJOR * 1000000u + RADLLM_VERSION_MINOR * 1000u + RADLLM_VERSION_PATCH;
 }
 
-#define TEXT_OF(number)   #number
+#define TEXT_OF(number)       #number
 #define VERSION_TEXT(a, b, c) TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
 
 const char *radllm_version_text(void)
@@ -26,10 +26,10 @@ uint32_t radllm_numeric_version(void)
 const char *radllm_status_name(radllm_status status)
 {
     static const char *const names[] = {
-        "RADLLM_OK",          "RADLLM_E_ARGUMENT",    "RADLLM_E_MEMORY", "RADLLM_E_IO",
-        "RADLLM_E_FORMAT",    "RADLLM_E_UNSUPPORTED", "RADLLM_E_LIMIT",  "RADLLM_E_BUDGET",
-        "RADLLM_E_NUMERIC",   "RADLLM_E_CANCELLED",   "RADLLM_E_STATE",  "RADLLM_E_NOT_FOUND",
-        "RADLLM_E_BUFFER",    "RADLLM_E_FORKED",      "RADLLM_E_INTERNAL"};
+        "RADLLM_OK",        "RADLLM_E_ARGUMENT",    "RADLLM_E_MEMORY",  "RADLLM_E_IO",
+        "RADLLM_E_FORMAT",  "RADLLM_E_UNSUPPORTED", "RADLLM_E_LIMIT",   "RADLLM_E_BUDGET",
+        "RADLLM_E_NUMERIC", "RADLLM_E_CANCELLED",   "RADLLM_E_STATE",   "RADLLM_E_NOT_FOUND",
+        "RADLLM_E_BUFFER",  "RADLLM_E_FORKED",      "RADLLM_E_INTERNAL"};
     if (status < 0 || (size_t)status >= sizeof names / sizeof *names)
         return "unknown status";
     return names[status];

@@ -176,8 +176,8 @@ radllm_status radllm_session_feed(radllm_session *session, const int32_t *tokens
     return feed(session, tokens, count, NULL, NULL, cancel, error);
 }
 
-radllm_status radllm_session_feed_each(radllm_session *session, const int32_t *tokens,
-                                       size_t count, radllm_logits_fn callback, void *user,
+radllm_status radllm_session_feed_each(radllm_session *session, const int32_t *tokens, size_t count,
+                                       radllm_logits_fn callback, void *user,
                                        const radllm_cancel *cancel, radllm_error *error)
 {
     if (callback == NULL) {
@@ -221,11 +221,10 @@ radllm_status radllm_session_sample(radllm_session *session, const radllm_option
     rad_request_settings settings;
     rad_request_lists lists;
     rad_fpenv saved = rad_fpenv_enter();
-    status = rad_options_request(options, session->engine->model->model, NULL, &settings, &lists,
-                                 error);
+    status =
+        rad_options_request(options, session->engine->model->model, NULL, &settings, &lists, error);
     if (status == RADLLM_OK) {
-        status =
-            rad_session_sample(session->session, &settings.sampler, token, logprob, error);
+        status = rad_session_sample(session->session, &settings.sampler, token, logprob, error);
         rad_request_lists_free(&lists);
     }
     rad_fpenv_leave(saved);

@@ -34,8 +34,7 @@ radllm_status radllm_file_open(const radllm_host *host, const char *path, radllm
 }
 
 radllm_status radllm_file_open_callback(const radllm_host *host, radllm_read_fn read, void *user,
-                                        uint64_t file_size, radllm_file **out,
-                                        radllm_error *error)
+                                        uint64_t file_size, radllm_file **out, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(read);
@@ -117,9 +116,9 @@ radllm_status radllm_file_number(const radllm_file *file, const char *name, uint
 static const char *const type_names[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                          "bool", "string", "array", "u64", "i64", "f64"};
 static const char *const array_names[] = {
-    "array of u8",   "array of i8",     "array of u16",    "array of i16", "array of u32",
-    "array of i32",  "array of f32",    "array of bool",   "array of string", "array of array",
-    "array of u64",  "array of i64",    "array of f64"};
+    "array of u8",  "array of i8",  "array of u16",  "array of i16",    "array of u32",
+    "array of i32", "array of f32", "array of bool", "array of string", "array of array",
+    "array of u64", "array of i64", "array of f64"};
 
 static radllm_status find_entry(const radllm_file *file, uint64_t index, const rad_meta **out,
                                 radllm_error *error)
@@ -139,7 +138,7 @@ radllm_status radllm_file_metadata(const radllm_file *file, uint64_t index,
     RAD_CHECK_NULL(file);
     RAD_CHECK_NULL(info);
     RAD_CHECK_PROCESS(file->process);
-    const rad_meta *meta;
+    const rad_meta *meta = NULL;
     radllm_status status = find_entry(file, index, &meta, error);
     if (status != RADLLM_OK)
         return status;
@@ -207,7 +206,7 @@ radllm_status radllm_file_metadata_text(const radllm_file *file, uint64_t index,
     rad_error_clear(error);
     RAD_CHECK_NULL(file);
     RAD_CHECK_PROCESS(file->process);
-    const rad_meta *meta;
+    const rad_meta *meta = NULL;
     radllm_status status = find_entry(file, index, &meta, error);
     if (status != RADLLM_OK)
         return status;

@@ -252,8 +252,7 @@ static radllm_status compute_hash(radllm_model *model, const radllm_cancel *canc
 }
 
 radllm_status radllm_model_hash(const radllm_model *model, const radllm_cancel *cancel,
-                                char *buffer, size_t capacity, size_t *length,
-                                radllm_error *error)
+                                char *buffer, size_t capacity, size_t *length, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(model);
@@ -387,8 +386,8 @@ void radllm_detokenizer_free(radllm_detokenizer *detokenizer)
 static radllm_status give_piece(radllm_detokenizer *detokenizer, char *buffer, size_t capacity,
                                 size_t *length, radllm_error *error)
 {
-    radllm_status status = rad_copy_out(detokenizer->piece, detokenizer->piece_size, buffer,
-                                        capacity, length, error);
+    radllm_status status =
+        rad_copy_out(detokenizer->piece, detokenizer->piece_size, buffer, capacity, length, error);
     if (status == RADLLM_OK)
         detokenizer->piece_size = 0;
     return status;
@@ -408,8 +407,7 @@ radllm_status radllm_detokenizer_push(radllm_detokenizer *detokenizer, int32_t t
                           "the text of the last token was not fetched; call with token -1");
     if (status != RADLLM_OK)
         return status;
-    detokenizer->piece_size =
-        rad_detokenizer_push(&detokenizer->stream, token, detokenizer->piece);
+    detokenizer->piece_size = rad_detokenizer_push(&detokenizer->stream, token, detokenizer->piece);
     return give_piece(detokenizer, buffer, capacity, length, error);
 }
 

@@ -31,8 +31,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_MEMORY_BUDGET] = {"memory_budget", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0,
                                   9007199254740992.0, "0", "",
                                   "bytes that weights and engine may take together; 0: no limit"},
-    [RAD_OPTION_ISA] = {"isa", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto",
-                        "auto|scalar|avx2|avx512",
+    [RAD_OPTION_ISA] = {"isa", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|scalar|avx2|avx512",
                         "instruction set of the kernels; all give the same bits"},
     [RAD_OPTION_VOCAB_ONLY] = {"vocab_only", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
                                "load the tokenizer only"},
@@ -73,8 +72,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                    "tokens that the penalties look back; -1: all"},
     [RAD_OPTION_LOGIT_BIAS] = {"logit_bias", RADLLM_OPTION_LIST, REQUEST, 0, MAX_TEXT, "", "",
                                "TOKEN:BIAS, added to the token's logit; -inf forbids it"},
-    [RAD_OPTION_MAX_TOKENS] = {"max_tokens", RADLLM_OPTION_INTEGER, REQUEST, -1, 2147483647.0,
-                               "-1", "", "tokens of the answer at most; -1: as the context allows"},
+    [RAD_OPTION_MAX_TOKENS] = {"max_tokens", RADLLM_OPTION_INTEGER, REQUEST, -1, 2147483647.0, "-1",
+                               "", "tokens of the answer at most; -1: as the context allows"},
     [RAD_OPTION_TOP_LOGPROBS] = {"top_logprobs", RADLLM_OPTION_INTEGER, REQUEST, 0, 1000, "0", "",
                                  "log-probabilities of this many most likely tokens at each "
                                  "position; 0: none are computed"},
@@ -106,7 +105,8 @@ struct radllm_options {
     option_value values[RAD_OPTION_COUNT];
 };
 
-/* ---- numbers as text, whatever the locale ------------------------------------------------------ */
+/* ---- numbers as text, whatever the locale ------------------------------------------------------
+ */
 
 static bool parse_integer(rad_text text, int64_t *out)
 {
@@ -207,10 +207,10 @@ static bool parse_choice(const char *choices, rad_text text, int64_t *out)
     return false;
 }
 
-/* ---- the object -------------------------------------------------------------------------------- */
+/* ---- the object --------------------------------------------------------------------------------
+ */
 
-radllm_status radllm_options_new(const radllm_host *host, radllm_options **out,
-                                 radllm_error *error)
+radllm_status radllm_options_new(const radllm_host *host, radllm_options **out, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(out);
@@ -262,13 +262,13 @@ static radllm_status bad_value(const option_row *row, rad_text text, radllm_erro
     switch (row->type) {
     case RADLLM_OPTION_INTEGER:
     case RADLLM_OPTION_REAL:
-        return rad_fail(error, RADLLM_E_ARGUMENT,
-                        "option %s: \"%s\" is not %s from %.15g to %.15g", row->name, quoted,
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is not %s from %.15g to %.15g",
+                        row->name, quoted,
                         row->type == RADLLM_OPTION_INTEGER ? "an integer" : "a number",
                         row->minimum, row->maximum);
     case RADLLM_OPTION_BOOLEAN:
-        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is neither 0 nor 1",
-                        row->name, quoted);
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is neither 0 nor 1", row->name,
+                        quoted);
     case RADLLM_OPTION_CHOICE:
         return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is none of %s", row->name,
                         quoted, row->choices);
@@ -296,7 +296,8 @@ static radllm_status add_item(radllm_options *options, option_value *value, rad_
     return RADLLM_OK;
 }
 
-/* 9007199254740993 and the like are not exact as double: integers compare as such where they can. */
+/* 9007199254740993 and the like are not exact as double: integers compare as such where they can.
+ */
 static bool integer_in_range(const option_row *row, int64_t value)
 {
     return (double)value >= row->minimum && (double)value <= row->maximum;
@@ -309,7 +310,7 @@ radllm_status radllm_options_set_text(radllm_options *options, const char *key, 
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
     RAD_CHECK_NULL(value);
-    int index;
+    int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
         return status;
@@ -359,7 +360,7 @@ radllm_status radllm_options_set_integer(radllm_options *options, const char *ke
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
-    int index;
+    int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
         return status;
@@ -398,7 +399,7 @@ radllm_status radllm_options_set_real(radllm_options *options, const char *key, 
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
-    int index;
+    int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
         return status;
@@ -418,7 +419,7 @@ radllm_status radllm_options_reset(radllm_options *options, const char *key, rad
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
-    int index;
+    int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status == RADLLM_OK)
         clear_value(&options->allocator, &options->values[index]);
@@ -452,7 +453,7 @@ radllm_status radllm_options_get_text(const radllm_options *options, const char 
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
-    int index;
+    int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
         return status;
@@ -501,7 +502,8 @@ radllm_status radllm_option_describe(uint32_t index, radllm_option_info *info)
     return RADLLM_OK;
 }
 
-/* ---- reading inside the library ----------------------------------------------------------------- */
+/* ---- reading inside the library -----------------------------------------------------------------
+ */
 
 int64_t rad_option_integer(const radllm_options *options, rad_option option)
 {
@@ -565,7 +567,8 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET)};
 }
 
-/* ---- settings of a request ---------------------------------------------------------------------- */
+/* ---- settings of a request ----------------------------------------------------------------------
+ */
 
 static radllm_status check_token_id(const rad_model *model, const char *option, rad_text text,
                                     int64_t id, bool parsed, radllm_error *error)

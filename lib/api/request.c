@@ -109,9 +109,8 @@ radllm_status radllm_request_set_choices(radllm_request *request, const char *co
         if (choices[i] == NULL)
             status = rad_fail(error, RADLLM_E_ARGUMENT, "choice %zu is NULL", i);
         else
-            texts[i] = (rad_text){choices[i], rad_text_length(choices[i], lengths != NULL
-                                                                             ? lengths[i]
-                                                                             : RADLLM_NUL)};
+            texts[i] = (rad_text){
+                choices[i], rad_text_length(choices[i], lengths != NULL ? lengths[i] : RADLLM_NUL)};
     }
     if (status == RADLLM_OK)
         status = rad_request_set_choices(request->request, texts, count, error);
@@ -292,9 +291,8 @@ radllm_status radllm_request_token(const radllm_request *request, uint64_t index
     return RADLLM_OK;
 }
 
-radllm_status radllm_request_top_token(const radllm_request *request, uint64_t index,
-                                       uint32_t rank, radllm_answer_token *out,
-                                       radllm_error *error)
+radllm_status radllm_request_top_token(const radllm_request *request, uint64_t index, uint32_t rank,
+                                       radllm_answer_token *out, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(request);

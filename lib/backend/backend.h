@@ -1,5 +1,5 @@
-/* lib/backend: the operations that a forward pass is made of, and who carries them out. A program is
- * a list of operation records made once for a model; a batch is the data it runs on (tokens,
+/* lib/backend: the operations that a forward pass is made of, and who carries them out. A program
+ * is a list of operation records made once for a model; a batch is the data it runs on (tokens,
  * lengths, pages), so that a backend may compile, fuse or record the program. Nothing here knows of
  * sessions or requests. */
 #ifndef RAD_BACKEND_H
@@ -66,7 +66,7 @@ typedef struct rad_batch {
     const int32_t *tokens; /* checked against the vocabulary */
     uint32_t n_spans;      /* in the order of their rows, covering all of them */
     const rad_span *spans;
-    uint32_t n_outputs;    /* rows whose logits are wanted, ascending */
+    uint32_t n_outputs; /* rows whose logits are wanted, ascending */
     const uint32_t *outputs;
 } rad_batch;
 

@@ -5,11 +5,11 @@
 struct rad_page_pool {
     rad_allocator allocator;
     rad_cache_type type;
-    size_t tile_bytes;      /* of keys, or of values, of one head */
+    size_t tile_bytes; /* of keys, or of values, of one head */
     size_t page_bytes;
     uint32_t n_pages, n_layers;
     uint8_t *memory;
-    uint32_t *free_pages;   /* a stack of indexes */
+    uint32_t *free_pages; /* a stack of indexes */
     uint32_t n_free;
     uint32_t *heads_before; /* per layer: key/value heads of the layers before it */
 };

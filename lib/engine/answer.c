@@ -69,7 +69,8 @@ static bool append_text(rad_request *r, int32_t token, bool *failed)
     return false;
 }
 
-/* ---- generating -------------------------------------------------------------------------------- */
+/* ---- generating --------------------------------------------------------------------------------
+ */
 
 static bool is_stop_token(const rad_request *r, int32_t token)
 {
@@ -143,7 +144,8 @@ static void take_answer_logits(rad_request *r, const float *logits)
     }
 }
 
-/* ---- choices ----------------------------------------------------------------------------------- */
+/* ---- choices -----------------------------------------------------------------------------------
+ */
 
 static bool finite_logits(const float *logits, uint32_t n)
 {
@@ -172,8 +174,8 @@ static void finish_choices(rad_request *r)
     const rad_text *text = &r->choices[best].text;
     bool stored;
     pthread_mutex_lock(&engine->mutex);
-    stored = rad_reserve(&engine->host.allocator, (void **)&r->text, &r->text_capacity, text->size,
-                         1);
+    stored =
+        rad_reserve(&engine->host.allocator, (void **)&r->text, &r->text_capacity, text->size, 1);
     if (stored) {
         memcpy(r->text, text->data, text->size);
         r->text_size = text->size;
@@ -192,7 +194,8 @@ static void finish_choices(rad_request *r)
 /* Moves to the next answer that has more than one token. */
 static void next_choice(rad_request *r)
 {
-    while (r->choice < r->n_choices && r->choices[r->choice].n_scored == r->choices[r->choice].n_tokens)
+    while (r->choice < r->n_choices &&
+           r->choices[r->choice].n_scored == r->choices[r->choice].n_tokens)
         r->choice++;
     if (r->choice == r->n_choices) {
         finish_choices(r);

@@ -48,8 +48,8 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
         status = rad_cpu_backend_create(&engine->host, &engine->program, engine->pages,
                                         &plan->backend, &engine->backend, error);
     if (status == RADLLM_OK)
-        status = rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->sampler,
-                                    error);
+        status =
+            rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->sampler, error);
     if (status != RADLLM_OK)
         return status;
     engine->spans = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->spans);

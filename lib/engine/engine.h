@@ -90,7 +90,8 @@ radllm_status rad_engine_step(rad_engine *engine, const radllm_cancel *cancel, u
 radllm_status rad_engine_start_worker(rad_engine *engine, radllm_error *error);
 radllm_status rad_engine_stop_worker(rad_engine *engine, radllm_error *error);
 
-/* ---- sessions ---------------------------------------------------------------------------------- */
+/* ---- sessions ----------------------------------------------------------------------------------
+ */
 
 struct rad_session {
     rad_engine *engine;

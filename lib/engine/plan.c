@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-#define DEFAULT_CONTEXT   4096
-#define LOGITS_BYTES      ((uint64_t)16 << 20) /* wanted for the logits of one step */
+#define DEFAULT_CONTEXT 4096
+#define LOGITS_BYTES    ((uint64_t)16 << 20) /* wanted for the logits of one step */
 
 static uint32_t default_outputs(const rad_model *model, const rad_engine_settings *settings)
 {
@@ -45,7 +45,7 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     radllm_status status = fill_defaults(model, s, error);
     if (status != RADLLM_OK)
         return status;
-    plan->cache_type = s->cache_type >= 0       ? (rad_cache_type)s->cache_type
+    plan->cache_type = s->cache_type >= 0        ? (rad_cache_type)s->cache_type
                        : rad_model_is_f32(model) ? RAD_CACHE_F32
                                                  : RAD_CACHE_F16;
     uint64_t pages = ((uint64_t)s->context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS * s->n_sessions;

@@ -197,8 +197,8 @@ radllm_status rad_request_set_choices(rad_request *request, const rad_text *choi
 static void reuse_prefix(rad_request *request)
 {
     rad_session *session = request->session;
-    uint32_t limit = session->n_tokens < request->n_prompt - 1 ? session->n_tokens
-                                                               : request->n_prompt - 1;
+    uint32_t limit =
+        session->n_tokens < request->n_prompt - 1 ? session->n_tokens : request->n_prompt - 1;
     uint32_t same = 0;
     while (same < limit && session->tokens[same] == request->prompt[same])
         same++;
@@ -303,9 +303,9 @@ void rad_request_finish(rad_request *request, int32_t finish)
     request->finish = finish;
     uint64_t total = rad_clock_ns() - request->start_ns;
     request->answer_ns = total - request->prompt_ns;
-    request->state =
-        finish == RADLLM_FINISH_ERROR || finish == RADLLM_FINISH_CANCELLED ? RADLLM_REQUEST_FAILED
-                                                                           : RADLLM_REQUEST_DONE;
+    request->state = finish == RADLLM_FINISH_ERROR || finish == RADLLM_FINISH_CANCELLED
+                         ? RADLLM_REQUEST_FAILED
+                         : RADLLM_REQUEST_DONE;
     if (finish == RADLLM_FINISH_CANCELLED)
         rad_fail(&request->error, RADLLM_E_CANCELLED, "the request was cancelled");
     pthread_cond_broadcast(&engine->changed);

@@ -62,7 +62,7 @@ struct rad_request {
     radllm_error error; /* of a failed request */
     char *text;
     size_t text_size, text_capacity;
-    size_t text_final; /* bytes that no stop string can take back */
+    size_t text_final;           /* bytes that no stop string can take back */
     size_t text_read, text_told; /* by radllm_request_read(), by the callback */
     rad_answer_token *answer;
     size_t n_answer, answer_capacity;

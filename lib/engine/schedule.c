@@ -53,8 +53,7 @@ static void add_request(builder *b, rad_request *r)
     memcpy(engine->tokens + b->batch.n_tokens, tokens, n * sizeof *tokens);
     engine->spans[b->n_work] =
         (rad_span){b->batch.n_tokens, n, r->session->n_tokens, r->session->pages};
-    engine->work[b->n_work++] =
-        (struct rad_work){r, n, b->batch.n_outputs, n_outputs};
+    engine->work[b->n_work++] = (struct rad_work){r, n, b->batch.n_outputs, n_outputs};
     b->batch.n_tokens += n;
     for (uint32_t i = 0; i < n_outputs; i++)
         engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - n_outputs + i;
@@ -88,9 +87,8 @@ static void take_results(builder *b)
         session->n_tokens += work->n_tokens;
         session->has_logits = false;
         for (uint32_t o = 0; o < work->n_outputs; o++)
-            rad_request_take_logits(
-                work->request,
-                engine->backend->table->logits(engine->backend, work->first_output + o));
+            rad_request_take_logits(work->request, engine->backend->table->logits(
+                                                       engine->backend, work->first_output + o));
     }
     atomic_fetch_add(&engine->tokens_computed, b->batch.n_tokens);
 }

@@ -28,8 +28,7 @@ radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_e
     rad_session *session = rad_alloc_zero(allocator, sizeof *session);
     if (session != NULL) {
         session->engine = engine;
-        session->max_pages =
-            (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+        session->max_pages = (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
         session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
         session->tokens = rad_alloc(allocator, tokens_bytes(engine));
         session->logits = rad_alloc(allocator, logits_bytes(engine));
@@ -168,8 +167,8 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
     if (status != RADLLM_OK || count == 0)
         return status;
     uint32_t before = session->n_tokens;
-    uint32_t piece = callback != NULL ? engine->plan.backend.max_outputs
-                                      : engine->plan.backend.max_tokens;
+    uint32_t piece =
+        callback != NULL ? engine->plan.backend.max_outputs : engine->plan.backend.max_tokens;
     feed f = {session, callback, user, cancel};
     session->has_logits = false;
     for (size_t done = 0; done < count && status == RADLLM_OK;) {
@@ -195,9 +194,9 @@ radllm_status rad_session_sample(rad_session *session, const rad_sampler_setting
     radllm_status status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK)
         return status;
-    status = rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab,
-                                session->tokens, session->n_tokens, 0, session->n_tokens, token,
-                                error);
+    status =
+        rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, session->tokens,
+                           session->n_tokens, 0, session->n_tokens, token, error);
     if (status == RADLLM_OK && logprob != NULL)
         *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
     rad_engine_give_step(engine);

@@ -7,13 +7,13 @@
 
 /* Names of the values. The ones of the second group have one row for each output. */
 enum {
-    HIDDEN,  /* the residual stream */
+    HIDDEN, /* the residual stream */
     NORMED,
     QUERY,
     KEY,
     VALUE,
     ATTENDED,
-    BRANCH,  /* what attention or feed-forward adds to the stream */
+    BRANCH, /* what attention or feed-forward adds to the stream */
     GATE,
     UP,
     ROTARY,
@@ -161,12 +161,13 @@ static void emit_model(writer *w, const rad_model *model)
 static void declare_values(rad_program *program, const rad_hparams *h)
 {
     uint32_t q = h->max_heads * h->head_dim, kv = h->max_kv_heads * h->head_dim;
-    const uint32_t widths[N_VALUES] = {
-        [HIDDEN] = h->width,   [NORMED] = h->width,       [QUERY] = q,
-        [KEY] = kv,            [VALUE] = kv,              [ATTENDED] = q,
-        [BRANCH] = h->width,   [GATE] = h->max_ffn,       [UP] = h->max_ffn,
-        [ROTARY] = 2 * h->rope.n_pairs, [OUT_ATTENDED] = q, [OUT_HIDDEN] = h->width,
-        [LOGITS] = h->n_vocab};
+    const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,  [NORMED] = h->width,
+                                       [QUERY] = q,          [KEY] = kv,
+                                       [VALUE] = kv,         [ATTENDED] = q,
+                                       [BRANCH] = h->width,  [GATE] = h->max_ffn,
+                                       [UP] = h->max_ffn,    [ROTARY] = 2 * h->rope.n_pairs,
+                                       [OUT_ATTENDED] = q,   [OUT_HIDDEN] = h->width,
+                                       [LOGITS] = h->n_vocab};
     for (int i = 0; i < N_VALUES; i++)
         program->values[i] = (rad_value){widths[i], i >= OUT_ATTENDED};
     program->n_values = N_VALUES;

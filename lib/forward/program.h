@@ -5,8 +5,8 @@
 
 #include "backend/backend.h"
 
-/* Writes the program of a model; its operations are in one block of the model's allocator. The model
- * must outlive it. */
+/* Writes the program of a model; its operations are in one block of the model's allocator. The
+ * model must outlive it. */
 radllm_status rad_program_build(const rad_model *model, rad_program *program, radllm_error *error);
 void rad_program_free(rad_program *program);
 

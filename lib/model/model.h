@@ -43,13 +43,13 @@ typedef struct rad_layer {
 typedef enum rad_load { RAD_LOAD_COPY, RAD_LOAD_MAP } rad_load;
 
 typedef struct rad_model_settings {
-    bool map;            /* load=map */
-    bool file_layout;    /* layout=file */
+    bool map;         /* load=map */
+    bool file_layout; /* layout=file */
     bool vocabulary_only;
-    bool any_isa;        /* isa=auto: the best one */
-    rad_isa isa;         /* else exactly this one */
-    uint32_t n_threads;  /* for loading; 0: all processors */
-    uint64_t budget;     /* bytes; 0: no limit */
+    bool any_isa;       /* isa=auto: the best one */
+    rad_isa isa;        /* else exactly this one */
+    uint32_t n_threads; /* for loading; 0: all processors */
+    uint64_t budget;    /* bytes; 0: no limit */
 } rad_model_settings;
 
 typedef struct rad_model {

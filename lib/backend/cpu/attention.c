@@ -69,7 +69,8 @@ void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op)
                      (uint64_t)cpu->batch->n_tokens * op->width * 2);
 }
 
-/* ---- attending -------------------------------------------------------------------------------- */
+/* ---- attending --------------------------------------------------------------------------------
+ */
 
 /* Scratch of a task: running states, then the visible range of each query. */
 static size_t state_width(const rad_hparams *hparams)
@@ -150,10 +151,10 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
         visible_slots(task, t, tile, &first, &last);
         memset(task->first, first, task->group);
         memset(task->last, last, task->group);
-        cpu->kernels->layer->attend_tile(
-            task->queries + t * task->query_stride, h->head_dim, task->group, task->first,
-            task->last, h->head_dim, type, keys, values, h->query_scale, h->attention_cap,
-            task->states + t * task->group * width, width);
+        cpu->kernels->layer->attend_tile(task->queries + t * task->query_stride, h->head_dim,
+                                         task->group, task->first, task->last, h->head_dim, type,
+                                         keys, values, h->query_scale, h->attention_cap,
+                                         task->states + t * task->group * width, width);
     }
 }
 

@@ -41,19 +41,19 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     for (uint32_t i = 0; i < program->n_values; i++) {
         const rad_value *value = &program->values[i];
         uint64_t width;
-        fits = fits &&
-               rad_mul_u64(value->per_output ? settings->max_outputs : rows, value->width,
-                           &width) &&
-               place(&used, width, sizeof(float), &layout->values[i]);
+        fits =
+            fits &&
+            rad_mul_u64(value->per_output ? settings->max_outputs : rows, value->width, &width) &&
+            place(&used, width, sizeof(float), &layout->values[i]);
     }
     uint64_t blocks = rows / RAD_ATTENTION_TOKENS + settings->max_spans;
-    fits = fits && place(&used, rows * columns, sizeof(int8_t), &layout->quants) &&
-           place(&used, rows * (columns / 32 + 1), sizeof(float), &layout->scales) &&
-           place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
-           place(&used, program->model->hparams.rope.n_pairs, sizeof(double),
-                 &layout->frequencies) &&
-           place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
-           place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch);
+    fits =
+        fits && place(&used, rows * columns, sizeof(int8_t), &layout->quants) &&
+        place(&used, rows * (columns / 32 + 1), sizeof(float), &layout->scales) &&
+        place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
+        place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
+        place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
+        place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch);
     layout->total = (size_t)used;
     return fits;
 }

@@ -1,5 +1,5 @@
-/* Matrix products: quantizes the input once for all products that read it, then cuts the rows of the
- * weight among the threads. */
+/* Matrix products: quantizes the input once for all products that read it, then cuts the rows of
+ * the weight among the threads. */
 #include "backend/cpu/cpu.h"
 
 /* Rows of one task: enough tasks for even work, not more. */

@@ -29,7 +29,8 @@ static uint32_t position_of_row(const rad_batch *batch, uint32_t row)
 static void rotary_row(const rad_cpu_backend *cpu, uint32_t row, float *out)
 {
     uint32_t n = cpu->model->hparams.rope.n_pairs;
-    const double *frequencies = (const double *)(const void *)(cpu->memory + cpu->layout.frequencies);
+    const double *frequencies =
+        (const double *)(const void *)(cpu->memory + cpu->layout.frequencies);
     double position = position_of_row(cpu->batch, row);
     for (uint32_t i = 0; i < n; i++) {
         double angle = position * frequencies[i];
