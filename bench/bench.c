@@ -241,8 +241,8 @@ static void run_test(const runtime *run, bench_row *row, int64_t repeats)
     }
     row->joules_per_token = -1;
     if (has_energy)
-        row->joules_per_token = energy_difference(&meter, joules, energy_joules(&meter)) /
-                                (double)(longest * repeats);
+        row->joules_per_token =
+            energy_difference(&meter, joules, energy_joules(&meter)) / (double)(longest * repeats);
     energy_close(&meter);
     row->first_token /= (double)repeats;
     size_t n_between = (size_t)(row->n_gen * repeats);
@@ -255,8 +255,7 @@ static void run_test(const runtime *run, bench_row *row, int64_t repeats)
 }
 
 static void add_test(results *all, const runtime *run, const bench_model *model,
-                     const machine_limits *limits, int64_t n_prompt, int64_t n_gen,
-                     int64_t repeats)
+                     const machine_limits *limits, int64_t n_prompt, int64_t n_gen, int64_t repeats)
 {
     all->rows = memory_resize(all->rows, (all->count + 1) * sizeof *all->rows);
     bench_row *row = &all->rows[all->count++];
@@ -290,8 +289,8 @@ static void bench_engine(results *all, runtime *run, const common_settings *comm
     run->engine = NULL;
 }
 
-static void bench_file(results *all, common_settings *common, const plan *work,
-                       bench_model *model, const machine_limits *limits)
+static void bench_file(results *all, common_settings *common, const plan *work, bench_model *model,
+                       const machine_limits *limits)
 {
     radllm_file *file = NULL;
     check(radllm_file_open(NULL, model->path, &file, program_error()), NULL);
@@ -362,7 +361,11 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
         "tokens, load times, peak memory, and joules where the machine has counters that may be\n"
         "read; beside it the machine's own limits, measured in the same run: reading memory, and\n"
         "multiplying 8-bit integers and floats in registers.",
-        NULL, table, sizeof table / sizeof *table, true, NULL};
+        NULL,
+        table,
+        sizeof table / sizeof *table,
+        true,
+        NULL};
     arguments_parse(argc, argv, &usage, common);
     if (common->positional.count != 0)
         fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
@@ -387,8 +390,8 @@ static int bench_main(int argc, char **argv)
     plan work = {.models = parse_models(model_names), .repeats = own.repeats};
     char automatic[24];
     snprintf(automatic, sizeof automatic, "%" PRId64, processors());
-    work.threads = parse_numbers(common.threads_list != NULL ? common.threads_list : automatic,
-                                 "-t", 1, 1024);
+    work.threads =
+        parse_numbers(common.threads_list != NULL ? common.threads_list : automatic, "-t", 1, 1024);
     work.prompts = parse_numbers(own.prompt_tokens, "-p", 0, 1 << 24);
     work.generated = parse_numbers(own.generated_tokens, "-n", 0, 1 << 24);
     if (own.batches != NULL)

@@ -35,8 +35,8 @@ typedef struct bench_row {
     int64_t n_gen;
     double *seconds; /* one per repeat */
     size_t n_samples;
-    double first_token;      /* seconds, mean; 0 where not measured */
-    double between_median;   /* seconds between tokens; 0 where not measured */
+    double first_token;    /* seconds, mean; 0 where not measured */
+    double between_median; /* seconds between tokens; 0 where not measured */
     double between_p99;
     double joules_per_token; /* below 0: not known */
     uint64_t peak_memory;

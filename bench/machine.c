@@ -232,8 +232,8 @@ static double compute_rate(compute_fn loop)
 /* Passes over memory that only this thread reads, the whole team at the same time. */
 static double read_rate(const team *own)
 {
-    unsigned char *data = mmap(NULL, own->bytes, PROT_READ | PROT_WRITE,
-                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char *data =
+        mmap(NULL, own->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED)
         return 0;
     madvise(data, own->bytes, MADV_HUGEPAGE);

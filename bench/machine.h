@@ -8,10 +8,10 @@
 
 typedef struct machine_limits {
     uint32_t threads;
-    double read_bytes;  /* a second, from memory, by all threads together */
-    double int8_macs;   /* multiply-adds of 8-bit integers a second, in registers */
-    double float_macs;  /* of 32-bit floats */
-    char int8_isa[24];  /* the instructions that were used */
+    double read_bytes; /* a second, from memory, by all threads together */
+    double int8_macs;  /* multiply-adds of 8-bit integers a second, in registers */
+    double float_macs; /* of 32-bit floats */
+    char int8_isa[24]; /* the instructions that were used */
     char float_isa[24];
 } machine_limits;
 

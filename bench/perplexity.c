@@ -18,8 +18,8 @@ enum { TEXT_LIMIT = 1 << 30 };
 typedef struct score {
     const int32_t *tokens; /* of the chunk */
     int64_t n_context;
-    int64_t first;         /* the first position that predicts a scored token */
-    double sum;            /* of negative log-probabilities */
+    int64_t first; /* the first position that predicts a scored token */
+    double sum;    /* of negative log-probabilities */
     double sum_of_squares;
     uint64_t count;
 } score;
@@ -93,8 +93,8 @@ static void measure(runtime *run, const common_settings *common, token_list *lis
             tokens[0] = (int32_t)bos;
         total.tokens = tokens;
         check(radllm_session_rewind(run->session, 0, program_error()), NULL);
-        check(radllm_session_feed_each(run->session, tokens, (size_t)n_context, take_logits,
-                                       &total, program_cancel(), program_error()),
+        check(radllm_session_feed_each(run->session, tokens, (size_t)n_context, take_logits, &total,
+                                       program_cancel(), program_error()),
               NULL);
         tokens[0] = replaced;
         double perplexity, uncertainty;
@@ -111,8 +111,7 @@ int perplexity_main(int argc, char **argv)
     const char *text_argument = NULL;
     int64_t wanted = -1;
     const argument table[] = {
-        {'f', "file", "FILE", ARGUMENT_TEXT, &file, NULL, 0, 0,
-         "the text (- is standard input)"},
+        {'f', "file", "FILE", ARGUMENT_TEXT, &file, NULL, 0, 0, "the text (- is standard input)"},
         {'p', "prompt", "TEXT", ARGUMENT_TEXT, &text_argument, NULL, 0, 0, "the text itself"},
         {'\0', "chunks", "N", ARGUMENT_INTEGER, &wanted, NULL, -1, INT32_MAX,
          "at most so many chunks (-1: all)"},
@@ -125,7 +124,11 @@ int perplexity_main(int argc, char **argv)
         "The perplexity of a model on a text: chunks of -c tokens (512), BOS at the head of each\n"
         "where the model adds one, the second half of each scored. Running values go to standard\n"
         "error, the final one to standard output.",
-        NULL, table, sizeof table / sizeof *table, false, presets};
+        NULL,
+        table,
+        sizeof table / sizeof *table,
+        false,
+        presets};
     common_settings common;
     arguments_parse(argc, argv, &usage, &common);
     if (common.positional.count != 0)

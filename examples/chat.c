@@ -138,8 +138,8 @@ static radllm_status new_request(const runtime *run, const conversation *talk, b
         return status;
     }
     radllm_chat *chat = make_chat(talk);
-    radllm_status status = radllm_request_new_chat(run->session, chat, common->options, request,
-                                                   program_error());
+    radllm_status status =
+        radllm_request_new_chat(run->session, chat, common->options, request, program_error());
     radllm_chat_free(chat);
     return status;
 }
@@ -176,8 +176,8 @@ static void report(const radllm_request *request, const buffer *text, bool as_js
     else if (finish == RADLLM_FINISH_LENGTH)
         warn("the answer was cut: -n or the context (-c) allows no more");
     if (verbose)
-        warn("prompt %lld tokens (%lld reused), answer %lld tokens in %.3f s",
-             (long long)n_prompt, (long long)n_reused, (long long)n_answer,
+        warn("prompt %lld tokens (%lld reused), answer %lld tokens in %.3f s", (long long)n_prompt,
+             (long long)n_reused, (long long)n_answer,
              (double)request_number(request, "answer_ns") * 1e-9);
 }
 
@@ -335,7 +335,10 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         "object on a line.",
         "A message that could not be answered (too long for the context) is reported and taken\n"
         "back; where the input is no terminal the exit status is 1 then.",
-        table, sizeof table / sizeof *table, false, NULL};
+        table,
+        sizeof table / sizeof *table,
+        false,
+        NULL};
     arguments_parse(count, values, &usage, common);
     if (common->positional.count != 0)
         fail_usage("\"%s\" belongs to no option", common->positional.items[0]);

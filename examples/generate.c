@@ -57,8 +57,7 @@ static buffer read_prompt(const settings *own, const common_settings *common)
     else if (common->positional.count == 1 && strcmp(common->positional.items[0], "-") == 0)
         prompt = read_whole("-", PROMPT_LIMIT);
     else if (common->positional.count == 1)
-        fail_usage("\"%s\": a prompt is given as -p TEXT or -f FILE",
-                   common->positional.items[0]);
+        fail_usage("\"%s\": a prompt is given as -p TEXT or -f FILE", common->positional.items[0]);
     else
         fail_usage("give a prompt: -p TEXT, -f FILE, or - for standard input");
     buffer_reserve(&prompt, 0);
@@ -207,8 +206,8 @@ static void write_logits(const runtime *run, const outcome *out, logits_sink *si
     for (size_t i = 0; i < (out->answer.count != 0 ? out->answer.count : 1); i++) {
         const int32_t *ids = i == 0 ? out->prompt.ids : &out->answer.ids[i - 1];
         size_t count = i == 0 ? out->prompt.count : 1;
-        radllm_status status = radllm_session_feed_each(run->session, ids, count, take_logits,
-                                                        sink, program_cancel(), error);
+        radllm_status status = radllm_session_feed_each(run->session, ids, count, take_logits, sink,
+                                                        program_cancel(), error);
         if (sink->file != NULL && ferror(sink->file))
             fail("cannot write %s: no space left, or the device failed", sink->path);
         check(status, NULL);
@@ -349,7 +348,11 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         "-m MODEL -p PROMPT [OPTION]...\n-m MODEL -f FILE [OPTION]...",
         "Generates text with a language model. The generated text goes to standard output as it\n"
         "is made, without the prompt; everything else goes to standard error.",
-        NULL, table, sizeof table / sizeof *table, false, NULL};
+        NULL,
+        table,
+        sizeof table / sizeof *table,
+        false,
+        NULL};
     arguments_parse(count, values, &usage, common);
     bool named = option_changed(common->options, "template");
     if (own->raw && (own->chat || own->system != NULL || named))

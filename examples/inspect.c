@@ -42,8 +42,7 @@ static file_kind check_file(const radllm_file *file, const char *path,
         return KIND_METADATA;
     radllm_model *model = NULL;
     option_set(common->options, "vocab_only", "1", "vocab_only");
-    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model,
-                            program_error()),
+    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
           path);
     option_set(common->options, "vocab_only", "0", "vocab_only");
     radllm_model_free(model);
@@ -157,7 +156,7 @@ static json_t *tensors_json(const radllm_file *file)
     return tensors;
 }
 
-static const char *const file_numbers[] = {"version", "alignment", "parts",  "metadata",
+static const char *const file_numbers[] = {"version", "alignment", "parts", "metadata",
                                            "tensors", "elements",  "bytes", "tensor_bytes"};
 static const char *const plan_numbers[] = {"weights",  "cache", "activations", "vocabulary",
                                            "overhead", "total", "context",     "largest_context"};
@@ -177,8 +176,8 @@ static void print_json(const radllm_file *file, const char *path, file_kind kind
     json_put(object, "file", json_from_text(path, strlen(path)));
     json_put(object, "kind", json_string(kind_names[kind]));
     for (size_t i = 0; i < N_FILE_NUMBERS; i++) {
-        bool list = strcmp(file_numbers[i], "metadata") == 0 ||
-                    strcmp(file_numbers[i], "tensors") == 0;
+        bool list =
+            strcmp(file_numbers[i], "metadata") == 0 || strcmp(file_numbers[i], "tensors") == 0;
         char key[32];
         snprintf(key, sizeof key, "%s%s", list ? "n_" : "", file_numbers[i]);
         json_put(object, key, json_integer((json_int_t)file_number(file, file_numbers[i])));
@@ -310,9 +309,9 @@ static void print_tensors(const radllm_file *file, bool all)
 static void print_plain(const radllm_file *file, const char *path, file_kind kind,
                         const radllm_plan *plan, bool all)
 {
-    static const char *const described[] = {
-        "a model that this version can run", "a container of tensors, no model",
-        "a vocabulary without weights", "metadata alone"};
+    static const char *const described[] = {"a model that this version can run",
+                                            "a container of tensors, no model",
+                                            "a vocabulary without weights", "metadata alone"};
     output_text("File ");
     output_escaped(path, strlen(path));
     output_format("\n  %-16s %s\n", "kind", described[kind]);
@@ -348,10 +347,14 @@ static const char *parse(int count, char **values, bool *all, common_settings *c
     const program_usage usage = {
         "FILE [OPTION]...\n-m FILE [OPTION]...",
         "Shows what is in a model file: metadata, tensors and the memory that running it takes.",
-        "A file with an architecture and tensors is checked as loading would check it; a file with\n"
+        "A file with an architecture and tensors is checked as loading would check it; a file "
+        "with\n"
         "a vocabulary alone is checked as a vocabulary; tensors without an architecture are shown\n"
         "as they are. For a file that is refused the exit status is 1 and a message says why.",
-        table, sizeof table / sizeof *table, false, NULL};
+        table,
+        sizeof table / sizeof *table,
+        false,
+        NULL};
     arguments_parse(count, values, &usage, common);
     size_t named = common->positional.count + (common->model != NULL);
     if (named != 1)

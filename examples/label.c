@@ -143,7 +143,8 @@ static void make_settings(label_job *self)
         json_push(choices, json_text_or_null(self->choices[i]));
     json_put(object, "choices", choices);
     self->settings_object = object;
-    self->settings_line = json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
+    self->settings_line =
+        json_dumps(object, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(9));
     if (self->settings_line == NULL)
         fail("out of memory while JSON was made");
 }
@@ -233,13 +234,12 @@ static void take_text(const radllm_request *request, row_answer *answer)
 static bool concerns_row_only(radllm_status status)
 {
     return status == RADLLM_E_LIMIT || status == RADLLM_E_UNSUPPORTED ||
-           status == RADLLM_E_NUMERIC || status == RADLLM_E_ARGUMENT ||
-           status == RADLLM_E_FORMAT || status == RADLLM_E_BUDGET;
+           status == RADLLM_E_NUMERIC || status == RADLLM_E_ARGUMENT || status == RADLLM_E_FORMAT ||
+           status == RADLLM_E_BUDGET;
 }
 
 /* False when it was interrupted: there is no answer then. */
-static bool answer_row(label_job *self, const csv_reader *reader, uint64_t row,
-                       row_answer *answer)
+static bool answer_row(label_job *self, const csv_reader *reader, uint64_t row, row_answer *answer)
 {
     *answer = (row_answer){0};
     buffer prompt = {0};
@@ -294,8 +294,8 @@ static void show_row(const label_job *self, const csv_reader *reader, uint64_t r
     buffer id = {0};
     buffer text = {0};
     size_t length = 0;
-    const char *bytes = self->id_column != SIZE_MAX
-                            ? csv_field(reader, self->id_column, &length) : "";
+    const char *bytes =
+        self->id_column != SIZE_MAX ? csv_field(reader, self->id_column, &length) : "";
     add_escaped(&id, bytes, length);
     if (answer->error != NULL)
         add_escaped(&text, answer->error, strlen(answer->error));
@@ -451,8 +451,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
          "free text: at most so many tokens (128)"},
         {'\0', "id-column", "NAME", ARGUMENT_TEXT, &own->id_column, NULL, 0, 0,
          "copy this column beside the row's number"},
-        {'\0', "keep", "NAME,...", ARGUMENT_TEXT, &own->keep, NULL, 0, 0,
-         "copy these columns too"},
+        {'\0', "keep", "NAME,...", ARGUMENT_TEXT, &own->keep, NULL, 0, 0, "copy these columns too"},
         {'\0', "delimiter", "C", ARGUMENT_TEXT, &own->delimiter, NULL, 0, 0,
          "between the input's fields: one character, or tab\n(a comma; for FILE.tsv a tab)"},
         {'\0', "format", "csv|jsonl", ARGUMENT_TEXT, &own->format, NULL, 0, 0,
@@ -487,9 +486,13 @@ static void parse(int count, char **values, label_settings *own, common_settings
         "are known by their number, so ids need not be unique. Two runs cannot write one file.\n"
         "\n"
         "The whole input is checked before the first row. A table without rows is an error. A row\n"
-        "that cannot be answered (too long for the context) has the reason in the column \"error\",\n"
+        "that cannot be answered (too long for the context) has the reason in the column "
+        "\"error\",\n"
         "and the exit status is 3 at the end.",
-        table, sizeof table / sizeof *table, false, presets};
+        table,
+        sizeof table / sizeof *table,
+        false,
+        presets};
     arguments_parse(count, values, &usage, common);
     if (common->positional.count != 0)
         fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
@@ -503,8 +506,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
         fail_usage("--table and --json write to standard output, so --output cannot be -");
     if (own->table && common->json)
         fail_usage("--table and --json exclude each other");
-    check(radllm_options_set_integer(common->options, "max_tokens", own->n_tokens,
-                                     program_error()),
+    check(radllm_options_set_integer(common->options, "max_tokens", own->n_tokens, program_error()),
           "-n");
 }
 

@@ -25,11 +25,11 @@ typedef struct input_table {
     buffer text;
     char hash[65];
     char delimiter;
-    buffer names;     /* the header's fields, one behind the other with NULs */
-    size_t *name_at;  /* where each begins */
+    buffer names;    /* the header's fields, one behind the other with NULs */
+    size_t *name_at; /* where each begins */
     size_t n_columns;
     uint64_t rows;
-    size_t body;      /* offset behind the header */
+    size_t body; /* offset behind the header */
     uint64_t body_line;
 } input_table;
 
@@ -44,7 +44,7 @@ void input_rewind(const input_table *table, csv_reader *reader);
 
 /* A prompt with {column} in it. */
 typedef struct prompt_part {
-    size_t start;  /* of the literal text in `text` */
+    size_t start; /* of the literal text in `text` */
     size_t length;
     bool is_column;
     size_t column;
@@ -75,7 +75,7 @@ typedef struct label_output {
     const char *path;
     char *state_path;
     int descriptor;
-    bool regular;    /* a file that can be locked, cut and gone on with; else a pipe or device */
+    bool regular; /* a file that can be locked, cut and gone on with; else a pipe or device */
     bool csv;
     uint64_t length; /* bytes of complete records */
     uint64_t rows;   /* complete rows in the file */

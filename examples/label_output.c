@@ -100,12 +100,12 @@ static void compare_settings(const label_output *output, const json_t *old, cons
 
 static void compare_state(const label_output *output, const json_t *old, const json_t *now)
 {
-    static const char *const parts[][2] = {{"input", "another input"},
-                                           {"prompt", "another prompt"},
-                                           {"model", "another model"}};
+    static const char *const parts[][2] = {
+        {"input", "another input"}, {"prompt", "another prompt"}, {"model", "another model"}};
     for (size_t i = 0; i < 3; i++) {
         const char *key = strcmp(parts[i][0], "model") == 0 ? "hash" : "sha256";
-        const char *was = json_string_value(json_object_get(json_object_get(old, parts[i][0]), key));
+        const char *was =
+            json_string_value(json_object_get(json_object_get(old, parts[i][0]), key));
         const char *is = json_string_value(json_object_get(json_object_get(now, parts[i][0]), key));
         if (was != NULL && is != NULL && strcmp(was, is) == 0)
             continue;

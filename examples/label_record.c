@@ -1,5 +1,6 @@
-/* The records that radllm-label writes. They hold nothing that depends on when or how fast a row was
- * answered: a run that was interrupted and gone on with gives the same bytes as one that was not. */
+/* The records that radllm-label writes. They hold nothing that depends on when or how fast a row
+ * was answered: a run that was interrupted and gone on with gives the same bytes as one that was
+ * not. */
 #include "label.h"
 
 #include <inttypes.h>
@@ -34,8 +35,8 @@ static void add_integer(buffer *record, int64_t value, bool known, bool first)
 /* A column of the input that has the name of one of ours is called input_NAME. */
 static void add_input_name(buffer *record, const char *name)
 {
-    static const char *const own[] = {"row",   "answer",     "probability", "logprob",
-                                      "finish", "error",     "model_hash",  "prompt_hash",
+    static const char *const own[] = {"row",      "answer",        "probability",  "logprob",
+                                      "finish",   "error",         "model_hash",   "prompt_hash",
                                       "settings", "prompt_tokens", "answer_tokens"};
     buffer full = {0};
     for (size_t i = 0; i < sizeof own / sizeof *own; i++) {

@@ -61,8 +61,8 @@ static buffer decode(const radllm_model *model, const token_list *list, uint32_t
 {
     buffer text = {0};
     size_t length = 0;
-    radllm_status status = radllm_detokenize(model, list->ids, list->count, flags, NULL, 0,
-                                             &length, program_error());
+    radllm_status status =
+        radllm_detokenize(model, list->ids, list->count, flags, NULL, 0, &length, program_error());
     if (status != RADLLM_E_BUFFER)
         check(status, NULL);
     buffer_reserve(&text, length);
@@ -149,8 +149,7 @@ static void print_tokens(const radllm_model *model, const token_list *list, cons
     buffer_free(&lines);
 }
 
-static void encode(const radllm_model *model, const buffer *text, const settings *own,
-                   bool as_json)
+static void encode(const radllm_model *model, const buffer *text, const settings *own, bool as_json)
 {
     uint32_t flags =
         own->no_special ? 0 : RADLLM_TOKENIZE_ADD_SPECIAL | RADLLM_TOKENIZE_PARSE_SPECIAL;
@@ -185,16 +184,18 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "read ids and write their text, without control tokens"},
         {'\0', "special", NULL, ARGUMENT_FLAG, &own->special, NULL, 0, 0,
          "with --decode: write control tokens too"},
-        {'\0', "count", NULL, ARGUMENT_FLAG, &own->count, NULL, 0, 0,
-         "only the number of tokens"},
-        {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
-         "time on standard error"},
+        {'\0', "count", NULL, ARGUMENT_FLAG, &own->count, NULL, 0, 0, "only the number of tokens"},
+        {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0, "time on standard error"},
     };
     const program_usage usage = {
         "-m MODEL [-p TEXT | -f FILE] [OPTION]...",
         "Splits text into the tokens of a model, one id a line, or joins ids to text with\n"
         "--decode. Only the vocabulary is loaded: a file without weights will do.",
-        NULL, table, sizeof table / sizeof *table, false, NULL};
+        NULL,
+        table,
+        sizeof table / sizeof *table,
+        false,
+        NULL};
     arguments_parse(count, values, &usage, common);
     if (own->decode && (own->pieces || own->no_special || own->count))
         fail_usage("--decode does not go with --pieces, --no-special and --count");

@@ -27,8 +27,7 @@ void option_set(radllm_options *options, const char *key, const char *value, con
 char *option_text(const radllm_options *options, const char *key)
 {
     size_t length = 0;
-    radllm_status status =
-        radllm_options_get_text(options, key, NULL, 0, &length, program_error());
+    radllm_status status = radllm_options_get_text(options, key, NULL, 0, &length, program_error());
     if (status != RADLLM_OK && status != RADLLM_E_BUFFER)
         check(status, key);
     char *text = memory_take(length + 1);
@@ -135,8 +134,8 @@ static void print_help(const program_usage *usage, const argument *shared, size_
     while (line != NULL) {
         const char *end = strchr(line, '\n');
         int length = end != NULL ? (int)(end - line) : (int)strlen(line);
-        output_format("%s %s %.*s\n", line == usage->synopsis ? "Usage:" : "      ",
-                      program_name(), length, line);
+        output_format("%s %s %.*s\n", line == usage->synopsis ? "Usage:" : "      ", program_name(),
+                      length, line);
         line = end != NULL ? end + 1 : NULL;
     }
     output_format("\n%s\n\nOptions:\n", usage->description);
@@ -155,9 +154,9 @@ static const argument *find_argument(const argument *table, size_t count, char l
                                      const char *name, size_t length)
 {
     for (size_t i = 0; i < count; i++) {
-        if (letter != '\0' ? table[i].letter == letter
-                           : strlen(table[i].name) == length &&
-                                 memcmp(table[i].name, name, length) == 0)
+        if (letter != '\0'
+                ? table[i].letter == letter
+                : strlen(table[i].name) == length && memcmp(table[i].name, name, length) == 0)
             return &table[i];
     }
     return NULL;
@@ -178,8 +177,7 @@ static void apply(const argument *entry, const char *value, const char *origin,
         text_list_add(entry->target, value);
         break;
     case ARGUMENT_INTEGER:
-        if (!parse_integer(value, &number) || number < entry->minimum ||
-            number > entry->maximum)
+        if (!parse_integer(value, &number) || number < entry->minimum || number > entry->maximum)
             fail_usage("%s: \"%s\" is not a whole number from %lld to %lld", origin, value,
                        (long long)entry->minimum, (long long)entry->maximum);
         *(int64_t *)entry->target = number;
@@ -275,8 +273,7 @@ static int parse_one(int count, char **values, int at, const program_usage *usag
     return at + 2;
 }
 
-void arguments_parse(int count, char **values, const program_usage *usage,
-                     common_settings *common)
+void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common)
 {
     *common = (common_settings){0};
     shared_values found = {0};
@@ -284,8 +281,7 @@ void arguments_parse(int count, char **values, const program_usage *usage,
     fill_shared(shared, &found, common, usage->threads_as_list);
     check(radllm_options_new(NULL, &common->options, program_error()), NULL);
 
-    for (const char *const *preset = usage->presets; preset != NULL && *preset != NULL;
-         preset += 2)
+    for (const char *const *preset = usage->presets; preset != NULL && *preset != NULL; preset += 2)
         option_set(common->options, preset[0], preset[1], preset[0]);
 
     bool only_positional = false;

@@ -41,7 +41,7 @@ typedef struct program_usage {
     const char *details;     /* behind the options; may be NULL */
     const argument *table;
     size_t count;
-    bool threads_as_list;    /* -t takes "1,2" and is the program's own affair */
+    bool threads_as_list;       /* -t takes "1,2" and is the program's own affair */
     const char *const *presets; /* keys and values set before the command line is read, NULL
                                  * behind the last; may be NULL */
 } program_usage;
@@ -50,14 +50,13 @@ typedef struct common_settings {
     const char *model;        /* NULL when -m was not given */
     const char *threads_list; /* with threads_as_list */
     bool json;
-    radllm_options *options;  /* of all scopes */
+    radllm_options *options; /* of all scopes */
     text_list positional;
 } common_settings;
 
 /* Fills the targets and `common`. --help, --version and --list-options print and end the program;
  * whatever is wrong ends it with EXIT_CODE_USAGE. */
-void arguments_parse(int count, char **values, const program_usage *usage,
-                     common_settings *common);
+void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common);
 void arguments_free(common_settings *common);
 
 void text_list_add(text_list *list, const char *text);

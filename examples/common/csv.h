@@ -14,7 +14,7 @@ typedef enum csv_result { CSV_RECORD, CSV_END, CSV_ERROR } csv_result;
 typedef struct csv_reader {
     const char *data;
     size_t length;
-    size_t at;            /* offset behind the record that was read */
+    size_t at; /* offset behind the record that was read */
     char delimiter;
     uint64_t line;        /* at offset `at`, from 1 */
     uint64_t record_line; /* where the record began */
@@ -24,9 +24,9 @@ typedef struct csv_reader {
     size_t *ends;         /* offset behind each field in `bytes`, its NUL not counted */
     size_t n_fields;
     size_t capacity;
-    char error[256];      /* of CSV_ERROR, without place */
+    char error[256]; /* of CSV_ERROR, without place */
     uint64_t error_line;
-    bool unclosed;        /* the error is a quote that is open at the end */
+    bool unclosed; /* the error is a quote that is open at the end */
 } csv_reader;
 
 void csv_reader_begin(csv_reader *reader, const char *data, size_t length, char delimiter);

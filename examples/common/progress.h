@@ -10,9 +10,9 @@ typedef struct progress_bar {
     const char *label;
     const char *unit; /* "rows"; "" shows no rate */
     uint64_t total;
-    uint64_t first;   /* where this run began */
+    uint64_t first; /* where this run began */
     double start;
-    double shown;     /* when something was shown last */
+    double shown; /* when something was shown last */
     bool on_terminal;
     bool only_on_terminal;
     bool visible;

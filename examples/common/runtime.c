@@ -55,9 +55,9 @@ void runtime_load(runtime *self, const common_settings *common, bool verbose)
 
 void runtime_start(runtime *self, const common_settings *common)
 {
-    check(radllm_engine_new(self->host, self->model, common->options, &self->engine,
-                            program_error()),
-          NULL);
+    check(
+        radllm_engine_new(self->host, self->model, common->options, &self->engine, program_error()),
+        NULL);
     check(radllm_session_new(self->engine, &self->session, program_error()), NULL);
 }
 
@@ -218,8 +218,7 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
         if (radllm_option_describe(i, &info) != RADLLM_OK)
             break;
         bool changes_answers = (info.scope & RADLLM_SCOPE_REQUEST) != 0 ||
-                               strcmp(info.name, "context") == 0 ||
-                               strcmp(info.name, "cache") == 0;
+                               strcmp(info.name, "context") == 0 || strcmp(info.name, "cache") == 0;
         if (!changes_answers)
             continue;
         char *text = option_text(options, info.name);
