@@ -1,5 +1,6 @@
-/* lib/text: text and tokens. UTF-8, pre-tokenizers (PCRE2), byte-level BPE, SentencePiece-style BPE,
- * WordPiece, streaming detokenizer, chat templates. Nothing here knows of weights or sessions. */
+/* lib/text: text and tokens. UTF-8, pre-tokenizers (PCRE2), byte-level BPE, SentencePiece-style
+ * BPE, WordPiece, streaming detokenizer, chat templates. Nothing here knows of weights or sessions.
+ */
 #ifndef RAD_TOKENIZER_H
 #define RAD_TOKENIZER_H
 
@@ -40,6 +41,21 @@ void rad_tokens_free(rad_tokens *tokens);
 radllm_status rad_tokenizer_encode(const rad_tokenizer *tokenizer, const char *text, size_t size,
                                    uint32_t flags, rad_tokens *out, radllm_error *error);
 
+/* A stretch of text; parse: the texts of control tokens in it are read as those tokens. */
+typedef struct rad_span {
+    rad_text text;
+    bool parse;
+} rad_span;
+
+/* Appends the ids of the spans as of one text: pieces are cut and merged across their borders, but
+ * a control token is read only where its whole text lies in adjacent spans that have `parse` set.
+ * flags: RADLLM_TOKENIZE_ADD_SPECIAL, and RAD_TOKENIZE_ONE_BOS: no second BOS where the text begins
+ * with that token. rad_tokenizer_encode is the case of one span. */
+enum { RAD_TOKENIZE_ONE_BOS = 1 << 16 };
+radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_span *spans,
+                                         size_t count, uint32_t flags, rad_tokens *out,
+                                         radllm_error *error);
+
 /* The bytes that a token stands for in running text (SentencePiece: U+2581 becomes a space; byte
  * tokens their byte; control tokens nothing unless `special`). Returns the length; writes at most
  * capacity bytes. Ids out of range give 0. The leading space of a SentencePiece text is handled by
@@ -47,9 +63,9 @@ radllm_status rad_tokenizer_encode(const rad_tokenizer *tokenizer, const char *t
 size_t rad_tokenizer_piece(const rad_tokenizer *tokenizer, int32_t id, bool special, char *buffer,
                            size_t capacity);
 
-/* Appends the bytes of a sequence of tokens, as the reference tokenizer's decode gives them (leading
- * space of SentencePiece removed when the tokenizer adds one; WordPiece joined with spaces). *length
- * receives the full size; at most capacity bytes are written. */
+/* Appends the bytes of a sequence of tokens, as the reference tokenizer's decode gives them
+ * (leading space of SentencePiece removed when the tokenizer adds one; WordPiece joined with
+ * spaces). *length receives the full size; at most capacity bytes are written. */
 radllm_status rad_tokenizer_decode(const rad_tokenizer *tokenizer, const int32_t *ids, size_t count,
                                    uint32_t flags, char *buffer, size_t capacity, size_t *length,
                                    radllm_error *error);
@@ -60,8 +76,8 @@ radllm_status rad_tokenizer_decode(const rad_tokenizer *tokenizer, const int32_t
 typedef struct rad_detokenizer {
     const rad_tokenizer *tokenizer;
     uint32_t flags;
-    bool at_start;       /* nothing was given out yet */
-    uint8_t pending[4];  /* the beginning of a character */
+    bool at_start;      /* nothing was given out yet */
+    uint8_t pending[4]; /* the beginning of a character */
     uint32_t n_pending;
 } rad_detokenizer;
 void rad_detokenizer_start(rad_detokenizer *detokenizer, const rad_tokenizer *tokenizer,
@@ -73,10 +89,10 @@ size_t rad_detokenizer_bound(const rad_tokenizer *tokenizer);
 size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buffer);
 size_t rad_detokenizer_finish(rad_detokenizer *detokenizer, char *buffer);
 
-uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer); /* of the vocabulary */
+uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer);    /* of the vocabulary */
 const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer); /* "llama", "gpt2", "bert" */
 const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer);  /* pre-tokenizer's name, or "" */
-int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer); /* -1: none */
+int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer);      /* -1: none */
 int32_t rad_tokenizer_eos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_bos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_eos(const rad_tokenizer *tokenizer);
@@ -86,7 +102,7 @@ rad_token_type rad_tokenizer_type(const rad_tokenizer *tokenizer, int32_t id);
 rad_text rad_tokenizer_entry(const rad_tokenizer *tokenizer, int32_t id);
 /* The id of an entry, or -1. */
 int32_t rad_tokenizer_find(const rad_tokenizer *tokenizer, const char *entry, size_t size);
-const char *rad_unicode_version(void); /* of the character data in use */
+const char *rad_unicode_version(void);                      /* of the character data in use */
 size_t rad_tokenizer_bytes(const rad_tokenizer *tokenizer); /* memory held */
 
 #endif

@@ -1,0 +1,199 @@
+/* From ids to text: pieces, whole sequences, and streams that never end within a character. */
+#include <string.h>
+
+#include "text/tokenizer_internal.h"
+#include "text/utf8.h"
+
+static bool is_silent(uint8_t type)
+{
+    return type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_UNKNOWN;
+}
+
+/* The bytes of a token; control tokens have none unless `special`. */
+static const uint8_t *piece_of(const rad_tokenizer *tokenizer, int32_t id, bool special,
+                               size_t *size)
+{
+    const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    *size = 0;
+    if (id < 0 || (uint32_t)id >= vocabulary->size ||
+        (!special && is_silent(vocabulary->types[id])))
+        return (const uint8_t *)"";
+    return rad_vocabulary_piece(vocabulary, (uint32_t)id, size);
+}
+
+size_t rad_tokenizer_piece(const rad_tokenizer *tokenizer, int32_t id, bool special, char *buffer,
+                           size_t capacity)
+{
+    size_t size;
+    const uint8_t *piece = piece_of(tokenizer, id, special, &size);
+    size_t copied = size < capacity ? size : capacity;
+    if (copied > 0)
+        memcpy(buffer, piece, copied);
+    return size;
+}
+
+/* Whether the space at the head of a text is not the text's own. */
+static bool has_false_space(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->add_space_prefix || tokenizer->model == RAD_MODEL_WORDPIECE;
+}
+
+/* The bytes that a token adds behind others, `first` where there are none yet. WordPiece tokens of
+ * brackets ("[CLS]") carry no mark of a word's beginning, but stand apart like one. */
+static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
+                                 bool first, size_t *size, bool *space_before)
+{
+    const uint8_t *piece = piece_of(tokenizer, id, special, size);
+    *space_before = false;
+    if (*size == 0)
+        return piece;
+    if (tokenizer->model == RAD_MODEL_WORDPIECE && !first &&
+        is_silent(tokenizer->vocabulary.types[id]))
+        *space_before = true;
+    if (first && *piece == ' ' && has_false_space(tokenizer)) {
+        piece++;
+        (*size)--;
+    }
+    return piece;
+}
+
+/* ---- whole sequences ---------------------------------------------------------------- */
+
+/* The replacements that BERT's decoder makes, in its order. */
+static const char *const clean_ups[][2] = {
+    {" .", "."},     {" ?", "?"},   {" !", "!"},   {" ,", ","},     {" ' ", "'"},
+    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+};
+
+static size_t replace_all(char *text, size_t size, const char *from, const char *to)
+{
+    size_t from_size = strlen(from);
+    size_t to_size = strlen(to); /* never longer */
+    size_t written = 0;
+    for (size_t i = 0; i < size;) {
+        if (size - i >= from_size && memcmp(text + i, from, from_size) == 0) {
+            memmove(text + written, to, to_size);
+            written += to_size;
+            i += from_size;
+        } else {
+            text[written++] = text[i++];
+        }
+    }
+    return written;
+}
+
+/* Writes what fits of the sequence's bytes and returns how many there are. */
+static size_t join(const rad_tokenizer *tokenizer, const int32_t *ids, size_t count, bool special,
+                   char *buffer, size_t capacity)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t size;
+        bool space_before;
+        const uint8_t *piece =
+            next_piece(tokenizer, ids[i], special, total == 0, &size, &space_before);
+        if (space_before) {
+            if (total < capacity)
+                buffer[total] = ' ';
+            total++;
+        }
+        if (total < capacity && size > 0)
+            memcpy(buffer + total, piece, size < capacity - total ? size : capacity - total);
+        total += size;
+    }
+    return total;
+}
+
+radllm_status rad_tokenizer_decode(const rad_tokenizer *tokenizer, const int32_t *ids, size_t count,
+                                   uint32_t flags, char *buffer, size_t capacity, size_t *length,
+                                   radllm_error *error)
+{
+    bool special = (flags & RADLLM_DETOKENIZE_SPECIAL) != 0;
+    if (tokenizer->model != RAD_MODEL_WORDPIECE) {
+        *length = join(tokenizer, ids, count, special, buffer, capacity);
+        return RADLLM_OK;
+    }
+    size_t size = join(tokenizer, ids, count, special, NULL, 0);
+    char *text = rad_alloc(&tokenizer->host.allocator, size + 1);
+    if (text == NULL)
+        return rad_fail_memory(error, size + 1);
+    size_t cleaned = join(tokenizer, ids, count, special, text, size);
+    for (size_t i = 0; i < sizeof clean_ups / sizeof clean_ups[0]; i++)
+        cleaned = replace_all(text, cleaned, clean_ups[i][0], clean_ups[i][1]);
+    size_t copied = cleaned < capacity ? cleaned : capacity;
+    if (copied > 0)
+        memcpy(buffer, text, copied);
+    *length = cleaned;
+    rad_wipe(text, size + 1);
+    rad_free(&tokenizer->host.allocator, text, size + 1);
+    return RADLLM_OK;
+}
+
+/* ---- streams ------------------------------------------------------------------------ */
+
+void rad_detokenizer_start(rad_detokenizer *detokenizer, const rad_tokenizer *tokenizer,
+                           uint32_t flags)
+{
+    memset(detokenizer, 0, sizeof *detokenizer);
+    detokenizer->tokenizer = tokenizer;
+    detokenizer->flags = flags;
+    detokenizer->at_start = true;
+}
+
+size_t rad_detokenizer_bound(const rad_tokenizer *tokenizer)
+{
+    /* Each byte may be one U+FFFD; three may wait from before; a space may be put in front. */
+    return 3 * ((size_t)tokenizer->vocabulary.longest_piece + 3 + 1);
+}
+
+static size_t put_replacement(char *out)
+{
+    memcpy(out, "\xEF\xBF\xBD", 3);
+    return 3;
+}
+
+/* Takes one byte behind those that wait; writes what became complete. */
+static size_t take_byte(rad_detokenizer *detokenizer, uint8_t byte, char *out)
+{
+    size_t written = 0;
+    uint8_t *pending = detokenizer->pending;
+    pending[detokenizer->n_pending++] = byte;
+    while (detokenizer->n_pending > 0) {
+        uint32_t n = detokenizer->n_pending;
+        int length = rad_utf8_strict(pending, pending + n);
+        if (length == 0)
+            break;
+        uint32_t used = (uint32_t)(length > 0 ? length : -length);
+        if (length > 0) {
+            memcpy(out + written, pending, used);
+            written += used;
+        } else {
+            written += put_replacement(out + written);
+        }
+        memmove(pending, pending + used, n - used);
+        detokenizer->n_pending = n - used;
+    }
+    return written;
+}
+
+size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buffer)
+{
+    size_t size;
+    bool space_before;
+    const uint8_t *piece = next_piece(detokenizer->tokenizer, id,
+                                      (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0,
+                                      detokenizer->at_start, &size, &space_before);
+    size_t written = space_before ? take_byte(detokenizer, ' ', buffer) : 0;
+    for (size_t i = 0; i < size; i++)
+        written += take_byte(detokenizer, piece[i], buffer + written);
+    if (size > 0)
+        detokenizer->at_start = false;
+    return written;
+}
+
+size_t rad_detokenizer_finish(rad_detokenizer *detokenizer, char *buffer)
+{
+    size_t written = detokenizer->n_pending > 0 ? put_replacement(buffer) : 0;
+    detokenizer->n_pending = 0;
+    return written;
+}

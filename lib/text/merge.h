@@ -1,0 +1,65 @@
+/* The merging at the heart of byte-pair encoding: of all adjacent pairs of symbols the one with the
+ * least key is joined (the leftmost of several), until no pair is left that joins. */
+#ifndef RAD_MERGE_H
+#define RAD_MERGE_H
+
+#include "text/vocabulary.h"
+
+#define RAD_MERGE_NONE UINT32_MAX
+
+/* A pair of tokens that merges. */
+typedef struct rad_pair {
+    int32_t left; /* -1: a free slot */
+    int32_t right;
+    uint32_t rank;
+    int32_t merged;
+} rad_pair;
+
+/* What joins with what: either a table of pairs of ids (byte-level BPE), or every pair whose joint
+ * text is in the vocabulary, the higher score first (SentencePiece). */
+typedef struct rad_merge_rules {
+    const rad_vocabulary *vocabulary;
+    rad_pair *pairs; /* NULL: by text and score */
+    uint32_t pairs_mask;
+    uint64_t seed;
+    uint32_t *score_keys; /* of each token: order-reversed bits of its score */
+} rad_merge_rules;
+
+typedef struct rad_symbol {
+    uint32_t start;  /* in the text */
+    uint32_t length; /* 0: joined to one before it */
+    int32_t id;      /* -1: not looked up, or no token */
+    int32_t previous;
+    int32_t next;
+} rad_symbol;
+
+typedef struct rad_candidate {
+    uint32_t key;
+    uint32_t left;
+    uint32_t length; /* of the joint text when it was found: else it is out of date */
+    int32_t merged;
+} rad_candidate;
+
+/* Memory for merging, used again from piece to piece. Zero it, set the allocator. */
+typedef struct rad_merge_space {
+    const rad_allocator *allocator;
+    rad_symbol *symbols;
+    size_t symbols_capacity;
+    size_t n_symbols;
+    rad_candidate *heap;
+    size_t heap_capacity;
+    size_t n_heap;
+} rad_merge_space;
+
+void rad_merge_space_free(rad_merge_space *space);
+
+/* Adds a symbol; false when memory is short. */
+bool rad_merge_add(rad_merge_space *space, uint32_t start, uint32_t length, int32_t id);
+/* Merges the symbols that were added; on return space->symbols[0..n_symbols) holds those that are
+ * left, in order. text: what the symbols' starts refer to. n log n; false when memory is short. */
+bool rad_merge_run(const rad_merge_rules *rules, rad_merge_space *space, const uint8_t *text);
+
+/* Adds a pair to the table; false when it is there already. */
+bool rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair);
+
+#endif

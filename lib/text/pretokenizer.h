@@ -1,0 +1,32 @@
+/* Cuts text into the pieces within which byte-level BPE merges. Each known tokenizer has one or
+ * more patterns; each pattern cuts the pieces that the one before it left, its matches and what
+ * lies between them being the new pieces. The patterns are hand-written scanners that look at
+ * every character a bounded number of times, so that no text makes them slow. */
+#ifndef RAD_PRETOKENIZER_H
+#define RAD_PRETOKENIZER_H
+
+#include "base/base.h"
+
+/* Returns the length (at least 1) of the first piece of the text from p to end, p < end: the match
+ * at p, or, where the pattern does not match there, what lies before its next match. */
+typedef size_t (*rad_split_fn)(const uint8_t *p, const uint8_t *end);
+
+#define RAD_SPLIT_STAGES 6
+
+typedef struct rad_pretokenizer {
+    const char *names; /* of tokenizer.ggml.pre, with spaces before, between and behind */
+    rad_split_fn stages[RAD_SPLIT_STAGES]; /* up to the first NULL */
+    bool ignore_merges;                    /* a piece that is in the vocabulary is not merged */
+    bool add_bos;                          /* the default of tokenizer.ggml.add_bos_token */
+} rad_pretokenizer;
+
+/* NULL when the name is unknown. */
+const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size);
+
+/* Receives one piece; false stops. */
+typedef bool (*rad_piece_fn)(void *user, const uint8_t *piece, size_t size);
+/* Gives all pieces in order. The text must satisfy rad_utf8_is_clean. */
+bool rad_pretokenize(const rad_pretokenizer *pretokenizer, const uint8_t *text, size_t size,
+                     rad_piece_fn give, void *user);
+
+#endif

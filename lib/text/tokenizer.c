@@ -1,0 +1,428 @@
+/* Making a tokenizer from a model file, and what it tells about its tokens. */
+#include "text/tokenizer.h"
+
+#include <string.h>
+
+#include "text/tokenizer_internal.h"
+
+#define KEY(name) "tokenizer.ggml." name
+
+/* ---- which kind --------------------------------------------------------------------- */
+
+static bool text_is(const rad_text *text, const char *other)
+{
+    return text->data != NULL && text->size == strlen(other) &&
+           memcmp(text->data, other, text->size) == 0;
+}
+
+static radllm_status read_pretokenizer(rad_tokenizer *tokenizer, const rad_source *source,
+                                       radllm_error *error)
+{
+    rad_text name;
+    radllm_status status = rad_meta_text(source, KEY("pre"), &name, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (name.data == NULL || name.size == 0) {
+        rad_log_line(
+            &tokenizer->host, RADLLM_LOG_WARNING,
+            "the model file has no " KEY("pre") ": the default pre-tokenizer is used, which may "
+                                                "cut text otherwise than in training");
+        name.data = "default";
+        name.size = strlen(name.data);
+    }
+    tokenizer->pretokenizer = rad_pretokenizer_find(name.data, name.size);
+    if (tokenizer->pretokenizer == NULL) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        KEY("pre") " is \"%s\", a pre-tokenizer that this version does not know; "
+                                   "use a newer version, or a model of a known family",
+                        rad_quote(quoted, name.data, name.size));
+    }
+    memcpy(tokenizer->pre, name.data, name.size); /* a known name is short */
+    return RADLLM_OK;
+}
+
+static radllm_status read_model(rad_tokenizer *tokenizer, const rad_source *source,
+                                radllm_error *error)
+{
+    rad_text name;
+    radllm_status status = rad_meta_text(source, KEY("model"), &name, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (name.data == NULL)
+        return rad_fail(
+            error, RADLLM_E_FORMAT,
+            "the key " KEY("model") " is missing: the file has no tokenizer; use a file "
+                                    "that was converted with its tokenizer");
+    if (text_is(&name, "llama")) {
+        tokenizer->model = RAD_MODEL_SENTENCEPIECE;
+        tokenizer->add_bos = true;
+        tokenizer->add_space_prefix = true;
+        return RADLLM_OK;
+    }
+    if (text_is(&name, "bert")) {
+        tokenizer->model = RAD_MODEL_WORDPIECE;
+        return RADLLM_OK;
+    }
+    if (text_is(&name, "gpt2")) {
+        tokenizer->model = RAD_MODEL_BYTE_LEVEL;
+        status = read_pretokenizer(tokenizer, source, error);
+        if (status == RADLLM_OK)
+            tokenizer->add_bos = tokenizer->pretokenizer->add_bos;
+        return status;
+    }
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    KEY("model") " is \"%s\"; this version knows \"llama\", \"gpt2\" and \"bert\"",
+                    rad_quote(quoted, name.data, name.size));
+}
+
+/* ---- ids and flags ------------------------------------------------------------------ */
+
+/* Reads a token id; without the key, `fallback` where the vocabulary has it and -1 where not. */
+static radllm_status read_id(const rad_tokenizer *tokenizer, const rad_source *source,
+                             const char *key, int32_t fallback, int32_t *out, radllm_error *error)
+{
+    uint32_t size = tokenizer->vocabulary.size;
+    int64_t value;
+    radllm_status status = rad_meta_integer(
+        source, key, INT64_MIN, INT64_MAX, fallback < (int64_t)size ? fallback : -1, &value, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (value >= (int64_t)size || (value < 0 && rad_source_find_meta(source, key) != NULL))
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s is %lld, but the vocabulary has %u tokens (0 to %u)", key,
+                        (long long)value, size, size - 1);
+    *out = (int32_t)value;
+    return RADLLM_OK;
+}
+
+static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source,
+                              radllm_error *error)
+{
+    static const int32_t defaults[][4] = {
+        /* bos, eos, unknown, separator, by rad_tokenizer_model */
+        {1, 2, 0, -1},
+        {11, 11, -1, -1},
+        {101, -1, 100, 102},
+    };
+    const int32_t *fallback = defaults[tokenizer->model];
+    bool no_bos = strcmp(tokenizer->pre, "chatglm-bpe") == 0;
+    radllm_status status = read_id(tokenizer, source, KEY("bos_token_id"),
+                                   no_bos ? -1 : fallback[0], &tokenizer->bos, error);
+    if (status == RADLLM_OK && tokenizer->model == RAD_MODEL_WORDPIECE)
+        status =
+            read_id(tokenizer, source, KEY("cls_token_id"), tokenizer->bos, &tokenizer->bos, error);
+    if (status == RADLLM_OK)
+        status =
+            read_id(tokenizer, source, KEY("eos_token_id"), fallback[1], &tokenizer->eos, error);
+    if (status == RADLLM_OK)
+        status = read_id(tokenizer, source, KEY("unknown_token_id"), fallback[2],
+                         &tokenizer->unknown, error);
+    if (status == RADLLM_OK)
+        status = read_id(tokenizer, source, KEY("separator_token_id"), fallback[3],
+                         &tokenizer->separator, error);
+    if (status == RADLLM_OK) /* the spelling that converters write */
+        status = read_id(tokenizer, source, KEY("seperator_token_id"), tokenizer->separator,
+                         &tokenizer->separator, error);
+    return status;
+}
+
+static radllm_status read_flags(rad_tokenizer *tokenizer, const rad_source *source,
+                                radllm_error *error)
+{
+    bool add_bos = tokenizer->add_bos;
+    bool add_eos = false;
+    radllm_status status =
+        rad_meta_bool(source, KEY("add_space_prefix"), tokenizer->add_space_prefix,
+                      &tokenizer->add_space_prefix, error);
+    if (status == RADLLM_OK)
+        status = rad_meta_bool(source, KEY("add_bos_token"), add_bos, &add_bos, error);
+    if (status == RADLLM_OK)
+        status = rad_meta_bool(source, KEY("add_eos_token"), add_eos, &add_eos, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (tokenizer->model == RAD_MODEL_WORDPIECE) { /* always [CLS] text [SEP] */
+        tokenizer->add_bos = tokenizer->bos >= 0;
+        tokenizer->add_eos = tokenizer->separator >= 0;
+        return RADLLM_OK;
+    }
+    if (add_bos && tokenizer->bos < 0 && rad_source_find_meta(source, KEY("add_bos_token")) != NULL)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        KEY("add_bos_token") " is true, but there is no " KEY("bos_token_id"));
+    if (add_eos && tokenizer->eos < 0)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        KEY("add_eos_token") " is true, but there is no " KEY("eos_token_id"));
+    tokenizer->add_bos = add_bos && tokenizer->bos >= 0;
+    tokenizer->add_eos = add_eos;
+    return RADLLM_OK;
+}
+
+/* ---- tokens known by their text ----------------------------------------------------- */
+
+/* Texts that are control tokens whatever the file says of their type, as their models use them. */
+static const struct {
+    const char *text;
+    bool ends; /* generation ends with it */
+} known_controls[] = {
+    {"<|eot_id|>", true},
+    {"<|im_end|>", true},
+    {"<|end|>", true},
+    {"<|return|>", true},
+    {"<|call|>", true},
+    {"<end_of_turn>", true},
+    {"<|endoftext|>", true},
+    {"<|eom_id|>", true},
+    {"<EOT>", true},
+    {"<\xEF\xBD\x9C"
+     "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
+     true},
+    {"<|fim_pad|>", true},
+    {"<fim-pad>", true},
+    {"<|fim_repo|>", true},
+    {"<|repo_name|>", true},
+    {"<fim-repo>", true},
+    {"<|file_sep|>", true},
+    {"<|fim_prefix|>", false},
+    {"<fim-prefix>", false},
+    {"<|fim_suffix|>", false},
+    {"<fim-suffix>", false},
+    {"<|fim_middle|>", false},
+    {"<fim-middle>", false},
+};
+
+static void set_bit(uint8_t *bits, int32_t id)
+{
+    if (id >= 0)
+        bits[id >> 3] = (uint8_t)(bits[id >> 3] | 1u << (id & 7));
+}
+
+static int32_t find_name(const rad_tokenizer *tokenizer, const char *text)
+{
+    return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text, strlen(text));
+}
+
+/* Fills the set of tokens that end generation; sets the type of known control tokens. */
+static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *source,
+                               radllm_error *error)
+{
+    rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    size_t bytes = (size_t)vocabulary->size / 8 + 1;
+    tokenizer->ends = rad_arena_alloc_zero(&vocabulary->arena, bytes, 1);
+    if (tokenizer->ends == NULL)
+        return rad_fail_memory(error, bytes);
+    /* In the harmony format <|end|> ends a message of several, not the answer. */
+    bool harmony = find_name(tokenizer, "<|return|>") >= 0 && find_name(tokenizer, "<|call|>") >= 0;
+    for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++) {
+        int32_t id = find_name(tokenizer, known_controls[i].text);
+        if (id < 0)
+            continue;
+        vocabulary->types[id] = RAD_TOKEN_CONTROL;
+        if (known_controls[i].ends && !(harmony && strcmp(known_controls[i].text, "<|end|>") == 0))
+            set_bit(tokenizer->ends, id);
+    }
+    int32_t sentence_end = find_name(tokenizer, "</s>");
+    if (sentence_end >= 0 && vocabulary->types[sentence_end] == RAD_TOKEN_CONTROL)
+        set_bit(tokenizer->ends, sentence_end);
+    set_bit(tokenizer->ends, tokenizer->eos);
+    static const struct {
+        const char *key;
+        bool ends;
+    } keys[] = {
+        {KEY("eot_token_id"), true},      {KEY("eom_token_id"), true},
+        {KEY("fim_pad_token_id"), true},  {KEY("fim_rep_token_id"), true},
+        {KEY("fim_sep_token_id"), true},  {KEY("fim_pre_token_id"), false},
+        {KEY("fim_suf_token_id"), false}, {KEY("fim_mid_token_id"), false},
+        {KEY("padding_token_id"), false}, {KEY("mask_token_id"), false},
+        {KEY("prefix_token_id"), false},  {KEY("suffix_token_id"), false},
+        {KEY("middle_token_id"), false},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        int32_t id = -1;
+        radllm_status status = read_id(tokenizer, source, keys[i].key, -1, &id, error);
+        if (status != RADLLM_OK)
+            return status;
+        if (keys[i].ends)
+            set_bit(tokenizer->ends, id);
+    }
+    return RADLLM_OK;
+}
+
+static bool contains_any_case(const rad_text *text, const char *word)
+{
+    size_t length = strlen(word);
+    for (size_t i = 0; i + length <= text->size; i++) {
+        size_t same = 0;
+        while (same < length) {
+            char c = text->data[i + same];
+            if ((c >= 'A' && c <= 'Z' ? c + 32 : c) != word[same])
+                break;
+            same++;
+        }
+        if (same == length)
+            return true;
+    }
+    return false;
+}
+
+/* The special tokens of Phi-3 swallow the white space behind them. The file format has no field for
+ * this, so that the model is known by its name. */
+static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *source,
+                                 radllm_error *error)
+{
+    rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    const rad_meta *name = rad_source_find_meta(source, "general.name");
+    if (name == NULL || name->is_array || name->type != RAD_META_STRING ||
+        !(contains_any_case(name->strings, "phi-3") || contains_any_case(name->strings, "phi3")))
+        return RADLLM_OK;
+    size_t bytes = (size_t)vocabulary->size / 8 + 1;
+    uint8_t *bits = rad_arena_alloc_zero(&vocabulary->arena, bytes, 1);
+    if (bits == NULL)
+        return rad_fail_memory(error, bytes);
+    int32_t keep[] = {find_name(tokenizer, "<unk>"), find_name(tokenizer, "<s>"),
+                      find_name(tokenizer, "<|endoftext|>")};
+    for (int32_t id = 0; id < (int32_t)vocabulary->size; id++) {
+        uint8_t type = vocabulary->types[id];
+        if ((type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED ||
+             type == RAD_TOKEN_UNKNOWN) &&
+            id != keep[0] && id != keep[1] && id != keep[2])
+            set_bit(bits, id);
+    }
+    tokenizer->strip_right = bits;
+    return RADLLM_OK;
+}
+
+/* ---- the whole ---------------------------------------------------------------------- */
+
+static radllm_status make(rad_tokenizer *tokenizer, const rad_source *source, radllm_error *error)
+{
+    rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    bool byte_level;
+    radllm_status status = read_model(tokenizer, source, error);
+    byte_level = tokenizer->model == RAD_MODEL_BYTE_LEVEL;
+    if (status == RADLLM_OK)
+        status = rad_vocabulary_read(vocabulary, source, error);
+    if (status == RADLLM_OK)
+        status = read_ids(tokenizer, source, error);
+    if (status == RADLLM_OK)
+        status = read_flags(tokenizer, source, error);
+    if (status == RADLLM_OK)
+        status = find_ends(tokenizer, source, error);
+    if (status == RADLLM_OK)
+        status = rad_vocabulary_make_pieces(vocabulary, byte_level, error);
+    if (status == RADLLM_OK)
+        status = find_strips(tokenizer, source, error);
+    if (status == RADLLM_OK)
+        status = rad_specials_make(&tokenizer->specials, vocabulary, error);
+    if (status == RADLLM_OK && byte_level)
+        status = rad_byte_level_make(tokenizer, source, error);
+    if (status == RADLLM_OK && tokenizer->model == RAD_MODEL_SENTENCEPIECE)
+        status = rad_sentencepiece_make(tokenizer, error);
+    return status;
+}
+
+radllm_status rad_tokenizer_create(const rad_host *host, const rad_source *source,
+                                   rad_tokenizer **out, radllm_error *error)
+{
+    const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL
+                                         ? &host->allocator
+                                         : &rad_default_allocator;
+    rad_tokenizer *tokenizer = rad_alloc_zero(allocator, sizeof *tokenizer);
+    if (tokenizer == NULL)
+        return rad_fail_memory(error, sizeof *tokenizer);
+    if (host != NULL)
+        tokenizer->host = *host;
+    tokenizer->host.allocator = *allocator;
+    tokenizer->vocabulary.arena.allocator = &tokenizer->host.allocator;
+    tokenizer->rules.vocabulary = &tokenizer->vocabulary;
+    tokenizer->rules.seed = (uint64_t)(uintptr_t)tokenizer * UINT64_C(0xD6E8FEB86659FD93);
+    radllm_status status = make(tokenizer, source, error);
+    if (status != RADLLM_OK) {
+        rad_tokenizer_free(tokenizer);
+        return status;
+    }
+    *out = tokenizer;
+    return RADLLM_OK;
+}
+
+void rad_tokenizer_free(rad_tokenizer *tokenizer)
+{
+    if (tokenizer == NULL)
+        return;
+    rad_arena_free(&tokenizer->vocabulary.arena);
+    rad_allocator allocator = tokenizer->host.allocator;
+    rad_free(&allocator, tokenizer, sizeof *tokenizer);
+}
+
+/* ---- what it tells ------------------------------------------------------------------ */
+
+uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->vocabulary.size;
+}
+
+const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer)
+{
+    static const char *const names[] = {"llama", "gpt2", "bert"};
+    return names[tokenizer->model];
+}
+
+const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->pre;
+}
+
+int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->bos;
+}
+
+int32_t rad_tokenizer_eos(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->eos;
+}
+
+bool rad_tokenizer_adds_bos(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->add_bos;
+}
+
+bool rad_tokenizer_adds_eos(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->add_eos;
+}
+
+static bool in_range(const rad_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && (uint32_t)id < tokenizer->vocabulary.size;
+}
+
+bool rad_tokenizer_is_end(const rad_tokenizer *tokenizer, int32_t id)
+{
+    return in_range(tokenizer, id) && rad_token_bit(tokenizer->ends, id);
+}
+
+rad_token_type rad_tokenizer_type(const rad_tokenizer *tokenizer, int32_t id)
+{
+    return in_range(tokenizer, id) ? (rad_token_type)tokenizer->vocabulary.types[id]
+                                   : RAD_TOKEN_UNUSED;
+}
+
+rad_text rad_tokenizer_entry(const rad_tokenizer *tokenizer, int32_t id)
+{
+    rad_text result = {"", 0};
+    if (in_range(tokenizer, id))
+        result.data =
+            (const char *)rad_vocabulary_entry(&tokenizer->vocabulary, (uint32_t)id, &result.size);
+    return result;
+}
+
+int32_t rad_tokenizer_find(const rad_tokenizer *tokenizer, const char *entry, size_t size)
+{
+    return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)entry, size);
+}
+
+size_t rad_tokenizer_bytes(const rad_tokenizer *tokenizer)
+{
+    return sizeof *tokenizer + rad_arena_bytes(&tokenizer->vocabulary.arena);
+}

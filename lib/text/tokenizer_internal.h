@@ -1,0 +1,95 @@
+/* What the files of the tokenizer share; nobody else includes this. */
+#ifndef RAD_TOKENIZER_INTERNAL_H
+#define RAD_TOKENIZER_INTERNAL_H
+
+#include "text/merge.h"
+#include "text/pretokenizer.h"
+#include "text/specials.h"
+#include "text/tokenizer.h"
+#include "text/vocabulary.h"
+
+typedef enum rad_tokenizer_model {
+    RAD_MODEL_SENTENCEPIECE, /* "llama" */
+    RAD_MODEL_BYTE_LEVEL,    /* "gpt2" */
+    RAD_MODEL_WORDPIECE      /* "bert" */
+} rad_tokenizer_model;
+
+/* Finds ids by the bytes that tokens stand for; only where pieces in the vocabulary are not merged.
+ */
+typedef struct rad_piece_index {
+    int32_t *ids; /* NULL: there is none; -1: free */
+    uint32_t mask;
+    uint64_t seed;
+} rad_piece_index;
+
+struct rad_tokenizer {
+    rad_host host;
+    rad_tokenizer_model model;
+    rad_vocabulary vocabulary;
+    rad_specials specials;
+    rad_merge_rules rules;
+    const rad_pretokenizer *pretokenizer; /* byte-level only */
+    rad_piece_index pieces;
+    int32_t byte_tokens[256]; /* -1: none */
+    uint8_t *strip_right;     /* a bit per token: swallows white space behind it; NULL: none does */
+    uint8_t *ends;            /* a bit per token: ends generation */
+    int32_t bos;              /* CLS for WordPiece; -1: none */
+    int32_t eos;
+    int32_t separator;
+    int32_t unknown;
+    bool add_bos;
+    bool add_eos;
+    bool add_space_prefix;
+    bool words_are_apart; /* no token has U+2581 behind anything else: words merge alone */
+    char pre[64];
+};
+
+static inline bool rad_token_bit(const uint8_t *bits, int32_t id)
+{
+    return (bits[id >> 3] >> (id & 7) & 1) != 0;
+}
+
+/* One call of encode: memory, and where the ids go. */
+typedef struct rad_encoder {
+    const rad_tokenizer *tokenizer;
+    rad_tokens *out;
+    rad_merge_space space;
+    uint8_t *scratch; /* for a word or fragment in another spelling */
+    size_t scratch_capacity;
+    struct rad_known_word *words; /* NULL for short texts */
+    const uint8_t *base;          /* of the text that known words point into */
+    bool no_memory;
+} rad_encoder;
+
+/* Each appends the ids of one stretch of text without special tokens; false when memory is short.
+ * `first` is true at the head of the text and behind a special token. */
+bool rad_encode_sentencepiece(rad_encoder *encoder, const uint8_t *text, size_t size, bool first);
+bool rad_encode_byte_level(rad_encoder *encoder, const uint8_t *text, size_t size);
+bool rad_encode_wordpiece(rad_encoder *encoder, const uint8_t *text, size_t size);
+
+/* Remembers the ids of words within a text, since natural text repeats its words. */
+#define RAD_KNOWN_WORDS 4096
+typedef struct rad_known_word {
+    uint32_t hash;
+    uint32_t start; /* in the text; size 0: free */
+    uint32_t size;
+    uint32_t first_id; /* in out->ids */
+    uint32_t n_ids;
+} rad_known_word;
+
+/* Appends the ids of a word seen before and returns true; otherwise *slot is where to remember it.
+ */
+bool rad_encoder_recall(rad_encoder *encoder, const uint8_t *word, size_t size,
+                        rad_known_word **slot);
+void rad_encoder_remember(rad_encoder *encoder, rad_known_word *slot, const uint8_t *word,
+                          size_t size, size_t first_id);
+bool rad_encoder_push(rad_encoder *encoder, int32_t id);
+/* Room for `size` bytes in encoder->scratch. */
+bool rad_encoder_scratch(rad_encoder *encoder, size_t size);
+
+/* Parts of rad_tokenizer_create. */
+radllm_status rad_byte_level_make(rad_tokenizer *tokenizer, const rad_source *source,
+                                  radllm_error *error);
+radllm_status rad_sentencepiece_make(rad_tokenizer *tokenizer, radllm_error *error);
+
+#endif
