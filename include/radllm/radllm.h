@@ -119,8 +119,7 @@ typedef void (*radllm_executor_fn)(void *user, radllm_task_fn task, void *task_d
 
 /* Called now and then during long work, on the calling thread: `done` of `total` units of `stage`
  * ("load", "hash"). A value other than 0 cancels the work (RADLLM_E_CANCELLED). */
-typedef int32_t (*radllm_progress_fn)(void *user, const char *stage, uint64_t done,
-                                      uint64_t total);
+typedef int32_t (*radllm_progress_fn)(void *user, const char *stage, uint64_t done, uint64_t total);
 
 /* allocate and release both NULL: the C library's memory. */
 RADLLM_API radllm_status radllm_host_new(radllm_allocate_fn allocate, radllm_release_fn release,
@@ -186,9 +185,9 @@ RADLLM_API radllm_status radllm_options_get_text(const radllm_options *options, 
 typedef struct radllm_option_info {
     size_t size;
     const char *name;
-    int32_t type;              /* RADLLM_OPTION_... */
-    int32_t scope;             /* RADLLM_SCOPE_... added together */
-    double minimum;            /* of numbers; of texts: the least length */
+    int32_t type;   /* RADLLM_OPTION_... */
+    int32_t scope;  /* RADLLM_SCOPE_... added together */
+    double minimum; /* of numbers; of texts: the least length */
     double maximum;
     const char *default_value; /* as text */
     const char *choices;       /* of RADLLM_OPTION_CHOICE: words with '|' between; else "" */
@@ -232,9 +231,9 @@ RADLLM_API radllm_status radllm_file_number(const radllm_file *file, const char 
 /* One metadata entry. Set `size` first. Texts belong to the file. */
 typedef struct radllm_metadata_info {
     size_t size;
-    const char *key;       /* NUL-terminated */
-    const char *type;      /* "u32", "f32", "bool", "string", "array of i32", ... */
-    uint64_t count;        /* items of an array; 1 otherwise */
+    const char *key;  /* NUL-terminated */
+    const char *type; /* "u32", "f32", "bool", "string", "array of i32", ... */
+    uint64_t count;   /* items of an array; 1 otherwise */
 } radllm_metadata_info;
 
 RADLLM_API radllm_status radllm_file_metadata(const radllm_file *file, uint64_t index,
@@ -251,13 +250,13 @@ RADLLM_API radllm_status radllm_file_metadata_text(const radllm_file *file, uint
 typedef struct radllm_tensor_info {
     size_t size;
     const char *name;
-    const char *type;      /* "F32", "Q4_K", ... */
-    uint32_t n_dims;       /* 1 to 4 */
-    uint64_t dims[4];      /* dims[0] is the contiguous one; unused ones are 1 */
+    const char *type; /* "F32", "Q4_K", ... */
+    uint32_t n_dims;  /* 1 to 4 */
+    uint64_t dims[4]; /* dims[0] is the contiguous one; unused ones are 1 */
     uint64_t bytes;
-    uint64_t offset;       /* from the head of its file part */
-    uint32_t part;         /* which file of a split model, from 0 */
-    int32_t computable;    /* 1 when this version can compute with the type */
+    uint64_t offset;    /* from the head of its file part */
+    uint32_t part;      /* which file of a split model, from 0 */
+    int32_t computable; /* 1 when this version can compute with the type */
 } radllm_tensor_info;
 
 RADLLM_API radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index,
@@ -321,9 +320,9 @@ enum {
 };
 
 /* Writes the token ids of text. *count receives how many there are, also with RADLLM_E_BUFFER. */
-RADLLM_API radllm_status radllm_tokenize(const radllm_model *model, const char *text,
-                                         size_t length, uint32_t flags, int32_t *tokens,
-                                         size_t capacity, size_t *count, radllm_error *error);
+RADLLM_API radllm_status radllm_tokenize(const radllm_model *model, const char *text, size_t length,
+                                         uint32_t flags, int32_t *tokens, size_t capacity,
+                                         size_t *count, radllm_error *error);
 
 enum {
     RADLLM_DETOKENIZE_SPECIAL = 1 /* also write the texts of control tokens */
@@ -335,9 +334,8 @@ RADLLM_API radllm_status radllm_detokenize(const radllm_model *model, const int3
                                            size_t capacity, size_t *length, radllm_error *error);
 
 /* The vocabulary entry of a token as it stands in the file. */
-RADLLM_API radllm_status radllm_token_piece(const radllm_model *model, int32_t token,
-                                            char *buffer, size_t capacity, size_t *length,
-                                            radllm_error *error);
+RADLLM_API radllm_status radllm_token_piece(const radllm_model *model, int32_t token, char *buffer,
+                                            size_t capacity, size_t *length, radllm_error *error);
 
 /* 1 when the token ends a generation (EOS, end of turn, ...), else 0, also for ids out of range. */
 RADLLM_API int32_t radllm_token_is_end(const radllm_model *model, int32_t token);
@@ -374,10 +372,10 @@ RADLLM_API void radllm_chat_clear(radllm_chat *chat);
  * assistant's answer begins. */
 RADLLM_API radllm_status radllm_chat_tokenize(const radllm_model *model, const radllm_chat *chat,
                                               const radllm_options *options, int32_t *tokens,
-                                              size_t capacity, size_t *count,
-                                              radllm_error *error);
+                                              size_t capacity, size_t *count, radllm_error *error);
 
-/* ---- engine ------------------------------------------------------------------------------------ */
+/* ---- engine ------------------------------------------------------------------------------------
+ */
 
 /* Schedules requests over one model: what is pending is computed together, and the answers do not
  * depend on the company. Any number of threads may call; one steps at a time. */
@@ -400,7 +398,8 @@ RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
-/* ---- session ----------------------------------------------------------------------------------- */
+/* ---- session -----------------------------------------------------------------------------------
+ */
 
 /* One sequence of tokens and its key/value memory. One thread at a time. A request on a session
  * keeps the longest common beginning of the tokens it holds and the new ones, and computes only
@@ -427,8 +426,7 @@ RADLLM_API radllm_status radllm_session_feed_each(radllm_session *session, const
                                                   radllm_error *error);
 /* Copies the logits of the last token: n_vocab floats; *count receives n_vocab. */
 RADLLM_API radllm_status radllm_session_logits(const radllm_session *session, float *logits,
-                                               size_t capacity, size_t *count,
-                                               radllm_error *error);
+                                               size_t capacity, size_t *count, radllm_error *error);
 /* Chooses the next token from the last logits by the sampler settings in `options`; the session's
  * tokens are the history of the penalties. Does not feed it. logprob (may be NULL) receives the
  * natural logarithm of its probability before the sampler's changes. */
@@ -443,7 +441,8 @@ RADLLM_API radllm_status radllm_session_rewind(radllm_session *session, uint32_t
 /* Reserved names for a later version: radllm_session_snapshot, radllm_session_restore,
  * radllm_session_fork. */
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests ----------------------------------------------------------------------------------
+ */
 
 /* A task on a session: complete a text, answer a chat, or choose among given answers. One thread at
  * a time, but for radllm_request_cancel() and the state, which any thread may use. A session runs
@@ -505,17 +504,14 @@ enum {
 };
 RADLLM_API int32_t radllm_request_finish(const radllm_request *request);
 /* The error of a failed request; RADLLM_OK when it did not fail. */
-RADLLM_API radllm_status radllm_request_status(const radllm_request *request,
-                                               radllm_error *error);
+RADLLM_API radllm_status radllm_request_status(const radllm_request *request, radllm_error *error);
 
 /* The answer so far, whole characters. For a choice: the chosen answer. */
 RADLLM_API radllm_status radllm_request_text(const radllm_request *request, char *buffer,
-                                             size_t capacity, size_t *length,
-                                             radllm_error *error);
+                                             size_t capacity, size_t *length, radllm_error *error);
 /* Takes the part of the answer that was not read yet (polling instead of a callback). */
-RADLLM_API radllm_status radllm_request_read(radllm_request *request, char *buffer,
-                                             size_t capacity, size_t *length,
-                                             radllm_error *error);
+RADLLM_API radllm_status radllm_request_read(radllm_request *request, char *buffer, size_t capacity,
+                                             size_t *length, radllm_error *error);
 /* Numbers: "prompt_tokens", "reused_tokens", "answer_tokens", "choice" (index of the best answer,
  * -1 without), "seed", "prompt_ns" (time to the first token), "answer_ns". */
 RADLLM_API radllm_status radllm_request_number(const radllm_request *request, const char *name,
@@ -525,7 +521,9 @@ RADLLM_API radllm_status radllm_request_number(const radllm_request *request, co
 typedef struct radllm_answer_token {
     size_t size;
     int32_t token;
-    float logprob; /* natural logarithm of its probability before the sampler's changes */
+    /* Natural logarithm of its probability before the sampler's changes; NaN when the option
+     * top_logprobs is 0. */
+    float logprob;
 } radllm_answer_token;
 RADLLM_API radllm_status radllm_request_token(const radllm_request *request, uint64_t index,
                                               radllm_answer_token *out, radllm_error *error);

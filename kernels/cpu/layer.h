@@ -47,15 +47,21 @@ typedef struct rad_layer_kernels {
                         void *tile_values, uint32_t slot);
     /* Attention of n_queries queries (rows of `queries`, query_stride floats apart) to one tile.
      * Query i sees slots first[i]..last[i]-1 of the tile; an empty range leaves its state alone.
-     *   score[slot]: fma chain from 0 over d = 0..head_dim-1 of q[d] * k[d][slot], then times
-     * `scale`, then cap * tanh(score / cap) when cap > 0; m = max over visible slots; p = exp(score
-     * - m) for these and 0 for the others; l = sum of p in a tree: slots 16 apart, then 8, 4, 2, 1;
-     *   o[d] = fma chain from 0 by increasing visible slot of p * v[slot][d]; the values of other
+     *
+     * - score[slot]: fma chain from 0 over d = 0..head_dim-1 of q[d] * k[d][slot], then times
+     *   `scale`, then cap * tanh(score / cap) when cap > 0.
+     * - m = max over visible slots, leaving out NaN.
+     * - p = exp(score - m) for visible slots and 0 for the others.
+     * - l = sum of p in a tree: slots 16 apart, then 8, 4, 2, 1.
+     * - o[d] = fma chain from 0 by increasing visible slot of p * v[slot][d]; the values of other
      *   slots are not read into any sum, so they may hold anything.
-     * Then merges into the query's running state (rows of `state`, state_stride floats apart:
-     * max, sum, then head_dim outputs; max = -infinity and zeros at first):
-     *   M = max(max, m), a = exp(max - M) (0 at first), b = exp(m - M);
-     *   sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b).
+     *
+     * Then merges into the query's running state (rows of `state`, state_stride floats apart: max,
+     * sum, then head_dim outputs; max = -infinity and zeros at first):
+     *
+     * - M = max(max, m), a = exp(max - M) (0 at first), b = exp(m - M).
+     * - sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b).
+     *
      * The bits of a query's state do not depend on the other queries of the call. Takes about 20
      * KiB of stack. */
     void (*attend_tile)(const float *queries, size_t query_stride, uint32_t n_queries,

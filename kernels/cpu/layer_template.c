@@ -335,6 +335,8 @@ static void normalise_query(tile_group *group, uint32_t i, float scale_factor, f
     float visible[RAD_TILE_KEYS];
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
         visible[slot] = slot >= first && slot < last ? scores[slot] : -INFINITY;
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++) /* NaN would make the order matter */
+        visible[slot] = visible[slot] == visible[slot] ? visible[slot] : -INFINITY;
     float maximum = greatest(visible);
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++) {
         float probability = rad_expf(scores[slot] - maximum);

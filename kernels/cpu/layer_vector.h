@@ -10,23 +10,23 @@
 #include "base/numeric_f32.h"
 
 #if defined(RAD_LAYER_AVX512)
+#define VECTOR_WIDTH 16
 #if defined(RAD_LAYER_EMULATED) /* tests on machines without AVX-512 */
 #include <simde/x86/avx512.h>
-#else
-#include <immintrin.h>
-#endif
-#define VECTOR_WIDTH 16
-typedef __m512 vector;
-#define vector_load(p)        _mm512_loadu_ps(p)
-#define vector_store(p, v)    _mm512_storeu_ps(p, v)
-#define vector_set(x)         _mm512_set1_ps(x)
-#define vector_multiply(a, b) _mm512_mul_ps(a, b)
-#define vector_fma(a, b, c)   _mm512_fmadd_ps(a, b, c)
-#if defined(RAD_LAYER_EMULATED)
+typedef simde__m512 vector;
+#define VECTOR_INSTRUCTION(name) simde_mm512_##name
 #define RAD_LAYER_PORTABLE_HALF
 #else
-#define vector_load_half(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
+#include <immintrin.h>
+typedef __m512 vector;
+#define VECTOR_INSTRUCTION(name) _mm512_##name
+#define vector_load_half(p)      _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(p)))
 #endif
+#define vector_load(p)        VECTOR_INSTRUCTION(loadu_ps)(p)
+#define vector_store(p, v)    VECTOR_INSTRUCTION(storeu_ps)(p, v)
+#define vector_set(x)         VECTOR_INSTRUCTION(set1_ps)(x)
+#define vector_multiply(a, b) VECTOR_INSTRUCTION(mul_ps)(a, b)
+#define vector_fma(a, b, c)   VECTOR_INSTRUCTION(fmadd_ps)(a, b, c)
 
 #elif defined(RAD_LAYER_AVX2)
 #include <immintrin.h>

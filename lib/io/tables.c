@@ -163,7 +163,7 @@ static radllm_status check_unique(const rad_source *source, radllm_error *error)
             return rad_fail(error, RADLLM_E_FORMAT,
                             "%s: the tensor '%s' (byte %" PRIu64 ") is also in part %" PRIu32
                             " of the split model; the parts belong to different models, or one is "
-                            "a copy of another: fetch all parts again",
+                            "a copy of another: fetch all parts of one model again",
                             source->parts[second->tensor.part].label, quoted, second->position,
                             first->tensor.part + 1);
         return rad_fail(error, RADLLM_E_FORMAT,

@@ -41,8 +41,7 @@ static const rad_architecture architectures[] = {
 const rad_architecture *rad_architecture_find(const char *name, size_t size)
 {
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
-        if (strlen(architectures[i].name) == size &&
-            memcmp(architectures[i].name, name, size) == 0)
+        if (strlen(architectures[i].name) == size && memcmp(architectures[i].name, name, size) == 0)
             return &architectures[i];
     }
     return NULL;
@@ -53,8 +52,8 @@ void rad_architecture_names(char *out, size_t size)
     size_t used = 0;
     out[0] = '\0';
     for (size_t i = 0; i < sizeof architectures / sizeof *architectures; i++) {
-        int n = snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ",
-                         architectures[i].name);
+        int n =
+            snprintf(out + used, size - used, "%s%s", i == 0 ? "" : ", ", architectures[i].name);
         if (n < 0 || (size_t)n >= size - used)
             return;
         used += (size_t)n;

@@ -22,9 +22,9 @@ typedef enum rad_gate {
 
 /* Which layers look at a window of keys only, where the file gives a window. */
 typedef enum rad_window_pattern {
-    RAD_WINDOW_NEVER,    /* a window key in the file is not used by this family */
-    RAD_WINDOW_ALL,      /* every layer */
-    RAD_WINDOW_EVEN      /* layers 0, 2, 4, ... */
+    RAD_WINDOW_NEVER, /* a window key in the file is not used by this family */
+    RAD_WINDOW_ALL,   /* every layer */
+    RAD_WINDOW_EVEN   /* layers 0, 2, 4, ... */
 } rad_window_pattern;
 
 typedef struct rad_architecture {
@@ -32,12 +32,12 @@ typedef struct rad_architecture {
     rad_rotary_layout rotary;
     rad_gate gate;
     rad_window_pattern windows;
-    uint32_t default_window;         /* where the file has no key; 0: none */
-    bool head_norms;                 /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
-    bool sandwich_norms;             /* a second norm behind attention and feed-forward */
-    bool scaled_embeddings;          /* embeddings times sqrt(width) */
-    float default_attention_cap;     /* soft cap of attention scores; 0: none */
-    float default_logit_cap;         /* soft cap of the logits; 0: none */
+    uint32_t default_window; /* where the file has no key; 0: none */
+    bool head_norms;         /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
+    bool sandwich_norms;     /* a second norm behind attention and feed-forward */
+    bool scaled_embeddings;  /* embeddings times sqrt(width) */
+    float default_attention_cap;        /* soft cap of attention scores; 0: none */
+    float default_logit_cap;            /* soft cap of the logits; 0: none */
     uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by
                                            1/sqrt(width / heads), not 1/sqrt(head_dim); 0: never */
 } rad_architecture;

@@ -12,7 +12,14 @@ typedef enum need {
 } need;
 
 /* Sizes that shapes are written in; they depend on the layer. */
-typedef enum extent { EXTENT_NONE, EXTENT_WIDTH, EXTENT_Q, EXTENT_KV, EXTENT_HEAD, EXTENT_FFN } extent;
+typedef enum extent {
+    EXTENT_NONE,
+    EXTENT_WIDTH,
+    EXTENT_Q,
+    EXTENT_KV,
+    EXTENT_HEAD,
+    EXTENT_FFN
+} extent;
 
 typedef struct role_row {
     const char *name; /* behind "blk.N." */
@@ -21,25 +28,25 @@ typedef struct role_row {
     need need;
 } role_row;
 
-static const role_row role_rows[RAD_LAYER_ROLES] = {
-    [RAD_ROLE_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
-    [RAD_ROLE_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_ALWAYS},
-    [RAD_ROLE_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
-    [RAD_ROLE_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
-    [RAD_ROLE_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_ROLE_KEY_BIAS] = {"attn_k.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_ROLE_VALUE_BIAS] = {"attn_v.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_ROLE_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
-    [RAD_ROLE_KEY_NORM] = {"attn_k_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
-    [RAD_ROLE_OUTPUT] = {"attn_output.weight", EXTENT_Q, EXTENT_WIDTH, NEED_ALWAYS},
-    [RAD_ROLE_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_ROLE_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
-                                      NEED_SANDWICH},
-    [RAD_ROLE_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
-    [RAD_ROLE_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
-    [RAD_ROLE_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
-    [RAD_ROLE_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_ALWAYS},
-    [RAD_ROLE_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
+static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
+    [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_WEIGHT_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_ALWAYS},
+    [RAD_WEIGHT_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
+    [RAD_WEIGHT_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
+    [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", EXTENT_Q, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
+                                        NEED_SANDWICH},
+    [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
+    [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
+    [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
 };
 
 static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, extent which)
@@ -61,8 +68,8 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
     return 1;
 }
 
-static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
-                                 uint64_t columns, uint64_t rows, radllm_error *error)
+static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor, uint64_t columns,
+                                 uint64_t rows, radllm_error *error)
 {
     if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == 1 &&
         tensor->dims[3] == 1)
@@ -139,7 +146,7 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
 {
     const rad_hparams *h = &model->hparams;
     const rad_layer_params *params = &h->layers[index];
-    for (int role = 0; role < RAD_LAYER_ROLES; role++) {
+    for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
         const role_row *row = &role_rows[role];
         bool expected = row->need == NEED_ALWAYS || row->need == NEED_OPTIONAL ||
                         (row->need == NEED_HEAD_NORMS && h->architecture->head_norms) ||
@@ -148,10 +155,10 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
             continue;
         char name[64];
         snprintf(name, sizeof name, "blk.%u.%s", index, row->name);
-        radllm_status status = bind_tensor(
-            model, name, extent_of(h, params, row->columns), extent_of(h, params, row->rows),
-            row->rows != EXTENT_NONE, row->need != NEED_OPTIONAL, file_layout,
-            &model->layers[index].weights[role], error);
+        radllm_status status = bind_tensor(model, name, extent_of(h, params, row->columns),
+                                           extent_of(h, params, row->rows),
+                                           row->rows != EXTENT_NONE, row->need != NEED_OPTIONAL,
+                                           file_layout, &model->layers[index].weights[role], error);
         if (status != RADLLM_OK)
             return status;
     }

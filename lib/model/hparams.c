@@ -69,11 +69,11 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     bool integers = meta->type != RAD_META_F32 && meta->type != RAD_META_F64 &&
                     meta->type != RAD_META_STRING && meta->type != RAD_META_BOOL;
     if (!integers || meta->count != n_layers) {
-        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s must be a number or an array of %u integers, one for each "
-                             "layer; it has %llu items",
-                             rad_source_path(r->source), r->key, n_layers,
-                             (unsigned long long)meta->count);
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s: key %s must be a number or an array of %u integers, one for each "
+                     "layer; it has %llu items",
+                     rad_source_path(r->source), r->key, n_layers, (unsigned long long)meta->count);
         return fallback;
     }
     int64_t value = (int64_t)rad_meta_item_u64(meta, layer);
@@ -126,8 +126,7 @@ static void read_layers(reader *r, rad_hparams *h)
                                    h->architecture->default_window);
     for (uint32_t i = 0; i < n && r->status == RADLLM_OK; i++) {
         rad_layer_params *layer = &h->layers[i];
-        layer->n_heads =
-            (uint32_t)per_layer(r, "attention.head_count", i, n, 1, RAD_MAX_HEADS, 0);
+        layer->n_heads = (uint32_t)per_layer(r, "attention.head_count", i, n, 1, RAD_MAX_HEADS, 0);
         layer->n_kv_heads = (uint32_t)per_layer(r, "attention.head_count_kv", i, n, 1,
                                                 RAD_MAX_HEADS, layer->n_heads);
         layer->ffn_length = (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
@@ -156,22 +155,22 @@ static void read_head_dim(reader *r, rad_hparams *h)
     if (r->status != RADLLM_OK)
         return;
     if (!has(r, "attention.key_length") && h->width % heads != 0) {
-        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s.attention.head_count: %u heads do not divide "
-                             "embedding_length %u, and there is no key %s.attention.key_length",
-                             rad_source_path(r->source), r->architecture, heads, h->width,
-                             r->architecture);
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s: key %s.attention.head_count: %u heads do not divide "
+                     "embedding_length %u, and there is no key %s.attention.key_length",
+                     rad_source_path(r->source), r->architecture, heads, h->width, r->architecture);
         return;
     }
     int64_t fallback = h->width / heads;
     h->head_dim = (uint32_t)integer(r, "attention.key_length", 1, RAD_MAX_HEAD_DIM, fallback);
     int64_t values = integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, h->head_dim);
     if (r->status == RADLLM_OK && values != h->head_dim)
-        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                             "%s: key %s.attention.value_length: %lld differs from key_length %u, "
-                             "which this version cannot run",
-                             rad_source_path(r->source), r->architecture, (long long)values,
-                             h->head_dim);
+        r->status =
+            rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                     "%s: key %s.attention.value_length: %lld differs from key_length %u, "
+                     "which this version cannot run",
+                     rad_source_path(r->source), r->architecture, (long long)values, h->head_dim);
     if (r->status == RADLLM_OK && (h->head_dim % 2 != 0 || h->head_dim > RAD_MAX_HEAD_DIM))
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: a head dimension of %u is not supported; it must be even and at "
@@ -192,8 +191,8 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
         r->status = rad_meta_text(r->source, full_key(r, "rope.scaling.type"), &type, r->error);
     if (r->status != RADLLM_OK)
         return;
-    double factor = real(r, "rope.scaling.factor", 0.0, 1e6,
-                         real(r, "rope.scale_linear", 0.0, 1e6, 0.0));
+    double factor =
+        real(r, "rope.scaling.factor", 0.0, 1e6, real(r, "rope.scale_linear", 0.0, 1e6, 0.0));
     rope->factor = factor == 0.0 ? 1.0 : factor;
     rope->original_context = (double)integer(r, "rope.scaling.original_context_length", 1,
                                              RAD_MAX_CONTEXT, h->context_length);
@@ -207,9 +206,8 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
     } else if (text_is(type, "yarn")) {
         rope->scaling = RAD_ROPE_YARN;
         rope->extension_factor = real(r, "rope.scaling.yarn_ext_factor", -1e3, 1e3, 1.0);
-        rope->attention_factor =
-            real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3,
-                 real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0));
+        rope->attention_factor = real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3,
+                                      real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0));
         rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
         rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
         if (rope->extension_factor < 0.0)
@@ -226,15 +224,14 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
 
 static void read_rope(reader *r, rad_hparams *h)
 {
-    int64_t rotated =
-        integer(r, "rope.dimension_count", 2, RAD_MAX_HEAD_DIM, (int64_t)h->head_dim);
+    int64_t rotated = integer(r, "rope.dimension_count", 2, RAD_MAX_HEAD_DIM, (int64_t)h->head_dim);
     h->rope.theta = real(r, "rope.freq_base", 1e-3, 1e30, 10000.0);
     if (r->status == RADLLM_OK && (rotated % 2 != 0 || rotated > h->head_dim))
-        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s.rope.dimension_count: %lld must be even and at most the "
-                             "head dimension %u",
-                             rad_source_path(r->source), r->architecture, (long long)rotated,
-                             h->head_dim);
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s: key %s.rope.dimension_count: %lld must be even and at most the "
+                     "head dimension %u",
+                     rad_source_path(r->source), r->architecture, (long long)rotated, h->head_dim);
     h->rope.n_pairs = (uint32_t)rotated / 2;
     read_rope_scaling(r, h);
 }
@@ -272,11 +269,11 @@ static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
                              "%s: the file has no vocabulary (tokenizer.ggml.tokens)",
                              rad_source_path(r->source));
     else if (declared < n_vocab)
-        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s.vocab_size is %lld, but tokenizer.ggml.tokens has %u "
-                             "entries",
-                             rad_source_path(r->source), r->architecture, (long long)declared,
-                             n_vocab);
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s: key %s.vocab_size is %lld, but tokenizer.ggml.tokens has %u "
+                     "entries",
+                     rad_source_path(r->source), r->architecture, (long long)declared, n_vocab);
 }
 
 radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
@@ -322,8 +319,8 @@ static const double pi = 3.14159265358979323846;
 static double yarn_pair(const rad_rope_params *rope, double rotations)
 {
     double n = 2.0 * rope->n_pairs;
-    double found = n * rad_ln(rope->original_context / (rotations * 2.0 * pi)) /
-                   (2.0 * rad_ln(rope->theta));
+    double found =
+        n * rad_ln(rope->original_context / (rotations * 2.0 * pi)) / (2.0 * rad_ln(rope->theta));
     /* Odd thetas and betas give infinities or NaN: keep to what floor_small() can take. */
     return found > -1e6 ? (found < 1e6 ? found : 1e6) : -1e6;
 }

@@ -47,10 +47,10 @@ typedef struct rad_hparams {
 radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
                                rad_hparams *out, radllm_error *error);
 
-/* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times the
- * attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling, tensor
- * rope_freqs.weight), 1 without. One scalar double-precision function, so that tables are the same
- * everywhere. */
+/* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times
+ * the attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling,
+ * tensor rope_freqs.weight), 1 without. One scalar double-precision function, so that tables are
+ * the same everywhere. */
 double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor);
 float rad_rope_magnitude(const rad_rope_params *rope);
 

@@ -25,7 +25,7 @@ static radllm_status for_each_weight(rad_model *model, visit_fn visit, void *dat
             status = visit(model, heads[i], data, error);
     }
     for (uint32_t l = 0; l < model->hparams.n_layers && status == RADLLM_OK; l++) {
-        for (int role = 0; role < RAD_LAYER_ROLES && status == RADLLM_OK; role++) {
+        for (int role = 0; role < RAD_LAYER_WEIGHTS && status == RADLLM_OK; role++) {
             rad_weight *weight = &model->layers[l].weights[role];
             if (weight->tensor != NULL)
                 status = visit(model, weight, data, error);
@@ -50,8 +50,7 @@ static radllm_status add_bytes(rad_model *model, rad_weight *weight, void *data,
 {
     uint64_t *total = data;
     uint64_t bytes = copied_bytes(model, weight);
-    if (!rad_add_u64(*total, bytes, total) ||
-        !rad_align_u64(*total, WEIGHT_ALIGNMENT, total))
+    if (!rad_add_u64(*total, bytes, total) || !rad_align_u64(*total, WEIGHT_ALIGNMENT, total))
         return rad_fail(error, RADLLM_E_FORMAT, "%s: the weights exceed 64 bits of bytes",
                         rad_source_path(model->source));
     return RADLLM_OK;
@@ -127,7 +126,7 @@ bool rad_model_is_f32(const rad_model *model)
 {
     if (model->vocabulary_only)
         return false;
-    return model->layers[0].weights[RAD_ROLE_QUERY].matrix.type == RAD_TYPE_F32;
+    return model->layers[0].weights[RAD_WEIGHT_QUERY].matrix.type == RAD_TYPE_F32;
 }
 
 /* ---- filling ----------------------------------------------------------------------------- */
@@ -168,10 +167,9 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
     uint8_t *rows = lane ? copy->scratch + (size_t)worker * copy->rows_per_task * copy->row_bytes
                          : copy->target + first * copy->row_bytes;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status =
-        rad_source_read(copy->source, copy->tensor->part,
-                        copy->tensor->offset + first * copy->row_bytes, rows,
-                        (size_t)((last - first) * copy->row_bytes), &error);
+    radllm_status status = rad_source_read(copy->source, copy->tensor->part,
+                                           copy->tensor->offset + first * copy->row_bytes, rows,
+                                           (size_t)((last - first) * copy->row_bytes), &error);
     if (status != RADLLM_OK) {
         copy_failed(copy, status, &error);
         return;
@@ -259,8 +257,8 @@ static radllm_status fill_weight(rad_model *model, rad_weight *weight, void *dat
     if (weight->matrix.n_rows == 0)
         status = fill_vector(model, weight, (float *)(void *)target, error);
     else if (model->mapped)
-        weight->matrix.data = rad_source_mapped(model->source, weight->tensor->part) +
-                              weight->tensor->offset;
+        weight->matrix.data =
+            rad_source_mapped(model->source, weight->tensor->part) + weight->tensor->offset;
     else
         status = fill_matrix(model, weight, target, fill, error);
     fill->used = (fill->used + bytes + WEIGHT_ALIGNMENT - 1) & ~(uint64_t)(WEIGHT_ALIGNMENT - 1);

@@ -8,26 +8,26 @@
 #include "text/tokenizer.h"
 
 /* The matrices and vectors of a layer. */
-typedef enum rad_role {
-    RAD_ROLE_ATTENTION_NORM,
-    RAD_ROLE_QUERY,
-    RAD_ROLE_KEY,
-    RAD_ROLE_VALUE,
-    RAD_ROLE_QUERY_BIAS,
-    RAD_ROLE_KEY_BIAS,
-    RAD_ROLE_VALUE_BIAS,
-    RAD_ROLE_QUERY_NORM,
-    RAD_ROLE_KEY_NORM,
-    RAD_ROLE_OUTPUT,
-    RAD_ROLE_OUTPUT_BIAS,
-    RAD_ROLE_POST_ATTENTION_NORM,
-    RAD_ROLE_FFN_NORM,
-    RAD_ROLE_GATE,
-    RAD_ROLE_UP,
-    RAD_ROLE_DOWN,
-    RAD_ROLE_POST_FFN_NORM,
-    RAD_LAYER_ROLES
-} rad_role_id;
+typedef enum rad_weight_role {
+    RAD_WEIGHT_ATTENTION_NORM,
+    RAD_WEIGHT_QUERY,
+    RAD_WEIGHT_KEY,
+    RAD_WEIGHT_VALUE,
+    RAD_WEIGHT_QUERY_BIAS,
+    RAD_WEIGHT_KEY_BIAS,
+    RAD_WEIGHT_VALUE_BIAS,
+    RAD_WEIGHT_QUERY_NORM,
+    RAD_WEIGHT_KEY_NORM,
+    RAD_WEIGHT_OUTPUT,
+    RAD_WEIGHT_OUTPUT_BIAS,
+    RAD_WEIGHT_POST_ATTENTION_NORM,
+    RAD_WEIGHT_FFN_NORM,
+    RAD_WEIGHT_GATE,
+    RAD_WEIGHT_UP,
+    RAD_WEIGHT_DOWN,
+    RAD_WEIGHT_POST_FFN_NORM,
+    RAD_LAYER_WEIGHTS
+} rad_weight_role;
 
 /* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. */
 typedef struct rad_weight {
@@ -37,19 +37,19 @@ typedef struct rad_weight {
 } rad_weight;
 
 typedef struct rad_layer {
-    rad_weight weights[RAD_LAYER_ROLES];
+    rad_weight weights[RAD_LAYER_WEIGHTS];
 } rad_layer;
 
 typedef enum rad_load { RAD_LOAD_COPY, RAD_LOAD_MAP } rad_load;
 
 typedef struct rad_model_settings {
-    bool map;            /* load=map */
-    bool file_layout;    /* layout=file */
+    bool map;         /* load=map */
+    bool file_layout; /* layout=file */
     bool vocabulary_only;
-    bool any_isa;        /* isa=auto: the best one */
-    rad_isa isa;         /* else exactly this one */
-    uint32_t n_threads;  /* for loading; 0: all processors */
-    uint64_t budget;     /* bytes; 0: no limit */
+    bool any_isa;       /* isa=auto: the best one */
+    rad_isa isa;        /* else exactly this one */
+    uint32_t n_threads; /* for loading; 0: all processors */
+    uint64_t budget;    /* bytes; 0: no limit */
 } rad_model_settings;
 
 typedef struct rad_model {

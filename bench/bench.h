@@ -1,0 +1,53 @@
+/* radllm-bench: how fast a model runs here, beside what the machine could do, and how well it
+ * predicts a text. */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/arguments.h"
+#include "machine.h"
+
+/* A model file: what does not depend on a test. */
+typedef struct bench_model {
+    const char *path;
+    char type[96]; /* "llama Q4_0" */
+    uint64_t file_bytes;
+    int64_t parameters;
+    double token_bytes; /* of weights that are read for one generated token */
+    double prompt_macs; /* multiply-adds with weights for one token of a prompt */
+    double token_macs;  /* for one generated token */
+    double load_cold;   /* seconds */
+    double load_warm;
+    char isa[32];
+    char layout[32];
+    char cache_type[32];
+} bench_model;
+
+/* One test of one model with one number of threads. */
+typedef struct bench_row {
+    const bench_model *model;
+    const machine_limits *limits;
+    int64_t threads;
+    int64_t batch;
+    int64_t n_prompt;
+    int64_t n_gen;
+    double *seconds; /* one per repeat */
+    size_t n_samples;
+    double first_token;    /* seconds, mean; 0 where not measured */
+    double between_median; /* seconds between tokens; 0 where not measured */
+    double between_p99;
+    double joules_per_token; /* below 0: not known */
+    uint64_t peak_memory;
+} bench_row;
+
+typedef enum bench_format { BENCH_TABLE, BENCH_JSON, BENCH_CSV } bench_format;
+
+/* report.c: all rows on standard output. */
+void report_rows(const bench_row *rows, size_t count, bench_format format);
+
+/* perplexity.c: `radllm-bench perplexity`; argv[0] is the word itself. */
+int perplexity_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,220 @@
+#include "common/program.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *own_name = "radllm";
+static radllm_error *own_error;
+static radllm_cancel *own_cancel;
+static volatile sig_atomic_t interrupted;
+
+void program_start(const char *name)
+{
+    own_name = name;
+    /* A descriptor of the wrong direction makes reads and writes fail, as they should. */
+    static const int modes[3] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int i = 0; i < 3; i++) {
+        if (fcntl(i, F_GETFD) == -1 && errno == EBADF && open("/dev/null", modes[i]) != i)
+            _exit(EXIT_CODE_FAILED);
+    }
+    signal(SIGPIPE, SIG_IGN);
+    if (radllm_error_new(&own_error) != RADLLM_OK)
+        fail("out of memory");
+}
+
+const char *program_name(void)
+{
+    return own_name;
+}
+
+static void message(const char *format, va_list list)
+{
+    char text[4096];
+    int length = vsnprintf(text, sizeof text, format, list);
+    fprintf(stderr, "%s: %s%s\n", own_name, text, length >= (int)sizeof text ? "..." : "");
+}
+
+void warn(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    message(format, list);
+    va_end(list);
+}
+
+noreturn void fail(const char *format, ...)
+{
+    fflush(stdout);
+    va_list list;
+    va_start(list, format);
+    message(format, list);
+    va_end(list);
+    exit(EXIT_CODE_FAILED);
+}
+
+noreturn void fail_usage(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    message(format, list);
+    va_end(list);
+    fprintf(stderr, "Try \"%s --help\".\n", own_name);
+    exit(EXIT_CODE_USAGE);
+}
+
+radllm_error *program_error(void)
+{
+    return own_error;
+}
+
+void check(radllm_status status, const char *what)
+{
+    if (status == RADLLM_OK)
+        return;
+    fflush(stdout);
+    if (status == RADLLM_E_CANCELLED && interrupted) {
+        warn("interrupted");
+        exit(EXIT_CODE_INTERRUPTED);
+    }
+    const char *text = radllm_error_message(own_error);
+    if (text[0] == '\0')
+        text = radllm_status_name(status);
+    if (what != NULL)
+        fail("%s: %s", what, text);
+    fail("%s", text);
+}
+
+static void on_signal(int number)
+{
+    (void)number;
+    interrupted = 1;
+    if (own_cancel != NULL)
+        radllm_cancel_set(own_cancel);
+}
+
+void program_catch_signals(bool repeated)
+{
+    if (own_cancel == NULL)
+        check(radllm_cancel_new(NULL, &own_cancel, own_error), NULL);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    /* No SA_RESTART: a read that waits for the user must return. */
+    action.sa_flags = repeated ? 0 : (int)SA_RESETHAND;
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    action.sa_flags = (int)SA_RESETHAND;
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool program_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+void program_clear_interruption(void)
+{
+    interrupted = 0;
+    if (own_cancel != NULL)
+        radllm_cancel_reset(own_cancel);
+}
+
+radllm_cancel *program_cancel(void)
+{
+    return own_cancel;
+}
+
+static noreturn void output_failed(void)
+{
+    warn("cannot write to standard output: %s", strerror(errno));
+    /* What is still buffered cannot be written either: leave without another attempt. */
+    _exit(EXIT_CODE_FAILED);
+}
+
+void output_write(const char *text, size_t length)
+{
+    if (length != 0 && fwrite(text, 1, length, stdout) != length)
+        output_failed();
+}
+
+void output_text(const char *text)
+{
+    output_write(text, strlen(text));
+}
+
+void output_format(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int length = vprintf(format, list);
+    va_end(list);
+    if (length < 0)
+        output_failed();
+}
+
+void output_flush(void)
+{
+    if (fflush(stdout) != 0)
+        output_failed();
+}
+
+int program_finish(int code)
+{
+    /* A descriptor that was closed from the start only matters when something was written. */
+    if (ferror(stdout) || fflush(stdout) != 0)
+        output_failed();
+    if (close(STDOUT_FILENO) != 0 && errno != EBADF && errno != EINTR)
+        output_failed();
+    radllm_cancel *cancel = own_cancel;
+    own_cancel = NULL;
+    radllm_cancel_free(cancel);
+    radllm_error_free(own_error);
+    own_error = NULL;
+    return code;
+}
+
+void *memory_take(size_t size)
+{
+    void *pointer = malloc(size != 0 ? size : 1);
+    if (pointer == NULL)
+        fail("out of memory: %zu bytes were needed", size);
+    return pointer;
+}
+
+void *memory_resize(void *pointer, size_t size)
+{
+    void *resized = realloc(pointer, size != 0 ? size : 1);
+    if (resized == NULL)
+        fail("out of memory: %zu bytes were needed", size);
+    return resized;
+}
+
+void *memory_array(size_t count, size_t size)
+{
+    void *pointer = calloc(count != 0 ? count : 1, size != 0 ? size : 1);
+    if (pointer == NULL)
+        fail("out of memory: %zu times %zu bytes were needed", count, size);
+    return pointer;
+}
+
+char *memory_text(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = memory_take(size);
+    memcpy(copy, text, size);
+    return copy;
+}
+
+double clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}

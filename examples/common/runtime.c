@@ -1,0 +1,233 @@
+#include "common/runtime.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/program.h"
+#include "common/progress.h"
+
+static void log_line(void *user, int32_t level, const char *line)
+{
+    (void)user;
+    warn("%s%s", level == RADLLM_LOG_WARNING ? "warning: " : "", line);
+}
+
+/* One bar per stage of the library's long work. */
+static progress_bar stage_bar;
+static const char *stage_name;
+
+static int32_t on_progress(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)user;
+    if (stage_name == NULL || strcmp(stage_name, stage) != 0) {
+        stage_name = strcmp(stage, "hash") == 0 ? "hash" : "load";
+        progress_begin(&stage_bar, stage_name, "", total, 0);
+        stage_bar.only_on_terminal = true;
+    }
+    if (done >= total) {
+        progress_end(&stage_bar);
+        stage_name = NULL;
+    } else {
+        progress_show(&stage_bar, done);
+    }
+    return program_interrupted() ? 1 : 0;
+}
+
+void runtime_load(runtime *self, const common_settings *common, bool verbose)
+{
+    *self = (runtime){0};
+    if (common->model == NULL)
+        fail_usage("name a model file with -m FILE");
+    radllm_error *error = program_error();
+    check(radllm_host_new(NULL, NULL, NULL, &self->host, error), NULL);
+    check(radllm_host_set_log(self->host, log_line, NULL,
+                              verbose ? RADLLM_LOG_INFO : RADLLM_LOG_WARNING, error),
+          NULL);
+    check(radllm_host_set_progress(self->host, on_progress, NULL, error), NULL);
+    double start = clock_seconds();
+    radllm_status status = radllm_model_open(self->host, common->model, common->options,
+                                             program_cancel(), &self->model, error);
+    progress_clear(&stage_bar);
+    check(status, NULL);
+    self->load_seconds = clock_seconds() - start;
+}
+
+void runtime_start(runtime *self, const common_settings *common)
+{
+    check(
+        radllm_engine_new(self->host, self->model, common->options, &self->engine, program_error()),
+        NULL);
+    check(radllm_session_new(self->engine, &self->session, program_error()), NULL);
+}
+
+void runtime_free(runtime *self)
+{
+    radllm_session_free(self->session);
+    radllm_engine_free(self->engine);
+    radllm_model_free(self->model);
+    radllm_host_free(self->host);
+    *self = (runtime){0};
+}
+
+int64_t model_number(const radllm_model *model, const char *name)
+{
+    int64_t value = 0;
+    check(radllm_model_number(model, name, &value, program_error()), name);
+    return value;
+}
+
+char *model_text(const radllm_model *model, const char *name)
+{
+    size_t length = 0;
+    radllm_status status = radllm_model_text(model, name, NULL, 0, &length, program_error());
+    if (status != RADLLM_OK && status != RADLLM_E_BUFFER)
+        check(status, name);
+    char *text = memory_take(length + 1);
+    check(radllm_model_text(model, name, text, length + 1, &length, program_error()), name);
+    text[length] = '\0';
+    return text;
+}
+
+char *model_hash(const radllm_model *model)
+{
+    char *text = memory_array(1, 65);
+    size_t length = 0;
+    radllm_status status =
+        radllm_model_hash(model, program_cancel(), text, 65, &length, program_error());
+    progress_clear(&stage_bar);
+    check(status, "hash of the model");
+    return text;
+}
+
+buffer request_text(const radllm_request *request)
+{
+    buffer text = {0};
+    size_t length = 0;
+    radllm_status status = radllm_request_text(request, NULL, 0, &length, program_error());
+    if (status != RADLLM_OK && status != RADLLM_E_BUFFER)
+        check(status, "answer");
+    buffer_reserve(&text, length);
+    check(radllm_request_text(request, text.data, text.capacity, &length, program_error()),
+          "answer");
+    text.length = length;
+    text.data[length] = '\0';
+    return text;
+}
+
+int64_t request_number(const radllm_request *request, const char *name)
+{
+    int64_t value = 0;
+    check(radllm_request_number(request, name, &value, program_error()), name);
+    return value;
+}
+
+const char *finish_name(int32_t finish)
+{
+    static const char *const names[] = {"none",   "end",       "stop", "length",
+                                        "choice", "cancelled", "error"};
+    return finish >= 0 && finish <= 6 ? names[finish] : "unknown";
+}
+
+token_list tokenize(const radllm_model *model, const char *text, size_t length, uint32_t flags)
+{
+    if (length > SIZE_MAX / 8)
+        fail("the text is too long");
+    /* Mostly there are fewer tokens than bytes; where not, the call says how many. */
+    size_t capacity = length + 16;
+    token_list list = {memory_take(capacity * sizeof *list.ids), 0};
+    radllm_status status = radllm_tokenize(model, text, length, flags, list.ids, capacity,
+                                           &list.count, program_error());
+    if (status == RADLLM_E_BUFFER) {
+        capacity = list.count;
+        list.ids = memory_resize(list.ids, capacity * sizeof *list.ids);
+        status = radllm_tokenize(model, text, length, flags, list.ids, capacity, &list.count,
+                                 program_error());
+    }
+    check(status, NULL);
+    return list;
+}
+
+token_list answer_tokens(const radllm_request *request)
+{
+    int64_t count = request_number(request, "answer_tokens");
+    token_list list = {memory_array((size_t)count, sizeof *list.ids), (size_t)count};
+    for (size_t i = 0; i < list.count; i++) {
+        radllm_answer_token token = {.size = sizeof token};
+        check(radllm_request_token(request, i, &token, program_error()), "answer");
+        list.ids[i] = token.token;
+    }
+    return list;
+}
+
+char *require_template(const radllm_model *model, const radllm_options *options)
+{
+    char *asked = option_text(options, "template");
+    if (asked[0] != '\0' && strcmp(asked, "auto") != 0)
+        return asked;
+    free(asked);
+    char *known = model_text(model, "template");
+    if (known[0] != '\0')
+        return known;
+    free(known);
+    char *own = model_text(model, "chat_template");
+    bool has_own = own[0] != '\0';
+    free(own);
+    fail("%s; choose one with --template NAME (--list-options shows the names under"
+         " \"template\"), or use --raw for text without a template",
+         has_own ? "the model file's chat template is none of those that are known here"
+                 : "the model file has no chat template");
+}
+
+/* A value in the type of its option, so that 0 is a number and not "0". */
+static json_t *typed_value(const char *text, int32_t type)
+{
+    if (type == RADLLM_OPTION_LIST) {
+        json_t *array = json_array();
+        while (*text != '\0') {
+            size_t length = strcspn(text, "\n");
+            json_push(array, json_from_text(text, length));
+            text += length + (text[length] == '\n');
+        }
+        return array;
+    }
+    if (type == RADLLM_OPTION_BOOLEAN)
+        return json_boolean(strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
+    char *end = NULL;
+    int64_t integer = 0;
+    if (type == RADLLM_OPTION_INTEGER && parse_integer(text, &integer))
+        return json_integer(integer);
+    double real = strtod(text, &end);
+    if (type == RADLLM_OPTION_REAL && text[0] != '\0' && *end == '\0' && real - real == 0)
+        return json_real(real);
+    return json_from_text(text, strlen(text));
+}
+
+static void put_found(json_t *object, const char *key, const char *asked, char *found)
+{
+    if (asked[0] == '\0' || strcmp(asked, "auto") == 0)
+        json_put(object, key, json_from_text(found, strlen(found)));
+    free(found);
+}
+
+json_t *settings_json(const radllm_model *model, const radllm_options *options)
+{
+    json_t *object = json_object();
+    for (uint32_t i = 0;; i++) {
+        radllm_option_info info = {.size = sizeof info};
+        if (radllm_option_describe(i, &info) != RADLLM_OK)
+            break;
+        bool changes_answers = (info.scope & RADLLM_SCOPE_REQUEST) != 0 ||
+                               strcmp(info.name, "context") == 0 || strcmp(info.name, "cache") == 0;
+        if (!changes_answers)
+            continue;
+        char *text = option_text(options, info.name);
+        json_put(object, info.name, typed_value(text, info.type));
+        if (model != NULL && strcmp(info.name, "template") == 0)
+            put_found(object, info.name, text, model_text(model, "template"));
+        if (model != NULL && strcmp(info.name, "cache") == 0)
+            put_found(object, info.name, text, model_text(model, "cache_type"));
+        free(text);
+    }
+    return object;
+}

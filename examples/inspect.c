@@ -1,0 +1,391 @@
+/* radllm-inspect: what is in a model file, and whether it can be run. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/arguments.h"
+#include "common/program.h"
+#include "common/text.h"
+
+enum { SHOWN_ITEMS = 6, SHOWN_BYTES = 200, SHOWN_TENSORS = 40 };
+
+typedef enum file_kind { KIND_MODEL, KIND_TENSORS, KIND_VOCABULARY, KIND_METADATA } file_kind;
+
+static const char *const kind_names[] = {"model", "tensors", "vocabulary", "metadata"};
+
+static uint64_t file_number(const radllm_file *file, const char *name)
+{
+    uint64_t value = 0;
+    check(radllm_file_number(file, name, &value, program_error()), name);
+    return value;
+}
+
+static bool has_key(const radllm_file *file, const char *key)
+{
+    uint64_t index = 0;
+    return radllm_file_metadata_find(file, key, &index, NULL) == RADLLM_OK;
+}
+
+/* Checks as deep as the kind of file allows; ends the program when the file is refused. */
+static file_kind check_file(const radllm_file *file, const char *path,
+                            const common_settings *common)
+{
+    bool tensors = file_number(file, "tensors") != 0;
+    if (tensors && has_key(file, "general.architecture")) {
+        check(radllm_file_check_model(file, program_error()), path);
+        return KIND_MODEL;
+    }
+    if (tensors)
+        return KIND_TENSORS;
+    if (!has_key(file, "tokenizer.ggml.model"))
+        return KIND_METADATA;
+    radllm_model *model = NULL;
+    option_set(common->options, "vocab_only", "1", "vocab_only");
+    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+          path);
+    option_set(common->options, "vocab_only", "0", "vocab_only");
+    radllm_model_free(model);
+    return KIND_VOCABULARY;
+}
+
+static radllm_metadata_info metadata_at(const radllm_file *file, uint64_t index)
+{
+    radllm_metadata_info info = {.size = sizeof info};
+    check(radllm_file_metadata(file, index, &info, program_error()), "metadata");
+    return info;
+}
+
+static radllm_tensor_info tensor_at(const radllm_file *file, uint64_t index)
+{
+    radllm_tensor_info info = {.size = sizeof info};
+    check(radllm_file_tensor(file, index, &info, program_error()), "tensor");
+    return info;
+}
+
+static void metadata_text(const radllm_file *file, uint64_t index, uint64_t item, buffer *out)
+{
+    buffer_clear(out);
+    buffer_reserve(out, 64);
+    size_t length = 0;
+    radllm_status status = radllm_file_metadata_text(file, index, item, out->data, out->capacity,
+                                                     &length, program_error());
+    if (status == RADLLM_E_BUFFER) {
+        buffer_reserve(out, length);
+        status = radllm_file_metadata_text(file, index, item, out->data, out->capacity, &length,
+                                           program_error());
+    }
+    check(status, "metadata");
+    out->length = length;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
+/* A value in its own type, so that programs can read it. */
+static json_t *value_json(const char *type, const buffer *text)
+{
+    int64_t integer = 0;
+    bool whole = ends_with(type, "8") || ends_with(type, "16") || ends_with(type, "32") ||
+                 ends_with(type, "64");
+    bool real = ends_with(type, "f32") || ends_with(type, "f64");
+    if (ends_with(type, "bool"))
+        return json_boolean(strcmp(text->data, "true") == 0 || strcmp(text->data, "1") == 0);
+    if (whole && !real && parse_integer(text->data, &integer))
+        return json_integer(integer);
+    char *end = NULL;
+    double value = real ? strtod(text->data, &end) : 0.0;
+    if (real && text->length != 0 && *end == '\0' && value - value == 0)
+        return json_real(value);
+    return json_from_text(text->data, text->length);
+}
+
+static json_t *metadata_json(const radllm_file *file, bool all)
+{
+    json_t *entries = json_array();
+    buffer text = {0};
+    uint64_t count = file_number(file, "metadata");
+    for (uint64_t i = 0; i < count; i++) {
+        radllm_metadata_info info = metadata_at(file, i);
+        bool array = strncmp(info.type, "array", 5) == 0;
+        json_t *entry = json_object();
+        json_put(entry, "key", json_from_text(info.key, strlen(info.key)));
+        json_put(entry, "type", json_string(info.type));
+        if (array) {
+            uint64_t shown = all || info.count <= SHOWN_ITEMS ? info.count : SHOWN_ITEMS;
+            json_t *items = json_array();
+            for (uint64_t item = 0; item < shown; item++) {
+                metadata_text(file, i, item, &text);
+                json_push(items, value_json(info.type, &text));
+            }
+            json_put(entry, "count", json_integer((json_int_t)info.count));
+            json_put(entry, "shortened", json_boolean(shown < info.count));
+            json_put(entry, "value", items);
+        } else {
+            metadata_text(file, i, 0, &text);
+            json_put(entry, "value", value_json(info.type, &text));
+        }
+        json_push(entries, entry);
+    }
+    buffer_free(&text);
+    return entries;
+}
+
+static json_t *tensors_json(const radllm_file *file)
+{
+    json_t *tensors = json_array();
+    uint64_t count = file_number(file, "tensors");
+    for (uint64_t i = 0; i < count; i++) {
+        radllm_tensor_info info = tensor_at(file, i);
+        json_t *entry = json_object();
+        json_put(entry, "name", json_from_text(info.name, strlen(info.name)));
+        json_put(entry, "type", json_string(info.type));
+        json_t *dims = json_array();
+        for (uint32_t d = 0; d < info.n_dims && d < 4; d++)
+            json_push(dims, json_integer((json_int_t)info.dims[d]));
+        json_put(entry, "dims", dims);
+        json_put(entry, "bytes", json_integer((json_int_t)info.bytes));
+        json_put(entry, "offset", json_integer((json_int_t)info.offset));
+        json_put(entry, "part", json_integer(info.part));
+        json_put(entry, "computable", json_boolean(info.computable));
+        json_push(tensors, entry);
+    }
+    return tensors;
+}
+
+static const char *const file_numbers[] = {"version", "alignment", "parts", "metadata",
+                                           "tensors", "elements",  "bytes", "tensor_bytes"};
+static const char *const plan_numbers[] = {"weights",  "cache", "activations", "vocabulary",
+                                           "overhead", "total", "context",     "largest_context"};
+enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 8 };
+
+static uint64_t plan_number(const radllm_plan *plan, const char *name)
+{
+    uint64_t value = 0;
+    check(radllm_plan_number(plan, name, &value, program_error()), name);
+    return value;
+}
+
+static void print_json(const radllm_file *file, const char *path, file_kind kind,
+                       const radllm_plan *plan, bool all)
+{
+    json_t *object = json_object();
+    json_put(object, "file", json_from_text(path, strlen(path)));
+    json_put(object, "kind", json_string(kind_names[kind]));
+    for (size_t i = 0; i < N_FILE_NUMBERS; i++) {
+        bool list =
+            strcmp(file_numbers[i], "metadata") == 0 || strcmp(file_numbers[i], "tensors") == 0;
+        char key[32];
+        snprintf(key, sizeof key, "%s%s", list ? "n_" : "", file_numbers[i]);
+        json_put(object, key, json_integer((json_int_t)file_number(file, file_numbers[i])));
+    }
+    json_put(object, "metadata", metadata_json(file, all));
+    json_put(object, "tensors", tensors_json(file));
+    if (plan != NULL) {
+        json_t *bytes = json_object();
+        for (size_t i = 0; i < N_PLAN_NUMBERS; i++)
+            json_put(bytes, plan_numbers[i],
+                     json_integer((json_int_t)plan_number(plan, plan_numbers[i])));
+        json_put(object, "plan", bytes);
+    }
+    output_json(object, JSON_INDENT(2));
+    json_decref(object);
+}
+
+/* A value on one line, shortened. */
+static void print_value(const char *type, const buffer *text, bool all)
+{
+    size_t length = text->length;
+    bool quoted = ends_with(type, "string");
+    if (!all && length > SHOWN_BYTES) {
+        length = SHOWN_BYTES;
+        while (length > 0 && ((unsigned char)text->data[length] & 0xC0) == 0x80)
+            length--;
+    }
+    output_text(quoted ? "\"" : "");
+    output_escaped(text->data, length);
+    output_text(quoted ? "\"" : "");
+    if (length < text->length)
+        output_format(" ... (%zu bytes)", text->length);
+}
+
+static void print_metadata(const radllm_file *file, bool all)
+{
+    buffer text = {0};
+    uint64_t count = file_number(file, "metadata");
+    output_format("\nMetadata (%" PRIu64 ")\n", count);
+    for (uint64_t i = 0; i < count; i++) {
+        radllm_metadata_info info = metadata_at(file, i);
+        output_text("  ");
+        output_escaped(info.key, strlen(info.key));
+        if (strncmp(info.type, "array", 5) != 0) {
+            output_format(" (%s) = ", info.type);
+            metadata_text(file, i, 0, &text);
+            print_value(info.type, &text, all);
+            output_text("\n");
+            continue;
+        }
+        output_format(" (%s, %" PRIu64 ") = [", info.type, info.count);
+        uint64_t shown = all || info.count <= SHOWN_ITEMS ? info.count : SHOWN_ITEMS;
+        for (uint64_t item = 0; item < shown; item++) {
+            output_text(item != 0 ? ", " : "");
+            metadata_text(file, i, item, &text);
+            print_value(info.type, &text, all);
+        }
+        output_text(shown < info.count ? ", ...]\n" : "]\n");
+    }
+    buffer_free(&text);
+}
+
+static void print_bytes(const char *name, uint64_t bytes)
+{
+    static const char *const units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t unit = 0;
+    for (; value >= 1024 && unit < 4; unit++)
+        value /= 1024;
+    if (unit == 0)
+        output_format("  %-16s %" PRIu64 " bytes\n", name, bytes);
+    else
+        output_format("  %-16s %" PRIu64 " bytes (%.1f %s)\n", name, bytes, value, units[unit]);
+}
+
+/* Bytes and number of tensors of each type. */
+static void print_types(const radllm_file *file)
+{
+    typedef struct type_sum {
+        const char *name;
+        uint64_t count;
+        uint64_t bytes;
+        bool computable;
+    } type_sum;
+    type_sum sums[64];
+    size_t n_sums = 0;
+    uint64_t count = file_number(file, "tensors");
+    for (uint64_t i = 0; i < count; i++) {
+        radllm_tensor_info info = tensor_at(file, i);
+        size_t at = 0;
+        while (at < n_sums && strcmp(sums[at].name, info.type) != 0)
+            at++;
+        if (at == n_sums && n_sums < sizeof sums / sizeof *sums)
+            sums[n_sums++] = (type_sum){info.type, 0, 0, info.computable != 0};
+        if (at < n_sums) {
+            sums[at].count++;
+            sums[at].bytes += info.bytes;
+        }
+    }
+    output_text("\nTypes\n");
+    for (size_t i = 0; i < n_sums; i++)
+        output_format("  %-8s %" PRIu64 " tensors, %" PRIu64 " bytes%s\n", sums[i].name,
+                      sums[i].count, sums[i].bytes,
+                      sums[i].computable ? "" : ", this version cannot compute with it");
+}
+
+static void print_tensors(const radllm_file *file, bool all)
+{
+    uint64_t count = file_number(file, "tensors");
+    uint64_t shown = all || count <= SHOWN_TENSORS ? count : SHOWN_TENSORS;
+    output_format("\nTensors (%" PRIu64 ")\n", count);
+    for (uint64_t i = 0; i < shown; i++) {
+        radllm_tensor_info info = tensor_at(file, i);
+        char dims[100] = "";
+        int used = 0;
+        for (uint32_t d = 0; d < info.n_dims && d < 4; d++)
+            used += snprintf(dims + used, sizeof dims - (size_t)used, "%s%" PRIu64,
+                             d != 0 ? " x " : "", info.dims[d]);
+        output_format("  %-8s %-20s %12" PRIu64 " bytes  ", info.type, dims, info.bytes);
+        output_escaped(info.name, strlen(info.name));
+        output_text("\n");
+    }
+    if (shown < count)
+        output_format("  ... and %" PRIu64 " more (--all shows them)\n", count - shown);
+    if (count != 0)
+        print_types(file);
+}
+
+static void print_plain(const radllm_file *file, const char *path, file_kind kind,
+                        const radllm_plan *plan, bool all)
+{
+    static const char *const described[] = {"a model that this version can run",
+                                            "a container of tensors, no model",
+                                            "a vocabulary without weights", "metadata alone"};
+    output_text("File ");
+    output_escaped(path, strlen(path));
+    output_format("\n  %-16s %s\n", "kind", described[kind]);
+    output_format("  %-16s GGUF %" PRIu64 "\n", "format", file_number(file, "version"));
+    output_format("  %-16s %" PRIu64 "\n", "parts", file_number(file, "parts"));
+    output_format("  %-16s %" PRIu64 "\n", "alignment", file_number(file, "alignment"));
+    output_format("  %-16s %" PRIu64 "\n", "elements", file_number(file, "elements"));
+    print_bytes("bytes", file_number(file, "bytes"));
+    print_bytes("tensor bytes", file_number(file, "tensor_bytes"));
+    print_metadata(file, all);
+    print_tensors(file, all);
+    if (plan == NULL)
+        return;
+    output_format("\nMemory for a context of %" PRIu64 " tokens\n", plan_number(plan, "context"));
+    for (size_t i = 0; i < 6; i++)
+        print_bytes(plan_numbers[i], plan_number(plan, plan_numbers[i]));
+    output_format("  %-16s %" PRIu64 " tokens\n", "largest context",
+                  plan_number(plan, "largest_context"));
+}
+
+static const char *parse(int count, char **values, bool *all, common_settings *common)
+{
+    const argument table[] = {
+        {'\0', "all", NULL, ARGUMENT_FLAG, all, NULL, 0, 0,
+         "show long arrays, texts and lists of tensors in full"},
+        {'\0', "load", "HOW", ARGUMENT_OPTION, NULL, "load", 0, 0,
+         "plan for weights that are loaded as auto, copy or map"},
+        {'\0', "layout", "HOW", ARGUMENT_OPTION, NULL, "layout", 0, 0,
+         "plan for weights laid out as auto, file or lane"},
+        {'\0', "memory-budget", "BYTES", ARGUMENT_OPTION, NULL, "memory_budget", 0, 0,
+         "tell the largest context that fits so much memory"},
+    };
+    const program_usage usage = {
+        "FILE [OPTION]...\n-m FILE [OPTION]...",
+        "Shows what is in a model file: metadata, tensors and the memory that running it takes.",
+        "A file with an architecture and tensors is checked as loading would check it; a file "
+        "with\n"
+        "a vocabulary alone is checked as a vocabulary; tensors without an architecture are shown\n"
+        "as they are. For a file that is refused the exit status is 1 and a message says why.",
+        table,
+        sizeof table / sizeof *table,
+        false,
+        NULL};
+    arguments_parse(count, values, &usage, common);
+    size_t named = common->positional.count + (common->model != NULL);
+    if (named != 1)
+        fail_usage(named == 0 ? "name a file" : "name one file only");
+    return common->model != NULL ? common->model : common->positional.items[0];
+}
+
+int main(int argc, char **argv)
+{
+    program_start("radllm-inspect");
+    bool all = false;
+    common_settings common;
+    const char *path = parse(argc, argv, &all, &common);
+    program_catch_signals(false);
+    radllm_file *file = NULL;
+    check(radllm_file_open(NULL, path, &file, program_error()), NULL);
+    file_kind kind = check_file(file, path, &common);
+    radllm_plan *plan = NULL;
+    int code = EXIT_CODE_OK;
+    /* A budget that is too small does not keep the rest from being shown. */
+    if (kind == KIND_MODEL &&
+        radllm_plan_new(file, common.options, &plan, program_error()) != RADLLM_OK) {
+        warn("no memory plan: %s", radllm_error_message(program_error()));
+        code = EXIT_CODE_FAILED;
+    }
+    if (common.json)
+        print_json(file, path, kind, plan, all);
+    else
+        print_plain(file, path, kind, plan, all);
+    radllm_plan_free(plan);
+    radllm_file_free(file);
+    arguments_free(&common);
+    return program_finish(code);
+}

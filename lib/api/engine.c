@@ -1,0 +1,252 @@
+/* Engines and sessions. */
+#include <string.h>
+
+#include "api/engine.h"
+#include "api/model.h"
+
+radllm_status radllm_engine_new(const radllm_host *host, radllm_model *model,
+                                const radllm_options *options, radllm_engine **out,
+                                radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(model->process);
+    if (model->model->vocabulary_only)
+        return rad_fail(error, RADLLM_E_STATE,
+                        "the model was loaded with vocab_only; load it with its weights");
+    rad_host own = host != NULL ? host->settings : model->host;
+    rad_engine_settings settings;
+    rad_options_engine(options, &settings);
+    radllm_engine *engine = rad_alloc_zero(&own.allocator, sizeof *engine);
+    if (engine == NULL)
+        return rad_fail_memory(error, sizeof *engine);
+    atomic_init(&engine->references, 1);
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status = rad_engine_create(&own, model->model, &settings, &engine->engine, error);
+    rad_fpenv_leave(saved);
+    if (status != RADLLM_OK) {
+        rad_free(&own.allocator, engine, sizeof *engine);
+        return status;
+    }
+    engine->model = rad_model_retain(model);
+    *out = engine;
+    return RADLLM_OK;
+}
+
+radllm_engine *rad_engine_retain(radllm_engine *engine)
+{
+    atomic_fetch_add(&engine->references, 1);
+    return engine;
+}
+
+void radllm_engine_free(radllm_engine *engine)
+{
+    if (engine == NULL || atomic_fetch_sub(&engine->references, 1) != 1)
+        return;
+    rad_allocator allocator = engine->engine->host.allocator;
+    radllm_model *model = engine->model;
+    rad_engine_free(engine->engine);
+    rad_free(&allocator, engine, sizeof *engine);
+    radllm_model_free(model);
+}
+
+radllm_status radllm_engine_step(radllm_engine *engine, uint32_t *pending, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status = rad_engine_step(engine->engine, NULL, pending, error);
+    rad_fpenv_leave(saved);
+    return status;
+}
+
+radllm_status radllm_engine_start_worker(radllm_engine *engine, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    return rad_engine_start_worker(engine->engine, error);
+}
+
+radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    return rad_engine_stop_worker(engine->engine, error);
+}
+
+radllm_status radllm_engine_number(const radllm_engine *engine, const char *name, int64_t *out,
+                                   radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    rad_engine *inner = engine->engine;
+    const rad_engine_plan *plan = &inner->plan;
+    const rad_named_number numbers[] = {
+        {"threads", plan->settings.n_threads},
+        {"context", plan->settings.context},
+        {"sessions", plan->settings.n_sessions},
+        {"batch", plan->settings.batch},
+        {"cache_bytes", (int64_t)plan->cache_bytes},
+        {"activation_bytes", (int64_t)plan->activation_bytes},
+        {"tokens_computed", (int64_t)atomic_load(&inner->tokens_computed)},
+        {"tokens_reused", (int64_t)atomic_load(&inner->tokens_reused)},
+    };
+    return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+radllm_status radllm_session_new(radllm_engine *engine, radllm_session **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    const rad_allocator *allocator = &engine->engine->host.allocator;
+    radllm_session *session = rad_alloc_zero(allocator, sizeof *session);
+    if (session == NULL)
+        return rad_fail_memory(error, sizeof *session);
+    radllm_status status = rad_session_create(engine->engine, &session->session, error);
+    if (status != RADLLM_OK) {
+        rad_free(allocator, session, sizeof *session);
+        return status;
+    }
+    atomic_init(&session->references, 1);
+    session->engine = rad_engine_retain(engine);
+    *out = session;
+    return RADLLM_OK;
+}
+
+radllm_session *rad_session_retain(radllm_session *session)
+{
+    atomic_fetch_add(&session->references, 1);
+    return session;
+}
+
+void radllm_session_free(radllm_session *session)
+{
+    if (session == NULL || atomic_fetch_sub(&session->references, 1) != 1)
+        return;
+    radllm_engine *engine = session->engine;
+    rad_session_free(session->session);
+    rad_free(&engine->engine->host.allocator, session, sizeof *session);
+    radllm_engine_free(engine);
+}
+
+/* For calls that need the session to be at rest. */
+static radllm_status check_idle(radllm_session *session, radllm_error *error)
+{
+    rad_engine *engine = session->engine->engine;
+    RAD_CHECK_PROCESS(engine->process);
+    pthread_mutex_lock(&engine->mutex);
+    bool busy = session->session->request != NULL;
+    pthread_mutex_unlock(&engine->mutex);
+    if (busy)
+        return rad_fail(error, RADLLM_E_STATE, "a request runs on the session");
+    return RADLLM_OK;
+}
+
+static radllm_status feed(radllm_session *session, const int32_t *tokens, size_t count,
+                          radllm_logits_fn callback, void *user, const radllm_cancel *cancel,
+                          radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    if (tokens == NULL && count != 0)
+        return rad_fail_null(error, "tokens");
+    radllm_status status = check_idle(session, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_fpenv saved = rad_fpenv_enter();
+    status = rad_session_feed(session->session, tokens, count, callback, user, cancel, error);
+    rad_fpenv_leave(saved);
+    return status;
+}
+
+radllm_status radllm_session_feed(radllm_session *session, const int32_t *tokens, size_t count,
+                                  const radllm_cancel *cancel, radllm_error *error)
+{
+    return feed(session, tokens, count, NULL, NULL, cancel, error);
+}
+
+radllm_status radllm_session_feed_each(radllm_session *session, const int32_t *tokens, size_t count,
+                                       radllm_logits_fn callback, void *user,
+                                       const radllm_cancel *cancel, radllm_error *error)
+{
+    if (callback == NULL) {
+        rad_error_clear(error);
+        return rad_fail_null(error, "callback");
+    }
+    return feed(session, tokens, count, callback, user, cancel, error);
+}
+
+radllm_status radllm_session_logits(const radllm_session *session, float *logits, size_t capacity,
+                                    size_t *count, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    RAD_CHECK_PROCESS(session->engine->engine->process);
+    const rad_session *inner = session->session;
+    size_t n_vocab = inner->engine->model->hparams.n_vocab;
+    if (count != NULL)
+        *count = n_vocab;
+    if (logits == NULL && capacity != 0)
+        return rad_fail_null(error, "logits");
+    if (!inner->has_logits)
+        return rad_fail(error, RADLLM_E_STATE,
+                        "the session has no logits; feed at least one token first");
+    if (capacity < n_vocab)
+        return rad_fail(error, RADLLM_E_BUFFER, "there are %zu logits, the buffer has room for %zu",
+                        n_vocab, capacity);
+    memcpy(logits, inner->logits, n_vocab * sizeof *logits);
+    return RADLLM_OK;
+}
+
+radllm_status radllm_session_sample(radllm_session *session, const radllm_options *options,
+                                    int32_t *token, float *logprob, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    RAD_CHECK_NULL(token);
+    radllm_status status = check_idle(session, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_request_settings settings;
+    rad_request_lists lists;
+    rad_fpenv saved = rad_fpenv_enter();
+    status =
+        rad_options_request(options, session->engine->model->model, NULL, &settings, &lists, error);
+    if (status == RADLLM_OK) {
+        status = rad_session_sample(session->session, &settings.sampler, token, logprob, error);
+        rad_request_lists_free(&lists);
+    }
+    rad_fpenv_leave(saved);
+    return status;
+}
+
+uint32_t radllm_session_length(const radllm_session *session)
+{
+    return session != NULL ? session->session->n_tokens : 0;
+}
+
+radllm_status radllm_session_rewind(radllm_session *session, uint32_t length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    radllm_status status = check_idle(session, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (length > session->session->n_tokens)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "cannot rewind to %u tokens: the session holds %u", length,
+                        session->session->n_tokens);
+    rad_session_cut(session->session, length);
+    return RADLLM_OK;
+}

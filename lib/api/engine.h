@@ -1,0 +1,10 @@
+/* Sharing of engine and session handles between the files of the API layer. */
+#ifndef RAD_API_ENGINE_H
+#define RAD_API_ENGINE_H
+
+#include "api/handles.h"
+
+radllm_engine *rad_engine_retain(radllm_engine *engine);
+radllm_session *rad_session_retain(radllm_session *session);
+
+#endif

@@ -1,0 +1,423 @@
+/* Models, their hash, tokens. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/file.h"
+#include "api/model.h"
+
+#define HASH_PIECE ((uint64_t)4 << 20)
+
+radllm_model *rad_model_retain(radllm_model *model)
+{
+    atomic_fetch_add(&model->references, 1);
+    return model;
+}
+
+void radllm_model_free(radllm_model *model)
+{
+    if (model == NULL || atomic_fetch_sub(&model->references, 1) != 1)
+        return;
+    rad_allocator allocator = model->host.allocator;
+    rad_model_free(model->model);
+    radllm_file_free(model->file);
+    pthread_mutex_destroy(&model->hash_mutex);
+    rad_free(&allocator, model, sizeof *model);
+}
+
+static void match_template(radllm_model *model)
+{
+    rad_text text;
+    if (rad_meta_text(model->file->source, "tokenizer.chat_template", &text, NULL) == RADLLM_OK &&
+        text.data != NULL)
+        model->chat_template = rad_chat_template_match(text);
+}
+
+radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file,
+                                const radllm_options *options, const radllm_cancel *cancel,
+                                radllm_model **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(file);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(file->process);
+    rad_host own = rad_host_settings(host);
+    rad_model_settings settings;
+    rad_options_model(options, &settings);
+    radllm_model *model = rad_alloc_zero(&own.allocator, sizeof *model);
+    if (model == NULL)
+        return rad_fail_memory(error, sizeof *model);
+    atomic_init(&model->references, 1);
+    model->host = own;
+    model->process = file->process;
+    model->file = rad_file_retain((radllm_file *)file);
+    pthread_mutex_init(&model->hash_mutex, NULL);
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status = rad_model_bind(&own, file->source, &settings, &model->model, error);
+    if (status == RADLLM_OK)
+        status = rad_model_fill(model->model, &settings, cancel, error);
+    rad_fpenv_leave(saved);
+    if (status != RADLLM_OK) {
+        radllm_model_free(model);
+        return status;
+    }
+    match_template(model);
+    rad_log_line(&own, RADLLM_LOG_INFO, "loaded %s: %llu parameters, %zu bytes, kernels %s",
+                 rad_source_path(file->source), (unsigned long long)model->model->n_parameters,
+                 model->model->weight_bytes, model->model->kernels->name);
+    *out = model;
+    return RADLLM_OK;
+}
+
+radllm_status radllm_model_open(const radllm_host *host, const char *path,
+                                const radllm_options *options, const radllm_cancel *cancel,
+                                radllm_model **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(out);
+    radllm_file *file;
+    radllm_status status = radllm_file_open(host, path, &file, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = radllm_model_load(host, file, options, cancel, out, error);
+    radllm_file_free(file);
+    return status;
+}
+
+radllm_status radllm_model_number(const radllm_model *model, const char *name, int64_t *out,
+                                  radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(model->process);
+    const rad_model *inner = model->model;
+    const rad_hparams *h = &inner->hparams;
+    const rad_named_number numbers[] = {
+        {"vocab_size", rad_tokenizer_size(inner->tokenizer)},
+        {"context_length", h->context_length},
+        {"embedding_length", h->width},
+        {"layers", h->n_layers},
+        {"heads", h->max_heads},
+        {"kv_heads", h->max_kv_heads},
+        {"head_dim", h->head_dim},
+        {"parameters", (int64_t)inner->n_parameters},
+        {"weight_bytes", (int64_t)inner->weight_bytes},
+        {"bos_token", rad_tokenizer_bos(inner->tokenizer)},
+        {"eos_token", rad_tokenizer_eos(inner->tokenizer)},
+        {"adds_bos", rad_tokenizer_adds_bos(inner->tokenizer)},
+        {"adds_eos", rad_tokenizer_adds_eos(inner->tokenizer)},
+    };
+    return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
+}
+
+/* A text of the file's metadata, or "" where there is none. */
+static rad_text file_text(const radllm_model *model, const char *key)
+{
+    rad_text text;
+    if (rad_meta_text(model->file->source, key, &text, NULL) != RADLLM_OK || text.data == NULL)
+        return (rad_text){"", 0};
+    return text;
+}
+
+radllm_status radllm_model_text(const radllm_model *model, const char *name, char *buffer,
+                                size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_PROCESS(model->process);
+    const rad_model *inner = model->model;
+    const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"template",
+         model->chat_template != NULL ? rad_chat_template_name(model->chat_template) : ""},
+        {"isa", inner->kernels->name},
+        {"layout", inner->layout == RAD_LAYOUT_LANE ? "lane" : "file"},
+        {"load", inner->mapped ? "map" : "copy"},
+        {"cache_type", rad_model_is_f32(inner) ? "f32" : "f16"},
+        {"tokenizer", rad_tokenizer_kind(inner->tokenizer)},
+        {"unicode_version", rad_unicode_version()},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(texts[i].name, name) == 0)
+            return rad_copy_out(texts[i].text, strlen(texts[i].text), buffer, capacity, length,
+                                error);
+    }
+    const char *const keys[][2] = {{"architecture", "general.architecture"},
+                                   {"name", "general.name"},
+                                   {"chat_template", "tokenizer.chat_template"}};
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(keys[i][0], name) == 0) {
+            rad_text text = file_text(model, keys[i][1]);
+            return rad_copy_out(text.data, text.size, buffer, capacity, length, error);
+        }
+    }
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_NOT_FOUND, "there is no text called \"%s\"",
+                    rad_quote(quoted, name, strlen(name)));
+}
+
+/* ---- hash ------------------------------------------------------------------------------------ */
+
+typedef struct hash_job {
+    const rad_source *source;
+    uint8_t (*digests)[32];
+    uint8_t *buffers; /* HASH_PIECE for each worker */
+    const radllm_cancel *cancel;
+    atomic_int status;
+    uint64_t first; /* number of the piece that index 0 stands for */
+    radllm_error *error;
+} hash_job;
+
+static uint64_t part_pieces(const rad_source *source, uint32_t part)
+{
+    return (rad_source_part_bytes(source, part) + HASH_PIECE - 1) / HASH_PIECE;
+}
+
+static void hash_piece(void *data, uint32_t index, uint32_t worker)
+{
+    hash_job *job = data;
+    uint64_t piece = job->first + index, before = 0;
+    uint32_t part = 0;
+    while (piece - before >= part_pieces(job->source, part))
+        before += part_pieces(job->source, part++);
+    uint64_t offset = (piece - before) * HASH_PIECE;
+    uint64_t left = rad_source_part_bytes(job->source, part) - offset;
+    size_t size = (size_t)(left < HASH_PIECE ? left : HASH_PIECE);
+    uint8_t *buffer = job->buffers + worker * HASH_PIECE;
+    if (atomic_load(&job->status) != RADLLM_OK || rad_cancelled(job->cancel))
+        return;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = rad_source_read(job->source, part, offset, buffer, size, &error);
+    int none = RADLLM_OK;
+    if (status == RADLLM_OK)
+        rad_sha256(buffer, size, job->digests[piece]);
+    else if (atomic_compare_exchange_strong(&job->status, &none, status) && job->error != NULL)
+        rad_fail(job->error, status, "%s", error.message);
+}
+
+static radllm_status run_hash(const radllm_model *model, rad_pool *pool, hash_job *job,
+                              uint64_t pieces, radllm_error *error)
+{
+    const rad_host *host = &model->host;
+    /* Some at a time, so that progress and cancellation are seen. */
+    uint32_t step = rad_pool_size(pool) * 8;
+    for (uint64_t done = 0; done < pieces; done += step) {
+        uint64_t left = pieces - done;
+        job->first = done;
+        rad_pool_run(pool, hash_piece, job, left < step ? (uint32_t)left : step);
+        if (atomic_load(&job->status) != RADLLM_OK)
+            return atomic_load(&job->status);
+        if (rad_cancelled(job->cancel) ||
+            (host->progress != NULL &&
+             host->progress(host->progress_user, "hash", left < step ? pieces : done + step,
+                            pieces) != 0))
+            return rad_fail(error, RADLLM_E_CANCELLED, "hashing was cancelled");
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status compute_hash(radllm_model *model, const radllm_cancel *cancel,
+                                  radllm_error *error)
+{
+    const rad_allocator *allocator = &model->host.allocator;
+    const rad_source *source = model->file->source;
+    uint64_t pieces = 0;
+    for (uint32_t i = 0; i < rad_source_n_parts(source); i++)
+        pieces += part_pieces(source, i);
+    rad_pool *pool;
+    radllm_status status = rad_pool_create(&model->host, rad_processor_count(), &pool, error);
+    if (status != RADLLM_OK)
+        return status;
+    size_t buffer_bytes = rad_pool_size(pool) * (size_t)HASH_PIECE;
+    hash_job job = {.source = source, .cancel = cancel, .error = error};
+    job.digests = rad_alloc(allocator, (size_t)pieces * 32);
+    job.buffers = rad_alloc(allocator, buffer_bytes);
+    if (job.digests == NULL || job.buffers == NULL)
+        status = rad_fail_memory(error, buffer_bytes);
+    else
+        status = run_hash(model, pool, &job, pieces, error);
+    if (status == RADLLM_OK) {
+        uint8_t digest[32];
+        rad_sha256(job.digests, (size_t)pieces * 32, digest);
+        for (int i = 0; i < 32; i++)
+            snprintf(model->hash + 2 * i, 3, "%02x", digest[i]);
+    }
+    rad_free(allocator, job.digests, (size_t)pieces * 32);
+    rad_free(allocator, job.buffers, buffer_bytes);
+    rad_pool_free(pool);
+    return status;
+}
+
+radllm_status radllm_model_hash(const radllm_model *model, const radllm_cancel *cancel,
+                                char *buffer, size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_PROCESS(model->process);
+    radllm_model *own = (radllm_model *)model; /* the kept hash is no visible change */
+    radllm_status status = RADLLM_OK;
+    pthread_mutex_lock(&own->hash_mutex);
+    if (own->hash[0] == '\0')
+        status = compute_hash(own, cancel, error);
+    pthread_mutex_unlock(&own->hash_mutex);
+    return status == RADLLM_OK ? rad_copy_out(own->hash, 64, buffer, capacity, length, error)
+                               : status;
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+radllm_status radllm_tokenize(const radllm_model *model, const char *text, size_t length,
+                              uint32_t flags, int32_t *tokens, size_t capacity, size_t *count,
+                              radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(text);
+    RAD_CHECK_PROCESS(model->process);
+    rad_tokens list = {.allocator = &model->host.allocator};
+    radllm_status status = rad_tokenizer_encode(model->model->tokenizer, text,
+                                                rad_text_length(text, length), flags, &list, error);
+    if (status == RADLLM_OK)
+        status = rad_copy_tokens(&list, tokens, capacity, count, error);
+    rad_tokens_free(&list);
+    return status;
+}
+
+static radllm_status check_token(const radllm_model *model, int32_t token, radllm_error *error)
+{
+    uint32_t size = rad_tokenizer_size(model->model->tokenizer);
+    if (token >= 0 && (uint32_t)token < size)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_ARGUMENT, "token %d is not in the vocabulary of %u entries",
+                    (int)token, size);
+}
+
+radllm_status radllm_detokenize(const radllm_model *model, const int32_t *tokens, size_t count,
+                                uint32_t flags, char *buffer, size_t capacity, size_t *length,
+                                radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_PROCESS(model->process);
+    if (tokens == NULL && count != 0)
+        return rad_fail_null(error, "tokens");
+    if (buffer == NULL && capacity != 0)
+        return rad_fail_null(error, "buffer");
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < count && status == RADLLM_OK; i++)
+        status = check_token(model, tokens[i], error);
+    size_t needed = 0;
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_decode(model->model->tokenizer, tokens, count, flags, NULL, 0,
+                                      &needed, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (length != NULL)
+        *length = needed;
+    if (needed > capacity)
+        return rad_fail(error, RADLLM_E_BUFFER, "the text has %zu bytes, the buffer %zu", needed,
+                        capacity);
+    status = rad_tokenizer_decode(model->model->tokenizer, tokens, count, flags, buffer, capacity,
+                                  &needed, error);
+    if (status == RADLLM_OK && needed < capacity)
+        buffer[needed] = '\0';
+    return status;
+}
+
+radllm_status radllm_token_piece(const radllm_model *model, int32_t token, char *buffer,
+                                 size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_PROCESS(model->process);
+    radllm_status status = check_token(model, token, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_text entry = rad_tokenizer_entry(model->model->tokenizer, token);
+    return rad_copy_out(entry.data, entry.size, buffer, capacity, length, error);
+}
+
+int32_t radllm_token_is_end(const radllm_model *model, int32_t token)
+{
+    return model != NULL && check_token(model, token, NULL) == RADLLM_OK &&
+           rad_tokenizer_is_end(model->model->tokenizer, token);
+}
+
+/* ---- streaming detokenizer ------------------------------------------------------------------- */
+
+radllm_status radllm_detokenizer_new(const radllm_model *model, uint32_t flags,
+                                     radllm_detokenizer **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(model->process);
+    const rad_allocator *allocator = &model->host.allocator;
+    radllm_detokenizer *detokenizer = rad_alloc_zero(allocator, sizeof *detokenizer);
+    if (detokenizer == NULL)
+        return rad_fail_memory(error, sizeof *detokenizer);
+    detokenizer->piece_capacity = rad_detokenizer_bound(model->model->tokenizer);
+    detokenizer->piece = rad_alloc(allocator, detokenizer->piece_capacity);
+    if (detokenizer->piece == NULL) {
+        rad_free(allocator, detokenizer, sizeof *detokenizer);
+        return rad_fail_memory(error, rad_detokenizer_bound(model->model->tokenizer));
+    }
+    detokenizer->model = rad_model_retain((radllm_model *)model);
+    rad_detokenizer_start(&detokenizer->stream, model->model->tokenizer, flags);
+    *out = detokenizer;
+    return RADLLM_OK;
+}
+
+void radllm_detokenizer_free(radllm_detokenizer *detokenizer)
+{
+    if (detokenizer == NULL)
+        return;
+    radllm_model *model = detokenizer->model;
+    rad_wipe(detokenizer->piece, detokenizer->piece_capacity);
+    rad_free(&model->host.allocator, detokenizer->piece, detokenizer->piece_capacity);
+    rad_free(&model->host.allocator, detokenizer, sizeof *detokenizer);
+    radllm_model_free(model);
+}
+
+/* Gives out what the last token left; it stays when the buffer is too small. */
+static radllm_status give_piece(radllm_detokenizer *detokenizer, char *buffer, size_t capacity,
+                                size_t *length, radllm_error *error)
+{
+    radllm_status status =
+        rad_copy_out(detokenizer->piece, detokenizer->piece_size, buffer, capacity, length, error);
+    if (status == RADLLM_OK)
+        detokenizer->piece_size = 0;
+    return status;
+}
+
+radllm_status radllm_detokenizer_push(radllm_detokenizer *detokenizer, int32_t token, char *buffer,
+                                      size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(detokenizer);
+    RAD_CHECK_PROCESS(detokenizer->model->process);
+    if (token == -1)
+        return give_piece(detokenizer, buffer, capacity, length, error);
+    radllm_status status = check_token(detokenizer->model, token, error);
+    if (status == RADLLM_OK && detokenizer->piece_size != 0)
+        status = rad_fail(error, RADLLM_E_STATE,
+                          "the text of the last token was not fetched; call with token -1");
+    if (status != RADLLM_OK)
+        return status;
+    detokenizer->piece_size = rad_detokenizer_push(&detokenizer->stream, token, detokenizer->piece);
+    return give_piece(detokenizer, buffer, capacity, length, error);
+}
+
+radllm_status radllm_detokenizer_finish(radllm_detokenizer *detokenizer, char *buffer,
+                                        size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(detokenizer);
+    RAD_CHECK_PROCESS(detokenizer->model->process);
+    if (detokenizer->piece_size == 0)
+        detokenizer->piece_size = rad_detokenizer_finish(&detokenizer->stream, detokenizer->piece);
+    return give_piece(detokenizer, buffer, capacity, length, error);
+}

@@ -1,0 +1,709 @@
+#include "api/options.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/handles.h"
+
+#define MODEL   RADLLM_SCOPE_MODEL
+#define ENGINE  RADLLM_SCOPE_ENGINE
+#define REQUEST RADLLM_SCOPE_REQUEST
+
+typedef struct option_row {
+    const char *name;
+    int32_t type, scope;
+    double minimum, maximum;
+    const char *fallback, *choices, *description;
+} option_row;
+
+#define MAX_TEXT 1048576.0
+
+static const option_row rows[RAD_OPTION_COUNT] = {
+    [RAD_OPTION_LOAD] = {"load", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|copy|map",
+                         "copy: weights in the library's own memory, in the layout that is "
+                         "fastest; the file is not needed afterwards. map: weights stay in the "
+                         "mapped file, also larger than memory; truncating the file then kills the "
+                         "process. auto: copy"},
+    [RAD_OPTION_LAYOUT] = {"layout", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|file|lane",
+                           "how copied weights stand in memory: as in the file, or interleaved by "
+                           "16 rows (faster, same bits). auto: lane"},
+    [RAD_OPTION_MEMORY_BUDGET] = {"memory_budget", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0,
+                                  9007199254740992.0, "0", "",
+                                  "bytes that weights and engine may take together; 0: no limit"},
+    [RAD_OPTION_ISA] = {"isa", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|scalar|avx2|avx512",
+                        "instruction set of the kernels; all give the same bits"},
+    [RAD_OPTION_VOCAB_ONLY] = {"vocab_only", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
+                               "load the tokenizer only"},
+    [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0, 1024, "0", "",
+                            "threads that compute, the calling one included; 0: one for each "
+                            "processor"},
+    [RAD_OPTION_CONTEXT] = {"context", RADLLM_OPTION_INTEGER, ENGINE, 0, RAD_MAX_CONTEXT, "0", "",
+                            "tokens that a session holds; 0: what the model was made for, at most "
+                            "4096"},
+    [RAD_OPTION_SESSIONS] = {"sessions", RADLLM_OPTION_INTEGER, ENGINE, 1, 4096, "1", "",
+                             "sessions that the engine can have at the same time"},
+    [RAD_OPTION_BATCH] = {"batch", RADLLM_OPTION_INTEGER, ENGINE, 1, 65536, "512", "",
+                          "tokens computed in one step at most"},
+    [RAD_OPTION_CACHE] = {"cache", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto", "auto|f32|f16",
+                          "number format of cached keys and values; auto: f32 for models in F32, "
+                          "f16 for others"},
+    [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
+                         "of the random choice; the same seed gives the same answer"},
+    [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",
+                                "0: always the most likely token"},
+    [RAD_OPTION_TOP_K] = {"top_k", RADLLM_OPTION_INTEGER, REQUEST, 0, 2147483647.0, "0", "",
+                          "keep the k most likely tokens; 0: all"},
+    [RAD_OPTION_TOP_P] = {"top_p", RADLLM_OPTION_REAL, REQUEST, 0, 1, "1", "",
+                          "keep the most likely tokens that together reach this probability"},
+    [RAD_OPTION_MIN_P] = {"min_p", RADLLM_OPTION_REAL, REQUEST, 0, 1, "0", "",
+                          "keep tokens at least this likely, relative to the most likely one"},
+    [RAD_OPTION_TYPICAL_P] = {"typical_p", RADLLM_OPTION_REAL, REQUEST, 0, 1, "1", "",
+                              "locally typical sampling: keep the tokens nearest to the expected "
+                              "information that together reach this probability"},
+    [RAD_OPTION_REPEAT_PENALTY] = {"repeat_penalty", RADLLM_OPTION_REAL, REQUEST, 0.01, 100, "1",
+                                   "", "divides positive logits of tokens seen before"},
+    [RAD_OPTION_FREQUENCY_PENALTY] = {"frequency_penalty", RADLLM_OPTION_REAL, REQUEST, -100, 100,
+                                      "0", "", "taken off a logit for each earlier occurrence"},
+    [RAD_OPTION_PRESENCE_PENALTY] = {"presence_penalty", RADLLM_OPTION_REAL, REQUEST, -100, 100,
+                                     "0", "", "taken off the logit of each token seen before"},
+    [RAD_OPTION_PENALTY_LAST_N] = {"penalty_last_n", RADLLM_OPTION_INTEGER, REQUEST, -1,
+                                   2147483647.0, "64", "",
+                                   "tokens that the penalties look back; -1: all"},
+    [RAD_OPTION_LOGIT_BIAS] = {"logit_bias", RADLLM_OPTION_LIST, REQUEST, 0, MAX_TEXT, "", "",
+                               "TOKEN:BIAS, added to the token's logit; -inf forbids it"},
+    [RAD_OPTION_MAX_TOKENS] = {"max_tokens", RADLLM_OPTION_INTEGER, REQUEST, -1, 2147483647.0, "-1",
+                               "", "tokens of the answer at most; -1: as the context allows"},
+    [RAD_OPTION_TOP_LOGPROBS] = {"top_logprobs", RADLLM_OPTION_INTEGER, REQUEST, 0, 1000, "0", "",
+                                 "log-probabilities of this many most likely tokens at each "
+                                 "position; 0: none are computed"},
+    [RAD_OPTION_TEMPLATE] = {"template", RADLLM_OPTION_TEXT, REQUEST, 0, 256, "auto", "",
+                             "name of a built-in chat template; auto: the one that equals the "
+                             "model's own"},
+    [RAD_OPTION_RAW] = {"raw", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
+                        "messages of a chat are joined without a template"},
+    [RAD_OPTION_SPECIAL] = {"special", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
+                            "read control tokens in the text of a prompt"},
+    [RAD_OPTION_IGNORE_END] = {"ignore_end", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
+                               "go on behind the model's end of answer"},
+    [RAD_OPTION_STOP] = {"stop", RADLLM_OPTION_LIST, REQUEST, 1, MAX_TEXT, "", "",
+                         "a text that ends the answer and is no part of it"},
+    [RAD_OPTION_STOP_TOKEN] = {"stop_token", RADLLM_OPTION_LIST, REQUEST, 1, MAX_TEXT, "", "",
+                               "the id of a token that ends the answer and is no part of it"},
+};
+
+typedef struct option_value {
+    bool set;
+    int64_t integer; /* also of booleans and choices */
+    double real;
+    rad_text *items; /* one for a text */
+    size_t n_items, capacity;
+} option_value;
+
+struct radllm_options {
+    rad_allocator allocator;
+    option_value values[RAD_OPTION_COUNT];
+};
+
+/* ---- numbers as text, whatever the locale ------------------------------------------------------
+ */
+
+static bool parse_integer(rad_text text, int64_t *out)
+{
+    bool negative = text.size > 0 && text.data[0] == '-';
+    size_t i = negative || (text.size > 0 && text.data[0] == '+') ? 1 : 0;
+    if (i == text.size)
+        return false;
+    int64_t value = 0;
+    for (; i < text.size; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        int64_t digit = text.data[i] - '0';
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_sub_overflow(value, digit, &value)) /* downwards: reaches the least number */
+            return false;
+    }
+    if (!negative && value == INT64_MIN)
+        return false;
+    *out = negative ? value : -value;
+    return true;
+}
+
+static double power_of_ten(int64_t exponent)
+{
+    double result = 1.0; /* exact up to 10^22 */
+    for (int64_t i = 0; i < exponent; i++)
+        result *= 10.0;
+    return result;
+}
+
+/* Digits, an optional point and exponent, inf. Exactly rounded for up to 15 digits. */
+static bool parse_real(rad_text text, double *out)
+{
+    const char *p = text.data, *end = text.data + text.size;
+    bool negative = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+'))
+        p++;
+    if (end - p == 3 && memcmp(p, "inf", 3) == 0) {
+        *out = negative ? -INFINITY : INFINITY;
+        return true;
+    }
+    uint64_t mantissa = 0;
+    int64_t exponent = 0, digits = 0;
+    bool point = false;
+    for (; p < end && ((*p >= '0' && *p <= '9') || (*p == '.' && !point)); p++) {
+        if (*p == '.') {
+            point = true;
+            continue;
+        }
+        digits++;
+        if (mantissa < 900000000000000ull) {
+            mantissa = mantissa * 10 + (uint64_t)(*p - '0');
+            exponent -= point ? 1 : 0;
+        } else {
+            exponent += point ? 0 : 1;
+        }
+    }
+    if (digits == 0)
+        return false;
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        int64_t shift;
+        if (!parse_integer((rad_text){p + 1, (size_t)(end - p - 1)}, &shift) || shift > 400 ||
+            shift < -400)
+            return false;
+        exponent += shift;
+        p = end;
+    }
+    exponent = exponent > 400 ? 400 : exponent < -400 ? -400 : exponent;
+    double value = (double)mantissa;
+    value = exponent < 0 ? value / power_of_ten(-exponent) : value * power_of_ten(exponent);
+    *out = negative ? -value : value;
+    return p == end;
+}
+
+static bool parse_boolean(rad_text text, int64_t *out)
+{
+    static const char *const words[] = {"0", "false", "no", "off", "1", "true", "yes", "on"};
+    for (int i = 0; i < 8; i++) {
+        if (strlen(words[i]) == text.size && memcmp(words[i], text.data, text.size) == 0) {
+            *out = i >= 4;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_choice(const char *choices, rad_text text, int64_t *out)
+{
+    int64_t index = 0;
+    for (const char *word = choices; *word != '\0'; index++) {
+        size_t size = strcspn(word, "|");
+        if (size == text.size && memcmp(word, text.data, size) == 0) {
+            *out = index;
+            return true;
+        }
+        word += size + (word[size] == '|');
+    }
+    return false;
+}
+
+/* ---- the object --------------------------------------------------------------------------------
+ */
+
+radllm_status radllm_options_new(const radllm_host *host, radllm_options **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(out);
+    rad_host settings = rad_host_settings(host);
+    radllm_options *options = rad_alloc_zero(&settings.allocator, sizeof *options);
+    if (options == NULL)
+        return rad_fail_memory(error, sizeof *options);
+    options->allocator = settings.allocator;
+    *out = options;
+    return RADLLM_OK;
+}
+
+static void clear_value(const rad_allocator *allocator, option_value *value)
+{
+    for (size_t i = 0; i < value->n_items; i++)
+        rad_free(allocator, (void *)value->items[i].data, value->items[i].size + 1);
+    rad_free(allocator, value->items, value->capacity * sizeof *value->items);
+    memset(value, 0, sizeof *value);
+}
+
+void radllm_options_free(radllm_options *options)
+{
+    if (options == NULL)
+        return;
+    rad_allocator allocator = options->allocator;
+    for (int i = 0; i < RAD_OPTION_COUNT; i++)
+        clear_value(&allocator, &options->values[i]);
+    rad_free(&allocator, options, sizeof *options);
+}
+
+static radllm_status find_row(const char *key, int *index, radllm_error *error)
+{
+    for (int i = 0; i < RAD_OPTION_COUNT; i++) {
+        if (strcmp(rows[i].name, key) == 0) {
+            *index = i;
+            return RADLLM_OK;
+        }
+    }
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_ARGUMENT,
+                    "there is no option \"%s\"; radllm_option_describe() lists them all",
+                    rad_quote(quoted, key, strlen(key)));
+}
+
+static radllm_status bad_value(const option_row *row, rad_text text, radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    rad_quote(quoted, text.data, text.size);
+    switch (row->type) {
+    case RADLLM_OPTION_INTEGER:
+    case RADLLM_OPTION_REAL:
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is not %s from %.15g to %.15g",
+                        row->name, quoted,
+                        row->type == RADLLM_OPTION_INTEGER ? "an integer" : "a number",
+                        row->minimum, row->maximum);
+    case RADLLM_OPTION_BOOLEAN:
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is neither 0 nor 1", row->name,
+                        quoted);
+    case RADLLM_OPTION_CHOICE:
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s: \"%s\" is none of %s", row->name,
+                        quoted, row->choices);
+    default:
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "option %s: a text of %zu bytes; it takes %.0f to %.0f", row->name,
+                        text.size, row->minimum, row->maximum);
+    }
+}
+
+static radllm_status add_item(radllm_options *options, option_value *value, rad_text text,
+                              radllm_error *error)
+{
+    char *copy = rad_alloc(&options->allocator, text.size + 1);
+    if (copy == NULL || !rad_reserve(&options->allocator, (void **)&value->items, &value->capacity,
+                                     value->n_items + 1, sizeof *value->items)) {
+        rad_free(&options->allocator, copy, text.size + 1);
+        return rad_fail_memory(error, text.size + 1);
+    }
+    if (text.size > 0)
+        memcpy(copy, text.data, text.size);
+    copy[text.size] = '\0';
+    value->items[value->n_items++] = (rad_text){copy, text.size};
+    value->set = true;
+    return RADLLM_OK;
+}
+
+/* 9007199254740993 and the like are not exact as double: integers compare as such where they can.
+ */
+static bool integer_in_range(const option_row *row, int64_t value)
+{
+    return (double)value >= row->minimum && (double)value <= row->maximum;
+}
+
+radllm_status radllm_options_set_text(radllm_options *options, const char *key, const char *value,
+                                      size_t length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(options);
+    RAD_CHECK_NULL(key);
+    RAD_CHECK_NULL(value);
+    int index = 0;
+    radllm_status status = find_row(key, &index, error);
+    if (status != RADLLM_OK)
+        return status;
+    const option_row *row = &rows[index];
+    option_value *slot = &options->values[index];
+    rad_text text = {value, rad_text_length(value, length)};
+    int64_t integer = 0;
+    double real = 0.0;
+    bool good = false;
+    switch (row->type) {
+    case RADLLM_OPTION_INTEGER:
+        good = parse_integer(text, &integer) && integer_in_range(row, integer);
+        break;
+    case RADLLM_OPTION_REAL:
+        good = parse_real(text, &real) && real >= row->minimum && real <= row->maximum;
+        break;
+    case RADLLM_OPTION_BOOLEAN:
+        good = parse_boolean(text, &integer);
+        break;
+    case RADLLM_OPTION_CHOICE:
+        good = parse_choice(row->choices, text, &integer);
+        break;
+    default:
+        good = (double)text.size >= row->minimum && (double)text.size <= row->maximum;
+        break;
+    }
+    if (!good)
+        return bad_value(row, text, error);
+    if (row->type == RADLLM_OPTION_LIST)
+        return add_item(options, slot, text, error);
+    if (row->type == RADLLM_OPTION_TEXT) {
+        clear_value(&options->allocator, slot);
+        return add_item(options, slot, text, error);
+    }
+    *slot = (option_value){.set = true, .integer = integer, .real = real};
+    return RADLLM_OK;
+}
+
+static radllm_status wrong_type(const option_row *row, radllm_error *error)
+{
+    return rad_fail(error, RADLLM_E_ARGUMENT, "option %s is set as text", row->name);
+}
+
+radllm_status radllm_options_set_integer(radllm_options *options, const char *key, int64_t value,
+                                         radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(options);
+    RAD_CHECK_NULL(key);
+    int index = 0;
+    radllm_status status = find_row(key, &index, error);
+    if (status != RADLLM_OK)
+        return status;
+    const option_row *row = &rows[index];
+    if (row->type == RADLLM_OPTION_REAL)
+        return radllm_options_set_real(options, key, (double)value, error);
+    if (row->type != RADLLM_OPTION_INTEGER && row->type != RADLLM_OPTION_BOOLEAN)
+        return wrong_type(row, error);
+    if (!integer_in_range(row, value)) {
+        char digits[32];
+        int n = snprintf(digits, sizeof digits, "%lld", (long long)value);
+        return bad_value(row, (rad_text){digits, (size_t)n}, error);
+    }
+    options->values[index] = (option_value){.set = true, .integer = value};
+    return RADLLM_OK;
+}
+
+/* The shortest of 15 or 17 digits that reads back as the number, with a point in any locale. */
+static size_t print_real(double value, char out[40])
+{
+    double back = 0.0;
+    int n = snprintf(out, 40, "%.15g", value);
+    for (int i = 0; i < n; i++)
+        out[i] = out[i] == ',' ? '.' : out[i];
+    if (parse_real((rad_text){out, (size_t)n}, &back) && back == value)
+        return (size_t)n;
+    n = snprintf(out, 40, "%.17g", value);
+    for (int i = 0; i < n; i++)
+        out[i] = out[i] == ',' ? '.' : out[i];
+    return (size_t)n;
+}
+
+radllm_status radllm_options_set_real(radllm_options *options, const char *key, double value,
+                                      radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(options);
+    RAD_CHECK_NULL(key);
+    int index = 0;
+    radllm_status status = find_row(key, &index, error);
+    if (status != RADLLM_OK)
+        return status;
+    const option_row *row = &rows[index];
+    if (row->type != RADLLM_OPTION_REAL)
+        return rad_fail(error, RADLLM_E_ARGUMENT, "option %s is not a real number", row->name);
+    if (!(value >= row->minimum && value <= row->maximum)) {
+        char digits[40];
+        return bad_value(row, (rad_text){digits, print_real(value, digits)}, error);
+    }
+    options->values[index] = (option_value){.set = true, .real = value};
+    return RADLLM_OK;
+}
+
+radllm_status radllm_options_reset(radllm_options *options, const char *key, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(options);
+    RAD_CHECK_NULL(key);
+    int index = 0;
+    radllm_status status = find_row(key, &index, error);
+    if (status == RADLLM_OK)
+        clear_value(&options->allocator, &options->values[index]);
+    return status;
+}
+
+static radllm_status list_text(const radllm_options *options, const option_value *value,
+                               char *buffer, size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_arena arena = {.allocator = &options->allocator};
+    size_t total = 0, used = 0;
+    for (size_t i = 0; i < value->n_items; i++)
+        total += value->items[i].size + 1;
+    char *joined = rad_arena_alloc(&arena, total + 1, 1);
+    if (joined == NULL)
+        return rad_fail_memory(error, total + 1);
+    for (size_t i = 0; i < value->n_items; i++) {
+        if (i > 0)
+            joined[used++] = '\n';
+        memcpy(joined + used, value->items[i].data, value->items[i].size);
+        used += value->items[i].size;
+    }
+    radllm_status status = rad_copy_out(joined, used, buffer, capacity, length, error);
+    rad_arena_free(&arena);
+    return status;
+}
+
+radllm_status radllm_options_get_text(const radllm_options *options, const char *key, char *buffer,
+                                      size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(options);
+    RAD_CHECK_NULL(key);
+    int index = 0;
+    radllm_status status = find_row(key, &index, error);
+    if (status != RADLLM_OK)
+        return status;
+    const option_row *row = &rows[index];
+    const option_value *value = &options->values[index];
+    char digits[40];
+    size_t n;
+    if (!value->set)
+        return rad_copy_out(row->fallback, strlen(row->fallback), buffer, capacity, length, error);
+    switch (row->type) {
+    case RADLLM_OPTION_INTEGER:
+    case RADLLM_OPTION_BOOLEAN:
+        n = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)value->integer);
+        return rad_copy_out(digits, n, buffer, capacity, length, error);
+    case RADLLM_OPTION_REAL:
+        return rad_copy_out(digits, print_real(value->real, digits), buffer, capacity, length,
+                            error);
+    case RADLLM_OPTION_CHOICE: {
+        const char *word = row->choices;
+        for (int64_t i = 0; i < value->integer; i++)
+            word += strcspn(word, "|") + 1;
+        return rad_copy_out(word, strcspn(word, "|"), buffer, capacity, length, error);
+    }
+    default:
+        return list_text(options, value, buffer, capacity, length, error);
+    }
+}
+
+radllm_status radllm_option_describe(uint32_t index, radllm_option_info *info)
+{
+    if (info == NULL)
+        return RADLLM_E_ARGUMENT;
+    if (index >= RAD_OPTION_COUNT)
+        return RADLLM_E_NOT_FOUND;
+    const option_row *row = &rows[index];
+    radllm_option_info known = {.size = info->size,
+                                .name = row->name,
+                                .type = row->type,
+                                .scope = row->scope,
+                                .minimum = row->minimum,
+                                .maximum = row->maximum,
+                                .default_value = row->fallback,
+                                .choices = row->choices,
+                                .description = row->description};
+    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
+    return RADLLM_OK;
+}
+
+/* ---- reading inside the library -----------------------------------------------------------------
+ */
+
+int64_t rad_option_integer(const radllm_options *options, rad_option option)
+{
+    const option_row *row = &rows[option];
+    if (options != NULL && options->values[option].set)
+        return options->values[option].integer;
+    rad_text text = {row->fallback, strlen(row->fallback)};
+    int64_t value = 0;
+    if (row->type == RADLLM_OPTION_CHOICE)
+        (void)parse_choice(row->choices, text, &value);
+    else
+        (void)parse_integer(text, &value);
+    return value;
+}
+
+double rad_option_real(const radllm_options *options, rad_option option)
+{
+    const option_row *row = &rows[option];
+    if (options != NULL && options->values[option].set)
+        return options->values[option].real;
+    double value = 0.0;
+    (void)parse_real((rad_text){row->fallback, strlen(row->fallback)}, &value);
+    return value;
+}
+
+rad_text rad_option_text(const radllm_options *options, rad_option option)
+{
+    const option_row *row = &rows[option];
+    if (options != NULL && options->values[option].set)
+        return options->values[option].items[0];
+    return (rad_text){row->fallback, strlen(row->fallback)};
+}
+
+size_t rad_option_list(const radllm_options *options, rad_option option, const rad_text **items)
+{
+    *items = options != NULL ? options->values[option].items : NULL;
+    return options != NULL ? options->values[option].n_items : 0;
+}
+
+void rad_options_model(const radllm_options *options, rad_model_settings *settings)
+{
+    int64_t isa = rad_option_integer(options, RAD_OPTION_ISA);
+    *settings = (rad_model_settings){
+        .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
+        .file_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
+        .vocabulary_only = rad_option_integer(options, RAD_OPTION_VOCAB_ONLY) != 0,
+        .any_isa = isa == 0,
+        .isa = isa == 0 ? RAD_ISA_SCALAR : (rad_isa)(isa - 1),
+        .n_threads = (uint32_t)rad_option_integer(options, RAD_OPTION_THREADS),
+        .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET)};
+}
+
+void rad_options_engine(const radllm_options *options, rad_engine_settings *settings)
+{
+    *settings = (rad_engine_settings){
+        .n_threads = (uint32_t)rad_option_integer(options, RAD_OPTION_THREADS),
+        .context = (uint32_t)rad_option_integer(options, RAD_OPTION_CONTEXT),
+        .n_sessions = (uint32_t)rad_option_integer(options, RAD_OPTION_SESSIONS),
+        .batch = (uint32_t)rad_option_integer(options, RAD_OPTION_BATCH),
+        .cache_type = (int)rad_option_integer(options, RAD_OPTION_CACHE) - 1,
+        .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET)};
+}
+
+/* ---- settings of a request ----------------------------------------------------------------------
+ */
+
+static radllm_status check_token_id(const rad_model *model, const char *option, rad_text text,
+                                    int64_t id, bool parsed, radllm_error *error)
+{
+    if (parsed && id >= 0 && id < model->hparams.n_vocab)
+        return RADLLM_OK;
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_ARGUMENT,
+                    "option %s: \"%s\" does not name a token of the vocabulary (ids 0 to %u)",
+                    option, rad_quote(quoted, text.data, text.size), model->hparams.n_vocab - 1);
+}
+
+static radllm_status read_biases(const radllm_options *options, const rad_model *model,
+                                 rad_request_lists *lists, radllm_error *error)
+{
+    const rad_text *items;
+    size_t n = rad_option_list(options, RAD_OPTION_LOGIT_BIAS, &items);
+    if (n == 0)
+        return RADLLM_OK;
+    lists->biases = rad_alloc(&lists->allocator, n * sizeof *lists->biases);
+    if (lists->biases == NULL)
+        return rad_fail_memory(error, n * sizeof *lists->biases);
+    lists->n_biases = n;
+    for (size_t i = 0; i < n; i++) {
+        const char *colon = memchr(items[i].data, ':', items[i].size);
+        size_t id_size = colon != NULL ? (size_t)(colon - items[i].data) : items[i].size;
+        int64_t id = -1;
+        double bias = 0.0;
+        bool good = colon != NULL && parse_integer((rad_text){items[i].data, id_size}, &id) &&
+                    parse_real((rad_text){colon + 1, items[i].size - id_size - 1}, &bias) &&
+                    bias < 1e9;
+        radllm_status status = check_token_id(model, "logit_bias", items[i], id, good, error);
+        if (status != RADLLM_OK)
+            return status;
+        lists->biases[i] = (rad_logit_bias){(int32_t)id, (float)bias};
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_stop_tokens(const radllm_options *options, const rad_model *model,
+                                      rad_request_lists *lists, radllm_error *error)
+{
+    const rad_text *items;
+    size_t n = rad_option_list(options, RAD_OPTION_STOP_TOKEN, &items);
+    if (n == 0)
+        return RADLLM_OK;
+    lists->stop_tokens = rad_alloc(&lists->allocator, n * sizeof *lists->stop_tokens);
+    if (lists->stop_tokens == NULL)
+        return rad_fail_memory(error, n * sizeof *lists->stop_tokens);
+    lists->n_stop_tokens = n;
+    for (size_t i = 0; i < n; i++) {
+        int64_t id = -1;
+        bool good = parse_integer(items[i], &id);
+        radllm_status status = check_token_id(model, "stop_token", items[i], id, good, error);
+        if (status != RADLLM_OK)
+            return status;
+        lists->stop_tokens[i] = (int32_t)id;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_stops(const radllm_options *options,
+                                const rad_chat_template *chat_template, rad_request_lists *lists,
+                                radllm_error *error)
+{
+    const rad_text *items;
+    size_t n = rad_option_list(options, RAD_OPTION_STOP, &items), of_template = 0;
+    while (chat_template != NULL &&
+           rad_chat_template_stop(chat_template, (uint32_t)of_template) != NULL)
+        of_template++;
+    if (n + of_template == 0)
+        return RADLLM_OK;
+    lists->stops = rad_alloc(&lists->allocator, (n + of_template) * sizeof *lists->stops);
+    if (lists->stops == NULL)
+        return rad_fail_memory(error, (n + of_template) * sizeof *lists->stops);
+    lists->n_stops = lists->stops_capacity = n + of_template;
+    for (size_t i = 0; i < n; i++)
+        lists->stops[i] = items[i];
+    for (size_t i = 0; i < of_template; i++) {
+        const char *stop = rad_chat_template_stop(chat_template, (uint32_t)i);
+        lists->stops[n + i] = (rad_text){stop, strlen(stop)};
+    }
+    return RADLLM_OK;
+}
+
+static void read_sampler(const radllm_options *options, rad_sampler_settings *sampler)
+{
+    *sampler = (rad_sampler_settings){
+        .seed = (uint64_t)rad_option_integer(options, RAD_OPTION_SEED),
+        .temperature = (float)rad_option_real(options, RAD_OPTION_TEMPERATURE),
+        .top_k = (int32_t)rad_option_integer(options, RAD_OPTION_TOP_K),
+        .top_p = (float)rad_option_real(options, RAD_OPTION_TOP_P),
+        .min_p = (float)rad_option_real(options, RAD_OPTION_MIN_P),
+        .typical_p = (float)rad_option_real(options, RAD_OPTION_TYPICAL_P),
+        .repeat_penalty = (float)rad_option_real(options, RAD_OPTION_REPEAT_PENALTY),
+        .frequency_penalty = (float)rad_option_real(options, RAD_OPTION_FREQUENCY_PENALTY),
+        .presence_penalty = (float)rad_option_real(options, RAD_OPTION_PRESENCE_PENALTY),
+        .penalty_last_n = (int32_t)rad_option_integer(options, RAD_OPTION_PENALTY_LAST_N)};
+}
+
+radllm_status rad_options_request(const radllm_options *options, const rad_model *model,
+                                  const rad_chat_template *chat_template,
+                                  rad_request_settings *settings, rad_request_lists *lists,
+                                  radllm_error *error)
+{
+    *lists = (rad_request_lists){.allocator = model->host.allocator};
+    *settings = (rad_request_settings){
+        .max_tokens = rad_option_integer(options, RAD_OPTION_MAX_TOKENS),
+        .top_logprobs = (uint32_t)rad_option_integer(options, RAD_OPTION_TOP_LOGPROBS),
+        .ignore_end = rad_option_integer(options, RAD_OPTION_IGNORE_END) != 0};
+    if (settings->top_logprobs > model->hparams.n_vocab)
+        settings->top_logprobs = model->hparams.n_vocab;
+    read_sampler(options, &settings->sampler);
+    radllm_status status = read_biases(options, model, lists, error);
+    if (status == RADLLM_OK)
+        status = read_stop_tokens(options, model, lists, error);
+    if (status == RADLLM_OK)
+        status = read_stops(options, chat_template, lists, error);
+    if (status != RADLLM_OK) {
+        rad_request_lists_free(lists);
+        return status;
+    }
+    settings->sampler.biases = lists->biases;
+    settings->sampler.n_biases = lists->n_biases;
+    settings->stop_tokens = lists->stop_tokens;
+    settings->n_stop_tokens = lists->n_stop_tokens;
+    settings->stops = lists->stops;
+    settings->n_stops = lists->n_stops;
+    return RADLLM_OK;
+}
+
+void rad_request_lists_free(rad_request_lists *lists)
+{
+    rad_free(&lists->allocator, lists->biases, lists->n_biases * sizeof *lists->biases);
+    rad_free(&lists->allocator, lists->stop_tokens,
+             lists->n_stop_tokens * sizeof *lists->stop_tokens);
+    rad_free(&lists->allocator, lists->stops, lists->stops_capacity * sizeof *lists->stops);
+}

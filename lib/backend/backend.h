@@ -1,0 +1,103 @@
+/* lib/backend: the operations that a forward pass is made of, and who carries them out. A program
+ * is a list of operation records made once for a model; a batch is the data it runs on (tokens,
+ * lengths, pages), so that a backend may compile, fuse or record the program. Nothing here knows of
+ * sessions or requests. */
+#ifndef RAD_BACKEND_H
+#define RAD_BACKEND_H
+
+#include "cache/pages.h"
+#include "model/model.h"
+
+/* A program's intermediate results: matrices with a row for each token of the batch (per_output: at
+ * most one for each output row). width is the greatest that any operation uses. */
+typedef struct rad_value {
+    uint32_t width;
+    bool per_output;
+} rad_value;
+
+#define RAD_MAX_VALUES 16
+
+typedef enum rad_op_kind {
+    RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
+    RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position */
+    RAD_OP_NORM,         /* out = rms norm of in, times the vector `weight` */
+    RAD_OP_PRODUCT,      /* out = `weight` in, plus the vector `bias` where there is one */
+    RAD_OP_HEAD_NORM,    /* in place: rms norm of each head of out, times `weight` */
+    RAD_OP_ROTATE,       /* in place: rotates the heads of out by the table `in` */
+    RAD_OP_STORE,        /* writes keys `in` and values `other` to the cache of `layer` */
+    RAD_OP_ATTEND,       /* out = attention of queries `in` to the cache of `layer` */
+    RAD_OP_GATED,        /* out = gate(in) * other */
+    RAD_OP_ADD,          /* out = in + other */
+    RAD_OP_SELECT,       /* out = the output rows of in */
+    RAD_OP_SOFT_CAP      /* in place: out = number * tanh(out / number) */
+} rad_op_kind;
+
+typedef struct rad_op {
+    rad_op_kind kind;
+    uint32_t layer;
+    uint8_t in, other, out; /* values */
+    bool per_output;        /* runs on the output rows, not on all tokens */
+    const rad_weight *weight, *bias;
+    uint32_t width;   /* of a row of out; of the keys for RAD_OP_STORE. Rows are contiguous */
+    uint32_t n_heads; /* of out (head norm, rotate) */
+    float number;
+} rad_op;
+
+typedef struct rad_program {
+    const rad_model *model;
+    rad_op *ops;
+    uint32_t n_ops;
+    rad_value values[RAD_MAX_VALUES];
+    uint32_t n_values;
+    uint8_t logits; /* the value that holds them at the end */
+} rad_program;
+
+/* Consecutive tokens of one sequence. pages[i] holds positions i * RAD_TILE_KEYS on; all pages up
+ * to the span's last position are there. */
+typedef struct rad_span {
+    uint32_t first_row; /* in the batch */
+    uint32_t n_rows;
+    uint32_t first_position;
+    uint8_t *const *pages;
+} rad_span;
+
+typedef struct rad_batch {
+    uint32_t n_tokens;
+    const int32_t *tokens; /* checked against the vocabulary */
+    uint32_t n_spans;      /* in the order of their rows, covering all of them */
+    const rad_span *spans;
+    uint32_t n_outputs; /* rows whose logits are wanted, ascending */
+    const uint32_t *outputs;
+} rad_batch;
+
+/* What a backend can do. */
+typedef struct rad_backend rad_backend;
+typedef struct rad_backend_table {
+    /* Runs a program on a batch, at most as large as at creation. False when `cancel` was set; the
+     * results are then undefined. */
+    bool (*run)(rad_backend *backend, const rad_batch *batch, const radllm_cancel *cancel);
+    /* Logits of output row `index` of the last batch: n_vocab floats, valid until the next run. */
+    const float *(*logits)(const rad_backend *backend, uint32_t index);
+    void (*free)(rad_backend *backend);
+} rad_backend_table;
+
+struct rad_backend {
+    const rad_backend_table *table;
+};
+
+typedef struct rad_backend_settings {
+    uint32_t n_threads; /* at least 1 */
+    uint32_t max_tokens;
+    uint32_t max_outputs;
+    uint32_t max_spans;
+} rad_backend_settings;
+
+/* The CPU backend. `program` and `pages` must outlive it. */
+radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *program,
+                                     const rad_page_pool *pages,
+                                     const rad_backend_settings *settings, rad_backend **out,
+                                     radllm_error *error);
+/* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
+uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);
+
+#endif

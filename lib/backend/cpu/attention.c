@@ -1,0 +1,226 @@
+/* Attention to the cache, tile by tile from left to right (numeric contract, rule 7). A task is a
+ * block of tokens of one sequence and one key/value head with the query heads that share it. */
+#include "backend/cpu/cpu.h"
+
+#include <math.h>
+#include <string.h>
+
+static rad_attention_block *blocks_of(const rad_cpu_backend *cpu)
+{
+    return (rad_attention_block *)(void *)(cpu->memory + cpu->layout.blocks);
+}
+
+void rad_cpu_plan_attention(rad_cpu_backend *cpu)
+{
+    rad_attention_block *blocks = blocks_of(cpu);
+    uint32_t n = 0;
+    for (uint32_t s = 0; s < cpu->batch->n_spans; s++) {
+        uint32_t rows = cpu->batch->spans[s].n_rows;
+        for (uint32_t first = 0; first < rows; first += RAD_ATTENTION_TOKENS) {
+            uint32_t left = rows - first;
+            blocks[n++] = (rad_attention_block){
+                s, first, left < RAD_ATTENTION_TOKENS ? left : RAD_ATTENTION_TOKENS};
+        }
+    }
+    cpu->n_blocks = n;
+}
+
+/* ---- writing keys and values ---------------------------------------------------------------- */
+
+typedef struct cache_job {
+    const rad_cpu_backend *cpu;
+    const rad_op *op;
+    const rad_layer_params *params;
+} cache_job;
+
+/* One block of tokens and all heads: tasks write to different slots. */
+static void store_block(void *data, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    const cache_job *job = data;
+    const rad_cpu_backend *cpu = job->cpu;
+    const rad_attention_block *block = &blocks_of(cpu)[index];
+    const rad_span *span = &cpu->batch->spans[block->span];
+    const rad_layer_kernels *layer = cpu->kernels->layer;
+    rad_cache_type type = rad_page_pool_type(cpu->pages);
+    uint32_t head_dim = cpu->model->hparams.head_dim, width = job->op->width;
+    const float *keys = rad_cpu_value(cpu, job->op->in);
+    const float *values = rad_cpu_value(cpu, job->op->other);
+    for (uint32_t i = 0; i < block->n_rows; i++) {
+        uint32_t in_span = block->first_row + i;
+        uint32_t position = span->first_position + in_span;
+        size_t row = (size_t)(span->first_row + in_span) * width;
+        uint8_t *page = span->pages[position / RAD_TILE_KEYS];
+        uint32_t slot = position % RAD_TILE_KEYS;
+        for (uint32_t head = 0; head < job->params->n_kv_heads; head++) {
+            size_t at = row + (size_t)head * head_dim;
+            layer->store_key(keys + at, head_dim, type,
+                             page + rad_page_keys(cpu->pages, job->op->layer, head), slot);
+            layer->store_value(values + at, head_dim, type,
+                               page + rad_page_values(cpu->pages, job->op->layer, head), slot);
+        }
+    }
+}
+
+void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op)
+{
+    cache_job job = {cpu, op, &cpu->model->hparams.layers[op->layer]};
+    rad_cpu_parallel(cpu, store_block, &job, cpu->n_blocks,
+                     (uint64_t)cpu->batch->n_tokens * op->width * 2);
+}
+
+/* ---- attending --------------------------------------------------------------------------------
+ */
+
+/* Scratch of a task: running states, then the visible range of each query. */
+static size_t state_width(const rad_hparams *hparams)
+{
+    return 2 + (size_t)hparams->head_dim;
+}
+
+static size_t max_queries(const rad_hparams *hparams)
+{
+    size_t most = 1;
+    for (uint32_t i = 0; i < hparams->n_layers; i++) {
+        size_t group = hparams->layers[i].n_heads / hparams->layers[i].n_kv_heads;
+        most = group > most ? group : most;
+    }
+    return most * RAD_ATTENTION_TOKENS;
+}
+
+size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
+{
+    return max_queries(hparams) * (state_width(hparams) * sizeof(float) + 2);
+}
+
+typedef struct attend_task {
+    const rad_cpu_backend *cpu;
+    const rad_span *span;
+    const rad_layer_params *params;
+    uint32_t layer, kv_head, group, n_tokens;
+    uint32_t first_position; /* of the block */
+    const float *queries;    /* of the block's first token and the group's first head */
+    size_t query_stride;     /* between tokens */
+    float *states;           /* [token][head of the group] */
+    uint8_t *first, *last;
+} attend_task;
+
+/* First key that a query at `position` sees. */
+static uint32_t first_visible(const rad_layer_params *params, uint32_t position)
+{
+    return params->window != 0 && position >= params->window ? position - params->window + 1 : 0;
+}
+
+static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile, uint8_t *first,
+                          uint8_t *last)
+{
+    uint32_t position = task->first_position + token;
+    uint32_t start = tile * RAD_TILE_KEYS;
+    uint32_t low = first_visible(task->params, position), high = position + 1;
+    low = low > start ? low - start : 0;
+    high = high > start ? high - start : 0;
+    *first = (uint8_t)(low < RAD_TILE_KEYS ? low : RAD_TILE_KEYS);
+    *last = (uint8_t)(high < RAD_TILE_KEYS ? high : RAD_TILE_KEYS);
+    if (*first > *last)
+        *first = *last;
+}
+
+/* One tile, all queries of the task. Either the tokens or the heads of the group form the kernel's
+ * list of queries, whichever is longer; each query's bits are the same. */
+static void attend_one_tile(const attend_task *task, uint32_t tile)
+{
+    const rad_cpu_backend *cpu = task->cpu;
+    const rad_hparams *h = &cpu->model->hparams;
+    const uint8_t *page = task->span->pages[tile];
+    const uint8_t *keys = page + rad_page_keys(cpu->pages, task->layer, task->kv_head);
+    const uint8_t *values = page + rad_page_values(cpu->pages, task->layer, task->kv_head);
+    rad_cache_type type = rad_page_pool_type(cpu->pages);
+    size_t width = state_width(h);
+    if (task->n_tokens >= task->group) {
+        for (uint32_t t = 0; t < task->n_tokens; t++)
+            visible_slots(task, t, tile, &task->first[t], &task->last[t]);
+        for (uint32_t head = 0; head < task->group; head++)
+            cpu->kernels->layer->attend_tile(
+                task->queries + (size_t)head * h->head_dim, task->query_stride, task->n_tokens,
+                task->first, task->last, h->head_dim, type, keys, values, h->query_scale,
+                h->attention_cap, task->states + head * width, task->group * width);
+        return;
+    }
+    for (uint32_t t = 0; t < task->n_tokens; t++) {
+        uint8_t first, last;
+        visible_slots(task, t, tile, &first, &last);
+        memset(task->first, first, task->group);
+        memset(task->last, last, task->group);
+        cpu->kernels->layer->attend_tile(task->queries + t * task->query_stride, h->head_dim,
+                                         task->group, task->first, task->last, h->head_dim, type,
+                                         keys, values, h->query_scale, h->attention_cap,
+                                         task->states + t * task->group * width, width);
+    }
+}
+
+static void clear_states(const attend_task *task, size_t width)
+{
+    for (size_t i = 0; i < (size_t)task->n_tokens * task->group; i++) {
+        memset(task->states + i * width, 0, width * sizeof(float));
+        task->states[i * width] = -INFINITY;
+    }
+}
+
+static void attend_block(void *data, uint32_t index, uint32_t worker)
+{
+    const cache_job *job = data;
+    const rad_cpu_backend *cpu = job->cpu;
+    const rad_hparams *h = &cpu->model->hparams;
+    uint32_t n_kv_heads = job->params->n_kv_heads;
+    const rad_attention_block *block = &blocks_of(cpu)[index / n_kv_heads];
+    const rad_span *span = &cpu->batch->spans[block->span];
+    size_t row_width = job->op->width, width = state_width(h);
+    uint32_t group = job->params->n_heads / n_kv_heads;
+    uint32_t kv_head = index % n_kv_heads;
+    size_t at = (size_t)(span->first_row + block->first_row) * row_width +
+                (size_t)kv_head * group * h->head_dim;
+    float *states = rad_cpu_scratch(cpu, worker);
+    uint8_t *ranges = (uint8_t *)(states + max_queries(h) * width);
+    attend_task task = {.cpu = cpu,
+                        .span = span,
+                        .params = job->params,
+                        .layer = job->op->layer,
+                        .kv_head = kv_head,
+                        .group = group,
+                        .n_tokens = block->n_rows,
+                        .first_position = span->first_position + block->first_row,
+                        .queries = rad_cpu_value(cpu, job->op->in) + at,
+                        .query_stride = row_width,
+                        .states = states,
+                        .first = ranges,
+                        .last = ranges + max_queries(h)};
+    clear_states(&task, width);
+    uint32_t first_tile = first_visible(job->params, task.first_position) / RAD_TILE_KEYS;
+    uint32_t last_tile = (task.first_position + block->n_rows - 1) / RAD_TILE_KEYS;
+    for (uint32_t tile = first_tile; tile <= last_tile; tile++)
+        attend_one_tile(&task, tile);
+    float *out = rad_cpu_value(cpu, job->op->out) + at;
+    for (uint32_t t = 0; t < block->n_rows; t++) {
+        for (uint32_t head = 0; head < group; head++)
+            cpu->kernels->layer->finish_attention(states + (t * group + head) * width, h->head_dim,
+                                                  out + t * row_width + head * h->head_dim);
+    }
+}
+
+/* Scores and weighted sums that the batch will compute, roughly. */
+static uint64_t attention_work(const rad_cpu_backend *cpu, uint32_t width)
+{
+    uint64_t keys = 0;
+    for (uint32_t s = 0; s < cpu->batch->n_spans; s++) {
+        const rad_span *span = &cpu->batch->spans[s];
+        keys += (uint64_t)span->n_rows * (span->first_position + span->n_rows);
+    }
+    return keys * width;
+}
+
+void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op)
+{
+    cache_job job = {cpu, op, &cpu->model->hparams.layers[op->layer]};
+    rad_cpu_parallel(cpu, attend_block, &job, cpu->n_blocks * job.params->n_kv_heads,
+                     attention_work(cpu, op->width));
+}

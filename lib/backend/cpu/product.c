@@ -1,0 +1,96 @@
+/* Matrix products: quantizes the input once for all products that read it, then cuts the rows of
+ * the weight among the threads. */
+#include "backend/cpu/cpu.h"
+
+/* Rows of one task: enough tasks for even work, not more. */
+#define TASKS_PER_THREAD 6
+#define MANY_TOKENS      8 /* from here on a task takes fewer rows, since each costs more */
+
+typedef struct quantize_job {
+    const rad_cpu_backend *cpu;
+    const float *values;
+    rad_activations *target;
+    uint32_t block;
+} quantize_job;
+
+static void quantize_row(void *data, uint32_t row, uint32_t worker)
+{
+    (void)worker;
+    quantize_job *job = data;
+    const rad_kernels *kernels = job->cpu->kernels;
+    const rad_activations *x = job->target;
+    uint32_t n = x->n_columns;
+    size_t start = (size_t)row * n;
+    int8_t *quants = (int8_t *)x->quants + start;
+    float *scales = (float *)x->scales + (size_t)row * (n / job->block);
+    int16_t *sums = (int16_t *)x->sums + start / 16;
+    if (x->kind == RAD_ACTIVATION_Q8_256)
+        kernels->quantize_q8_256(job->values + start, n, quants, scales, sums);
+    else
+        kernels->quantize_q8_32(job->values + start, n, quants, scales, sums);
+}
+
+/* The input of an operation in the form that its weight wants. */
+static void prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x)
+{
+    const rad_matrix *matrix = &op->weight->matrix;
+    *x = (rad_activations){.kind = rad_type_find(matrix->type)->activation,
+                           .n_tokens = rad_cpu_rows(cpu, op),
+                           .n_columns = matrix->n_columns,
+                           .values = rad_cpu_value(cpu, op->in),
+                           .quants = (int8_t *)(cpu->memory + cpu->layout.quants),
+                           .scales = (float *)(void *)(cpu->memory + cpu->layout.scales),
+                           .sums = (int16_t *)(void *)(cpu->memory + cpu->layout.sums)};
+    if (x->kind == RAD_ACTIVATION_F32 ||
+        (cpu->quantized_value == op->in && cpu->quantized_kind == x->kind))
+        return;
+    quantize_job job = {cpu, x->values, x, x->kind == RAD_ACTIVATION_Q8_256 ? 256 : 32};
+    rad_cpu_parallel(cpu, quantize_row, &job, x->n_tokens, (uint64_t)x->n_tokens * x->n_columns);
+    cpu->quantized_value = op->in;
+    cpu->quantized_kind = x->kind;
+}
+
+typedef struct product_job {
+    const rad_cpu_backend *cpu;
+    const rad_op *op;
+    rad_activations input;
+    uint32_t rows_per_task;
+} product_job;
+
+static void add_bias(const float *bias, float *out, size_t stride, uint32_t first, uint32_t last,
+                     uint32_t n_tokens)
+{
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        float *row = out + (size_t)t * stride;
+        for (uint32_t r = first; r < last; r++)
+            row[r] += bias[r];
+    }
+}
+
+static void product_rows(void *data, uint32_t index, uint32_t worker)
+{
+    product_job *job = data;
+    const rad_matrix *matrix = &job->op->weight->matrix;
+    uint32_t first = index * job->rows_per_task;
+    uint32_t last = first + job->rows_per_task;
+    last = last > matrix->n_rows ? matrix->n_rows : last;
+    float *out = rad_cpu_value(job->cpu, job->op->out);
+    job->cpu->kernels->product(matrix, &job->input, first, last, 0, job->input.n_tokens, out,
+                               matrix->n_rows, rad_cpu_scratch(job->cpu, worker));
+    if (job->op->bias != NULL)
+        add_bias(job->op->bias->values, out, matrix->n_rows, first, last, job->input.n_tokens);
+}
+
+void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op)
+{
+    product_job job = {.cpu = cpu, .op = op};
+    prepare_input(cpu, op, &job.input);
+    uint32_t n_rows = op->weight->matrix.n_rows;
+    uint32_t tasks = cpu->settings.n_threads * TASKS_PER_THREAD;
+    uint32_t rows = n_rows / tasks / RAD_LANE_ROWS * RAD_LANE_ROWS;
+    uint32_t most = job.input.n_tokens >= MANY_TOKENS ? 128 : 1024;
+    rows = rows < RAD_LANE_ROWS ? RAD_LANE_ROWS : rows > most ? most : rows;
+    job.rows_per_task = rows;
+    rad_cpu_parallel(cpu, product_rows, &job, (n_rows + rows - 1) / rows,
+                     (uint64_t)n_rows * op->weight->matrix.n_columns);
+}

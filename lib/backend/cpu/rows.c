@@ -1,0 +1,121 @@
+/* Operations that work on each row of a value by itself. */
+#include "backend/cpu/cpu.h"
+
+#include <string.h>
+
+#include "base/numeric.h"
+
+typedef struct rows_job {
+    const rad_cpu_backend *cpu;
+    const rad_op *op;
+} rows_job;
+
+static void embed_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t row, float *out)
+{
+    rad_matrix_decode_row(&op->weight->matrix, (uint32_t)cpu->batch->tokens[row], out);
+    if (op->number != 1.0f)
+        cpu->kernels->layer->scale(out, op->number, op->width, out);
+}
+
+static uint32_t position_of_row(const rad_batch *batch, uint32_t row)
+{
+    uint32_t span = 0;
+    while (row >= batch->spans[span].first_row + batch->spans[span].n_rows)
+        span++;
+    return batch->spans[span].first_position + (row - batch->spans[span].first_row);
+}
+
+/* All cosines, then all sines. */
+static void rotary_row(const rad_cpu_backend *cpu, uint32_t row, float *out)
+{
+    uint32_t n = cpu->model->hparams.rope.n_pairs;
+    const double *frequencies =
+        (const double *)(const void *)(cpu->memory + cpu->layout.frequencies);
+    double position = position_of_row(cpu->batch, row);
+    for (uint32_t i = 0; i < n; i++) {
+        double angle = position * frequencies[i];
+        out[i] = (float)rad_cos(angle) * cpu->rope_magnitude;
+        out[n + i] = (float)rad_sin(angle) * cpu->rope_magnitude;
+    }
+}
+
+static void head_norm_row(const rad_cpu_backend *cpu, const rad_op *op, float *out)
+{
+    const rad_hparams *h = &cpu->model->hparams;
+    for (uint32_t head = 0; head < op->n_heads; head++) {
+        float *values = out + (size_t)head * h->head_dim;
+        cpu->kernels->layer->rms_norm(values, op->weight->values, h->norm_epsilon, h->head_dim,
+                                      values);
+    }
+}
+
+static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float *table, float *out)
+{
+    const rad_hparams *h = &cpu->model->hparams;
+    uint32_t n = h->rope.n_pairs;
+    int32_t interleaved = h->architecture->rotary == RAD_ROTARY_INTERLEAVED;
+    for (uint32_t head = 0; head < op->n_heads; head++)
+        cpu->kernels->layer->rotate(out + (size_t)head * h->head_dim, table, table + n, n,
+                                    interleaved);
+}
+
+static void one_row(void *data, uint32_t row, uint32_t worker)
+{
+    (void)worker;
+    const rows_job *job = data;
+    const rad_cpu_backend *cpu = job->cpu;
+    const rad_op *op = job->op;
+    const rad_layer_kernels *layer = cpu->kernels->layer;
+    uint32_t n = op->width;
+    const float *in = rad_cpu_value(cpu, op->in) + (size_t)row * n;
+    const float *other = rad_cpu_value(cpu, op->other) + (size_t)row * n;
+    float *out = rad_cpu_value(cpu, op->out) + (size_t)row * n;
+    switch (op->kind) {
+    case RAD_OP_EMBED:
+        embed_row(cpu, op, row, out);
+        break;
+    case RAD_OP_ROTARY_TABLE:
+        rotary_row(cpu, row, out);
+        break;
+    case RAD_OP_NORM:
+        layer->rms_norm(in, op->weight->values, cpu->model->hparams.norm_epsilon, n, out);
+        break;
+    case RAD_OP_HEAD_NORM:
+        head_norm_row(cpu, op, out);
+        break;
+    case RAD_OP_ROTATE:
+        rotate_row(cpu, op,
+                   rad_cpu_value(cpu, op->in) + (size_t)row * 2 * cpu->model->hparams.rope.n_pairs,
+                   out);
+        break;
+    case RAD_OP_GATED:
+        if (cpu->model->hparams.architecture->gate == RAD_GATE_SILU)
+            layer->silu_multiply(in, other, n, out);
+        else
+            layer->gelu_tanh_multiply(in, other, n, out);
+        break;
+    case RAD_OP_ADD:
+        layer->add(in, other, n, out);
+        break;
+    case RAD_OP_SELECT:
+        memcpy(out, rad_cpu_value(cpu, op->in) + (size_t)cpu->batch->outputs[row] * n,
+               n * sizeof(float));
+        break;
+    case RAD_OP_SOFT_CAP:
+        layer->soft_cap(out, op->number, n, out);
+        break;
+    case RAD_OP_PRODUCT:
+    case RAD_OP_STORE:
+    case RAD_OP_ATTEND:
+        break; /* in files of their own */
+    }
+}
+
+void rad_cpu_rows_op(rad_cpu_backend *cpu, const rad_op *op)
+{
+    rows_job job = {cpu, op};
+    uint32_t rows = rad_cpu_rows(cpu, op);
+    /* Sines and cosines cost more than the other operations' additions. */
+    uint64_t cost = op->kind == RAD_OP_ROTARY_TABLE ? 16 : 1;
+    rad_cpu_parallel(cpu, one_row, &job, rows, cost * rows * op->width);
+}

@@ -1,0 +1,176 @@
+#include "base/file_write.h"
+#include "base/file_path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BUFFER_SIZE ((size_t)64 << 10)
+#define WRITE_CHUNK ((size_t)1 << 30)
+#define SUFFIX      ".partial"
+
+struct rad_output {
+    rad_allocator allocator;
+    int descriptor;
+    uint64_t position; /* bytes taken from the caller */
+    size_t buffered;   /* of them still in `buffer` */
+    char *path;
+    char *temporary; /* NULL where path is written directly */
+    size_t path_size;
+    size_t temporary_size;
+    char label[RAD_PATH_LABEL_SIZE];
+    uint8_t buffer[BUFFER_SIZE];
+};
+
+static radllm_status fail_write(const rad_output *output, const char *action, int number,
+                                radllm_error *error)
+{
+    char text[128];
+    const char *remedy = "check the path and the storage device";
+    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+        remedy = "free space or write to another disk";
+    else if (number == EACCES || number == EPERM || number == EROFS)
+        remedy = "check the permissions of the folder";
+    else if (number == ENOENT || number == ENOTDIR)
+        remedy = "make the folder first";
+    return rad_fail(error, RADLLM_E_IO, "%s: cannot %s the file at byte %" PRIu64 ": %s; %s",
+                    output->label, action, output->position - output->buffered,
+                    strerror_r(number, text, sizeof text), remedy);
+}
+
+static radllm_status make_paths(rad_output *output, const char *path, radllm_error *error)
+{
+    struct stat information;
+    bool direct = stat(path, &information) == 0 && !S_ISREG(information.st_mode);
+    output->path_size = strlen(path) + 1;
+    output->path = rad_alloc(&output->allocator, output->path_size);
+    if (output->path == NULL)
+        return rad_fail_memory(error, output->path_size);
+    memcpy(output->path, path, output->path_size);
+    if (direct)
+        return RADLLM_OK;
+    output->temporary_size = output->path_size + sizeof SUFFIX;
+    output->temporary = rad_alloc(&output->allocator, output->temporary_size);
+    if (output->temporary == NULL)
+        return rad_fail_memory(error, output->temporary_size);
+    snprintf(output->temporary, output->temporary_size, "%s" SUFFIX, path);
+    return RADLLM_OK;
+}
+
+radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
+                              radllm_error *error)
+{
+    if (path == NULL || path[0] == '\0')
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the path of the file to write is empty; give a path");
+    rad_output *output = rad_alloc_zero(allocator, sizeof *output);
+    if (output == NULL)
+        return rad_fail_memory(error, sizeof *output);
+    output->allocator = *allocator;
+    output->descriptor = -1;
+    rad_path_label(output->label, path);
+    radllm_status status = make_paths(output, path, error);
+    if (status == RADLLM_OK) {
+        const char *target = output->temporary != NULL ? output->temporary : output->path;
+        int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT | O_TRUNC;
+        do
+            output->descriptor = open(target, flags, 0666);
+        while (output->descriptor < 0 && errno == EINTR);
+        if (output->descriptor < 0)
+            status = fail_write(output, "create", errno, error);
+    }
+    if (status != RADLLM_OK)
+        rad_output_free(output);
+    else
+        *out = output;
+    return status;
+}
+
+static radllm_status write_all(rad_output *output, const uint8_t *data, size_t size,
+                               radllm_error *error)
+{
+    while (size > 0) {
+        ssize_t put = write(output->descriptor, data, size < WRITE_CHUNK ? size : WRITE_CHUNK);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return fail_write(output, "write", put < 0 ? errno : ENOSPC, error);
+        data += put;
+        size -= (size_t)put;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status flush(rad_output *output, radllm_error *error)
+{
+    radllm_status status = write_all(output, output->buffer, output->buffered, error);
+    if (status == RADLLM_OK)
+        output->buffered = 0;
+    return status;
+}
+
+radllm_status rad_output_write(rad_output *output, const void *data, size_t size,
+                               radllm_error *error)
+{
+    if (size > BUFFER_SIZE - output->buffered) {
+        radllm_status status = flush(output, error);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    if (size > BUFFER_SIZE) {
+        radllm_status status = write_all(output, data, size, error);
+        if (status == RADLLM_OK)
+            output->position += size;
+        return status;
+    }
+    if (size > 0)
+        memcpy(output->buffer + output->buffered, data, size);
+    output->buffered += size;
+    output->position += size;
+    return RADLLM_OK;
+}
+
+uint64_t rad_output_position(const rad_output *output)
+{
+    return output->position;
+}
+
+radllm_status rad_output_commit(rad_output *output, radllm_error *error)
+{
+    radllm_status status = flush(output, error);
+    if (status != RADLLM_OK)
+        return status;
+    /* A full disk may show only now. Pipes and devices cannot be synchronised: no error. */
+    if (output->temporary != NULL && fsync(output->descriptor) != 0)
+        return fail_write(output, "write", errno, error);
+    int closed = close(output->descriptor);
+    output->descriptor = -1;
+    if (closed != 0 && errno != EINTR)
+        return fail_write(output, "close", errno, error);
+    if (output->temporary == NULL)
+        return RADLLM_OK;
+    if (rename(output->temporary, output->path) != 0)
+        return fail_write(output, "rename", errno, error);
+    rad_free(&output->allocator, output->temporary, output->temporary_size);
+    output->temporary = NULL;
+    return RADLLM_OK;
+}
+
+void rad_output_free(rad_output *output)
+{
+    if (output == NULL)
+        return;
+    bool opened = output->descriptor >= 0;
+    if (opened)
+        (void)close(output->descriptor);
+    if (output->temporary != NULL)
+        (void)unlink(output->temporary);
+    rad_allocator allocator = output->allocator;
+    rad_free(&allocator, output->temporary, output->temporary_size);
+    rad_free(&allocator, output->path, output->path_size);
+    rad_free(&allocator, output, sizeof *output);
+}

@@ -1,0 +1,22 @@
+/* Writing a file from front to back. The library itself never writes: converters and tools do. */
+#ifndef RAD_FILE_WRITE_H
+#define RAD_FILE_WRITE_H
+
+#include "base/base.h"
+
+/* Bytes go to PATH.partial, which becomes PATH only when all was written: a reader never sees half
+ * a file, and what stood at PATH stays when writing fails. Where PATH is a device or a pipe it is
+ * written directly. One thread at a time. */
+typedef struct rad_output rad_output;
+
+radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
+                              radllm_error *error);
+radllm_status rad_output_write(rad_output *output, const void *data, size_t size,
+                               radllm_error *error);
+uint64_t rad_output_position(const rad_output *output); /* bytes written so far */
+/* Hands the bytes to the storage device and gives the file its name. Then free it. */
+radllm_status rad_output_commit(rad_output *output, radllm_error *error);
+/* Removes what was written, unless it was committed. */
+void rad_output_free(rad_output *output);
+
+#endif

@@ -1,0 +1,245 @@
+/* From logits to the answer: choosing tokens, text and stop strings, scoring of choices. */
+#include "engine/request.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/numeric.h"
+
+static rad_engine *engine_of(const rad_request *request)
+{
+    return request->session->engine;
+}
+
+/* ---- text and stop strings ------------------------------------------------------------------ */
+
+/* Position of the first stop string in text that ends behind `from`, or SIZE_MAX. */
+static size_t find_stop(const rad_request *r, size_t from)
+{
+    size_t best = SIZE_MAX;
+    for (size_t s = 0; s < r->settings.n_stops; s++) {
+        const rad_text *stop = &r->settings.stops[s];
+        if (stop->size == 0 || stop->size > r->text_size)
+            continue;
+        size_t start = from > stop->size ? from - stop->size : 0;
+        for (size_t i = start; i + stop->size <= r->text_size && i < best; i++) {
+            if (memcmp(r->text + i, stop->data, stop->size) == 0)
+                best = i;
+        }
+    }
+    return best;
+}
+
+/* How many bytes at the end may be the beginning of a stop string. */
+static size_t held_back(const rad_request *r)
+{
+    size_t longest = 0;
+    for (size_t s = 0; s < r->settings.n_stops; s++) {
+        const rad_text *stop = &r->settings.stops[s];
+        size_t n = stop->size == 0 ? 0 : stop->size - 1;
+        n = n < r->text_size ? n : r->text_size;
+        for (; n > longest; n--) {
+            if (memcmp(r->text + r->text_size - n, stop->data, n) == 0)
+                longest = n;
+        }
+    }
+    return longest;
+}
+
+/* Appends a token's text; true when a stop string ended the answer. *failed: memory. */
+static bool append_text(rad_request *r, int32_t token, bool *failed)
+{
+    size_t n = rad_detokenizer_push(&r->detokenizer, token, r->piece);
+    size_t before = r->text_size;
+    if (n > 0) {
+        if (!rad_reserve(&engine_of(r)->host.allocator, (void **)&r->text, &r->text_capacity,
+                         r->text_size + n, 1)) {
+            *failed = true;
+            return false;
+        }
+        memcpy(r->text + r->text_size, r->piece, n);
+        r->text_size += n;
+    }
+    size_t stop = find_stop(r, before);
+    if (stop != SIZE_MAX) {
+        r->text_size = stop;
+        return true;
+    }
+    r->text_final = r->text_size - held_back(r);
+    return false;
+}
+
+/* ---- generating --------------------------------------------------------------------------------
+ */
+
+static bool is_stop_token(const rad_request *r, int32_t token)
+{
+    for (size_t i = 0; i < r->settings.n_stop_tokens; i++) {
+        if (r->settings.stop_tokens[i] == token)
+            return true;
+    }
+    return false;
+}
+
+/* Chooses a token and its log-probabilities and books them. */
+static bool choose(rad_request *r, const float *logits, int32_t *token)
+{
+    rad_engine *engine = engine_of(r);
+    const rad_session *session = r->session;
+    uint32_t n_vocab = engine->model->hparams.n_vocab, n_top = r->settings.top_logprobs;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status =
+        rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, n_vocab, session->tokens,
+                           session->n_tokens, 0, r->n_answer, token, &error);
+    if (status != RADLLM_OK) {
+        rad_request_fail(r, &error);
+        return false;
+    }
+    float logprob = NAN;
+    if (n_top > 0) {
+        logprob = (float)rad_log_probability(logits, n_vocab, *token);
+        rad_top_logprobs(logits, n_vocab, n_top, r->top + r->n_answer * n_top);
+    }
+    pthread_mutex_lock(&engine->mutex);
+    r->answer[r->n_answer++] = (rad_answer_token){*token, logprob};
+    pthread_mutex_unlock(&engine->mutex);
+    return true;
+}
+
+static void take_answer_logits(rad_request *r, const float *logits)
+{
+    rad_engine *engine = engine_of(r);
+    int64_t most = r->settings.max_tokens;
+    if (r->n_answer == 0)
+        r->prompt_ns = rad_clock_ns() - r->start_ns;
+    r->phase = RAD_PHASE_GENERATE;
+    if (most == 0) {
+        rad_request_finish(r, RADLLM_FINISH_LENGTH);
+        return;
+    }
+    int32_t token;
+    if (!choose(r, logits, &token))
+        return;
+    bool end = !r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token);
+    if (end || is_stop_token(r, token)) { /* the token is no part of the answer */
+        pthread_mutex_lock(&engine->mutex);
+        r->n_answer--;
+        pthread_mutex_unlock(&engine->mutex);
+        rad_request_finish(r, end ? RADLLM_FINISH_END : RADLLM_FINISH_STOP);
+        return;
+    }
+    bool failed = false;
+    pthread_mutex_lock(&engine->mutex);
+    bool stopped = append_text(r, token, &failed);
+    pthread_mutex_unlock(&engine->mutex);
+    if (failed) {
+        radllm_error error = {.status = RADLLM_OK};
+        rad_fail_memory(&error, r->text_size * 2);
+        rad_request_fail(r, &error);
+    } else if (stopped) {
+        rad_request_finish(r, RADLLM_FINISH_STOP);
+    } else if ((most > 0 && r->n_answer >= (uint64_t)most) ||
+               r->session->n_tokens >= engine->plan.settings.context) {
+        rad_request_finish(r, RADLLM_FINISH_LENGTH);
+    }
+}
+
+/* ---- choices -----------------------------------------------------------------------------------
+ */
+
+static bool finite_logits(const float *logits, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (!isfinite(logits[i]) && logits[i] != -INFINITY)
+            return false;
+    }
+    return true;
+}
+
+static void finish_choices(rad_request *r)
+{
+    rad_engine *engine = engine_of(r);
+    int32_t best = 0;
+    for (uint32_t i = 1; i < r->n_choices; i++) {
+        if (r->choices[i].logprob > r->choices[best].logprob)
+            best = (int32_t)i;
+    }
+    double total = 0.0;
+    for (uint32_t i = 0; i < r->n_choices; i++) {
+        r->choices[i].probability = rad_exp(r->choices[i].logprob - r->choices[best].logprob);
+        total += r->choices[i].probability;
+    }
+    for (uint32_t i = 0; i < r->n_choices; i++)
+        r->choices[i].probability /= total;
+    const rad_text *text = &r->choices[best].text;
+    bool stored;
+    pthread_mutex_lock(&engine->mutex);
+    stored =
+        rad_reserve(&engine->host.allocator, (void **)&r->text, &r->text_capacity, text->size, 1);
+    if (stored) {
+        memcpy(r->text, text->data, text->size);
+        r->text_size = text->size;
+        r->best_choice = best;
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    if (stored) {
+        rad_request_finish(r, RADLLM_FINISH_CHOICE);
+        return;
+    }
+    radllm_error error = {.status = RADLLM_OK};
+    rad_fail_memory(&error, text->size);
+    rad_request_fail(r, &error);
+}
+
+/* Moves to the next answer that has more than one token. */
+static void next_choice(rad_request *r)
+{
+    while (r->choice < r->n_choices &&
+           r->choices[r->choice].n_scored == r->choices[r->choice].n_tokens)
+        r->choice++;
+    if (r->choice == r->n_choices) {
+        finish_choices(r);
+        return;
+    }
+    rad_session_cut(r->session, r->n_prompt);
+}
+
+static void score(rad_request *r, rad_choice *choice, const float *logits)
+{
+    choice->logprob += rad_log_probability(logits, engine_of(r)->model->hparams.n_vocab,
+                                           choice->tokens[choice->n_scored]);
+    choice->n_scored++;
+}
+
+static void take_choice_logits(rad_request *r, const float *logits)
+{
+    if (!finite_logits(logits, engine_of(r)->model->hparams.n_vocab)) {
+        radllm_error error = {.status = RADLLM_OK};
+        rad_fail(&error, RADLLM_E_NUMERIC,
+                 "the model's logits are not finite; the file may be damaged");
+        rad_request_fail(r, &error);
+        return;
+    }
+    if (r->phase == RAD_PHASE_PROMPT) { /* these logits score the first token of every answer */
+        r->prompt_ns = rad_clock_ns() - r->start_ns;
+        r->phase = RAD_PHASE_CHOICE;
+        for (uint32_t i = 0; i < r->n_choices; i++)
+            score(r, &r->choices[i], logits);
+        next_choice(r);
+        return;
+    }
+    rad_choice *choice = &r->choices[r->choice];
+    score(r, choice, logits);
+    if (choice->n_scored == choice->n_tokens)
+        next_choice(r);
+}
+
+void rad_request_take_logits(rad_request *request, const float *logits)
+{
+    if (request->state != RADLLM_REQUEST_PENDING)
+        return;
+    if (request->n_choices > 0)
+        take_choice_logits(request, logits);
+    else
+        take_answer_logits(request, logits);
+}

@@ -1,0 +1,226 @@
+#include "engine/engine.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "base/numeric.h"
+#include "engine/schedule.h"
+
+static size_t work_bytes(const rad_engine *engine)
+{
+    return engine->plan.backend.max_spans * sizeof *engine->work;
+}
+
+static radllm_status check_budget(const rad_model *model, const rad_engine_plan *plan,
+                                  radllm_error *error)
+{
+    uint64_t budget = plan->settings.budget;
+    uint64_t weights = rad_model_weight_bytes(model);
+    uint64_t total = weights;
+    if (budget == 0)
+        return RADLLM_OK;
+    if (rad_add_u64(total, plan->cache_bytes, &total) &&
+        rad_add_u64(total, plan->activation_bytes, &total) &&
+        rad_add_u64(total, plan->session_bytes, &total) && total <= budget)
+        return RADLLM_OK;
+    uint32_t largest = rad_engine_largest_context(model, &plan->settings, budget);
+    if (largest == 0)
+        return rad_fail(error, RADLLM_E_BUDGET,
+                        "weights (%llu bytes) and engine exceed the memory budget of %llu bytes "
+                        "even with a context of 1; raise memory_budget or use a smaller model",
+                        (unsigned long long)weights, (unsigned long long)budget);
+    return rad_fail(error, RADLLM_E_BUDGET,
+                    "a context of %u needs %llu bytes, more than the memory budget of %llu; the "
+                    "largest context that fits is %u",
+                    plan->settings.context, (unsigned long long)total, (unsigned long long)budget,
+                    largest);
+}
+
+static radllm_status create_parts(rad_engine *engine, radllm_error *error)
+{
+    const rad_allocator *allocator = &engine->host.allocator;
+    const rad_engine_plan *plan = &engine->plan;
+    radllm_status status = rad_program_build(engine->model, &engine->program, error);
+    if (status == RADLLM_OK)
+        status = rad_page_pool_create(allocator, &engine->model->hparams, plan->cache_type,
+                                      plan->n_pages, &engine->pages, error);
+    if (status == RADLLM_OK)
+        status = rad_cpu_backend_create(&engine->host, &engine->program, engine->pages,
+                                        &plan->backend, &engine->backend, error);
+    if (status == RADLLM_OK)
+        status =
+            rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->sampler, error);
+    if (status != RADLLM_OK)
+        return status;
+    engine->spans = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->spans);
+    engine->tokens = rad_alloc(allocator, plan->backend.max_tokens * sizeof *engine->tokens);
+    engine->outputs = rad_alloc(allocator, plan->backend.max_outputs * sizeof *engine->outputs);
+    engine->work = rad_alloc(allocator, work_bytes(engine));
+    if (engine->spans == NULL || engine->tokens == NULL || engine->outputs == NULL ||
+        engine->work == NULL)
+        return rad_fail_memory(error, plan->backend.max_tokens * sizeof *engine->tokens);
+    return RADLLM_OK;
+}
+
+radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
+                                const rad_engine_settings *settings, rad_engine **out,
+                                radllm_error *error)
+{
+    rad_engine_plan plan;
+    radllm_status status = rad_engine_plan_make(model, settings, &plan, error);
+    if (status == RADLLM_OK)
+        status = check_budget(model, &plan, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_engine *engine = rad_alloc_zero(&host->allocator, sizeof *engine);
+    if (engine == NULL)
+        return rad_fail_memory(error, sizeof *engine);
+    engine->host = *host;
+    engine->model = model;
+    engine->plan = plan;
+    engine->process = rad_process_id();
+    /* With default attributes these never fail on the systems that the library runs on. */
+    if (pthread_mutex_init(&engine->mutex, NULL) != 0 ||
+        pthread_mutex_init(&engine->pages_mutex, NULL) != 0 ||
+        pthread_cond_init(&engine->changed, NULL) != 0) {
+        rad_free(&host->allocator, engine, sizeof *engine);
+        return rad_fail_memory(error, sizeof(pthread_mutex_t));
+    }
+    status = create_parts(engine, error);
+    if (status != RADLLM_OK) {
+        rad_engine_free(engine);
+        return status;
+    }
+    *out = engine;
+    return RADLLM_OK;
+}
+
+void rad_engine_free(rad_engine *engine)
+{
+    if (engine == NULL)
+        return;
+    rad_allocator allocator = engine->host.allocator;
+    const rad_backend_settings *settings = &engine->plan.backend;
+    /* In a forked child the worker does not exist and the locks may be held by nobody. */
+    if (engine->process == rad_process_id()) {
+        (void)rad_engine_stop_worker(engine, NULL);
+        pthread_cond_destroy(&engine->changed);
+        pthread_mutex_destroy(&engine->pages_mutex);
+        pthread_mutex_destroy(&engine->mutex);
+    }
+    if (engine->backend != NULL)
+        engine->backend->table->free(engine->backend);
+    rad_sampler_free(engine->sampler);
+    rad_page_pool_free(engine->pages);
+    rad_program_free(&engine->program);
+    rad_free(&allocator, engine->spans, settings->max_spans * sizeof *engine->spans);
+    rad_wipe(engine->tokens,
+             engine->tokens != NULL ? settings->max_tokens * sizeof *engine->tokens : 0);
+    rad_free(&allocator, engine->tokens, settings->max_tokens * sizeof *engine->tokens);
+    rad_free(&allocator, engine->outputs, settings->max_outputs * sizeof *engine->outputs);
+    rad_free(&allocator, engine->work, work_bytes(engine));
+    rad_free(&allocator, engine, sizeof *engine);
+}
+
+/* ---- the step -------------------------------------------------------------------------------- */
+
+radllm_status rad_engine_take_step(rad_engine *engine, radllm_error *error)
+{
+    pthread_mutex_lock(&engine->mutex);
+    if (engine->stepping && pthread_equal(engine->stepper, pthread_self())) {
+        pthread_mutex_unlock(&engine->mutex);
+        return rad_fail(error, RADLLM_E_STATE,
+                        "this call computes and cannot be made from a callback of the same engine");
+    }
+    while (engine->stepping)
+        pthread_cond_wait(&engine->changed, &engine->mutex);
+    engine->stepping = true;
+    engine->stepper = pthread_self();
+    pthread_mutex_unlock(&engine->mutex);
+    return RADLLM_OK;
+}
+
+void rad_engine_give_step(rad_engine *engine)
+{
+    pthread_mutex_lock(&engine->mutex);
+    engine->stepping = false;
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+radllm_status rad_engine_step(rad_engine *engine, const radllm_cancel *cancel, uint32_t *pending,
+                              radllm_error *error)
+{
+    radllm_status status = rad_engine_take_step(engine, error);
+    if (status != RADLLM_OK)
+        return status;
+    uint32_t left = rad_schedule_step(engine, cancel);
+    rad_engine_give_step(engine);
+    if (pending != NULL)
+        *pending = left;
+    return RADLLM_OK;
+}
+
+/* ---- the worker ------------------------------------------------------------------------------ */
+
+static void *worker_main(void *data)
+{
+    rad_engine *engine = data;
+    rad_fpenv saved = rad_fpenv_enter();
+    pthread_mutex_lock(&engine->mutex);
+    while (!engine->worker_stops) {
+        if (engine->queue == NULL) {
+            pthread_cond_wait(&engine->changed, &engine->mutex);
+            continue;
+        }
+        pthread_mutex_unlock(&engine->mutex);
+        (void)rad_engine_step(engine, NULL, NULL, NULL);
+        pthread_mutex_lock(&engine->mutex);
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    rad_fpenv_leave(saved);
+    return NULL;
+}
+
+radllm_status rad_engine_start_worker(rad_engine *engine, radllm_error *error)
+{
+    pthread_mutex_lock(&engine->mutex);
+    bool runs = engine->worker_runs;
+    int failure = 0;
+    if (!runs) {
+        engine->worker_stops = false;
+        /* Signals are for the host's threads. */
+        sigset_t all, saved;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &saved);
+        failure = pthread_create(&engine->worker, NULL, worker_main, engine);
+        pthread_sigmask(SIG_SETMASK, &saved, NULL);
+        engine->worker_runs = failure == 0;
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    if (runs)
+        return rad_fail(error, RADLLM_E_STATE, "the engine has a worker already");
+    if (failure != 0)
+        return rad_fail(error, RADLLM_E_MEMORY, "cannot start a thread: %s", strerror(failure));
+    return RADLLM_OK;
+}
+
+radllm_status rad_engine_stop_worker(rad_engine *engine, radllm_error *error)
+{
+    pthread_mutex_lock(&engine->mutex);
+    if (!engine->worker_runs) {
+        pthread_mutex_unlock(&engine->mutex);
+        return rad_fail(error, RADLLM_E_STATE, "the engine has no worker");
+    }
+    if (pthread_equal(engine->worker, pthread_self())) {
+        pthread_mutex_unlock(&engine->mutex);
+        return rad_fail(error, RADLLM_E_STATE, "a callback cannot stop the worker it runs on");
+    }
+    engine->worker_runs = false;
+    engine->worker_stops = true;
+    pthread_t worker = engine->worker;
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->mutex);
+    pthread_join(worker, NULL);
+    return RADLLM_OK;
+}

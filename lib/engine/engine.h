@@ -1,0 +1,121 @@
+/* lib/engine: requests, scheduling, continuous batching, cancellation. It decides what is computed
+ * when; what is computed does not depend on it.
+ *
+ * Locking: `mutex` guards the lists and the results of requests, `pages_mutex` the page pool (taken
+ * inside the other, never around it). Computing is done by the one thread that holds the step
+ * (rad_engine_take_step); it alone touches the backend, the sampler and the tokens of sessions, and
+ * holds no mutex while it computes or calls back. */
+#ifndef RAD_ENGINE_H
+#define RAD_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "backend/backend.h"
+#include "cache/pages.h"
+#include "forward/program.h"
+#include "sample/sampler.h"
+#include "text/tokenizer.h"
+
+typedef struct rad_engine_settings {
+    uint32_t n_threads;  /* 0: all processors */
+    uint32_t context;    /* tokens per session; 0: the model's, at most 4096 */
+    uint32_t n_sessions; /* at most */
+    uint32_t batch;      /* tokens of one step */
+    int cache_type;      /* rad_cache_type, or -1: by the model's weights */
+    uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
+} rad_engine_settings;
+
+/* What a model and these settings take, in bytes, and the settings with defaults filled in. */
+typedef struct rad_engine_plan {
+    rad_engine_settings settings;
+    rad_backend_settings backend;
+    rad_cache_type cache_type;
+    uint32_t n_pages; /* of all sessions */
+    uint64_t cache_bytes, activation_bytes, session_bytes;
+} rad_engine_plan;
+
+/* RADLLM_E_LIMIT for more context than the model was made for. */
+radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
+                                   rad_engine_plan *plan, radllm_error *error);
+/* The greatest context for which weights and engine fit the budget; 0: none. */
+uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,
+                                    uint64_t budget);
+
+typedef struct rad_session rad_session;
+typedef struct rad_request rad_request;
+
+typedef struct rad_engine {
+    rad_host host;
+    const rad_model *model;
+    rad_engine_plan plan;
+    rad_program program;
+    rad_page_pool *pages;
+    rad_backend *backend;
+    rad_sampler *sampler;
+    int64_t process; /* that made it */
+
+    pthread_mutex_t mutex, pages_mutex;
+    pthread_cond_t changed; /* the step was given back, a request finished or was submitted */
+    bool stepping;
+    pthread_t stepper;
+    uint32_t n_sessions;
+    rad_request *queue; /* pending requests, oldest first */
+    pthread_t worker;
+    bool worker_runs, worker_stops;
+
+    /* The batch being built; belongs to the stepper. */
+    rad_span *spans;
+    int32_t *tokens;
+    uint32_t *outputs;
+    struct rad_work *work; /* one for each span: whose it is */
+
+    _Atomic(uint64_t) tokens_computed, tokens_reused;
+} rad_engine;
+
+radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
+                                const rad_engine_settings *settings, rad_engine **out,
+                                radllm_error *error);
+/* All sessions must be freed before. */
+void rad_engine_free(rad_engine *engine);
+
+/* Waits for the step and takes it; RADLLM_E_STATE when the calling thread holds it already (a
+ * callback). */
+radllm_status rad_engine_take_step(rad_engine *engine, radllm_error *error);
+void rad_engine_give_step(rad_engine *engine);
+
+/* One step; see radllm_engine_step(). */
+radllm_status rad_engine_step(rad_engine *engine, const radllm_cancel *cancel, uint32_t *pending,
+                              radllm_error *error);
+radllm_status rad_engine_start_worker(rad_engine *engine, radllm_error *error);
+radllm_status rad_engine_stop_worker(rad_engine *engine, radllm_error *error);
+
+/* ---- sessions ----------------------------------------------------------------------------------
+ */
+
+struct rad_session {
+    rad_engine *engine;
+    uint8_t **pages; /* n_pages of them are there */
+    uint32_t n_pages, max_pages;
+    int32_t *tokens; /* the sequence; n_tokens of them are in the cache */
+    uint32_t n_tokens;
+    float *logits; /* of the last token, when has_logits */
+    bool has_logits;
+    rad_request *request; /* the one that runs on it, or NULL */
+};
+
+radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error);
+void rad_session_free(rad_session *session);
+/* Gives pages back from position `length` on. The caller holds the step or owns the session. */
+void rad_session_cut(rad_session *session, uint32_t length);
+/* Makes sure of pages for the first `length` positions; always succeeds within the context. */
+bool rad_session_extend(rad_session *session, uint32_t length);
+
+/* callback may be NULL: then only the last token's logits are computed. */
+radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size_t count,
+                               radllm_logits_fn callback, void *user, const radllm_cancel *cancel,
+                               radllm_error *error);
+radllm_status rad_session_sample(rad_session *session, const rad_sampler_settings *settings,
+                                 int32_t *token, float *logprob, radllm_error *error);
+
+#endif

@@ -1,0 +1,100 @@
+/* What an engine takes, before anything is taken. */
+#include "engine/engine.h"
+
+#include <string.h>
+
+#define DEFAULT_CONTEXT 4096
+#define LOGITS_BYTES    ((uint64_t)16 << 20) /* wanted for the logits of one step */
+
+static uint32_t default_outputs(const rad_model *model, const rad_engine_settings *settings)
+{
+    uint64_t outputs = LOGITS_BYTES / sizeof(float) / model->hparams.n_vocab;
+    outputs = outputs < settings->n_sessions ? settings->n_sessions : outputs;
+    return (uint32_t)(outputs > settings->batch ? settings->batch : outputs);
+}
+
+static radllm_status fill_defaults(const rad_model *model, rad_engine_settings *settings,
+                                   radllm_error *error)
+{
+    uint32_t made_for = model->hparams.context_length;
+    if (settings->context > made_for)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "a context of %u tokens was asked for; the model was made for %u: lower "
+                        "the option context",
+                        settings->context, made_for);
+    if (settings->context == 0)
+        settings->context = made_for < DEFAULT_CONTEXT ? made_for : DEFAULT_CONTEXT;
+    if (settings->n_threads == 0)
+        settings->n_threads = rad_processor_count();
+    if (settings->n_sessions == 0)
+        settings->n_sessions = 1;
+    uint64_t most = (uint64_t)settings->context * settings->n_sessions;
+    if (settings->batch > most)
+        settings->batch = (uint32_t)most;
+    if (settings->batch < settings->n_sessions)
+        settings->batch = settings->n_sessions;
+    return RADLLM_OK;
+}
+
+radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
+                                   rad_engine_plan *plan, radllm_error *error)
+{
+    memset(plan, 0, sizeof *plan);
+    plan->settings = *settings;
+    rad_engine_settings *s = &plan->settings;
+    radllm_status status = fill_defaults(model, s, error);
+    if (status != RADLLM_OK)
+        return status;
+    plan->cache_type = s->cache_type >= 0        ? (rad_cache_type)s->cache_type
+                       : rad_model_is_f32(model) ? RAD_CACHE_F32
+                                                 : RAD_CACHE_F16;
+    uint64_t pages = ((uint64_t)s->context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS * s->n_sessions;
+    uint64_t page_bytes = rad_page_bytes(&model->hparams, plan->cache_type);
+    rad_program program;
+    status = rad_program_build(model, &program, error);
+    if (status != RADLLM_OK)
+        return status;
+    plan->backend = (rad_backend_settings){.n_threads = s->n_threads,
+                                           .max_tokens = s->batch,
+                                           .max_outputs = default_outputs(model, s),
+                                           .max_spans = s->n_sessions};
+    plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
+    rad_program_free(&program);
+    plan->session_bytes = ((uint64_t)s->context * sizeof(int32_t) +
+                           (uint64_t)model->hparams.n_vocab * sizeof(float)) *
+                          s->n_sessions;
+    if (pages > UINT32_MAX || page_bytes == 0 || plan->activation_bytes == 0 ||
+        !rad_mul_u64(pages, page_bytes, &plan->cache_bytes))
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "context, sessions and batch together exceed what can be addressed; lower "
+                        "one of them");
+    plan->n_pages = (uint32_t)pages;
+    return RADLLM_OK;
+}
+
+static bool fits(const rad_model *model, const rad_engine_settings *settings, uint32_t context,
+                 uint64_t budget)
+{
+    rad_engine_settings tried = *settings;
+    tried.context = context;
+    rad_engine_plan plan;
+    uint64_t total = rad_model_weight_bytes(model);
+    return rad_engine_plan_make(model, &tried, &plan, NULL) == RADLLM_OK &&
+           rad_add_u64(total, plan.cache_bytes, &total) &&
+           rad_add_u64(total, plan.activation_bytes, &total) &&
+           rad_add_u64(total, plan.session_bytes, &total) && (budget == 0 || total <= budget);
+}
+
+uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,
+                                    uint64_t budget)
+{
+    uint32_t low = 0, high = model->hparams.context_length;
+    while (low < high) { /* the greatest that fits is in low..high */
+        uint32_t middle = high - (high - low) / 2;
+        if (fits(model, settings, middle, budget))
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    return low;
+}

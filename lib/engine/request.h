@@ -1,0 +1,97 @@
+/* A request: its prompt, its settings, where it stands, its results. */
+#ifndef RAD_REQUEST_H
+#define RAD_REQUEST_H
+
+#include "engine/engine.h"
+
+typedef struct rad_request_settings {
+    rad_sampler_settings sampler; /* biases: copied */
+    int64_t max_tokens;           /* negative: as many as the context holds */
+    uint32_t top_logprobs;        /* 0: no log-probabilities */
+    bool ignore_end;
+    const rad_text *stops; /* copied */
+    size_t n_stops;
+    const int32_t *stop_tokens; /* copied */
+    size_t n_stop_tokens;
+} rad_request_settings;
+
+/* One of the answers of a choice. */
+typedef struct rad_choice {
+    rad_text text;
+    const int32_t *tokens;
+    uint32_t n_tokens;
+    uint32_t n_scored; /* of tokens, so far */
+    double logprob, probability;
+} rad_choice;
+
+typedef enum rad_phase {
+    RAD_PHASE_PROMPT,   /* tokens of the prompt are not all computed */
+    RAD_PHASE_GENERATE, /* the last answer token is to be computed */
+    RAD_PHASE_CHOICE    /* an answer of a choice is being scored */
+} rad_phase;
+
+typedef struct rad_answer_token {
+    int32_t token;
+    float logprob;
+} rad_answer_token;
+
+struct rad_request {
+    rad_session *session;
+    rad_request *next; /* in the engine's queue */
+    rad_arena arena;   /* settings, prompt, choices */
+    rad_request_settings settings;
+    int32_t *prompt;
+    uint32_t n_prompt;
+    rad_choice *choices;
+    uint32_t n_choices;
+    radllm_text_fn callback;
+    void *callback_user;
+    atomic_bool cancelled;
+
+    /* Progress; the stepper's. */
+    rad_phase phase;
+    uint32_t choice; /* being scored */
+    rad_detokenizer detokenizer;
+    char *piece; /* room for one push of the detokenizer */
+    size_t longest_stop;
+    uint64_t start_ns;
+
+    /* Results; under the engine's mutex. */
+    int32_t state; /* RADLLM_REQUEST_... */
+    int32_t finish;
+    radllm_error error; /* of a failed request */
+    char *text;
+    size_t text_size, text_capacity;
+    size_t text_final;           /* bytes that no stop string can take back */
+    size_t text_read, text_told; /* by radllm_request_read(), by the callback */
+    rad_answer_token *answer;
+    size_t n_answer, answer_capacity;
+    rad_token_logprob *top; /* top_logprobs for each answer token */
+    size_t top_capacity;
+    uint32_t n_reused;
+    int32_t best_choice;
+    uint64_t prompt_ns, answer_ns;
+};
+
+/* Copies prompt and settings. RADLLM_E_LIMIT when the prompt is longer than the context. */
+radllm_status rad_request_create(rad_session *session, const int32_t *prompt, size_t n_prompt,
+                                 const rad_request_settings *settings, rad_request **out,
+                                 radllm_error *error);
+/* Makes it a choice. The texts are copied; tokens by the model's tokenizer. */
+radllm_status rad_request_set_choices(rad_request *request, const rad_text *choices, size_t count,
+                                      radllm_error *error);
+radllm_status rad_request_submit(rad_request *request, radllm_error *error);
+/* Submits it if need be and steps, or waits for the worker, until it is finished. */
+radllm_status rad_request_run(rad_request *request, const radllm_cancel *cancel,
+                              radllm_error *error);
+/* Takes it out of the queue and frees it. */
+void rad_request_free(rad_request *request);
+
+/* For the scheduler; the caller holds the step. `logits` are of the next token to choose. */
+void rad_request_take_logits(rad_request *request, const float *logits);
+void rad_request_finish(rad_request *request, int32_t finish);
+void rad_request_fail(rad_request *request, const radllm_error *error);
+/* Tells the callback what became final; it may cancel the request. */
+void rad_request_tell(rad_request *request);
+
+#endif

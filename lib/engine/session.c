@@ -1,0 +1,204 @@
+#include "engine/engine.h"
+
+#include <math.h>
+#include <string.h>
+
+static size_t tokens_bytes(const rad_engine *engine)
+{
+    return engine->plan.settings.context * sizeof(int32_t);
+}
+
+static size_t logits_bytes(const rad_engine *engine)
+{
+    return engine->model->hparams.n_vocab * sizeof(float);
+}
+
+radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error)
+{
+    const rad_allocator *allocator = &engine->host.allocator;
+    pthread_mutex_lock(&engine->mutex);
+    bool full = engine->n_sessions == engine->plan.settings.n_sessions;
+    engine->n_sessions += full ? 0 : 1;
+    pthread_mutex_unlock(&engine->mutex);
+    if (full)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "the engine has %u sessions already; free one, or make the engine with a "
+                        "larger option sessions",
+                        engine->plan.settings.n_sessions);
+    rad_session *session = rad_alloc_zero(allocator, sizeof *session);
+    if (session != NULL) {
+        session->engine = engine;
+        session->max_pages = (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+        session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
+        session->tokens = rad_alloc(allocator, tokens_bytes(engine));
+        session->logits = rad_alloc(allocator, logits_bytes(engine));
+        if (session->pages != NULL && session->tokens != NULL && session->logits != NULL) {
+            *out = session;
+            return RADLLM_OK;
+        }
+        rad_session_free(session);
+    } else {
+        pthread_mutex_lock(&engine->mutex);
+        engine->n_sessions--;
+        pthread_mutex_unlock(&engine->mutex);
+    }
+    return rad_fail_memory(error, logits_bytes(engine));
+}
+
+void rad_session_free(rad_session *session)
+{
+    if (session == NULL)
+        return;
+    rad_engine *engine = session->engine;
+    rad_allocator allocator = engine->host.allocator;
+    if (engine->process == rad_process_id()) {
+        rad_session_cut(session, 0);
+        pthread_mutex_lock(&engine->mutex);
+        engine->n_sessions--;
+        pthread_mutex_unlock(&engine->mutex);
+    }
+    if (session->tokens != NULL)
+        rad_wipe(session->tokens, tokens_bytes(engine));
+    if (session->logits != NULL)
+        rad_wipe(session->logits, logits_bytes(engine));
+    rad_free(&allocator, session->pages, session->max_pages * sizeof *session->pages);
+    rad_free(&allocator, session->tokens, tokens_bytes(engine));
+    rad_free(&allocator, session->logits, logits_bytes(engine));
+    rad_free(&allocator, session, sizeof *session);
+}
+
+void rad_session_cut(rad_session *session, uint32_t length)
+{
+    if (length < session->n_tokens) {
+        rad_wipe(session->tokens + length, (session->n_tokens - length) * sizeof(int32_t));
+        session->n_tokens = length;
+        session->has_logits = false;
+    }
+    uint32_t needed = (session->n_tokens + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    pthread_mutex_lock(&session->engine->pages_mutex);
+    while (session->n_pages > needed)
+        rad_page_release(session->engine->pages, session->pages[--session->n_pages]);
+    pthread_mutex_unlock(&session->engine->pages_mutex);
+}
+
+bool rad_session_extend(rad_session *session, uint32_t length)
+{
+    uint32_t needed = (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    bool enough = true;
+    pthread_mutex_lock(&session->engine->pages_mutex);
+    while (session->n_pages < needed && enough) {
+        uint8_t *page = rad_page_take(session->engine->pages);
+        enough = page != NULL;
+        if (enough)
+            session->pages[session->n_pages++] = page;
+    }
+    pthread_mutex_unlock(&session->engine->pages_mutex);
+    return enough;
+}
+
+/* ---- token level ----------------------------------------------------------------------------- */
+
+static radllm_status check_tokens(const rad_session *session, const int32_t *tokens, size_t count,
+                                  radllm_error *error)
+{
+    const rad_engine *engine = session->engine;
+    uint32_t context = engine->plan.settings.context, n_vocab = engine->model->hparams.n_vocab;
+    if (count > context - session->n_tokens)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "%zu tokens behind the %u that the session holds are more than its context "
+                        "of %u; make the engine with a larger option context",
+                        count, session->n_tokens, context);
+    for (size_t i = 0; i < count; i++) {
+        if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "token %zu has the id %d; the vocabulary has %u entries", i,
+                            (int)tokens[i], n_vocab);
+    }
+    return RADLLM_OK;
+}
+
+typedef struct feed {
+    rad_session *session;
+    radllm_logits_fn callback;
+    void *user;
+    const radllm_cancel *cancel;
+} feed;
+
+/* Computes one piece; outputs: all of it with a callback, else its last token when wanted. */
+static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t count,
+                                bool want_last, radllm_error *error)
+{
+    rad_session *session = f->session;
+    rad_engine *engine = session->engine;
+    uint32_t n_outputs = f->callback != NULL ? count : want_last ? 1 : 0;
+    for (uint32_t i = 0; i < n_outputs; i++)
+        engine->outputs[i] = count - n_outputs + i;
+    rad_span span = {0, count, session->n_tokens, session->pages};
+    rad_batch batch = {count, tokens, 1, &span, n_outputs, engine->outputs};
+    if (!rad_session_extend(session, session->n_tokens + count))
+        return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
+    if (!engine->backend->table->run(engine->backend, &batch, f->cancel))
+        return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
+    memcpy(session->tokens + session->n_tokens, tokens, count * sizeof *tokens);
+    atomic_fetch_add(&engine->tokens_computed, count);
+    uint32_t first = session->n_tokens;
+    session->n_tokens += count;
+    for (uint32_t i = 0; f->callback != NULL && i < count; i++) {
+        const float *logits = engine->backend->table->logits(engine->backend, i);
+        if (f->callback(f->user, first + i, logits, engine->model->hparams.n_vocab) != 0)
+            return rad_fail(error, RADLLM_E_CANCELLED, "the callback asked to stop");
+    }
+    if (want_last) {
+        memcpy(session->logits, engine->backend->table->logits(engine->backend, n_outputs - 1),
+               logits_bytes(engine));
+        session->has_logits = true;
+    }
+    return RADLLM_OK;
+}
+
+radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size_t count,
+                               radllm_logits_fn callback, void *user, const radllm_cancel *cancel,
+                               radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    radllm_status status = check_tokens(session, tokens, count, error);
+    if (status == RADLLM_OK && count > 0)
+        status = rad_engine_take_step(engine, error);
+    if (status != RADLLM_OK || count == 0)
+        return status;
+    uint32_t before = session->n_tokens;
+    uint32_t piece =
+        callback != NULL ? engine->plan.backend.max_outputs : engine->plan.backend.max_tokens;
+    feed f = {session, callback, user, cancel};
+    session->has_logits = false;
+    for (size_t done = 0; done < count && status == RADLLM_OK;) {
+        size_t left = count - done;
+        uint32_t n = left < piece ? (uint32_t)left : piece;
+        status = feed_piece(&f, tokens + done, n, left == n, error);
+        done += n;
+    }
+    if (status != RADLLM_OK)
+        rad_session_cut(session, before);
+    rad_engine_give_step(engine);
+    return status;
+}
+
+radllm_status rad_session_sample(rad_session *session, const rad_sampler_settings *settings,
+                                 int32_t *token, float *logprob, radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    uint32_t n_vocab = engine->model->hparams.n_vocab;
+    if (!session->has_logits)
+        return rad_fail(error, RADLLM_E_STATE,
+                        "the session has no logits; feed at least one token first");
+    radllm_status status = rad_engine_take_step(engine, error);
+    if (status != RADLLM_OK)
+        return status;
+    status =
+        rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, session->tokens,
+                           session->n_tokens, 0, session->n_tokens, token, error);
+    if (status == RADLLM_OK && logprob != NULL)
+        *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
+    rad_engine_give_step(engine);
+    return status;
+}

@@ -1,0 +1,201 @@
+#include "forward/program.h"
+
+#include <string.h>
+
+#define OPS_PER_LAYER 24
+#define OPS_OUTSIDE   8
+
+/* Names of the values. The ones of the second group have one row for each output. */
+enum {
+    HIDDEN, /* the residual stream */
+    NORMED,
+    QUERY,
+    KEY,
+    VALUE,
+    ATTENDED,
+    BRANCH, /* what attention or feed-forward adds to the stream */
+    GATE,
+    UP,
+    ROTARY,
+    OUT_ATTENDED, /* the last layer goes on with the output rows only */
+    OUT_HIDDEN,
+    LOGITS,
+    N_VALUES
+};
+
+typedef struct writer {
+    rad_program *program;
+    uint32_t layer;
+    bool per_output; /* behind the selection of output rows */
+} writer;
+
+static rad_op *emit(writer *w, rad_op_kind kind)
+{
+    rad_op *op = &w->program->ops[w->program->n_ops++];
+    *op = (rad_op){.kind = kind, .layer = w->layer, .per_output = w->per_output};
+    return op;
+}
+
+static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, uint8_t out)
+{
+    rad_op *op = emit(w, RAD_OP_NORM);
+    op->in = in;
+    op->weight = weight;
+    op->width = w->program->model->hparams.width;
+    op->out = out;
+}
+
+static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
+                         uint8_t out)
+{
+    rad_op *op = emit(w, RAD_OP_PRODUCT);
+    op->weight = weight;
+    op->bias = bias != NULL && bias->tensor != NULL ? bias : NULL;
+    op->width = weight->matrix.n_rows;
+    op->in = in;
+    op->out = out;
+}
+
+static void emit_heads(writer *w, rad_op_kind kind, uint8_t in, const rad_weight *weight,
+                       uint32_t n_heads, uint8_t out)
+{
+    rad_op *op = emit(w, kind);
+    op->in = in;
+    op->weight = weight;
+    op->n_heads = n_heads;
+    op->width = n_heads * w->program->model->hparams.head_dim;
+    op->out = out;
+}
+
+static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uint8_t out,
+                     uint32_t width)
+{
+    rad_op *op = emit(w, kind);
+    op->in = in;
+    op->other = other;
+    op->out = out;
+    op->width = width;
+}
+
+/* Queries, keys and values of the normed stream, and attention; the result stands in ATTENDED. */
+static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_params *params,
+                           bool head_norms)
+{
+    const rad_weight *weights = layer->weights;
+    uint32_t head_dim = w->program->model->hparams.head_dim;
+    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS], NORMED, QUERY);
+    emit_product(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS], NORMED, KEY);
+    emit_product(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NORMED, VALUE);
+    if (head_norms) {
+        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
+        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
+    }
+    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
+    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
+    emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * head_dim);
+    emit_two(w, RAD_OP_ATTEND, QUERY, 0, ATTENDED, params->n_heads * head_dim);
+}
+
+/* hidden = hidden + norm(branch), the norm only where the family has second norms. */
+static void emit_residual(writer *w, const rad_weight *second_norm, uint8_t hidden)
+{
+    if (second_norm->tensor != NULL)
+        emit_norm(w, BRANCH, second_norm, BRANCH);
+    emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, w->program->model->hparams.width);
+}
+
+static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
+{
+    const rad_weight *weights = layer->weights;
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_GATE], NULL, NORMED, GATE);
+    emit_product(w, &weights[RAD_WEIGHT_UP], NULL, NORMED, UP);
+    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
+    emit_product(w, &weights[RAD_WEIGHT_DOWN], NULL, GATE, BRANCH);
+}
+
+static void emit_layer(writer *w, const rad_model *model, uint32_t index)
+{
+    const rad_layer *layer = &model->layers[index];
+    uint8_t hidden = HIDDEN, attended = ATTENDED;
+    w->layer = index;
+    emit_attention(w, layer, &model->hparams.layers[index],
+                   model->hparams.architecture->head_norms);
+    if (index + 1 == model->hparams.n_layers) {
+        hidden = OUT_HIDDEN;
+        attended = OUT_ATTENDED;
+        w->per_output = true;
+        emit_two(w, RAD_OP_SELECT, HIDDEN, 0, OUT_HIDDEN, model->hparams.width);
+        emit_two(w, RAD_OP_SELECT, ATTENDED, 0, OUT_ATTENDED,
+                 layer->weights[RAD_WEIGHT_OUTPUT].matrix.n_columns);
+    }
+    emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
+                 attended, BRANCH);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);
+    emit_feed_forward(w, layer, hidden);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
+}
+
+static void emit_model(writer *w, const rad_model *model)
+{
+    const rad_hparams *h = &model->hparams;
+    rad_op *embed = emit(w, RAD_OP_EMBED);
+    embed->weight = &model->embedding;
+    embed->number = h->embedding_scale;
+    embed->width = h->width;
+    embed->out = HIDDEN;
+    emit(w, RAD_OP_ROTARY_TABLE)->out = ROTARY;
+    for (uint32_t i = 0; i < h->n_layers; i++)
+        emit_layer(w, model, i);
+    emit_norm(w, OUT_HIDDEN, &model->output_norm, NORMED);
+    emit_product(w, &model->output, NULL, NORMED, LOGITS);
+    if (h->logit_cap > 0.0f) {
+        rad_op *cap = emit(w, RAD_OP_SOFT_CAP);
+        cap->out = LOGITS;
+        cap->width = h->n_vocab;
+        cap->number = h->logit_cap;
+    }
+}
+
+static void declare_values(rad_program *program, const rad_hparams *h)
+{
+    uint32_t q = h->max_heads * h->head_dim, kv = h->max_kv_heads * h->head_dim;
+    const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,  [NORMED] = h->width,
+                                       [QUERY] = q,          [KEY] = kv,
+                                       [VALUE] = kv,         [ATTENDED] = q,
+                                       [BRANCH] = h->width,  [GATE] = h->max_ffn,
+                                       [UP] = h->max_ffn,    [ROTARY] = 2 * h->rope.n_pairs,
+                                       [OUT_ATTENDED] = q,   [OUT_HIDDEN] = h->width,
+                                       [LOGITS] = h->n_vocab};
+    for (int i = 0; i < N_VALUES; i++)
+        program->values[i] = (rad_value){widths[i], i >= OUT_ATTENDED};
+    program->n_values = N_VALUES;
+    program->logits = LOGITS;
+}
+
+static size_t ops_bytes(const rad_program *program)
+{
+    return ((size_t)program->model->hparams.n_layers * OPS_PER_LAYER + OPS_OUTSIDE) *
+           sizeof(rad_op);
+}
+
+radllm_status rad_program_build(const rad_model *model, rad_program *program, radllm_error *error)
+{
+    memset(program, 0, sizeof *program);
+    program->model = model;
+    program->ops = rad_alloc(&model->host.allocator, ops_bytes(program));
+    if (program->ops == NULL)
+        return rad_fail_memory(error, ops_bytes(program));
+    writer w = {.program = program};
+    declare_values(program, &model->hparams);
+    emit_model(&w, model);
+    return RADLLM_OK;
+}
+
+void rad_program_free(rad_program *program)
+{
+    if (program->ops != NULL)
+        rad_free(&program->model->host.allocator, program->ops, ops_bytes(program));
+    program->ops = NULL;
+}

@@ -1,0 +1,13 @@
+/* lib/forward: the transformer as a list of operations. It never asks which backend or instruction
+ * set it runs on. */
+#ifndef RAD_PROGRAM_H
+#define RAD_PROGRAM_H
+
+#include "backend/backend.h"
+
+/* Writes the program of a model; its operations are in one block of the model's allocator. The
+ * model must outlive it. */
+radllm_status rad_program_build(const rad_model *model, rad_program *program, radllm_error *error);
+void rad_program_free(rad_program *program);
+
+#endif

@@ -1,0 +1,520 @@
+/* Every table of layer kernels against the text of kernels/cpu/layer.h, written out here plainly:
+ * equal bits on random and extreme input, nothing written beyond the outputs. */
+#include "unit/harness.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/numeric.h"
+#include "base/numeric_f32.h"
+#include "base/platform.h"
+#include "kernels/cpu/layer.h"
+
+#define GUARD     0x7f1234abu /* a signalling NaN that no kernel makes */
+#define MAX_N     6000
+#define GUARDS    64
+#define MAX_DIM   256
+#define MAX_QUERY 40
+
+#if defined(RAD_TEST_EMULATED)
+extern const rad_layer_kernels rad_layer_kernels_emulated;
+#endif
+
+typedef struct table {
+    const char *name;
+    const rad_layer_kernels *kernels;
+} table;
+
+static table tables[4];
+static size_t n_tables;
+
+static void find_tables(void)
+{
+    n_tables = 0;
+    tables[n_tables++] = (table){"scalar", &rad_layer_kernels_scalar};
+#if defined(__x86_64__)
+    rad_cpu cpu = rad_cpu_detect();
+    if (cpu.avx2)
+        tables[n_tables++] = (table){"avx2", &rad_layer_kernels_avx2};
+#if defined(RAD_TEST_EMULATED)
+    if (cpu.avx2) /* the emulation is built upon AVX2 */
+        tables[n_tables++] = (table){"emulated", &rad_layer_kernels_emulated};
+#endif
+    if (cpu.avx512)
+        tables[n_tables++] = (table){"avx512", &rad_layer_kernels_avx512};
+#endif
+}
+
+/* ---- input -------------------------------------------------------------------------------- */
+
+typedef enum flavour { ORDINARY, WIDE, EXTREME, FLAVOURS } flavour;
+
+static uint64_t stream;
+
+static uint32_t random_bits(void)
+{
+    uint32_t counter[4] = {(uint32_t)stream, (uint32_t)(stream >> 32), 7, 0};
+    uint32_t key[2] = {0x1234, 0}, out[4];
+    stream++;
+    rad_philox(counter, key, out);
+    return out[0];
+}
+
+static uint32_t random_below(uint32_t limit)
+{
+    return (uint32_t)((uint64_t)random_bits() * limit >> 32);
+}
+
+static float random_value(flavour kind)
+{
+    static const uint32_t extremes[] = {
+        0x7fc00000, 0x7f800000, 0xff800000, 0x00000000, 0x80000000, 0x00000001, 0x807fffff,
+        0x00800000, 0x7f7fffff, 0xff7fffff, 0x477fe000, 0x477ff000, 0x47800000, 0xc77fefff,
+        0x33000000, 0x33000001, 0x387fc000, 0x42b17218, 0xc2ae0000, 0xc2ae0001, 0x7fa00000};
+    uint32_t bits = random_bits();
+    if (kind == ORDINARY)
+        return ((float)(bits >> 8) - 8388608.0f) * 0x1p-22f;
+    if (kind == EXTREME && random_below(8) == 0)
+        return rad_float_of_bits(extremes[random_below(sizeof extremes / sizeof extremes[0])]);
+    uint32_t exponent = kind == WIDE ? 100 + random_below(50) : random_below(255);
+    return rad_float_of_bits((bits & 0x807fffffu) | exponent << 23);
+}
+
+static void fill(float *values, size_t n, flavour kind)
+{
+    for (size_t i = 0; i < n; i++)
+        values[i] = random_value(kind);
+}
+
+static void fill_guards(float *values, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = GUARD;
+        memcpy(values + i, &bits, sizeof bits);
+    }
+}
+
+static void check_guards(const float *values, size_t n, const char *what)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, values + i, sizeof bits);
+        ck_assert_msg(bits == GUARD, "%s wrote %zu floats beyond its output", what, i + 1);
+    }
+}
+
+static bool same(float a, float b)
+{
+    return rad_float_bits(a) == rad_float_bits(b) || (a != a && b != b);
+}
+
+static void check_same(const float *expected, const float *got, size_t n, const char *what,
+                       const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        ck_assert_msg(same(expected[i], got[i]), "%s of %s: value %zu of %zu is %a, not %a", what,
+                      name, i, n, (double)got[i], (double)expected[i]);
+}
+
+/* ---- the text of layer.h ------------------------------------------------------------------- */
+
+static float plain_tree(const float *lanes, int n)
+{
+    float copy[32];
+    memcpy(copy, lanes, (size_t)n * sizeof *lanes);
+    for (int width = n / 2; width >= 1; width /= 2) {
+        for (int j = 0; j < width; j++)
+            copy[j] = copy[j] + copy[j + width];
+    }
+    return copy[0];
+}
+
+static void plain_rms_norm(const float *x, const float *weight, float epsilon, uint32_t n, float *y)
+{
+    float lanes[16] = {0};
+    for (uint32_t i = 0; i < n; i++)
+        lanes[i % 16] = fmaf(x[i], x[i], lanes[i % 16]);
+    float factor = 1.0f / sqrtf(plain_tree(lanes, 16) / (float)n + epsilon);
+    for (uint32_t i = 0; i < n; i++) {
+        float scaled = x[i] * factor;
+        y[i] = weight != NULL ? scaled * weight[i] : scaled;
+    }
+}
+
+static void plain_layer_norm(const float *x, const float *weight, const float *bias, float epsilon,
+                             uint32_t n, float *y)
+{
+    float lanes[16] = {0};
+    for (uint32_t i = 0; i < n; i++)
+        lanes[i % 16] = lanes[i % 16] + x[i];
+    float mean = plain_tree(lanes, 16) / (float)n;
+    memset(lanes, 0, sizeof lanes);
+    for (uint32_t i = 0; i < n; i++)
+        lanes[i % 16] = fmaf(x[i] - mean, x[i] - mean, lanes[i % 16]);
+    float factor = 1.0f / sqrtf(plain_tree(lanes, 16) / (float)n + epsilon);
+    for (uint32_t i = 0; i < n; i++) {
+        float value = (x[i] - mean) * factor;
+        if (weight != NULL)
+            value = value * weight[i];
+        y[i] = bias != NULL ? value + bias[i] : value;
+    }
+}
+
+/* One query at a time, on keys and values as floats. */
+static void plain_attend(const float *query, uint32_t first, uint32_t last, uint32_t head_dim,
+                         const float *keys, const float *values, float scale, float cap,
+                         float *state)
+{
+    if (first >= last)
+        return;
+    float p[32], l[32] = {0}, m = -INFINITY;
+    for (uint32_t s = first; s < last; s++) {
+        float score = 0.0f;
+        for (uint32_t d = 0; d < head_dim; d++)
+            score = fmaf(query[d], keys[d * 32 + s], score);
+        p[s] = score * scale;
+        if (cap > 0.0f)
+            p[s] = cap * rad_tanhf(p[s] / cap);
+        m = p[s] > m ? p[s] : m;
+    }
+    for (uint32_t s = first; s < last; s++)
+        l[s] = p[s] = rad_expf(p[s] - m);
+    float merged = state[0] > m ? state[0] : m;
+    float a = rad_expf(state[0] - merged), b = rad_expf(m - merged);
+    state[0] = merged;
+    state[1] = fmaf(state[1], a, plain_tree(l, 32) * b);
+    for (uint32_t d = 0; d < head_dim; d++) {
+        float o = 0.0f;
+        for (uint32_t s = first; s < last; s++)
+            o = fmaf(p[s], values[s * head_dim + d], o);
+        state[2 + d] = fmaf(state[2 + d], a, o * b);
+    }
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static const uint32_t lengths[] = {1,  2,  7,  8,   15,  16,  17,  31,   32,   33,
+                                   47, 64, 65, 100, 129, 288, 768, 2048, 2051, 5632};
+static float x[MAX_N], w[MAX_N], b[MAX_N], expected[MAX_N], got[MAX_N + GUARDS];
+
+START_TEST(norms_follow_the_text)
+{
+    for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
+        for (int kind = 0; kind < FLAVOURS; kind++) {
+            uint32_t n = lengths[l];
+            fill(x, n, kind);
+            fill(w, n, kind);
+            fill(b, n, kind);
+            for (int with = 0; with < 4; with++) {
+                const float *weight = with & 1 ? w : NULL, *bias = with & 2 ? b : NULL;
+                for (size_t t = 0; t < n_tables; t++) {
+                    const rad_layer_kernels *k = tables[t].kernels;
+                    fill_guards(got, n + GUARDS);
+                    plain_rms_norm(x, weight, 1e-5f, n, expected);
+                    k->rms_norm(x, weight, 1e-5f, n, got);
+                    check_same(expected, got, n, "rms_norm", tables[t].name);
+                    memcpy(got, x, n * sizeof *x);
+                    k->rms_norm(got, weight, 1e-5f, n, got);
+                    check_same(expected, got, n, "rms_norm in place", tables[t].name);
+                    plain_layer_norm(x, weight, bias, 1e-6f, n, expected);
+                    k->layer_norm(x, weight, bias, 1e-6f, n, got);
+                    check_same(expected, got, n, "layer_norm", tables[t].name);
+                    memcpy(got, x, n * sizeof *x);
+                    k->layer_norm(got, weight, bias, 1e-6f, n, got);
+                    check_same(expected, got, n, "layer_norm in place", tables[t].name);
+                    check_guards(got + n, GUARDS, "a norm");
+                }
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(elementwise_functions_follow_the_text)
+{
+    for (size_t l = 0; l < sizeof lengths / sizeof lengths[0]; l++) {
+        for (int kind = 0; kind < FLAVOURS; kind++) {
+            uint32_t n = lengths[l];
+            fill(x, n, kind);
+            fill(w, n, kind);
+            for (size_t t = 0; t < n_tables; t++) {
+                const rad_layer_kernels *k = tables[t].kernels;
+                const char *name = tables[t].name;
+                fill_guards(got, n + GUARDS);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = x[i] / (1.0f + rad_expf(-x[i])) * w[i];
+                k->silu_multiply(x, w, n, got);
+                check_same(expected, got, n, "silu_multiply", name);
+                memcpy(got, x, n * sizeof *x);
+                k->silu_multiply(got, w, n, got);
+                check_same(expected, got, n, "silu_multiply in place", name);
+                memcpy(got, w, n * sizeof *x);
+                k->silu_multiply(x, got, n, got);
+                check_same(expected, got, n, "silu_multiply into up", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = rad_gelu_tanhf(x[i]) * w[i];
+                k->gelu_tanh_multiply(x, w, n, got);
+                check_same(expected, got, n, "gelu_tanh_multiply", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = x[i] + w[i];
+                k->add(x, w, n, got);
+                check_same(expected, got, n, "add", name);
+                memcpy(got, w, n * sizeof *x);
+                k->add(x, got, n, got);
+                check_same(expected, got, n, "add in place", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = x[i] * 1.7f;
+                k->scale(x, 1.7f, n, got);
+                check_same(expected, got, n, "scale", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = 30.0f * rad_tanhf(x[i] / 30.0f);
+                k->soft_cap(x, 30.0f, n, got);
+                check_same(expected, got, n, "soft_cap", name);
+                check_guards(got + n, GUARDS, "an elementwise function");
+            }
+        }
+    }
+}
+END_TEST
+
+START_TEST(rotation_follows_the_text)
+{
+    for (uint32_t pairs = 1; pairs <= 130; pairs += pairs < 35 ? 1 : 31) {
+        for (int kind = 0; kind < FLAVOURS; kind++) {
+            for (int interleaved = 0; interleaved < 2; interleaved++) {
+                fill(x, 2 * pairs, kind);
+                fill(w, pairs, kind);
+                fill(b, pairs, kind);
+                for (uint32_t i = 0; i < pairs; i++) {
+                    uint32_t first = interleaved ? 2 * i : i;
+                    uint32_t second = interleaved ? 2 * i + 1 : i + pairs;
+                    float down = -(x[second] * b[i]);
+                    expected[first] = fmaf(x[first], w[i], down);
+                    expected[second] = fmaf(x[first], b[i], x[second] * w[i]);
+                }
+                for (size_t t = 0; t < n_tables; t++) {
+                    fill_guards(got, 2 * pairs + GUARDS);
+                    memcpy(got, x, 2 * pairs * sizeof *x);
+                    tables[t].kernels->rotate(got, w, b, pairs, interleaved);
+                    check_same(expected, got, 2 * pairs, "rotate", tables[t].name);
+                    check_guards(got + 2 * pairs, GUARDS, "rotate");
+                }
+            }
+        }
+    }
+}
+END_TEST
+
+/* ---- attention ----------------------------------------------------------------------------------
+ */
+
+static float tile_keys[MAX_DIM * 32 + GUARDS], tile_values[MAX_DIM * 32 + GUARDS];
+static uint16_t half_keys[MAX_DIM * 32 + GUARDS], half_values[MAX_DIM * 32 + GUARDS];
+static float rounded_keys[MAX_DIM * 32], rounded_values[MAX_DIM * 32];
+static float queries[MAX_QUERY * (MAX_DIM + 3)];
+static float states[MAX_QUERY * (MAX_DIM + 7) + GUARDS], want[MAX_QUERY * (MAX_DIM + 7) + GUARDS];
+
+START_TEST(stores_convert_and_place)
+{
+    static const uint32_t dims[] = {1, 3, 8, 64, 80, 256};
+    for (size_t l = 0; l < sizeof dims / sizeof dims[0]; l++) {
+        uint32_t dim = dims[l];
+        for (size_t t = 0; t < n_tables; t++) {
+            const rad_layer_kernels *k = tables[t].kernels;
+            memset(half_keys, 0xee, sizeof half_keys);
+            memset(half_values, 0xee, sizeof half_values);
+            fill_guards(tile_keys, dim * 32 + GUARDS);
+            fill_guards(tile_values, dim * 32 + GUARDS);
+            for (uint32_t slot = 0; slot < 32; slot++) {
+                fill(x, dim, slot % FLAVOURS);
+                k->store_key(x, dim, RAD_CACHE_F32, tile_keys, slot);
+                k->store_value(x, dim, RAD_CACHE_F32, tile_values, slot);
+                k->store_key(x, dim, RAD_CACHE_F16, half_keys, slot);
+                k->store_value(x, dim, RAD_CACHE_F16, half_values, slot);
+                for (uint32_t d = 0; d < dim; d++) {
+                    ck_assert(same(tile_keys[d * 32 + slot], x[d]));
+                    ck_assert(same(tile_values[slot * dim + d], x[d]));
+                    ck_assert_uint_eq(half_keys[d * 32 + slot], rad_half_saturated(x[d]));
+                    ck_assert_uint_eq(half_values[slot * dim + d], rad_half_saturated(x[d]));
+                }
+            }
+            check_guards(tile_keys + dim * 32, GUARDS, "store_key");
+            check_guards(tile_values + dim * 32, GUARDS, "store_value");
+            for (uint32_t i = 0; i < GUARDS; i++) {
+                ck_assert_uint_eq(half_keys[dim * 32 + i], 0xeeee);
+                ck_assert_uint_eq(half_values[dim * 32 + i], 0xeeee);
+            }
+        }
+    }
+}
+END_TEST
+
+static void make_ranges(uint8_t *first, uint8_t *last, uint32_t n, uint32_t style)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        first[i] = 0;
+        last[i] = 32;
+        if (style == 1) { /* the diagonal */
+            last[i] = (uint8_t)(i % 33);
+        } else if (style == 2) { /* anything, some of it empty */
+            first[i] = (uint8_t)random_below(33);
+            last[i] = (uint8_t)random_below(33);
+        } else if (style == 3) { /* a window's edge */
+            first[i] = (uint8_t)(i % 32);
+        }
+    }
+}
+
+static void check_attention(uint32_t dim, uint32_t n, int kind, uint32_t style, float cap,
+                            rad_cache_type type)
+{
+    size_t query_stride = dim + random_below(4), state_stride = dim + 2 + random_below(6);
+    uint8_t first[MAX_QUERY], last[MAX_QUERY];
+    make_ranges(first, last, n, style);
+    fill(queries, n * query_stride, kind);
+    fill(tile_keys, (size_t)dim * 32, kind);
+    fill(tile_values, (size_t)dim * 32, kind);
+    const void *keys = tile_keys, *values = tile_values;
+    memcpy(rounded_keys, tile_keys, sizeof rounded_keys);
+    memcpy(rounded_values, tile_values, sizeof rounded_values);
+    if (type == RAD_CACHE_F16) {
+        for (uint32_t i = 0; i < dim * 32; i++) {
+            half_keys[i] = rad_half_saturated(tile_keys[i]);
+            half_values[i] = rad_half_saturated(tile_values[i]);
+            rounded_keys[i] = rad_float_of_half(half_keys[i]);
+            rounded_values[i] = rad_float_of_half(half_values[i]);
+        }
+        keys = half_keys;
+        values = half_values;
+    }
+    float scale = 1.0f / sqrtf((float)dim);
+    static float before[MAX_QUERY * (MAX_DIM + 7)];
+    fill_guards(before, n * state_stride);
+    for (uint32_t i = 0; i < n; i++) {
+        float *state = before + i * state_stride;
+        memset(state, 0, (dim + 2) * sizeof *state);
+        state[0] = -INFINITY;
+        if (i % 2 != 0) { /* something came before */
+            fill(state, dim + 2, ORDINARY);
+            state[1] = 3.0f;
+        }
+    }
+    fill_guards(want, n * state_stride + GUARDS);
+    memcpy(want, before, n * state_stride * sizeof *want);
+    for (uint32_t i = 0; i < n; i++)
+        plain_attend(queries + i * query_stride, first[i], last[i], dim, rounded_keys,
+                     rounded_values, scale, cap, want + i * state_stride);
+    for (size_t t = 0; t < n_tables; t++) {
+        fill_guards(states, n * state_stride + GUARDS);
+        memcpy(states, before, n * state_stride * sizeof *states);
+        tables[t].kernels->attend_tile(queries, query_stride, n, first, last, dim, type, keys,
+                                       values, scale, cap, states, state_stride);
+        for (uint32_t i = 0; i < n; i++) { /* a maximum of 0 may have either sign */
+            if (states[i * state_stride] == 0.0f && want[i * state_stride] == 0.0f)
+                states[i * state_stride] = want[i * state_stride];
+        }
+        check_same(want, states, n * state_stride, "attend_tile", tables[t].name);
+        for (uint32_t i = 0; i < n; i++)
+            check_guards(states + i * state_stride + dim + 2, state_stride - dim - 2,
+                         "attend_tile");
+        check_guards(states + n * state_stride, GUARDS, "attend_tile");
+    }
+}
+
+START_TEST(attention_follows_the_text)
+{
+    static const uint32_t dims[] = {1, 2, 8, 15, 24, 40, 64, 80, 96, 128, 200, 256};
+    static const uint32_t counts[] = {1, 2, 3, 4, 5, 8, 11, 31, 33, 40};
+    for (size_t l = 0; l < sizeof dims / sizeof dims[0]; l++) {
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+            for (uint32_t style = 0; style < 4; style++) {
+                int kind = (int)random_below(FLAVOURS);
+                rad_cache_type type = random_below(2) ? RAD_CACHE_F16 : RAD_CACHE_F32;
+                check_attention(dims[l], counts[c], kind, style, style % 2 ? 50.0f : 0.0f, type);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < 200; i++)
+        check_attention(1 + random_below(70), 1 + random_below(12), ORDINARY, i % 4,
+                        i % 3 ? 0.0f : 2.0f, i % 2 ? RAD_CACHE_F16 : RAD_CACHE_F32);
+}
+END_TEST
+
+START_TEST(masked_slots_may_hold_anything)
+{
+    enum { DIM = 64 };
+    fill(queries, 5 * DIM, ORDINARY);
+    fill(tile_keys, DIM * 32, ORDINARY);
+    fill(tile_values, DIM * 32, ORDINARY);
+    for (uint32_t d = 0; d < DIM; d++) {
+        for (uint32_t s = 20; s < 32; s++) {
+            tile_keys[d * 32 + s] = s % 2 ? NAN : INFINITY;
+            tile_values[s * DIM + d] = s % 2 ? INFINITY : NAN;
+        }
+    }
+    uint8_t first[5] = {0, 3, 0, 19, 5}, last[5] = {20, 20, 1, 20, 12};
+    for (size_t t = 0; t < n_tables; t++) {
+        float state[5 * (DIM + 2)] = {0}, out[DIM];
+        for (int i = 0; i < 5; i++)
+            state[i * (DIM + 2)] = -INFINITY;
+        tables[t].kernels->attend_tile(queries, DIM, 5, first, last, DIM, RAD_CACHE_F32, tile_keys,
+                                       tile_values, 0.125f, 0.0f, state, DIM + 2);
+        for (int i = 0; i < 5 * (DIM + 2); i++)
+            ck_assert(isfinite(state[i]));
+        tables[t].kernels->finish_attention(state + 2 * (DIM + 2), DIM, out);
+        for (int d = 0; d < DIM; d++) /* query 2 sees slot 0 alone */
+            ck_assert(same(out[d], tile_values[d]));
+    }
+}
+END_TEST
+
+START_TEST(attention_over_tiles_is_a_softmax)
+{
+    enum { DIM = 32, TILES = 5 };
+    static float all_keys[TILES][DIM * 32], all_values[TILES][DIM * 32];
+    fill(queries, DIM, ORDINARY);
+    fill(all_keys[0], sizeof all_keys / sizeof(float), ORDINARY);
+    fill(all_values[0], sizeof all_values / sizeof(float), ORDINARY);
+    double sum = 0, out[DIM] = {0};
+    for (int t = 0; t < TILES; t++) {
+        for (int s = 0; s < 32; s++) {
+            double score = 0;
+            for (int d = 0; d < DIM; d++)
+                score += (double)queries[d] * all_keys[t][d * 32 + s];
+            double p = rad_exp(score * 0.2);
+            sum += p;
+            for (int d = 0; d < DIM; d++)
+                out[d] += p * all_values[t][s * DIM + d];
+        }
+    }
+    for (size_t k = 0; k < n_tables; k++) {
+        float state[DIM + 2] = {-INFINITY}, result[DIM];
+        uint8_t first = 0, last = 32;
+        for (int t = 0; t < TILES; t++)
+            tables[k].kernels->attend_tile(queries, DIM, 1, &first, &last, DIM, RAD_CACHE_F32,
+                                           all_keys[t], all_values[t], 0.2f, 0.0f, state, DIM + 2);
+        tables[k].kernels->finish_attention(state, DIM, result);
+        for (int d = 0; d < DIM; d++)
+            ck_assert_double_eq_tol(result[d], out[d] / sum, 1e-5);
+    }
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    find_tables();
+    TCase *cases = rad_test_case(suite, "layer");
+    tcase_add_test(cases, norms_follow_the_text);
+    tcase_add_test(cases, elementwise_functions_follow_the_text);
+    tcase_add_test(cases, rotation_follows_the_text);
+    tcase_add_test(cases, stores_convert_and_place);
+    tcase_add_test(cases, attention_follows_the_text);
+    tcase_add_test(cases, masked_slots_may_hold_anything);
+    tcase_add_test(cases, attention_over_tiles_is_a_softmax);
+}
+
+int main(void)
+{
+    return rad_test_main("layer", add_cases);
+}

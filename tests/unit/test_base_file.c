@@ -1,0 +1,307 @@
+/* Files, clock, process and SHA-256 of lib/base. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file_path.h"
+#include "base/file_write.h"
+#include "base/platform.h"
+#include "unit/harness.h"
+
+static void make_file(char path[1024], size_t size)
+{
+    uint8_t *bytes = malloc(size + 1);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (uint8_t)(i * 31 + i / 251);
+    snprintf(path, 1024, "%s", rad_test_temp_path("file"));
+    rad_test_write_file(path, bytes, size);
+    free(bytes);
+}
+
+START_TEST(reads_and_maps)
+{
+    enum { SIZE = 300000 };
+    char path[1024];
+    make_file(path, SIZE);
+    rad_file *file = NULL;
+    radllm_error error = {0};
+    rad_assert_ok(rad_file_open(&rad_default_allocator, path, &file, &error), &error);
+    ck_assert_uint_eq(rad_file_size(file), SIZE);
+    uint8_t *buffer = malloc(SIZE);
+    rad_assert_ok(rad_file_read(file, 0, buffer, SIZE, &error), &error);
+    size_t equal = 0;
+    for (size_t i = 0; i < SIZE; i++)
+        equal += buffer[i] == (uint8_t)(i * 31 + i / 251);
+    ck_assert_uint_eq(equal, SIZE);
+    const uint8_t *mapped = NULL;
+    rad_assert_ok(rad_file_map(file, &mapped, &error), &error);
+    ck_assert_mem_eq(mapped, buffer, SIZE);
+    rad_assert_error(rad_file_read(file, SIZE - 1, buffer, 2, &error), RADLLM_E_IO, &error, path);
+    rad_assert_error(rad_file_read(file, UINT64_MAX, buffer, 2, &error), RADLLM_E_IO, &error,
+                     "the file ends before byte 18446744073709551615");
+    ck_assert_int_eq(truncate(path, 5), 0);
+    rad_assert_error(rad_file_read(file, 3, buffer, 4, &error), RADLLM_E_IO, &error,
+                     "the file ends before byte 5");
+    rad_file_close(file);
+    rad_file_close(NULL);
+    free(buffer);
+}
+END_TEST
+
+static void refuse(const char *path, radllm_status status, const char *part)
+{
+    rad_test_memory memory;
+    rad_test_memory_init(&memory, 0);
+    rad_allocator allocator = rad_test_allocator(&memory);
+    rad_file *file = NULL;
+    radllm_error error = {0};
+    rad_assert_error(rad_file_open(&allocator, path, &file, &error), status, &error, part);
+    ck_assert_ptr_null(file);
+    rad_test_memory_check(&memory);
+}
+
+START_TEST(refuses_what_is_no_file)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("pipe"));
+    refuse(path, RADLLM_E_IO, "cannot open the file: No such file or directory; check the path");
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    refuse(path, RADLLM_E_IO, "is a pipe (FIFO), not a regular file");
+    refuse("/", RADLLM_E_IO, "/: is a directory; give the path of a model file inside it");
+    refuse("/dev/null", RADLLM_E_IO, "is a device, not a regular file");
+    refuse("", RADLLM_E_ARGUMENT, "the path of the file is empty");
+    refuse(NULL, RADLLM_E_ARGUMENT, "the path of the file is empty");
+    make_file(path, 10);
+    strcat(path, "/inside");
+    refuse(path, RADLLM_E_IO, "Not a directory; check the path");
+    if (geteuid() != 0) {
+        make_file(path, 10);
+        ck_assert_int_eq(chmod(path, 0), 0);
+        refuse(path, RADLLM_E_IO, "Permission denied; check the permissions");
+    }
+}
+END_TEST
+
+START_TEST(cannot_map_an_empty_file)
+{
+    char path[1024];
+    make_file(path, 0);
+    rad_file *file = NULL;
+    radllm_error error = {0};
+    rad_assert_ok(rad_file_open(&rad_default_allocator, path, &file, &error), &error);
+    const uint8_t *mapped;
+    rad_assert_error(rad_file_map(file, &mapped, &error), RADLLM_E_IO, &error,
+                     "a file of 0 bytes cannot be mapped");
+    rad_assert_ok(rad_file_read(file, 0, NULL, 0, &error), &error);
+    rad_file_close(file);
+}
+END_TEST
+
+START_TEST(survives_failing_memory)
+{
+    char path[1024];
+    make_file(path, 10);
+    rad_test_memory memory;
+    rad_test_memory_init(&memory, 1);
+    rad_allocator allocator = rad_test_allocator(&memory);
+    rad_file *file = NULL;
+    radllm_error error = {0};
+    rad_assert_error(rad_file_open(&allocator, path, &file, &error), RADLLM_E_MEMORY, &error,
+                     "cannot allocate");
+    for (uint64_t n = 1; n <= 3; n++) {
+        rad_output *output = NULL;
+        rad_test_memory_init(&memory, n);
+        rad_assert_error(rad_output_open(&allocator, path, &output, &error), RADLLM_E_MEMORY,
+                         &error, "cannot allocate");
+        rad_test_memory_check(&memory);
+    }
+}
+END_TEST
+
+/* ---- paths in messages ----------------------------------------------------------------------- */
+
+START_TEST(shows_paths_as_printable_text)
+{
+    char out[RAD_PATH_LABEL_SIZE];
+    ck_assert_str_eq(rad_path_label(out, "/models/Gr\xc3\xb6\xc3\x9f"
+                                         "e \xf0\x9f\x98\x80.gguf"),
+                     "/models/Gr\xc3\xb6\xc3\x9f"
+                     "e \xf0\x9f\x98\x80.gguf");
+    ck_assert_str_eq(rad_path_label(out, "a\nb\x1b[0m\x7f\xff\xc3"),
+                     "a\\x0ab\\x1b[0m\\x7f\\xff\\xc3");
+    ck_assert_str_eq(rad_path_label(out, "\xc0\xaf \xed\xa0\x80 \xc2\x85 \xf4\x90\x80\x80"),
+                     "\\xc0\\xaf \\xed\\xa0\\x80 \\xc2\\x85 \\xf4\\x90\\x80\\x80");
+    ck_assert_str_eq(rad_path_label(out, ""), "");
+    char path[3000];
+    static const char *const fills[] = {"x", "\xc3\xb6", "\n", "\xe2\x96\x81", "\xff\xc3\xb6"};
+    for (size_t f = 0; f < 5; f++) {
+        size_t size = 0;
+        while (size < 2900) {
+            memcpy(path + size, fills[f], strlen(fills[f]));
+            size += strlen(fills[f]);
+        }
+        strcpy(path + size, "/the-end.gguf");
+        rad_path_label(out, path);
+        ck_assert_uint_lt(strlen(out), RAD_PATH_LABEL_SIZE);
+        ck_assert_uint_gt(strlen(out), RAD_PATH_LABEL_SIZE - 16);
+        ck_assert_int_eq(strncmp(out, "...", 3), 0);
+        ck_assert_str_eq(out + strlen(out) - 13, "/the-end.gguf");
+    }
+}
+END_TEST
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static radllm_status write_file(const char *path, size_t size, size_t piece, radllm_error *error)
+{
+    rad_output *output = NULL;
+    radllm_status status = rad_output_open(&rad_default_allocator, path, &output, error);
+    if (status != RADLLM_OK)
+        return status;
+    uint8_t *bytes = malloc(piece);
+    for (size_t done = 0; done < size && status == RADLLM_OK;) {
+        size_t now = size - done < piece ? size - done : piece;
+        for (size_t i = 0; i < now; i++)
+            bytes[i] = (uint8_t)((done + i) % 253);
+        status = rad_output_write(output, bytes, now, error);
+        done += now;
+    }
+    if (status == RADLLM_OK) {
+        ck_assert_uint_eq(rad_output_position(output), size);
+        status = rad_output_commit(output, error);
+    }
+    rad_output_free(output);
+    free(bytes);
+    return status;
+}
+
+START_TEST(writes_whole_files_only)
+{
+    static const size_t pieces[] = {13, 4096, 65535, 65536, 65537, 200000};
+    char path[1024];
+    char partial[1100];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("output"));
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    for (size_t p = 0; p < sizeof pieces / sizeof pieces[0]; p++) {
+        radllm_error error = {0};
+        rad_assert_ok(write_file(path, 200001, pieces[p], &error), &error);
+        size_t size;
+        uint8_t *bytes = rad_test_read_file(path, &size);
+        ck_assert_uint_eq(size, 200001);
+        size_t equal = 0;
+        for (size_t i = 0; i < size; i++)
+            equal += bytes[i] == i % 253;
+        ck_assert_uint_eq(equal, size);
+        free(bytes);
+        ck_assert_int_ne(access(partial, F_OK), 0);
+    }
+    rad_output *output = NULL;
+    radllm_error error = {0};
+    rad_assert_ok(rad_output_open(&rad_default_allocator, path, &output, &error), &error);
+    rad_assert_ok(rad_output_write(output, "new", 3, &error), &error);
+    rad_output_free(output); /* without commit: what was there stays */
+    rad_output_free(NULL);
+    struct stat information;
+    ck_assert_int_eq(stat(path, &information), 0);
+    ck_assert_int_eq(information.st_size, 200001);
+    ck_assert_int_ne(access(partial, F_OK), 0);
+}
+END_TEST
+
+START_TEST(reports_a_limit_of_the_file_size)
+{
+    struct rlimit limit = {100000, 100000};
+    signal(SIGXFSZ, SIG_IGN);
+    ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    char path[1024];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("limited"));
+    radllm_error error = {0};
+    rad_assert_error(write_file(path, 300000, 1000, &error), RADLLM_E_IO, &error,
+                     "File too large; free space or write to another disk");
+    ck_assert_int_ne(access(path, F_OK), 0);
+    strcat(path, ".partial");
+    ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+START_TEST(reports_a_full_device)
+{
+    if (access("/dev/full", W_OK) != 0)
+        RAD_SKIP("there is no /dev/full here");
+    radllm_error error = {0};
+    rad_assert_error(write_file("/dev/full", 10, 10, &error), RADLLM_E_IO, &error,
+                     "No space left on device");
+    rad_assert_ok(write_file("/dev/null", 100000, 10, &error), &error);
+    rad_assert_error(write_file("/", 10, 10, &error), RADLLM_E_IO, &error, "cannot create");
+}
+END_TEST
+
+/* ---- clock, process, hash -------------------------------------------------------------------- */
+
+START_TEST(clock_and_process)
+{
+    uint64_t first = rad_clock_ns();
+    uint64_t second = rad_clock_ns();
+    ck_assert_uint_gt(first, 0);
+    ck_assert_uint_ge(second, first);
+    ck_assert_uint_lt(second - first, 10000000000u);
+    int64_t mine = rad_process_id();
+    ck_assert_int_gt(mine, 0);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(rad_process_id() == mine ? 1 : 0);
+    int status = 1;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
+static void check_sha256(const char *text, size_t repeat, const char *expected)
+{
+    size_t size = strlen(text);
+    char *data = calloc(size + 1, repeat + 1);
+    for (size_t i = 0; i < repeat; i++)
+        memcpy(data + i * size, text, size);
+    uint8_t digest[32];
+    char hex[65];
+    rad_sha256(data, size * repeat, digest);
+    for (int i = 0; i < 32; i++)
+        snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    ck_assert_str_eq(hex, expected);
+    free(data);
+}
+
+START_TEST(sha256_of_the_standard_examples)
+{
+    check_sha256("", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    check_sha256("abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    check_sha256("a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "files");
+    tcase_add_test(cases, reads_and_maps);
+    tcase_add_test(cases, refuses_what_is_no_file);
+    tcase_add_test(cases, cannot_map_an_empty_file);
+    tcase_add_test(cases, survives_failing_memory);
+    tcase_add_test(cases, shows_paths_as_printable_text);
+    cases = rad_test_case(suite, "writing");
+    tcase_add_test(cases, writes_whole_files_only);
+    tcase_add_test(cases, reports_a_limit_of_the_file_size);
+    tcase_add_test(cases, reports_a_full_device);
+    cases = rad_test_case(suite, "others");
+    tcase_add_test(cases, clock_and_process);
+    tcase_add_test(cases, sha256_of_the_standard_examples);
+}
+
+int main(void)
+{
+    return rad_test_main("base_file", add_cases);
+}
