@@ -7,8 +7,10 @@ Usage: make_greedy_goldens.py MODEL.gguf LLAMA_CPP_CHECKOUT PROGRAMS_FOLDER OUTP
 Reads prompts.json and perplexity.txt in OUTPUT_FOLDER and writes greedy.json there. MODEL.gguf is the
 embedded model (Q8_0 or float); for every type the file is made by requantize.py, and Q4_K_M once
 more by llama-quantize (as "Q4_K_M-llama"). --keep leaves these files in a folder.
-The margin of a step is the distance between the two best logits: where it is below the noise of
-quantized activations, another implementation may rightly choose the other token.
+The margin of a step is the distance between the two best logits. "margin_noise" is by how much
+quantized activations move margins: the greatest difference between llama.cpp's margins and those
+that it finds, for the same tokens, with the dequantized weights in F32. Where a margin is below
+twice that, another implementation may rightly choose the other token.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import tempfile
 
 import gguf
 import jinja2.sandbox
+import numpy as np
 
 import requantize
 
@@ -73,6 +76,30 @@ def greedy(program, model, texts):
         result["prompt"] = text
         result["text"] = bytes.fromhex(result.pop("text_hex")).decode("utf-8", "replace")
     return results
+
+
+def decode(kind, raw):
+    return gguf.quants.dequantize(raw, gguf.GGMLQuantizationType[kind]).astype(np.float32)
+
+
+def margins(program, model, result, scratch):
+    """The distances between the recorded best and runner-up, when the recorded ids are fed."""
+    ids = result["prompt_ids"] + result["ids"][:-1]
+    subprocess.run([program, model, scratch, "--f16-cache"], input=" ".join(map(str, ids)),
+                   text=True, check=True)
+    logits = np.fromfile(scratch, "<f4").reshape(len(ids), -1)[len(result["prompt_ids"]) - 1:]
+    steps = np.arange(len(logits))
+    return logits[steps, result["ids"]] - logits[steps, result["runners_up"]]
+
+
+def margin_noise(program, model, results, folder):
+    plain, scratch = os.path.join(folder, "float.gguf"), os.path.join(folder, "logits.f32")
+    requantize.requantize(model, plain, "F32", decode)
+    worst = max(np.abs(margins(program, plain, one, scratch) - np.array(one["margins"])).max()
+                for one in results)
+    os.remove(plain)
+    os.remove(scratch)
+    return round(float(worst), 4)
 
 
 def perplexity(program, model, text):
@@ -130,14 +157,18 @@ def main():
                                stderr=subprocess.DEVNULL, check=True)
             else:
                 requantize.requantize(options.model, path, kind)
+            answers = greedy(os.path.join(options.programs, "llama_greedy"), path, texts)
+            noise = margin_noise(os.path.join(options.programs, "llama_logits"), path, answers,
+                                 folder)
             entry = {"file_sha256": sha256(path),
                      "perplexity": perplexity(os.path.join(tools, "llama-perplexity"), path,
                                               corpus),
-                     "greedy": greedy(os.path.join(options.programs, "llama_greedy"), path, texts)}
+                     "margin_noise": noise, "greedy": answers}
             result["types"][kind] = entry
-            smallest = min(min(one["margins"]) for one in entry["greedy"])
-            print(f"{kind:13} perplexity {entry['perplexity']['value']:.4f}, smallest margin "
-                  f"{smallest:.4f}")
+            close = sum(margin < 2 * noise for one in answers for margin in one["margins"])
+            steps = sum(len(one["margins"]) for one in answers)
+            print(f"{kind:13} perplexity {entry['perplexity']['value']:.4f}, noise of margins "
+                  f"{noise:.4f}, {close} of {steps} margins below twice that")
     with open(os.path.join(options.out, "greedy.json"), "w") as out:
         out.write(compact(result) + "\n")
 

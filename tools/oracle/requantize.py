@@ -26,9 +26,11 @@ ONE = np.float32(1)
 
 
 class Source:
-    """A GGUF file taken apart: the bytes of its metadata, and its tensors."""
+    """A GGUF file taken apart: the bytes of its metadata, and its tensors. `decode`, if given,
+    turns (type name, raw bytes) of types unknown here into floats."""
 
-    def __init__(self, path):
+    def __init__(self, path, decode=None):
+        self.decode = decode
         self.data = np.fromfile(path, np.uint8)
         self.bytes = self.data.tobytes()
         magic, self.version, n_tensors, self.n_keys = struct.unpack_from("<4sIQQ", self.bytes, 0)
@@ -93,6 +95,8 @@ class Source:
             blocks = raw.reshape(-1, 34)
             scale = blocks[:, :2].copy().view("<f2").astype(np.float32)
             return (blocks[:, 2:].view(np.int8) * scale).reshape(-1, shape[0])
+        if self.decode:
+            return self.decode(kind, raw).reshape(-1, shape[0])
         sys.exit(f"{name}: the source type {kind} is not supported; give a Q8_0 or float file")
 
 
@@ -209,8 +213,8 @@ def target_type(name, mixture, layers):
     return mixture[:-2]
 
 
-def requantize(source_path, target_path, kind):
-    source = Source(source_path)
+def requantize(source_path, target_path, kind, decode=None):
+    source = Source(source_path, decode)
     layers = source.values[source_architecture(source) + ".block_count"]
     if "general.file_type" in source.where:
         struct.pack_into("<I", source.metadata, source.where["general.file_type"],
