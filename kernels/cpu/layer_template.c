@@ -203,10 +203,8 @@ static void store_value(const float *value, uint32_t head_dim, rad_cache_type ty
 static void convert_halves(const uint16_t *halves, size_t n, float *values)
 {
     size_t i = 0;
-#if !defined(RAD_LAYER_PORTABLE_HALF)
     for (; i + VECTOR_WIDTH <= n; i += VECTOR_WIDTH)
         vector_store(values + i, vector_load_half(halves + i));
-#endif
     for (; i < n; i++)
         values[i] = rad_float_of_half(halves[i]);
 }
@@ -214,8 +212,9 @@ static void convert_halves(const uint16_t *halves, size_t n, float *values)
 /* ---- attention to one tile
  * ------------------------------------------------------------------------ */
 
-/* Queries are taken in groups, for which a chunk of the tile is converted to floats once; inside a
- * group, in blocks that share each load of the tile. Neither changes the order behind any value. */
+/* Queries are taken in groups, for which a chunk of an F16 tile is converted to floats once; inside
+ * a group, in blocks that share each load of the tile. A group smaller than a block (one new token)
+ * converts as it loads. None of this changes the order behind any value. */
 #define GROUP       32
 #define BLOCK       4
 #define CHUNK_DIMS  64
@@ -235,6 +234,19 @@ typedef struct tile_group {
     float scores[GROUP][RAD_TILE_KEYS]; /* then probabilities */
 } tile_group;
 
+/* Keys and values of a tile are floats, or halves that each load converts. */
+ALWAYS_INLINE const void *element(const void *data, size_t index, bool half)
+{
+    return half ? (const void *)((const uint16_t *)data + index)
+                : (const void *)((const float *)data + index);
+}
+
+ALWAYS_INLINE vector load_elements(const void *data, size_t index, bool half)
+{
+    return half ? vector_load_half((const uint16_t *)data + index)
+                : vector_load((const float *)data + index);
+}
+
 static bool sees_nothing(const tile_group *group, uint32_t i)
 {
     return group->first[i] >= group->last[i];
@@ -242,8 +254,8 @@ static bool sees_nothing(const tile_group *group, uint32_t i)
 
 /* scores[q][slot .. slot + n_vectors * VECTOR_WIDTH) += q . k over n_dims dimensions. */
 ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32_t n_dims,
-                               const float *keys, float (*scores)[RAD_TILE_KEYS], int slot,
-                               int n_queries, int n_vectors)
+                               const void *keys, bool half, float (*scores)[RAD_TILE_KEYS],
+                               int slot, int n_queries, int n_vectors)
 {
     vector sums[BLOCK][4];
     UNROLL
@@ -256,7 +268,7 @@ ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32
         vector key[4];
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            key[v] = vector_load(keys + (size_t)d * RAD_TILE_KEYS + slot + v * VECTOR_WIDTH);
+            key[v] = load_elements(keys, (size_t)d * RAD_TILE_KEYS + slot + v * VECTOR_WIDTH, half);
         UNROLL
         for (int q = 0; q < n_queries; q++) {
             vector query = vector_set(queries[q * query_stride + d]);
@@ -273,6 +285,15 @@ ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32
     }
 }
 
+ALWAYS_INLINE void score_query(tile_group *group, uint32_t i, uint32_t first_dim, uint32_t n_dims,
+                               const void *keys, bool half)
+{
+    const float *query = group->queries + i * group->query_stride + first_dim;
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot += LONE_WIDTH)
+        score_slots(query, group->query_stride, n_dims, keys, half, group->scores + i, slot, 1,
+                    LONE_WIDTH / VECTOR_WIDTH);
+}
+
 static void score_chunk(tile_group *group, uint32_t first_dim, uint32_t n_dims, const float *keys)
 {
     uint32_t i = 0;
@@ -280,29 +301,28 @@ static void score_chunk(tile_group *group, uint32_t first_dim, uint32_t n_dims, 
     for (; i + BLOCK <= group->n; i += BLOCK) {
         const float *queries = group->queries + i * stride + first_dim;
         for (int slot = 0; slot < RAD_TILE_KEYS; slot += BLOCK_WIDTH)
-            score_slots(queries, stride, n_dims, keys, group->scores + i, slot, BLOCK,
+            score_slots(queries, stride, n_dims, keys, false, group->scores + i, slot, BLOCK,
                         BLOCK_WIDTH / VECTOR_WIDTH);
     }
-    for (; i < group->n; i++) {
-        const float *query = group->queries + i * stride + first_dim;
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot += LONE_WIDTH)
-            score_slots(query, stride, n_dims, keys, group->scores + i, slot, 1,
-                        LONE_WIDTH / VECTOR_WIDTH);
-    }
+    for (; i < group->n; i++)
+        score_query(group, i, first_dim, n_dims, keys, false);
 }
 
 static void score_group(tile_group *group, rad_cache_type type, const void *tile_keys)
 {
+    uint32_t head_dim = group->head_dim;
     memset(group->scores, 0, sizeof group->scores[0] * group->n);
-    for (uint32_t d = 0; d < group->head_dim; d += CHUNK_DIMS) {
-        uint32_t n_dims = group->head_dim - d < CHUNK_DIMS ? group->head_dim - d : CHUNK_DIMS;
-        size_t offset = (size_t)d * RAD_TILE_KEYS;
-        if (type == RAD_CACHE_F32) {
-            score_chunk(group, d, n_dims, (const float *)tile_keys + offset);
-        } else {
+    if (type == RAD_CACHE_F32) {
+        score_chunk(group, 0, head_dim, tile_keys);
+    } else if (group->n < BLOCK) {
+        for (uint32_t i = 0; i < group->n; i++)
+            score_query(group, i, 0, head_dim, tile_keys, true);
+    } else {
+        for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
+            uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
             float keys[CHUNK_DIMS * RAD_TILE_KEYS];
-            convert_halves((const uint16_t *)tile_keys + offset, (size_t)n_dims * RAD_TILE_KEYS,
-                           keys);
+            convert_halves((const uint16_t *)tile_keys + (size_t)d * RAD_TILE_KEYS,
+                           (size_t)n_dims * RAD_TILE_KEYS, keys);
             score_chunk(group, d, n_dims, keys);
         }
     }
@@ -355,36 +375,16 @@ static void normalise_query(tile_group *group, uint32_t i, float scale_factor, f
     state[1] = fmaf(state[1], group->rescale[i], sum * group->weight[i]);
 }
 
-/* Outputs first_dim + offset .. + n_vectors * VECTOR_WIDTH of n_queries queries from i on. Each
- * takes the slots of its own range in order; the part that all share is done together. */
-ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const float *values,
-                               size_t value_stride, uint32_t dim, int n_queries, int n_vectors)
+/* Adds slots begin..end-1 to the sums of n_queries queries from i on. */
+ALWAYS_INLINE void add_values(const tile_group *group, uint32_t i, const void *values,
+                              size_t stride, bool half, uint32_t begin, uint32_t end,
+                              vector (*sums)[4], int n_queries, int n_vectors)
 {
-    vector sums[BLOCK][4];
-    uint32_t first = 0, last = RAD_TILE_KEYS;
-    UNROLL
-    for (int q = 0; q < n_queries; q++) {
-        first = group->first[i + q] > first ? group->first[i + q] : first;
-        last = group->last[i + q] < last ? group->last[i + q] : last;
-    }
-    UNROLL
-    for (int q = 0; q < n_queries; q++) {
-        UNROLL
-        for (int v = 0; v < n_vectors; v++)
-            sums[q][v] = vector_set(0.0f);
-        for (uint32_t slot = group->first[i + q]; slot < first; slot++) {
-            vector p = vector_set(group->scores[i + q][slot]);
-            UNROLL
-            for (int v = 0; v < n_vectors; v++)
-                sums[q][v] = vector_fma(
-                    p, vector_load(values + slot * value_stride + v * VECTOR_WIDTH), sums[q][v]);
-        }
-    }
-    for (uint32_t slot = first; slot < last; slot++) {
+    for (uint32_t slot = begin; slot < end; slot++) {
         vector value[4];
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            value[v] = vector_load(values + slot * value_stride + v * VECTOR_WIDTH);
+            value[v] = load_elements(values, slot * stride + v * VECTOR_WIDTH, half);
         UNROLL
         for (int q = 0; q < n_queries; q++) {
             vector p = vector_set(group->scores[i + q][slot]);
@@ -393,15 +393,33 @@ ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const float *value
                 sums[q][v] = vector_fma(p, value[v], sums[q][v]);
         }
     }
+}
+
+/* Outputs dim .. dim + n_vectors * VECTOR_WIDTH - 1 of n_queries queries from i on; values points
+ * at the first of them in slot 0. Each query takes the slots of its own range in order; the part of
+ * the ranges that all share is done together. */
+ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const void *values, size_t stride,
+                               bool half, uint32_t dim, int n_queries, int n_vectors)
+{
+    vector sums[BLOCK][4];
+    uint32_t first = 0, last = RAD_TILE_KEYS;
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-        for (uint32_t slot = last; slot < group->last[i + q]; slot++) {
-            vector p = vector_set(group->scores[i + q][slot]);
-            UNROLL
-            for (int v = 0; v < n_vectors; v++)
-                sums[q][v] = vector_fma(
-                    p, vector_load(values + slot * value_stride + v * VECTOR_WIDTH), sums[q][v]);
-        }
+        first = group->first[i + q] > first ? group->first[i + q] : first;
+        last = group->last[i + q] < last ? group->last[i + q] : last;
+        UNROLL
+        for (int v = 0; v < n_vectors; v++)
+            sums[q][v] = vector_set(0.0f);
+    }
+    UNROLL
+    for (int q = 0; q < n_queries; q++)
+        add_values(group, i + q, values, stride, half, group->first[i + q], first, sums + q, 1,
+                   n_vectors);
+    add_values(group, i, values, stride, half, first, last, sums, n_queries, n_vectors);
+    UNROLL
+    for (int q = 0; q < n_queries; q++) {
+        add_values(group, i + q, values, stride, half, last, group->last[i + q], sums + q, 1,
+                   n_vectors);
         float *out = group->state + (i + q) * group->state_stride + 2 + dim;
         vector rescale = vector_set(group->rescale[i + q]);
         vector weight = vector_set(group->weight[i + q]);
@@ -415,29 +433,44 @@ ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const float *value
 }
 
 /* The same for one output, where head_dim is no multiple of the vectors. */
-static void output_dim(tile_group *group, uint32_t i, const float *values, size_t value_stride,
-                       uint32_t dim)
+ALWAYS_INLINE void output_dim(tile_group *group, uint32_t i, const void *values, size_t stride,
+                              bool half, uint32_t dim)
 {
     float sum = 0.0f;
-    for (uint32_t slot = group->first[i]; slot < group->last[i]; slot++)
-        sum = fmaf(group->scores[i][slot], values[slot * value_stride], sum);
+    for (uint32_t slot = group->first[i]; slot < group->last[i]; slot++) {
+        const void *value = element(values, slot * stride, half);
+        float number = half ? rad_float_of_half(*(const uint16_t *)value) : *(const float *)value;
+        sum = fmaf(group->scores[i][slot], number, sum);
+    }
     float *out = group->state + i * group->state_stride + 2 + dim;
     *out = fmaf(*out, group->rescale[i], sum * group->weight[i]);
 }
 
-static void output_query(tile_group *group, uint32_t i, const float *values, size_t value_stride,
-                         uint32_t first_dim, uint32_t n_dims)
+/* Outputs first_dim .. first_dim + n_dims - 1 of one query. */
+ALWAYS_INLINE void output_query(tile_group *group, uint32_t i, const void *values, size_t stride,
+                                bool half, uint32_t first_dim, uint32_t n_dims)
 {
     if (sees_nothing(group, i))
         return;
     uint32_t d = 0;
     for (; d + LONE_WIDTH <= n_dims; d += LONE_WIDTH)
-        output_dims(group, i, values + d, value_stride, first_dim + d, 1,
+        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, 1,
                     LONE_WIDTH / VECTOR_WIDTH);
     for (; d + VECTOR_WIDTH <= n_dims; d += VECTOR_WIDTH)
-        output_dims(group, i, values + d, value_stride, first_dim + d, 1, 1);
+        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, 1, 1);
     for (; d < n_dims; d++)
-        output_dim(group, i, values + d, value_stride, first_dim + d);
+        output_dim(group, i, element(values, d, half), stride, half, first_dim + d);
+}
+
+static void output_query_floats(tile_group *group, uint32_t i, const float *values, size_t stride,
+                                uint32_t first_dim, uint32_t n_dims)
+{
+    output_query(group, i, values, stride, false, first_dim, n_dims);
+}
+
+static void output_query_halves(tile_group *group, uint32_t i, const void *tile_values)
+{
+    output_query(group, i, tile_values, group->head_dim, true, 0, group->head_dim);
 }
 
 /* True when the ranges of BLOCK queries from i on have a slot in common. */
@@ -451,25 +484,25 @@ static bool block_overlaps(const tile_group *group, uint32_t i)
     return first < last;
 }
 
-static void output_chunk(tile_group *group, const float *values, size_t value_stride,
-                         uint32_t first_dim, uint32_t n_dims)
+static void output_chunk(tile_group *group, const float *values, size_t stride, uint32_t first_dim,
+                         uint32_t n_dims)
 {
     uint32_t i = 0;
     for (; i + BLOCK <= group->n; i += BLOCK) {
         uint32_t done = 0;
         if (block_overlaps(group, i)) {
             for (; done + BLOCK_WIDTH <= n_dims; done += BLOCK_WIDTH)
-                output_dims(group, i, values + done, value_stride, first_dim + done, BLOCK,
+                output_dims(group, i, values + done, stride, false, first_dim + done, BLOCK,
                             BLOCK_WIDTH / VECTOR_WIDTH);
         }
         if (done < n_dims) {
             for (uint32_t q = i; q < i + BLOCK; q++)
-                output_query(group, q, values + done, value_stride, first_dim + done,
-                             n_dims - done);
+                output_query_floats(group, q, values + done, stride, first_dim + done,
+                                    n_dims - done);
         }
     }
     for (; i < group->n; i++)
-        output_query(group, i, values, value_stride, first_dim, n_dims);
+        output_query_floats(group, i, values, stride, first_dim, n_dims);
 }
 
 static void output_group(tile_group *group, rad_cache_type type, const void *tile_values)
@@ -477,6 +510,11 @@ static void output_group(tile_group *group, rad_cache_type type, const void *til
     uint32_t head_dim = group->head_dim;
     if (type == RAD_CACHE_F32) {
         output_chunk(group, tile_values, head_dim, 0, head_dim);
+        return;
+    }
+    if (group->n < BLOCK) {
+        for (uint32_t i = 0; i < group->n; i++)
+            output_query_halves(group, i, tile_values);
         return;
     }
     for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {

@@ -15,7 +15,6 @@
 #include <simde/x86/avx512.h>
 typedef simde__m512 vector;
 #define VECTOR_INSTRUCTION(name) simde_mm512_##name
-#define RAD_LAYER_PORTABLE_HALF
 #else
 #include <immintrin.h>
 typedef __m512 vector;
@@ -47,10 +46,20 @@ typedef float vector;
 #define vector_set(x)         (x)
 #define vector_multiply(a, b) ((a) * (b))
 #define vector_fma(a, b, c)   fmaf(a, b, c)
-#define RAD_LAYER_PORTABLE_HALF
+#define vector_load_half(p)   rad_float_of_half(*(p))
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#if defined(RAD_LAYER_EMULATED)
+ALWAYS_INLINE vector vector_load_half(const uint16_t *halves)
+{
+    float values[VECTOR_WIDTH];
+    for (int i = 0; i < VECTOR_WIDTH; i++)
+        values[i] = rad_float_of_half(halves[i]);
+    return vector_load(values);
+}
+#endif
 
 /* Unrolls a loop of a constant, small length, so that its arrays of vectors live in registers. */
 #if defined(__clang__)
