@@ -54,18 +54,18 @@ typedef struct rad_program {
 
 /* Consecutive tokens of one sequence. pages[i] holds positions i * RAD_TILE_KEYS on; all pages up
  * to the span's last position are there. */
-typedef struct rad_span {
+typedef struct rad_token_span {
     uint32_t first_row; /* in the batch */
     uint32_t n_rows;
     uint32_t first_position;
     uint8_t *const *pages;
-} rad_span;
+} rad_token_span;
 
 typedef struct rad_batch {
     uint32_t n_tokens;
     const int32_t *tokens; /* checked against the vocabulary */
     uint32_t n_spans;      /* in the order of their rows, covering all of them */
-    const rad_span *spans;
+    const rad_token_span *spans;
     uint32_t n_outputs; /* rows whose logits are wanted, ascending */
     const uint32_t *outputs;
 } rad_batch;

@@ -65,7 +65,7 @@ typedef struct rad_engine {
     bool worker_runs, worker_stops;
 
     /* The batch being built; belongs to the stepper. */
-    rad_span *spans;
+    rad_token_span *spans;
     int32_t *tokens;
     uint32_t *outputs;
     struct rad_work *work; /* one for each span: whose it is */

@@ -52,7 +52,7 @@ static void add_request(builder *b, rad_request *r)
         return; /* cannot happen: the pool holds every session's whole context */
     memcpy(engine->tokens + b->batch.n_tokens, tokens, n * sizeof *tokens);
     engine->spans[b->n_work] =
-        (rad_span){b->batch.n_tokens, n, r->session->n_tokens, r->session->pages};
+        (rad_token_span){b->batch.n_tokens, n, r->session->n_tokens, r->session->pages};
     engine->work[b->n_work++] = (struct rad_work){r, n, b->batch.n_outputs, n_outputs};
     b->batch.n_tokens += n;
     for (uint32_t i = 0; i < n_outputs; i++)

@@ -133,7 +133,7 @@ static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t c
     uint32_t n_outputs = f->callback != NULL ? count : want_last ? 1 : 0;
     for (uint32_t i = 0; i < n_outputs; i++)
         engine->outputs[i] = count - n_outputs + i;
-    rad_span span = {0, count, session->n_tokens, session->pages};
+    rad_token_span span = {0, count, session->n_tokens, session->pages};
     rad_batch batch = {count, tokens, 1, &span, n_outputs, engine->outputs};
     if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");

@@ -31,16 +31,16 @@ float *rad_test_logits(const char *path, const radllm_options *options, const in
     radllm_session *session;
     int64_t size;
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
-    rad_test_ok(radllm_model_open(NULL, path, options, NULL, &model, error), error);
-    rad_test_ok(radllm_model_number(model, "vocab_size", &size, error), error);
-    rad_test_ok(radllm_engine_new(NULL, model, options, &engine, error), error);
-    rad_test_ok(radllm_session_new(engine, &session, error), error);
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &model, error), error);
+    rad_assert_ok(radllm_model_number(model, "vocab_size", &size, error), error);
+    rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, error), error);
+    rad_assert_ok(radllm_session_new(engine, &session, error), error);
     collector c = {.n_vocab = (uint32_t)size};
     c.rows = malloc(n_ids * (size_t)size * sizeof *c.rows);
     ck_assert_ptr_nonnull(c.rows);
     for (size_t done = 0; done < n_ids;) {
         size_t n = chunk == 0 || n_ids - done < chunk ? n_ids - done : chunk;
-        rad_test_ok(radllm_session_feed_each(session, ids + done, n, collect, &c, NULL, error),
+        rad_assert_ok(radllm_session_feed_each(session, ids + done, n, collect, &c, NULL, error),
                     error);
         done += n;
     }

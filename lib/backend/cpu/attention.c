@@ -40,7 +40,7 @@ static void store_block(void *data, uint32_t index, uint32_t worker)
     const cache_job *job = data;
     const rad_cpu_backend *cpu = job->cpu;
     const rad_attention_block *block = &blocks_of(cpu)[index];
-    const rad_span *span = &cpu->batch->spans[block->span];
+    const rad_token_span *span = &cpu->batch->spans[block->span];
     const rad_layer_kernels *layer = cpu->kernels->layer;
     rad_cache_type type = rad_page_pool_type(cpu->pages);
     uint32_t head_dim = cpu->model->hparams.head_dim, width = job->op->width;
@@ -95,7 +95,7 @@ size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 
 typedef struct attend_task {
     const rad_cpu_backend *cpu;
-    const rad_span *span;
+    const rad_token_span *span;
     const rad_layer_params *params;
     uint32_t layer, kv_head, group, n_tokens;
     uint32_t first_position; /* of the block */
@@ -173,7 +173,7 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     const rad_hparams *h = &cpu->model->hparams;
     uint32_t n_kv_heads = job->params->n_kv_heads;
     const rad_attention_block *block = &blocks_of(cpu)[index / n_kv_heads];
-    const rad_span *span = &cpu->batch->spans[block->span];
+    const rad_token_span *span = &cpu->batch->spans[block->span];
     size_t row_width = job->op->width, width = state_width(h);
     uint32_t group = job->params->n_heads / n_kv_heads;
     uint32_t kv_head = index % n_kv_heads;
@@ -212,7 +212,7 @@ static uint64_t attention_work(const rad_cpu_backend *cpu, uint32_t width)
 {
     uint64_t keys = 0;
     for (uint32_t s = 0; s < cpu->batch->n_spans; s++) {
-        const rad_span *span = &cpu->batch->spans[s];
+        const rad_token_span *span = &cpu->batch->spans[s];
         keys += (uint64_t)span->n_rows * (span->first_position + span->n_rows);
     }
     return keys * width;
