@@ -3,12 +3,14 @@
 
 #include "kernels/cpu/scalar/scalar.h"
 
+extern const struct rad_layer_kernels rad_layer_kernels_scalar;
 static const rad_kernels scalar_kernels = {
     .isa = RAD_ISA_SCALAR,
     .name = "scalar",
     .quantize_q8_32 = rad_quantize_q8_32_scalar,
     .quantize_q8_256 = rad_quantize_q8_256_scalar,
     .product = rad_product_scalar,
+    .layer = &rad_layer_kernels_scalar,
 };
 
 const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)

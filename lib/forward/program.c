@@ -145,7 +145,9 @@ static void emit_model(writer *w, const rad_model *model)
     embed->number = h->embedding_scale;
     embed->width = h->width;
     embed->out = HIDDEN;
-    emit(w, RAD_OP_ROTARY_TABLE)->out = ROTARY;
+    rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
+    table->out = ROTARY;
+    table->width = 2 * h->rope.n_pairs;
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
     emit_norm(w, OUT_HIDDEN, &model->output_norm, NORMED);

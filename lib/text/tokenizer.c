@@ -97,6 +97,23 @@ static radllm_status read_id(const rad_tokenizer *tokenizer, const rad_source *s
     return RADLLM_OK;
 }
 
+/* Some converters write this for a token that the vocabulary does not have. */
+#define NO_TOKEN UINT32_MAX
+
+/* Reads the id of a token that only some vocabularies need. */
+static radllm_status read_optional_id(const rad_tokenizer *tokenizer, const rad_source *source,
+                                      const char *key, int32_t fallback, int32_t *out,
+                                      radllm_error *error)
+{
+    const rad_meta *meta = rad_source_find_meta(source, key);
+    if (meta != NULL && !meta->is_array && meta->type == RAD_META_U32 &&
+        rad_meta_item_u64(meta, 0) == NO_TOKEN) {
+        *out = -1;
+        return RADLLM_OK;
+    }
+    return read_id(tokenizer, source, key, fallback, out, error);
+}
+
 static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source,
                               radllm_error *error)
 {
@@ -117,14 +134,14 @@ static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source
         status =
             read_id(tokenizer, source, KEY("eos_token_id"), fallback[1], &tokenizer->eos, error);
     if (status == RADLLM_OK)
-        status = read_id(tokenizer, source, KEY("unknown_token_id"), fallback[2],
-                         &tokenizer->unknown, error);
+        status = read_optional_id(tokenizer, source, KEY("unknown_token_id"), fallback[2],
+                                  &tokenizer->unknown, error);
     if (status == RADLLM_OK)
-        status = read_id(tokenizer, source, KEY("separator_token_id"), fallback[3],
-                         &tokenizer->separator, error);
+        status = read_optional_id(tokenizer, source, KEY("separator_token_id"), fallback[3],
+                                  &tokenizer->separator, error);
     if (status == RADLLM_OK) /* the spelling that converters write */
-        status = read_id(tokenizer, source, KEY("seperator_token_id"), tokenizer->separator,
-                         &tokenizer->separator, error);
+        status = read_optional_id(tokenizer, source, KEY("seperator_token_id"),
+                                  tokenizer->separator, &tokenizer->separator, error);
     return status;
 }
 
