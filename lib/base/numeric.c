@@ -80,16 +80,17 @@ static pair pair_multiply(pair a, pair b)
 /* ---- exp ----------------------------------------------------------------------------------------
  */
 
-/* (e^r - 1 - r) / r^2 for |r| <= 0.35. */
+/* (e^r - 1 - r) / r^2 for |r| <= 0.35. Without fma and in a tree, since calls of fma in a chain are
+ * slow where the compiler may not use the instruction; its error is multiplied by r^2 < 1/8. */
 static double exp_tail(double r)
 {
-    static const double c[] = {1.0 / 2,       1.0 / 6,        1.0 / 24,        1.0 / 120,
-                               1.0 / 720,     1.0 / 5040,     1.0 / 40320,     1.0 / 362880,
-                               1.0 / 3628800, 1.0 / 39916800, 1.0 / 479001600, 1.0 / 6227020800.0};
-    double sum = c[11];
-    for (int i = 10; i >= 0; i--)
-        sum = fma(sum, r, c[i]);
-    return sum;
+    double z = r * r;
+    double low = (1.0 / 2 + r * (1.0 / 6)) + z * (1.0 / 24 + r * (1.0 / 120));
+    double middle = (1.0 / 720 + r * (1.0 / 5040)) + z * (1.0 / 40320 + r * (1.0 / 362880));
+    double high =
+        (1.0 / 3628800 + r * (1.0 / 39916800)) + z * (1.0 / 479001600 + r * (1.0 / 6227020800.0));
+    double z2 = z * z;
+    return low + z2 * (middle + z2 * high);
 }
 
 /* high + low = k ln 2 + the result, with |result| <= 0.35. |high| < 2000. */
@@ -347,42 +348,29 @@ static pair reduce_huge(double x, int *quadrant)
 /* sin(r) for |r| <= pi/4. */
 static double sine_kernel(pair r)
 {
-    static const double c[] = {-1.0 / 6,
-                               1.0 / 120,
-                               -1.0 / 5040,
-                               1.0 / 362880,
-                               -1.0 / 39916800,
-                               1.0 / 6227020800.0,
-                               -1.0 / 1307674368000.0,
-                               1.0 / 355687428096000.0};
-    double z = r.high * r.high;
-    double sum = c[7];
-    for (int i = 6; i >= 0; i--)
-        sum = fma(sum, z, c[i]);
+    double z = r.high * r.high, z2 = z * z;
+    double low = (-1.0 / 6 + z * (1.0 / 120)) + z2 * (-1.0 / 5040 + z * (1.0 / 362880));
+    double high = (-1.0 / 39916800 + z * (1.0 / 6227020800.0)) +
+                  z2 * (-1.0 / 1307674368000.0 + z * (1.0 / 355687428096000.0));
+    double series = low + (z2 * z2) * high;
     /* sin(h + l) = h + (l cos h + h^3 S(h^2)) */
-    return r.high + fma(z * r.high, sum, fma(-0.5 * z, r.low, r.low));
+    double correction = r.low - 0.5 * z * r.low;
+    return r.high + (correction + z * r.high * series);
 }
 
 /* cos(r) for |r| <= pi/4. */
 static double cosine_kernel(pair r)
 {
-    static const double c[] = {1.0 / 24,
-                               -1.0 / 720,
-                               1.0 / 40320,
-                               -1.0 / 3628800,
-                               1.0 / 479001600,
-                               -1.0 / 87178291200.0,
-                               1.0 / 20922789888000.0,
-                               -1.0 / 6402373705728000.0};
-    double z = r.high * r.high;
+    double z = r.high * r.high, z2 = z * z;
     double z_low = fma(r.high, r.high, -z);
-    double sum = c[7];
-    for (int i = 6; i >= 0; i--)
-        sum = fma(sum, z, c[i]);
+    double low = (1.0 / 24 + z * (-1.0 / 720)) + z2 * (1.0 / 40320 + z * (-1.0 / 3628800));
+    double high = (1.0 / 479001600 + z * (-1.0 / 87178291200.0)) +
+                  z2 * (1.0 / 20922789888000.0 + z * (-1.0 / 6402373705728000.0));
+    double series = low + (z2 * z2) * high;
     /* cos(h + l) = 1 - h^2 / 2 + (h^4 C(h^2) - h l) */
     pair head = quick_two_sum(1.0, -0.5 * z);
-    double tail = fma(z * z, sum, fma(-r.high, r.low, -0.5 * z_low));
-    return head.high + (head.low + tail);
+    double correction = -r.high * r.low - 0.5 * z_low;
+    return head.high + (head.low + (correction + z2 * series));
 }
 
 void rad_sin_cos(double x, double *sine, double *cosine)
