@@ -256,7 +256,7 @@ static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *sourc
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
         int32_t id = -1;
-        radllm_status status = read_id(tokenizer, source, keys[i].key, -1, &id, error);
+        radllm_status status = read_optional_id(tokenizer, source, keys[i].key, -1, &id, error);
         if (status != RADLLM_OK)
             return status;
         if (keys[i].ends)
