@@ -191,7 +191,7 @@ static void table_row(const bench_row *row)
                  1e3 * row->between_p99);
     if (row->joules_per_token >= 0)
         snprintf(joules, sizeof joules, "%.3f", row->joules_per_token);
-    output_format("| %-18s | %7" PRId64 " | %8s | %19s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
+    output_format("| %-18s | %7" PRId64 " | %8s | %20s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
                   row->model->type, row->threads, test, rate, first, between, bandwidth, int8,
                   (double)row->peak_memory / 1048576, joules);
 }
@@ -220,8 +220,8 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
                       model->isa, model->layout, model->cache_type);
     }
     const machine_limits *limits = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (rows[i].limits == limits)
+    for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {
+        if (rows[i].limits == limits || rows[i].limits->read_bytes <= 0)
             continue;
         limits = rows[i].limits;
         output_format("%s, %u threads: memory read %.1f GB/s, int8 %.1f G multiply-adds/s (%s),"

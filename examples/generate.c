@@ -1,4 +1,5 @@
 /* radllm-generate: goes on with a text, or answers a message. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,7 +301,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
     const argument table[] = {
         {'p', "prompt", "TEXT", ARGUMENT_TEXT, &own->prompt, NULL, 0, 0, "the text to go on with"},
         {'f', "file", "FILE", ARGUMENT_TEXT, &own->file, NULL, 0, 0,
-         "read the prompt from FILE (- is standard input)"},
+         "read the prompt from FILE; - is standard input, also as an\nargument of its own"},
         {'n', "tokens", "TOKENS", ARGUMENT_INTEGER, &own->n_tokens, NULL, -1, INT32_MAX,
          "generate at most so many (128; 0: none; -1: until the\nmodel ends or the context is"
          " full)"},
@@ -386,7 +387,7 @@ int main(int argc, char **argv)
     buffer prompt = read_prompt(&own, &common);
     logits_sink sink = {.path = own.logits_file, .hash = FNV1A_START};
     if (own.logits_file != NULL && (sink.file = fopen(own.logits_file, "wb")) == NULL)
-        fail("cannot write %s", own.logits_file);
+        fail("cannot open %s: %s", own.logits_file, strerror(errno));
 
     runtime run;
     runtime_load(&run, &common, own.verbose);

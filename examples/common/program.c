@@ -24,7 +24,9 @@ void program_start(const char *name)
         if (fcntl(i, F_GETFD) == -1 && errno == EBADF && open("/dev/null", modes[i]) != i)
             _exit(EXIT_CODE_FAILED);
     }
+    /* A closed pipe and a file at its size limit are errors of write(), not the program's end. */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     if (radllm_error_new(&own_error) != RADLLM_OK)
         fail("out of memory");
 }

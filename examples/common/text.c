@@ -43,18 +43,15 @@ void buffer_add_text(buffer *target, const char *text)
 
 void buffer_add_format(buffer *target, const char *format, ...)
 {
+    char *text = NULL;
     va_list list;
     va_start(list, format);
-    va_list again;
-    va_copy(again, list);
-    int length = vsnprintf(NULL, 0, format, list);
+    int length = vasprintf(&text, format, list);
     va_end(list);
     if (length < 0)
-        fail("a text could not be formatted");
-    buffer_reserve(target, (size_t)length);
-    vsnprintf(target->data + target->length, (size_t)length + 1, format, again);
-    va_end(again);
-    target->length += (size_t)length;
+        fail("out of memory while a text was formatted");
+    buffer_add(target, text, (size_t)length);
+    free(text);
 }
 
 void buffer_clear(buffer *target)
