@@ -76,7 +76,7 @@ void rad_encoder_remember(rad_encoder *encoder, rad_known_word *slot, const uint
 
 /* Where the stretches of text lie in which control tokens are read. */
 typedef struct stretches {
-    const rad_span *spans;
+    const rad_text_span *spans;
     size_t count;
     size_t at;        /* the span that the position is in */
     size_t start;     /* of that span */
@@ -159,7 +159,8 @@ static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, s
 static bool add_begin(rad_encoder *encoder, uint32_t flags)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
-    bool add = (flags & RADLLM_TOKENIZE_ADD_SPECIAL) != 0 && tokenizer->add_bos;
+    const uint32_t wanted = RADLLM_TOKENIZE_ADD_SPECIAL | RAD_TOKENIZE_ADD_BOS;
+    bool add = (flags & wanted) != 0 && tokenizer->add_bos;
     return !add || tokenizer->bos < 0 || rad_encoder_push(encoder, tokenizer->bos);
 }
 
@@ -183,7 +184,7 @@ static void remove_second_bos(const rad_tokenizer *tokenizer, rad_tokens *out, s
 }
 
 static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size,
-                                   const rad_span *spans, size_t count, uint32_t flags,
+                                   const rad_text_span *spans, size_t count, uint32_t flags,
                                    rad_tokens *out, radllm_error *error)
 {
     size_t before = out->count;
@@ -196,7 +197,7 @@ static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t
             rad_alloc_zero(allocator, words_bytes); /* goes without when there is none */
     stretches s = {.spans = spans, .count = count};
     bool done = add_begin(&encoder, flags) && encode_all(&encoder, text, size, &s);
-    if (done && (flags & RAD_TOKENIZE_ONE_BOS) != 0)
+    if (done && (flags & RAD_TOKENIZE_ADD_BOS) != 0)
         remove_second_bos(tokenizer, out, before);
     done = done && add_end(&encoder, flags);
     rad_wipe(encoder.scratch, encoder.scratch_capacity);
@@ -209,7 +210,7 @@ static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t
     return rad_fail_memory(error, size);
 }
 
-radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_span *spans,
+radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_text_span *spans,
                                          size_t count, uint32_t flags, rad_tokens *out,
                                          radllm_error *error)
 {
@@ -242,6 +243,6 @@ radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const r
 radllm_status rad_tokenizer_encode(const rad_tokenizer *tokenizer, const char *text, size_t size,
                                    uint32_t flags, rad_tokens *out, radllm_error *error)
 {
-    rad_span span = {{text, size}, (flags & RADLLM_TOKENIZE_PARSE_SPECIAL) != 0};
+    rad_text_span span = {{text, size}, (flags & RADLLM_TOKENIZE_PARSE_SPECIAL) != 0};
     return rad_tokenizer_encode_spans(tokenizer, &span, 1, flags, out, error);
 }

@@ -42,17 +42,18 @@ radllm_status rad_tokenizer_encode(const rad_tokenizer *tokenizer, const char *t
                                    uint32_t flags, rad_tokens *out, radllm_error *error);
 
 /* A stretch of text; parse: the texts of control tokens in it are read as those tokens. */
-typedef struct rad_span {
+typedef struct rad_text_span {
     rad_text text;
     bool parse;
-} rad_span;
+} rad_text_span;
 
 /* Appends the ids of the spans as of one text: pieces are cut and merged across their borders, but
  * a control token is read only where its whole text lies in adjacent spans that have `parse` set.
- * flags: RADLLM_TOKENIZE_ADD_SPECIAL, and RAD_TOKENIZE_ONE_BOS: no second BOS where the text begins
- * with that token. rad_tokenizer_encode is the case of one span. */
-enum { RAD_TOKENIZE_ONE_BOS = 1 << 16 };
-radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_span *spans,
+ * flags: RADLLM_TOKENIZE_ADD_SPECIAL, or RAD_TOKENIZE_ADD_BOS: the BOS token alone where the
+ * tokenizer adds it, and not where the text begins with it. rad_tokenizer_encode is the case of
+ * one span. */
+enum { RAD_TOKENIZE_ADD_BOS = 1 << 16 };
+radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_text_span *spans,
                                          size_t count, uint32_t flags, rad_tokens *out,
                                          radllm_error *error);
 

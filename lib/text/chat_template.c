@@ -1,0 +1,318 @@
+/* Lays messages out by the data of a chat template. */
+#include "text/chat_template.h"
+
+#include <string.h>
+
+#include "base/platform.h"
+#include "text/chat_table.h"
+#include "text/utf8.h"
+
+/* ---- finding ------------------------------------------------------------------------- */
+
+const rad_chat_template *rad_chat_template_find(const char *name)
+{
+    for (uint32_t i = 0; i < rad_chat_n_templates; i++)
+        if (strcmp(rad_chat_templates[i].name, name) == 0)
+            return &rad_chat_templates[i];
+    return NULL;
+}
+
+const rad_chat_template *rad_chat_template_match(rad_text text)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t digest[32];
+    char hex[65] = {0};
+    size_t size = text.size;
+    /* Template engines drop one line end at the end of a text, and so do the converters. */
+    if (size > 0 && text.data[size - 1] == '\n')
+        size--;
+    if (size == 0)
+        return NULL;
+    rad_sha256(text.data, size, digest);
+    for (uint32_t i = 0; i < 32; i++) {
+        hex[2 * i] = digits[digest[i] >> 4];
+        hex[2 * i + 1] = digits[digest[i] & 15];
+    }
+    for (uint32_t i = 0; i < rad_chat_n_texts; i++)
+        if (strcmp(rad_chat_texts[i].sha256, hex) == 0)
+            return rad_chat_template_find(rad_chat_texts[i].name);
+    return NULL;
+}
+
+const char *rad_chat_template_name(const rad_chat_template *chat_template)
+{
+    return chat_template->name;
+}
+
+const char *rad_chat_template_name_at(uint32_t index)
+{
+    return index < rad_chat_n_templates ? rad_chat_templates[index].name : NULL;
+}
+
+const char *rad_chat_template_stop(const rad_chat_template *chat_template, uint32_t index)
+{
+    uint32_t most = sizeof chat_template->stops / sizeof chat_template->stops[0];
+    return index < most ? chat_template->stops[index] : NULL;
+}
+
+/* ---- trimming -------------------------------------------------------------------------- */
+
+/* What Python's str.strip() takes for white space. */
+static bool is_python_space(uint32_t code)
+{
+    return (rad_char_classes(code) & RAD_CHAR_SPACE) != 0 || (code >= 0x1C && code <= 0x1F);
+}
+
+static rad_text trim_left(rad_text text)
+{
+    const uint8_t *p = (const uint8_t *)text.data;
+    const uint8_t *end = p + text.size;
+    while (p < end) {
+        uint32_t code;
+        uint32_t length = rad_utf8_decode(p, end, &code);
+        if (!is_python_space(code))
+            break;
+        p += length;
+    }
+    rad_text result = {(const char *)p, (size_t)(end - p)};
+    return result;
+}
+
+static rad_text trim_right(rad_text text)
+{
+    const uint8_t *start = (const uint8_t *)text.data;
+    size_t size = text.size;
+    while (size > 0) {
+        size_t before = size - 1;
+        while (before > 0 && size - before < 4 && (start[before] & 0xC0) == 0x80)
+            before--;
+        uint32_t code;
+        uint32_t length = rad_utf8_decode(start + before, start + size, &code);
+        if (length != size - before || !is_python_space(code))
+            break;
+        size = before;
+    }
+    text.size = size;
+    return text;
+}
+
+/* ---- laying out -------------------------------------------------------------------------- */
+
+typedef struct layout {
+    const rad_chat_template *chat_template;
+    const rad_tokenizer *tokenizer;
+    const rad_allocator *allocator;
+    rad_text_span *spans;
+    size_t count;
+    size_t capacity;
+    radllm_error *error;
+} layout;
+
+static radllm_status add_span(layout *l, rad_text text, bool parse)
+{
+    if (text.size == 0)
+        return RADLLM_OK;
+    if (!rad_reserve(l->allocator, (void **)&l->spans, &l->capacity, l->count + 1,
+                     sizeof(rad_text_span)))
+        return rad_fail_memory(l->error, (l->count + 1) * sizeof(rad_text_span));
+    l->spans[l->count].text = text;
+    l->spans[l->count++].parse = parse;
+    return RADLLM_OK;
+}
+
+/* Adds a text of the table; its marks become the texts of BOS and EOS. */
+static radllm_status add_own(layout *l, const char *text)
+{
+    radllm_status status = RADLLM_OK;
+    while (text != NULL && *text != '\0' && status == RADLLM_OK) {
+        rad_text part = {text, strcspn(text, "\1\2")};
+        text += part.size;
+        status = add_span(l, part, true);
+        if (status == RADLLM_OK && *text != '\0') {
+            int32_t id =
+                *text == '\1' ? rad_tokenizer_bos(l->tokenizer) : rad_tokenizer_eos(l->tokenizer);
+            status = add_span(l, rad_tokenizer_entry(l->tokenizer, id), true);
+            text++;
+        }
+    }
+    return status;
+}
+
+static radllm_status add_turn(layout *l, const rad_turn *turn, rad_text text)
+{
+    radllm_status status = add_own(l, turn->before);
+    if (status == RADLLM_OK)
+        status = add_span(l, turn->trim ? trim_right(trim_left(text)) : text, false);
+    return status == RADLLM_OK ? add_own(l, turn->after) : status;
+}
+
+/* Drops white space at both ends of the spans from `first` on, as of one text. */
+static void trim_spans(layout *l, size_t first)
+{
+    for (size_t i = first; i < l->count; i++) {
+        l->spans[i].text = trim_left(l->spans[i].text);
+        if (l->spans[i].text.size > 0)
+            break;
+    }
+    for (size_t i = l->count; i-- > first;) {
+        l->spans[i].text = trim_right(l->spans[i].text);
+        if (l->spans[i].text.size > 0)
+            break;
+    }
+}
+
+/* A user's turn that begins with the system message. */
+static radllm_status add_user_with_system(layout *l, rad_text system, rad_text text)
+{
+    const rad_chat_template *t = l->chat_template;
+    radllm_status status = add_own(l, t->user.before);
+    size_t first = l->count;
+    if (status == RADLLM_OK)
+        status = add_turn(l, &t->system, system);
+    bool trim = t->user.trim && !t->trim_joined;
+    if (status == RADLLM_OK)
+        status = add_span(l, trim ? trim_right(trim_left(text)) : text, false);
+    if (status == RADLLM_OK && t->user.trim && t->trim_joined)
+        trim_spans(l, first);
+    return status == RADLLM_OK ? add_own(l, t->user.after) : status;
+}
+
+static radllm_status refuse(const layout *l, size_t index, const char *why)
+{
+    return rad_fail(l->error, RADLLM_E_UNSUPPORTED, "message %zu: the chat template \"%s\" %s",
+                    index, l->chat_template->name, why);
+}
+
+/* Checks what the original template raises errors for. `first`: of the turns that count. */
+static radllm_status check_turns(const layout *l, const rad_message *messages, size_t count,
+                                 size_t first)
+{
+    const rad_chat_template *t = l->chat_template;
+    for (size_t i = 0; i < count; i++) {
+        bool system = messages[i].role == RAD_ROLE_SYSTEM;
+        if (system && t->place == RAD_SYSTEM_REFUSED)
+            return refuse(l, i, "has no place for a system message: put it into the user's text");
+        if (system && i >= first && t->place != RAD_SYSTEM_TURN && t->place != RAD_SYSTEM_DROPPED)
+            return refuse(l, i, "takes a system message only at the beginning");
+        if (!t->alternate || i < first)
+            continue;
+        if ((messages[i].role == RAD_ROLE_USER) != ((i - first) % 2 == 0))
+            return refuse(l, i, "needs user and assistant in turn, the user first");
+    }
+    return RADLLM_OK;
+}
+
+/* The user's message that carries the system message, or count. */
+static size_t carrier_of(const rad_chat_template *t, const rad_message *messages, size_t count,
+                         size_t first)
+{
+    if (first == 0)
+        return count;
+    if (t->place == RAD_SYSTEM_IN_FIRST_USER)
+        return first;
+    if (t->place == RAD_SYSTEM_IN_LAST_USER && messages[count - 1].role == RAD_ROLE_USER)
+        return count - 1;
+    return count;
+}
+
+static radllm_status add_head(layout *l, const rad_message *messages, size_t first)
+{
+    const rad_chat_template *t = l->chat_template;
+    radllm_status status = add_own(l, t->begin);
+    if (status != RADLLM_OK)
+        return status;
+    if (first > 0)
+        return t->place == RAD_SYSTEM_AT_HEAD ? add_turn(l, &t->system, messages[0].text)
+                                              : RADLLM_OK;
+    if (t->default_system == NULL || messages[0].role == RAD_ROLE_SYSTEM)
+        return RADLLM_OK;
+    status = add_own(l, t->system.before);
+    if (status == RADLLM_OK)
+        status = add_own(l, t->default_system);
+    return status == RADLLM_OK ? add_own(l, t->system.after) : status;
+}
+
+static radllm_status add_message(layout *l, const rad_message *message)
+{
+    const rad_chat_template *t = l->chat_template;
+    switch (message->role) {
+    case RAD_ROLE_SYSTEM:
+        return t->place == RAD_SYSTEM_TURN ? add_turn(l, &t->system, message->text) : RADLLM_OK;
+    case RAD_ROLE_USER:
+        return add_turn(l, &t->user, message->text);
+    case RAD_ROLE_ASSISTANT:
+        return add_turn(l, &t->assistant, message->text);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status lay_out(layout *l, const rad_message *messages, size_t count)
+{
+    const rad_chat_template *t = l->chat_template;
+    if (count == 0)
+        return rad_fail(l->error, RADLLM_E_ARGUMENT,
+                        "the chat has no messages: add at least one of the user");
+    /* A system message at the beginning that is no turn of its own is taken out of the row. */
+    size_t first = messages[0].role == RAD_ROLE_SYSTEM && t->place != RAD_SYSTEM_TURN &&
+                           t->place != RAD_SYSTEM_DROPPED
+                       ? 1
+                       : 0;
+    radllm_status status = check_turns(l, messages, count, first);
+    if (status == RADLLM_OK)
+        status = add_head(l, messages, first);
+    if (status == RADLLM_OK && first == count && t->place == RAD_SYSTEM_IN_FIRST_USER)
+        status = refuse(l, 0, "needs a user message behind the system message");
+    size_t carrier = carrier_of(t, messages, count, first);
+    for (size_t i = first; i < count && status == RADLLM_OK; i++)
+        status = i == carrier ? add_user_with_system(l, messages[0].text, messages[i].text)
+                              : add_message(l, &messages[i]);
+    bool answer =
+        !(t->no_answer_behind_assistant && messages[count - 1].role == RAD_ROLE_ASSISTANT);
+    return status == RADLLM_OK && answer ? add_own(l, t->answer) : status;
+}
+
+static void free_layout(layout *l)
+{
+    rad_free(l->allocator, l->spans, l->capacity * sizeof(rad_text_span));
+}
+
+radllm_status rad_chat_template_encode(const rad_chat_template *chat_template,
+                                       const rad_tokenizer *tokenizer, const rad_message *messages,
+                                       size_t count, rad_tokens *out, radllm_error *error)
+{
+    layout l = {chat_template, tokenizer, out->allocator, NULL, 0, 0, error};
+    radllm_status status = lay_out(&l, messages, count);
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_encode_spans(tokenizer, l.spans, l.count, RAD_TOKENIZE_ADD_BOS, out,
+                                            error);
+    free_layout(&l);
+    return status;
+}
+
+radllm_status rad_chat_template_text(const rad_chat_template *chat_template,
+                                     const rad_tokenizer *tokenizer, const rad_message *messages,
+                                     size_t count, const rad_allocator *allocator, char **text,
+                                     size_t *size, radllm_error *error)
+{
+    layout l = {chat_template, tokenizer, allocator, NULL, 0, 0, error};
+    radllm_status status = lay_out(&l, messages, count);
+    size_t total = 0;
+    for (size_t i = 0; i < l.count && status == RADLLM_OK; i++)
+        if (!rad_add_size(total, l.spans[i].text.size, &total))
+            status = rad_fail(error, RADLLM_E_LIMIT, "the chat is longer than the address space");
+    if (status == RADLLM_OK) {
+        *text = rad_alloc(allocator, total + 1);
+        if (*text == NULL)
+            status = rad_fail_memory(error, total + 1);
+    }
+    if (status == RADLLM_OK) {
+        size_t at = 0;
+        for (size_t i = 0; i < l.count; at += l.spans[i++].text.size)
+            if (l.spans[i].text.size > 0)
+                memcpy(*text + at, l.spans[i].text.data, l.spans[i].text.size);
+        (*text)[total] = '\0';
+        *size = total;
+    }
+    free_layout(&l);
+    return status;
+}
