@@ -1,0 +1,123 @@
+#include "contract/settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+const dimension dimensions[DIMENSIONS] = {
+    {"threads", {"1", "2", "3", "8"}},
+    {"chunk", {"1", "7", "64", "512"}},
+    {"isa", {"scalar", "avx2", "avx512"}},
+    {"layout", {"file", "lane"}},
+    {"load", {"copy", "map"}},
+    /* Rounding mode and flush-to-zero that the host has set. */
+    {"environment", {"default", "odd"}},
+    /* anew: all computed in this run; rewound: the session first holds other tokens, and a common
+     * beginning is kept. */
+    {"history", {"anew", "rewound"}},
+};
+
+static size_t n_values(int d)
+{
+    size_t n = 0;
+    while (n < 6 && dimensions[d].values[n] != NULL)
+        n++;
+    return n;
+}
+
+const char *value_of(const combination *c, const char *name)
+{
+    for (int d = 0; d < DIMENSIONS; d++) {
+        if (strcmp(dimensions[d].name, name) == 0)
+            return dimensions[d].values[c->index[d]];
+    }
+    return "";
+}
+
+const char *describe(const combination *c)
+{
+    static char text[256];
+    size_t used = 0;
+    for (int d = 0; d < DIMENSIONS; d++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", d == 0 ? "" : ", ",
+                                 dimensions[d].name, dimensions[d].values[c->index[d]]);
+    return text;
+}
+
+static bool possible(const combination *c)
+{
+    const char *isa = value_of(c, "isa");
+    rad_isa wanted = strcmp(isa, "avx512") == 0 ? RAD_ISA_AVX512
+                     : strcmp(isa, "avx2") == 0 ? RAD_ISA_AVX2
+                                                : RAD_ISA_SCALAR;
+    /* A mapped model has the file's layout whatever is asked for: one of the two is enough. */
+    bool redundant =
+        strcmp(value_of(c, "load"), "map") == 0 && strcmp(value_of(c, "layout"), "lane") == 0;
+    return !redundant && rad_kernels_find(wanted, true) != NULL;
+}
+
+static combination *all_combinations(size_t *count)
+{
+    size_t total = 1, n = 0;
+    for (int d = 0; d < DIMENSIONS; d++)
+        total *= n_values(d);
+    combination *all = malloc(total * sizeof *all);
+    for (size_t i = 0; i < total; i++) {
+        combination c;
+        size_t rest = i;
+        for (int d = 0; d < DIMENSIONS; d++) {
+            c.index[d] = (uint8_t)(rest % n_values(d));
+            rest /= n_values(d);
+        }
+        if (possible(&c))
+            all[n++] = c;
+    }
+    *count = n;
+    return all;
+}
+
+/* Pairs of values that occur in c and were not seen before; with mark, they count as seen. */
+static int new_pairs(const combination *c, bool seen[DIMENSIONS][6][DIMENSIONS][6], bool mark)
+{
+    int n = 0;
+    for (int a = 0; a < DIMENSIONS; a++) {
+        for (int b = a + 1; b < DIMENSIONS; b++) {
+            bool *pair = &seen[a][c->index[a]][b][c->index[b]];
+            n += *pair ? 0 : 1;
+            *pair = *pair || mark;
+        }
+    }
+    return n;
+}
+
+combination *choose_combinations(bool whole, size_t *count)
+{
+    size_t n_all, chosen = 0;
+    combination *all = all_combinations(&n_all);
+    *count = n_all;
+    if (whole)
+        return all;
+    static bool seen[DIMENSIONS][6][DIMENSIONS][6];
+    memset(seen, 0, sizeof seen);
+    for (;;) { /* take the one that adds most, until none adds any */
+        size_t best = 0;
+        int most = 0;
+        for (size_t i = chosen; i < n_all; i++) {
+            int n = new_pairs(&all[i], seen, false);
+            if (n > most) {
+                most = n;
+                best = i;
+            }
+        }
+        if (most == 0)
+            break;
+        new_pairs(&all[best], seen, true);
+        combination taken = all[best];
+        all[best] = all[chosen];
+        all[chosen++] = taken;
+    }
+    *count = chosen;
+    return all;
+}

@@ -1,0 +1,32 @@
+/* The ways to compute the same thing, and which of their combinations are tried. */
+#ifndef RAD_TEST_CONTRACT_SETTINGS_H
+#define RAD_TEST_CONTRACT_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DIMENSIONS = 7 };
+
+/* One way: an index into the values of each dimension. */
+typedef struct combination {
+    uint8_t index[DIMENSIONS];
+} combination;
+
+typedef struct dimension {
+    const char *name;
+    const char *values[6]; /* NULL behind the last */
+} dimension;
+
+/* threads, chunk, isa, layout, load, environment, history */
+extern const dimension dimensions[DIMENSIONS];
+
+/* Combinations, by malloc: all of them, or enough that each pair of values of two dimensions occurs
+ * (whole: false). Ways that this processor cannot go are left out. */
+combination *choose_combinations(bool whole, size_t *count);
+
+/* "threads 8, chunk 7, ..." in a static buffer. */
+const char *describe(const combination *c);
+const char *value_of(const combination *c, const char *dimension_name);
+
+#endif

@@ -1,0 +1,223 @@
+/* The numeric contract: one hash of all logits for each number format and each architecture,
+ * whatever the threads, the chunks, the instruction set, the layout, the compiler and the host's
+ * floating-point environment.
+ *
+ *   test_contract HASHES.json MODEL...          compares with the committed hashes
+ *   test_contract --update HASHES.json MODEL... writes them: after a change of the numeric version
+ *
+ * RADLLM_CONTRACT=full in the environment tries every combination, not only a pairwise cover. */
+#include <fenv.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+#include "contract/settings.h"
+#include "radllm/radllm.h"
+
+enum { N_IDS = 530, SHARED = 300 };
+
+static uint64_t hash_bytes(uint64_t hash, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ bytes[i]) * 1099511628211u; /* FNV-1a, 64 bits */
+    return hash;
+}
+
+/* A fixed run of ids that is no text, so that it suits every vocabulary. */
+static void make_ids(int32_t *ids, int64_t n_vocab)
+{
+    uint32_t state = 12345;
+    for (int i = 0; i < N_IDS; i++) {
+        state = state * 1664525u + 1013904223u;
+        ids[i] = (int32_t)((state >> 8) % (uint32_t)n_vocab);
+    }
+}
+
+static int32_t add_logits(void *user, uint32_t position, const float *logits, uint32_t n_vocab)
+{
+    (void)position;
+    uint64_t *hash = user;
+    *hash = hash_bytes(*hash, logits, n_vocab * sizeof *logits);
+    return 0;
+}
+
+static void fail(const char *what, const radllm_error *error)
+{
+    printf("Bail out! %s: %s\n", what, radllm_error_message(error));
+    exit(1);
+}
+
+typedef struct run_objects {
+    radllm_error *error;
+    radllm_options *options;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_session *session;
+    int32_t ids[N_IDS];
+    size_t n_ids;
+} run_objects;
+
+static void open_objects(run_objects *r, const char *path, const combination *c)
+{
+    static const char *const passed_on[] = {"threads", "isa", "layout", "load"};
+    radllm_error_new(&r->error);
+    radllm_options_new(NULL, &r->options, r->error);
+    for (size_t i = 0; i < 4; i++) {
+        if (radllm_options_set_text(r->options, passed_on[i], value_of(c, passed_on[i]), RADLLM_NUL,
+                                    r->error) != RADLLM_OK)
+            fail("options", r->error);
+    }
+    int64_t n_vocab, context;
+    if (radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error) != RADLLM_OK ||
+        radllm_model_number(r->model, "vocab_size", &n_vocab, r->error) != RADLLM_OK ||
+        radllm_model_number(r->model, "context_length", &context, r->error) != RADLLM_OK ||
+        radllm_engine_new(NULL, r->model, r->options, &r->engine, r->error) != RADLLM_OK ||
+        radllm_session_new(r->engine, &r->session, r->error) != RADLLM_OK)
+        fail(path, r->error);
+    make_ids(r->ids, n_vocab);
+    r->n_ids = context < N_IDS ? (size_t)context : N_IDS;
+}
+
+static void close_objects(run_objects *r)
+{
+    radllm_session_free(r->session);
+    radllm_engine_free(r->engine);
+    radllm_model_free(r->model);
+    radllm_options_free(r->options);
+    radllm_error_free(r->error);
+}
+
+static void feed(run_objects *r, const int32_t *ids, size_t n, size_t chunk, uint64_t *hash)
+{
+    for (size_t done = 0; done < n;) {
+        size_t now = n - done < chunk ? n - done : chunk;
+        if (radllm_session_feed_each(r->session, ids + done, now, add_logits, hash, NULL,
+                                     r->error) != RADLLM_OK)
+            fail("feed", r->error);
+        done += now;
+    }
+}
+
+/* Fills the session with the first ids and others behind them, and forgets the others: what is
+ * computed next stands on memory that was used before. */
+static void rewind_session(run_objects *r, size_t kept, uint64_t *hash)
+{
+    uint64_t ignored = 0;
+    feed(r, r->ids, kept, 512, hash);
+    feed(r, r->ids + 3, r->n_ids - kept, 512, &ignored);
+    if (radllm_session_rewind(r->session, (uint32_t)kept, r->error) != RADLLM_OK)
+        fail("rewind", r->error);
+}
+
+static uint64_t run(const char *path, const combination *c)
+{
+    run_objects r;
+    size_t kept = 0;
+    uint64_t hash = 14695981039346656037u;
+    open_objects(&r, path, c);
+    bool odd = strcmp(value_of(c, "environment"), "odd") == 0;
+    fenv_t saved;
+    fegetenv(&saved);
+    if (odd) {
+        fesetround(FE_UPWARD);
+#if defined(__x86_64__)
+        _mm_setcsr(_mm_getcsr() | 0x8040u); /* flush to zero, denormals are zero */
+#endif
+    }
+    if (strcmp(value_of(c, "history"), "rewound") == 0) {
+        kept = r.n_ids * SHARED / N_IDS;
+        rewind_session(&r, kept, &hash);
+    }
+    feed(&r, r.ids + kept, r.n_ids - kept, (size_t)atoi(value_of(c, "chunk")), &hash);
+    bool kept_environment = !odd || fegetround() == FE_UPWARD;
+    fesetenv(&saved);
+    close_objects(&r);
+    if (!kept_environment) {
+        printf("Bail out! the host's rounding mode was changed\n");
+        exit(1);
+    }
+    return hash;
+}
+
+/* "q8_0.gguf" of a path. */
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+static int compare(const char *const *paths, int n_paths, const combination *list, size_t n,
+                   const json_t *hashes)
+{
+    int failures = 0;
+    printf("1..%d\n", n_paths);
+    for (int m = 0; m < n_paths; m++) {
+        const char *name = base_name(paths[m]);
+        const char *expected = json_string_value(json_object_get(hashes, name));
+        bool good = expected != NULL;
+        if (!good)
+            printf("# %s has no committed hash\n", name);
+        for (size_t i = 0; i < n && expected != NULL; i++) {
+            char text[17];
+            snprintf(text, sizeof text, "%016llx", (unsigned long long)run(paths[m], &list[i]));
+            if (strcmp(text, expected) != 0) {
+                good = false;
+                printf("# %s: %s instead of %s with %s\n", name, text, expected,
+                       describe(&list[i]));
+            }
+        }
+        failures += good ? 0 : 1;
+        printf("%s %d - %s: %zu ways\n", good ? "ok" : "not ok", m + 1, name, n);
+        fflush(stdout);
+    }
+    return failures;
+}
+
+static void update(const char *hashes_path, const char *const *paths, int n_paths,
+                   const combination *first)
+{
+    json_t *hashes = json_object();
+    for (int m = 0; m < n_paths; m++) {
+        char text[17];
+        snprintf(text, sizeof text, "%016llx", (unsigned long long)run(paths[m], first));
+        json_object_set_new(hashes, base_name(paths[m]), json_string(text));
+    }
+    if (json_dump_file(hashes, hashes_path, JSON_INDENT(1) | JSON_SORT_KEYS) != 0) {
+        printf("Bail out! cannot write %s\n", hashes_path);
+        exit(1);
+    }
+    json_decref(hashes);
+}
+
+int main(int argc, char **argv)
+{
+    bool updates = argc > 1 && strcmp(argv[1], "--update") == 0;
+    int first = updates ? 2 : 1;
+    if (argc < first + 2) {
+        fprintf(stderr, "usage: %s [--update] HASHES.json MODEL...\n", argv[0]);
+        return 2;
+    }
+    const char *mode = getenv("RADLLM_CONTRACT");
+    const char *const *paths = (const char *const *)&argv[first + 1];
+    int n_paths = argc - first - 1, failures = 0;
+    size_t n;
+    combination *list = choose_combinations(mode != NULL && strcmp(mode, "full") == 0, &n);
+    if (updates) {
+        update(argv[first], paths, n_paths, list);
+    } else {
+        json_t *hashes = json_load_file(argv[first], 0, NULL);
+        if (hashes == NULL) {
+            printf("Bail out! cannot read %s\n", argv[first]);
+            return 1;
+        }
+        failures = compare(paths, n_paths, list, n, hashes);
+        json_decref(hashes);
+    }
+    free(list);
+    return failures == 0 ? 0 : 1;
+}
