@@ -398,6 +398,12 @@ RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
+/* Texts: "isa" (of the kernels in use), "cache_type" ("f32" or "f16"), "fast" (what computes
+ * outside the numeric contract, "" when nothing does). */
+RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
+                                            char *buffer, size_t capacity, size_t *length,
+                                            radllm_error *error);
+
 /* ---- session -----------------------------------------------------------------------------------
  */
 

@@ -101,6 +101,31 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
 
+radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, char *buffer,
+                                 size_t capacity, size_t *length, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    const rad_engine *inner = engine->engine;
+    const struct {
+        const char *name, *text;
+    } texts[] = {
+        {"isa", inner->model->kernels->name},
+        {"cache_type", inner->plan.cache_type == RAD_CACHE_F32 ? "f32" : "f16"},
+        {"fast", rad_cpu_backend_fast(inner->backend)},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (strcmp(texts[i].name, name) == 0)
+            return rad_copy_out(texts[i].text, strlen(texts[i].text), buffer, capacity, length,
+                                error);
+    }
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_NOT_FOUND, "there is no text called \"%s\"",
+                    rad_quote(quoted, name, strlen(name)));
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 radllm_status radllm_session_new(radllm_engine *engine, radllm_session **out, radllm_error *error)

@@ -48,6 +48,10 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_CACHE] = {"cache", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto", "auto|f32|f16",
                           "number format of cached keys and values; auto: f32 for models in F32, "
                           "f16 for others"},
+    [RAD_OPTION_FAST] = {"fast", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "none", "none|blas",
+                         "blas: products with F32, F16 and BF16 weights by OpenBLAS "
+                         "(libradllm-blas.so), outside the numeric contract: answers then depend "
+                         "on machine and threads"},
     [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
                          "of the random choice; the same seed gives the same answer"},
     [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",
@@ -564,7 +568,8 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .n_sessions = (uint32_t)rad_option_integer(options, RAD_OPTION_SESSIONS),
         .batch = (uint32_t)rad_option_integer(options, RAD_OPTION_BATCH),
         .cache_type = (int)rad_option_integer(options, RAD_OPTION_CACHE) - 1,
-        .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET)};
+        .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
+        .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1};
 }
 
 /* ---- settings of a request ----------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #ifndef RAD_BACKEND_H
 #define RAD_BACKEND_H
 
+#include "backend/blas/blas_open.h"
 #include "cache/pages.h"
 #include "model/model.h"
 
@@ -90,6 +91,7 @@ typedef struct rad_backend_settings {
     uint32_t max_tokens;
     uint32_t max_outputs;
     uint32_t max_spans;
+    bool blas; /* unquantized products by OpenBLAS, outside the numeric contract */
 } rad_backend_settings;
 
 /* The CPU backend. `program` and `pages` must outlive it. */
@@ -97,6 +99,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
                                      const rad_page_pool *pages,
                                      const rad_backend_settings *settings, rad_backend **out,
                                      radllm_error *error);
+/* What carries out unquantized products outside the contract; "" when all is inside. */
+const char *rad_cpu_backend_fast(const rad_backend *backend);
 /* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);
 

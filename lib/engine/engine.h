@@ -24,6 +24,7 @@ typedef struct rad_engine_settings {
     uint32_t batch;      /* tokens of one step */
     int cache_type;      /* rad_cache_type, or -1: by the model's weights */
     uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
+    bool blas;           /* fast=blas */
 } rad_engine_settings;
 
 /* What a model and these settings take, in bytes, and the settings with defaults filled in. */

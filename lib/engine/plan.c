@@ -57,7 +57,8 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     plan->backend = (rad_backend_settings){.n_threads = s->n_threads,
                                            .max_tokens = s->batch,
                                            .max_outputs = default_outputs(model, s),
-                                           .max_spans = s->n_sessions};
+                                           .max_spans = s->n_sessions,
+                                           .blas = s->blas};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
     rad_program_free(&program);
     plan->session_bytes = ((uint64_t)s->context * sizeof(int32_t) +

@@ -53,7 +53,9 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
         place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
-        place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch);
+        place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
+        place(&used, settings->blas ? (uint64_t)RAD_BLAS_ROWS * columns : 0, sizeof(float),
+              &layout->slab);
     layout->total = (size_t)used;
     return fits;
 }
@@ -132,6 +134,12 @@ static void cpu_free(rad_backend *backend)
 
 static const rad_backend_table cpu_table = {cpu_run, cpu_logits, cpu_free};
 
+const char *rad_cpu_backend_fast(const rad_backend *backend)
+{
+    const rad_cpu_backend *cpu = (const rad_cpu_backend *)backend;
+    return cpu->blas.product != NULL ? cpu->blas.description : "";
+}
+
 static void fill_frequencies(rad_cpu_backend *cpu)
 {
     const rad_rope_params *rope = &cpu->model->hparams.rope;
@@ -168,6 +176,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         if (cpu->memory == NULL)
             status = rad_fail_memory(error, cpu->layout.total);
     }
+    if (status == RADLLM_OK && settings->blas)
+        status = rad_blas_open(&cpu->blas, error);
     if (status == RADLLM_OK)
         status = rad_pool_create(host, settings->n_threads, &cpu->pool, error);
     if (status != RADLLM_OK) {

@@ -5,6 +5,9 @@
 #include "backend/backend.h"
 #include "base/platform.h"
 
+/* Rows of a weight that are widened at a time for BLAS. */
+#define RAD_BLAS_ROWS 256
+
 /* Queries of one task of attention: this many tokens share the loads of a tile. */
 #define RAD_ATTENTION_TOKENS 16
 
@@ -23,6 +26,7 @@ typedef struct rad_cpu_layout {
     size_t blocks;                 /* rad_attention_block[] */
     size_t scratch;                /* for each worker */
     size_t scratch_bytes;          /* of one worker */
+    size_t slab;                   /* rows widened to floats for BLAS */
     size_t total;
 } rad_cpu_layout;
 
@@ -38,6 +42,7 @@ typedef struct rad_cpu_backend {
     rad_cpu_layout layout;
     uint8_t *memory;
     float rope_magnitude;
+    rad_blas blas; /* product NULL: not used */
 
     /* The run in progress. */
     const rad_batch *batch;

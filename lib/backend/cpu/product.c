@@ -81,10 +81,49 @@ static void product_rows(void *data, uint32_t index, uint32_t worker)
         add_bias(job->op->bias->values, out, matrix->n_rows, first, last, job->input.n_tokens);
 }
 
+/* ---- BLAS, outside the contract ------------------------------------------------------------- */
+
+typedef struct slab_job {
+    const rad_matrix *matrix;
+    float *slab;
+    uint32_t first_row;
+} slab_job;
+
+static void widen_row(void *data, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    const slab_job *job = data;
+    rad_matrix_decode_row(job->matrix, job->first_row + index,
+                          job->slab + (size_t)index * job->matrix->n_columns);
+}
+
+/* Some rows at a time; false when BLAS refuses the sizes: the kernels then do it. */
+static bool product_by_blas(rad_cpu_backend *cpu, const rad_op *op, const rad_activations *input)
+{
+    const rad_matrix *matrix = &op->weight->matrix;
+    float *out = rad_cpu_value(cpu, op->out);
+    slab_job job = {matrix, (float *)(void *)(cpu->memory + cpu->layout.slab), 0};
+    for (; job.first_row < matrix->n_rows; job.first_row += RAD_BLAS_ROWS) {
+        uint32_t left = matrix->n_rows - job.first_row;
+        uint32_t n = left < RAD_BLAS_ROWS ? left : RAD_BLAS_ROWS;
+        rad_cpu_parallel(cpu, widen_row, &job, n, (uint64_t)n * matrix->n_columns);
+        if (rad_blas_product(&cpu->blas, job.slab, n, matrix->n_columns, input->values,
+                             input->n_tokens, out + job.first_row, matrix->n_rows,
+                             NULL) != RADLLM_OK)
+            return false;
+    }
+    if (op->bias != NULL)
+        add_bias(op->bias->values, out, matrix->n_rows, 0, matrix->n_rows, input->n_tokens);
+    return true;
+}
+
 void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op)
 {
     product_job job = {.cpu = cpu, .op = op};
     prepare_input(cpu, op, &job.input);
+    if (cpu->blas.product != NULL && job.input.kind == RAD_ACTIVATION_F32 &&
+        product_by_blas(cpu, op, &job.input))
+        return;
     uint32_t n_rows = op->weight->matrix.n_rows;
     uint32_t tasks = cpu->settings.n_threads * TASKS_PER_THREAD;
     uint32_t rows = n_rows / tasks / RAD_LANE_ROWS * RAD_LANE_ROWS;
