@@ -201,7 +201,7 @@ radllm_status rad_engine_start_worker(rad_engine *engine, radllm_error *error)
     if (runs)
         return rad_fail(error, RADLLM_E_STATE, "the engine has a worker already");
     if (failure != 0)
-        return rad_fail(error, RADLLM_E_MEMORY, "cannot start a thread: %s", strerror(failure));
+        return rad_fail(error, RADLLM_E_MEMORY, "cannot start a thread: error %d", failure);
     return RADLLM_OK;
 }
 

@@ -11,8 +11,6 @@ from tap import Tap
 # public header may be included everywhere, since it defines statuses and callbacks.
 BASE = {"base"}
 LOW = BASE | {"io", "quant", "kernels"}
-MIDDLE = LOW | {"model", "backend"}
-UPPER = MIDDLE | {"forward", "sample", "text", "cache"}
 ALLOWED = {
     "base": set(),
     "quant": BASE,
@@ -21,15 +19,25 @@ ALLOWED = {
     # The tokenizer is made from metadata; it knows neither weights nor sessions.
     "text": BASE | {"io"},
     "sample": BASE,
-    # A model owns its tokenizer, and names the operations that its rows use.
-    "model": LOW | {"text", "backend"},
-    "backend": LOW,
-    "cache": LOW | {"model", "backend"},
-    "forward": MIDDLE | {"cache"},
-    "engine": UPPER,
-    "api": UPPER | {"engine"},
+    "model": LOW | {"text"},    # a model owns its tokenizer
+    "cache": LOW | {"model"},
+    "backend": LOW | {"model", "cache"},    # its operations name weights and pages
+    "forward": LOW | {"model", "cache", "backend"},
+    "engine": LOW | {"model", "cache", "backend", "forward", "sample", "text"},
+    "api": LOW | {"model", "cache", "backend", "forward", "sample", "text", "engine"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
+
+
+def acyclic(graph):
+    """True when folders can be taken away one after the other, each including only earlier ones."""
+    done = set()
+    while len(done) < len(graph):
+        free = [name for name in graph if name not in done and graph[name] <= done]
+        if not free:
+            return False
+        done.update(free)
+    return True
 
 
 def folder_of(path):
@@ -53,6 +61,7 @@ def sources(root, *folders):
 def main():
     tap = Tap()
     root = sys.argv[1]
+    assert acyclic(ALLOWED)
     broken = {layer: [] for layer in ALLOWED}
     long_files = []
     unfinished = []

@@ -75,7 +75,7 @@ static void print_results(FILE *log)
 TCase *rad_test_case(Suite *suite, const char *name)
 {
     TCase *group = tcase_create(name);
-    tcase_set_timeout(group, 120);
+    tcase_set_timeout(group, 600);
     suite_add_tcase(suite, group);
     return group;
 }

@@ -36,7 +36,8 @@
 /* Runs the cases, prints TAP on standard output; returns the process's exit status. */
 int rad_test_main(const char *name, void (*add_cases)(Suite *suite));
 
-/* A group of cases with the usual time limit (120 s each; sanitizers are slow), added to suite. */
+/* A group of cases with the usual time limit (600 s each: sanitizers are slow,
+ * and so are machines with other work), added to suite. */
 TCase *rad_test_case(Suite *suite, const char *name);
 
 /* Ends the case as skipped, with a reason (printf style); for use in the case's own function. */
