@@ -1,0 +1,498 @@
+/* Model files whose container is fine and whose contents are not: each is refused with a message
+ * that names the key or tensor. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "radllm/radllm.h"
+#include "unit/gguf_builder.h"
+#include "unit/harness.h"
+
+/* Writes the model, which must be refused with this status and a message that has `part` in it. */
+static void refuse(gguf_builder *file, radllm_status expected, const char *part)
+{
+    radllm_error *error;
+    radllm_model *model = NULL;
+    radllm_file *opened = NULL;
+    const char *path = rad_test_temp_path("model.gguf");
+    gguf_write(file, path);
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    radllm_status status = radllm_model_open(NULL, path, NULL, NULL, &model, error);
+    rad_assert_error(status, expected, error, part);
+    ck_assert_ptr_null(model);
+    /* The check without loading finds the same. */
+    if (radllm_file_open(NULL, path, &opened, error) == RADLLM_OK) {
+        rad_assert_error(radllm_file_check_model(opened, error), expected, error, part);
+        radllm_file_free(opened);
+    }
+    radllm_error_free(error);
+    gguf_builder_free(file);
+}
+
+/* Opens a good model with everything that a session needs. */
+typedef struct opened {
+    radllm_error *error;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_session *session;
+} opened;
+
+static opened open_file(const char *path, const radllm_options *options)
+{
+    opened o;
+    ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &o.model, o.error), o.error);
+    rad_assert_ok(radllm_engine_new(NULL, o.model, options, &o.engine, o.error), o.error);
+    rad_assert_ok(radllm_session_new(o.engine, &o.session, o.error), o.error);
+    return o;
+}
+
+static void close_file(opened *o)
+{
+    radllm_session_free(o->session);
+    radllm_engine_free(o->engine);
+    radllm_model_free(o->model);
+    radllm_error_free(o->error);
+}
+
+START_TEST(a_good_model_is_taken)
+{
+    gguf_builder file = gguf_tiny_llama();
+    gguf_write(&file, rad_test_temp_path("good.gguf"));
+    opened o = open_file(rad_test_temp_path("good.gguf"), NULL);
+    int32_t tokens[] = {1, 5, 9};
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 3, NULL, o.error), o.error);
+    close_file(&o);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+/* ---- hyper-parameters ------------------------------------------------------------------------- */
+
+START_TEST(missing_keys)
+{
+    static const char *const keys[] = {
+        "general.architecture",       "llama.context_length",
+        "llama.embedding_length",     "llama.block_count",
+        "llama.feed_forward_length",  "llama.attention.head_count",
+        "llama.attention.layer_norm_rms_epsilon"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_remove_key(&file, keys[i]);
+        refuse(&file, RADLLM_E_FORMAT, keys[i]);
+    }
+    gguf_builder file = gguf_tiny_llama();
+    gguf_remove_key(&file, "tokenizer.ggml.tokens");
+    refuse(&file, RADLLM_E_FORMAT, "tokenizer.ggml.tokens");
+}
+END_TEST
+
+START_TEST(keys_of_the_wrong_type)
+{
+    static const char *const keys[] = {"llama.context_length", "llama.embedding_length",
+                                       "llama.block_count", "llama.feed_forward_length",
+                                       "llama.attention.head_count"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_key_string(&file, keys[i], "many");
+        refuse(&file, RADLLM_E_FORMAT, keys[i]);
+    }
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_u32(&file, "general.architecture", 3);
+    refuse(&file, RADLLM_E_FORMAT, "general.architecture");
+    file = gguf_tiny_llama();
+    gguf_key_string(&file, "llama.attention.layer_norm_rms_epsilon", "small");
+    refuse(&file, RADLLM_E_FORMAT, "llama.attention.layer_norm_rms_epsilon");
+}
+END_TEST
+
+START_TEST(numbers_out_of_range)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } cases[] = {
+        {"llama.block_count", 0},         {"llama.block_count", 1000000000},
+        {"llama.embedding_length", 0},    {"llama.embedding_length", 0xffffffffu},
+        {"llama.context_length", 0},      {"llama.context_length", 0xffffffffu},
+        {"llama.feed_forward_length", 0}, {"llama.attention.head_count", 0},
+        {"llama.attention.head_count_kv", 0},
+        {"llama.attention.key_length", 100000},
+        {"llama.rope.dimension_count", 7},
+        {"llama.rope.dimension_count", 512},
+        {"llama.vocab_size", 5},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_key_u32(&file, cases[i].key, cases[i].value);
+        refuse(&file, RADLLM_E_FORMAT, cases[i].key);
+    }
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_f32(&file, "llama.attention.layer_norm_rms_epsilon", NAN);
+    refuse(&file, RADLLM_E_FORMAT, "llama.attention.layer_norm_rms_epsilon");
+    file = gguf_tiny_llama();
+    gguf_key_f32(&file, "llama.rope.freq_base", INFINITY);
+    refuse(&file, RADLLM_E_FORMAT, "llama.rope.freq_base");
+    file = gguf_tiny_llama();
+    gguf_key_f32(&file, "llama.rope.freq_base", 0.0f);
+    refuse(&file, RADLLM_E_FORMAT, "llama.rope.freq_base");
+}
+END_TEST
+
+START_TEST(heads_that_do_not_divide)
+{
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.attention.head_count", 5);
+    gguf_key_u32(&file, "llama.attention.head_count_kv", 5);
+    refuse(&file, RADLLM_E_FORMAT, "llama.attention.head_count");
+    file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.attention.head_count_kv", 3);
+    refuse(&file, RADLLM_E_FORMAT, "llama.attention.head_count_kv");
+    file = gguf_tiny_llama();
+    uint32_t heads[] = {4, 4, 4};
+    gguf_key_array(&file, "llama.attention.head_count", GGUF_U32, heads, sizeof *heads, 3);
+    refuse(&file, RADLLM_E_FORMAT, "llama.attention.head_count");
+}
+END_TEST
+
+START_TEST(what_this_version_cannot_run)
+{
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_string(&file, "general.architecture", "nosuch");
+    refuse(&file, RADLLM_E_UNSUPPORTED, "\"nosuch\" is not supported");
+    file = gguf_tiny_llama();
+    gguf_key_string(&file, "general.type", "adapter");
+    refuse(&file, RADLLM_E_UNSUPPORTED, "general.type");
+    file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.expert_count", 8);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "expert_count");
+    file = gguf_tiny_llama();
+    gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
+    refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");
+    file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.attention.value_length", 16);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "value_length");
+}
+END_TEST
+
+/* Odd but finite settings of yarn must neither crash nor hang. */
+START_TEST(odd_rope_scaling_is_survived)
+{
+    static const float values[] = {1e-3f, 1.0f, 1e6f};
+    for (int i = 0; i < 3; i++) {
+        for (int j = 0; j < 3; j++) {
+            gguf_builder file = gguf_tiny_llama();
+            gguf_key_string(&file, "llama.rope.scaling.type", "yarn");
+            gguf_key_f32(&file, "llama.rope.scaling.factor", values[i]);
+            gguf_key_f32(&file, "llama.rope.scaling.yarn_beta_fast", j == 0 ? 0.0f : values[j]);
+            gguf_key_f32(&file, "llama.rope.scaling.yarn_beta_slow", j == 1 ? 0.0f : 1.0f);
+            gguf_key_f32(&file, "llama.rope.freq_base", j == 2 ? 1.0f : 10000.0f);
+            gguf_write(&file, rad_test_temp_path("yarn.gguf"));
+            opened o = open_file(rad_test_temp_path("yarn.gguf"), NULL);
+            int32_t tokens[] = {1, 5, 9};
+            rad_assert_ok(radllm_session_feed(o.session, tokens, 3, NULL, o.error), o.error);
+            close_file(&o);
+            gguf_builder_free(&file);
+        }
+    }
+}
+END_TEST
+
+/* ---- tensors ---------------------------------------------------------------------------------- */
+
+START_TEST(missing_tensors)
+{
+    static const char *const names[] = {"token_embd.weight", "output_norm.weight",
+                                        "blk.0.attn_norm.weight", "blk.1.attn_q.weight",
+                                        "blk.0.attn_k.weight", "blk.1.ffn_down.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_remove_tensor(&file, names[i]);
+        refuse(&file, RADLLM_E_FORMAT, names[i]);
+    }
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.block_count", 3);
+    refuse(&file, RADLLM_E_FORMAT, "blk.2.");
+}
+END_TEST
+
+START_TEST(tensors_of_the_wrong_shape)
+{
+    static const struct {
+        const char *name;
+        uint32_t n_dims;
+        uint64_t dims[4];
+    } cases[] = {
+        {"token_embd.weight", 2, {32, 290}},    {"token_embd.weight", 2, {291, 32}},
+        {"output_norm.weight", 1, {31}},        {"output_norm.weight", 2, {32, 2}},
+        {"blk.0.attn_q.weight", 2, {32, 16}},   {"blk.0.attn_q.weight", 1, {32}},
+        {"blk.1.attn_k.weight", 2, {32, 32}},   {"blk.1.ffn_down.weight", 2, {32, 64}},
+        {"blk.1.ffn_up.weight", 3, {32, 64, 2}}, {"blk.0.ffn_gate.weight", 4, {32, 32, 2, 1}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_remove_tensor(&file, cases[i].name);
+        gguf_tensor_random(&file, cases[i].name, cases[i].n_dims, cases[i].dims, 0.1f);
+        refuse(&file, RADLLM_E_FORMAT, cases[i].name);
+    }
+}
+END_TEST
+
+START_TEST(tensors_of_types_without_kernels)
+{
+    uint64_t dims[] = {256, 291};
+    gguf_builder file = gguf_tiny_llama();
+    gguf_remove_tensor(&file, "token_embd.weight");
+    gguf_key_u32(&file, "llama.embedding_length", 256);
+    gguf_tensor(&file, "token_embd.weight", 10, 2, dims, NULL, 84 * 291); /* Q2_K */
+    refuse(&file, RADLLM_E_UNSUPPORTED, "Q2_K");
+    uint64_t width[] = {32};
+    file = gguf_tiny_llama();
+    gguf_remove_tensor(&file, "output_norm.weight");
+    gguf_tensor(&file, "output_norm.weight", 8, 1, width, NULL, 34); /* Q8_0 */
+    refuse(&file, RADLLM_E_UNSUPPORTED, "output_norm.weight");
+}
+END_TEST
+
+START_TEST(rope_divisors_that_are_no_numbers)
+{
+    static const float values[] = {0.0f, -1.0f, NAN, INFINITY};
+    for (int i = 0; i < 4; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        uint64_t dims[] = {4};
+        gguf_fill_f32(gguf_tensor_random(&file, "rope_freqs.weight", 1, dims, 1.0f), values[i]);
+        refuse(&file, RADLLM_E_FORMAT, "rope_freqs.weight");
+    }
+}
+END_TEST
+
+/* Weights that are not numbers: an error, and no endless loop in the sampler. */
+START_TEST(weights_that_are_no_numbers)
+{
+    static const char *const names[] = {"token_embd.weight", "output_norm.weight",
+                                        "blk.0.attn_q.weight", "blk.1.ffn_down.weight",
+                                        "blk.0.attn_v.weight"};
+    static const float values[] = {NAN, INFINITY, -INFINITY};
+    static const char *const temperatures[] = {"0", "1"};
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        for (int v = 0; v < 6; v++) {
+            gguf_builder file = gguf_tiny_llama();
+            gguf_fill_f32(gguf_find_tensor(&file, names[n]), values[v % 3]);
+            gguf_write(&file, rad_test_temp_path("nan.gguf"));
+            opened o = open_file(rad_test_temp_path("nan.gguf"), NULL);
+            radllm_options *options;
+            radllm_request *request;
+            rad_assert_ok(radllm_options_new(NULL, &options, o.error), o.error);
+            rad_assert_ok(radllm_options_set_integer(options, "max_tokens", 4, o.error), o.error);
+            rad_assert_ok(radllm_options_set_text(options, "temperature", temperatures[v / 3],
+                                                  RADLLM_NUL, o.error),
+                          o.error);
+            rad_assert_ok(radllm_request_new_complete(o.session, "abc", 3, options, &request,
+                                                      o.error),
+                          o.error);
+            rad_assert_error(radllm_request_run(request, NULL, o.error), RADLLM_E_NUMERIC, o.error,
+                             "");
+            ck_assert_int_eq(radllm_request_state(request), RADLLM_REQUEST_FAILED);
+            radllm_request_free(request);
+            /* The same where it must choose among answers. */
+            const char *choices[] = {"yes", "no"};
+            rad_assert_ok(radllm_request_new_complete(o.session, "abc", 3, options, &request,
+                                                      o.error),
+                          o.error);
+            rad_assert_ok(radllm_request_set_choices(request, choices, NULL, 2, o.error), o.error);
+            rad_assert_error(radllm_request_run(request, NULL, o.error), RADLLM_E_NUMERIC, o.error,
+                             "");
+            radllm_request_free(request);
+            radllm_options_free(options);
+            close_file(&o);
+            gguf_builder_free(&file);
+        }
+    }
+}
+END_TEST
+
+/* ---- limits ----------------------------------------------------------------------------------- */
+
+START_TEST(more_tokens_than_the_context)
+{
+    gguf_builder file = gguf_tiny_llama();
+    gguf_write(&file, rad_test_temp_path("good.gguf"));
+    opened o = open_file(rad_test_temp_path("good.gguf"), NULL);
+    int32_t tokens[200];
+    for (int i = 0; i < 200; i++)
+        tokens[i] = 5;
+    radllm_request *request;
+    rad_assert_error(radllm_session_feed(o.session, tokens, 129, NULL, o.error), RADLLM_E_LIMIT,
+                     o.error, "context of 128");
+    ck_assert_uint_eq(radllm_session_length(o.session), 0);
+    rad_assert_error(
+        radllm_request_new_tokens(o.session, tokens, 200, NULL, &request, o.error),
+        RADLLM_E_LIMIT, o.error, "200 tokens");
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 128, NULL, o.error), o.error);
+    rad_assert_error(radllm_session_feed(o.session, tokens, 1, NULL, o.error), RADLLM_E_LIMIT,
+                     o.error, "larger option context");
+    tokens[3] = 291;
+    rad_assert_ok(radllm_session_rewind(o.session, 0, o.error), o.error);
+    rad_assert_error(radllm_session_feed(o.session, tokens, 5, NULL, o.error), RADLLM_E_ARGUMENT,
+                     o.error, "token 3 has the id 291");
+    tokens[3] = -1;
+    rad_assert_error(radllm_session_feed(o.session, tokens, 5, NULL, o.error), RADLLM_E_ARGUMENT,
+                     o.error, "token 3 has the id -1");
+    close_file(&o);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+START_TEST(a_prompt_of_100_megabytes)
+{
+    gguf_builder file = gguf_tiny_llama();
+    gguf_write(&file, rad_test_temp_path("good.gguf"));
+    opened o = open_file(rad_test_temp_path("good.gguf"), NULL);
+    size_t size = 100u << 20;
+    char *prompt = malloc(size);
+    memset(prompt, 'a', size);
+    radllm_request *request;
+    rad_assert_error(radllm_request_new_complete(o.session, prompt, size, NULL, &request, o.error),
+                     RADLLM_E_LIMIT, o.error, "the context holds 128");
+    free(prompt);
+    close_file(&o);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+START_TEST(context_and_budget)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("good.gguf");
+    gguf_write(&file, path);
+    radllm_error *error;
+    radllm_options *options;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_error_new(&error);
+    rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+    rad_assert_ok(radllm_options_set_integer(options, "context", 129, error), error);
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &model, error), error);
+    rad_assert_error(radllm_engine_new(NULL, model, options, &engine, error), RADLLM_E_LIMIT, error,
+                     "made for 128");
+    rad_assert_ok(radllm_options_reset(options, "context", error), error);
+    /* Weights alone take about 120 kB; find what fits and see that it does. */
+    int64_t weights;
+    rad_assert_ok(radllm_model_number(model, "weight_bytes", &weights, error), error);
+    rad_assert_ok(radllm_options_set_integer(options, "memory_budget", weights - 1, error), error);
+    radllm_model *second;
+    rad_assert_error(radllm_model_open(NULL, path, options, NULL, &second, error), RADLLM_E_BUDGET,
+                     error, "memory_budget");
+    rad_assert_ok(radllm_options_set_integer(options, "memory_budget", weights + 180000, error),
+                  error);
+    rad_assert_error(radllm_engine_new(NULL, model, options, &engine, error), RADLLM_E_BUDGET,
+                     error, "largest context that fits is ");
+    int largest = atoi(strstr(radllm_error_message(error), "fits is ") + 8);
+    ck_assert_int_gt(largest, 0);
+    ck_assert_int_lt(largest, 128);
+    rad_assert_ok(radllm_options_set_integer(options, "context", largest, error), error);
+    rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, error), error);
+    radllm_engine_free(engine);
+    rad_assert_ok(radllm_options_set_integer(options, "context", largest + 1, error), error);
+    rad_assert_error(radllm_engine_new(NULL, model, options, &engine, error), RADLLM_E_BUDGET,
+                     error, "memory budget");
+    radllm_options_free(options);
+    radllm_model_free(model);
+    radllm_error_free(error);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+/* ---- the file goes away ------------------------------------------------------------------------ */
+
+static void feed_some(opened *o)
+{
+    int32_t tokens[] = {1, 5, 9, 40};
+    rad_assert_ok(radllm_session_feed(o->session, tokens, 4, NULL, o->error), o->error);
+}
+
+START_TEST(the_file_is_deleted_while_mapped)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("mapped.gguf");
+    gguf_write(&file, path);
+    radllm_options *options;
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    radllm_options_set_text(options, "load", "map", RADLLM_NUL, NULL);
+    opened o = open_file(path, options);
+    ck_assert_int_eq(unlink(path), 0);
+    feed_some(&o);
+    close_file(&o);
+    radllm_options_free(options);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+START_TEST(the_file_is_truncated_after_loading)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("copied.gguf");
+    gguf_write(&file, path);
+    opened o = open_file(path, NULL);
+    ck_assert_int_eq(truncate(path, 100), 0);
+    feed_some(&o);
+    char hash[65];
+    size_t length;
+    rad_assert_error(radllm_model_hash(o.model, NULL, hash, sizeof hash, &length, o.error),
+                     RADLLM_E_IO, o.error, "copied.gguf");
+    close_file(&o);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+START_TEST(the_file_is_truncated_before_loading)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("short.gguf");
+    gguf_write(&file, path);
+    radllm_error *error;
+    radllm_file *opened_file;
+    radllm_model *model;
+    radllm_error_new(&error);
+    rad_assert_ok(radllm_file_open(NULL, path, &opened_file, error), error);
+    ck_assert_int_eq(truncate(path, 8000), 0);
+    rad_assert_error(radllm_model_load(NULL, opened_file, NULL, NULL, &model, error), RADLLM_E_IO,
+                     error, "short.gguf");
+    radllm_file_free(opened_file);
+    radllm_error_free(error);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *numbers = rad_test_case(suite, "hyper-parameters");
+    tcase_add_test(numbers, a_good_model_is_taken);
+    tcase_add_test(numbers, missing_keys);
+    tcase_add_test(numbers, keys_of_the_wrong_type);
+    tcase_add_test(numbers, numbers_out_of_range);
+    tcase_add_test(numbers, heads_that_do_not_divide);
+    tcase_add_test(numbers, what_this_version_cannot_run);
+    tcase_add_test(numbers, odd_rope_scaling_is_survived);
+    TCase *tensors = rad_test_case(suite, "tensors");
+    tcase_add_test(tensors, missing_tensors);
+    tcase_add_test(tensors, tensors_of_the_wrong_shape);
+    tcase_add_test(tensors, tensors_of_types_without_kernels);
+    tcase_add_test(tensors, rope_divisors_that_are_no_numbers);
+    tcase_add_test(tensors, weights_that_are_no_numbers);
+    TCase *limits = rad_test_case(suite, "limits");
+    tcase_add_test(limits, more_tokens_than_the_context);
+    tcase_add_test(limits, a_prompt_of_100_megabytes);
+    tcase_add_test(limits, context_and_budget);
+    TCase *files = rad_test_case(suite, "files that change");
+    tcase_add_test(files, the_file_is_deleted_while_mapped);
+    tcase_add_test(files, the_file_is_truncated_after_loading);
+    tcase_add_test(files, the_file_is_truncated_before_loading);
+}
+
+int main(void)
+{
+    return rad_test_main("model", add_cases);
+}
