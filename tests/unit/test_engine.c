@@ -1,6 +1,7 @@
 /* Engine, sessions and requests by the public API: the answer to a request depends on the request
  * alone. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>

@@ -1,0 +1,531 @@
+/* The host is never harmed (docs/errors.md): no failing allocation leaks or crashes; nothing is
+ * printed; closed descriptors, ignored signals, small stacks and fork() are survived; the host's
+ * signal mask, handlers, floating-point settings and working directory stay as they were.
+ * Everything goes through the public header, as a host does. */
+#include "unit/harness.h"
+
+#include <fcntl.h>
+#include <fenv.h>
+#include <locale.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+#define MODEL "examples/models/radreport-q8_0.gguf"
+#define QUESTION                                                                                   \
+    "Classify if the following radiology report indicated the presence of cirrhosis. Answer yes "  \
+    "or no.\n\nThe liver is nodular."
+
+/* What a host makes; freed in the order of making, which the header allows. */
+typedef struct objects {
+    radllm_host *host;
+    radllm_options *options;
+    radllm_file *file;
+    radllm_plan *plan;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_session *session;
+    radllm_chat *chat;
+    radllm_detokenizer *detokenizer;
+    radllm_cancel *cancel;
+    radllm_request *text, *choice;
+} objects;
+
+static void free_objects(objects *o)
+{
+    radllm_host_free(o->host);
+    radllm_options_free(o->options);
+    radllm_file_free(o->file);
+    radllm_plan_free(o->plan);
+    radllm_model_free(o->model);
+    radllm_engine_free(o->engine);
+    radllm_session_free(o->session);
+    radllm_chat_free(o->chat);
+    radllm_detokenizer_free(o->detokenizer);
+    radllm_request_free(o->text);
+    radllm_request_free(o->choice);
+    radllm_cancel_free(o->cancel);
+    memset(o, 0, sizeof *o);
+}
+
+/* Returns with the first status that is not RADLLM_OK. */
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        radllm_status try_status = (call);                                                         \
+        if (try_status != RADLLM_OK)                                                               \
+            return try_status;                                                                     \
+    } while (0)
+
+static radllm_status set_options(objects *o, const char *threads, radllm_error *error)
+{
+    static const char *const settings[][2] = {
+        {"context", "256"},     {"sessions", "2"},      {"batch", "16"},
+        {"max_tokens", "6"},    {"temperature", "0.7"}, {"seed", "3"},
+        {"top_k", "40"},        {"top_p", "0.95"},      {"repeat_penalty", "1.1"},
+        {"logit_bias", "5:-2"}, {"stop", "never so"},   {"stop", "nor so"},
+        {"stop_token", "0"},    {"top_logprobs", "3"},  {"template", "chatml"},
+    };
+    TRY(radllm_options_new(o->host, &o->options, error));
+    TRY(radllm_options_set_text(o->options, "threads", threads, RADLLM_NUL, error));
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+        TRY(radllm_options_set_text(o->options, settings[i][0], settings[i][1], RADLLM_NUL, error));
+    char text[64];
+    size_t length;
+    TRY(radllm_options_get_text(o->options, "stop", text, sizeof text, &length, error));
+    return radllm_options_reset(o->options, "stop", error);
+}
+
+static radllm_status load(objects *o, radllm_error *error)
+{
+    uint64_t bytes;
+    TRY(radllm_file_open(o->host, rad_test_source_path(MODEL), &o->file, error));
+    TRY(radllm_file_check_model(o->file, error));
+    TRY(radllm_plan_new(o->file, o->options, &o->plan, error));
+    TRY(radllm_plan_number(o->plan, "total", &bytes, error));
+    TRY(radllm_cancel_new(o->host, &o->cancel, error));
+    return radllm_model_load(o->host, o->file, o->options, o->cancel, &o->model, error);
+}
+
+static radllm_status use_tokens(objects *o, radllm_error *error)
+{
+    int32_t tokens[64];
+    char text[512];
+    size_t count, length;
+    TRY(radllm_tokenize(o->model, "Ascites <|im_end|> 12 mm", RADLLM_NUL,
+                        RADLLM_TOKENIZE_PARSE_SPECIAL, tokens, 64, &count, error));
+    TRY(radllm_detokenize(o->model, tokens, count, 0, text, sizeof text, &length, error));
+    TRY(radllm_detokenizer_new(o->model, 0, &o->detokenizer, error));
+    for (size_t i = 0; i < count; i++)
+        TRY(radllm_detokenizer_push(o->detokenizer, tokens[i], text, sizeof text, &length, error));
+    return radllm_detokenizer_finish(o->detokenizer, text, sizeof text, &length, error);
+}
+
+static radllm_status answer(objects *o, radllm_error *error)
+{
+    static const char *const choices[] = {"yes", "no"};
+    char text[512];
+    size_t length;
+    int64_t choice;
+    TRY(radllm_chat_new(o->host, &o->chat, error));
+    TRY(radllm_chat_add(o->chat, "user", QUESTION, RADLLM_NUL, error));
+    TRY(radllm_engine_new(o->host, o->model, o->options, &o->engine, error));
+    TRY(radllm_session_new(o->engine, &o->session, error));
+    TRY(radllm_request_new_chat(o->session, o->chat, o->options, &o->choice, error));
+    TRY(radllm_request_set_choices(o->choice, choices, NULL, 2, error));
+    TRY(radllm_request_run(o->choice, o->cancel, error));
+    TRY(radllm_request_number(o->choice, "choice", &choice, error));
+    radllm_request_free(o->choice);
+    o->choice = NULL;
+    TRY(radllm_request_new_chat(o->session, o->chat, o->options, &o->text, error));
+    TRY(radllm_request_run(o->text, NULL, error));
+    TRY(radllm_request_text(o->text, text, sizeof text, &length, error));
+    return radllm_request_read(o->text, text, sizeof text, &length, error);
+}
+
+static radllm_status whole(objects *o, const char *threads, radllm_error *error)
+{
+    char hash[80];
+    size_t length;
+    TRY(set_options(o, threads, error));
+    TRY(load(o, error));
+    TRY(radllm_model_hash(o->model, NULL, hash, sizeof hash, &length, error));
+    TRY(use_tokens(o, error));
+    return answer(o, error);
+}
+
+/* ---- memory ---- */
+
+/* Runs everything with the n-th allocation failing, for every n; returns how many there are. */
+static uint64_t fail_each(bool all_after, const char *threads)
+{
+    radllm_error *error = NULL;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    for (uint64_t n = 1;; n++) {
+        ck_assert_uint_lt(n, 4000);
+        rad_test_memory memory;
+        rad_test_memory_init(&memory, n);
+        atomic_store(&memory.fail_all_after, all_after);
+        objects o = {0};
+        radllm_status status =
+            radllm_host_new(rad_test_allocate, rad_test_release, &memory, &o.host, error);
+        if (status == RADLLM_OK)
+            status = whole(&o, threads, error);
+        bool failed = atomic_load(&memory.failed);
+        ck_assert_msg(failed || status == RADLLM_OK, "%s", radllm_error_message(error));
+        /* The library may do without a piece of memory that only makes it faster. */
+        ck_assert_msg(status == RADLLM_E_MEMORY || status == RADLLM_OK, "allocation %llu: %s: %s",
+                      (unsigned long long)n, radllm_status_name(status),
+                      radllm_error_message(error));
+        if (status == RADLLM_E_MEMORY)
+            ck_assert_str_ne(radllm_error_message(error), "");
+        free_objects(&o);
+        rad_test_memory_check(&memory);
+        if (!failed) {
+            radllm_error_free(error);
+            return n - 1;
+        }
+    }
+}
+
+START_TEST(every_allocation_may_fail)
+{
+    uint64_t count = fail_each(false, "1");
+    ck_assert_uint_gt(count, 20);
+    ck_assert_uint_lt(count, 2000); /* loading takes few, large pieces */
+}
+END_TEST
+
+START_TEST(memory_may_end_for_good)
+{
+    ck_assert_uint_gt(fail_each(true, "1"), 20);
+}
+END_TEST
+
+START_TEST(every_allocation_may_fail_with_threads)
+{
+    ck_assert_uint_gt(fail_each(false, "3"), 20);
+}
+END_TEST
+
+START_TEST(generating_takes_no_memory)
+{
+    radllm_error *error = NULL;
+    rad_test_memory memory;
+    objects o = {0};
+    int32_t token = 100;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_test_memory_init(&memory, 0);
+    rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &o.host, error),
+                  error);
+    rad_assert_ok(set_options(&o, "2", error), error);
+    rad_assert_ok(load(&o, error), error);
+    rad_assert_ok(radllm_engine_new(o.host, o.model, o.options, &o.engine, error), error);
+    rad_assert_ok(radllm_session_new(o.engine, &o.session, error), error);
+    unsigned long long before = atomic_load(&memory.n_allocations);
+    for (int i = 0; i < 100; i++) {
+        rad_assert_ok(radllm_session_feed(o.session, &token, 1, NULL, error), error);
+        rad_assert_ok(radllm_session_sample(o.session, NULL, &token, NULL, error), error);
+    }
+    ck_assert_uint_eq(atomic_load(&memory.n_allocations), before);
+    free_objects(&o);
+    rad_test_memory_check(&memory);
+    radllm_error_free(error);
+}
+END_TEST
+
+/* ---- descriptors, signals, settings of the process ---- */
+
+START_TEST(nothing_is_printed)
+{
+    int ends[2];
+    ck_assert_int_eq(pipe(ends), 0);
+    const char *malformed = rad_test_temp_path("malformed.gguf");
+    rad_test_write_file(malformed, "no model", 8);
+    pid_t child = fork();
+    if (child == 0) {
+        radllm_error *error = NULL;
+        objects o = {0};
+        dup2(ends[1], 1);
+        dup2(ends[1], 2);
+        close(ends[0]);
+        close(ends[1]);
+        bool good = radllm_error_new(&error) == RADLLM_OK && whole(&o, "2", error) == RADLLM_OK;
+        free_objects(&o);
+        good = good && radllm_file_open(NULL, malformed, &o.file, error) == RADLLM_E_FORMAT;
+        radllm_error_free(error);
+        _exit(good ? 0 : 1);
+    }
+    close(ends[1]);
+    char text[256];
+    ssize_t printed = read(ends[0], text, sizeof text - 1);
+    int state;
+    waitpid(child, &state, 0);
+    ck_assert_int_eq(state, 0);
+    ck_assert_int_eq(printed, 0);
+}
+END_TEST
+
+START_TEST(descriptors_may_be_closed)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        radllm_error *error = NULL;
+        objects o = {0};
+        for (int i = 0; i < 3; i++)
+            close(i);
+        bool good = radllm_error_new(&error) == RADLLM_OK && whole(&o, "2", error) == RADLLM_OK;
+        free_objects(&o);
+        radllm_error_free(error);
+        /* All descriptors that were opened are closed again. */
+        for (int i = 0; i < 3; i++)
+            good = good && fcntl(i, F_GETFD) == -1;
+        _exit(good ? 0 : 1);
+    }
+    int state;
+    waitpid(child, &state, 0);
+    ck_assert_int_eq(state, 0);
+}
+END_TEST
+
+START_TEST(settings_of_the_process_stay)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    sigset_t mask, mask_after;
+    struct sigaction before[32], after;
+    char directory[4096], directory_after[4096];
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(&mask);
+    sigaddset(&mask, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    for (int i = 1; i < 32; i++)
+        sigaction(i, NULL, &before[i]);
+    char *locale = strdup(setlocale(LC_ALL, NULL));
+    ck_assert_ptr_nonnull(getcwd(directory, sizeof directory));
+    fesetround(FE_UPWARD);
+
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(whole(&o, "3", error), error);
+    free_objects(&o);
+    radllm_error_free(error);
+
+    ck_assert_int_eq(fegetround(), FE_UPWARD);
+    fesetround(FE_TONEAREST);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask_after);
+    for (int i = 1; i < 32; i++) {
+        ck_assert_int_eq(sigismember(&mask, i), sigismember(&mask_after, i));
+        sigaction(i, NULL, &after);
+        ck_assert(before[i].sa_handler == after.sa_handler);
+    }
+    ck_assert_str_eq(setlocale(LC_ALL, NULL), locale);
+    ck_assert_ptr_nonnull(getcwd(directory_after, sizeof directory_after));
+    ck_assert_str_eq(directory, directory_after);
+    free(locale);
+}
+END_TEST
+
+/* ---- small stacks ---- */
+
+typedef struct stack_job {
+    radllm_status status;
+    char message[1024];
+} stack_job;
+
+static void *run_on_small_stack(void *argument)
+{
+    stack_job *job = argument;
+    radllm_error *error = NULL;
+    objects o = {0};
+    job->status = radllm_error_new(&error);
+    if (job->status == RADLLM_OK)
+        job->status = whole(&o, "2", error);
+    snprintf(job->message, sizeof job->message, "%s", radllm_error_message(error));
+    free_objects(&o);
+    radllm_error_free(error);
+    return NULL;
+}
+
+START_TEST(a_stack_of_64_kib_is_enough)
+{
+    size_t size = SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    /* A page that cannot be touched lies below it. */
+    uint8_t *block =
+        mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert(block != MAP_FAILED);
+    ck_assert_int_eq(mprotect(block, page, PROT_NONE), 0);
+    uint8_t *stack = block + page;
+    memset(stack, 0x5a, size);
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    ck_assert_int_eq(pthread_attr_setstack(&attributes, stack, size), 0);
+    stack_job job = {RADLLM_E_INTERNAL, ""};
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, &attributes, run_on_small_stack, &job), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&attributes);
+    ck_assert_msg(job.status == RADLLM_OK, "%s", job.message);
+    size_t untouched = 0;
+    while (untouched < size && stack[untouched] == 0x5a)
+        untouched++;
+    if (!SANITIZED) /* a margin for the host's own frames */
+        ck_assert_msg(untouched >= 8192, "%zu of %zu bytes were used", size - untouched, size);
+    munmap(block, size + page);
+}
+END_TEST
+
+/* ---- fork ---- */
+
+static bool forked(radllm_status status)
+{
+    return status == RADLLM_E_FORKED;
+}
+
+static bool all_calls_answer_forked(objects *o, radllm_error *error)
+{
+    int32_t token = 1;
+    int64_t number;
+    size_t count;
+    char text[64];
+    float logits[4];
+    objects other = {0};
+    return forked(radllm_model_number(o->model, "layers", &number, error)) &&
+           forked(radllm_tokenize(o->model, "a", 1, 0, &token, 1, &count, error)) &&
+           forked(radllm_engine_new(NULL, o->model, NULL, &other.engine, error)) &&
+           forked(radllm_session_new(o->engine, &other.session, error)) &&
+           forked(radllm_engine_step(o->engine, NULL, error)) &&
+           forked(radllm_session_feed(o->session, &token, 1, NULL, error)) &&
+           forked(radllm_session_logits(o->session, logits, 4, &count, error)) &&
+           forked(radllm_request_run(o->text, NULL, error)) &&
+           forked(radllm_request_text(o->text, text, sizeof text, &count, error)) &&
+           strstr(radllm_error_message(error), "fork") != NULL;
+}
+
+START_TEST(a_forked_child_is_told)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(whole(&o, "3", error), error);
+    rad_assert_ok(radllm_engine_start_worker(o.engine, error), error);
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(60);
+        bool good = all_calls_answer_forked(&o, error);
+        if (!good)
+            fprintf(stderr, "child: %s\n", radllm_error_message(error));
+        free_objects(&o);
+        /* New objects work in the child. */
+        good = good && whole(&o, "2", error) == RADLLM_OK;
+        free_objects(&o);
+        radllm_error_free(error);
+        _exit(good ? 0 : 1);
+    }
+    int state;
+    waitpid(child, &state, 0);
+    ck_assert_int_eq(state, 0);
+    free_objects(&o); /* the parent's objects are as good as before */
+    radllm_error_free(error);
+}
+END_TEST
+
+/* ---- callbacks ---- */
+
+typedef struct callback_job {
+    objects *o;
+    radllm_error *error;
+    radllm_status step, run;
+    int calls;
+} callback_job;
+
+static int32_t misbehave(void *user, const char *text, size_t length)
+{
+    callback_job *job = user;
+    uint32_t pending;
+    (void)text;
+    (void)length;
+    if (job->calls++ == 0) {
+        job->step = radllm_engine_step(job->o->engine, &pending, job->error);
+        job->run = radllm_request_run(job->o->text, NULL, job->error);
+    }
+    return job->calls == 2;
+}
+
+START_TEST(callbacks_may_cancel_but_not_step)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(set_options(&o, "2", error), error);
+    rad_assert_ok(load(&o, error), error);
+    rad_assert_ok(radllm_engine_new(NULL, o.model, o.options, &o.engine, error), error);
+    rad_assert_ok(radllm_session_new(o.engine, &o.session, error), error);
+    rad_assert_ok(radllm_options_set_text(o.options, "ignore_end", "1", 1, error), error);
+    rad_assert_ok(radllm_options_set_text(o.options, "max_tokens", "100", 3, error), error);
+    rad_assert_ok(
+        radllm_request_new_complete(o.session, "The liver", RADLLM_NUL, o.options, &o.text, error),
+        error);
+    callback_job job = {&o, NULL, RADLLM_OK, RADLLM_OK, 0};
+    rad_assert_ok(radllm_request_set_callback(o.text, misbehave, &job, error), error);
+    ck_assert_int_eq(radllm_request_run(o.text, NULL, error), RADLLM_E_CANCELLED);
+    ck_assert_int_eq(job.step, RADLLM_E_STATE);
+    ck_assert_int_eq(job.run, RADLLM_E_STATE);
+    ck_assert_int_eq(job.calls, 2);
+    ck_assert_int_eq(radllm_request_finish(o.text), RADLLM_FINISH_CANCELLED);
+    free_objects(&o);
+    radllm_error_free(error);
+}
+END_TEST
+
+static int32_t stop_loading(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)stage;
+    (void)done;
+    (void)total;
+    *(int *)user += 1;
+    return 1;
+}
+
+START_TEST(loading_can_be_cancelled)
+{
+    radllm_error *error = NULL;
+    rad_test_memory memory;
+    objects o = {0};
+    int calls = 0;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_test_memory_init(&memory, 0);
+    rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &o.host, error),
+                  error);
+    rad_assert_ok(radllm_host_set_progress(o.host, stop_loading, &calls, error), error);
+    rad_assert_ok(radllm_options_new(o.host, &o.options, error), error);
+    ck_assert_int_eq(load(&o, error), RADLLM_E_CANCELLED);
+    ck_assert_int_eq(calls, 1);
+    free_objects(&o);
+    rad_test_memory_check(&memory);
+
+    rad_assert_ok(radllm_cancel_new(NULL, &o.cancel, error), error);
+    radllm_cancel_set(o.cancel);
+    ck_assert_int_eq(
+        radllm_model_open(NULL, rad_test_source_path(MODEL), NULL, o.cancel, &o.model, error),
+        RADLLM_E_CANCELLED);
+    radllm_cancel_reset(o.cancel);
+    rad_assert_ok(
+        radllm_model_open(NULL, rad_test_source_path(MODEL), NULL, o.cancel, &o.model, error),
+        error);
+    free_objects(&o);
+    radllm_error_free(error);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "host");
+    tcase_add_test(cases, every_allocation_may_fail);
+    tcase_add_test(cases, memory_may_end_for_good);
+    tcase_add_test(cases, every_allocation_may_fail_with_threads);
+    tcase_add_test(cases, generating_takes_no_memory);
+    tcase_add_test(cases, nothing_is_printed);
+    tcase_add_test(cases, descriptors_may_be_closed);
+    tcase_add_test(cases, settings_of_the_process_stay);
+    tcase_add_test(cases, a_stack_of_64_kib_is_enough);
+    tcase_add_test(cases, a_forked_child_is_told);
+    tcase_add_test(cases, callbacks_may_cancel_but_not_step);
+    tcase_add_test(cases, loading_can_be_cancelled);
+}
+
+int main(void)
+{
+    return rad_test_main("host", add_cases);
+}
