@@ -2,11 +2,12 @@
 tensor type.
 
 Usage: make_greedy_goldens.py MODEL.gguf LLAMA_CPP_CHECKOUT PROGRAMS_FOLDER OUTPUT_FOLDER
-                              [--keep FOLDER]
+                              [--keep FOLDER] [--requantize PROGRAM]
 
 Reads prompts.json and perplexity.txt in OUTPUT_FOLDER and writes greedy.json there. MODEL.gguf is the
-embedded model (Q8_0 or float); for every type the file is made by requantize.py, and Q4_K_M once
-more by llama-quantize (as "Q4_K_M-llama"). --keep leaves these files in a folder.
+embedded model (Q8_0 or float); for every type the file is made by the project's program `requantize`
+if given, else by requantize.py, and Q4_K_M once more by llama-quantize (as "Q4_K_M-llama"). --keep
+leaves these files in a folder.
 The margin of a step is the distance between the two best logits. "margin_noise" is by how much
 quantized activations move margins: the greatest difference between llama.cpp's margins and those
 that it finds, for the same tokens, with the dequantized weights in F32. Where a margin is below
@@ -132,6 +133,7 @@ def main():
     for name in ("model", "checkout", "programs", "out"):
         parser.add_argument(name)
     parser.add_argument("--keep")
+    parser.add_argument("--requantize", help="the program that the tests use; IN OUT TYPE")
     options = parser.parse_args()
     tools = os.path.join(options.checkout, "build", "bin")
     commit = subprocess.run(["git", "-C", options.checkout, "rev-parse", "HEAD"],
@@ -155,12 +157,16 @@ def main():
                 subprocess.run([os.path.join(tools, "llama-quantize"), "--allow-requantize",
                                 options.model, path, kind[:-6], "1"], stdout=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, check=True)
+            elif options.requantize:
+                subprocess.run([options.requantize, options.model, path, kind], check=True)
             else:
                 requantize.requantize(options.model, path, kind)
             answers = greedy(os.path.join(options.programs, "llama_greedy"), path, texts)
             noise = margin_noise(os.path.join(options.programs, "llama_logits"), path, answers,
                                  folder)
-            entry = {"file_sha256": sha256(path),
+            maker = ("llama-quantize" if kind.endswith("-llama") else
+                     "requantize" if options.requantize else "requantize.py")
+            entry = {"file_made_by": maker, "file_sha256": sha256(path),
                      "perplexity": perplexity(os.path.join(tools, "llama-perplexity"), path,
                                               corpus),
                      "margin_noise": noise, "greedy": answers}
