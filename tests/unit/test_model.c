@@ -405,6 +405,64 @@ START_TEST(context_and_budget)
 }
 END_TEST
 
+/* What the plan says before loading, against what the library then holds. */
+START_TEST(the_plan_is_kept)
+{
+    static const int contexts[] = {64, 1024};
+    static const char *const layouts[] = {"file", "lane"};
+    for (int i = 0; i < 4; i++) {
+        rad_test_memory memory;
+        radllm_error *error;
+        radllm_host *host;
+        radllm_options *options;
+        radllm_file *file;
+        radllm_plan *plan;
+        radllm_model *model;
+        radllm_engine *engine;
+        radllm_session *session;
+        uint64_t planned, opened_bytes;
+        rad_test_memory_init(&memory, 0);
+        radllm_error_new(&error);
+        rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &host, error),
+                      error);
+        rad_assert_ok(radllm_options_new(host, &options, error), error);
+        rad_assert_ok(radllm_options_set_integer(options, "context", contexts[i / 2], error), error);
+        rad_assert_ok(
+            radllm_options_set_text(options, "layout", layouts[i % 2], RADLLM_NUL, error), error);
+        rad_assert_ok(radllm_file_open(host, rad_test_source_path(
+                                                 "examples/models/radreport-q8_0.gguf"),
+                                       &file, error),
+                      error);
+        opened_bytes = atomic_load(&memory.live_bytes);
+        rad_assert_ok(radllm_plan_new(file, options, &plan, error), error);
+        rad_assert_ok(radllm_plan_number(plan, "total", &planned, error), error);
+        radllm_plan_free(plan);
+        ck_assert_uint_eq(atomic_load(&memory.live_bytes), opened_bytes);
+        rad_assert_ok(radllm_model_load(host, file, options, NULL, &model, error), error);
+        rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, error), error);
+        rad_assert_ok(radllm_session_new(engine, &session, error), error);
+        double measured = (double)(atomic_load(&memory.live_bytes) - opened_bytes);
+        printf("# planned %.0f, measured %.0f bytes\n", (double)planned, measured);
+        ck_assert_double_le(measured, (double)planned * 1.02);
+        ck_assert_double_ge(measured, (double)planned * 0.98);
+        /* Generating takes nothing from the host. */
+        unsigned long long before = atomic_load(&memory.n_allocations);
+        int32_t tokens[] = {5, 6, 7};
+        for (int k = 0; k < 10; k++)
+            rad_assert_ok(radllm_session_feed(session, tokens, 3, NULL, error), error);
+        ck_assert_uint_eq(atomic_load(&memory.n_allocations), before);
+        radllm_session_free(session);
+        radllm_engine_free(engine);
+        radllm_model_free(model);
+        radllm_file_free(file);
+        radllm_options_free(options);
+        radllm_host_free(host);
+        radllm_error_free(error);
+        rad_test_memory_check(&memory);
+    }
+}
+END_TEST
+
 /* ---- the file goes away ------------------------------------------------------------------------ */
 
 static void feed_some(opened *o)
@@ -486,6 +544,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(limits, more_tokens_than_the_context);
     tcase_add_test(limits, a_prompt_of_100_megabytes);
     tcase_add_test(limits, context_and_budget);
+    tcase_add_test(limits, the_plan_is_kept);
     TCase *files = rad_test_case(suite, "files that change");
     tcase_add_test(files, the_file_is_deleted_while_mapped);
     tcase_add_test(files, the_file_is_truncated_after_loading);
