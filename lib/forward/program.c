@@ -109,10 +109,10 @@ static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
     emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
-    emit_product(w, &weights[RAD_WEIGHT_GATE], NULL, NORMED, GATE);
-    emit_product(w, &weights[RAD_WEIGHT_UP], NULL, NORMED, UP);
+    emit_product(w, &weights[RAD_WEIGHT_GATE], &weights[RAD_WEIGHT_GATE_BIAS], NORMED, GATE);
+    emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, UP);
     emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
-    emit_product(w, &weights[RAD_WEIGHT_DOWN], NULL, GATE, BRANCH);
+    emit_product(w, &weights[RAD_WEIGHT_DOWN], &weights[RAD_WEIGHT_DOWN_BIAS], GATE, BRANCH);
 }
 
 static void emit_layer(writer *w, const rad_model *model, uint32_t index)

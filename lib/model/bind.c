@@ -46,6 +46,9 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
     [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
     [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", EXTENT_FFN, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
 };
 
@@ -191,6 +194,64 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
     return status;
 }
 
+/* ---- tensors that nothing uses -------------------------------------------------------------- */
+
+static bool is_bound(const rad_model *model, const rad_tensor *tensor)
+{
+    if (tensor == model->embedding.tensor || tensor == model->output_norm.tensor ||
+        tensor == model->output.tensor)
+        return true;
+    for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
+        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
+            if (model->layers[l].weights[role].tensor == tensor)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Tables that old converters stored and that follow from the metadata. */
+static bool is_redundant(const rad_tensor *tensor)
+{
+    static const char ending[] = "rotary_emb.inv_freq";
+    size_t size = sizeof ending - 1;
+    return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
+           (tensor->name.size >= size &&
+            memcmp(tensor->name.data + tensor->name.size - size, ending, size) == 0);
+}
+
+static uint64_t count_bound(const rad_model *model)
+{
+    uint64_t n = (model->embedding.tensor != NULL) + (model->output_norm.tensor != NULL) +
+                 (model->output.tensor != NULL);
+    for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
+        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
+            n += model->layers[l].weights[role].tensor != NULL;
+    }
+    return n;
+}
+
+/* A tensor left over would be a part of the model that is not computed: an answer without it would
+ * be wrong in silence. */
+static radllm_status check_leftovers(const rad_model *model, radllm_error *error)
+{
+    uint64_t n = rad_source_n_tensors(model->source);
+    if (count_bound(model) == n)
+        return RADLLM_OK;
+    for (uint64_t i = 0; i < n; i++) {
+        const rad_tensor *tensor = rad_source_tensor(model->source, i);
+        char quoted[RAD_QUOTE_SIZE];
+        if (!is_redundant(tensor) && !is_bound(model, tensor))
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "%s: tensor \"%s\" has no place in a model of architecture %s with %u "
+                            "layers as this version computes it",
+                            rad_source_path(model->source),
+                            rad_quote(quoted, tensor->name.data, tensor->name.size),
+                            model->hparams.architecture->name, model->hparams.n_layers);
+    }
+    return RADLLM_OK;
+}
+
 radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
@@ -212,5 +273,7 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
         return rad_fail_memory(error, bytes);
     for (uint32_t i = 0; i < h->n_layers && status == RADLLM_OK; i++)
         status = bind_layer(model, i, file_layout, error);
-    return status == RADLLM_OK ? bind_rope_divisors(model, error) : status;
+    if (status == RADLLM_OK)
+        status = bind_rope_divisors(model, error);
+    return status == RADLLM_OK ? check_leftovers(model, error) : status;
 }

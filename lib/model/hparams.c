@@ -254,7 +254,9 @@ static void read_scales(reader *r, rad_hparams *h)
     double per_head = h->head_dim;
     if (a->width_scaled_query_layers != 0 && h->n_layers == a->width_scaled_query_layers)
         per_head = (double)h->width / h->layers[0].n_heads;
-    h->query_scale = (float)(1.0 / sqrt(per_head));
+    /* A file may give the scale itself. */
+    double scale = real(r, "attention.scale", 0.0, 1e3, 0.0);
+    h->query_scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt(per_head));
     h->embedding_scale = a->scaled_embeddings ? (float)sqrt((double)h->width) : 1.0f;
 }
 

@@ -25,6 +25,9 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_GATE,
     RAD_WEIGHT_UP,
     RAD_WEIGHT_DOWN,
+    RAD_WEIGHT_GATE_BIAS,
+    RAD_WEIGHT_UP_BIAS,
+    RAD_WEIGHT_DOWN_BIAS,
     RAD_WEIGHT_POST_FFN_NORM,
     RAD_LAYER_WEIGHTS
 } rad_weight_role;

@@ -69,15 +69,18 @@ START_TEST(a_good_model_is_taken)
 }
 END_TEST
 
-/* ---- hyper-parameters ------------------------------------------------------------------------- */
+/* ---- hyper-parameters -------------------------------------------------------------------------
+ */
 
 START_TEST(missing_keys)
 {
-    static const char *const keys[] = {
-        "general.architecture",       "llama.context_length",
-        "llama.embedding_length",     "llama.block_count",
-        "llama.feed_forward_length",  "llama.attention.head_count",
-        "llama.attention.layer_norm_rms_epsilon"};
+    static const char *const keys[] = {"general.architecture",
+                                       "llama.context_length",
+                                       "llama.embedding_length",
+                                       "llama.block_count",
+                                       "llama.feed_forward_length",
+                                       "llama.attention.head_count",
+                                       "llama.attention.layer_norm_rms_epsilon"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         gguf_builder file = gguf_tiny_llama();
         gguf_remove_key(&file, keys[i]);
@@ -114,10 +117,14 @@ START_TEST(numbers_out_of_range)
         const char *key;
         uint32_t value;
     } cases[] = {
-        {"llama.block_count", 0},         {"llama.block_count", 1000000000},
-        {"llama.embedding_length", 0},    {"llama.embedding_length", 0xffffffffu},
-        {"llama.context_length", 0},      {"llama.context_length", 0xffffffffu},
-        {"llama.feed_forward_length", 0}, {"llama.attention.head_count", 0},
+        {"llama.block_count", 0},
+        {"llama.block_count", 1000000000},
+        {"llama.embedding_length", 0},
+        {"llama.embedding_length", 0xffffffffu},
+        {"llama.context_length", 0},
+        {"llama.context_length", 0xffffffffu},
+        {"llama.feed_forward_length", 0},
+        {"llama.attention.head_count", 0},
         {"llama.attention.head_count_kv", 0},
         {"llama.attention.key_length", 100000},
         {"llama.rope.dimension_count", 7},
@@ -200,13 +207,14 @@ START_TEST(odd_rope_scaling_is_survived)
 }
 END_TEST
 
-/* ---- tensors ---------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------------
+ */
 
 START_TEST(missing_tensors)
 {
-    static const char *const names[] = {"token_embd.weight", "output_norm.weight",
+    static const char *const names[] = {"token_embd.weight",      "output_norm.weight",
                                         "blk.0.attn_norm.weight", "blk.1.attn_q.weight",
-                                        "blk.0.attn_k.weight", "blk.1.ffn_down.weight"};
+                                        "blk.0.attn_k.weight",    "blk.1.ffn_down.weight"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         gguf_builder file = gguf_tiny_llama();
         gguf_remove_tensor(&file, names[i]);
@@ -225,10 +233,10 @@ START_TEST(tensors_of_the_wrong_shape)
         uint32_t n_dims;
         uint64_t dims[4];
     } cases[] = {
-        {"token_embd.weight", 2, {32, 290}},    {"token_embd.weight", 2, {291, 32}},
-        {"output_norm.weight", 1, {31}},        {"output_norm.weight", 2, {32, 2}},
-        {"blk.0.attn_q.weight", 2, {32, 16}},   {"blk.0.attn_q.weight", 1, {32}},
-        {"blk.1.attn_k.weight", 2, {32, 32}},   {"blk.1.ffn_down.weight", 2, {32, 64}},
+        {"token_embd.weight", 2, {32, 290}},     {"token_embd.weight", 2, {291, 32}},
+        {"output_norm.weight", 1, {31}},         {"output_norm.weight", 2, {32, 2}},
+        {"blk.0.attn_q.weight", 2, {32, 16}},    {"blk.0.attn_q.weight", 1, {32}},
+        {"blk.1.attn_k.weight", 2, {32, 32}},    {"blk.1.ffn_down.weight", 2, {32, 64}},
         {"blk.1.ffn_up.weight", 3, {32, 64, 2}}, {"blk.0.ffn_gate.weight", 4, {32, 32, 2, 1}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -236,6 +244,19 @@ START_TEST(tensors_of_the_wrong_shape)
         gguf_remove_tensor(&file, cases[i].name);
         gguf_tensor_random(&file, cases[i].name, cases[i].n_dims, cases[i].dims, 0.1f);
         refuse(&file, RADLLM_E_FORMAT, cases[i].name);
+    }
+}
+END_TEST
+
+START_TEST(tensors_that_nothing_uses)
+{
+    static const char *const names[] = {"blk.2.attn_q.weight", "blk.0.attn_sinks.weight",
+                                        "position_embd.weight"};
+    uint64_t dims[] = {32, 32};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        gguf_tensor_random(&file, names[i], 2, dims, 0.1f);
+        refuse(&file, RADLLM_E_UNSUPPORTED, names[i]);
     }
 }
 END_TEST
@@ -289,18 +310,18 @@ START_TEST(weights_that_are_no_numbers)
             rad_assert_ok(radllm_options_set_text(options, "temperature", temperatures[v / 3],
                                                   RADLLM_NUL, o.error),
                           o.error);
-            rad_assert_ok(radllm_request_new_complete(o.session, "abc", 3, options, &request,
-                                                      o.error),
-                          o.error);
+            rad_assert_ok(
+                radllm_request_new_complete(o.session, "abc", 3, options, &request, o.error),
+                o.error);
             rad_assert_error(radllm_request_run(request, NULL, o.error), RADLLM_E_NUMERIC, o.error,
                              "");
             ck_assert_int_eq(radllm_request_state(request), RADLLM_REQUEST_FAILED);
             radllm_request_free(request);
             /* The same where it must choose among answers. */
             const char *choices[] = {"yes", "no"};
-            rad_assert_ok(radllm_request_new_complete(o.session, "abc", 3, options, &request,
-                                                      o.error),
-                          o.error);
+            rad_assert_ok(
+                radllm_request_new_complete(o.session, "abc", 3, options, &request, o.error),
+                o.error);
             rad_assert_ok(radllm_request_set_choices(request, choices, NULL, 2, o.error), o.error);
             rad_assert_error(radllm_request_run(request, NULL, o.error), RADLLM_E_NUMERIC, o.error,
                              "");
@@ -313,7 +334,8 @@ START_TEST(weights_that_are_no_numbers)
 }
 END_TEST
 
-/* ---- limits ----------------------------------------------------------------------------------- */
+/* ---- limits -----------------------------------------------------------------------------------
+ */
 
 START_TEST(more_tokens_than_the_context)
 {
@@ -327,9 +349,8 @@ START_TEST(more_tokens_than_the_context)
     rad_assert_error(radllm_session_feed(o.session, tokens, 129, NULL, o.error), RADLLM_E_LIMIT,
                      o.error, "context of 128");
     ck_assert_uint_eq(radllm_session_length(o.session), 0);
-    rad_assert_error(
-        radllm_request_new_tokens(o.session, tokens, 200, NULL, &request, o.error),
-        RADLLM_E_LIMIT, o.error, "200 tokens");
+    rad_assert_error(radllm_request_new_tokens(o.session, tokens, 200, NULL, &request, o.error),
+                     RADLLM_E_LIMIT, o.error, "200 tokens");
     rad_assert_ok(radllm_session_feed(o.session, tokens, 128, NULL, o.error), o.error);
     rad_assert_error(radllm_session_feed(o.session, tokens, 1, NULL, o.error), RADLLM_E_LIMIT,
                      o.error, "larger option context");
@@ -426,11 +447,12 @@ START_TEST(the_plan_is_kept)
         rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &host, error),
                       error);
         rad_assert_ok(radllm_options_new(host, &options, error), error);
-        rad_assert_ok(radllm_options_set_integer(options, "context", contexts[i / 2], error), error);
-        rad_assert_ok(
-            radllm_options_set_text(options, "layout", layouts[i % 2], RADLLM_NUL, error), error);
-        rad_assert_ok(radllm_file_open(host, rad_test_source_path(
-                                                 "examples/models/radreport-q8_0.gguf"),
+        rad_assert_ok(radllm_options_set_integer(options, "context", contexts[i / 2], error),
+                      error);
+        rad_assert_ok(radllm_options_set_text(options, "layout", layouts[i % 2], RADLLM_NUL, error),
+                      error);
+        rad_assert_ok(radllm_file_open(host,
+                                       rad_test_source_path("examples/models/radreport-q8_0.gguf"),
                                        &file, error),
                       error);
         opened_bytes = atomic_load(&memory.live_bytes);
@@ -463,7 +485,8 @@ START_TEST(the_plan_is_kept)
 }
 END_TEST
 
-/* ---- the file goes away ------------------------------------------------------------------------ */
+/* ---- the file goes away ------------------------------------------------------------------------
+ */
 
 static void feed_some(opened *o)
 {
@@ -537,6 +560,7 @@ static void add_cases(Suite *suite)
     TCase *tensors = rad_test_case(suite, "tensors");
     tcase_add_test(tensors, missing_tensors);
     tcase_add_test(tensors, tensors_of_the_wrong_shape);
+    tcase_add_test(tensors, tensors_that_nothing_uses);
     tcase_add_test(tensors, tensors_of_types_without_kernels);
     tcase_add_test(tensors, rope_divisors_that_are_no_numbers);
     tcase_add_test(tensors, weights_that_are_no_numbers);
