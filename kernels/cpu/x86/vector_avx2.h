@@ -1,0 +1,297 @@
+/* Vectors of 16 lanes on AVX2: two registers side by side. The templates beside this file are
+ * written in these operations alone; vector_avx512.h has the same ones. */
+#ifndef RAD_VECTOR_AVX2_H
+#define RAD_VECTOR_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernels/cpu/x86/inline.h"
+
+/* Tokens of a register tile: 2 x 4 sums, 2 weights, 1 activation and temporaries fit 16 registers. */
+#define TILE_TOKENS 4
+/* Int16 sums of products hold 8 products of 4-bit quants, 4 of 5-bit and 2 of 6-bit ones. */
+#define WIDE_DOT 0
+
+typedef struct vi {
+    __m256i h[2];
+} vi;
+
+typedef struct vf {
+    __m256 h[2];
+} vf;
+
+#define BOTH(type, expression)                                                                     \
+    type r;                                                                                        \
+    {                                                                                              \
+        const int i = 0;                                                                           \
+        r.h[0] = expression;                                                                       \
+    }                                                                                              \
+    {                                                                                              \
+        const int i = 1;                                                                           \
+        r.h[1] = expression;                                                                       \
+    }                                                                                              \
+    return r
+
+INLINE vi vi_zero(void)
+{
+    return (vi){{_mm256_setzero_si256(), _mm256_setzero_si256()}};
+}
+INLINE vi vi_load(const void *p)
+{
+    const uint8_t *bytes = p;
+    return (vi){{_mm256_loadu_si256((const void *)bytes),
+                 _mm256_loadu_si256((const void *)(bytes + 32))}};
+}
+INLINE void vi_store(void *p, vi a)
+{
+    uint8_t *bytes = p;
+    _mm256_storeu_si256((void *)bytes, a.h[0]);
+    _mm256_storeu_si256((void *)(bytes + 32), a.h[1]);
+}
+INLINE vi vi_set8(int value)
+{
+    __m256i v = _mm256_set1_epi8((char)value);
+    return (vi){{v, v}};
+}
+INLINE vi vi_set16(int value)
+{
+    __m256i v = _mm256_set1_epi16((short)value);
+    return (vi){{v, v}};
+}
+/* Four bytes from any address, in every lane. */
+INLINE vi vi_broadcast32(const void *p)
+{
+    int32_t value;
+    memcpy(&value, p, sizeof(value));
+    __m256i v = _mm256_set1_epi32(value);
+    return (vi){{v, v}};
+}
+INLINE vi vi_and(vi a, vi b)
+{
+    BOTH(vi, _mm256_and_si256(a.h[i], b.h[i]));
+}
+INLINE vi vi_or(vi a, vi b)
+{
+    BOTH(vi, _mm256_or_si256(a.h[i], b.h[i]));
+}
+INLINE vi vi_xor(vi a, vi b)
+{
+    BOTH(vi, _mm256_xor_si256(a.h[i], b.h[i]));
+}
+INLINE vi vi_add16(vi a, vi b)
+{
+    BOTH(vi, _mm256_add_epi16(a.h[i], b.h[i]));
+}
+INLINE vi vi_add32(vi a, vi b)
+{
+    BOTH(vi, _mm256_add_epi32(a.h[i], b.h[i]));
+}
+INLINE vi vi_sub32(vi a, vi b)
+{
+    BOTH(vi, _mm256_sub_epi32(a.h[i], b.h[i]));
+}
+/* Shifts of 32-bit lanes by a count that need not be constant; bits cross bytes. */
+INLINE vi vi_shift_right(vi a, int count)
+{
+    __m128i n = _mm_cvtsi32_si128(count);
+    BOTH(vi, _mm256_srl_epi32(a.h[i], n));
+}
+INLINE vi vi_shift_left(vi a, int count)
+{
+    __m128i n = _mm_cvtsi32_si128(count);
+    BOTH(vi, _mm256_sll_epi32(a.h[i], n));
+}
+INLINE vi vi_shift_right_4(vi a)
+{
+    BOTH(vi, _mm256_srli_epi32(a.h[i], 4));
+}
+/* Int16 lanes: arithmetic shift that leaves the upper byte, signed. */
+INLINE vi vi_upper_byte(vi a)
+{
+    BOTH(vi, _mm256_srai_epi16(a.h[i], 8));
+}
+/* Within each 32-bit lane, byte k of the result is byte (pattern >> 8k) & 3 of a, or zero where the
+ * pattern's byte is 0x80. */
+INLINE vi vi_shuffle(vi a, uint32_t pattern)
+{
+    const __m256i lanes = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404,
+                                            0x08080808, 0x0c0c0c0c);
+    __m256i control = _mm256_or_si256(lanes, _mm256_set1_epi32((int32_t)pattern));
+    BOTH(vi, _mm256_shuffle_epi8(a.h[i], control));
+}
+/* Pairs of int16 products added into int32. */
+INLINE vi vi_madd16(vi a, vi b)
+{
+    BOTH(vi, _mm256_madd_epi16(a.h[i], b.h[i]));
+}
+
+/* Sixteen int16 sums to the eight sums of neighbours. */
+INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
+{
+    _mm_storeu_si128((void *)pairs, _mm_hadd_epi16(_mm_loadu_si128((const void *)sums),
+                                                   _mm_loadu_si128((const void *)(sums + 8))));
+}
+
+/* ---- sums of products of bytes ------------------------------------------------------------ */
+
+/* Adds four products of unsigned weights and signed activations per 32-bit lane to a partial sum,
+ * kept here as two int16 halves. */
+INLINE vi vi_dot(vi partial, vi weights, vi x)
+{
+    BOTH(vi, _mm256_add_epi16(partial.h[i], _mm256_maddubs_epi16(weights.h[i], x.h[i])));
+}
+/* The first of a chain. */
+INLINE vi vi_dot_first(vi weights, vi x)
+{
+    BOTH(vi, _mm256_maddubs_epi16(weights.h[i], x.h[i]));
+}
+/* A partial sum as int32, and times an int16 pair of equal scales. */
+INLINE vi vi_widen(vi partial)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    BOTH(vi, _mm256_madd_epi16(partial.h[i], ones));
+}
+INLINE vi vi_scaled(vi partial, vi scale_pair)
+{
+    return vi_madd16(partial, scale_pair);
+}
+/* Signed weights: the sign moves to the activation, so a pair is at most 2 * 128 * 127 = 32512. */
+INLINE vi vi_magnitude(vi weights)
+{
+    BOTH(vi, _mm256_abs_epi8(weights.h[i]));
+}
+INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+    BOTH(vi, _mm256_add_epi32(
+                 sum.h[i],
+                 _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude.h[i],
+                                                        _mm256_sign_epi8(x.h[i], weights.h[i])),
+                                   ones)));
+}
+
+/* ---- floats --------------------------------------------------------------------------------- */
+
+INLINE vf vf_load(const float *p)
+{
+    return (vf){{_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}};
+}
+INLINE void vf_store(float *p, vf a)
+{
+    _mm256_storeu_ps(p, a.h[0]);
+    _mm256_storeu_ps(p + 8, a.h[1]);
+}
+INLINE vf vf_zero(void)
+{
+    return (vf){{_mm256_setzero_ps(), _mm256_setzero_ps()}};
+}
+INLINE vf vf_set(float value)
+{
+    __m256 v = _mm256_set1_ps(value);
+    return (vf){{v, v}};
+}
+/* Sixteen F16 numbers. */
+INLINE vf vf_load_f16(const void *p)
+{
+    const uint8_t *bytes = p;
+    return (vf){{_mm256_cvtph_ps(_mm_loadu_si128((const void *)bytes)),
+                 _mm256_cvtph_ps(_mm_loadu_si128((const void *)(bytes + 16)))}};
+}
+INLINE vf vf_load_bf16(const void *p)
+{
+    const uint8_t *bytes = p;
+    __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)bytes));
+    __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(bytes + 16)));
+    return (vf){{_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)),
+                 _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))}};
+}
+INLINE vf vf_negate(vf a)
+{
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    BOTH(vf, _mm256_xor_ps(a.h[i], sign));
+}
+INLINE vf vf_multiply(vf a, vf b)
+{
+    BOTH(vf, _mm256_mul_ps(a.h[i], b.h[i]));
+}
+INLINE vf vf_fma(vf a, vf b, vf c)
+{
+    BOTH(vf, _mm256_fmadd_ps(a.h[i], b.h[i], c.h[i]));
+}
+INLINE vf vf_from_int(vi a)
+{
+    BOTH(vf, _mm256_cvtepi32_ps(a.h[i]));
+}
+/* The canonical tree: lanes j and j + 8, then 4, 2, 1. */
+INLINE float vf_sum(vf a)
+{
+    __m256 eight = _mm256_add_ps(a.h[0], a.h[1]);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* ---- quantizing activations ------------------------------------------------------------------ */
+
+/* Bits without the sign, the larger of unsigned lanes, the largest lane. */
+INLINE vi vi_load_magnitude_bits(const float *p)
+{
+    const __m256i mask = _mm256_set1_epi32(0x7fffffff);
+    vi a = vi_load(p);
+    BOTH(vi, _mm256_and_si256(a.h[i], mask));
+}
+INLINE vi vi_max_unsigned(vi a, vi b)
+{
+    BOTH(vi, _mm256_max_epu32(a.h[i], b.h[i]));
+}
+INLINE uint32_t vi_largest(vi a)
+{
+    __m256i eight = _mm256_max_epu32(a.h[0], a.h[1]);
+    __m128i four =
+        _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i two = _mm_max_epu32(four, _mm_unpackhi_epi64(four, four));
+    __m128i one = _mm_max_epu32(two, _mm_shuffle_epi32(two, 1));
+    return (uint32_t)_mm_cvtsi128_si32(one);
+}
+/* Rounds 16 values within int8 half to even, stores them as bytes and returns their sum. */
+INLINE int16_t vf_store_rounded(int8_t *p, vf a)
+{
+    __m256i words = _mm256_packs_epi32(_mm256_cvtps_epi32(a.h[0]), _mm256_cvtps_epi32(a.h[1]));
+    words = _mm256_permute4x64_epi64(words, 0xd8);
+    __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
+    _mm_storeu_si128((void *)p, _mm_packs_epi16(low, high));
+    __m128i sum = _mm_madd_epi16(_mm_add_epi16(low, high), _mm_set1_epi16(1));
+    sum = _mm_add_epi32(sum, _mm_unpackhi_epi64(sum, sum));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 1));
+    return (int16_t)_mm_cvtsi128_si32(sum);
+}
+
+/* ---- packing file rows into lanes ------------------------------------------------------------ */
+
+/* Four 32-bit words of each of 16 rows, row_stride bytes apart, to four lane vectors, 64 bytes
+ * apart. */
+INLINE void vi_transpose_words(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    for (int half = 0; half < 2; half++) {
+        __m256i row[4];
+        const uint8_t *from = rows + (size_t)half * 8 * row_stride;
+        for (size_t i = 0; i < 4; i++) {
+            __m128i low = _mm_loadu_si128((const void *)(from + i * row_stride));
+            __m128i high = _mm_loadu_si128((const void *)(from + (i + 4) * row_stride));
+            row[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+        }
+        __m256i a = _mm256_unpacklo_epi32(row[0], row[1]);
+        __m256i b = _mm256_unpacklo_epi32(row[2], row[3]);
+        __m256i c = _mm256_unpackhi_epi32(row[0], row[1]);
+        __m256i d = _mm256_unpackhi_epi32(row[2], row[3]);
+        uint8_t *to = out + half * 32;
+        _mm256_storeu_si256((void *)to, _mm256_unpacklo_epi64(a, b));
+        _mm256_storeu_si256((void *)(to + 64), _mm256_unpackhi_epi64(a, b));
+        _mm256_storeu_si256((void *)(to + 128), _mm256_unpacklo_epi64(c, d));
+        _mm256_storeu_si256((void *)(to + 192), _mm256_unpackhi_epi64(c, d));
+    }
+}
+
+#endif

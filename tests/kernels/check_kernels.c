@@ -1,0 +1,552 @@
+/* Checks every fast kernel against the plain C one, bit for bit, on random and extreme inputs, odd
+ * sizes and token counts, with guard bytes around outputs and scratch; with --bench times the same
+ * calls. In the manner of dav1d's checkasm.
+ *
+ *   check_kernels [--list] [--match TEXT] [--bench] [--seconds S] [--rows N] [--columns N]
+ *
+ * Exit status: 0 when all agree, 1 otherwise. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "kernels/kernels.h"
+#include "tests/kernels/tables.h"
+
+static const rad_type all_types[] = {
+    RAD_TYPE_F32,  RAD_TYPE_F16,  RAD_TYPE_BF16, RAD_TYPE_Q4_0, RAD_TYPE_Q4_1, RAD_TYPE_Q5_0,
+    RAD_TYPE_Q5_1, RAD_TYPE_Q8_0, RAD_TYPE_Q4_K, RAD_TYPE_Q5_K, RAD_TYPE_Q6_K};
+#define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
+
+static const char *match = "";
+static int failures;
+static int n_checks;
+
+/* ---- random numbers and memory ----------------------------------------------------------------- */
+
+static uint64_t random_state = 0x9e3779b97f4a7c15u;
+
+static uint32_t random_bits(void)
+{
+    random_state = random_state * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(random_state >> 33) ^ (uint32_t)(random_state >> 13);
+}
+
+static float random_unit(void)
+{
+    return (float)(random_bits() >> 8) * 0x1p-23f - 1.0f;
+}
+
+enum { GUARD = 256, GUARD_BYTE = 0xa5 };
+
+/* size bytes at an address that is a multiple of 64 plus `misalign`, guarded on both sides. */
+typedef struct buffer {
+    uint8_t *base;
+    uint8_t *data;
+    size_t size;
+} buffer;
+
+static buffer buffer_new(size_t size, size_t misalign)
+{
+    buffer b = {NULL, NULL, size};
+    b.base = aligned_alloc(64, (size + 2 * GUARD + misalign + 63) / 64 * 64);
+    if (b.base == NULL) {
+        fprintf(stderr, "out of memory\n");
+        exit(2);
+    }
+    memset(b.base, GUARD_BYTE, size + 2 * GUARD + misalign);
+    b.data = b.base + GUARD + misalign;
+    return b;
+}
+
+static bool buffer_intact(const buffer *b)
+{
+    for (const uint8_t *p = b->base; p < b->data; p++)
+        if (*p != GUARD_BYTE)
+            return false;
+    for (size_t i = 0; i < GUARD; i++)
+        if (b->data[b->size + i] != GUARD_BYTE)
+            return false;
+    return true;
+}
+
+static void buffer_free(buffer *b)
+{
+    free(b->base);
+}
+
+static void report(bool ok, const char *what)
+{
+    n_checks++;
+    if (ok)
+        return;
+    failures++;
+    if (failures <= 50)
+        printf("FAILED %s\n", what);
+}
+
+/* ---- inputs -------------------------------------------------------------------------------------- */
+
+/* What weights and activations are filled with. */
+typedef enum content {
+    CONTENT_NORMAL,      /* plausible scales, random quants */
+    CONTENT_RANDOM_BITS, /* every bit random: infinite and NaN scales too */
+    CONTENT_ALL_ONES,    /* largest quants and sub-scales, plausible scales */
+    CONTENT_ALL_ZEROS,
+    CONTENT_MINUS_128, /* bytes of 0x80: the most negative quants and sub-scales */
+    CONTENT_TINY,      /* subnormal scales and values */
+    CONTENT_HUGE,      /* largest finite scales and values */
+    N_CONTENTS
+} content;
+
+static const char *const content_names[N_CONTENTS] = {"normal", "random bits", "ones", "zeros",
+                                                      "minus 128", "tiny", "huge"};
+
+static uint16_t random_half(content kind)
+{
+    switch (kind) {
+    case CONTENT_TINY:
+        return (uint16_t)(random_bits() & 0x83ff);
+    case CONTENT_HUGE:
+        return (uint16_t)(0x7bff | (random_bits() & 0x8000));
+    default:
+        return rad_f32_to_f16(random_unit() * 0.02f);
+    }
+}
+
+/* Byte offsets of the F16 numbers in a block. */
+static int half_offsets(rad_type type, int offsets[2])
+{
+    offsets[0] = type == RAD_TYPE_Q6_K ? 208 : 0;
+    offsets[1] = 2;
+    return type == RAD_TYPE_Q4_1 || type == RAD_TYPE_Q5_1 || type == RAD_TYPE_Q4_K ||
+                   type == RAD_TYPE_Q5_K
+               ? 2
+               : 1;
+}
+
+static float random_float(content kind)
+{
+    uint32_t bits;
+    float value;
+    switch (kind) {
+    case CONTENT_RANDOM_BITS:
+        bits = random_bits();
+        memcpy(&value, &bits, sizeof(value));
+        return value;
+    case CONTENT_ALL_ONES:
+        return 1.0f;
+    case CONTENT_ALL_ZEROS:
+        return random_bits() & 1 ? 0.0f : -0.0f;
+    case CONTENT_MINUS_128:
+        return -128.0f;
+    case CONTENT_TINY:
+        return random_unit() * 0x1p-130f;
+    case CONTENT_HUGE:
+        return random_bits() & 1 ? 3.4e38f : -3.4e38f;
+    default:
+        return random_unit();
+    }
+}
+
+static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    if (info->block_elements == 1) {
+        for (size_t i = 0; i < size / info->block_bytes; i++) {
+            float value = random_float(kind);
+            info->encode(&value, data + i * info->block_bytes, 1);
+        }
+        return;
+    }
+    for (size_t i = 0; i < size; i++)
+        data[i] = (uint8_t)(kind == CONTENT_ALL_ONES    ? 0xff
+                            : kind == CONTENT_ALL_ZEROS ? 0
+                            : kind == CONTENT_MINUS_128 ? 0x80
+                                                        : random_bits());
+    if (kind == CONTENT_RANDOM_BITS)
+        return;
+    int offsets[2], n = half_offsets(type, offsets);
+    for (size_t block = 0; block < size / info->block_bytes; block++)
+        for (int i = 0; i < n; i++) {
+            uint16_t half = random_half(kind);
+            memcpy(data + block * info->block_bytes + offsets[i], &half, 2);
+        }
+}
+
+typedef struct input {
+    rad_activations x;
+    buffer values, quants, scales, sums;
+} input;
+
+static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t n_columns)
+{
+    const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256 ? 256 : 32;
+    size_t n = (size_t)n_tokens * n_columns;
+    input in = {.x = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns}};
+    in.values = buffer_new(n * 4, 4);
+    in.quants = buffer_new(n, 1);
+    in.scales = buffer_new(n / block * 4 + 4, 4);
+    in.sums = buffer_new(n / 16 * 2 + 2, 2);
+    float *values = (float *)(void *)in.values.data;
+    for (size_t i = 0; i < n; i++)
+        values[i] = random_float(kind);
+    in.x.values = values;
+    in.x.quants = (int8_t *)in.quants.data;
+    in.x.scales = (float *)(void *)in.scales.data;
+    in.x.sums = (int16_t *)(void *)in.sums.data;
+    for (uint32_t t = 0; t < n_tokens && info->activation != RAD_ACTIVATION_F32; t++) {
+        size_t at = (size_t)t * n_columns;
+        (block == 256 ? scalar->quantize_q8_256 : scalar->quantize_q8_32)(
+            values + at, n_columns, (int8_t *)in.quants.data + at,
+            (float *)(void *)in.scales.data + at / block,
+            (int16_t *)(void *)in.sums.data + at / 16);
+    }
+    return in;
+}
+
+static void input_free(input *in)
+{
+    buffer_free(&in->values);
+    buffer_free(&in->quants);
+    buffer_free(&in->scales);
+    buffer_free(&in->sums);
+}
+
+/* The lane layout of a file matrix. */
+static buffer pack(const rad_matrix *w)
+{
+    size_t group = (size_t)rad_lane_group_bytes(w->type, w->n_columns);
+    size_t row = (size_t)rad_matrix_bytes(w->type, RAD_LAYOUT_FILE, 1, w->n_columns);
+    buffer b = buffer_new(
+        (size_t)rad_matrix_bytes(w->type, RAD_LAYOUT_LANE, w->n_rows, w->n_columns), 0);
+    for (uint32_t first = 0; first < w->n_rows; first += RAD_LANE_ROWS) {
+        uint32_t n = w->n_rows - first < RAD_LANE_ROWS ? w->n_rows - first : RAD_LANE_ROWS;
+        rad_pack_lane_group(w->type, w->n_columns, w->data + first * row, n,
+                            b.data + first / RAD_LANE_ROWS * group);
+    }
+    return b;
+}
+
+/* ---- checks --------------------------------------------------------------------------------------- */
+
+static bool same_float(float a, float b)
+{
+    return (a != a && b != b) || memcmp(&a, &b, sizeof(a)) == 0;
+}
+
+static bool selected(const char *name)
+{
+    return strstr(name, match) != NULL;
+}
+
+static void check_quantize(const rad_kernels *k, content kind)
+{
+    const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
+    for (uint32_t block = 32; block <= 256; block += 224) {
+        enum { N = 2048 };
+        char name[128];
+        snprintf(name, sizeof(name), "quantize_q8_%u %s, %s", block, k->name,
+                 content_names[kind]);
+        if (!selected(name))
+            continue;
+        buffer values = buffer_new(N * 4, 4);
+        buffer quants[2], scales[2], sums[2];
+        float *x = (float *)(void *)values.data;
+        for (int i = 0; i < N; i++)
+            x[i] = random_float(kind == CONTENT_RANDOM_BITS && i < N / 2 ? CONTENT_NORMAL : kind);
+        if (kind == CONTENT_NORMAL) { /* exact halves, the threshold of zero, one odd value */
+            for (int i = 0; i < 256; i++)
+                x[i] = (float)(i - 127) / 2.0f;
+            x[256] = 0x1p-100f;
+            memset(x + 257, 0, 255 * sizeof(float));
+            x[512] = 0x1.fffffep-101f;
+            memset(x + 513, 0, 255 * sizeof(float));
+            x[768] = __builtin_inff();
+            x[1030] = __builtin_nanf("");
+        }
+        for (int i = 0; i < 2; i++) {
+            const rad_kernels *table = i == 0 ? scalar : k;
+            quants[i] = buffer_new(N, 0);
+            scales[i] = buffer_new(N / block * 4, 4);
+            sums[i] = buffer_new(N / 16 * 2, 2);
+            (block == 32 ? table->quantize_q8_32 : table->quantize_q8_256)(
+                x, N, (int8_t *)quants[i].data, (float *)(void *)scales[i].data,
+                (int16_t *)(void *)sums[i].data);
+        }
+        bool same = memcmp(quants[0].data, quants[1].data, N) == 0 &&
+                    memcmp(sums[0].data, sums[1].data, N / 16 * 2) == 0;
+        for (uint32_t i = 0; i < N / block; i++)
+            same = same && same_float(((float *)(void *)scales[0].data)[i],
+                                      ((float *)(void *)scales[1].data)[i]);
+        for (int i = 0; i < 2; i++) {
+            same = same && buffer_intact(&quants[i]) && buffer_intact(&scales[i]) &&
+                   buffer_intact(&sums[i]);
+            buffer_free(&quants[i]);
+            buffer_free(&scales[i]);
+            buffer_free(&sums[i]);
+        }
+        report(same, name);
+        buffer_free(&values);
+    }
+}
+
+/* One product of a table against the expected outputs, over all rows or in two ranges, over all
+ * tokens or from the second on. */
+static void check_product(const rad_kernels *k, const rad_matrix *w, const rad_activations *x,
+                          const float *expected, bool split, const char *name)
+{
+    uint32_t n_rows = w->n_rows, n_tokens = x->n_tokens;
+    size_t stride = n_rows + 3;
+    buffer scratch = buffer_new(rad_product_scratch_bytes(w), 0);
+    buffer out = buffer_new(stride * n_tokens * 4, 4);
+    float *y = (float *)(void *)out.data;
+    uint32_t marker = 0x7fc12345u; /* a NaN that no kernel writes */
+    for (size_t i = 0; i < stride * n_tokens; i++)
+        memcpy(&y[i], &marker, 4);
+    uint32_t middle = split ? (n_rows / 2 + 15) / 16 * 16 : 0;
+    uint32_t first_token = split && n_tokens > 1 ? 1 : 0;
+    if (middle > 0 && middle <= n_rows)
+        k->product(w, x, 0, middle, first_token, n_tokens, y, stride, scratch.data);
+    if (middle < n_rows)
+        k->product(w, x, middle, n_rows, first_token, n_tokens, y, stride, scratch.data);
+    bool same = true;
+    for (uint32_t t = 0; t < n_tokens; t++)
+        for (uint32_t r = 0; r < stride; r++) {
+            float got = y[t * stride + r];
+            if (t < first_token || r >= n_rows)
+                same = same && memcmp(&got, &marker, 4) == 0;
+            else
+                same = same && same_float(got, expected[(size_t)t * n_rows + r]);
+        }
+    report(same, name);
+    report(buffer_intact(&out) && buffer_intact(&scratch), name);
+    buffer_free(&out);
+    buffer_free(&scratch);
+}
+
+static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t n_columns)
+{
+    static const uint32_t token_counts[] = {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33};
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
+    size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, n_rows, n_columns);
+    buffer file = buffer_new(bytes, 2);
+    fill_weights(type, kind, file.data, bytes);
+    rad_matrix w = {type, RAD_LAYOUT_FILE, n_rows, n_columns, file.data};
+    buffer lanes = {NULL, NULL, 0};
+    rad_matrix lane = w;
+    if (rad_has_lane_layout(type)) {
+        lanes = pack(&w);
+        lane.layout = RAD_LAYOUT_LANE;
+        lane.data = lanes.data;
+        report(buffer_intact(&lanes), "guard bytes of pack_lane_group");
+    }
+    content x_kind = kind == CONTENT_ALL_ONES || kind == CONTENT_MINUS_128
+                         ? (random_bits() & 1 ? CONTENT_ALL_ONES : CONTENT_MINUS_128)
+                         : kind;
+    input in = input_new(type, x_kind, 33, n_columns);
+    float *expected = malloc((size_t)33 * n_rows * 4);
+    scalar->product(&w, &in.x, 0, n_rows, 0, 33, expected, n_rows, NULL);
+    const rad_kernels *tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    for (int i = 0; i < n_tables; i++)
+        for (size_t c = 0; c < sizeof(token_counts) / sizeof(token_counts[0]); c++)
+            for (int layout = 0; layout <= rad_has_lane_layout(type); layout++) {
+                char name[160];
+                snprintf(name, sizeof(name), "product %s %s, %s layout, %u x %u, %u tokens, %s",
+                         info->name, tables[i]->name, layout ? "lane" : "file", n_rows, n_columns,
+                         token_counts[c], content_names[kind]);
+                if (!selected(name))
+                    continue;
+                rad_activations x = in.x;
+                x.n_tokens = token_counts[c];
+                check_product(tables[i], layout ? &lane : &w, &x, expected, c % 2, name);
+            }
+    free(expected);
+    input_free(&in);
+    if (lanes.base != NULL)
+        buffer_free(&lanes);
+    buffer_free(&file);
+}
+
+/* Rows decoded from the lane layout equal those of the file, and the scalar product is near to the
+ * product of decoded weights in double precision. */
+static void check_layout(rad_type type)
+{
+    enum { ROWS = 21 };
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    uint32_t n_columns = info->block_elements * 3;
+    size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, ROWS, n_columns);
+    buffer file = buffer_new(bytes, 2);
+    fill_weights(type, CONTENT_NORMAL, file.data, bytes);
+    rad_matrix w = {type, RAD_LAYOUT_FILE, ROWS, n_columns, file.data};
+    float *values = malloc((size_t)n_columns * ROWS * 4), *row = malloc((size_t)n_columns * 4);
+    char name[96];
+    info->decode(file.data, values, (size_t)n_columns * ROWS);
+    snprintf(name, sizeof(name), "decode_row %s", info->name);
+    for (uint32_t r = 0; r < ROWS; r++) {
+        rad_matrix_decode_row(&w, r, row);
+        report(memcmp(row, values + (size_t)r * n_columns, (size_t)n_columns * 4) == 0, name);
+    }
+    if (rad_has_lane_layout(type)) {
+        buffer lanes = pack(&w);
+        rad_matrix lane = {type, RAD_LAYOUT_LANE, ROWS, n_columns, lanes.data};
+        for (uint32_t r = 0; r < ROWS; r++) {
+            rad_matrix_decode_row(&lane, r, row);
+            report(memcmp(row, values + (size_t)r * n_columns, (size_t)n_columns * 4) == 0, name);
+        }
+        buffer_free(&lanes);
+    }
+    input in = input_new(type, CONTENT_NORMAL, 2, n_columns);
+    float y[2 * ROWS];
+    rad_kernels_find(RAD_ISA_SCALAR, true)->product(&w, &in.x, 0, ROWS, 0, 2, y, ROWS, NULL);
+    double error = 0.0, norm = 0.0;
+    for (int t = 0; t < 2; t++)
+        for (int r = 0; r < ROWS; r++) {
+            double exact = 0.0;
+            for (uint32_t i = 0; i < n_columns; i++)
+                exact += (double)values[(size_t)r * n_columns + i] *
+                         (double)in.x.values[(size_t)t * n_columns + i];
+            error += (exact - (double)y[t * ROWS + r]) * (exact - (double)y[t * ROWS + r]);
+            norm += exact * exact;
+        }
+    snprintf(name, sizeof(name), "product %s scalar against double: error %g", info->name,
+             __builtin_sqrt(error / norm));
+    report(error <= norm * (info->activation == RAD_ACTIVATION_F32 ? 1e-12 : 2e-4), name);
+    input_free(&in);
+    free(row);
+    free(values);
+    buffer_free(&file);
+}
+
+static void check_all(void)
+{
+    const rad_kernels *tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    for (int kind = 0; kind < N_CONTENTS; kind++)
+        for (int i = 0; i < n_tables; i++)
+            check_quantize(tables[i], (content)kind);
+    for (size_t i = 0; i < N_TYPES; i++) {
+        uint32_t block = rad_type_find((uint32_t)all_types[i])->block_elements;
+        uint32_t unit = block == 1 ? 16 : block;
+        check_layout(all_types[i]);
+        for (int kind = 0; kind < N_CONTENTS; kind++) {
+            check_matrix(all_types[i], (content)kind, 16, unit);
+            check_matrix(all_types[i], (content)kind, 37, unit * 3);
+        }
+        check_matrix(all_types[i], CONTENT_NORMAL, 1, unit);
+        check_matrix(all_types[i], CONTENT_NORMAL, 48, unit * 11);
+        if (block == 1) {
+            check_matrix(all_types[i], CONTENT_NORMAL, 18, 1);
+            check_matrix(all_types[i], CONTENT_NORMAL, 19, 77);
+            check_matrix(all_types[i], CONTENT_RANDOM_BITS, 5, 45);
+        }
+    }
+}
+
+/* ---- bench ------------------------------------------------------------------------------------------ */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
+{
+    static const uint32_t token_counts[] = {1, 2, 4, 8, 16, 64, 512};
+    const rad_kernels *tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    printf("%-6s %-12s %-6s %6s %10s %10s\n", "type", "table", "layout", "tokens", "GMAC/s", "GB/s");
+    for (size_t i = 0; i < N_TYPES; i++) {
+        rad_type type = all_types[i];
+        size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, n_rows, n_columns);
+        buffer file = buffer_new(bytes, 0);
+        fill_weights(type, CONTENT_NORMAL, file.data, bytes);
+        rad_matrix w[2] = {{type, RAD_LAYOUT_FILE, n_rows, n_columns, file.data}};
+        buffer lanes = {NULL, NULL, 0};
+        w[1] = w[0];
+        if (rad_has_lane_layout(type)) {
+            lanes = pack(&w[0]);
+            w[1].layout = RAD_LAYOUT_LANE;
+            w[1].data = lanes.data;
+        }
+        input in = input_new(type, CONTENT_NORMAL, 512, n_columns);
+        buffer scratch = buffer_new(rad_product_scratch_bytes(&w[0]), 0);
+        float *y = malloc((size_t)512 * n_rows * 4);
+        for (int table = 0; table < n_tables; table++)
+            for (int layout = 0; layout <= rad_has_lane_layout(type); layout++)
+                for (size_t c = 0; c < sizeof(token_counts) / sizeof(token_counts[0]); c++) {
+                    char name[96];
+                    uint32_t n = token_counts[c];
+                    snprintf(name, sizeof(name), "%s %s %s %u", rad_type_find(type)->name,
+                             tables[table]->name, layout ? "lane" : "file", n);
+                    if (!selected(name))
+                        continue;
+                    double best = 1e30, start = now();
+                    do {
+                        double before = now();
+                        tables[table]->product(&w[layout], &in.x, 0, n_rows, 0, n, y, n_rows,
+                                               scratch.data);
+                        double taken = now() - before;
+                        best = taken < best ? taken : best;
+                    } while (now() - start < seconds);
+                    printf("%-6s %-12s %-6s %6u %10.2f %10.2f\n", rad_type_find(type)->name,
+                           tables[table]->name, layout ? "lane" : "file", n,
+                           (double)n_rows * n_columns * n / best * 1e-9,
+                           (double)bytes / best * 1e-9);
+                    fflush(stdout);
+                }
+        free(y);
+        buffer_free(&scratch);
+        input_free(&in);
+        if (lanes.base != NULL)
+            buffer_free(&lanes);
+        buffer_free(&file);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    bool run_bench = false;
+    double seconds = 0.1;
+    uint32_t rows = 2048, columns = 2048;
+    const rad_kernels *tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+        if (strcmp(argv[i], "--list") == 0) {
+            for (int k = 0; k < n_tables; k++)
+                printf("%s\n", tables[k]->name);
+            return 0;
+        } else if (strcmp(argv[i], "--bench") == 0) {
+            run_bench = true;
+        } else if (strcmp(argv[i], "--match") == 0 && more) {
+            match = argv[++i];
+        } else if (strcmp(argv[i], "--seconds") == 0 && more) {
+            seconds = atof(argv[++i]);
+        } else if (strcmp(argv[i], "--rows") == 0 && more) {
+            rows = (uint32_t)strtoul(argv[++i], NULL, 10);
+        } else if (strcmp(argv[i], "--columns") == 0 && more) {
+            columns = (uint32_t)strtoul(argv[++i], NULL, 10);
+        } else {
+            fprintf(stderr, "unknown or incomplete option %s\n", argv[i]);
+            return 2;
+        }
+    }
+    if (run_bench) {
+        bench(seconds, rows, columns);
+        return 0;
+    }
+    check_all();
+    printf("%d checks, %d failures; tables:", n_checks, failures);
+    for (int i = 0; i < n_tables; i++)
+        printf(" %s", tables[i]->name);
+    printf("\n");
+    return failures != 0;
+}
