@@ -1,7 +1,9 @@
 /* Chooses the kernel table that this CPU can run. */
 #include "kernels/kernels.h"
 
+#include "base/platform.h"
 #include "kernels/cpu/scalar/scalar.h"
+#include "kernels/cpu/tables.h"
 
 extern const struct rad_layer_kernels rad_layer_kernels_scalar;
 static const rad_kernels scalar_kernels = {
@@ -13,11 +15,29 @@ static const rad_kernels scalar_kernels = {
     .layer = &rad_layer_kernels_scalar,
 };
 
+/* The best table of exactly this instruction set, or NULL. */
+static const rad_kernels *table_of(rad_isa isa)
+{
+    if (isa == RAD_ISA_SCALAR)
+        return &scalar_kernels;
+#if defined(__x86_64__)
+    rad_cpu cpu = rad_cpu_detect();
+    if (isa == RAD_ISA_AVX512 && cpu.avx512)
+        return cpu.avx512_vnni ? &rad_kernels_avx512_vnni : &rad_kernels_avx512;
+    if (isa == RAD_ISA_AVX2 && cpu.avx2)
+        return &rad_kernels_avx2;
+#endif
+    return NULL;
+}
+
 const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)
 {
-    if (exact && limit != RAD_ISA_SCALAR)
-        return NULL;
-    return &scalar_kernels;
+    const rad_kernels *table = table_of(limit);
+    while (table == NULL && !exact && limit > RAD_ISA_SCALAR) {
+        limit = (rad_isa)(limit - 1);
+        table = table_of(limit);
+    }
+    return table;
 }
 
 size_t rad_product_scratch_bytes(const rad_matrix *w)

@@ -1,5 +1,6 @@
 /* Products with F32, F16 and BF16 weights in the canonical dot shape: one 16-lane vector holds the
- * sixteen partial sums of an output. Weights of many-token products are widened once into scratch. */
+ * sixteen partial sums of an output. Weights of many-token products are widened once into scratch.
+ */
 #ifndef RAD_X86_FLOAT_PRODUCT_H
 #define RAD_X86_FLOAT_PRODUCT_H
 
@@ -11,8 +12,8 @@
 enum {
     FLOAT_ROWS = 3, /* of a tile with two tokens: six vectors of sums */
     FLOAT_TOKENS = 2,
-    FLOAT_SINGLE_ROWS = 4,   /* of a tile with one token */
-    FLOAT_TOKEN_BLOCK = 16   /* tokens that pass over a few rows before the next rows */
+    FLOAT_SINGLE_ROWS = 4, /* of a tile with one token */
+    FLOAT_TOKEN_BLOCK = 16 /* tokens that pass over a few rows before the next rows */
 };
 
 INLINE size_t float_bytes(rad_type type)
@@ -26,9 +27,7 @@ INLINE vf load_weights(rad_type type, const uint8_t *p)
         return vf_load_f16(p);
     if (type == RAD_TYPE_BF16)
         return vf_load_bf16(p);
-    float values[16];
-    memcpy(values, p, sizeof(values));
-    return vf_load(values);
+    return vf_load(p);
 }
 
 static float load_weight(rad_type type, const uint8_t *p)
@@ -69,7 +68,8 @@ INLINE void float_tile(rad_type type, int n_rows, int n_tokens, const uint8_t *w
     }
     for (uint32_t i = 0; i < whole; i += 16) {
         vf column[FLOAT_TOKENS];
-        UNROLL for (int t = 0; t < n_tokens; t++) column[t] = vf_load(x + t * (size_t)n_columns + i);
+        UNROLL for (int t = 0; t < n_tokens; t++) column[t] =
+            vf_load(x + t * (size_t)n_columns + i);
         UNROLL for (int r = 0; r < n_rows; r++)
         {
             vf w = load_weights(type, weights + (size_t)r * row_bytes + i * bytes);
@@ -78,10 +78,9 @@ INLINE void float_tile(rad_type type, int n_rows, int n_tokens, const uint8_t *w
     }
     UNROLL for (int r = 0; r < n_rows; r++)
     {
-        UNROLL for (int t = 0; t < n_tokens; t++)
-            y[(size_t)t * y_stride + (size_t)r] =
-                finish_sum(type, weights + (size_t)r * row_bytes + whole * bytes,
-                           x + t * (size_t)n_columns + whole, n_columns - whole, sum[r][t]);
+        UNROLL for (int t = 0; t < n_tokens; t++) y[(size_t)t * y_stride + (size_t)r] =
+            finish_sum(type, weights + (size_t)r * row_bytes + whole * bytes,
+                       x + t * (size_t)n_columns + whole, n_columns - whole, sum[r][t]);
     }
 }
 
@@ -132,8 +131,8 @@ static const uint8_t *widen_rows(const rad_matrix *w, uint32_t row, uint32_t n_r
     return (const uint8_t *)scratch;
 }
 
-static void float_rows_3(const uint8_t *weights, size_t row_bytes, const float *x, uint32_t n_tokens,
-                         uint32_t n_columns, float *y, size_t y_stride)
+static void float_rows_3(const uint8_t *weights, size_t row_bytes, const float *x,
+                         uint32_t n_tokens, uint32_t n_columns, float *y, size_t y_stride)
 {
     uint32_t t = 0;
     for (; t + FLOAT_TOKENS <= n_tokens; t += FLOAT_TOKENS)

@@ -3,12 +3,16 @@
 #ifndef RAD_X86_INLINE_H
 #define RAD_X86_INLINE_H
 
+/* UNROLL goes before a loop whose count is constant once its function is inlined. Emulated builds,
+ * which exist for tests alone, are kept small. */
+#if defined(RAD_EMULATED)
+#define INLINE static inline
+#define UNROLL
+#elif defined(__clang__)
 #define INLINE static inline __attribute__((always_inline))
-
-/* Before a loop whose count is constant once its function is inlined. */
-#if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
+#define INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 

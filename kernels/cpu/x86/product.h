@@ -3,9 +3,9 @@
  * lanes; kernels.h defines the arithmetic.
  *
  * Few tokens: weights are read in the lane layout and unpacked in registers ("direct").
- * Many tokens: 16 rows x 256 columns are unpacked into a panel of bytes that stays in the first-level
- * cache while the tokens pass over it. Panels exist per family, not per format.
- * Rows in the file's layout are first transposed to lanes, 256 columns at a time. */
+ * Many tokens: 16 rows x 256 columns are unpacked into a panel of bytes that stays in the
+ * first-level cache while the tokens pass over it. Panels exist per family, not per format. Rows in
+ * the file's layout are first transposed to lanes, 256 columns at a time. */
 #ifndef RAD_X86_PRODUCT_H
 #define RAD_X86_PRODUCT_H
 
@@ -18,7 +18,8 @@ enum {
     GROUP_BYTES = 64   /* 4 columns of 16 rows */
 };
 
-/* ---- what the formats are, as constants that inlining folds ----------------------------------- */
+/* ---- what the formats are, as constants that inlining folds -----------------------------------
+ */
 
 INLINE bool is_super(rad_type type)
 {
@@ -168,8 +169,8 @@ INLINE vi load_group(rad_type type, const uint8_t *block, int unit, int group)
         return nibbles(block + Q4_K_LOW + unit * 512 + group % 8 * 64, group >= 8);
     case RAD_TYPE_Q5_K: {
         vi low = nibbles(block + Q5_K_LOW + unit * 512 + group % 8 * 64, group >= 8);
-        vi bits = vi_shift_right(vi_load(block + Q5_K_HIGH + group % 8 * 64),
-                                 2 * unit + (group >= 8));
+        vi bits =
+            vi_shift_right(vi_load(block + Q5_K_HIGH + group % 8 * 64), 2 * unit + (group >= 8));
         return vi_or(low, vi_and(vi_shift_left(bits, 4), vi_set8(16)));
     }
     default: { /* Q6_K */
@@ -248,8 +249,8 @@ INLINE void block_tile(rad_type type, bool panel, int n, const void *weights, ui
                     total[t] = vi_dot_signed(total[t], w, magnitude, column);
                     continue;
                 }
-                partial[t] = group % chain == 0 ? vi_dot_first(w, column)
-                                                : vi_dot(partial[t], w, column);
+                partial[t] =
+                    group % chain == 0 ? vi_dot_first(w, column) : vi_dot(partial[t], w, column);
                 if (group % chain == chain - 1)
                     total[t] = group < chain ? vi_widen(partial[t])
                                              : vi_add32(total[t], vi_widen(partial[t]));
@@ -275,16 +276,16 @@ INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks
 {
     block_panel *panel = out;
     for (uint32_t b = 0; b < n_blocks; b++) {
-        UNROLL for (int group = 0; group < 8; group++)
-            vi_store(panel->quants[b] + group * GROUP_BYTES,
-                     block_group(type, false, lanes, b, group));
+        UNROLL for (int group = 0; group < 8; group++) vi_store(
+            panel->quants[b] + group * GROUP_BYTES, block_group(type, false, lanes, b, group));
         vf_store(panel->scale[b], block_scale(type, false, lanes, b));
         if (has_minimum(type))
             vf_store(panel->minimum[b], block_minimum(type, false, lanes, b));
     }
 }
 
-/* ---- super-blocks of 256 ---------------------------------------------------------------------- */
+/* ---- super-blocks of 256 ----------------------------------------------------------------------
+ */
 
 /* Sub-scales of 16 rows as int16 pairs. */
 typedef struct super_scales {
@@ -306,12 +307,12 @@ INLINE void unpack_scales_k(const uint8_t *block, super_scales *out)
     vi word1 = vi_load(block + Q4_K_SCALES + 64);
     vi word2 = vi_load(block + Q4_K_SCALES + 128);
     vi six = vi_set8(63), four = vi_set8(15), top = vi_set8(48);
-    vi scale[2] = {vi_and(word0, six), vi_or(vi_and(word2, four),
-                                             vi_and(vi_shift_right(word0, 2), top))};
+    vi scale[2] = {vi_and(word0, six),
+                   vi_or(vi_and(word2, four), vi_and(vi_shift_right(word0, 2), top))};
     vi minimum[2] = {vi_and(word1, six), vi_or(vi_and(vi_shift_right_4(word2), four),
                                                vi_and(vi_shift_right(word1, 2), top))};
-    UNROLL for (int j = 0; j < 8; j++)
-        vi_store(out->scale[j], vi_shuffle(scale[j / 4], 0x80008000u + (uint32_t)(j % 4) * 0x10001u));
+    UNROLL for (int j = 0; j < 8; j++) vi_store(
+        out->scale[j], vi_shuffle(scale[j / 4], 0x80008000u + (uint32_t)(j % 4) * 0x10001u));
     UNROLL for (int j = 0; j < 4; j++)
         vi_store(out->minimum[j], vi_shuffle(minimum[j / 2], j % 2 ? 0x80038002u : 0x80018000u));
     vf_store(out->d, vf_load_f16(block));
@@ -326,9 +327,9 @@ INLINE void unpack_scales_q6_k(const uint8_t *block, super_scales *out)
         uint32_t k = (uint32_t)(j % 4);
         vi_store(out->scale[j], vi_upper_byte(vi_shuffle(word, 0x00800080u + k * 0x01000100u)));
         if (j % 2 == 0)
-            vi_store(out->minimum[j / 2],
-                     vi_upper_byte(vi_shuffle(word, 0x00800080u + k * 0x0100u +
-                                                        (k + 1) * 0x01000000u)));
+            vi_store(
+                out->minimum[j / 2],
+                vi_upper_byte(vi_shuffle(word, 0x00800080u + k * 0x0100u + (k + 1) * 0x01000000u)));
     }
     vf_store(out->d, vf_load_f16(block));
 }
@@ -356,14 +357,14 @@ INLINE void super_products(rad_type type, bool panel, int n, const uint8_t *bloc
         UNROLL for (int group = 0; group < groups; group++)
         {
             int at = panel ? unit * 32 + group * 4 : unit_column(type, unit, group);
-            vi w = panel ? vi_load(block + at * RAD_LANE_ROWS)
-                         : load_group(type, block, unit, group);
+            vi w =
+                panel ? vi_load(block + at * RAD_LANE_ROWS) : load_group(type, block, unit, group);
             vi scale = vi_load(scales->scale[at / (4 * sub_groups)]);
             UNROLL for (int t = 0; t < n; t++)
             {
                 vi column = vi_broadcast32(quants + (size_t)t * x->quant_stride + at);
-                partial[t] = group % chain == 0 ? vi_dot_first(w, column)
-                                                : vi_dot(partial[t], w, column);
+                partial[t] =
+                    group % chain == 0 ? vi_dot_first(w, column) : vi_dot(partial[t], w, column);
                 if (group % chain == chain - 1)
                     total[t] = vi_add32(total[t], vi_scaled(partial[t], scale));
             }
@@ -376,16 +377,14 @@ INLINE vi super_minima(rad_type type, const super_scales *scales, const int16_t 
 {
     vi total = vi_zero();
     if (type == RAD_TYPE_Q6_K) {
-        UNROLL for (int j = 0; j < 8; j++)
-            total = vi_add32(total, vi_madd16(vi_load(scales->minimum[j]),
-                                              vi_broadcast32(sums + 2 * j)));
+        UNROLL for (int j = 0; j < 8; j++) total =
+            vi_add32(total, vi_madd16(vi_load(scales->minimum[j]), vi_broadcast32(sums + 2 * j)));
         return total;
     }
     int16_t pairs[8];
     vi_pair_sums(sums, pairs);
-    UNROLL for (int j = 0; j < 4; j++)
-        total = vi_add32(total,
-                         vi_madd16(vi_load(scales->minimum[j]), vi_broadcast32(pairs + 2 * j)));
+    UNROLL for (int j = 0; j < 4; j++) total =
+        vi_add32(total, vi_madd16(vi_load(scales->minimum[j]), vi_broadcast32(pairs + 2 * j)));
     return total;
 }
 
@@ -415,8 +414,7 @@ INLINE void super_tile(rad_type type, bool panel, int n, const void *weights, ui
                 total[t] = vi_sub32(total[t], vi_shift_left(minima, 5));
             sum = vf_fma(vf_multiply(d, x_scale), vf_from_int(total[t]), sum);
             if (has_minimum(type))
-                sum = vf_fma(vf_multiply(vf_load(scales->dmin), x_scale), vf_from_int(minima),
-                             sum);
+                sum = vf_fma(vf_multiply(vf_load(scales->dmin), x_scale), vf_from_int(minima), sum);
             vf_store(acc + t * 16, sum);
         }
     }
@@ -433,7 +431,8 @@ INLINE void unpack_super(rad_type type, const uint8_t *lanes, void *out)
     unpack_super_scales(type, lanes, &panel->scales);
 }
 
-/* ---- from the file's layout ------------------------------------------------------------------- */
+/* ---- from the file's layout -------------------------------------------------------------------
+ */
 
 /* One block of each of 16 rows; the same permutation as rad_lane_put_blocks(). */
 static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, size_t row_stride,

@@ -34,8 +34,7 @@ INLINE void quantize(const float *x, uint32_t n, uint32_t block, int8_t *quants,
     }
 }
 
-static void quantize_q8_32(const float *x, uint32_t n, int8_t *quants, float *scales,
-                           int16_t *sums)
+static void quantize_q8_32(const float *x, uint32_t n, int8_t *quants, float *scales, int16_t *sums)
 {
     quantize(x, n, 32, quants, scales, sums);
 }

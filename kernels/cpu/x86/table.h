@@ -1,6 +1,6 @@
 /* The kernel table of one instruction set: instances of the templates for each format and tile
- * size, and the loops over rows, columns and tokens around them. The file that includes this defines
- * TABLE_NAME, TABLE_ISA and TABLE_TEXT. */
+ * size, and the loops over rows, columns and tokens around them. The file that includes this
+ * defines TABLE_NAME, TABLE_ISA, TABLE_TEXT and TABLE_LAYER. */
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
@@ -18,8 +18,8 @@ typedef struct format_kernels {
 } format_kernels;
 
 #define TILE(type, shape, source, is_panel, n)                                                     \
-    static void source##_##type##_##n(const void *weights, uint32_t n_blocks,                      \
-                                      const tile_input *x, float *acc)                             \
+    static void source##_##type##_##n(const void *weights, uint32_t n_blocks, const tile_input *x, \
+                                      float *acc)                                                  \
     {                                                                                              \
         shape##_tile(RAD_TYPE_##type, is_panel, n, weights, n_blocks, x, acc);                     \
     }
@@ -30,8 +30,10 @@ typedef struct format_kernels {
     TILE(type, shape, source, is_panel, 2)                                                         \
     TILE(type, shape, source, is_panel, 3)                                                         \
     TILE(type, shape, source, is_panel, 4)
-#define TILE_LIST(type, source) {source##_##type##_1, source##_##type##_2, source##_##type##_3,    \
-                                 source##_##type##_4}
+#define TILE_LIST(type, source)                                                                    \
+    {                                                                                              \
+        source##_##type##_1, source##_##type##_2, source##_##type##_3, source##_##type##_4         \
+    }
 #else
 #error "TILES is written for tiles of 4 tokens"
 #endif
@@ -137,8 +139,7 @@ static tile_input input_at(const product_job *job, uint32_t token, uint32_t bloc
 static void multiply_direct(const product_job *job, uint32_t row, uint32_t token, uint32_t n)
 {
     /* A lane matrix is one stretch of memory; file rows pass through the chunk in scratch. */
-    uint32_t step =
-        job->w->layout == RAD_LAYOUT_LANE ? job->n_blocks : job->blocks_a_chunk;
+    uint32_t step = job->w->layout == RAD_LAYOUT_LANE ? job->n_blocks : job->blocks_a_chunk;
     for (uint32_t block = 0; block < job->n_blocks; block += step) {
         uint32_t n_blocks = job->n_blocks - block < step ? job->n_blocks - block : step;
         tile_input input = input_at(job, token, block);
@@ -153,8 +154,7 @@ static void multiply_panels(const product_job *job, uint32_t row, uint32_t token
     uint32_t step = job->blocks_a_chunk;
     for (uint32_t block = 0; block < job->n_blocks; block += step) {
         uint32_t n_blocks = job->n_blocks - block < step ? job->n_blocks - block : step;
-        job->format->unpack(lane_chunk(job, row, block, n_blocks), n_blocks,
-                            &job->scratch->panel);
+        job->format->unpack(lane_chunk(job, row, block, n_blocks), n_blocks, &job->scratch->panel);
         for (uint32_t t = 0; t < n; t += TILE_TOKENS) {
             uint32_t tile = n - t < TILE_TOKENS ? n - t : TILE_TOKENS;
             tile_input input = input_at(job, token + t, block);
@@ -165,8 +165,7 @@ static void multiply_panels(const product_job *job, uint32_t row, uint32_t token
 }
 
 static void product_quantized(const product_job *job, uint32_t first_row, uint32_t last_row,
-                              uint32_t first_token, uint32_t last_token, float *y,
-                              size_t y_stride)
+                              uint32_t first_token, uint32_t last_token, float *y, size_t y_stride)
 {
     for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS) {
         size_t n_rows = last_row - row < RAD_LANE_ROWS ? last_row - row : RAD_LANE_ROWS;
@@ -213,6 +212,7 @@ const rad_kernels TABLE_NAME = {
     .quantize_q8_32 = quantize_q8_32,
     .quantize_q8_256 = quantize_q8_256,
     .product = product,
+    .layer = TABLE_LAYER,
 };
 
 #endif

@@ -9,9 +9,11 @@
 
 #include "kernels/cpu/x86/inline.h"
 
-/* Tokens of a register tile: 2 x 4 sums, 2 weights, 1 activation and temporaries fit 16 registers. */
+/* Tokens of a register tile: 2 x 4 sums, 2 weights, 1 activation and temporaries fit 16 registers.
+ */
 #define TILE_TOKENS 4
-/* Int16 sums of products hold 8 products of 4-bit quants, 4 of 5-bit and 2 of 6-bit ones. */
+/* Partial sums of products are int16 pairs, which hold 8 groups of 4-bit quants, 4 of 5-bit and 2
+ * of 6-bit ones. Where WIDE_DOT is 1 they are int32. */
 #define WIDE_DOT 0
 
 typedef struct vi {
@@ -41,8 +43,8 @@ INLINE vi vi_zero(void)
 INLINE vi vi_load(const void *p)
 {
     const uint8_t *bytes = p;
-    return (vi){{_mm256_loadu_si256((const void *)bytes),
-                 _mm256_loadu_si256((const void *)(bytes + 32))}};
+    return (vi){
+        {_mm256_loadu_si256((const void *)bytes), _mm256_loadu_si256((const void *)(bytes + 32))}};
 }
 INLINE void vi_store(void *p, vi a)
 {
@@ -167,16 +169,19 @@ INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
     const __m256i ones = _mm256_set1_epi16(1);
     BOTH(vi, _mm256_add_epi32(
                  sum.h[i],
-                 _mm256_madd_epi16(_mm256_maddubs_epi16(magnitude.h[i],
-                                                        _mm256_sign_epi8(x.h[i], weights.h[i])),
-                                   ones)));
+                 _mm256_madd_epi16(
+                     _mm256_maddubs_epi16(magnitude.h[i], _mm256_sign_epi8(x.h[i], weights.h[i])),
+                     ones)));
 }
 
 /* ---- floats --------------------------------------------------------------------------------- */
 
-INLINE vf vf_load(const float *p)
+/* Sixteen floats from any address. */
+INLINE vf vf_load(const void *p)
 {
-    return (vf){{_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}};
+    const uint8_t *bytes = p;
+    return (vf){
+        {_mm256_loadu_ps((const void *)bytes), _mm256_loadu_ps((const void *)(bytes + 32))}};
 }
 INLINE void vf_store(float *p, vf a)
 {
@@ -249,8 +254,7 @@ INLINE vi vi_max_unsigned(vi a, vi b)
 INLINE uint32_t vi_largest(vi a)
 {
     __m256i eight = _mm256_max_epu32(a.h[0], a.h[1]);
-    __m128i four =
-        _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i four = _mm_max_epu32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
     __m128i two = _mm_max_epu32(four, _mm_unpackhi_epi64(four, four));
     __m128i one = _mm_max_epu32(two, _mm_shuffle_epi32(two, 1));
     return (uint32_t)_mm_cvtsi128_si32(one);

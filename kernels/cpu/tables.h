@@ -1,0 +1,18 @@
+/* The kernel tables of the instruction sets; rad_kernels_find() chooses. */
+#ifndef RAD_TABLES_H
+#define RAD_TABLES_H
+
+#include "kernels/cpu/layer.h"
+#include "kernels/kernels.h"
+
+extern const rad_layer_kernels rad_layer_kernels_scalar;
+
+#if defined(__x86_64__)
+extern const rad_kernels rad_kernels_avx2;
+extern const rad_kernels rad_kernels_avx512;
+extern const rad_kernels rad_kernels_avx512_vnni;
+extern const rad_layer_kernels rad_layer_kernels_avx2;
+extern const rad_layer_kernels rad_layer_kernels_avx512;
+#endif
+
+#endif
