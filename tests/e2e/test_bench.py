@@ -1,0 +1,104 @@
+"""radllm-bench: all figures of each form, and perplexity by the protocol."""
+import csv
+import io
+import math
+import struct
+
+from e2e import *
+
+MODEL = embedded_model() or shared("models/stories260K/stories260K.gguf")
+if MODEL is None:
+    tap.skip("radllm-bench", "no model file at hand")
+    finish()
+
+
+def bench(*arguments, **keys):
+    return run("radllm-bench", *arguments, **keys)
+
+
+SMALL = ["-p", "32", "-n", "4", "-r", "2"]
+result = bench("-m", MODEL, "-t", "1,2", *SMALL, "-o", "json")
+expect(result, 0, "JSON")
+rows = json.loads(result.out)
+check([(row["n_threads"], row["n_prompt"], row["n_gen"]) for row in rows] ==
+      [(1, 32, 0), (1, 0, 4), (2, 32, 0), (2, 0, 4)], "a row per threads and test", result)
+check(all(row["avg_ts"] > 0 and row["stddev_ts"] >= 0 and len(row["samples_ts"]) == 2 and
+          row["model_filename"] == str(MODEL) and row["model_size"] == MODEL.stat().st_size and
+          row["model_n_params"] > 0 and row["peak_memory_bytes"] > 0 and
+          row["load_cold_seconds"] > 0 and row["load_warm_seconds"] > 0 for row in rows),
+      "the names of llama-bench", result)
+check(all((row["first_token_seconds"] or 0) > 0 for row in rows if row["n_prompt"]) and
+      all(row["between_tokens_p99_seconds"] >= row["between_tokens_median_seconds"] > 0
+          for row in rows if row["n_gen"]), "times to the first and between tokens", result)
+check(all(row["machine_read_bytes_per_second"] > 1e8 and row["machine_int8_macs_per_second"] > 1e8
+          and row["machine_float_macs_per_second"] > 1e8 for row in rows), "the machine's limits",
+      result)
+check(all(0 < row["share_of_int8"] < 1 for row in rows) and
+      all(row["share_of_bandwidth"] > 0 for row in rows if row["n_gen"]), "shares", result)
+result = bench("-m", f"{MODEL},{MODEL}", "-t", "1", *SMALL, "-o", "csv", "--no-limits")
+lines = list(csv.DictReader(io.StringIO(result.text())))
+check(len(lines) == 4 and all(float(line["avg_ts"]) > 0 for line in lines), "CSV, two models",
+      result)
+result = bench("-m", MODEL, "-t", "1", "-p", "16,32", "-n", "0", "-b", "8,16", "-r", "1",
+               "--no-limits")
+check(result.code == 0 and result.text().count("pp16") == 2 and result.text().count("pp32") == 2,
+      "table, lists of lengths and batches", result)
+expect(bench("-m", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
+expect(bench("-m", MODEL, "-t", "0"), 2, "no threads", "-t")
+expect(bench("-m", MODEL, "-t", "1,x"), 2, "no number", "-t")
+expect(bench("-m", MODEL, "-o", "xml"), 2, "unknown form", "-o")
+expect(bench("-m", MODEL, "-p", "1000000", "-n", "0", "-r", "1", "--no-limits"), 1,
+       "longer than the model's context")
+
+# ---- perplexity, computed again from the logits of radllm-generate ----
+
+TEXT = " ".join(f"Report {i}: there is no pleural effusion, and the heart has a normal size."
+                for i in range(40))
+path = write("text.txt", TEXT)
+CONTEXT = 64
+result = bench("perplexity", "-m", MODEL, "-f", path, "-c", CONTEXT, "--chunks", "3", "--json")
+expect(result, 0, "perplexity")
+report = json.loads(result.out)
+listed = run("radllm-tokenize", "-m", MODEL, "-f", path, "--json")
+tokens = json.loads(listed.out)["tokens"]
+check(report["chunks"] == 3 and report["tokens_scored"] == 3 * (CONTEXT - 1 - CONTEXT // 2),
+      "three chunks, the second half of each", result)
+metadata = {entry["key"]: entry["value"] for entry in
+            json.loads(run("radllm-inspect", MODEL, "--json").out)["metadata"]}
+bos = metadata.get("tokenizer.ggml.bos_token_id")
+text_ids = json.loads(run("radllm-tokenize", "-m", MODEL, "-f", path, "--json",
+                          "--no-special").out)["tokens"]
+adds_bos = len(tokens) > len(text_ids) and tokens[0] == bos
+first = tokens[:CONTEXT]
+if adds_bos:
+    # The first chunk is what generate makes of the text that its tokens stand for.
+    chunk_text = run("radllm-tokenize", "-m", MODEL, "--decode", "-p",
+                     " ".join(map(str, first[1:]))).out
+    logits_path = folder / "l.f32"
+    made = run("radllm-generate", "-m", MODEL, "-f", "-", "-n", "0", "--logits-out", logits_path,
+               "--json", stdin=chunk_text)
+    same = json.loads(made.out)["prompt_tokens"] == first
+    data = logits_path.read_bytes()
+    width = len(data) // 4 // CONTEXT
+    total = 0.0
+    for position in range(CONTEXT // 2, CONTEXT - 1):
+        row = struct.unpack_from(f"<{width}f", data, 4 * width * position)
+        top = max(row)
+        total += math.log(sum(math.exp(x - top) for x in row)) - (row[first[position + 1]] - top)
+    expected = math.exp(total / (CONTEXT - 1 - CONTEXT // 2))
+    one = bench("perplexity", "-m", MODEL, "-f", path, "-c", CONTEXT, "--chunks", "1")
+    value = float(one.text().split("PPL = ")[1].split()[0])
+    if same:
+        check(abs(value - expected) < 1e-3 * expected, f"perplexity {expected:.4f} by hand", one)
+    else:
+        tap.skip("perplexity by hand", "the chunk's text does not give its tokens back")
+else:
+    tap.skip("perplexity by hand", "the model adds no BOS")
+result = bench("perplexity", "-m", MODEL, "-f", path, "-c", CONTEXT, "--chunks", "3")
+check("Final estimate: PPL = " in result.text() and " +/- " in result.text() and
+      "[1]" in result.err and "[3]" in result.err, "the final line", result)
+expect(bench("perplexity", "-m", MODEL, "-p", "short", "-c", "64"), 1, "a text that is too short",
+       "64")
+expect(bench("perplexity", "-m", MODEL), 2, "no text", "-f")
+
+finish()

@@ -1,0 +1,163 @@
+"""radllm-generate: the same ids and logits as recorded, whatever the threads and chunks; prompts from
+everywhere; JSON; interruption."""
+import math
+import struct
+import time
+
+from e2e import *
+
+MODEL = embedded_model()
+STORIES = shared("models/stories260K/stories260K.gguf")
+ANY = MODEL or STORIES
+if ANY is None:
+    tap.skip("radllm-generate", "no model file at hand")
+    finish()
+
+
+def generate(*arguments, model=ANY, **keys):
+    return run("radllm-generate", "-m", model, *arguments, **keys)
+
+
+def floats(path):
+    data = path.read_bytes()
+    return struct.unpack(f"<{len(data) // 4}f", data)
+
+
+# ---- the reference model ----
+
+if STORIES is None:
+    tap.skip("stories260K", "not in the shared data")
+else:
+    expected = json.loads(
+        (STORIES.parent / "expected_greedy.json").read_text())["tokens"]
+    count = len(expected) - 1
+    result = generate("-p", "", "-n", count, "--temp", "0", "--token-ids", model=STORIES)
+    check(result.text().split() == [str(token) for token in expected[1:]],
+          f"all {count} recorded ids", result)
+    out = folder / "logits.f32"
+    result = generate("-p", "", "-n", 32, "--temp", "0", "--logits-out", out, "--logits-hash",
+                      model=STORIES)
+    expect(result, 0, "logits are written")
+    recorded = floats(STORIES.parent / "expected_logits_first32.f32")
+    written = floats(out)
+    check(len(written) == 32 * 512, "32 positions: BOS and 31 tokens fed")
+    check(max(abs(a - b) for a, b in zip(written, recorded)) < 1e-3, "recorded logits")
+    first = result.text()
+    hashed = 14695981039346656037
+    for byte in out.read_bytes():
+        hashed = (hashed ^ byte) * 1099511628211 % (1 << 64)
+    check(first == f"{hashed:016x}\n", "the hash is FNV-1a 64 of these bytes", result)
+
+# ---- the same bits ----
+
+PROMPT = "The chest radiograph shows a small left pleural effusion. "
+one = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--json", "--logits-hash")
+expect(one, 0, "JSON")
+report = json.loads(one.out)
+ids = " ".join(map(str, report["tokens"])) + "\n"
+check(report["finish"] in ("end", "length") and report["logits_positions"] ==
+      len(report["prompt_tokens"]) + len(report["tokens"]) - 1, "every position fed", one)
+VARIANTS = [["-t", "1"], ["-t", "3"], ["--option", "batch=1"], ["--option", "batch=7"],
+            ["--isa", "scalar"], ["--option", "load=map"], ["--option", "layout=file"]]
+for more in VARIANTS:
+    result = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--token-ids", "--logits-hash", *more)
+    check(result.text() == ids + report["logits_hash"] + "\n",
+          "the same bits with " + " ".join(more), result)
+sampled = [generate("-p", PROMPT, "-n", 16, "--temp", "1.5", "-s", seed, "--token-ids").text()
+           for seed in ("5", "5", "6")]
+check(sampled[0] == sampled[1] != sampled[2], "the seed decides")
+result = generate("-p", PROMPT, "-n", 16, "--temp", "1.5", "-s", "5", "--token-ids",
+                  "--logits-out", folder / "l.f32")
+check(result.text() == sampled[0], "--logits-out changes nothing", result)
+
+# ---- prompts, output ----
+
+text = generate("-p", PROMPT, "-n", 24, "--temp", "0").text()
+check(text == report["text"], "streamed text is that of JSON")
+path = write("prompt.txt", PROMPT)
+check(generate("-f", path, "-n", 24, "--temp", "0").text() == text, "prompt from a file")
+check(generate("-f", "-", "-n", 24, "--temp", "0", stdin=PROMPT.encode()).text() == text,
+      "prompt from standard input")
+check(generate("-", "-n", 24, "--temp", "0", stdin=PROMPT.encode()).text() == text,
+      "prompt from -")
+out = folder / "prompt.f32"
+result = generate("-p", PROMPT, "-n", "0", "--logits-out", out)
+width = len(floats(out)) // len(report["prompt_tokens"])
+check(result.out == b"" and len(floats(out)) == width * len(report["prompt_tokens"]) and width > 255,
+      "-n 0: the logits of the prompt alone", result)
+check(all(map(math.isfinite, floats(out))), "finite logits")
+result = generate("-p", PROMPT, "-n", "8", "--temp", "0", "--json", "--logprobs", "3")
+positions = json.loads(result.out)["logprobs"]
+check(len(positions) <= 8 and all(len(p["top"]) == 3 and p["top"][0]["logprob"] == p["logprob"] and
+                                  p["top"][0]["token"] == p["token"] for p in positions),
+      "log-probabilities: greedy takes the best", result)
+if len(text) > 8:
+    stop = text[4:7]
+    cut = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--stop", stop)
+    check(cut.text() == text[:text.index(stop)], "--stop ends before the text", cut)
+forbidden = str(report["tokens"][0])
+result = generate("-p", PROMPT, "-n", 4, "--temp", "0", "--token-ids", "--logit-bias",
+                  forbidden + ":-1000")
+check(forbidden not in result.text().split(), "--logit-bias forbids a token", result)
+result = generate("-p", PROMPT, "-n", 4, "--verbose")
+check("tokens a second" in result.err and "load" in result.err, "--verbose", result)
+
+# ---- mistakes ----
+
+expect(generate(), 2, "no prompt", "-p")
+expect(generate("-p", "a", "-f", path), 2, "two prompts", "once")
+expect(generate("-f", folder / "none"), 1, "no prompt file", "No such file")
+expect(generate("-p", "a", "-n", "x"), 2, "no number", "-n")
+expect(generate("-p", "a", "-n", "-2"), 2, "negative number", "-n")
+expect(generate("-p", "a", model=folder / "none.gguf"), 1, "no model file", "none.gguf")
+expect(generate("-p", "a", model=path), 1, "a model that is none", "prompt.txt")
+expect(generate("-p", "a", "--raw", "--chat"), 2, "--raw and --chat", "--raw")
+expect(generate("-p", "a", "--template", "no-such", "--chat"), 2 if "no-such" in
+       generate("-p", "a", "--template", "no-such").err and
+       generate("-p", "a", "--template", "no-such").code == 2 else 1, "unknown template", "no-such")
+expect(generate("-p", "word " * 5000, "-c", "64"), 1, "prompt longer than the context", "64")
+expect(generate("-p", PROMPT, "-n", "4", "--logits-out", "/dev/full"), 1, "logits to a full disk",
+       "cannot write /dev/full")
+expect(generate("-p", PROMPT, "-n", "4", "--logits-out", folder / "no" / "x"), 1,
+       "logits to a folder that is not there", "No such file")
+with open("/dev/full", "wb") as full:
+    expect(generate("-p", PROMPT, "-n", "4", stdout=full), 1, "text to a full disk", "No space")
+big = write("big.txt", b"effusion " * (100 * 1024 * 1024 // 9))
+if sanitized():
+    tap.skip("prompt of 100 MB", "too slow with sanitizers")
+else:
+    result = generate("-f", big, "-n", "1")
+    check(result.code == 1 and "context" in result.err, "prompt of 100 MB", result)
+    result = generate("-f", big, "-n", "1", "--special")
+    check(result.code == 1 and "context" in result.err, "prompt of 100 MB, with control tokens",
+          result)
+big.unlink()
+
+# ---- interruption ----
+
+process = start("radllm-generate", "-m", ANY, "-p", PROMPT, "-n", "-1", "--temp", "1", "--option",
+                "ignore_end=1", "-c", "100000" if STORIES is None and MODEL is None else "512",
+                "--stop", "\x01never")
+time.sleep(0.3)
+process.send_signal(signal.SIGINT)
+out, err = process.communicate(timeout=60)
+check(process.returncode in (0, 130), "Ctrl-C ends in order", Result(process.returncode, out, err))
+
+# ---- chat ----
+
+if MODEL is None:
+    tap.skip("chat", "the embedded model is not there")
+else:
+    result = generate("-p", "Is there an effusion?", "--chat", "-n", "8", "--temp", "0", "--json")
+    expect(result, 0, "--chat")
+    check(json.loads(result.out)["settings"]["template"], "the template is told", result)
+    other = generate("-p", "Is there an effusion?", "--template", "alpaca", "-n", "8", "--temp",
+                     "0", "--json")
+    expect(other, 0, "--template NAME")
+    check(json.loads(other.out)["prompt_tokens"] != json.loads(result.out)["prompt_tokens"],
+          "another template gives another prompt", other)
+if STORIES is not None:
+    expect(generate("-p", "x", "--chat", model=STORIES), 1, "no template in the model",
+           "--template NAME", "--raw")
+
+finish()

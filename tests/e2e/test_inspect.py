@@ -1,0 +1,86 @@
+"""radllm-inspect: shows what can be run, refuses the rest with exit code 1 and a message."""
+from e2e import *
+
+MODEL = embedded_model()
+GOLDEN = sorted((SOURCE / "tests" / "golden").glob("architectures/*-q8_0.gguf"))
+
+
+def inspect(*arguments, **keys):
+    return run("radllm-inspect", *arguments, timeout=60, **keys)
+
+
+for path in GOLDEN + ([MODEL] if MODEL else []):
+    result = inspect(path)
+    expect(result, 0, f"{path.name}")
+    report = inspect("-m", path, "--json", "-c", "64")
+    data = json.loads(report.out)
+    check(data["kind"] == "model" and data["n_tensors"] == len(data["tensors"]) and
+          data["n_metadata"] == len(data["metadata"]) and data["bytes"] == path.stat().st_size,
+          f"{path.name}: JSON", report)
+    plan = data["plan"]
+    parts = [plan[key] for key in ("weights", "cache", "activations", "vocabulary", "overhead")]
+    check(plan["context"] == 64 and plan["total"] == sum(parts) and plan["weights"] > 0,
+          f"{path.name}: memory plan", report)
+
+path = GOLDEN[0]
+keys = {entry["key"]: entry for entry in json.loads(inspect(path, "--json").out)["metadata"]}
+check(isinstance(keys["general.architecture"]["value"], str), "values have their types")
+full = {entry["key"]: entry for entry in json.loads(inspect(path, "--json", "--all").out)["metadata"]}
+long = [key for key, entry in keys.items() if entry.get("shortened")]
+check(all(len(full[key]["value"]) == full[key]["count"] for key in long), "--all shortens nothing")
+check(len(inspect(path, "--all").out) >= len(inspect(path).out), "--all as text")
+with open("/dev/full", "wb") as out:
+    expect(inspect(path, stdout=out), 1, "output to a full disk", "No space left")
+expect(inspect(path, "--memory-budget", "1000"), 1, "a budget that cannot be met", "no memory plan")
+
+# ---- what is refused ----
+
+expect(inspect(), 2, "no file", "name a file")
+expect(inspect(path, path), 2, "two files", "one file only")
+expect(inspect(folder / "none.gguf"), 1, "no such file", "none.gguf")
+expect(inspect(folder), 1, "a folder")
+expect(inspect(write("empty.gguf", "")), 1, "an empty file", "empty.gguf")
+expect(inspect(write("text.gguf", "hello, this is text\n" * 10)), 1, "text")
+expect(inspect("/dev/null"), 1, "a device")
+data = path.read_bytes()
+bad = []
+for length in list(range(0, 64)) + list(range(64, 4096, 211)) + [len(data) // 2, len(data) - 1]:
+    result = inspect(write("cut.gguf", data[:length]))
+    if result.code != 1 or not result.err.startswith("radllm-inspect: ") or result.out:
+        bad += [f"cut at {length}"] + result.lines()
+tap.check(not bad, "truncated files", bad)
+bad = []
+for at in range(0, 400, 3):
+    changed = bytearray(data)
+    changed[at] ^= 0xFF
+    result = inspect(write("changed.gguf", bytes(changed)))
+    if result.code not in (0, 1) or (result.code == 1) != bool(result.err):
+        bad += [f"byte {at} changed"] + result.lines()
+tap.check(not bad, "changed bytes: an answer, never a crash", bad)
+
+crafted = shared("malformed/crafted/expectations.json")
+if crafted is None:
+    tap.skip("malformed files", "the shared data is not there")
+else:
+    ACCEPT = {"accept": [0], "accept-container": [0, 1], "reject": [1], "reject-as-model": [1],
+              "implementation-defined": [0, 1]}
+    for case in json.loads(crafted.read_text())["cases"]:
+        if not case["file"].startswith("gguf/"):
+            continue
+        result = inspect(crafted.parent / case["file"])
+        good = result.code in ACCEPT[case["expect"]] and (result.code == 1) == bool(result.err)
+        check(good, f"{case['file']}: {case['expect']}, {case['why']}", result)
+    for name in ("malformed/old-formats", "malformed/gguf-tokenizer-stubs"):
+        for file in sorted(shared(name).iterdir()):
+            result = inspect(file)
+            good = result.code in (0, 1) and (result.code == 1) == bool(result.err)
+            check(good, f"{file.name}: exit {result.code}", result)
+    bad = []
+    fuzz = sorted((SHARED / "malformed" / "gguf-fuzz").rglob("*"))
+    for file in [file for file in fuzz if file.is_file()]:
+        result = inspect(file)
+        if result.code not in (0, 1) or (result.code == 1) != bool(result.err):
+            bad += [file.name] + result.lines()
+    tap.check(not bad, "fuzzing seeds", bad)
+
+finish()

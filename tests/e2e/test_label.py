@@ -1,0 +1,251 @@
+"""radllm-label: an interrupted run gives the same file as one that was not, whatever interrupts it;
+other settings are refused; the disk may be full."""
+import csv
+import fcntl
+import io
+import random
+import resource
+import tempfile
+import time
+
+from e2e import *
+
+MODEL = embedded_model()
+FORMAT = []
+if MODEL is None:
+    MODEL = shared("models/stories260K/stories260K.gguf")
+    FORMAT = ["--raw"]
+if MODEL is None:
+    tap.skip("radllm-label", "no model file at hand")
+    finish()
+
+ROWS = 24 if sanitized() else 60
+seed = random.SystemRandom().randrange(1 << 32)
+print(f"# random seed {seed}")
+randomness = random.Random(seed)
+
+# Doubled ids, quotes, line breaks, an empty report, and one that no context holds.
+FINDINGS = ["No pleural effusion.", "Small left pleural effusion,\nunchanged.", "",
+            'The liver is "coarse", in keeping with cirrhosis.', "Größe 3 µm.", "Normal chest."]
+table = io.StringIO()
+writer = csv.writer(table)
+writer.writerow(["id", "report", "note"])
+for number in range(ROWS):
+    text = FINDINGS[number % len(FINDINGS)]
+    if number == 7:
+        text = "word " * 20000
+    writer.writerow([f"R{number // 2}", text, f"n{number}, x"])
+INPUT = write("in.csv", table.getvalue())
+QUESTION = "Does the report say that there is a pleural effusion?\n{report}"
+
+
+def arguments(output, *more):
+    return ["-m", MODEL, "--input", INPUT, "--output", output, "--prompt", QUESTION, "--id-column",
+            "id", "--keep", "note", *FORMAT, *more]
+
+
+def label(output, *more, **keys):
+    return run("radllm-label", *arguments(output, *more), **keys)
+
+
+def fresh(name):
+    for path in folder.glob(name + "*"):
+        path.unlink()
+    return folder / name
+
+
+KINDS = {
+    "yes.csv": ["--choices", "yes,no"],
+    "yes.jsonl": ["--choices", "yes,no"],
+    "text.csv": ["-n", "6"],
+    "text.jsonl": ["-n", "6"],
+}
+WHOLE = {}
+
+# ---- what a run writes ----
+
+for name, more in KINDS.items():
+    result = label(fresh(name), *more)
+    expect(result, 3, f"{name}: a row that is too long gives exit code 3", "1 rows could not")
+    check("temperature 0," in result.err and "seed" in result.err, f"{name}: settings are told",
+          result)
+    check(result.out == b"", f"{name}: nothing on standard output", result)
+    WHOLE[name] = (folder / name).read_bytes()
+
+records = list(csv.DictReader(io.StringIO(WHOLE["yes.csv"].decode(), newline="")))
+check([record["row"] for record in records] == [str(i + 1) for i in range(ROWS)], "rows in order")
+check([record["id"] for record in records] == [f"R{i // 2}" for i in range(ROWS)],
+      "doubled ids are kept")
+check(all(record["note"] == f"n{i}, x" for i, record in enumerate(records)), "kept column")
+good = [record for record in records if not record["error"]]
+bad = [record for record in records if record["error"]]
+check(len(bad) == 1 and bad[0]["row"] == "8" and bad[0]["answer"] == "", "one row failed", None)
+check(all(record["answer"] in ("yes", "no") for record in good), "answers are choices")
+check(all(abs(float(record["probability_yes"]) + float(record["probability_no"]) - 1) < 1e-6
+          for record in good), "probabilities add up")
+check(all(record["probability"] == record["probability_" + record["answer"]] ==
+          max(record["probability_yes"], record["probability_no"], key=float) for record in good),
+      "the answer is the most probable choice")
+check(all(len(record["model_hash"]) == 64 for record in records), "hash of the model")
+settings = json.loads(records[0]["settings"])
+check(settings["temperature"] == 0 and "seed" in settings and settings["numeric_version"] >= 1,
+      "settings in each row")
+lines = [json.loads(line) for line in WHOLE["yes.jsonl"].decode().splitlines()]
+check([line["row"] for line in lines] == list(range(1, ROWS + 1)), "JSONL: rows in order")
+check(all(line["answer"] == (record["answer"] or None) for line, record in zip(lines, records)),
+      "JSONL and CSV agree")
+check(lines[7]["error"] and lines[7]["answer"] is None, "JSONL: the failed row")
+state = json.loads((folder / "yes.csv.state").read_text())
+check(state["settings"]["temperature"] == 0 and state["input"]["rows"] == ROWS, "state file")
+
+result = label(folder / "yes.csv", *KINDS["yes.csv"])
+expect(result, 0, "a complete output is left alone", f"all {ROWS} rows")
+check((folder / "yes.csv").read_bytes() == WHOLE["yes.csv"], "not a byte was changed")
+result = label(fresh("threads.csv"), *KINDS["yes.csv"], "-t", "1", "--isa", "scalar")
+check((folder / "threads.csv").read_bytes() == WHOLE["yes.csv"],
+      "one thread and scalar kernels give the same file", result)
+result = label(fresh("summary.csv"), *KINDS["yes.csv"], "--json")
+summary = json.loads(result.out)
+check(summary["rows"] == ROWS and summary["complete"] and summary["reused_tokens"] > 0,
+      "JSON summary; the shared beginning was computed once", result)
+result = label(fresh("table.csv"), *KINDS["yes.csv"], "--table")
+check(len(result.out.splitlines()) == ROWS + 1, "table on standard output", result)
+result = label("-", *KINDS["yes.csv"])
+check(result.out == WHOLE["yes.csv"], "output - is standard output", result)
+rows_only = run("radllm-label", "-m", MODEL, "--input", "-", "--output", fresh("stdin.csv"),
+                "--prompt", "{a}?", "--choices", "yes,no", *FORMAT, stdin=b"a\nx\ny\n")
+expect(rows_only, 0, "input - is standard input")
+
+# ---- what is refused ----
+
+other_input = write("in2.csv", INPUT.read_text() + "R,x,y\n")
+OTHER = {
+    "another input": ["--input", other_input],
+    "another prompt": ["--prompt", "Is there an effusion? {report}"],
+    "temperature was 0.0 and is 0.5": ["--temp", "0.5"],
+    "seed": ["-s", "7"],
+    "choices": ["--choices", "yes,no,maybe"],
+    "keep": ["--keep", "id"],
+    "system": ["--system", "x"] if not FORMAT else ["--choices", "no,yes"],
+}
+for words, more in OTHER.items():
+    result = label(folder / "yes.csv", *KINDS["yes.csv"], *more)
+    expect(result, 1, f"refused: {words}", words, "--overwrite")
+copied = write("model.gguf", MODEL.read_bytes() + b"\0")
+result = label(folder / "yes.csv", *KINDS["yes.csv"], "-m", copied)
+check(result.code == 1 and ("another model" in result.err or "model.gguf" in result.err),
+      "refused: another model", result)
+check((folder / "yes.csv").read_bytes() == WHOLE["yes.csv"], "refusals change nothing")
+result = label(folder / "yes.csv", *KINDS["yes.csv"], "--fresh")
+expect(result, 1, "--fresh does not touch an output", "exists")
+write("foreign.csv", "row,answer\n1,yes\n")
+result = label(folder / "foreign.csv", *KINDS["yes.csv"])
+expect(result, 1, "an output without state is refused", "foreign.csv.state", "--overwrite")
+result = label(folder / "foreign.csv", *KINDS["yes.csv"], "--overwrite")
+check(result.code == 3 and (folder / "foreign.csv").read_bytes() == WHOLE["yes.csv"],
+      "--overwrite starts again", result)
+edited = WHOLE["yes.csv"].replace(b"\n3,", b"\n4,", 1)
+(folder / "foreign.csv").write_bytes(edited)
+result = label(folder / "foreign.csv", *KINDS["yes.csv"])
+expect(result, 1, "an edited output is refused", "row number")
+(folder / "foreign.csv.state").write_text("{")
+result = label(folder / "foreign.csv", *KINDS["yes.csv"])
+expect(result, 1, "a damaged state is refused", "foreign.csv.state", "damaged")
+with open(folder / "yes.csv", "r+b") as held:
+    fcntl.flock(held, fcntl.LOCK_EX)
+    expect(label(folder / "yes.csv", *KINDS["yes.csv"]), 1, "two runs on one output",
+           "another run")
+
+# ---- interruptions ----
+
+
+def cut_and_resume(name, length, tail=b""):
+    """The file as a kill in mid-write leaves it."""
+    path = folder / name
+    path.write_bytes(WHOLE[name][:length] + tail)
+    result = label(path, *KINDS[name])
+    return path.read_bytes() == WHOLE[name], result
+
+
+for name in KINDS:
+    size = len(WHOLE[name])
+    failures = []
+    for length in [0, 1, size - 1] + [randomness.randrange(size) for _ in range(4)]:
+        same, result = cut_and_resume(name, length)
+        if not same:
+            failures += [f"cut at {length}"] + result.lines()
+    tap.check(not failures, f"{name}: cut within a record and gone on with", failures)
+same, result = cut_and_resume("text.csv", len(WHOLE["text.csv"]) // 2, b"\0" * 5000)
+check(same, "zeros at the end, as after a power failure", result)
+
+
+def kill_until_done(name, signals):
+    path = fresh(name)
+    kills = 0
+    for _ in range(200):
+        process = start("radllm-label", *arguments(path, *KINDS[name]))
+        deadline = time.monotonic() + randomness.uniform(0.02, 1.0)
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if process.poll() is None:
+            process.send_signal(randomness.choice(signals))
+            kills += 1
+        out, err = process.communicate(timeout=120)
+        if process.returncode not in (0, 3, -signal.SIGKILL, 130):
+            return Result(process.returncode, out, err), kills
+        if process.returncode in (0, 3):
+            return Result(0, b"", b""), kills
+    return label(path, *KINDS[name]), kills
+
+
+for name, signals in (("yes.csv", [signal.SIGKILL]), ("text.jsonl", [signal.SIGKILL]),
+                      ("text.csv", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])):
+    result, kills = kill_until_done(name, signals)
+    check((folder / name).read_bytes() == WHOLE[name],
+          f"{name}: the same file after {kills} interruptions", result)
+
+process = start("radllm-label", *arguments(fresh("stop.csv"), "-n", "200"))
+for _ in range(2000):
+    if (folder / "stop.csv").exists() and (folder / "stop.csv").read_bytes().count(b"\n") > 2:
+        break
+    time.sleep(0.01)
+process.send_signal(signal.SIGINT)
+out, err = process.communicate(timeout=60)
+result = Result(process.returncode, out, err)
+expect(result, 130, "Ctrl-C", "interrupted after row", "goes on there")
+check((folder / "stop.csv").read_bytes().endswith(b"\n"), "Ctrl-C leaves whole records", result)
+
+# ---- a full disk ----
+
+result = label("/dev/full", *KINDS["yes.csv"])
+expect(result, 1, "output to /dev/full", "cannot write /dev/full", "No space left")
+path = fresh("limit.csv")
+limit = len(WHOLE["yes.csv"]) // 2
+result = label(path, *KINDS["yes.csv"],
+               preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+expect(result, 1, "a file at its size limit", "cannot write", "rows are complete")
+check(path.read_bytes().endswith(b"\n") and WHOLE["yes.csv"].startswith(path.read_bytes()),
+      "whole records are left", result)
+result = label(path, *KINDS["yes.csv"])
+check(path.read_bytes() == WHOLE["yes.csv"], "and it goes on where there is room", result)
+
+with tempfile.TemporaryDirectory() as small:
+    mounted = os.geteuid() == 0 and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", small],
+        stderr=subprocess.DEVNULL).returncode == 0
+    if mounted:
+        try:
+            path = pathlib.Path(small) / "out.csv"
+            result = label(path, *KINDS["yes.csv"])
+            expect(result, 1, "a full file system", "cannot write", "No space left")
+            kept = path.read_bytes() if path.exists() else b""
+            check(WHOLE["yes.csv"].startswith(kept), "whole records are left there", result)
+        finally:
+            subprocess.run(["umount", small], check=True)
+    else:
+        tap.skip("a full file system", "no small file system can be mounted here")
+
+result = label(folder / "none" / "out.csv", *KINDS["yes.csv"])
+expect(result, 1, "a folder that is not there", "No such file")
+
+finish()

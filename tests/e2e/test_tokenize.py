@@ -1,0 +1,81 @@
+"""radllm-tokenize: ids, pieces, back to text; special tokens on request only."""
+from e2e import *
+
+MODEL = embedded_model() or shared("models/stories260K/stories260K.gguf")
+if MODEL is None:
+    tap.skip("radllm-tokenize", "no model file at hand")
+    finish()
+
+
+def tokenize(*arguments, **keys):
+    return run("radllm-tokenize", "-m", MODEL, *arguments, **keys)
+
+
+TEXT = "Small left pleural effusion, 3 mm.\n\tÖdem, unchanged.  漢字 🙂"
+result = tokenize("-p", TEXT)
+expect(result, 0, "text from -p")
+ids = result.text().split()
+check(result.text() == "".join(id + "\n" for id in ids) and all(id.isdigit() for id in ids),
+      "one id a line", result)
+check(tokenize(stdin=TEXT.encode()).out == result.out, "text from standard input")
+check(tokenize("-f", write("text.txt", TEXT)).out == result.out, "text from a file")
+check(tokenize("-f", "-", stdin=TEXT.encode()).out == result.out, "text from -")
+plain = tokenize("-p", TEXT, "--no-special").text().split()
+check(plain == ids[len(ids) - len(plain):] or plain == ids[:len(plain)] or
+      " ".join(plain) in " ".join(ids), "--no-special adds nothing", result)
+pieces = tokenize("-p", TEXT, "--pieces")
+rows = [line.split("\t") for line in pieces.text().splitlines()]
+check([row[0] for row in rows] == ids and all(len(row) == 2 for row in rows), "--pieces", pieces)
+data = json.loads(tokenize("-p", TEXT, "--json", "--pieces").out)
+check(list(map(str, data["tokens"])) == ids and len(data["pieces"]) == data["count"] == len(ids),
+      "JSON")
+check(tokenize("-p", TEXT, "--count").text() == f"{len(ids)}\n", "--count")
+back = tokenize("--decode", stdin="\n".join(plain).encode())
+check(back.text().strip() == TEXT.strip(), "--decode gives the text back", back)
+back = tokenize("--decode", "-p", " ".join(plain))
+check(back.text().strip() == TEXT.strip(), "--decode from -p", back)
+back = tokenize("--decode", "-p", "[" + ", ".join(plain) + "]", "--json")
+check(json.loads(back.out)["text"].strip() == TEXT.strip(), "--decode of a list", back)
+check(tokenize("-p", "", "--no-special").out == b"", "empty text")
+check(tokenize(stdin=b"a\0b\xff\xfe", timeout=30).code == 0, "NUL and bytes that are not UTF-8")
+
+# A control token is read in text only where that was asked for.
+vocabulary = json.loads(run("radllm-inspect", "-m", MODEL, "--json", "--all").out)["metadata"]
+vocabulary = {entry["key"]: entry["value"] for entry in vocabulary}
+types = vocabulary.get("tokenizer.ggml.token_type", [])
+control = [i for i, kind in enumerate(types) if kind == 3]
+if not control:
+    tap.skip("control tokens", "the model has none")
+else:
+    word = vocabulary["tokenizer.ggml.tokens"][control[0]]
+    with_it = tokenize("-p", "x" + word + "y").text().split()
+    without = tokenize("-p", "x" + word + "y", "--no-special").text().split()
+    check(str(control[0]) in with_it, f"{word} is read as a control token")
+    check(str(control[0]) not in without, "and with --no-special it is not")
+    shown = tokenize("--decode", "--special", "-p", str(control[0]))
+    check(shown.text() == word, "--decode --special writes it", shown)
+
+expect(tokenize("--decode", "-p", "1 x"), 1, "no id", '"x" is no token id')
+expect(tokenize("--decode", "-p", "1\n2 99999999"), 1, "unknown id", "line 2", "vocabulary")
+expect(tokenize("--decode", "-p", "-1"), 1, "negative id", "vocabulary")
+expect(tokenize("--decode", "-p", "99999999999999999999999"), 1, "huge id", "vocabulary")
+expect(tokenize("-p", "a", "-f", "b"), 2, "two texts", "once")
+expect(tokenize("--decode", "--pieces"), 2, "--decode --pieces", "--decode")
+expect(tokenize("-f", folder / "none"), 1, "no such file", "No such file")
+with open("/dev/full", "wb") as full:
+    expect(tokenize("-p", "a", stdout=full), 1, "full output", "No space left")
+if not sanitized():
+    long = tokenize("--count", "-v", stdin=b"effusion " * 1_000_000)
+    expect(long, 0, "9 MB of text", "MB/s")
+    expect(tokenize("--count", stdin=b"a" * 1_000_000, timeout=60), 0, "a megabyte of one letter")
+
+# A file that holds a vocabulary alone.
+for name in ("malformed/old-formats/gguf-v2-ggml-vocab-falcon.gguf",):
+    path = shared(name)
+    if path is None:
+        tap.skip(name, "not in the shared data")
+        continue
+    result = run("radllm-tokenize", "-m", path, "-p", "Hello world", "--no-special")
+    check(result.code in (0, 1) and (result.code == 0) == bool(result.out), path.name, result)
+
+finish()
