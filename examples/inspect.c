@@ -27,39 +27,10 @@ static bool has_key(const radllm_file *file, const char *key)
     return radllm_file_metadata_find(file, key, &index, NULL) == RADLLM_OK;
 }
 
-/* Checks as deep as the kind of file allows; ends the program when the file is refused. */
-static file_kind check_file(const radllm_file *file, const char *path,
-                            const common_settings *common)
-{
-    bool tensors = file_number(file, "tensors") != 0;
-    if (tensors && has_key(file, "general.architecture")) {
-        check(radllm_file_check_model(file, program_error()), path);
-        return KIND_MODEL;
-    }
-    if (tensors)
-        return KIND_TENSORS;
-    if (!has_key(file, "tokenizer.ggml.model"))
-        return KIND_METADATA;
-    radllm_model *model = NULL;
-    option_set(common->options, "vocab_only", "1", "vocab_only");
-    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
-          path);
-    option_set(common->options, "vocab_only", "0", "vocab_only");
-    radllm_model_free(model);
-    return KIND_VOCABULARY;
-}
-
 static radllm_metadata_info metadata_at(const radllm_file *file, uint64_t index)
 {
     radllm_metadata_info info = {.size = sizeof info};
     check(radllm_file_metadata(file, index, &info, program_error()), "metadata");
-    return info;
-}
-
-static radllm_tensor_info tensor_at(const radllm_file *file, uint64_t index)
-{
-    radllm_tensor_info info = {.size = sizeof info};
-    check(radllm_file_tensor(file, index, &info, program_error()), "tensor");
     return info;
 }
 
@@ -77,6 +48,69 @@ static void metadata_text(const radllm_file *file, uint64_t index, uint64_t item
     }
     check(status, "metadata");
     out->length = length;
+}
+
+/* Whether the file says more of a model than a family's name: a tokenizer or hyper-parameters. */
+static bool describes_model(const radllm_file *file)
+{
+    uint64_t index = 0;
+    check(radllm_file_metadata_find(file, "general.architecture", &index, program_error()), NULL);
+    if (strcmp(metadata_at(file, index).type, "string") != 0)
+        return true; /* whatever it is, it is wrong */
+    buffer family = {0};
+    metadata_text(file, index, 0, &family);
+    buffer_add_text(&family, ".");
+    uint64_t count = file_number(file, "metadata");
+    bool found = false;
+    for (uint64_t i = 0; i < count && !found; i++) {
+        const char *key = metadata_at(file, i).key;
+        found =
+            strncmp(key, "tokenizer.", 10) == 0 || strncmp(key, family.data, family.length) == 0;
+    }
+    buffer_free(&family);
+    return found;
+}
+
+/* Ends the program with the library's message, which does not always name the file. */
+static void check_named(radllm_status status, const char *path)
+{
+    bool named = strstr(radllm_error_message(program_error()), path) != NULL;
+    check(status, named ? NULL : path);
+}
+
+/* Checks as deep as the kind of file allows; ends the program when the file is refused. */
+static file_kind check_file(const radllm_file *file, const char *path,
+                            const common_settings *common)
+{
+    bool tensors = file_number(file, "tensors") != 0;
+    if (tensors && has_key(file, "general.architecture")) {
+        radllm_status status = radllm_file_check_model(file, program_error());
+        if (status == RADLLM_OK)
+            return KIND_MODEL;
+        if (status != RADLLM_E_FORMAT || describes_model(file)) {
+            radllm_file_check_model(file, program_error()); /* its message again */
+            check_named(status, path);
+        }
+    }
+    if (tensors)
+        return KIND_TENSORS;
+    if (!has_key(file, "tokenizer.ggml.model"))
+        return KIND_METADATA;
+    radllm_model *model = NULL;
+    option_set(common->options, "vocab_only", "1", "vocab_only");
+    check_named(
+        radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+        path);
+    option_set(common->options, "vocab_only", "0", "vocab_only");
+    radllm_model_free(model);
+    return KIND_VOCABULARY;
+}
+
+static radllm_tensor_info tensor_at(const radllm_file *file, uint64_t index)
+{
+    radllm_tensor_info info = {.size = sizeof info};
+    check(radllm_file_tensor(file, index, &info, program_error()), "tensor");
+    return info;
 }
 
 static bool ends_with(const char *text, const char *end)
@@ -330,6 +364,8 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
         print_bytes(plan_numbers[i], plan_number(plan, plan_numbers[i]));
     output_format("  %-16s %" PRIu64 " tokens\n", "largest context",
                   plan_number(plan, "largest_context"));
+    if (plan_number(plan, "largest_context") < plan_number(plan, "context"))
+        output_text("  This exceeds the memory budget.\n");
 }
 
 static const char *parse(int count, char **values, bool *all, common_settings *common)

@@ -133,6 +133,9 @@ static void check_not_same(const char *output, const char *other, const char *wh
 static void make_settings(label_job *self)
 {
     json_t *object = settings_json(self->run.model, self->common->options);
+    int64_t context = 0; /* what 0 stands for */
+    check(radllm_engine_number(self->run.engine, "context", &context, program_error()), NULL);
+    json_put(object, "context", json_integer(context));
     json_put(object, "numeric_version", json_integer(radllm_numeric_version()));
     json_put(object, "prompt_format", json_string(self->own->raw ? "raw" : "chat"));
     if (self->own->raw)

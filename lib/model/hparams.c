@@ -87,7 +87,7 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     return value;
 }
 
-static radllm_status read_architecture(const rad_source *source, const rad_architecture **out,
+radllm_status rad_hparams_architecture(const rad_source *source, const rad_architecture **out,
                                        radllm_error *error)
 {
     const char *path = rad_source_path(source);
@@ -282,7 +282,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
                                rad_hparams *h, radllm_error *error)
 {
     memset(h, 0, sizeof *h);
-    radllm_status status = read_architecture(source, &h->architecture, error);
+    radllm_status status = rad_hparams_architecture(source, &h->architecture, error);
     if (status != RADLLM_OK)
         return status;
     reader r = {.source = source, .architecture = h->architecture->name, .error = error};

@@ -43,6 +43,10 @@ typedef struct rad_hparams {
     rad_layer_params *layers; /* n_layers, in the arena that was given */
 } rad_hparams;
 
+/* The row that general.architecture names; RADLLM_E_UNSUPPORTED where there is none. */
+radllm_status rad_hparams_architecture(const rad_source *source, const rad_architecture **out,
+                                       radllm_error *error);
+
 /* Reads and checks. n_vocab is the tokenizer's size, or 0 when the file has none. */
 radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
                                rad_hparams *out, radllm_error *error);

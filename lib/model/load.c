@@ -64,8 +64,13 @@ uint64_t rad_model_weight_bytes(const rad_model *model)
 static radllm_status bind_all(rad_model *model, const rad_model_settings *settings,
                               radllm_error *error)
 {
-    radllm_status status =
-        rad_tokenizer_create(&model->host, model->source, &model->tokenizer, error);
+    /* First, so that a family that is not known is not reported as some detail of its tokenizer. */
+    const rad_architecture *architecture;
+    radllm_status status = RADLLM_OK;
+    if (!settings->vocabulary_only)
+        status = rad_hparams_architecture(model->source, &architecture, error);
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_create(&model->host, model->source, &model->tokenizer, error);
     if (status != RADLLM_OK || settings->vocabulary_only)
         return status;
     status = rad_hparams_read(model->source, rad_tokenizer_size(model->tokenizer), &model->arena,

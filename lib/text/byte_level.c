@@ -172,8 +172,11 @@ static void find_byte_tokens(rad_tokenizer *tokenizer)
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint8_t letter[4];
         uint32_t size = rad_utf8_encode(rad_byte_to_letter((uint8_t)byte), letter);
-        tokenizer->byte_tokens[byte] =
-            rad_vocabulary_find_text(&tokenizer->vocabulary, letter, size);
+        int32_t id = rad_vocabulary_find(&tokenizer->vocabulary, letter, size);
+        /* Old converters give the letters of single bytes the type byte. */
+        if (id >= 0 && tokenizer->vocabulary.types[id] != RAD_TOKEN_BYTE)
+            id = rad_vocabulary_find_text(&tokenizer->vocabulary, letter, size);
+        tokenizer->byte_tokens[byte] = id;
     }
 }
 

@@ -69,13 +69,12 @@ if not sanitized():
     expect(long, 0, "9 MB of text", "MB/s")
     expect(tokenize("--count", stdin=b"a" * 1_000_000, timeout=60), 0, "a megabyte of one letter")
 
-# A file that holds a vocabulary alone.
-for name in ("malformed/old-formats/gguf-v2-ggml-vocab-falcon.gguf",):
-    path = shared(name)
-    if path is None:
-        tap.skip(name, "not in the shared data")
-        continue
-    result = run("radllm-tokenize", "-m", path, "-p", "Hello world", "--no-special")
-    check(result.code in (0, 1) and (result.code == 0) == bool(result.out), path.name, result)
+# A file that holds a vocabulary alone, as an old converter wrote it.
+path = shared("malformed/old-formats/gguf-v2-ggml-vocab-falcon.gguf")
+if path is None:
+    tap.skip("a file with a vocabulary alone", "not in the shared data")
+else:
+    result = run("radllm-tokenize", "-m", path, "-p", "Hello world")
+    check(result.text().split() == ["9856", "1079"], path.name, result)
 
 finish()
