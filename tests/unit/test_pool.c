@@ -89,7 +89,7 @@ END_TEST
 START_TEST(many_small_loops)
 {
     rad_pool *pool = make_pool(4);
-    for (uint32_t i = 0; i < 3000; i++)
+    for (uint32_t i = 0; i < 600; i++)
         check_loop(pool, 2 + i % 5, i % 50);
     rad_pool_free(pool);
 }

@@ -4,7 +4,7 @@
 A program that speaks TAP counts with each of its cases, any other one as one test.
 
   summary.py FILE...                    prints "N passed, N failed, N skipped"; status 1 on failures
-  summary.py --brief FILE               one indented line, with the reasons of what was skipped
+  summary.py --brief FILE               failures, one line of counts, the reasons of what was skipped
   summary.py --targets BUILD SUITE      the ninja targets that the tests of a suite need
 """
 import argparse
@@ -56,6 +56,21 @@ def count(test, reasons):
     return passed, max(failed, 1), skipped
 
 
+def show_failure(test):
+    """What a failed program said: its failed cases with their comments, and its errors' end."""
+    if test["result"] in GOOD or test["result"] == "SKIP":
+        return
+    print(f"   {test['name']}: {test['result']} after {test['duration']:.0f} s: "
+          f"{' '.join(test['command'])[:300]}")
+    lines = [line for line in (test.get("stdout") or "").splitlines()
+             if line.startswith(("#", "not ok"))]
+    errors = (test.get("stderr") or "").splitlines()
+    if not lines:
+        lines = (test.get("stdout") or "").splitlines()[-20:]
+    for line in lines[:60] + errors[-60:]:
+        print(f"      {line[:400]}")
+
+
 def introspect(build, what):
     done = subprocess.run(["meson", "introspect", build, what], check=True, capture_output=True,
                           text=True)
@@ -94,6 +109,9 @@ def main():
             failed_programs += result[1] > 0
             total = [a + b for a, b in zip(total, result)]
     if options.brief:
+        for path in options.arguments:
+            for test in read_results(path):
+                show_failure(test)
         print(f"   {total[0]} passed, {total[1]} failed, {total[2]} skipped "
               f"in {programs} test programs")
         for reason, times in reasons.most_common(8):
