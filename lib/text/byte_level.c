@@ -37,9 +37,7 @@ static bool merge_piece(rad_encoder *encoder, const uint8_t *piece, size_t size)
     if (!rad_merge_run(&tokenizer->rules, space, piece))
         return false;
     for (size_t i = 0; i < space->n_symbols; i++) {
-        int32_t id = space->symbols[i].id;
-        if (id < 0)
-            id = tokenizer->unknown; /* a byte without a token, in a vocabulary that lacks some */
+        int32_t id = space->symbols[i].id; /* -1: a byte that has no token, which is left out */
         if (id >= 0 && !rad_encoder_push(encoder, id))
             return false;
     }
