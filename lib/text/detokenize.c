@@ -38,22 +38,23 @@ static bool has_false_space(const rad_tokenizer *tokenizer)
     return tokenizer->add_space_prefix || tokenizer->model == RAD_MODEL_WORDPIECE;
 }
 
-/* The bytes that a token adds behind others, `first` where there are none yet. WordPiece tokens of
- * brackets ("[CLS]") carry no mark of a word's beginning, but stand apart like one. */
+/* The bytes that a token adds behind others; *first says that there are none yet, and is kept up.
+ * WordPiece tokens of brackets ("[CLS]") carry no mark of a word's beginning, but stand apart. */
 static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
-                                 bool first, size_t *size, bool *space_before)
+                                 bool *first, size_t *size, bool *space_before)
 {
     const uint8_t *piece = piece_of(tokenizer, id, special, size);
     *space_before = false;
     if (*size == 0)
         return piece;
-    if (tokenizer->model == RAD_MODEL_WORDPIECE && !first &&
-        is_silent(tokenizer->vocabulary.types[id]))
-        *space_before = true;
-    if (first && *piece == ' ' && has_false_space(tokenizer)) {
+    if (*first && *piece == ' ' && has_false_space(tokenizer)) {
         piece++;
         (*size)--;
+    } else if (!*first && tokenizer->model == RAD_MODEL_WORDPIECE &&
+               is_silent(tokenizer->vocabulary.types[id])) {
+        *space_before = true;
     }
+    *first = false;
     return piece;
 }
 
@@ -87,11 +88,11 @@ static size_t join(const rad_tokenizer *tokenizer, const int32_t *ids, size_t co
                    char *buffer, size_t capacity)
 {
     size_t total = 0;
+    bool first = true;
     for (size_t i = 0; i < count; i++) {
         size_t size;
         bool space_before;
-        const uint8_t *piece =
-            next_piece(tokenizer, ids[i], special, total == 0, &size, &space_before);
+        const uint8_t *piece = next_piece(tokenizer, ids[i], special, &first, &size, &space_before);
         if (space_before) {
             if (total < capacity)
                 buffer[total] = ' ';
@@ -182,12 +183,10 @@ size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buff
     bool space_before;
     const uint8_t *piece = next_piece(detokenizer->tokenizer, id,
                                       (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0,
-                                      detokenizer->at_start, &size, &space_before);
+                                      &detokenizer->at_start, &size, &space_before);
     size_t written = space_before ? take_byte(detokenizer, ' ', buffer) : 0;
     for (size_t i = 0; i < size; i++)
         written += take_byte(detokenizer, piece[i], buffer + written);
-    if (size > 0)
-        detokenizer->at_start = false;
     return written;
 }
 

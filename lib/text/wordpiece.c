@@ -45,6 +45,8 @@ static bool word_end(rad_encoder *encoder, word *w)
         if (behind - at > vocabulary->longest_entry)
             behind = at + vocabulary->longest_entry;
         int32_t id = -1;
+        if (at > 0 && w->size - at >= 3 && memcmp(w->bytes + at, "\xE2\x96\x81", 3) == 0)
+            behind = at; /* a mark of the text itself: what follows is no beginning of a word */
         for (; behind > at; behind--) {
             if (behind < w->size && (w->bytes[behind] & 0xC0) == 0x80)
                 continue; /* within a character */

@@ -1,36 +1,21 @@
 /* Tokenizers against recorded ids: the vocabularies and texts of the shared test data. */
 #include "unit/harness.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "text/tokenizer.h"
+#include "unit/text_support.h"
 
 #define SEPARATOR "\n__ggml_vocab_test__\n"
 
-static const rad_host host = {.allocator = {0}};
-
-static rad_tokenizer *open_tokenizer(const char *path)
-{
-    rad_host with_memory = host;
-    with_memory.allocator = rad_default_allocator;
-    radllm_error error = {0};
-    rad_source *source = NULL;
-    rad_assert_ok(rad_source_open(&with_memory, path, &source, &error), &error);
-    rad_tokenizer *tokenizer = NULL;
-    rad_assert_ok(rad_tokenizer_create(&with_memory, source, &tokenizer, &error), &error);
-    rad_source_release(source); /* nothing points into it any more */
-    return tokenizer;
-}
-
 /* Compares the ids of one text with a line of numbers. */
-static void check_text(const rad_tokenizer *tokenizer, const char *text, size_t size,
+static void check_line(const rad_tokenizer *tokenizer, const char *text, size_t size,
                        const char *line, const char *what)
 {
-    rad_tokens tokens = {.allocator = &rad_default_allocator};
-    radllm_error error = {0};
-    rad_assert_ok(rad_tokenizer_encode(tokenizer, text, size, 0, &tokens, &error), &error);
+    rad_tokens tokens = text_encode(tokenizer, text, size, 0);
     size_t count = 0;
     for (const char *p = line; *p != '\0' && *p != '\n'; count++) {
         char *end;
@@ -61,7 +46,7 @@ static void check_pair(const rad_tokenizer *tokenizer, const char *name)
     for (const char *text = input; line != NULL; n++) {
         const char *end = strstr(text, SEPARATOR);
         size_t length = end != NULL ? (size_t)(end - text) : strlen(text);
-        check_text(tokenizer, text, length, line, name);
+        check_line(tokenizer, text, length, line, name);
         line = end == NULL ? NULL : strchr(line, '\n');
         line = line == NULL ? NULL : line + 1;
         text += length + strlen(SEPARATOR);
@@ -69,6 +54,56 @@ static void check_pair(const rad_tokenizer *tokenizer, const char *name)
     ck_assert_int_eq(n, 47);
     free(input);
     free(output);
+}
+
+/* The cases of a file of tokenizers/expected: ids with special tokens added, and decoded text;
+ * where the file's own decoder drops spaces before punctuation (decode false), the text must come
+ * back. */
+static void check_expected(const rad_tokenizer *tokenizer, const char *file, uint32_t flags,
+                           bool decode)
+{
+    char path[256];
+    snprintf(path, sizeof path, "tokenizers/expected/%s", file);
+    json_t *data = json_load_file(rad_test_shared_path(path), JSON_ALLOW_NUL, NULL);
+    ck_assert_ptr_nonnull(data);
+    const json_t *cases = json_object_get(data, "cases");
+    size_t index;
+    const json_t *one;
+    json_array_foreach(cases, index, one)
+    {
+        const json_t *text = json_object_get(one, "text");
+        const json_t *ids = json_object_get(one, "ids");
+        const json_t *decoded = json_object_get(one, "decoded");
+        if (json_object_get(one, "text_pair") != NULL)
+            continue;
+        rad_tokens tokens =
+            text_encode(tokenizer, json_string_value(text), json_string_length(text),
+                        flags | RADLLM_TOKENIZE_PARSE_SPECIAL);
+        const char *name = json_string_value(json_object_get(one, "name"));
+        ck_assert_msg(tokens.count == json_array_size(ids), "%s %s: %zu tokens, not %zu", file,
+                      name, tokens.count, json_array_size(ids));
+        for (size_t i = 0; i < tokens.count; i++)
+            ck_assert_msg(tokens.ids[i] == json_integer_value(json_array_get(ids, i)),
+                          "%s %s: token %zu is %d", file, name, i, (int)tokens.ids[i]);
+        char *buffer = malloc(65536);
+        size_t length = 0;
+        rad_assert_ok(rad_tokenizer_decode(tokenizer, tokens.ids, tokens.count,
+                                           decode ? RADLLM_DETOKENIZE_SPECIAL : 0, buffer, 65535,
+                                           &length, NULL),
+                      NULL);
+        buffer[length] = '\0';
+        if (decode)
+            ck_assert_msg(strcmp(buffer, json_string_value(decoded)) == 0,
+                          "%s %s: decoded \"%s\", expected \"%s\"", file, name, buffer,
+                          json_string_value(decoded));
+        if (!decode && strncmp(name, "SPECIAL", 7) != 0)
+            ck_assert_msg(length == json_string_length(text) &&
+                              memcmp(buffer, json_string_value(text), length) == 0,
+                          "%s %s: decoded \"%s\"", file, name, buffer);
+        free(buffer);
+        rad_tokens_free(&tokens);
+    }
+    json_decref(data);
 }
 
 static const char *const files[] = {"bert-bge",  "deepseek-llm", "gpt-2",
@@ -81,8 +116,113 @@ START_TEST(file_gives_the_recorded_ids)
     const char *found = rad_test_shared_path(path);
     if (found == NULL)
         RAD_SKIP("%s is not there", path);
-    rad_tokenizer *tokenizer = open_tokenizer(found);
+    rad_tokenizer *tokenizer = text_open(found);
     check_pair(tokenizer, files[_i]);
+    if (strcmp(files[_i], "gpt-2") == 0) {
+        check_expected(tokenizer, "Xenova__gpt2.json", 0, false);
+        check_expected(tokenizer, "openai-community__gpt2.json", 0, false);
+    }
+    if (strcmp(files[_i], "llama-spm") == 0)
+        check_expected(tokenizer, "Xenova__llama-tokenizer.json", RADLLM_TOKENIZE_ADD_SPECIAL,
+                       true);
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
+START_TEST(llama3_gives_the_recorded_ids)
+{
+    static const char *const specials[] = {"<|begin_of_text|>", "<|end_of_text|>"};
+    const char *vocabulary = rad_test_shared_path("tokenizers/llama3.2/encoder.json");
+    const char *merges = rad_test_shared_path("tokenizers/llama3.2/vocab.bpe");
+    if (vocabulary == NULL || merges == NULL)
+        RAD_SKIP("tokenizers/llama3.2 is not there");
+    gguf_builder file = text_from_json("llama-bpe", vocabulary, merges, specials, 2);
+    gguf_key_u32(&file, "tokenizer.ggml.bos_token_id", 128000);
+    gguf_key_u32(&file, "tokenizer.ggml.eos_token_id", 128001);
+    rad_tokenizer *tokenizer = text_tokenizer(&file);
+    check_pair(tokenizer, "llama-bpe");
+    check_expected(tokenizer, "Xenova__llama3-tokenizer.json", 0, false);
+    check_expected(tokenizer, "Xenova__llama3-tokenizer-new.json", RADLLM_TOKENIZE_ADD_SPECIAL,
+                   false);
+    text_check(tokenizer, "hi", RADLLM_TOKENIZE_ADD_SPECIAL, "128000 6151");
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
+START_TEST(qwen2_gives_the_recorded_ids)
+{
+    static const char *const specials[] = {"<|endoftext|>", "<|im_start|>", "<|im_end|>"};
+    const char *vocabulary = rad_test_shared_path("tokenizers/qwen2/vocab.json");
+    const char *merges = rad_test_shared_path("tokenizers/qwen2/merges.txt");
+    if (vocabulary == NULL || merges == NULL)
+        RAD_SKIP("tokenizers/qwen2 is not there");
+    gguf_builder file =
+        text_from_json(_i == 0 ? "qwen2" : "deepseek-r1-qwen", vocabulary, merges, specials, 3);
+    gguf_key_u32(&file, "tokenizer.ggml.eos_token_id", 151645);
+    gguf_key_u32(&file, "tokenizer.ggml.bos_token_id", 151643);
+    rad_tokenizer *tokenizer = text_tokenizer(&file);
+    check_pair(tokenizer, _i == 0 ? "qwen2" : "deepseek-r1-qwen");
+    check_expected(tokenizer, "Xenova__Qwen1.5-0.5B-Chat.json", RADLLM_TOKENIZE_ADD_SPECIAL, true);
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
+/* ---- long runs ------------------------------------------------------------------------ */
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Time for `size` bytes of a repeated text. */
+static double time_of(const rad_tokenizer *tokenizer, const char *unit, size_t size)
+{
+    char *text = malloc(size);
+    size_t length = strlen(unit);
+    for (size_t i = 0; i < size; i++)
+        text[i] = unit[i % length];
+    double start = seconds();
+    rad_tokens tokens = text_encode(tokenizer, text, size, 0);
+    double took = seconds() - start;
+    rad_tokens_free(&tokens);
+    free(text);
+    return took;
+}
+
+static const char *const units[] = {
+    "a",         " ",
+    "\n",        "1",
+    "A",         "'",
+    "!",         "\t ",
+    "\r",        "\xC3",
+    "\xE2",      "aB",
+    "\xC3\x89",  "a\n ",
+    " a",        "\xE4\xB8\xAD",
+    "a1",        "\xF0\x9F\x98\x80",
+    "\xCC\x81",  "\xE2\x96\x81",
+    "A\xC2\xAA", "<",
+    "\x01",      "\xFF",
+};
+
+/* Sixteen times the text may take some sixteen times as long: a square would be 256 times. */
+START_TEST(a_megabyte_of_one_character_takes_linear_time)
+{
+    static const char *const kinds[] = {"gpt-2", "llama-spm", "bert-bge"};
+    char path[256];
+    snprintf(path, sizeof path, "tokenizers/ggml-vocab/ggml-vocab-%s.gguf", kinds[_i]);
+    const char *found = rad_test_shared_path(path);
+    if (found == NULL)
+        RAD_SKIP("%s is not there", path);
+    rad_tokenizer *tokenizer = text_open(found);
+    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
+        double large = time_of(tokenizer, units[i], 1 << 20);
+        double small = large < 0.5 ? large : time_of(tokenizer, units[i], 1 << 16);
+        ck_assert_msg(large < 0.5 || large < 80 * small,
+                      "%s: 64 KiB of \"%s\" take %.4f s, 1 MiB %.4f s", kinds[_i], units[i], small,
+                      large);
+    }
     rad_tokenizer_free(tokenizer);
 }
 END_TEST
@@ -91,6 +231,10 @@ static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "vectors");
     tcase_add_loop_test(cases, file_gives_the_recorded_ids, 0, sizeof files / sizeof files[0]);
+    tcase_add_test(cases, llama3_gives_the_recorded_ids);
+    tcase_add_loop_test(cases, qwen2_gives_the_recorded_ids, 0, 2);
+    TCase *runs = rad_test_case(suite, "runs");
+    tcase_add_loop_test(runs, a_megabyte_of_one_character_takes_linear_time, 0, 3);
 }
 
 int main(void)
