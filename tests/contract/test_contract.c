@@ -72,7 +72,7 @@ static void open_objects(run_objects *r, const char *path, const combination *c)
                                     r->error) != RADLLM_OK)
             fail("options", r->error);
     }
-    int64_t n_vocab, context;
+    int64_t n_vocab = 0, context = 0;
     if (radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error) != RADLLM_OK ||
         radllm_model_number(r->model, "vocab_size", &n_vocab, r->error) != RADLLM_OK ||
         radllm_model_number(r->model, "context_length", &context, r->error) != RADLLM_OK ||

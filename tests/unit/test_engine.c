@@ -214,7 +214,7 @@ static void *run_some(void *data)
     if (radllm_session_new(r->engine, &session, NULL) != RADLLM_OK)
         return NULL;
     for (int i = 0; i < 4; i++) {
-        radllm_request *request;
+        radllm_request *request = NULL;
         int64_t n = 0;
         char text[2048] = "";
         r->same = r->same &&
