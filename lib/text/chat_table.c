@@ -180,7 +180,7 @@ const rad_chat_template rad_chat_templates[] = {
         .name = "phi3-medium",
         .user = TURN("<|user|>\n", "<|end|>\n<|assistant|>\n"),
         .assistant = TURN("", "<|end|>\n"),
-        .place = RAD_SYSTEM_DROPPED,
+        .place = RAD_SYSTEM_REFUSED,
         .stops = {"<|end|>"},
     },
     {
@@ -188,7 +188,7 @@ const rad_chat_template rad_chat_templates[] = {
         .begin = "\1",
         .user = TURN("<|user|>\n", "<|end|>\n<|assistant|>\n"),
         .assistant = TURN("", "<|end|>\n"),
-        .place = RAD_SYSTEM_DROPPED,
+        .place = RAD_SYSTEM_REFUSED,
         .stops = {"<|end|>"},
     },
     {

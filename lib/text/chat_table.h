@@ -17,8 +17,7 @@ typedef enum rad_system_place {
     RAD_SYSTEM_IN_FIRST_USER, /* in front of the first user message, inside its turn */
     RAD_SYSTEM_IN_LAST_USER,  /* in front of the last message, when that is the user's */
     RAD_SYSTEM_AT_HEAD,       /* instead of default_system, behind `begin` */
-    RAD_SYSTEM_DROPPED,       /* the original leaves it out */
-    RAD_SYSTEM_REFUSED        /* the original raises an error */
+    RAD_SYSTEM_REFUSED        /* the original raises an error, or leaves it out unsaid */
 } rad_system_place;
 
 struct rad_chat_template {

@@ -192,7 +192,7 @@ static radllm_status check_turns(const layout *l, const rad_message *messages, s
         bool system = messages[i].role == RAD_ROLE_SYSTEM;
         if (system && t->place == RAD_SYSTEM_REFUSED)
             return refuse(l, i, "has no place for a system message: put it into the user's text");
-        if (system && i >= first && t->place != RAD_SYSTEM_TURN && t->place != RAD_SYSTEM_DROPPED)
+        if (system && i >= first && t->place != RAD_SYSTEM_TURN)
             return refuse(l, i, "takes a system message only at the beginning");
         if (!t->alternate || i < first)
             continue;
@@ -253,10 +253,7 @@ static radllm_status lay_out(layout *l, const rad_message *messages, size_t coun
         return rad_fail(l->error, RADLLM_E_ARGUMENT,
                         "the chat has no messages: add at least one of the user");
     /* A system message at the beginning that is no turn of its own is taken out of the row. */
-    size_t first = messages[0].role == RAD_ROLE_SYSTEM && t->place != RAD_SYSTEM_TURN &&
-                           t->place != RAD_SYSTEM_DROPPED
-                       ? 1
-                       : 0;
+    size_t first = messages[0].role == RAD_ROLE_SYSTEM && t->place != RAD_SYSTEM_TURN ? 1 : 0;
     radllm_status status = check_turns(l, messages, count, first);
     if (status == RADLLM_OK)
         status = add_head(l, messages, first);
