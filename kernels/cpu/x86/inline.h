@@ -16,4 +16,12 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+/* gcc moves all additions of a chain behind the last product, and then runs out of registers. An
+ * empty statement that claims to change the sum keeps each addition in its place. */
+#if defined(__clang__) || defined(RAD_EMULATED)
+#define KEEP_IN_PLACE(vector)
+#else
+#define KEEP_IN_PLACE(vector) __asm__("" : "+v"(vector))
+#endif
+
 #endif

@@ -253,7 +253,7 @@ INLINE void block_tile(rad_type type, bool panel, int n, const void *weights, ui
                     group % chain == 0 ? vi_dot_first(w, column) : vi_dot(partial[t], w, column);
                 if (group % chain == chain - 1)
                     total[t] = group < chain ? vi_widen(partial[t])
-                                             : vi_add32(total[t], vi_widen(partial[t]));
+                                             : vi_accumulate(total[t], vi_widen(partial[t]));
             }
         }
         vf scale = block_scale(type, panel, weights, b);
@@ -366,7 +366,7 @@ INLINE void super_products(rad_type type, bool panel, int n, const uint8_t *bloc
                 partial[t] =
                     group % chain == 0 ? vi_dot_first(w, column) : vi_dot(partial[t], w, column);
                 if (group % chain == chain - 1)
-                    total[t] = vi_add32(total[t], vi_scaled(partial[t], scale));
+                    total[t] = vi_accumulate(total[t], vi_scaled(partial[t], scale));
             }
         }
     }

@@ -142,7 +142,11 @@ INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
  * kept here as two int16 halves. */
 INLINE vi vi_dot(vi partial, vi weights, vi x)
 {
-    BOTH(vi, _mm256_add_epi16(partial.h[i], _mm256_maddubs_epi16(weights.h[i], x.h[i])));
+    vi r = vi_add16(partial, (vi){{_mm256_maddubs_epi16(weights.h[0], x.h[0]),
+                                   _mm256_maddubs_epi16(weights.h[1], x.h[1])}});
+    KEEP_IN_PLACE(r.h[0]);
+    KEEP_IN_PLACE(r.h[1]);
+    return r;
 }
 /* The first of a chain. */
 INLINE vi vi_dot_first(vi weights, vi x)
@@ -155,6 +159,13 @@ INLINE vi vi_widen(vi partial)
     const __m256i ones = _mm256_set1_epi16(1);
     BOTH(vi, _mm256_madd_epi16(partial.h[i], ones));
 }
+INLINE vi vi_accumulate(vi sum, vi more)
+{
+    vi r = vi_add32(sum, more);
+    KEEP_IN_PLACE(r.h[0]);
+    KEEP_IN_PLACE(r.h[1]);
+    return r;
+}
 INLINE vi vi_scaled(vi partial, vi scale_pair)
 {
     return vi_madd16(partial, scale_pair);
@@ -166,12 +177,9 @@ INLINE vi vi_magnitude(vi weights)
 }
 INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
 {
-    const __m256i ones = _mm256_set1_epi16(1);
-    BOTH(vi, _mm256_add_epi32(
-                 sum.h[i],
-                 _mm256_madd_epi16(
-                     _mm256_maddubs_epi16(magnitude.h[i], _mm256_sign_epi8(x.h[i], weights.h[i])),
-                     ones)));
+    vi products = {{_mm256_maddubs_epi16(magnitude.h[0], _mm256_sign_epi8(x.h[0], weights.h[0])),
+                    _mm256_maddubs_epi16(magnitude.h[1], _mm256_sign_epi8(x.h[1], weights.h[1]))}};
+    return vi_accumulate(sum, vi_widen(products));
 }
 
 /* ---- floats --------------------------------------------------------------------------------- */

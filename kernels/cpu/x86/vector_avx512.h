@@ -134,7 +134,9 @@ INLINE vi vi_scaled(vi partial, vi scale_pair)
 #else
 INLINE vi vi_dot(vi partial, vi weights, vi x)
 {
-    return _mm512_add_epi16(partial, _mm512_maddubs_epi16(weights, x));
+    vi r = _mm512_add_epi16(partial, _mm512_maddubs_epi16(weights, x));
+    KEEP_IN_PLACE(r);
+    return r;
 }
 INLINE vi vi_dot_first(vi weights, vi x)
 {
@@ -149,6 +151,12 @@ INLINE vi vi_scaled(vi partial, vi scale_pair)
     return _mm512_madd_epi16(partial, scale_pair);
 }
 #endif
+INLINE vi vi_accumulate(vi sum, vi more)
+{
+    vi r = _mm512_add_epi32(sum, more);
+    KEEP_IN_PLACE(r);
+    return r;
+}
 INLINE vi vi_magnitude(vi weights)
 {
     return _mm512_abs_epi8(weights);
@@ -158,7 +166,7 @@ INLINE vi vi_magnitude(vi weights)
 INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
 {
     vi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weights), _mm512_setzero_si512(), x);
-    return _mm512_add_epi32(
+    return vi_accumulate(
         sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitude, signed_x), _mm512_set1_epi16(1)));
 }
 
