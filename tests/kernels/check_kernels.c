@@ -23,8 +23,7 @@ static const char *match = "";
 static int failures;
 static int n_checks;
 
-/* ---- random numbers and memory -----------------------------------------------------------------
- */
+/* ---- random numbers and memory --------------------------------------------------------------- */
 
 static uint64_t random_state = 0x9e3779b97f4a7c15u;
 
@@ -425,8 +424,27 @@ static void check_layout(rad_type type)
     buffer_free(&file);
 }
 
+/* The choice of tables: at most the limit, exactly it on request, the plain one always. */
+static void check_find(void)
+{
+    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_AVX512; isa++) {
+        const rad_kernels *exact = rad_kernels_find((rad_isa)isa, true);
+        const rad_kernels *best = rad_kernels_find((rad_isa)isa, false);
+        report(exact == NULL || exact->isa == (rad_isa)isa, "find exactly");
+        report(best != NULL && best->isa <= (rad_isa)isa, "find at most");
+        report(exact == NULL || best == exact, "find the same");
+        report(best != NULL && best->layer != NULL, "layer kernels of a table");
+    }
+    report(rad_matrix_bytes(RAD_TYPE_Q4_0, RAD_LAYOUT_LANE, 17, 64) == 32 * 36, "lane bytes");
+    report(rad_matrix_bytes(RAD_TYPE_Q4_0, RAD_LAYOUT_FILE, 17, 64) == 17 * 36, "file bytes");
+    report(rad_matrix_bytes(RAD_TYPE_Q4_0, RAD_LAYOUT_FILE, 1, 33) == 0, "half a block");
+    report(rad_matrix_bytes(RAD_TYPE_F32, RAD_LAYOUT_FILE, UINT64_MAX / 2, 64) == 0, "overflow");
+    report(rad_matrix_bytes(RAD_TYPE_F32, RAD_LAYOUT_LANE, UINT64_MAX, 1) == 0, "overflow");
+}
+
 static void check_all(void)
 {
+    check_find();
     const rad_kernels *tables[MAX_TABLES];
     int n_tables = all_tables(tables);
     for (int kind = 0; kind < N_CONTENTS; kind++)

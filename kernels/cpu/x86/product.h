@@ -14,12 +14,11 @@
 
 enum {
     CHUNK_COLUMNS = 256,
-    TOKEN_BLOCK = 128, /* tokens whose sums are kept in scratch while the chunks of a panel pass */
-    GROUP_BYTES = 64   /* 4 columns of 16 rows */
+    TOKEN_BLOCK = 96, /* tokens whose sums are kept in scratch while a panel's chunks pass */
+    GROUP_BYTES = 64  /* 4 columns of 16 rows */
 };
 
-/* ---- what the formats are, as constants that inlining folds -----------------------------------
- */
+/* ---- what the formats are, as constants that inlining folds ---------------------------------- */
 
 INLINE bool is_super(rad_type type)
 {
@@ -122,7 +121,7 @@ INLINE int unit_column(rad_type type, int unit, int group)
     return unit * 64 + group * 4;
 }
 
-/* ---- unpacking ------------------------------------------------------------------------------ */
+/* ---- unpacking ------------------------------------------------------------------------------- */
 
 INLINE vi low_nibbles(const uint8_t *p)
 {
@@ -284,8 +283,7 @@ INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks
     }
 }
 
-/* ---- super-blocks of 256 ----------------------------------------------------------------------
- */
+/* ---- super-blocks of 256 --------------------------------------------------------------------- */
 
 /* Sub-scales of 16 rows as int16 pairs. */
 typedef struct super_scales {
@@ -431,28 +429,48 @@ INLINE void unpack_super(rad_type type, const uint8_t *lanes, void *out)
     unpack_super_scales(type, lanes, &panel->scales);
 }
 
-/* ---- from the file's layout -------------------------------------------------------------------
- */
+/* ---- from the file's layout ------------------------------------------------------------------ */
+
+/* One word of each of 16 rows. */
+static void pack_halves(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        memcpy(out + 2 * row, rows + row * row_stride, 2);
+}
+
+static void pack_words(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        memcpy(out + 4 * row, rows + row * row_stride, 4);
+}
+
+static void pack_fifth_bits(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    uint32_t words[RAD_LANE_ROWS];
+    pack_words(rows, row_stride, (uint8_t *)words);
+    for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        words[row] = rad_fifth_bits_to_lane(words[row]);
+    memcpy(out, words, sizeof(words));
+}
 
 /* One block of each of 16 rows; the same permutation as rad_lane_put_blocks(). */
 static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, size_t row_stride,
                             uint8_t *out)
 {
     for (; fields->n_words != 0; fields++) {
-        size_t plane = (size_t)fields->word_bytes * RAD_LANE_ROWS;
-        uint32_t word = 0;
-        if (fields->word_bytes == 4)
+        const uint8_t *from = rows + fields->offset;
+        if (fields->word_bytes == 2) {
+            pack_halves(from, row_stride, out);
+        } else if (fields->fifth_bits) {
+            pack_fifth_bits(from, row_stride, out);
+        } else {
+            uint32_t word = 0;
             for (; word + 4 <= fields->n_words; word += 4)
-                vi_transpose_words(rows + fields->offset + word * 4, row_stride,
-                                   out + word * plane);
-        if (word < fields->n_words) {
-            rad_lane_field rest = {(uint16_t)(fields->offset + word * fields->word_bytes),
-                                   fields->word_bytes, (uint8_t)(fields->n_words - word),
-                                   fields->fifth_bits};
-            const rad_lane_field list[2] = {rest, {0, 0, 0, false}};
-            rad_lane_put_blocks(list, rows, row_stride, RAD_LANE_ROWS, out + word * plane);
+                vi_transpose_words(from + word * 4, row_stride, out + word * 64);
+            for (; word < fields->n_words; word++)
+                pack_words(from + word * 4, row_stride, out + word * 64);
         }
-        out += plane * fields->n_words;
+        out += (size_t)fields->word_bytes * RAD_LANE_ROWS * fields->n_words;
     }
 }
 

@@ -167,10 +167,11 @@ static void multiply_panels(const product_job *job, uint32_t row, uint32_t token
 static void product_quantized(const product_job *job, uint32_t first_row, uint32_t last_row,
                               uint32_t first_token, uint32_t last_token, float *y, size_t y_stride)
 {
-    for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS) {
-        size_t n_rows = last_row - row < RAD_LANE_ROWS ? last_row - row : RAD_LANE_ROWS;
-        for (uint32_t token = first_token; token < last_token; token += TOKEN_BLOCK) {
-            uint32_t n = last_token - token < TOKEN_BLOCK ? last_token - token : TOKEN_BLOCK;
+    /* The activations of a block of tokens stay in the second-level cache while the rows pass. */
+    for (uint32_t token = first_token; token < last_token; token += TOKEN_BLOCK) {
+        uint32_t n = last_token - token < TOKEN_BLOCK ? last_token - token : TOKEN_BLOCK;
+        for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS) {
+            size_t n_rows = last_row - row < RAD_LANE_ROWS ? last_row - row : RAD_LANE_ROWS;
             memset(job->scratch->acc, 0, n * sizeof(job->scratch->acc[0]));
             if (n <= TILE_TOKENS)
                 multiply_direct(job, row, token, n);

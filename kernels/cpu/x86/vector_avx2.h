@@ -136,7 +136,7 @@ INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
                                                    _mm_loadu_si128((const void *)(sums + 8))));
 }
 
-/* ---- sums of products of bytes ------------------------------------------------------------ */
+/* ---- sums of products of bytes --------------------------------------------------------------- */
 
 /* Adds four products of unsigned weights and signed activations per 32-bit lane to a partial sum,
  * kept here as two int16 halves. */
@@ -182,7 +182,7 @@ INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
     return vi_accumulate(sum, vi_widen(products));
 }
 
-/* ---- floats --------------------------------------------------------------------------------- */
+/* ---- floats ---------------------------------------------------------------------------------- */
 
 /* Sixteen floats from any address. */
 INLINE vf vf_load(const void *p)

@@ -110,7 +110,7 @@ INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
                                                    _mm_loadu_si128((const void *)(sums + 8))));
 }
 
-/* ---- sums of products of bytes ------------------------------------------------------------ */
+/* ---- sums of products of bytes --------------------------------------------------------------- */
 
 #if WIDE_DOT
 /* A partial sum is an int32 and never overflows. */
@@ -170,7 +170,7 @@ INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
         sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitude, signed_x), _mm512_set1_epi16(1)));
 }
 
-/* ---- floats --------------------------------------------------------------------------------- */
+/* ---- floats ---------------------------------------------------------------------------------- */
 
 INLINE vf vf_load(const void *p)
 {
