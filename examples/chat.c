@@ -1,5 +1,7 @@
 /* radllm-chat: a conversation on the terminal, or through a pipe. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +44,21 @@ typedef struct line_reader {
 
 typedef enum line_result { LINE_READ, LINE_END, LINE_INTERRUPTED } line_result;
 
+/* Waits until there is something to read; false when Ctrl-C was pressed, also just before the call:
+ * the signal is let in only while it waits. */
+static bool wait_for_input(void)
+{
+    sigset_t blocked;
+    sigset_t before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+    bool ready = !program_interrupted() && (ppoll(&input, 1, NULL, &before) >= 0 || errno != EINTR);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready;
+}
+
 /* One line without its break; stdio is of no use here, since a read must end at Ctrl-C. */
 static line_result read_line(line_reader *reader, buffer *line)
 {
@@ -64,6 +81,8 @@ static line_result read_line(line_reader *reader, buffer *line)
                 return LINE_END;
             break;
         }
+        if (!wait_for_input())
+            return LINE_INTERRUPTED;
         ssize_t got = read(STDIN_FILENO, reader->bytes, sizeof reader->bytes);
         if (got < 0 && errno == EINTR)
             return LINE_INTERRUPTED;
@@ -356,12 +375,10 @@ int main(int argc, char **argv)
     runtime run;
     runtime_load(&run, &common, own.verbose);
     if (!own.raw)
-        free(require_template(run.model, common.options));
+        require_template(run.model, common.options);
     runtime_start(&run, &common);
-    int64_t most = own.n_tokens;
-    if (most < 0)
-        check(radllm_engine_number(run.engine, "context", &most, program_error()), NULL);
-    check(radllm_options_set_integer(common.options, "max_tokens", most, program_error()), "-n");
+    check(radllm_options_set_integer(common.options, "max_tokens", own.n_tokens, program_error()),
+          "-n");
 
     /* While it loaded, Ctrl-C ended the program; from now on it stops an answer. */
     program_catch_signals(true);

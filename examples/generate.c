@@ -359,22 +359,11 @@ static void parse(int count, char **values, settings *own, common_settings *comm
     if (own->raw && (own->chat || own->system != NULL || named))
         fail_usage("--raw does not go with --chat, --template and --system");
     own->chat = own->chat || own->system != NULL || named;
+    check(radllm_options_set_integer(common->options, "max_tokens", own->n_tokens, program_error()),
+          "-n");
     char number[32];
-    if (own->logprobs > 0) {
-        snprintf(number, sizeof number, "%" PRId64, own->logprobs);
-        option_set(common->options, "top_logprobs", number, "--logprobs");
-    }
-}
-
-/* max_tokens of the library: -1 of the program leaves it to the model's end and the context. */
-static void set_max_tokens(const settings *own, const common_settings *common, const runtime *run)
-{
-    int64_t most = own->n_tokens;
-    if (most < 0)
-        check(radllm_engine_number(run->engine, "context", &most, program_error()), NULL);
-    if (most > 0)
-        check(radllm_options_set_integer(common->options, "max_tokens", most, program_error()),
-              "-n");
+    snprintf(number, sizeof number, "%" PRId64, own->logprobs);
+    option_set(common->options, "top_logprobs", number, "--logprobs");
 }
 
 int main(int argc, char **argv)
@@ -392,10 +381,8 @@ int main(int argc, char **argv)
     runtime run;
     runtime_load(&run, &common, own.verbose);
     if (own.chat)
-        free(require_template(run.model, common.options));
+        require_template(run.model, common.options);
     runtime_start(&run, &common);
-    set_max_tokens(&own, &common, &run);
-
     outcome out = {0};
     radllm_chat *chat = own.chat ? make_chat(&own, &prompt) : NULL;
     out.prompt = prompt_tokens(&run, chat, &prompt, &common);

@@ -393,7 +393,7 @@ static int run_job(label_job *self)
 {
     runtime_load(&self->run, self->common, self->own->verbose);
     if (!self->own->raw)
-        free(require_template(self->run.model, self->common->options));
+        require_template(self->run.model, self->common->options);
     runtime_start(&self->run, self->common);
     self->model_hash = model_hash(self->run.model);
     make_settings(self);

@@ -112,6 +112,9 @@ void program_catch_signals(bool repeated)
     action.sa_flags = repeated ? 0 : (int)SA_RESETHAND;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
+    /* Where Ctrl-C does not end the program, SIGTERM does, at once. */
+    if (repeated)
+        action.sa_handler = SIG_DFL;
     action.sa_flags = (int)SA_RESETHAND;
     sigaction(SIGTERM, &action, NULL);
 }

@@ -160,23 +160,17 @@ token_list answer_tokens(const radllm_request *request)
     return list;
 }
 
-char *require_template(const radllm_model *model, const radllm_options *options)
+void require_template(const radllm_model *model, const radllm_options *options)
 {
-    char *asked = option_text(options, "template");
-    if (asked[0] != '\0' && strcmp(asked, "auto") != 0)
-        return asked;
-    free(asked);
-    char *known = model_text(model, "template");
-    if (known[0] != '\0')
-        return known;
-    free(known);
-    char *own = model_text(model, "chat_template");
-    bool has_own = own[0] != '\0';
-    free(own);
-    fail("%s; choose one with --template NAME (--list-options shows the names under"
-         " \"template\"), or use --raw for text without a template",
-         has_own ? "the model file's chat template is none of those that are known here"
-                 : "the model file has no chat template");
+    radllm_chat *chat = NULL;
+    size_t count = 0;
+    check(radllm_chat_new(NULL, &chat, program_error()), NULL);
+    check(radllm_chat_add(chat, "user", "x", 1, program_error()), NULL);
+    radllm_status status =
+        radllm_chat_tokenize(model, chat, options, NULL, 0, &count, program_error());
+    radllm_chat_free(chat);
+    if (status != RADLLM_E_BUFFER)
+        check(status, NULL);
 }
 
 /* A value in the type of its option, so that 0 is a number and not "0". */

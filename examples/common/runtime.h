@@ -38,10 +38,10 @@ token_list tokenize(const radllm_model *model, const char *text, size_t length, 
 /* The ids of a request's answer. */
 token_list answer_tokens(const radllm_request *request);
 
-/* What a chat needs: a template that the model's own text names, or that was asked for by
- * --template. Ends the program with a message that offers --template and --raw where there is
- * neither. The caller frees the name. */
-char *require_template(const radllm_model *model, const radllm_options *options);
+/* Checks that there is a chat template: one that the model's own text equals, or the one that
+ * --template names. Else ends the program with the library's message, which lists the names and
+ * offers --raw. */
+void require_template(const radllm_model *model, const radllm_options *options);
 
 /* The options of requests and those of the engine that can change an answer, as they stand, with
  * the template and the cache format that were found in the model. */

@@ -41,7 +41,7 @@ QUESTION = "Does the report say that there is a pleural effusion?\n{report}"
 
 def arguments(output, *more):
     return ["-m", MODEL, "--input", INPUT, "--output", output, "--prompt", QUESTION, "--id-column",
-            "id", "--keep", "note", *FORMAT, *more]
+            "id", "--keep", "note", "-t", "1", *FORMAT, *more]
 
 
 def label(output, *more, **keys):
@@ -101,9 +101,9 @@ check(state["settings"]["temperature"] == 0 and state["input"]["rows"] == ROWS, 
 result = label(folder / "yes.csv", *KINDS["yes.csv"])
 expect(result, 0, "a complete output is left alone", f"all {ROWS} rows")
 check((folder / "yes.csv").read_bytes() == WHOLE["yes.csv"], "not a byte was changed")
-result = label(fresh("threads.csv"), *KINDS["yes.csv"], "-t", "1", "--isa", "scalar")
+result = label(fresh("threads.csv"), *KINDS["yes.csv"], "-t", "2", "--isa", "scalar")
 check((folder / "threads.csv").read_bytes() == WHOLE["yes.csv"],
-      "one thread and scalar kernels give the same file", result)
+      "two threads and scalar kernels give the same file", result)
 result = label(fresh("summary.csv"), *KINDS["yes.csv"], "--json")
 summary = json.loads(result.out)
 check(summary["rows"] == ROWS and summary["complete"] and summary["reused_tokens"] > 0,
@@ -245,6 +245,9 @@ with tempfile.TemporaryDirectory() as small:
     else:
         tap.skip("a full file system", "no small file system can be mounted here")
 
+result = label(fresh("template.csv"), *KINDS["yes.csv"], "--template", "no-such")
+if not FORMAT:
+    expect(result, 1, "an unknown template is no affair of a row", "no-such")
 result = label(folder / "none" / "out.csv", *KINDS["yes.csv"])
 expect(result, 1, "a folder that is not there", "No such file")
 
