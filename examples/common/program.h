@@ -37,7 +37,8 @@ radllm_error *program_error(void);
 void check(radllm_status status, const char *what);
 
 /* Ctrl-C and SIGTERM set a flag and cancel library calls that were given program_cancel(). With
- * `repeated` each Ctrl-C does so and SIGTERM ends the program (a chat); else the second one ends the program at once. */
+ * `repeated` each Ctrl-C does so and SIGTERM ends the program (a chat); else the second one ends
+ * the program at once. */
 void program_catch_signals(bool repeated);
 bool program_interrupted(void);
 void program_clear_interruption(void);
