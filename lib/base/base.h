@@ -130,8 +130,7 @@ typedef struct rad_host {
 } rad_host;
 
 /* Never pass prompt or output text. Drops the line when the host has no sink. */
-void rad_log_line(const rad_host *host, int32_t level, const char *format, ...)
-    RAD_PRINTF(3, 4);
+void rad_log_line(const rad_host *host, int32_t level, const char *format, ...) RAD_PRINTF(3, 4);
 
 /* ---- cancellation ------------------------------------------------------------------------ */
 

@@ -15,7 +15,8 @@ static void *default_allocate(void *user, size_t size, size_t alignment)
     if (size >= HUGE_THRESHOLD && alignment < HUGE_PAGE)
         alignment = HUGE_PAGE;
     void *pointer = NULL;
-    if (posix_memalign(&pointer, alignment < sizeof(void *) ? sizeof(void *) : alignment, size) != 0)
+    if (posix_memalign(&pointer, alignment < sizeof(void *) ? sizeof(void *) : alignment, size) !=
+        0)
         return NULL;
     /* Advice only: where it is refused the memory works all the same. */
     if (size >= HUGE_THRESHOLD)

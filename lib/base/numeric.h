@@ -8,7 +8,7 @@
 /* Double precision, for load time, sampling and tables: errors below 2 ulp over the whole range;
  * special values as in C99 Annex F. */
 double rad_exp(double x);
-double rad_ln(double x); /* natural */
+double rad_ln(double x);            /* natural */
 double rad_pow(double x, double y); /* a zero result or infinity has no sign unless y is odd */
 double rad_tanh(double x);
 /* Own range reduction, for every finite x (positions of rotary tables are below 2^31). */

@@ -34,10 +34,11 @@ rad_cpu rad_cpu_detect(void);
 
 /* ---- clock and process ----------------------------------------------------------------------- */
 
-uint64_t rad_clock_ns(void); /* monotonic */
+uint64_t rad_clock_ns(void);  /* monotonic */
 int64_t rad_process_id(void); /* to notice fork() */
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ------------------------------------------------------------------------------------
+ */
 
 typedef struct rad_file rad_file;
 radllm_status rad_file_open(const rad_allocator *allocator, const char *path, rad_file **out,
@@ -49,7 +50,8 @@ radllm_status rad_file_read(const rad_file *file, uint64_t offset, void *buffer,
                             radllm_error *error);
 radllm_status rad_file_map(rad_file *file, const uint8_t **data, radllm_error *error);
 
-/* ---- hash ------------------------------------------------------------------------------------- */
+/* ---- hash -------------------------------------------------------------------------------------
+ */
 
 /* SHA-256 (FIPS 180-4, by nettle) of a piece of memory. */
 void rad_sha256(const void *data, size_t size, uint8_t digest[32]);

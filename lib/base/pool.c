@@ -69,7 +69,6 @@ struct rad_pool {
     pool_worker workers[]; /* size - 1, without an executor */
 };
 
-
 static inline void pause_briefly(void)
 {
 #if defined(__x86_64__)

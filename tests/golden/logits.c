@@ -41,7 +41,7 @@ float *rad_test_logits(const char *path, const radllm_options *options, const in
     for (size_t done = 0; done < n_ids;) {
         size_t n = chunk == 0 || n_ids - done < chunk ? n_ids - done : chunk;
         rad_assert_ok(radllm_session_feed_each(session, ids + done, n, collect, &c, NULL, error),
-                    error);
+                      error);
         done += n;
     }
     radllm_session_free(session);

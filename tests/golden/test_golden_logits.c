@@ -45,8 +45,7 @@ static golden read_golden(const char *folder, const char *name)
     for (size_t i = 0; i < g.n_ids; i++)
         g.ids[i] = (int32_t)json_integer_value(json_array_get(ids, i));
     g.n_vocab = (uint32_t)json_integer_value(json_object_get(g.json, "n_vocab"));
-    ck_assert_uint_eq(g.n_ids,
-                      (size_t)json_integer_value(json_object_get(g.json, "n_positions")));
+    ck_assert_uint_eq(g.n_ids, (size_t)json_integer_value(json_object_get(g.json, "n_positions")));
     g.logits = read_floats(golden_path(folder, name, ".logits.f32"), g.n_ids * g.n_vocab);
     return g;
 }
@@ -73,7 +72,8 @@ static double contract_error(const golden *g, const char *folder, const char *na
     if (positions == NULL)
         return 0.0;
     size_t n = (size_t)json_integer_value(positions);
-    float *expected = read_floats(golden_path(folder, name, ".contract.logits.f32"), n * g->n_vocab);
+    float *expected =
+        read_floats(golden_path(folder, name, ".contract.logits.f32"), n * g->n_vocab);
     double *errors = malloc(n * sizeof *errors);
     for (size_t i = 0; i < n; i++)
         errors[i] = rad_test_relative_error(logits + (g->n_ids - n + i) * g->n_vocab,
@@ -92,8 +92,8 @@ static void check_file(const char *folder, const char *name)
     uint32_t n_vocab;
     ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
     ck_assert_int_eq(radllm_options_set_text(options, "cache", "f32", RADLLM_NUL, NULL), RADLLM_OK);
-    float *logits = rad_test_logits(golden_path(folder, name, ".gguf"), options, g.ids, g.n_ids, 0,
-                                    &n_vocab);
+    float *logits =
+        rad_test_logits(golden_path(folder, name, ".gguf"), options, g.ids, g.n_ids, 0, &n_vocab);
     ck_assert_uint_eq(n_vocab, g.n_vocab);
     double error = rad_test_relative_error(logits, g.logits, g.n_ids * n_vocab);
     double tolerance = json_real_value(json_object_get(g.json, "tolerance"));

@@ -43,9 +43,9 @@ static void setup(void)
     set_integer("max_tokens", MAX_TOKENS);
     set_integer("top_logprobs", 3);
     set_integer("ignore_end", 1);
-    rad_assert_ok(radllm_model_open(NULL, rad_test_temp_path("engine.gguf"), options, NULL, &model,
-                                    error),
-                  error);
+    rad_assert_ok(
+        radllm_model_open(NULL, rad_test_temp_path("engine.gguf"), options, NULL, &model, error),
+        error);
 }
 
 static void teardown(void)
@@ -74,9 +74,8 @@ static radllm_session *new_session(radllm_engine *engine)
 static radllm_request *new_request(radllm_session *session, const char *prompt)
 {
     radllm_request *request;
-    rad_assert_ok(radllm_request_new_complete(session, prompt, RADLLM_NUL, options, &request,
-                                              error),
-                  error);
+    rad_assert_ok(
+        radllm_request_new_complete(session, prompt, RADLLM_NUL, options, &request, error), error);
     return request;
 }
 
@@ -97,9 +96,9 @@ static void read_answer(const radllm_request *request, answer *out)
             out->tokens[i][rank].size = sizeof out->tokens[i][rank];
         rad_assert_ok(radllm_request_token(request, (uint64_t)i, &out->tokens[i][3], error), error);
         for (uint32_t rank = 0; rank < 3; rank++)
-            rad_assert_ok(radllm_request_top_token(request, (uint64_t)i, rank,
-                                                   &out->tokens[i][rank], error),
-                          error);
+            rad_assert_ok(
+                radllm_request_top_token(request, (uint64_t)i, rank, &out->tokens[i][rank], error),
+                error);
     }
     size_t length;
     rad_assert_ok(radllm_request_text(request, out->text, sizeof out->text, &length, error), error);
@@ -173,8 +172,7 @@ START_TEST(a_kept_prefix_changes_nothing)
     answer expected = answer_alone("the lungs are clear and the heart is large");
     radllm_engine *engine = new_engine(1, 512);
     radllm_session *session = new_session(engine);
-    const char *before[] = {"the lungs are not", "the lungs are clear and the heart is large",
-                            "q"};
+    const char *before[] = {"the lungs are not", "the lungs are clear and the heart is large", "q"};
     for (int i = 0; i < 3; i++) {
         radllm_request *first = new_request(session, before[i]);
         rad_assert_ok(radllm_request_run(first, NULL, error), error);
@@ -270,7 +268,8 @@ START_TEST(a_worker_steps)
 }
 END_TEST
 
-/* ---- callbacks and cancellation ---------------------------------------------------------------- */
+/* ---- callbacks and cancellation ----------------------------------------------------------------
+ */
 
 typedef struct listener {
     radllm_engine *engine;
@@ -355,9 +354,9 @@ START_TEST(a_cancellation_object_stops)
                      error, "");
     ck_assert_uint_eq(radllm_session_length(session), 0);
     radllm_model *second;
-    rad_assert_error(radllm_model_open(NULL, rad_test_temp_path("engine.gguf"), NULL, cancel,
-                                       &second, error),
-                     RADLLM_E_CANCELLED, error, "");
+    rad_assert_error(
+        radllm_model_open(NULL, rad_test_temp_path("engine.gguf"), NULL, cancel, &second, error),
+        RADLLM_E_CANCELLED, error, "");
     radllm_cancel_reset(cancel);
     rad_assert_ok(radllm_session_feed(session, tokens, 2, cancel, error), error);
     radllm_session_free(session);
@@ -412,7 +411,8 @@ START_TEST(one_request_for_each_session)
 }
 END_TEST
 
-/* ---- ends of an answer -------------------------------------------------------------------------- */
+/* ---- ends of an answer --------------------------------------------------------------------------
+ */
 
 START_TEST(stop_strings)
 {
@@ -506,7 +506,8 @@ START_TEST(no_tokens_and_a_full_context)
 }
 END_TEST
 
-/* ---- choices ------------------------------------------------------------------------------------ */
+/* ---- choices ------------------------------------------------------------------------------------
+ */
 
 /* Log-probability of an answer by feeding it token by token. */
 static double by_hand(radllm_session *session, const char *prompt, const char *choice)
@@ -517,9 +518,9 @@ static double by_hand(radllm_session *session, const char *prompt, const char *c
     rad_assert_ok(radllm_tokenize(model, prompt, RADLLM_NUL, RADLLM_TOKENIZE_ADD_SPECIAL, tokens,
                                   128, &n_prompt, error),
                   error);
-    rad_assert_ok(radllm_tokenize(model, choice, RADLLM_NUL, 0, tokens + n_prompt, 128, &n_choice,
-                                  error),
-                  error);
+    rad_assert_ok(
+        radllm_tokenize(model, choice, RADLLM_NUL, 0, tokens + n_prompt, 128, &n_choice, error),
+        error);
     rad_assert_ok(radllm_session_rewind(session, 0, error), error);
     rad_assert_ok(radllm_session_feed(session, tokens, n_prompt, NULL, error), error);
     for (size_t i = 0; i < n_choice; i++) {
@@ -542,8 +543,8 @@ static double by_hand(radllm_session *session, const char *prompt, const char *c
 
 START_TEST(choices_are_scored)
 {
-    static const char *const choices[] = {"yes", "no", "the heart is large", "a", "not clear",
-                                          "no pleural effusion is seen"};
+    static const char *const choices[] = {"yes", "no",        "the heart is large",
+                                          "a",   "not clear", "no pleural effusion is seen"};
     enum { N = 6 };
     for (int batch = 2; batch < 64; batch += 20) {
         radllm_engine *engine = new_engine(2, batch);
@@ -579,7 +580,8 @@ START_TEST(choices_are_scored)
 }
 END_TEST
 
-/* ---- hosts ---------------------------------------------------------------------------------------- */
+/* ---- hosts
+ * ---------------------------------------------------------------------------------------- */
 
 typedef struct executor_state {
     int calls;

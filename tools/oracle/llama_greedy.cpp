@@ -19,11 +19,11 @@
 
 #include "llama_compat.h"
 
-static std::vector<llama_token> tokenize(const llama_vocab *vocab, const std::string &text) {
+static std::vector<llama_token> tokenize(const llama_vocab *vocab, const std::string &text)
+{
     std::vector<llama_token> ids(text.size() + 8);
-    const int count =
-        llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), ids.data(),
-                       static_cast<int32_t>(ids.size()), true, true);
+    const int count = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()),
+                                     ids.data(), static_cast<int32_t>(ids.size()), true, true);
     if (count < 0) {
         std::fprintf(stderr, "tokenization needs more room than the text has bytes\n");
         std::exit(1);
@@ -32,14 +32,16 @@ static std::vector<llama_token> tokenize(const llama_vocab *vocab, const std::st
     return ids;
 }
 
-static void feed(llama_context *context, llama_token id) {
+static void feed(llama_context *context, llama_token id)
+{
     if (llama_decode(context, llama_batch_get_one(&id, 1)) != 0) {
         std::fprintf(stderr, "llama_decode failed\n");
         std::exit(1);
     }
 }
 
-static void print_ids(const char *name, const std::vector<llama_token> &ids) {
+static void print_ids(const char *name, const std::vector<llama_token> &ids)
+{
     std::printf("  \"%s\": [", name);
     for (size_t i = 0; i < ids.size(); i++) {
         std::printf(i == 0 ? "%d" : ", %d", ids[i]);
@@ -47,7 +49,8 @@ static void print_ids(const char *name, const std::vector<llama_token> &ids) {
     std::printf("]");
 }
 
-static void print_hex(const llama_vocab *vocab, const std::vector<llama_token> &ids) {
+static void print_hex(const llama_vocab *vocab, const std::vector<llama_token> &ids)
+{
     std::printf("  \"text_hex\": \"");
     for (const llama_token id : ids) {
         char piece[256];
@@ -60,7 +63,8 @@ static void print_hex(const llama_vocab *vocab, const std::vector<llama_token> &
 }
 
 static void continue_greedily(llama_model *model, const std::string &prompt, int n_tokens,
-                              bool stop_at_end) {
+                              bool stop_at_end)
+{
     const llama_vocab *vocab = llama_model_get_vocab(model);
     const int n_vocab = llama_vocab_n_tokens(vocab);
     const std::vector<llama_token> prompt_ids = tokenize(vocab, prompt);
@@ -111,7 +115,8 @@ static void continue_greedily(llama_model *model, const std::string &prompt, int
     llama_free(context);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc < 3) {
         std::fprintf(stderr, "usage: %s MODEL.gguf N_TOKENS [--stop-at-end] < prompts\n", argv[0]);
         return 2;
@@ -134,8 +139,7 @@ int main(int argc, char **argv) {
         if (start > 0) {
             std::printf(",\n");
         }
-        continue_greedily(model, input.substr(start, end - start), std::atoi(argv[2]),
-                          stop_at_end);
+        continue_greedily(model, input.substr(start, end - start), std::atoi(argv[2]), stop_at_end);
         start = end + 1;
     }
     std::printf("\n]\n");

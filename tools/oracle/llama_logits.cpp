@@ -13,7 +13,8 @@
 
 #include "llama_compat.h"
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc < 3) {
         std::fprintf(stderr, "usage: %s MODEL.gguf OUT.f32 [--f16-cache] < ids\n", argv[0]);
         return 2;

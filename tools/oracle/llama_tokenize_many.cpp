@@ -17,7 +17,8 @@
 
 #include "llama_compat.h"
 
-static std::vector<std::string> read_strings() {
+static std::vector<std::string> read_strings()
+{
     std::vector<std::string> strings;
     std::string all;
     char chunk[1 << 16];
@@ -36,7 +37,8 @@ static std::vector<std::string> read_strings() {
     return strings;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     bool add_special = false;
     bool parse_special = false;
     int repeat = 1;
@@ -76,9 +78,9 @@ int main(int argc, char **argv) {
             const std::string &text = strings[i];
             std::vector<llama_token> &ids = results[i];
             ids.resize(text.size() + 8);
-            int count = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()),
-                                       ids.data(), static_cast<int32_t>(ids.size()), add_special,
-                                       parse_special);
+            int count =
+                llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), ids.data(),
+                               static_cast<int32_t>(ids.size()), add_special, parse_special);
             if (count < 0) {
                 ids.resize(static_cast<size_t>(-count));
                 count = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()),
