@@ -1,5 +1,6 @@
 """radllm-bench: all figures of each form, and perplexity by the protocol."""
 import csv
+import hashlib
 import io
 import math
 import struct
@@ -97,6 +98,15 @@ else:
 result = bench("perplexity", "-m", MODEL, "-f", path, "-c", CONTEXT, "--chunks", "3")
 check("Final estimate: PPL = " in result.text() and " +/- " in result.text() and
       "[1]" in result.err and "[3]" in result.err, "the final line", result)
+golden = json.loads((SOURCE / "tests/golden/greedy/greedy.json").read_text())
+if hashlib.sha256(MODEL.read_bytes()).hexdigest() != golden["model_sha256"]:
+    tap.skip("llama.cpp's perplexity", "it was recorded with another model")
+else:
+    recorded = golden["types"]["Q8_0"]["perplexity"]["value"]
+    result = bench("perplexity", "-m", MODEL, "-f", SOURCE / "tests/golden/greedy/perplexity.txt",
+                   "-c", "256", "--chunks", "16", "--json")
+    check(abs(json.loads(result.out)["perplexity"] / recorded - 1) < 0.002,
+          f"llama.cpp's perplexity {recorded} within 0.2 %", result)
 expect(bench("perplexity", "-m", MODEL, "-p", "short", "-c", "64"), 1, "a text that is too short",
        "64")
 expect(bench("perplexity", "-m", MODEL), 2, "no text", "-f")
