@@ -215,6 +215,23 @@ result = Result(process.returncode, out, err)
 expect(result, 130, "Ctrl-C", "interrupted after row", "goes on there")
 check((folder / "stop.csv").read_bytes().endswith(b"\n"), "Ctrl-C leaves whole records", result)
 
+# ---- the sample reports ----
+
+REPORTS = SOURCE / "examples" / "data" / "reports.csv"
+if FORMAT or not REPORTS.exists():
+    tap.skip("the sample reports", "they or the embedded model are not there")
+else:
+    result = run("radllm-label", "-m", MODEL, "--input", REPORTS, "--output", fresh("demo.csv"),
+                 "--id-column", "id", "--choices", "yes,no", "--prompt",
+                 "Classify if the following radiology report indicated the presence of pleural "
+                 "effusion. Answer yes or no.\n\n{report}")
+    expect(result, 0, "the sample reports")
+    with open(REPORTS, newline="") as file:
+        wanted = [row["id"] for row in csv.DictReader(file)]
+    with open(folder / "demo.csv", newline="") as file:
+        found = [row["id"] for row in csv.DictReader(file)]
+    check(wanted and found == wanted, f"all {len(wanted)} of them", result)
+
 # ---- a full disk ----
 
 result = label("/dev/full", *KINDS["yes.csv"])
