@@ -10,8 +10,8 @@
 static const char *const merges[] = {"a b", "ab c", "h i"};
 static const char *const specials[] = {"<|bos|>", "<|im_end|>"};
 static const char *const pieces[] = {"\xE2\x96\x81", "a", "b", "ab",
-                                     "\xE2\x96\x81"
-                                     "ab"};
+                                     ("\xE2\x96\x81"
+                                      "ab")};
 
 static gguf_builder byte_level(void)
 {
