@@ -13,7 +13,7 @@ enum {
     FLOAT_ROWS = 3, /* of a tile with two tokens: six vectors of sums */
     FLOAT_TOKENS = 2,
     FLOAT_SINGLE_ROWS = 4, /* of a tile with one token */
-    FLOAT_TOKEN_BLOCK = 16 /* tokens that pass over a few rows before the next rows */
+    FLOAT_TOKEN_BLOCK = 32 /* tokens that pass over a few rows before the next rows */
 };
 
 INLINE size_t float_bytes(rad_type type)
@@ -21,13 +21,11 @@ INLINE size_t float_bytes(rad_type type)
     return type == RAD_TYPE_F32 ? 4 : 2;
 }
 
-INLINE vf load_weights(rad_type type, const uint8_t *p)
+INLINE vf_part load_weights(rad_type type, const uint8_t *p)
 {
-    if (type == RAD_TYPE_F16)
-        return vf_load_f16(p);
-    if (type == RAD_TYPE_BF16)
-        return vf_load_bf16(p);
-    return vf_load(p);
+    return type == RAD_TYPE_F16    ? vf_part_load_f16(p)
+           : type == RAD_TYPE_BF16 ? vf_part_load_bf16(p)
+                                   : vf_part_load(p);
 }
 
 static float load_weight(rad_type type, const uint8_t *p)
@@ -43,12 +41,9 @@ static float load_weight(rad_type type, const uint8_t *p)
 }
 
 /* The last columns, fewer than 16, and the tree. */
-static float finish_sum(rad_type type, const uint8_t *weights, const float *x, uint32_t n, vf sum)
+static float finish_sum(rad_type type, const uint8_t *weights, const float *x, uint32_t n,
+                        float lanes[16])
 {
-    if (n == 0)
-        return vf_sum(sum);
-    float lanes[16];
-    vf_store(lanes, sum);
     for (uint32_t i = 0; i < n; i++)
         lanes[i] = fmaf(load_weight(type, weights + i * float_bytes(type)), x[i], lanes[i]);
     return vf_sum(vf_load(lanes));
@@ -67,21 +62,32 @@ INLINE void float_tile(rad_type type, int n_rows, int n_tokens, const uint8_t *w
         UNROLL for (int t = 0; t < n_tokens; t++) sum[r][t] = vf_zero();
     }
     for (uint32_t i = 0; i < whole; i += 16) {
-        vf column[FLOAT_TOKENS];
-        UNROLL for (int t = 0; t < n_tokens; t++) column[t] =
-            vf_load(x + t * (size_t)n_columns + i);
-        UNROLL for (int r = 0; r < n_rows; r++)
+        UNROLL for (int part = 0; part < VF_PARTS; part++)
         {
-            vf w = load_weights(type, weights + (size_t)r * row_bytes + i * bytes);
-            UNROLL for (int t = 0; t < n_tokens; t++) sum[r][t] = vf_fma(w, column[t], sum[r][t]);
+            size_t at = i + (size_t)part * VF_PART_LANES;
+            vf_part column[FLOAT_TOKENS];
+            UNROLL for (int t = 0; t < n_tokens; t++) column[t] =
+                vf_part_load(x + t * (size_t)n_columns + at);
+            UNROLL for (int r = 0; r < n_rows; r++)
+            {
+                vf_part w = load_weights(type, weights + (size_t)r * row_bytes + at * bytes);
+                UNROLL for (int t = 0; t < n_tokens; t++)
+                    vf_part_fma(&sum[r][t], part, w, column[t]);
+            }
         }
     }
+    /* Through memory, so that no register is alive across the calls: gcc would keep it in memory
+     * during the loop as well. */
+    float lanes[FLOAT_SINGLE_ROWS][FLOAT_TOKENS][16];
     UNROLL for (int r = 0; r < n_rows; r++)
     {
-        UNROLL for (int t = 0; t < n_tokens; t++) y[(size_t)t * y_stride + (size_t)r] =
-            finish_sum(type, weights + (size_t)r * row_bytes + whole * bytes,
-                       x + t * (size_t)n_columns + whole, n_columns - whole, sum[r][t]);
+        UNROLL for (int t = 0; t < n_tokens; t++) vf_store(lanes[r][t], sum[r][t]);
     }
+    for (int r = 0; r < n_rows; r++)
+        for (int t = 0; t < n_tokens; t++)
+            y[(size_t)t * y_stride + (size_t)r] =
+                finish_sum(type, weights + (size_t)r * row_bytes + whole * bytes,
+                           x + t * (size_t)n_columns + whole, n_columns - whole, lanes[r][t]);
 }
 
 INLINE void single_token(rad_type type, const rad_matrix *w, const float *x, uint32_t first_row,
@@ -124,8 +130,8 @@ static const uint8_t *widen_rows(const rad_matrix *w, uint32_t row, uint32_t n_r
         return from;
     size_t n = (size_t)n_rows * w->n_columns, i = 0;
     for (; i + 16 <= n; i += 16)
-        vf_store(scratch + i, w->type == RAD_TYPE_F16 ? vf_load_f16(from + i * bytes)
-                                                      : vf_load_bf16(from + i * bytes));
+        UNROLL for (size_t lane = 0; lane < 16; lane += VF_PART_LANES)
+            vf_part_store(scratch + i + lane, load_weights(w->type, from + (i + lane) * bytes));
     for (; i < n; i++)
         scratch[i] = load_weight(w->type, from + i * bytes);
     return (const uint8_t *)scratch;

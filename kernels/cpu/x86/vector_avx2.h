@@ -212,14 +212,6 @@ INLINE vf vf_load_f16(const void *p)
     return (vf){{_mm256_cvtph_ps(_mm_loadu_si128((const void *)bytes)),
                  _mm256_cvtph_ps(_mm_loadu_si128((const void *)(bytes + 16)))}};
 }
-INLINE vf vf_load_bf16(const void *p)
-{
-    const uint8_t *bytes = p;
-    __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)bytes));
-    __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(bytes + 16)));
-    return (vf){{_mm256_castsi256_ps(_mm256_slli_epi32(low, 16)),
-                 _mm256_castsi256_ps(_mm256_slli_epi32(high, 16))}};
-}
 INLINE vf vf_negate(vf a)
 {
     const __m256 sign = _mm256_set1_ps(-0.0f);
@@ -236,6 +228,31 @@ INLINE vf vf_fma(vf a, vf b, vf c)
 INLINE vf vf_from_int(vi a)
 {
     BOTH(vf, _mm256_cvtepi32_ps(a.h[i]));
+}
+/* One register at a time, for tiles that leave none to spare. */
+#define VF_PARTS      2
+#define VF_PART_LANES 8
+typedef __m256 vf_part;
+INLINE vf_part vf_part_load(const void *p)
+{
+    return _mm256_loadu_ps(p);
+}
+INLINE void vf_part_store(float *p, vf_part a)
+{
+    _mm256_storeu_ps(p, a);
+}
+INLINE vf_part vf_part_load_f16(const void *p)
+{
+    return _mm256_cvtph_ps(_mm_loadu_si128(p));
+}
+INLINE vf_part vf_part_load_bf16(const void *p)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
+}
+INLINE void vf_part_fma(vf *sum, int part, vf_part a, vf_part b)
+{
+    sum->h[part] = _mm256_fmadd_ps(a, b, sum->h[part]);
+    KEEP_IN_PLACE(sum->h[part]);
 }
 /* The canonical tree: lanes j and j + 8, then 4, 2, 1. */
 INLINE float vf_sum(vf a)

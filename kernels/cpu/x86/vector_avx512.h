@@ -192,10 +192,6 @@ INLINE vf vf_load_f16(const void *p)
 {
     return _mm512_cvtph_ps(_mm256_loadu_si256(p));
 }
-INLINE vf vf_load_bf16(const void *p)
-{
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
-}
 INLINE vf vf_negate(vf a)
 {
     return _mm512_castsi512_ps(
@@ -212,6 +208,31 @@ INLINE vf vf_fma(vf a, vf b, vf c)
 INLINE vf vf_from_int(vi a)
 {
     return _mm512_cvtepi32_ps(a);
+}
+#define VF_PARTS      1
+#define VF_PART_LANES 16
+typedef __m512 vf_part;
+INLINE vf_part vf_part_load(const void *p)
+{
+    return _mm512_loadu_ps(p);
+}
+INLINE void vf_part_store(float *p, vf_part a)
+{
+    _mm512_storeu_ps(p, a);
+}
+INLINE vf_part vf_part_load_f16(const void *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256(p));
+}
+INLINE vf_part vf_part_load_bf16(const void *p)
+{
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
+}
+INLINE void vf_part_fma(vf *sum, int part, vf_part a, vf_part b)
+{
+    (void)part;
+    *sum = _mm512_fmadd_ps(a, b, *sum);
+    KEEP_IN_PLACE(*sum);
 }
 INLINE float vf_sum(vf a)
 {
