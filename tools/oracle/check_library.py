@@ -58,7 +58,7 @@ def main():
         for number, answer in enumerate(expected["greedy"]):
             found = run([os.path.join(build, "examples", "radllm-generate"), "-m", path, "-p",
                          answer["prompt"], "-n", str(len(answer["ids"])), "--special", "--json",
-                         "--temp", "0", *options])
+                         "--temp", "0", "--option", "ignore_end=1", *options])
             steps, note, failed = compare_answer(answer, found, noise)
             agreed += steps
             failures += failed

@@ -40,6 +40,15 @@ def sha256(path):
         return hashlib.sha256(source.read()).hexdigest()
 
 
+def library_hash(path):
+    """What radllm_model_hash gives: SHA-256 over the SHA-256 digests of pieces of 4 MiB."""
+    digests = hashlib.sha256()
+    with open(path, "rb") as source:
+        while piece := source.read(4 << 20):
+            digests.update(hashlib.sha256(piece).digest())
+    return digests.hexdigest()
+
+
 def rendered(prompts, model):
     """The prompts as plain text: messages go through the chat template in the file."""
     reader = gguf.GGUFReader(model)
@@ -167,6 +176,7 @@ def main():
             maker = ("llama-quantize" if kind.endswith("-llama") else
                      "requantize" if options.requantize else "requantize.py")
             entry = {"file_made_by": maker, "file_sha256": sha256(path),
+                     "model_hash": library_hash(path),
                      "perplexity": perplexity(os.path.join(tools, "llama-perplexity"), path,
                                               corpus),
                      "margin_noise": noise, "greedy": answers}
