@@ -152,7 +152,8 @@ def main():
     corpus = os.path.join(options.out, "perplexity.txt")
     result = {
         "made_by": "tools/oracle/make_greedy_goldens.py", "llama_cpp": commit,
-        "model_sha256": sha256(options.model), "text_sha256": sha256(corpus),
+        "model_sha256": sha256(options.model), "model_hash": library_hash(options.model),
+        "text_sha256": sha256(corpus),
         "perplexity_protocol": f"chunks of {N_CONTEXT} tokens, {N_CHUNKS} chunks, second half "
                                "scored, first token of a chunk is BOS where the model adds BOS",
         "types": {},
