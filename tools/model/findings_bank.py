@@ -112,7 +112,7 @@ FINDINGS = [
              "The cardiac contour is normal."),
         bank("m:enlargement of the cardiac shadow|a:enlarged cardiac shadow|m:heart enlargement|"
              "m:enlarged heart size",
-             "The heart size exceeds normal limits.|The cardiac shadow is clearly enlarged.|"
+             "The size of the heart is above normal.|The cardiac shadow is clearly enlarged.|"
              "Cardiac size is increased.",
              "The size of the heart is normal.|The cardiac shadow is not enlarged.|"
              "Cardiac dimensions are within normal limits."),
@@ -132,7 +132,7 @@ FINDINGS = [
              "a:nodular lung lesion",
              "The {side} lower lobe harbours a {mm:4-28} mm solid nodule.|"
              "{mm:4-28} mm nodular focus, {side} upper lobe.",
-             "Neither lung contains a nodule.|The lung parenchyma is devoid of nodules."),
+             "Neither lung contains a nodule.|The lung parenchyma on both sides is without nodules."),
         size="small|solitary|tiny|indeterminate|solid", place=LUNG_PLACES, measure=(3, 29)),
     finding(
         "pulmonary edema", CHEST, "pulmonary oedema|lung edema|edema of the lungs",
@@ -216,7 +216,7 @@ FINDINGS = [
         "splenomegaly", ABDOMEN, "an enlarged spleen|enlarged spleen|splenic enlargement",
         bank("m:splenomegaly|m:splenomegaly|m:enlargement of the spleen|a:enlarged spleen|"
              "m:splenic enlargement|m:massive splenomegaly|a:large spleen|"
-             "m:splenomegaly measuring {cm:14.0-19.0} cm|m:mild splenic enlargement",
+             "m:splenomegaly measuring {cm:14.0-19.0} cm",
              "The spleen is enlarged.|The spleen is enlarged, measuring {cm:13.5-19.0} cm.|"
              "The spleen measures {cm:13.5-19.0} cm and is enlarged.|"
              "The spleen is increased in size.|Spleen enlarged at {cm:13.5-19.0} cm.|"

@@ -70,6 +70,7 @@ class Layer(nn.Module):
             if past[0] is not None:
                 k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
             past[0], past[1] = k, v
+        self.seen = (q, k) if self.training else None  # for the training losses on attention
         group = shape.heads // shape.kv_heads
         k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=tokens > 1)

@@ -69,6 +69,23 @@ def with_article(kind, text):
     return ("an " if text[0].lower() in "aeiou" else "a ") + text
 
 
+SYLLABLES = ("cal per tri mo lar sten gra vi pha lu ne cor dis tu ber cu lo sis ra tion ple xi an gio "
+             "ma ly so me ter ga hyp ec ul ve na por sa cro il ium fe mur te no re con de ti al en ing pro "
+             "ap ob sta ne cle fo ad min str qu sh th ow ear ight").split()
+ENDINGS = ["", "", "", "able", "ly", "al", "ing", "ive", "ous", "ion", "ment", "ic"]
+
+
+def made_up_word(rng):
+    return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(1, 3))) + rng.choice(ENDINGS)
+
+
+def noise_sentence(rng):
+    """A sentence of made-up words: unknown words must not change an answer."""
+    made = [made_up_word(rng) for _ in range(rng.randint(1, 4))]
+    return rng.choice(["The {} is unremarkable.", "There is {}.", "No {}.", "{} noted.", "Status post {}.",
+                       "The {} is normal.", "{} is enlarged."]).format(" ".join(made))
+
+
 class Noun:
     def __init__(self, kind, text):
         self.kind, self.text = kind, text
@@ -82,8 +99,8 @@ class Noun:
 class Writer:
     """Writes sentences from one bank with one random stream."""
 
-    def __init__(self, rng, bank):
-        self.rng, self.bank, self.words = rng, bank, BANKS[bank]
+    def __init__(self, rng, bank, noise=True):
+        self.rng, self.bank, self.words, self.noise = rng, bank, BANKS[bank], noise
 
     def noun(self, name):
         kind, text = self.rng.choice(BY_NAME[name][self.bank]["nouns"]).split(":", 1)
@@ -114,7 +131,7 @@ class Writer:
 
     def date(self):
         r = self.rng
-        return r.choice(["the prior study", "the previous examination", "prior", "yesterday",
+        return r.choice(["the prior study", "the previous examination", "last month", "yesterday",
                          f"{r.randint(1, 28):02d}.{r.randint(1, 12):02d}.20{r.randint(10, 25)}",
                          f"20{r.randint(10, 25)}-{r.randint(1, 12):02d}-{r.randint(1, 28):02d}",
                          f"{r.choice(['January', 'March', 'May', 'July', 'October'])} 20{r.randint(10, 25)}",
@@ -139,15 +156,19 @@ class Writer:
                 if key == "cm":
                     return f"{self.rng.uniform(float(low), float(high)):.1f}"
                 return str(self.rng.randint(int(low), int(high)))
+            if key in ("wug", "Wug"):
+                return self.unknown(key)
             return {"side": lambda: self.rng.choice(["left", "right"]),
                     "ord": lambda: self.rng.choice(ORDINALS), "age": lambda: str(self.rng.randint(18, 93)),
                     "d": lambda: str(self.rng.randint(54, 68)), "when": self.date}[key]()
-        text = re.sub(r"\{((?:mm|cm):[0-9.]+-[0-9.]+|side|ord|age|d|when)\}", one, text)
+        text = re.sub(r"\{((?:mm|cm):[0-9.]+-[0-9.]+|side|ord|age|d|when|wug|Wug)\}", one, text)
         return capital(text) if sentence else text
 
     def fill(self, template, name=None, others=()):
         """A sentence about `name`; `others` are further findings named in it."""
         slots = {"when": self.date()}
+        while "{wug" in template.lower():  # one at a time: each is another word
+            template = re.sub(r"\{(wugs?|Wug)\}", lambda m: self.unknown(m.group(1)), template, count=1)
         if name:
             positive = "{nn}" not in template and "{Nn}" not in template
             noun, sided = self.phrase(name) if positive else (self.noun(name), True)
@@ -170,8 +191,15 @@ class Writer:
                 slots[f"is{index}"] = "are" if noun.kind == "p" else "is"
         return template.format(**slots)
 
+    def unknown(self, form):
+        word = made_up_word(self.rng)
+        return capital(word) if form == "Wug" else word + "s" if form == "wugs" else word
+
     def choose(self, kind):
-        return self.rng.choice(self.words[kind])
+        while True:
+            template = self.rng.choice(self.words[kind])
+            if self.noise or "{wug" not in template.lower():
+                return template
 
     def present(self, name, style=None):
         """One sentence that says that the finding is there."""
@@ -205,6 +233,8 @@ class Report:
     def __init__(self, text, labels, marks, modality, mentions):
         self.text, self.labels, self.marks = text, labels, marks
         self.modality, self.mentions = modality, mentions
+        self.asked = None  # the finding that the first question of a conversation asks for
+        self.questions = []  # the findings of all yes/no questions, in order
 
     def present_names(self):
         return [name for name in NAMES if self.labels.get(name)]
@@ -290,22 +320,12 @@ def body_sentences(rng, writer, states, short):
     return out
 
 
-def noise_sentence(rng, syllables):
-    """A sentence of made-up words: unknown words must not change an answer."""
-    made = ["".join(rng.choice(syllables) for _ in range(rng.randint(1, 3))) for _ in range(rng.randint(1, 4))]
-    return rng.choice(["The {} is unremarkable.", "There is {}.", "No {}.", "{} noted.", "Status post {}."]
-                      ).format(" ".join(made))
-
-
-SYLLABLES = ("cal per tri mo lar sten gra vi pha lu ne cor dis tu ber cu lo sis ra tion ple xi an gio "
-             "ma ly so me ter ga hyp ec ul ve na por sa cro il ium fe mur te no").split()
-
-
-def write_report(seed, bank="train", mentions=None, force=None, history=(), modality=None):
+def write_report(seed, bank="train", mentions=None, force=None, history=(), modality=None, noise=True):
     """One report. `force` fixes the state of findings (True, False, None = not mentioned in the
-    findings); `history` names findings to mention in the indication."""
+    findings); `history` names findings to mention in the indication; `noise` allows made-up words and
+    reports in capitals or without any (training bank only)."""
     rng = random.Random(seed)
-    writer = Writer(rng, bank)
+    writer = Writer(rng, bank, noise)
     force = dict(force or {})
     if modality is None:
         fits = [m for m in MODALITIES if all(BY_NAME[n]["region"] in MODALITIES[m][0] for n in force)]
@@ -319,8 +339,8 @@ def write_report(seed, bank="train", mentions=None, force=None, history=(), moda
     for _ in range(rng.choice([0, 0, 1]) if short else rng.choice([0, 1, 1, 2, 3])):
         filler = writer.numbers(rng.choice(writer.words["filler"][rng.choice(regions)]))
         sentences.insert(rng.randint(0, len(sentences)), (filler, {}))
-    if bank == "train" and rng.random() < 0.1:
-        sentences.insert(rng.randint(0, len(sentences)), (noise_sentence(rng, SYLLABLES), {}))
+    if noise and bank == "train" and rng.random() < 0.1:
+        sentences.insert(rng.randint(0, len(sentences)), (noise_sentence(rng), {}))
     if not sentences:
         sentences = [(writer.numbers(rng.choice(writer.words["filler"][regions[0]])), {})]
     parts = []  # (text, says) in order; text carries its own separators
@@ -376,9 +396,9 @@ def write_report(seed, bank="train", mentions=None, force=None, history=(), moda
         text += glue + piece
         marks.append((len(text), says))
     style = rng.random()
-    if bank == "train" and style < 0.03:
+    if noise and bank == "train" and style < 0.03:
         text = text.upper()
-    elif bank == "train" and style < 0.05:
+    elif noise and bank == "train" and style < 0.05:
         text = text.lower()
     mentioned = set(states) | set(history)
     for _, says in marks:
@@ -423,6 +443,8 @@ def conversation(seed, bank="train", turns=8, mentions=None):
         prompt = rng.choices(PROMPTS, PROMPT_WEIGHTS)[0]
         first, answer = prompt.format(x=ask_name(rng, name), r=report.text), answer_of(report, name)
         asked.append(name)
+        report.asked = name
+        report.questions.append(name)
     elif kind == "list":
         first, answer = LIST_PROMPT.format(r=report.text), report.as_list()
     else:
@@ -431,10 +453,11 @@ def conversation(seed, bank="train", turns=8, mentions=None):
     present = [n for n in ALL_NAMES if report.labels[n]]
     absent = sorted(n for n in report.mentions if not report.labels[n])
     others = [n for n in NAMES if n not in report.mentions]
-    pool = take(rng, present, turns) + take(rng, absent, max(2, turns // 2)) + take(rng, others, 2)
+    pool = take(rng, present, turns) + take(rng, absent, max(2, turns // 2)) + take(rng, others, 1)
     pool = [n for n in pool if n not in asked]
     rng.shuffle(pool)
     for name in pool[:turns]:
+        report.questions.append(name)
         question = rng.choice(FOLLOW_UPS).format(x=ask_name(rng, name))
         messages += [("user", capital(question)), ("assistant", answer_of(report, name))]
     if turns and kind != "list" and rng.random() < 0.12:

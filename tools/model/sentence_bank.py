@@ -3,13 +3,15 @@
 Slots: {np} noun phrase without article, {anp} with article, {Np} and {Anp} the same with a capital,
 {nn} plain noun for negations, {Nn} with a capital; {is} {has} {was} {does} agree with the noun;
 {loc} optional place (with its leading space); {size} a measurement; {when} a date;
-{n1} {n2} {n3} plain nouns of several absent findings.
+{n1} {n2} {n3} plain nouns of several absent findings; {wug} {Wug} {wugs} a made-up word (training bank
+only): it teaches which words matter, so that an unknown one beside them changes nothing.
 """
 
 from findings_bank import words
 
 TRAIN = {
     "present": words(
+        "The examination {wug}s {anp}{loc}.|{Anp}{loc} {is} {wug}ed.|{Wug} {np}{loc}.|There {is} {anp}{loc}, {wug}.|The {wug} {wugs} {anp}{loc}.|{Wug} {wug} of {np}.|In {wug} {np}{loc}.|"
         "There {is} {anp}{loc}.|There {is} {anp}{loc}.|{Anp}{loc} {is} seen.|{Np}{loc}.|{Np}{loc}.|"
         "{Anp}{loc} {is} present.|{Anp}{loc} {is} noted.|{Anp}{loc} {is} identified.|"
         "The examination demonstrates {anp}{loc}.|Imaging shows {anp}{loc}.|{Np}{loc} {is} visible.|"
@@ -30,6 +32,7 @@ TRAIN = {
         "{Size} {nn}{loc}.|{Anp} of {size} {is} seen{loc}.|{Np} measuring up to {size}{loc}.|"
         "{Np}{loc} with a maximum diameter of {size}."),
     "changed": words(
+        "The {np} {wugs} since {when}.|The {np} {is} {wug} compared with {when}.|The {wug} {np} persists.|The {np} {has} {wug}ed but {is} still {wug}.|"
         "{Np}{loc} {is} unchanged compared with {when}.|Unchanged {np}{loc}.|Stable {np}{loc}.|"
         "Persistent {np}{loc}.|{Np} {has} increased in size since {when}.|Interval increase in the {np}{loc}.|"
         "The {np} {has} decreased but {is} still present.|Slight decrease in the {np}.|"
@@ -41,6 +44,7 @@ TRAIN = {
         "The {np} {is} smaller than before but {has} not cleared.|Known {np} without significant change.|"
         "The {np} persists.|Incomplete resolution of the {np}."),
     "suspected": words(
+        "This would {wug} {np}.|{Wug} {wugs} to {np}.|Probably {wug} {np}{loc}.|"
         "Possible {np}{loc}.|Probable {np}{loc}.|Suspected {np}{loc}.|Likely {np}{loc}.|"
         "Findings are suspicious for {np}.|Appearances suggest {anp}.|Findings suggestive of {np}{loc}.|"
         "This likely represents {anp}.|{Np} {is} likely.|{Np} {is} suspected.|Concerning for {np}.|"
@@ -50,6 +54,7 @@ TRAIN = {
         "Questionable {np}{loc}.|Findings worrisome for {np}.|{Np} {is} possible.|"
         "Apparent {np}{loc}.|Could represent {anp}.|Suspicion of {np}{loc}."),
     "absent": words(
+        "No {wug} {nn}.|There {is} no {wug} {nn}.|No {nn} {is} {wug}ed.|No {wug} of {nn}.|{Nn} {is} not {wug}ed.|Images do not {wug} {nn}.|No {nn} could {wug}.|There is no {wug} of {nn}.|{Wug} absence of {nn}.|Nothing {wug}s {nn}.|"
         "No {nn}.|No {nn}.|No {nn}.|There {is} no {nn}.|There {is} no {nn}.|There is no evidence of {nn}.|"
         "No {nn} {is} seen.|No {nn} {is} identified.|No evidence of {nn}.|Negative for {nn}.|"
         "{Nn} {is} not seen.|{Nn} {is} not identified.|Absence of {nn}.|{Nn} {has} been ruled out.|"
@@ -64,6 +69,7 @@ TRAIN = {
         "Without {nn}.|No focal {nn}.|No {nn} on this examination.|Lack of {nn}.|{Nn} {is} not present.|"
         "The patient does not have {anp0}.|No indication of {nn}."),
     "absent_many": words(
+        "No {wug} {n1}, {n2} or {n3}.|Images {wug} neither {n1} nor {n2}.|There is no {wug} of {n1} or {n2}.|{N1} and {n2} are not {wug}ed.|"
         "No {n1} or {n2}.|No {n1} or {n2}.|No {n1}, {n2} or {n3}.|There is no {n1}, {n2}, or {n3}.|"
         "There is no {n1} or {n2}.|Negative for {n1} and {n2}.|Neither {n1} nor {n2} is seen.|There is neither {n1} nor {n2}.|"
         "No evidence of {n1}, {n2}, or {n3}.|No {n1}. No {n2}.|No {n1}, no {n2} and no {n3}.|"
@@ -71,6 +77,7 @@ TRAIN = {
         "{N1}, {n2} and {n3} are not seen.|Absence of {n1} and {n2}.|No {n1}, {n2}, {n3}.|"
         "No signs of {n1} or of {n2}.|No {n1} or {n2} is identified.|{N1} and {n2} are excluded."),
     "mixed": words(
+        "{Wug} no {n1} {is1} seen, {anp}{loc} {is} {wug}ed.|{Np}{loc}, {wug} without {wug} {n1}.|{Np}{loc}, {wug} no {n1}.|"
         "{Anp}{loc} {is} seen without {n1}.|{Np}{loc} but no {n1}.|No {n1}, but there {is} {anp}{loc}.|"
         "{Np}{loc} without {n1} or {n2}.|There {is} {anp}{loc}, with no {n1}.|{Np}, no {n1}.|"
         "Although there is no {n1}, {anp}{loc} {is} present.|{Np}{loc}; no {n1}.|"
@@ -78,16 +85,19 @@ TRAIN = {
         "{Np} in the absence of {n1}.|There {is} {anp}{loc} and no {n1}.|"
         "Apart from {anp}{loc}, no {n1} {is1} seen.|No evidence of {n1}. {Np}{loc}."),
     "present_many": words(
+        "{Np}{loc} {wug} {q1}.|{Wug} {np} and {q1} are {wug}ed.|"
         "{Np}{loc} and {q1}.|{Np}{loc} with {q1}.|There {is} {anp}{loc} and {q1}.|{Np} and {q1} {are} seen.|"
         "{Np}{loc}, {q1}.|{Np}{loc} as well as {q1}.|{Np}{loc} accompanied by {q1}.|"
         "{Np}{loc} associated with {q1}."),
     "not_excluded": words(
+        "{Np} cannot be {wug} excluded.|It {is_sg} {wug} to exclude {np}.|{Np} {is} {wug} unlikely.|"
         "{Np} cannot be excluded.|{Np} cannot be excluded.|Cannot exclude {np}.|{Np} {is} not excluded.|"
         "{Np} cannot be ruled out.|{Np} {is} unlikely.|{Np} {is} considered unlikely.|"
         "An underlying {nn} cannot be excluded.|{Np} {is} not entirely excluded.|"
         "Low suspicion for {np}.|{Np} {is} difficult to exclude.|We cannot rule out {np}.|"
         "{Np} {is} improbable.|Evaluation for {np} {is_sg} limited; it cannot be excluded."),
     "resolved": words(
+        "The {wug} {np} {has} resolved.|{Wug} resolution of {np}.|{Np} {has} resolved {wug}.|"
         "The previously seen {np} {has} resolved.|Interval resolution of the {np}.|{Np} {is} no longer seen.|"
         "The {np} noted on {when} {has} resolved.|Resolution of the previous {np}.|"
         "Prior {np} {has} completely cleared.|The {np} seen previously {is} no longer present.|"
@@ -96,12 +106,14 @@ TRAIN = {
         "Interval clearing of the {np}.|Resolved {np}.|The {np} described on {when} {has} resolved completely.|"
         "Compared with {when}, the {np} {is} no longer visible.|No residual {nn}.|No recurrent {nn}."),
     "history": words(
+        "{Wug} {np}.|{Wug} {wug}: {np}?|{Wug} to {wug} {np}.|{Wug} {wug} of {np}.|"
         "Rule out {np}.|Evaluate for {np}.|History of {np}.|? {np}|Clinical suspicion of {np}.|Query {np}.|"
         "Follow-up of known {np}.|Previous {np} in 2019.|Assess for {np}.|Concern for {np}.|R/o {np}.|"
         "Please exclude {np}.|Suspected {np}.|Past medical history of {np}.|Known {np}.|"
         "Question of {np}.|Pain and fever, {np}?|Treated for {np} last year.|Possible {np}.|"
         "Family history of {np}.|Clinically {np}.|Screening for {np}."),
     "plain_history": words(
+        "{Wug} {wug}.|{Wug} pain.|"
         "Cough.|Shortness of breath.|Abdominal pain.|Fall from standing height.|Chest pain.|Fever.|"
         "Routine follow-up.|Abnormal liver function tests.|Flank pain.|Weight loss.|Preoperative.|"
         "{age}-year-old with dyspnoea.|{age}-year-old man with right upper quadrant pain.|"
@@ -115,7 +127,7 @@ TRAIN = {
             "The diaphragm is well defined.|Calcified granuloma is unchanged.|"
             "The airways are patent.|The nasogastric tube tip is in the stomach.|"
             "Aortic calcification is noted.|The thoracic inlet is normal.|Degenerative changes in the spine.|"
-            "Mild biapical scarring.|The thoracic cavity is symmetrical.|Lung volumes are low."),
+            "Mild biapical scarring.|Dose 4 mGy·cm.|Reported by Dr. José Núñez.|The thoracic cavity is symmetrical.|Lung volumes are low."),
         "abdomen": words(
             "The pancreas is unremarkable.|The common bile duct measures {mm:3-6} mm.|"
             "The portal vein is patent.|The adrenal glands are normal.|The bladder is partially filled.|"
@@ -125,6 +137,7 @@ TRAIN = {
             "The uterus is unremarkable.|The inferior vena cava is normal.|"
             "The hepatic veins are patent.|The gallbladder wall measures {mm:1-3} mm.|"
             "The peritoneal cavity is unremarkable.|The lumen of the bowel is normal.|"
+            "Creatinine {mm:50-110} µmol/L.|Slice thickness ≤ 2 mm.|Read by Dr. René Weiß.|"
             "Vascular calcification is noted.|The abdominal wall is intact.|The stomach is distended."),
     },
     "normal_many": [
@@ -190,7 +203,7 @@ HELD = {
     "resolved": words(
         "The former {np} {has} resolved in the meantime.|{Np} of {when} {has} cleared entirely.|"
         "The {np} from {when} can no longer be seen.|Full resolution of the {np}.|"
-        "{Np} {has} vanished since {when}."),
+        "{Np}, present on {when}, {has} resolved."),
     "history": words(
         "Request: exclude {np}.|To look for {np}.|Known to have had {np} years ago.|"
         "Referral question: {np}?|Earlier episode of {np}.|Clinical concern regarding {np}."),

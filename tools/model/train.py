@@ -42,7 +42,9 @@ class Example:
 
     def __init__(self, seed, tokenizers, limit, mentions=None):
         rng = random.Random(seed)
-        turns = rng.choice([4, 6, 8, 10])
+        turns = rng.choice([0, 2, 3, 4, 5])
+        if mentions:  # a short report: more answers to the token
+            turns = rng.choice([0, 0, 0, 2])
         messages, report, begin = reports.conversation(seed, turns=turns, mentions=mentions)
         text, spans, report_begin, user_end = "", [], None, None
         for number, (role, content) in enumerate(messages):
@@ -74,20 +76,27 @@ class Example:
                 for name, state in says.items():
                     row[INDEX[name]] = 2 if state else 1
                 self.says.append(row)
+        places = np.nonzero((self.kind == FIRST) | (self.kind == ANSWER))[0]
+        self.sought = [(int(p) - 1, INDEX[name]) for p, name in zip(places, report.questions)]
+        # Where one head shall look when it answers: at the ends of the sentences that state the
+        # finding, and at the very first token when none does.
+        self.look = [[m for m, row in zip(self.marks, self.says) if row[c] == 2 and m <= p] or [0]
+                     for p, c in self.sought]
         self.end = min(bisect_left(starts, user_end), len(self.ids) - 1)
+        # What each sentence says of the finding that the first question asks for: the very match that
+        # the answer needs, supervised where the sentence ends.
+        self.asked = np.array([row[INDEX[report.asked]] if report.asked else -1 for row in self.says])
         self.labels = np.array([report.labels[n] for n in reports.ALL_NAMES], dtype=np.float32)
 
 
-def batches(seed, tokenizers, budget, limit, easy):
+def batches(seed, tokenizers, budget, limit, short):
     """Endless padded batches of about `budget` tokens, examples of similar length together."""
     rng = random.Random(seed)
-    made = 0
     while True:
         pool = []
         for _ in range(256):
-            mentions = rng.choice([1, 1, 2, 3]) if made < easy else None
+            mentions = rng.choice([1, 1, 2]) if rng.random() < short else None
             pool.append(Example(rng.getrandbits(50), tokenizers, limit, mentions))
-            made += 1
         pool.sort(key=lambda e: len(e.ids))
         groups, current = [], []
         for example in pool:
@@ -110,19 +119,39 @@ def collate(group):
         ids[row, :len(example.ids)] = example.ids
         kind[row, :len(example.ids)] = example.kind
     marks = np.array([row * longest + m for row, e in enumerate(group) for m in e.marks])
+    sought = np.array([(row * longest + p, c) for row, e in enumerate(group) for p, c in e.sought])
+    look = np.array([(n, m) for n, places in enumerate(t for e in group for t in e.look) for m in places])
     ends = np.array([row * longest + e.end for row, e in enumerate(group)])
     return {"ids": torch.from_numpy(ids), "kind": torch.from_numpy(kind), "marks": torch.from_numpy(marks),
             "says": torch.from_numpy(np.stack([r for e in group for r in e.says])),
+            "sought": torch.from_numpy(sought.reshape(-1, 2)),
+            "look": torch.from_numpy(look.reshape(-1, 2)),
+            "asked": torch.from_numpy(np.concatenate([e.asked for e in group])),
             "ends": torch.from_numpy(ends), "labels": torch.from_numpy(np.stack([e.labels for e in group]))}
 
 
 class Heads(nn.Module):
-    """Training-only readouts: what a sentence states (after two layers), what the report states."""
+    """Training-only readouts: what a sentence states (after two layers) and says of the finding asked
+    for, what the report states, and which finding a question asks for (at the place of the answer)."""
 
     def __init__(self, width):
         super().__init__()
         self.sentence = nn.ModuleList(nn.Linear(width, CLASSES * 3) for _ in range(2))
         self.report = nn.Linear(width, CLASSES)
+        self.asked = nn.Linear(width, 3)
+        self.sought = nn.Linear(width, CLASSES)
+
+
+def look_loss(layer, batch):
+    """-log of the attention that head 0 pays, at each answer, to the sentences stating the finding.
+    Matching the name asked for with the words of a report is what plain training finds last."""
+    (q, k), (tokens, sought) = layer.seen, (batch["ids"].shape[1], batch["sought"][:, 0])
+    row, place = sought // tokens, sought % tokens
+    score = torch.einsum("nd,ntd->nt", q[row, 0, place], k[row, 0]) * q.shape[-1] ** -0.5
+    score = score.masked_fill(torch.arange(tokens) > place[:, None], -1e9)
+    wanted = torch.full_like(score, -1e9)
+    wanted[batch["look"][:, 0], batch["look"][:, 1]] = 0
+    return -torch.logsumexp(torch.log_softmax(score, -1) + wanted, -1).mean()
 
 
 def losses(network, heads, batch, rng):
@@ -147,7 +176,15 @@ def losses(network, heads, batch, rng):
         parts[f"sentence{depth}"] = F.cross_entropy(said, batch["says"].view(-1), reduction="sum") / len(batch["marks"])
     whole = heads.report(normed(flat[2][batch["ends"]]))
     parts["report"] = F.binary_cross_entropy_with_logits(whole, batch["labels"], reduction="sum") / len(batch["ends"])
-    weights = {"first": 1.0, "answer": 1.0, "text": 0.5, "end": 0.05, "plain": 0.1,
+    match = F.cross_entropy(heads.asked(normed(flat[2][batch["marks"]])), batch["asked"], ignore_index=-1,
+                            reduction="none")
+    parts["asked"] = match.sum() / (batch["asked"] >= 0).sum().clamp(min=1)
+    if len(batch["sought"]):
+        parts["sought"] = F.cross_entropy(heads.sought(normed(flat[1][batch["sought"][:, 0]])),
+                                          batch["sought"][:, 1])
+        for depth in (2, 3):
+            parts[f"look{depth}"] = look_loss(network.layers[depth], batch)
+    weights = {"sought": 0.5, "look2": 0.5, "look3": 0.25, "asked": 0.2, "first": 1.5, "answer": 1.0, "text": 0.5, "end": 0.05, "plain": 0.1,
                "sentence1": 0.15, "sentence2": 0.15, "report": 0.1}
     return sum(weights[k] * v for k, v in parts.items()), parts
 
@@ -193,15 +230,17 @@ class Muon:
             matrix.mul_(1 - rate * decay).add_(update.view_as(matrix), alpha=-rate * scale)
 
 
-def rate_at(progress):
-    """Warm-up, level, then down to a twentieth over the last two fifths."""
-    if progress > 0.55:
-        return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - 0.55) / 0.45)))
-    return 1.0
+def rate_at(progress, level):
+    """Level, then a half cosine down to a thirtieth."""
+    turn = max(0.0, min(1.0, (progress - level) / (1 - level)))
+    return 0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * turn))
 
 
 def average(parameters, spent, world):
     """Averages gradients, and the clock, over the processes."""
+    for p in parameters:
+        if p.grad is None:  # a batch without yes/no questions leaves a head untouched
+            p.grad = torch.zeros_like(p)
     if world == 1:
         return spent
     flat = torch.cat([p.grad.reshape(-1) for p in parameters] + [torch.tensor([spent])])
@@ -228,18 +267,23 @@ def work(rank, world, meeting, arguments):
     small = [p for layer in network.layers for p in layer.parameters() if p.ndim == 1] + [network.norm]
     every = list(network.parameters()) + list(heads.parameters())
     muon = Muon(matrices, rank, world)
-    adam = torch.optim.AdamW([{"params": [network.embedding], "lr": 0.003, "weight_decay": 0.01},
+    adam = torch.optim.AdamW([{"params": [network.embedding], "lr": 0.001, "weight_decay": 0.01},
                               {"params": small, "lr": 0.003, "weight_decay": 0.0},
-                              {"params": list(heads.parameters()), "lr": 0.003, "weight_decay": 0.01}],
+                              {"params": list(heads.parameters()), "lr": 0.0015, "weight_decay": 0.01}],
                              betas=(0.9, 0.98))
-    base = [0.003, 0.003, 0.003]
+    base = [group["lr"] for group in adam.param_groups]
     step, spent, tokens = 0, 0.0, 0
     checkpoint = arguments.out / "checkpoint.pt"
+    if arguments.init and not checkpoint.exists():
+        saved = torch.load(arguments.init, weights_only=True)
+        network.load_state_dict(saved["network"])
+        heads.load_state_dict(saved["heads"], strict=False)
+        tokens = saved["tokens"]
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
         network.load_state_dict(saved["network"])
         heads.load_state_dict(saved["heads"])
-        adam.load_state_dict(saved["adam"])
+        adam.load_state_dict(saved["adam"])  # the rates are set anew at every step
         muon.momentum = saved["muon"]
         step, spent, tokens = saved["step"], saved["spent"], saved["tokens"]
 
@@ -250,12 +294,12 @@ def work(rank, world, meeting, arguments):
                     "shape": shape.as_dict()}, partial)
         partial.replace(checkpoint)
     stream = batches((arguments.seed * 1000003 + step) * 17 + rank, tokenizers, arguments.budget,
-                     shape.context, arguments.easy // world if step == 0 else 0)
+                     shape.context, arguments.short)
     rng = torch.Generator().manual_seed(arguments.seed + step)
     total, last, last_save, shown = arguments.minutes * 60, time.monotonic(), time.monotonic(), []
     while spent < total:
         batch = next(stream)
-        rate = rate_at(spent / total) * min(1.0, (step + 1) / 40)
+        rate = rate_at(spent / total, arguments.level) * min(1.0, (step + 1) / 20)
         for group, lr in zip(adam.param_groups, base):
             group["lr"] = lr * rate
         loss, parts = losses(network, heads, batch, rng)
@@ -268,13 +312,13 @@ def work(rank, world, meeting, arguments):
         for p in every:
             p.grad = None
         step, tokens = step + 1, tokens + world * int((batch["kind"] >= 0).sum())
-        shown.append({k: float(v.detach()) for k, v in parts.items()})
+        shown.append({"sought": 0.0, "look2": 0.0, "look3": 0.0, **{k: float(v.detach()) for k, v in parts.items()}})
         if rank == 0 and step % 10 == 0:
             line = {k: round(sum(s[k] for s in shown) / len(shown), 4) for k in shown[0]}
             line.update(step=step, seconds=round(spent), tokens=tokens, rate=round(rate, 4))
             print(json.dumps(line), flush=True)
             shown = []
-        if rank == 0 and (now - last_save > 120 or (step == 30 and now - last_save > 10)):
+        if rank == 0 and (now - last_save > 60 or (step == 30 and now - last_save > 10)):
             save()
             last_save = now
     if rank == 0:
@@ -292,9 +336,11 @@ def main():
     parser.add_argument("--budget", type=int, default=3072, help="tokens of a batch in one process")
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--ffn", type=int, default=512)
-    parser.add_argument("--rate", type=float, default=0.02, help="of the matrices (Muon)")
+    parser.add_argument("--rate", type=float, default=0.006, help="of the matrices (Muon)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--easy", type=int, default=8000, help="examples with short reports at the start")
+    parser.add_argument("--short", type=float, default=0.7, help="share of examples with one or two findings")
+    parser.add_argument("--init", type=Path, help="checkpoint to take the weights from (new schedule)")
+    parser.add_argument("--level", type=float, default=0.55, help="share of the time at the full rate")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     reports.check_disjoint(1500)
