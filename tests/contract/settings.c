@@ -79,11 +79,13 @@ static combination *all_combinations(size_t *count)
 }
 
 /* Pairs of values that occur in c and were not seen before; with mark, they count as seen. */
-static int new_pairs(const combination *c, bool seen[DIMENSIONS][6][DIMENSIONS][6], bool mark)
+static int new_pairs(const combination *c, bool seen[DIMENSIONS][6][DIMENSIONS][6], cover wanted,
+                     bool mark)
 {
     int n = 0;
     for (int a = 0; a < DIMENSIONS; a++) {
-        for (int b = a + 1; b < DIMENSIONS; b++) {
+        int last = wanted == COVER_VALUES ? a + 1 : DIMENSIONS; /* of a with itself: the value */
+        for (int b = a; b < last; b++) {
             bool *pair = &seen[a][c->index[a]][b][c->index[b]];
             n += *pair ? 0 : 1;
             *pair = *pair || mark;
@@ -92,12 +94,12 @@ static int new_pairs(const combination *c, bool seen[DIMENSIONS][6][DIMENSIONS][
     return n;
 }
 
-combination *choose_combinations(bool whole, size_t *count)
+combination *choose_combinations(cover wanted, size_t *count)
 {
     size_t n_all, chosen = 0;
     combination *all = all_combinations(&n_all);
     *count = n_all;
-    if (whole)
+    if (wanted == COVER_ALL)
         return all;
     static bool seen[DIMENSIONS][6][DIMENSIONS][6];
     memset(seen, 0, sizeof seen);
@@ -105,7 +107,7 @@ combination *choose_combinations(bool whole, size_t *count)
         size_t best = 0;
         int most = 0;
         for (size_t i = chosen; i < n_all; i++) {
-            int n = new_pairs(&all[i], seen, false);
+            int n = new_pairs(&all[i], seen, wanted, false);
             if (n > most) {
                 most = n;
                 best = i;
@@ -113,7 +115,7 @@ combination *choose_combinations(bool whole, size_t *count)
         }
         if (most == 0)
             break;
-        new_pairs(&all[best], seen, true);
+        new_pairs(&all[best], seen, wanted, true);
         combination taken = all[best];
         all[best] = all[chosen];
         all[chosen++] = taken;

@@ -21,9 +21,14 @@ typedef struct dimension {
 /* threads, chunk, isa, layout, load, environment, history */
 extern const dimension dimensions[DIMENSIONS];
 
-/* Combinations, by malloc: all of them, or enough that each pair of values of two dimensions occurs
- * (whole: false). Ways that this processor cannot go are left out. */
-combination *choose_combinations(bool whole, size_t *count);
+typedef enum cover {
+    COVER_VALUES, /* each value of each dimension occurs */
+    COVER_PAIRS,  /* each pair of values of two dimensions occurs */
+    COVER_ALL     /* every combination */
+} cover;
+
+/* Combinations, by malloc. Ways that this processor cannot go are left out. */
+combination *choose_combinations(cover wanted, size_t *count);
 
 /* "threads 8, chunk 7, ..." in a static buffer. */
 const char *describe(const combination *c);
