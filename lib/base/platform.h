@@ -9,18 +9,24 @@
 /* Runs parallel loops. Owned by one engine or loader; one loop at a time. */
 typedef struct rad_pool rad_pool;
 
-/* n_threads >= 1 including the calling thread. With an executor in `host` no thread is made. */
+/* n_threads: 1 to 1024, including the calling thread. With an executor in `host` no thread is made,
+ * and the size is the smaller of n_threads and the executor's workers. The threads have stacks of
+ * 256 KiB (512 under sanitizers), every signal blocked, and no processor of their own; between
+ * loops they spin for at most 50 microseconds, then sleep. */
 radllm_status rad_pool_create(const rad_host *host, uint32_t n_threads, rad_pool **out,
                               radllm_error *error);
+/* Joins the threads; in a child made by fork() only gives back the memory. */
 void rad_pool_free(rad_pool *pool);
 uint32_t rad_pool_size(const rad_pool *pool);
 /* Runs task(data, index, worker) for index 0..count-1, each once, in any order; worker is in
  * 0..size-1 and no two tasks with one worker number overlap (for scratch memory). Returns when all
- * are done. Every task runs with the default floating-point environment. */
+ * are done. Every task runs with the default floating-point environment. Not from inside a task,
+ * and not in a child made by fork(). */
 typedef void (*rad_pool_fn)(void *data, uint32_t index, uint32_t worker);
 void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count);
 
-/* Logical processors that this process may run on, at least 1. */
+/* Logical processors that this process may run on (its affinity; quotas of time are not looked at),
+ * at least 1. */
 uint32_t rad_processor_count(void);
 
 /* ---- CPU ------------------------------------------------------------------------------------ */
