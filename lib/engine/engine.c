@@ -67,7 +67,10 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
                                 radllm_error *error)
 {
     rad_engine_plan plan;
-    radllm_status status = rad_engine_plan_make(model, settings, &plan, error);
+    rad_engine_settings own = *settings;
+    if (own.n_threads == 0 && host->executor != NULL)
+        own.n_threads = host->executor_workers;
+    radllm_status status = rad_engine_plan_make(model, &own, &plan, error);
     if (status == RADLLM_OK)
         status = check_budget(model, &plan, error);
     if (status != RADLLM_OK)
