@@ -198,13 +198,15 @@ static int32_t take_logits(void *user, uint32_t position, const float *logits, u
     return 0;
 }
 
-/* The prompt at once, then each token of the answer that generation feeds: all but the last. The
- * numeric contract makes these logits the bits that the request computed. */
+/* The prompt at once, then each token of the answer that generation feeds: all where the model ended
+ * the answer, which it says behind the last token; else all but the last. The numeric contract makes
+ * these logits the bits that the request computed. */
 static void write_logits(const runtime *run, const outcome *out, logits_sink *sink)
 {
     radllm_error *error = program_error();
     check(radllm_session_rewind(run->session, 0, error), NULL);
-    for (size_t i = 0; i < (out->answer.count != 0 ? out->answer.count : 1); i++) {
+    size_t unfed = out->finish == RADLLM_FINISH_END || out->answer.count == 0 ? 0 : 1;
+    for (size_t i = 0; i <= out->answer.count - unfed; i++) {
         const int32_t *ids = i == 0 ? out->prompt.ids : &out->answer.ids[i - 1];
         size_t count = i == 0 ? out->prompt.count : 1;
         radllm_status status = radllm_session_feed_each(run->session, ids, count, take_logits, sink,
