@@ -198,9 +198,9 @@ static int32_t take_logits(void *user, uint32_t position, const float *logits, u
     return 0;
 }
 
-/* The prompt at once, then each token of the answer that generation feeds: all where the model ended
- * the answer, which it says behind the last token; else all but the last. The numeric contract makes
- * these logits the bits that the request computed. */
+/* The prompt at once, then each token of the answer that generation feeds: all where the model
+ * ended the answer, which it says behind the last token; else all but the last. The numeric
+ * contract makes these logits the bits that the request computed. */
 static void write_logits(const runtime *run, const outcome *out, logits_sink *sink)
 {
     radllm_error *error = program_error();
