@@ -96,9 +96,9 @@ if len(text) > 8:
     stop = text[4:7]
     cut = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--stop", stop)
     check(cut.text() == text[:text.index(stop)], "--stop ends before the text", cut)
-forbidden = str(report["tokens"][0])
-result = generate("-p", PROMPT, "-n", 4, "--temp", "0", "--token-ids", "--logit-bias",
-                  forbidden + ":-1000")
+four = ["-p", PROMPT, "-n", 4, "--temp", "0", "--token-ids", "--option", "ignore_end=1"]
+forbidden = generate(*four).text().split()[0]
+result = generate(*four, "--logit-bias", forbidden + ":-1000")
 check(forbidden not in result.text().split(), "--logit-bias forbids a token", result)
 result = generate("-p", PROMPT, "-n", 4, "--verbose")
 check("tokens a second" in result.err and "load" in result.err, "--verbose", result)
