@@ -82,20 +82,30 @@ static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
     return type == RAD_TYPE_F16 ? rad_f16_to_f32(half) : rad_bf16_to_f32(half);
 }
 
+/* Each weight is widened once for a few tokens, since widening costs more than multiplying. */
+enum { FLOAT_TOKENS = 8 };
+
 static void product_float(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
                           uint32_t row, uint32_t first_token, uint32_t last_token, float *y,
                           size_t y_stride)
 {
     const uint8_t *weights = w->data + (size_t)row * w->n_columns * info->block_bytes;
-    for (uint32_t t = first_token; t < last_token; t++) {
+    for (uint32_t t = first_token; t < last_token; t += FLOAT_TOKENS) {
         const float *values = x->values + (size_t)t * w->n_columns;
-        float sums[16] = {0.0f};
-        for (uint32_t i = 0; i < w->n_columns; i++)
-            sums[i % 16] = fmaf(load_weight(w->type, weights, i), values[i], sums[i % 16]);
-        for (uint32_t width = 8; width > 0; width /= 2)
-            for (uint32_t i = 0; i < width; i++)
-                sums[i] += sums[i + width];
-        y[t * y_stride + row] = sums[0];
+        uint32_t n_tokens = last_token - t < FLOAT_TOKENS ? last_token - t : FLOAT_TOKENS;
+        float sums[FLOAT_TOKENS][16] = {{0.0f}};
+        for (uint32_t i = 0; i < w->n_columns; i++) {
+            float weight = load_weight(w->type, weights, i);
+            for (uint32_t k = 0; k < n_tokens; k++)
+                sums[k][i % 16] =
+                    fmaf(weight, values[(size_t)k * w->n_columns + i], sums[k][i % 16]);
+        }
+        for (uint32_t k = 0; k < n_tokens; k++) {
+            for (uint32_t width = 8; width > 0; width /= 2)
+                for (uint32_t i = 0; i < width; i++)
+                    sums[k][i] += sums[k][i + width];
+            y[(t + k) * y_stride + row] = sums[k][0];
+        }
     }
 }
 
