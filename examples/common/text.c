@@ -75,7 +75,7 @@ static void read_descriptor(int descriptor, const char *name, size_t limit, buff
         if (got < 0 && errno == EINTR) {
             if (program_interrupted()) {
                 warn("interrupted");
-                exit(EXIT_CODE_INTERRUPTED);
+                program_end(EXIT_CODE_INTERRUPTED);
             }
             continue;
         }
