@@ -1,115 +1,127 @@
-"""Writes a synthetic llama model of a given shape with random weights, for measuring speed.
+"""Writes a synthetic model of a given shape and weight type with random weights, to measure speed.
 
-Usage: make_bench_model.py OUT.gguf [--type Q4_0] [--shape 1.1b | tiny] [--layers N] [--seed N]
+Usage: make_bench_model.py OUT.gguf [--shape 1.1b] [--type Q4_0] [--seed N] [--layers N] ...
+       make_bench_model.py --list
 
-Blocks are random bits with sensible scales, so the file is written at disk speed and activations
-stay finite. Types: F16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q6_K, and the mixtures Q4_K_M and Q5_K_M as
-llama.cpp makes them. As there, the output matrix is Q6_K beside types below 8 bits.
-The vocabulary is a valid SentencePiece-style one; its text is meaningless.
+Blocks are random bits with sensible scales, so the file is written at disk speed, every bit of a
+format is used, and activations stay finite. The same options give the same bytes.
+
+Types: every GGUF weight type that is computed with, BitNet's I2_S, and the mixtures Q3_K_M, Q4_K_M
+and Q5_K_M as llama.cpp makes them. A plain type is that of all matrices but the output's, which is
+Q6_K beside types below 8 bits, as in llama.cpp's files (--pure: that one too).
+
+The vocabulary is that of --vocabulary FILE (a GGUF file, or a folder with the vocabulary and merges
+of a byte-level BPE tokenizer); without it the real one that belongs to the shape, from the test
+data in ../shared/data; --vocabulary none makes one up.
 """
 
 import argparse
-import itertools
 import math
-import string
+import os
+import pathlib
+import sys
 
 import gguf
 import numpy as np
 
+from bench_vocabulary import add_vocabulary, find_real
 from gguf_common import Type
-from random_blocks import SIZES, random_tensor
+from random_blocks import I2_S, SIZES, random_tensor
 
+SHARED = os.environ.get("RADLLM_SHARED",
+                        pathlib.Path(__file__).resolve().parents[2] / ".." / "shared")
+LLAMA3 = dict(vocabulary=128256, pre="llama-bpe", theta=500000.0)
 SHAPES = {
-    "1.1b": dict(layers=22, width=2048, heads=32, kv_heads=4, ffn=5632, vocabulary=32000,
-                 context=2048),
     "tiny": dict(layers=2, width=256, heads=4, kv_heads=2, ffn=512, vocabulary=2048, context=512),
+    "0.5b": dict(layers=24, width=1024, heads=16, kv_heads=4, ffn=4096, vocabulary=32000),
+    "1b": dict(layers=16, width=2048, heads=32, kv_heads=8, ffn=8192, tied=True, **LLAMA3),
+    "1.1b": dict(layers=22, width=2048, heads=32, kv_heads=4, ffn=5632, vocabulary=32000),
+    "3b": dict(layers=28, width=3072, heads=24, kv_heads=8, ffn=8192, tied=True, **LLAMA3),
+    "7b": dict(layers=32, width=4096, heads=32, kv_heads=32, ffn=11008, vocabulary=32000,
+               context=4096),
+    "mistral-7b": dict(layers=32, width=4096, heads=32, kv_heads=8, ffn=14336, vocabulary=32000,
+                       context=8192),
+    "8b": dict(layers=32, width=4096, heads=32, kv_heads=8, ffn=14336, context=8192, **LLAMA3),
+    "13b": dict(layers=40, width=5120, heads=40, kv_heads=40, ffn=13824, vocabulary=32000,
+                context=4096),
+    "moe": dict(layers=16, width=2048, heads=32, kv_heads=4, ffn=5632, vocabulary=32000,
+                experts=8, experts_used=2),
 }
+DEFAULTS = dict(context=2048, tied=False, pre="llama", theta=10000.0, experts=0, experts_used=0)
+PLAIN_TYPES = ["F32", "F16", "BF16", "I2_S"] + [type_.name for type_ in SIZES]
+MIXTURES = ["Q3_K_M", "Q4_K_M", "Q5_K_M"]
 
 
 def more_bits(layer, layers):
-    """The layers to which the *_K_M mixtures give Q6_K for attn_v and ffn_down."""
+    """The layers to which the mixtures Q4_K_M and Q5_K_M give Q6_K for attn_v and ffn_down."""
     eighth = layers // 8
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
-def tensor_type(kind, part, layer, layers):
-    if part == "output":
-        return kind if kind in ("F16", "Q8_0") else "Q6_K"
-    if kind.endswith("_M"):
-        if part in ("attn_v", "ffn_down") and more_bits(layer, layers):
-            return "Q6_K"
-        return kind[:-2]
-    return kind
+def mixed_type(kind, part, layer, layers):
+    if kind == "Q3_K_M":
+        if part == "attn_v":
+            return "Q5_K" if layer < 2 else "Q4_K"
+        if part == "ffn_down":
+            return "Q5_K" if layer < layers // 16 else "Q4_K"
+        return "Q4_K" if part == "attn_output" else "Q3_K"
+    if part in ("attn_v", "ffn_down") and more_bits(layer, layers):
+        return "Q6_K"
+    return kind[:-2]
 
 
-def add_sentencepiece_vocabulary(writer, size):
-    space = "\u2581"
-    letters = string.ascii_lowercase
-    pieces = itertools.chain(
-        [space], string.printable[:95],
-        (space + a for a in letters), (a + b for a in letters for b in letters),
-        (space + a + b for a in letters for b in letters),
-        (a + b + c for a in letters for b in letters for c in letters),
-        (space + a + b + c for a in letters for b in letters for c in letters))
-    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
-    types = [gguf.TokenType.UNKNOWN] + [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.BYTE] * 256
-    scores = [0.0] * len(tokens)
-    seen = set(tokens) | {" "}
-    for piece in pieces:
-        if len(tokens) == size:
-            break
-        if piece not in seen:
-            seen.add(piece)
-            scores.append(float(259 - len(tokens)))
-            tokens.append(piece)
-            types.append(gguf.TokenType.NORMAL)
-    if len(tokens) != size:
-        raise ValueError(f"a vocabulary of {size} is more than {len(tokens)} made-up pieces")
-    writer.add_tokenizer_model("llama")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list(tokens)
-    writer.add_token_scores(scores)
-    writer.add_token_types(types)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
-    writer.add_unk_token_id(0)
-    writer.add_add_bos_token(True)
-    writer.add_add_eos_token(False)
+def tensor_type(kind, part, layer, shape, pure):
+    if part == "ffn_gate_inp":
+        return "F32"
+    if part == "output" and not pure:
+        return kind if kind in ("F32", "F16", "BF16", "Q8_0") else "Q6_K"
+    if part in ("token_embd", "output") and kind == "I2_S":
+        return "F16"
+    if part == "token_embd" and shape["tied"] and not pure:
+        return tensor_type(kind, "output", layer, shape, pure)
+    return mixed_type(kind, part, layer, shape["layers"]) if kind in MIXTURES else kind
 
 
-def matrices(shape, kind):
-    """(name, type, rows, columns, standard deviation) of every matrix, in file order."""
-    width, ffn, layers = shape["width"], shape["ffn"], shape["layers"]
+def layer_parts(shape):
+    """(part, number of matrices, rows, columns) in the order of a file."""
+    width, ffn, experts = shape["width"], shape["ffn"], shape["experts"]
     kv = width // shape["heads"] * shape["kv_heads"]
-    yield "token_embd", tensor_type(kind, "token_embd", 0, layers), shape["vocabulary"], width, 0.5
-    for layer in range(layers):
-        for part, rows, columns in (
-                ("attn_q", width, width), ("attn_k", kv, width), ("attn_v", kv, width),
-                ("attn_output", width, width), ("ffn_gate", ffn, width), ("ffn_up", ffn, width),
-                ("ffn_down", width, ffn)):
-            gain = 0.5 if part in ("attn_output", "ffn_down") else 1.0
-            yield (f"blk.{layer}.{part}", tensor_type(kind, part, layer, layers), rows, columns,
-                   gain / math.sqrt(columns))
-    yield ("output", tensor_type(kind, "output", 0, layers), shape["vocabulary"], width,
-           1.0 / math.sqrt(width))
+    yield from (("attn_q", 1, width, width), ("attn_k", 1, kv, width), ("attn_v", 1, kv, width),
+                ("attn_output", 1, width, width))
+    if experts == 0:
+        yield from (("ffn_gate", 1, ffn, width), ("ffn_up", 1, ffn, width),
+                    ("ffn_down", 1, width, ffn))
+    else:
+        yield from (("ffn_gate_inp", 1, experts, width), ("ffn_gate_exps", experts, ffn, width),
+                    ("ffn_up_exps", experts, ffn, width), ("ffn_down_exps", experts, width, ffn))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out")
-    parser.add_argument("--type", default="Q4_0",
-                        choices=["F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q6_K", "Q4_K_M",
-                                 "Q5_K_M"])
-    parser.add_argument("--shape", default="1.1b", choices=list(SHAPES))
-    parser.add_argument("--layers", type=int, help="another number of layers")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    shape = dict(SHAPES[options.shape])
-    shape["layers"] = options.layers or shape["layers"]
+def matrices(shape, kind, pure):
+    """(name, type, number, rows, columns, standard deviation) of every tensor of matrices."""
+    width = shape["width"]
+    # A table that is the output matrix too gets the latter's deviation: logits stay small.
+    deviation = 1.0 / math.sqrt(width) if shape["tied"] else 0.5
+    yield ("token_embd", tensor_type(kind, "token_embd", 0, shape, pure), 1, shape["vocabulary"],
+           width, deviation)
+    for layer in range(shape["layers"]):
+        for part, number, rows, columns in layer_parts(shape):
+            base = part.removesuffix("_exps")
+            gain = 0.5 if base in ("attn_output", "ffn_down") else 1.0
+            yield (f"blk.{layer}.{part}", tensor_type(kind, base, layer, shape, pure), number,
+                   rows, columns, gain / math.sqrt(columns))
+    if not shape["tied"]:
+        yield ("output", tensor_type(kind, "output", 0, shape, pure), 1, shape["vocabulary"],
+               width, 1.0 / math.sqrt(width))
 
-    writer = gguf.GGUFWriter(options.out, "llama")
-    writer.add_name(f"random {options.shape} {options.type}")
-    writer.add_file_type(gguf.LlamaFileType["MOSTLY_" + options.type])
+
+def add_metadata(writer, shape, options):
+    writer.add_name(f"random {options.shape} {options.type} seed {options.seed}")
+    if options.type == "I2_S":
+        writer.add_file_type(40)
+    else:
+        known = {"F32": "ALL_F32", "MXFP4": "MOSTLY_MXFP4_MOE", "Q3_K": "MOSTLY_Q3_K_S",
+                 "Q4_K": "MOSTLY_Q4_K_S", "Q5_K": "MOSTLY_Q5_K_S"}
+        writer.add_file_type(gguf.LlamaFileType[known.get(options.type, "MOSTLY_" + options.type)])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_vocab_size(shape["vocabulary"])
     writer.add_context_length(shape["context"])
@@ -120,23 +132,112 @@ def main():
     writer.add_head_count_kv(shape["kv_heads"])
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(shape["width"] // shape["heads"])
-    writer.add_rope_freq_base(10000.0)
-    add_sentencepiece_vocabulary(writer, shape["vocabulary"])
+    writer.add_rope_freq_base(shape["theta"])
+    if shape["experts"]:
+        writer.add_expert_count(shape["experts"])
+        writer.add_expert_used_count(shape["experts_used"])
+
+
+def announce(writer, name, kind, number, rows, columns):
+    """Tells the writer of a tensor whose data comes later."""
+    lead = (number,) if number > 1 else ()
+    if kind == "I2_S":
+        # A type that the package does not know: any element type but bytes leaves the shape alone.
+        writer.add_tensor_info(name, (*lead, rows, columns), np.dtype(np.int8),
+                               number * rows * columns // 4 + 32, raw_dtype=I2_S)
+        return
+    type_ = Type[kind]
+    if type_ in SIZES:
+        per_block, size = SIZES[type_]
+        row = columns // per_block * size
+    else:
+        row = columns * {"F32": 4}.get(kind, 2)
+    writer.add_tensor_info(name, (*lead, rows, row), np.dtype(np.uint8), number * rows * row,
+                           raw_dtype=type_)
+
+
+def write_data(writer, rng, kind, number, rows, columns, deviation):
+    """In pieces, so that a tensor of any size needs little memory here."""
+    if kind == "I2_S":
+        writer.write_tensor_data(random_tensor(rng, I2_S, number * rows, columns, deviation))
+        return
+    type_ = Type[kind]
+    data = np.concatenate([random_tensor(rng, type_, rows, columns, deviation).view(np.uint8)
+                           .reshape(-1) for _ in range(number)])
+    writer.write_tensor_data(data)
+
+
+def check_shape(parser, shape, kind):
+    if min(shape[key] for key in ("layers", "width", "heads", "kv_heads", "ffn")) < 1:
+        parser.error("layers, widths and heads are 1 or more")
+    if shape["width"] % shape["heads"] or shape["heads"] % shape["kv_heads"]:
+        parser.error("the width must be a multiple of the heads, and these of the key heads")
+    if kind == "I2_S":
+        block = 128
+    elif kind in MIXTURES:
+        block = 256
+    else:
+        block = SIZES.get(Type[kind], (1, 0))[0]
+    for key in ("width", "ffn"):
+        if shape[key] % block:
+            parser.error(f"{key} {shape[key]} is no multiple of the {block} weights of a block of"
+                         f" {kind}")
+
+
+def choose_vocabulary(options, shape):
+    if options.vocabulary == "none":
+        return None
+    if options.vocabulary is not None:
+        return options.vocabulary
+    path = find_real(shape["pre"], pathlib.Path(SHARED) / "data")
+    if path is None:
+        print("the real vocabulary is not at hand, making one up", file=sys.stderr)
+    return path
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", nargs="?", metavar="OUT.gguf")
+    parser.add_argument("--type", default="Q4_0", choices=PLAIN_TYPES + MIXTURES, metavar="TYPE")
+    parser.add_argument("--shape", default="1.1b", choices=list(SHAPES), metavar="SHAPE")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pure", action="store_true", help="the output matrix has the type too")
+    parser.add_argument("--vocabulary", metavar="FILE")
+    for key in ("layers", "width", "heads", "kv_heads", "ffn"):
+        parser.add_argument("--" + key.replace("_", "-"), type=int, metavar="N",
+                            help="instead of the shape's")
+    parser.add_argument("--vocabulary-size", type=int, metavar="N", help="instead of the shape's")
+    parser.add_argument("--list", action="store_true", help="print the shapes and types")
+    options = parser.parse_args()
+    if options.list:
+        for name, shape in SHAPES.items():
+            print(name + ": " + ", ".join(f"{key} {value}" for key, value in shape.items()))
+        print("types: " + " ".join(PLAIN_TYPES + MIXTURES))
+        sys.exit(0)
+    if options.out is None:
+        parser.error("name the file to write")
+    shape = {**DEFAULTS, **SHAPES[options.shape]}
+    for key in ("layers", "width", "heads", "kv_heads", "ffn"):
+        if getattr(options, key) is not None:
+            shape[key] = getattr(options, key)
+    shape["vocabulary"] = options.vocabulary_size or shape["vocabulary"]
+    check_shape(parser, shape, options.type)
+    return options, shape
+
+
+def main():
+    options, shape = parse()
+    writer = gguf.GGUFWriter(options.out, "llama")
+    add_metadata(writer, shape, options)
+    add_vocabulary(writer, shape["vocabulary"], choose_vocabulary(options, shape), shape["pre"])
 
     # Announce every tensor first, then stream the data: the model need not fit in memory.
-    plan = list(matrices(shape, options.type))
+    plan = list(matrices(shape, options.type, options.pure))
     norms = [f"blk.{i}.{n}" for i in range(shape["layers"]) for n in ("attn_norm", "ffn_norm")]
     norms.append("output_norm")
-    for name, kind, rows, columns, _ in plan:
-        type_ = Type[kind]
-        if type_ in SIZES:
-            per_block, size = SIZES[type_]
-            stored = (rows, columns // per_block * size)
-            writer.add_tensor_info(name + ".weight", stored, np.dtype(np.uint8),
-                                   stored[0] * stored[1], raw_dtype=type_)
-        else:
-            writer.add_tensor_info(name + ".weight", (rows, columns), np.dtype(np.float16),
-                                   rows * columns * 2)
+    for name, kind, number, rows, columns, _ in plan:
+        announce(writer, name + ".weight", kind, number, rows, columns)
     for name in norms:
         writer.add_tensor_info(name + ".weight", (shape["width"],), np.dtype(np.float32),
                                shape["width"] * 4)
@@ -144,12 +245,12 @@ def main():
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     rng = np.random.default_rng(options.seed)
-    for name, kind, rows, columns, deviation in plan:
-        writer.write_tensor_data(random_tensor(rng, Type[kind], rows, columns, deviation))
-    for name in norms:
+    for _, kind, number, rows, columns, deviation in plan:
+        write_data(writer, rng, kind, number, rows, columns, deviation)
+    for _ in norms:
         writer.write_tensor_data(np.ones(shape["width"], np.float32))
     writer.close()
-    weights = sum(rows * columns for _, _, rows, columns, _ in plan)
+    weights = sum(number * rows * columns for _, _, number, rows, columns, _ in plan)
     print(f"{options.out}: {weights} weights in matrices, {options.type}")
 
 
