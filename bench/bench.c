@@ -10,6 +10,9 @@
 #include "common/runtime.h"
 #include "common/text.h"
 
+/* The start is measured so often at most. */
+enum { START_TRIES = 5 };
+
 typedef struct number_list {
     int64_t *items;
     size_t count;
@@ -18,7 +21,8 @@ typedef struct number_list {
 typedef struct settings {
     const char *prompt_tokens;
     const char *generated_tokens;
-    const char *batches;
+    const char *sequences;
+    const char *steps;
     const char *format;
     int64_t repeats;
     bool no_limits;
@@ -30,7 +34,8 @@ typedef struct plan {
     number_list threads;
     number_list prompts;
     number_list generated;
-    number_list batches;
+    number_list sequences; /* generated together */
+    number_list steps;     /* tokens computed together; none: the library's own */
     int64_t repeats;
 } plan;
 
@@ -59,6 +64,14 @@ static number_list parse_numbers(const char *text, const char *origin, int64_t m
     return list;
 }
 
+static int64_t largest(const number_list *list)
+{
+    int64_t most = 0;
+    for (size_t i = 0; i < list->count; i++)
+        most = list->items[i] > most ? list->items[i] : most;
+    return most;
+}
+
 static text_list parse_models(char *text)
 {
     text_list list = {NULL, 0};
@@ -84,6 +97,20 @@ static void copy_text(const radllm_model *model, const char *name, char *out, si
     free(text);
 }
 
+static void count_weight(bench_model *model, const radllm_tensor_info *info, double elements,
+                         bool head)
+{
+    model->token_bytes += (double)info->bytes;
+    if (info->n_dims < 2)
+        return;
+    bool plain = strcmp(info->type, "F32") == 0 || strcmp(info->type, "F16") == 0 ||
+                 strcmp(info->type, "BF16") == 0;
+    model->token_macs += elements;
+    model->token_float_macs += plain ? elements : 0;
+    model->prompt_macs += head ? 0 : elements;
+    model->prompt_float_macs += plain && !head ? elements : 0;
+}
+
 /* Sums over the tensors: what is read and multiplied per token. Of a table of embeddings one row is
  * read; where it also serves as output it is multiplied whole. */
 static void count_weights(const radllm_file *file, bench_model *model, const char *architecture)
@@ -106,11 +133,8 @@ static void count_weights(const radllm_file *file, bench_model *model, const cha
             elements *= (double)info.dims[d];
         bool table = strcmp(info.name, "token_embd.weight") == 0;
         bool head = strcmp(info.name, "output.weight") == 0 || (table && tied);
-        if (!table || tied) {
-            model->token_bytes += (double)info.bytes;
-            model->token_macs += info.n_dims > 1 ? elements : 0;
-            model->prompt_macs += info.n_dims > 1 && !head ? elements : 0;
-        }
+        if (!table || tied)
+            count_weight(model, &info, elements, head);
         size_t at = 0;
         while (at < n_types && strcmp(names[at], info.type) != 0)
             at++;
@@ -151,11 +175,79 @@ static void describe(const runtime *run, const radllm_file *file, bench_model *m
     copy_text(run->model, "layout", model->layout, sizeof model->layout);
     copy_text(run->model, "cache_type", model->cache_type, sizeof model->cache_type);
     model->parameters = model_number(run->model, "parameters");
+    model->cache_bytes = 2.0 * (strcmp(model->cache_type, "f32") == 0 ? 4 : 2) *
+                         (double)model_number(run->model, "layers") *
+                         (double)model_number(run->model, "kv_heads") *
+                         (double)model_number(run->model, "head_dim");
     check(radllm_file_number(file, "bytes", &model->file_bytes, program_error()), NULL);
     count_weights(file, model, architecture);
 }
 
 /* ---- measuring ---- */
+
+static void set_number(radllm_options *options, const char *key, int64_t value)
+{
+    check(radllm_options_set_integer(options, key, value, program_error()), key);
+}
+
+static void add_test(results *all, const runtime *run, const bench_row *test, int64_t repeats)
+{
+    all->rows = memory_resize(all->rows, (all->count + 1) * sizeof *all->rows);
+    bench_row *row = &all->rows[all->count++];
+    *row = *test;
+    check(radllm_engine_number(run->engine, "threads", &row->threads, program_error()), NULL);
+    check(radllm_engine_number(run->engine, "batch", &row->batch, program_error()), NULL);
+    measure_test(run, row, repeats);
+}
+
+static void stop_engine(runtime *run)
+{
+    radllm_session_free(run->session);
+    radllm_engine_free(run->engine);
+    run->session = NULL;
+    run->engine = NULL;
+}
+
+/* The tests of one sequence, with one number of threads and one size of steps. */
+static void bench_one(results *all, runtime *run, const common_settings *common, const plan *work,
+                      const bench_row *base)
+{
+    set_number(common->options, "sessions", 1);
+    runtime_start(run, common);
+    bench_row test = *base;
+    for (size_t i = 0; i < work->prompts.count; i++) {
+        test.n_prompt = work->prompts.items[i];
+        if (test.n_prompt != 0)
+            add_test(all, run, &test, work->repeats);
+    }
+    test.n_prompt = 0;
+    for (size_t i = 0; i < work->generated.count && work->sequences.items[0] == 1; i++) {
+        test.n_gen = work->generated.items[i];
+        if (test.n_gen != 0)
+            add_test(all, run, &test, work->repeats);
+    }
+    stop_engine(run);
+}
+
+/* Generating for several sequences together. */
+static void bench_many(results *all, runtime *run, const common_settings *common, const plan *work,
+                       const bench_row *base)
+{
+    bench_row test = *base;
+    for (size_t s = 0; s < work->sequences.count; s++) {
+        test.n_sequences = work->sequences.items[s];
+        if (s == 0 && test.n_sequences == 1)
+            continue;
+        set_number(common->options, "sessions", test.n_sequences);
+        runtime_start(run, common);
+        for (size_t i = 0; i < work->generated.count; i++) {
+            test.n_gen = work->generated.items[i];
+            if (test.n_gen != 0)
+                add_test(all, run, &test, work->repeats);
+        }
+        stop_engine(run);
+    }
+}
 
 static int compare_doubles(const void *a, const void *b)
 {
@@ -164,129 +256,33 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double quantile(double *sorted, size_t count, double share)
+/* From nothing to the first token of a prompt of one token, with the file in the page cache; the
+ * median of some tries. The model stays loaded. */
+static void measure_start(runtime *run, const common_settings *common, bench_model *model,
+                          int64_t tries)
 {
-    if (count == 0)
-        return 0;
-    size_t at = (size_t)(share * (double)(count - 1) + 0.5);
-    return sorted[at < count ? at : count - 1];
-}
-
-/* Any ids will do: what is computed does not depend on them. */
-static int32_t *random_tokens(int64_t count, int64_t n_vocab)
-{
-    int32_t *tokens = memory_array((size_t)count, sizeof *tokens);
-    uint64_t state = 88172645463325252u;
-    for (int64_t i = 0; i < count; i++) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        tokens[i] = (int32_t)(state % (uint64_t)n_vocab);
+    double loads[START_TRIES], starts[START_TRIES];
+    if (tries > START_TRIES)
+        tries = START_TRIES;
+    set_number(common->options, "sessions", 1);
+    for (int64_t i = 0; i < tries; i++) {
+        runtime_free(run);
+        machine_reset_peak_memory();
+        double begin = clock_seconds();
+        runtime_load(run, common, false);
+        runtime_start(run, common);
+        int32_t token = 0;
+        check(radllm_session_feed(run->session, &token, 1, program_cancel(), program_error()),
+              NULL);
+        check(radllm_session_sample(run->session, NULL, &token, NULL, program_error()), NULL);
+        starts[i] = clock_seconds() - begin;
+        loads[i] = run->load_seconds;
+        stop_engine(run);
     }
-    return tokens;
-}
-
-static void feed(const runtime *run, const int32_t *tokens, size_t count)
-{
-    check(radllm_session_feed(run->session, tokens, count, program_cancel(), program_error()),
-          NULL);
-}
-
-static void run_prompt(const runtime *run, bench_row *row, const int32_t *tokens, bool counts)
-{
-    int32_t token;
-    check(radllm_session_rewind(run->session, 0, program_error()), NULL);
-    double start = clock_seconds();
-    feed(run, tokens, (size_t)row->n_prompt);
-    double fed = clock_seconds();
-    check(radllm_session_sample(run->session, NULL, &token, NULL, program_error()), NULL);
-    if (!counts)
-        return;
-    row->first_token += clock_seconds() - start;
-    row->seconds[row->n_samples++] = fed - start;
-}
-
-static void run_generation(const runtime *run, bench_row *row, const int32_t *tokens,
-                           double *between, bool counts)
-{
-    check(radllm_session_rewind(run->session, 0, program_error()), NULL);
-    double start = clock_seconds();
-    double last = start;
-    for (int64_t i = 0; i < row->n_gen; i++) {
-        feed(run, tokens + i, 1);
-        double now = clock_seconds();
-        between[row->n_samples * (size_t)row->n_gen + (size_t)i] = now - last;
-        last = now;
-    }
-    if (counts)
-        row->seconds[row->n_samples++] = last - start;
-}
-
-static void run_test(const runtime *run, bench_row *row, int64_t repeats)
-{
-    int64_t longest = row->n_prompt + row->n_gen;
-    int32_t *tokens = random_tokens(longest, model_number(run->model, "vocab_size"));
-    double *between = memory_array((size_t)((repeats + 1) * row->n_gen), sizeof *between);
-    row->seconds = memory_array((size_t)repeats, sizeof *row->seconds);
-    energy_meter meter;
-    bool has_energy = energy_open(&meter);
-    double joules = 0;
-    for (int64_t i = -1; i < repeats; i++) {
-        if (i == 0 && has_energy)
-            joules = energy_joules(&meter);
-        if (row->n_gen == 0)
-            run_prompt(run, row, tokens, i >= 0);
-        else
-            run_generation(run, row, tokens, between, i >= 0);
-    }
-    row->joules_per_token = -1;
-    if (has_energy)
-        row->joules_per_token =
-            energy_difference(&meter, joules, energy_joules(&meter)) / (double)(longest * repeats);
-    energy_close(&meter);
-    row->first_token /= (double)repeats;
-    size_t n_between = (size_t)(row->n_gen * repeats);
-    qsort(between, n_between, sizeof *between, compare_doubles);
-    row->between_median = quantile(between, n_between, 0.5);
-    row->between_p99 = quantile(between, n_between, 0.99);
-    row->peak_memory = machine_peak_memory();
-    free(between);
-    free(tokens);
-}
-
-static void add_test(results *all, const runtime *run, const bench_model *model,
-                     const machine_limits *limits, int64_t n_prompt, int64_t n_gen, int64_t repeats)
-{
-    all->rows = memory_resize(all->rows, (all->count + 1) * sizeof *all->rows);
-    bench_row *row = &all->rows[all->count++];
-    *row = (bench_row){.model = model, .limits = limits, .n_prompt = n_prompt, .n_gen = n_gen};
-    check(radllm_engine_number(run->engine, "threads", &row->threads, program_error()), NULL);
-    check(radllm_engine_number(run->engine, "batch", &row->batch, program_error()), NULL);
-    run_test(run, row, repeats);
-}
-
-static void set_number(radllm_options *options, const char *key, int64_t value)
-{
-    check(radllm_options_set_integer(options, key, value, program_error()), key);
-}
-
-/* All tests of one number of threads and one batch. */
-static void bench_engine(results *all, runtime *run, const common_settings *common,
-                         const plan *work, const bench_model *model, const machine_limits *limits)
-{
-    runtime_start(run, common);
-    for (size_t i = 0; i < work->prompts.count; i++) {
-        if (work->prompts.items[i] != 0)
-            add_test(all, run, model, limits, work->prompts.items[i], 0, work->repeats);
-    }
-    for (size_t i = 0; i < work->generated.count; i++) {
-        if (work->generated.items[i] != 0)
-            add_test(all, run, model, limits, 0, work->generated.items[i], work->repeats);
-    }
-    radllm_session_free(run->session);
-    radllm_engine_free(run->engine);
-    run->session = NULL;
-    run->engine = NULL;
+    qsort(loads, (size_t)tries, sizeof *loads, compare_doubles);
+    qsort(starts, (size_t)tries, sizeof *starts, compare_doubles);
+    model->load_warm = loads[tries / 2];
+    model->start = starts[tries / 2];
 }
 
 static void bench_file(results *all, common_settings *common, const plan *work, bench_model *model,
@@ -300,29 +296,23 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
     runtime run;
     runtime_load(&run, common, false);
     model->load_cold = run.load_seconds;
-    runtime_free(&run);
-    machine_reset_peak_memory();
-    runtime_load(&run, common, false);
-    model->load_warm = run.load_seconds;
+    int64_t most = largest(&work->threads);
+    set_number(common->options, "threads", most);
+    measure_start(&run, common, model, work->repeats);
+    model->file_read = machine_sum_file(model->path, (uint32_t)most);
     describe(&run, file, model);
     radllm_file_free(file);
     for (size_t t = 0; t < work->threads.count; t++) {
         set_number(common->options, "threads", work->threads.items[t]);
-        for (size_t b = 0; b < (work->batches.count != 0 ? work->batches.count : 1); b++) {
-            if (work->batches.count != 0)
-                set_number(common->options, "batch", work->batches.items[b]);
-            bench_engine(all, &run, common, work, model, &limits[t]);
+        bench_row base = {.model = model, .limits = &limits[t], .n_sequences = 1};
+        for (size_t b = 0; b < (work->steps.count != 0 ? work->steps.count : 1); b++) {
+            if (work->steps.count != 0)
+                set_number(common->options, "batch", work->steps.items[b]);
+            bench_one(all, &run, common, work, &base);
         }
+        bench_many(all, &run, common, work, &base);
     }
     runtime_free(&run);
-}
-
-static int64_t largest(const number_list *list)
-{
-    int64_t most = 0;
-    for (size_t i = 0; i < list->count; i++)
-        most = list->items[i] > most ? list->items[i] : most;
-    return most;
 }
 
 static bench_format parse_format(const settings *own, bool as_json)
@@ -345,8 +335,10 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
          "tokens of the prompt test (512; 0: none)"},
         {'n', "n-gen", "N[,N]", ARGUMENT_TEXT, &own->generated_tokens, NULL, 0, 0,
          "tokens of the generation test (64; 0: none)"},
-        {'b', "batch", "N[,N]", ARGUMENT_TEXT, &own->batches, NULL, 0, 0,
-         "tokens of a prompt computed at the same time"},
+        {'b', "batch", "N[,N]", ARGUMENT_TEXT, &own->sequences, NULL, 0, 0,
+         "sequences that the generation test generates together (1)"},
+        {'u', "step", "N[,N]", ARGUMENT_TEXT, &own->steps, NULL, 0, 0,
+         "tokens of a prompt computed at the same time (the option batch)"},
         {'r', "repetitions", "N", ARGUMENT_INTEGER, &own->repeats, NULL, 1, 256,
          "repeat each test so often (5)"},
         {'o', "output", "md|json|csv", ARGUMENT_TEXT, &own->format, NULL, 0, 0,
@@ -357,10 +349,13 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
     const program_usage usage = {
         "-m MODEL[,MODEL] [OPTION]...\nperplexity -m MODEL -f TEXT [OPTION]...",
         "Measures a model on this machine, for each number of threads (-t 1,2): the speed of\n"
-        "reading a prompt (pp) and of generating (tg), the time to the first token and between\n"
-        "tokens, load times, peak memory, and joules where the machine has counters that may be\n"
-        "read; beside it the machine's own limits, measured in the same run: reading memory, and\n"
-        "multiplying 8-bit integers and floats in registers.",
+        "reading a prompt (pp) and of generating (tg; with -b 8 for 8 sequences together, tokens "
+        "of\n"
+        "all), the time to the first token and between tokens, load times, peak memory, and "
+        "joules\n"
+        "where the machine has counters that may be read; beside it the machine's own limits,\n"
+        "measured in the same run: reading memory, and multiplying 8-bit integers and floats in\n"
+        "registers.",
         NULL,
         table,
         sizeof table / sizeof *table,
@@ -381,7 +376,8 @@ static int64_t processors(void)
 
 static int bench_main(int argc, char **argv)
 {
-    settings own = {.prompt_tokens = "512", .generated_tokens = "64", .repeats = 5};
+    settings own = {
+        .prompt_tokens = "512", .generated_tokens = "64", .sequences = "1", .repeats = 5};
     common_settings common;
     parse(argc, argv, &own, &common);
     bench_format format = parse_format(&own, common.json);
@@ -394,8 +390,9 @@ static int bench_main(int argc, char **argv)
         parse_numbers(common.threads_list != NULL ? common.threads_list : automatic, "-t", 1, 1024);
     work.prompts = parse_numbers(own.prompt_tokens, "-p", 0, 1 << 24);
     work.generated = parse_numbers(own.generated_tokens, "-n", 0, 1 << 24);
-    if (own.batches != NULL)
-        work.batches = parse_numbers(own.batches, "-b", 1, 1 << 24);
+    work.sequences = parse_numbers(own.sequences, "-b", 1, 4096);
+    if (own.steps != NULL)
+        work.steps = parse_numbers(own.steps, "-u", 1, 1 << 24);
     int64_t longest = largest(&work.prompts);
     if (largest(&work.generated) > longest)
         longest = largest(&work.generated);
@@ -404,11 +401,12 @@ static int bench_main(int argc, char **argv)
     if (!option_changed(common.options, "context"))
         set_number(common.options, "context", longest + 1);
 
+    char *isa = option_text(common.options, "isa");
     machine_limits *limits = memory_array(work.threads.count, sizeof *limits);
     for (size_t i = 0; i < work.threads.count; i++) {
         limits[i].threads = (uint32_t)work.threads.items[i];
         if (!own.no_limits)
-            limits[i] = machine_measure((uint32_t)work.threads.items[i]);
+            limits[i] = machine_measure((uint32_t)work.threads.items[i], isa);
     }
     results all = {NULL, 0};
     bench_model *models = memory_array(work.models.count, sizeof *models);
@@ -416,7 +414,13 @@ static int bench_main(int argc, char **argv)
         models[i].path = work.models.items[i];
         bench_file(&all, &common, &work, &models[i], limits);
     }
+    /* Again at the end: whatever else the machine did at the beginning is not its limit. */
+    for (size_t i = 0; i < work.threads.count && !own.no_limits; i++) {
+        machine_limits again = machine_measure((uint32_t)work.threads.items[i], isa);
+        machine_keep_better(&limits[i], &again);
+    }
     report_rows(all.rows, all.count, format);
+    free(isa);
     for (size_t i = 0; i < all.count; i++)
         free(all.rows[i].seconds);
     free(all.rows);
@@ -426,7 +430,8 @@ static int bench_main(int argc, char **argv)
     free(work.threads.items);
     free(work.prompts.items);
     free(work.generated.items);
-    free(work.batches.items);
+    free(work.sequences.items);
+    free(work.steps.items);
     free(model_names);
     arguments_free(&common);
     return program_finish(EXIT_CODE_OK);

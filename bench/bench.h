@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "common/arguments.h"
+#include "common/runtime.h"
 #include "machine.h"
 
 /* A model file: what does not depend on a test. */
@@ -15,11 +16,16 @@ typedef struct bench_model {
     char type[96]; /* "llama Q4_0" */
     uint64_t file_bytes;
     int64_t parameters;
-    double token_bytes; /* of weights that are read for one generated token */
-    double prompt_macs; /* multiply-adds with weights for one token of a prompt */
-    double token_macs;  /* for one generated token */
-    double load_cold;   /* seconds */
+    double token_bytes;       /* of weights that are read for one generated token */
+    double cache_bytes;       /* of keys and values of one position */
+    double prompt_macs;       /* multiply-adds with weights for one token of a prompt */
+    double token_macs;        /* for one generated token */
+    double prompt_float_macs; /* those of them with weights that are floats */
+    double token_float_macs;
+    double load_cold; /* seconds */
     double load_warm;
+    double start;     /* load (warm), engine, and a prompt of one token up to the first answered */
+    double file_read; /* the file mapped and read once, in the page cache; 0: not known */
     char isa[32];
     char layout[32];
     char cache_type[32];
@@ -32,8 +38,9 @@ typedef struct bench_row {
     int64_t threads;
     int64_t batch;
     int64_t n_prompt;
-    int64_t n_gen;
-    double *seconds; /* one per repeat */
+    int64_t n_gen;       /* for each sequence */
+    int64_t n_sequences; /* generated together */
+    double *seconds;     /* one per repeat */
     size_t n_samples;
     double first_token;    /* seconds, mean; 0 where not measured */
     double between_median; /* seconds between tokens; 0 where not measured */
@@ -43,6 +50,10 @@ typedef struct bench_row {
 } bench_row;
 
 typedef enum bench_format { BENCH_TABLE, BENCH_JSON, BENCH_CSV } bench_format;
+
+/* measure.c: fills the figures of a row whose test is set; run's engine has a session for each
+ * sequence, of which run->session is the first. */
+void measure_test(const runtime *run, bench_row *row, int64_t repeats);
 
 /* report.c: all rows on standard output. */
 void report_rows(const bench_row *rows, size_t count, bench_format format);

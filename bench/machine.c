@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,205 +12,20 @@
 #include <unistd.h>
 
 #include "common/program.h"
+#include "machine_loops.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#define MACHINE_X86 1
-#endif
-
-static const double measure_seconds = 0.4;
-enum { MAX_THREADS = 1024, ACCUMULATORS = 10 };
-
-/* ---- loops: each returns how many multiply-adds it made ---- */
-
-static double float_plain(uint64_t rounds)
-{
-    float sums[16] = {0};
-    float a = 1.0f;
-    for (uint64_t i = 0; i < rounds; i++) {
-        __asm__ volatile("" : "+m"(a));
-        for (int k = 0; k < 16; k++)
-            sums[k] += a * 0.5f;
-    }
-    __asm__ volatile("" : : "m"(sums));
-    return 16.0 * (double)rounds;
-}
-
-static double int8_plain(uint64_t rounds)
-{
-    int32_t sums[16] = {0};
-    int8_t a = 3;
-    for (uint64_t i = 0; i < rounds; i++) {
-        __asm__ volatile("" : "+m"(a));
-        for (int k = 0; k < 16; k++)
-            sums[k] += a * (int8_t)(k + 1);
-    }
-    __asm__ volatile("" : : "m"(sums));
-    return 16.0 * (double)rounds;
-}
-
-static double read_plain(const unsigned char *data, size_t size)
-{
-    uint64_t sums[4] = {0};
-    for (size_t i = 0; i + 32 <= size; i += 32) {
-        uint64_t words[4];
-        memcpy(words, data + i, sizeof words);
-        for (int k = 0; k < 4; k++)
-            sums[k] += words[k];
-    }
-    __asm__ volatile("" : : "m"(sums));
-    return (double)size;
-}
-
-#if MACHINE_X86
-__attribute__((target("avx2,fma"))) static double float_avx2(uint64_t rounds)
-{
-    __m256 sums[ACCUMULATORS];
-    __m256 a = _mm256_set1_ps(0.5f);
-    for (int k = 0; k < ACCUMULATORS; k++)
-        sums[k] = _mm256_setzero_ps();
-    for (uint64_t i = 0; i < rounds; i++) {
-        __asm__ volatile("" : "+x"(a));
-        for (int k = 0; k < ACCUMULATORS; k++)
-            sums[k] = _mm256_fmadd_ps(a, a, sums[k]);
-    }
-    for (int k = 0; k < ACCUMULATORS; k++)
-        __asm__ volatile("" : : "x"(sums[k]));
-    return 8.0 * ACCUMULATORS * (double)rounds;
-}
-
-__attribute__((target("avx2"))) static double int8_avx2(uint64_t rounds)
-{
-    __m256i sums[ACCUMULATORS];
-    __m256i a = _mm256_set1_epi8(3);
-    __m256i b = _mm256_set1_epi8(-2);
-    __m256i ones = _mm256_set1_epi16(1);
-    for (int k = 0; k < ACCUMULATORS; k++)
-        sums[k] = _mm256_setzero_si256();
-    for (uint64_t i = 0; i < rounds; i++) {
-        for (int k = 0; k < ACCUMULATORS; k++) {
-            /* Opaque each time, or one product would serve all sums. */
-            __asm__ volatile("" : "+x"(a));
-            __m256i products = _mm256_maddubs_epi16(a, b);
-            sums[k] = _mm256_add_epi32(sums[k], _mm256_madd_epi16(products, ones));
-        }
-    }
-    for (int k = 0; k < ACCUMULATORS; k++)
-        __asm__ volatile("" : : "x"(sums[k]));
-    return 32.0 * ACCUMULATORS * (double)rounds;
-}
-
-__attribute__((target("avx2"))) static double read_avx2(const unsigned char *data, size_t size)
-{
-    __m256i sums[8];
-    for (int k = 0; k < 8; k++)
-        sums[k] = _mm256_setzero_si256();
-    for (size_t i = 0; i + 256 <= size; i += 256) {
-        for (size_t k = 0; k < 8; k++) {
-            __m256i words = _mm256_loadu_si256((const __m256i *)(const void *)(data + i + 32 * k));
-            sums[k] = _mm256_xor_si256(sums[k], words);
-        }
-    }
-    for (int k = 0; k < 8; k++)
-        __asm__ volatile("" : : "x"(sums[k]));
-    return (double)size;
-}
-
-__attribute__((target("avx512f"))) static double float_avx512(uint64_t rounds)
-{
-    __m512 sums[ACCUMULATORS];
-    __m512 a = _mm512_set1_ps(0.5f);
-    for (int k = 0; k < ACCUMULATORS; k++)
-        sums[k] = _mm512_setzero_ps();
-    for (uint64_t i = 0; i < rounds; i++) {
-        __asm__ volatile("" : "+v"(a));
-        for (int k = 0; k < ACCUMULATORS; k++)
-            sums[k] = _mm512_fmadd_ps(a, a, sums[k]);
-    }
-    for (int k = 0; k < ACCUMULATORS; k++)
-        __asm__ volatile("" : : "v"(sums[k]));
-    return 16.0 * ACCUMULATORS * (double)rounds;
-}
-
-__attribute__((target("avx512f,avx512bw"))) static double int8_avx512(uint64_t rounds)
-{
-    __m512i sums[ACCUMULATORS];
-    __m512i a = _mm512_set1_epi8(3);
-    __m512i b = _mm512_set1_epi8(-2);
-    __m512i ones = _mm512_set1_epi16(1);
-    for (int k = 0; k < ACCUMULATORS; k++)
-        sums[k] = _mm512_setzero_si512();
-    for (uint64_t i = 0; i < rounds; i++) {
-        for (int k = 0; k < ACCUMULATORS; k++) {
-            __asm__ volatile("" : "+v"(a));
-            __m512i products = _mm512_maddubs_epi16(a, b);
-            sums[k] = _mm512_add_epi32(sums[k], _mm512_madd_epi16(products, ones));
-        }
-    }
-    for (int k = 0; k < ACCUMULATORS; k++)
-        __asm__ volatile("" : : "v"(sums[k]));
-    return 64.0 * ACCUMULATORS * (double)rounds;
-}
-
-__attribute__((target("avx512f,avx512bw,avx512vnni"))) static double int8_vnni(uint64_t rounds)
-{
-    __m512i sums[ACCUMULATORS];
-    __m512i a = _mm512_set1_epi8(3);
-    __m512i b = _mm512_set1_epi8(-2);
-    for (int k = 0; k < ACCUMULATORS; k++)
-        sums[k] = _mm512_setzero_si512();
-    for (uint64_t i = 0; i < rounds; i++) {
-        __asm__ volatile("" : "+v"(a));
-        for (int k = 0; k < ACCUMULATORS; k++)
-            sums[k] = _mm512_dpbusd_epi32(sums[k], a, b);
-    }
-    for (int k = 0; k < ACCUMULATORS; k++)
-        __asm__ volatile("" : : "v"(sums[k]));
-    return 64.0 * ACCUMULATORS * (double)rounds;
-}
-#endif
-
-typedef double (*compute_fn)(uint64_t rounds);
-typedef double (*read_fn)(const unsigned char *data, size_t size);
-
-typedef struct loop_set {
-    compute_fn int8;
-    const char *int8_isa;
-    compute_fn real;
-    const char *real_isa;
-    read_fn read;
-} loop_set;
-
-static loop_set best_loops(void)
-{
-    loop_set set = {int8_plain, "plain C", float_plain, "plain C", read_plain};
-#if MACHINE_X86
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        set = (loop_set){int8_avx2, "avx2", float_avx2, "avx2 fma", read_avx2};
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) {
-        set.int8 = int8_avx512;
-        set.int8_isa = "avx512bw";
-        set.real = float_avx512;
-        set.real_isa = "avx512f";
-    }
-    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vnni")) {
-        set.int8 = int8_vnni;
-        set.int8_isa = "avx512 vnni";
-    }
-#endif
-    return set;
-}
+static const double measure_seconds = 0.2;
+enum { MAX_THREADS = 1024 };
 
 /* ---- threads ---- */
 
-enum { READ, INT8, FLOAT, N_LIMITS };
+enum { READ, INT8 = READ + MACHINE_READS, FLOAT, N_LIMITS };
 
 /* All threads work at the same time, round by round; the best round counts, so that whatever else
  * the machine does is not taken for its limit. */
 typedef struct team {
     pthread_barrier_t barrier;
-    loop_set loops;
+    machine_loops loops;
     size_t bytes; /* read by each thread in a round */
     uint32_t threads;
     double *done; /* by each thread in this round */
@@ -225,8 +41,8 @@ typedef struct member {
 
 static double work(const team *own, int limit, const unsigned char *data)
 {
-    if (limit == READ)
-        return data != NULL ? own->loops.read(data, own->bytes) : 0;
+    if (limit < INT8)
+        return data != NULL ? own->loops.read[limit - READ](data, own->bytes) : 0;
     return limit == INT8 ? own->loops.int8(1000000) : own->loops.real(1000000);
 }
 
@@ -246,7 +62,7 @@ static void run_rounds(member *self, int limit, const unsigned char *data)
                 total += own->done[i];
             if (total > own->best[limit] * seconds)
                 own->best[limit] = total / seconds;
-            own->stop = clock_seconds() - begin > (limit == READ ? 2 : 1) * measure_seconds;
+            own->stop = clock_seconds() - begin > measure_seconds;
         }
         pthread_barrier_wait(&own->barrier);
         stop = own->stop;
@@ -265,7 +81,8 @@ static void *run_member(void *user)
         madvise(data, bytes, MADV_HUGEPAGE);
         memset(data, 1, bytes);
     }
-    run_rounds(self, READ, data);
+    for (int i = 0; i < MACHINE_READS; i++)
+        run_rounds(self, READ + i, data);
     if (data != NULL)
         munmap(data, bytes);
     run_rounds(self, INT8, NULL);
@@ -304,9 +121,11 @@ static size_t buffer_bytes(uint32_t threads)
     return (size_t)(total / threads / 4096 + 1) * 4096;
 }
 
-static bool run_team(machine_limits *limits)
+static bool run_team(machine_limits *limits, const char *isa)
 {
-    team own = {.loops = best_loops(), .threads = limits->threads};
+    static const char *const read_names[MACHINE_READS] = {"in order", "in order, ahead",
+                                                          "4 streams"};
+    team own = {.loops = machine_best_loops(isa), .threads = limits->threads};
     own.bytes = buffer_bytes(limits->threads);
     own.done = calloc(limits->threads, sizeof *own.done);
     member *members = calloc(limits->threads, sizeof *members);
@@ -321,7 +140,13 @@ static bool run_team(machine_limits *limits)
     }
     for (uint32_t i = 0; i < limits->threads; i++)
         pthread_join(members[i].thread, NULL);
-    limits->read_bytes = own.best[READ];
+    for (int i = 0; i < MACHINE_READS; i++) {
+        limits->read_each[i] = own.best[READ + i];
+        if (own.best[READ + i] > limits->read_bytes) {
+            limits->read_bytes = own.best[READ + i];
+            snprintf(limits->read_kernel, sizeof limits->read_kernel, "%s", read_names[i]);
+        }
+    }
     limits->int8_macs = own.best[INT8];
     limits->float_macs = own.best[FLOAT];
     snprintf(limits->int8_isa, sizeof limits->int8_isa, "%s", own.loops.int8_isa);
@@ -332,27 +157,110 @@ static bool run_team(machine_limits *limits)
     return true;
 }
 
-machine_limits machine_measure(uint32_t threads)
+/* Runs `task` in a child process, so that its memory is not counted as ours; its answer fills
+ * `result`, which is left alone where that failed. */
+typedef bool (*child_fn)(const void *input, void *result);
+
+static bool run_in_child(child_fn task, const void *input, void *result, size_t size)
 {
-    machine_limits limits = {.threads = threads};
     int ends[2];
-    if (threads == 0 || threads > MAX_THREADS || pipe(ends) != 0)
-        return limits;
+    if (pipe(ends) != 0)
+        return false;
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
         close(ends[0]);
-        bool good = run_team(&limits) && write(ends[1], &limits, sizeof limits) == sizeof limits;
+        bool good = task(input, result) && write(ends[1], result, size) == (ssize_t)size;
         _exit(good ? 0 : 1);
     }
     close(ends[1]);
-    machine_limits measured = limits;
-    if (child > 0 && read(ends[0], &measured, sizeof measured) != (ssize_t)sizeof measured)
-        measured = limits;
+    unsigned char answer[sizeof(machine_limits)];
+    bool good = child > 0 && read(ends[0], answer, size) == (ssize_t)size;
+    if (good)
+        memcpy(result, answer, size);
     close(ends[0]);
     while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
         continue;
-    return measured;
+    return good;
+}
+
+static bool measure_limits(const void *isa, void *result)
+{
+    return run_team(result, isa);
+}
+
+machine_limits machine_measure(uint32_t threads, const char *isa)
+{
+    machine_limits limits = {.threads = threads};
+    if (threads != 0 && threads <= MAX_THREADS)
+        (void)run_in_child(measure_limits, isa, &limits, sizeof limits);
+    return limits;
+}
+
+void machine_keep_better(machine_limits *limits, const machine_limits *again)
+{
+    if (again->read_bytes > limits->read_bytes) {
+        limits->read_bytes = again->read_bytes;
+        memcpy(limits->read_kernel, again->read_kernel, sizeof limits->read_kernel);
+    }
+    for (int i = 0; i < MACHINE_READS; i++)
+        limits->read_each[i] = fmax(limits->read_each[i], again->read_each[i]);
+    limits->int8_macs = fmax(limits->int8_macs, again->int8_macs);
+    limits->float_macs = fmax(limits->float_macs, again->float_macs);
+}
+
+/* ---- a file ---- */
+
+typedef struct file_slice {
+    pthread_t thread;
+    const unsigned char *data;
+    size_t size;
+    machine_read_fn read;
+} file_slice;
+
+typedef struct file_task {
+    const char *path;
+    uint32_t threads;
+} file_task;
+
+static void *read_slice(void *user)
+{
+    file_slice *self = user;
+    (void)self->read(self->data, self->size);
+    return NULL;
+}
+
+static bool sum_file(const void *input, void *result)
+{
+    const file_task *task = input;
+    file_slice slices[64];
+    uint32_t threads = task->threads < 64 ? task->threads : 64;
+    machine_loops loops = machine_best_loops("");
+    double start = clock_seconds();
+    int descriptor = open(task->path, O_RDONLY | O_CLOEXEC);
+    off_t end = descriptor >= 0 ? lseek(descriptor, 0, SEEK_END) : -1;
+    if (end <= 0)
+        return false;
+    const unsigned char *data = mmap(NULL, (size_t)end, PROT_READ, MAP_SHARED, descriptor, 0);
+    if (data == MAP_FAILED)
+        return false;
+    size_t part = (size_t)end / threads;
+    for (uint32_t i = 0; i < threads; i++) {
+        slices[i] = (file_slice){.data = data + i * part, .size = part, .read = loops.read[0]};
+        if (pthread_create(&slices[i].thread, NULL, read_slice, &slices[i]) != 0)
+            return false;
+    }
+    for (uint32_t i = 0; i < threads; i++)
+        pthread_join(slices[i].thread, NULL);
+    *(double *)result = clock_seconds() - start;
+    return true;
+}
+
+double machine_sum_file(const char *path, uint32_t threads)
+{
+    file_task task = {path, threads};
+    double seconds = 0;
+    return run_in_child(sum_file, &task, &seconds, sizeof seconds) ? seconds : 0;
 }
 
 /* ---- the process ---- */

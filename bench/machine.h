@@ -8,16 +8,23 @@
 
 typedef struct machine_limits {
     uint32_t threads;
-    double read_bytes; /* a second, from memory, by all threads together */
-    double int8_macs;  /* multiply-adds of 8-bit integers a second, in registers */
-    double float_macs; /* of 32-bit floats */
-    char int8_isa[24]; /* the instructions that were used */
+    double read_bytes; /* a second, from memory, by all threads together: the best of read_each */
+    double read_each[3];
+    char read_kernel[24]; /* which it was */
+    double int8_macs;     /* multiply-adds of 8-bit integers a second, in registers */
+    double float_macs;    /* of 32-bit floats */
+    char int8_isa[24];    /* the instructions that were used */
     char float_isa[24];
 } machine_limits;
 
-/* Measures for about a second, in a child process, so that its memory is not counted as ours. Zeros
- * where that failed. */
-machine_limits machine_measure(uint32_t threads);
+/* Measures for about a second, in a child process, so that its memory is not counted as ours.
+ * Zeros where that failed. isa: "avx2" leaves out what is beyond it, for the arithmetic. */
+machine_limits machine_measure(uint32_t threads, const char *isa);
+/* Keeps the greater figure of each: what else the machine does can only lower them. */
+void machine_keep_better(machine_limits *limits, const machine_limits *again);
+
+/* Seconds to map a file and read all of it once; 0 where that failed. */
+double machine_sum_file(const char *path, uint32_t threads);
 
 /* The processor's name. */
 void machine_cpu_name(char *out, unsigned capacity);

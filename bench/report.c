@@ -15,7 +15,7 @@
 
 static double tokens_of(const bench_row *row)
 {
-    return (double)(row->n_prompt + row->n_gen);
+    return (double)(row->n_prompt + row->n_gen * row->n_sequences);
 }
 
 static double mean(const double *values, size_t count)
@@ -46,30 +46,62 @@ static void speed(const bench_row *row, double *average, double *spread)
     *spread = deviation(speeds, count);
 }
 
-/* The share of the machine's memory bandwidth and of its 8-bit arithmetic that the test used. */
-static double bandwidth_share(const bench_row *row)
+/* ---- shares of the machine's limits ---- */
+
+static double average_speed(const bench_row *row)
 {
     double average, spread;
     speed(row, &average, &spread);
+    return average;
+}
+
+/* Bytes of weights and cache that one generated token of a sequence needs: weights are read once
+ * for all sequences, the cache of each at half its final length. */
+static double bytes_per_token(const bench_row *row)
+{
+    double position = 0.5 * (double)(row->n_gen + 1);
+    return row->model->token_bytes / (double)row->n_sequences + row->model->cache_bytes * position;
+}
+
+static double macs_per_token(const bench_row *row)
+{
+    return row->n_gen != 0 ? row->model->token_macs : row->model->prompt_macs;
+}
+
+static double bandwidth_share(const bench_row *row)
+{
     if (row->n_gen == 0 || row->limits->read_bytes <= 0)
         return NAN;
-    return row->model->token_bytes * average / row->limits->read_bytes;
+    return bytes_per_token(row) * average_speed(row) / row->limits->read_bytes;
 }
 
 static double int8_share(const bench_row *row)
 {
-    double average, spread;
-    speed(row, &average, &spread);
-    double macs = row->n_gen != 0 ? row->model->token_macs : row->model->prompt_macs;
-    return row->limits->int8_macs > 0 ? macs * average / row->limits->int8_macs : NAN;
+    double peak = row->limits->int8_macs;
+    return peak > 0 ? macs_per_token(row) * average_speed(row) / peak : NAN;
 }
 
 static double float_share(const bench_row *row)
 {
-    double average, spread;
-    speed(row, &average, &spread);
-    double macs = row->n_gen != 0 ? row->model->token_macs : row->model->prompt_macs;
-    return row->limits->float_macs > 0 ? macs * average / row->limits->float_macs : NAN;
+    double peak = row->limits->float_macs;
+    return peak > 0 ? macs_per_token(row) * average_speed(row) / peak : NAN;
+}
+
+/* The same with each weight at the peak of its own kind: integers where it is quantized. */
+static double arithmetic_share(const bench_row *row)
+{
+    if (row->limits->int8_macs <= 0 || row->limits->float_macs <= 0)
+        return NAN;
+    double floats = row->n_gen != 0 ? row->model->token_float_macs : row->model->prompt_float_macs;
+    double seconds =
+        (macs_per_token(row) - floats) / row->limits->int8_macs + floats / row->limits->float_macs;
+    return seconds * average_speed(row);
+}
+
+/* Of what the machine allows at most: the nearer of the two limits. */
+static double limit_share(const bench_row *row)
+{
+    return fmax(arithmetic_share(row), bandwidth_share(row));
 }
 
 static double known(double value)
@@ -99,6 +131,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put(object, "type_v", json_string(model->cache_type));
     json_put(object, "n_prompt", json_integer(row->n_prompt));
     json_put(object, "n_gen", json_integer(row->n_gen));
+    json_put(object, "n_sequences", json_integer(row->n_sequences));
     json_put(object, "test_time", json_string(when));
     json_put_real(object, "avg_ns", 1e9 * mean(row->seconds, row->n_samples));
     json_put_real(object, "stddev_ns", 1e9 * deviation(row->seconds, row->n_samples));
@@ -114,6 +147,8 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put(object, "samples_ts", speeds);
     json_put_real(object, "load_cold_seconds", model->load_cold);
     json_put_real(object, "load_warm_seconds", model->load_warm);
+    json_put_real(object, "start_seconds", known(model->start));
+    json_put_real(object, "file_read_seconds", known(model->file_read));
     json_put_real(object, "first_token_seconds", known(row->first_token));
     json_put_real(object, "between_tokens_median_seconds", known(row->between_median));
     json_put_real(object, "between_tokens_p99_seconds", known(row->between_p99));
@@ -121,16 +156,19 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put_real(object, "joules_per_token",
                   row->joules_per_token >= 0 ? row->joules_per_token : NAN);
     json_put_real(object, "machine_read_bytes_per_second", known(row->limits->read_bytes));
+    json_put(object, "machine_read_kernel", json_string(row->limits->read_kernel));
     json_put_real(object, "machine_int8_macs_per_second", known(row->limits->int8_macs));
     json_put_real(object, "machine_float_macs_per_second", known(row->limits->float_macs));
     json_put(object, "machine_int8_isa", json_string(row->limits->int8_isa));
     json_put(object, "machine_float_isa", json_string(row->limits->float_isa));
     json_put_real(object, "weight_bytes_per_token", model->token_bytes);
-    json_put_real(object, "macs_per_token",
-                  row->n_gen != 0 ? model->token_macs : model->prompt_macs);
+    json_put_real(object, "cache_bytes_per_position", model->cache_bytes);
+    json_put_real(object, "macs_per_token", macs_per_token(row));
     json_put_real(object, "share_of_bandwidth", bandwidth_share(row));
     json_put_real(object, "share_of_int8", int8_share(row));
     json_put_real(object, "share_of_float", float_share(row));
+    json_put_real(object, "share_of_arithmetic", arithmetic_share(row));
+    json_put_real(object, "share_of_limit", limit_share(row));
     return object;
 }
 
@@ -177,13 +215,15 @@ static void table_row(const bench_row *row)
     char test[48];
     if (row->n_gen == 0)
         snprintf(test, sizeof test, "pp%" PRId64, row->n_prompt);
+    else if (row->n_sequences > 1)
+        snprintf(test, sizeof test, "tg%" PRId64 "x%" PRId64, row->n_gen, row->n_sequences);
     else
         snprintf(test, sizeof test, "tg%" PRId64, row->n_gen);
     char rate[64];
     snprintf(rate, sizeof rate, "%.2f ± %.2f", average, spread);
-    char bandwidth[16], int8[16], first[24] = "-", between[32] = "-", joules[24] = "-";
+    char bandwidth[16], arithmetic[16], first[24] = "-", between[32] = "-", joules[24] = "-";
     percent(bandwidth_share(row), bandwidth, sizeof bandwidth);
-    percent(int8_share(row), int8, sizeof int8);
+    percent(arithmetic_share(row), arithmetic, sizeof arithmetic);
     if (row->first_token > 0)
         snprintf(first, sizeof first, "%.1f", 1e3 * row->first_token);
     if (row->between_median > 0)
@@ -192,14 +232,14 @@ static void table_row(const bench_row *row)
     if (row->joules_per_token >= 0)
         snprintf(joules, sizeof joules, "%.3f", row->joules_per_token);
     output_format("| %-18s | %7" PRId64 " | %8s | %20s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
-                  row->model->type, row->threads, test, rate, first, between, bandwidth, int8,
+                  row->model->type, row->threads, test, rate, first, between, bandwidth, arithmetic,
                   (double)row->peak_memory / 1048576, joules);
 }
 
 static void report_table(const bench_row *rows, size_t count, const char *cpu)
 {
     output_text("| model              | threads |     test |                 t/s |  first ms |"
-                " between tokens  | bandwidth |    int8 |  peak MiB | J/token  |\n"
+                " between tokens  | bandwidth |   arith |  peak MiB | J/token  |\n"
                 "|                    |         |          |                     |           |"
                 " median/p99 ms   |  of limit | of peak |           |          |\n"
                 "| ------------------ | ------: | -------: | ------------------: | --------: |"
@@ -214,20 +254,23 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
             continue;
         last = model;
         output_format("%s: %.2f MiB, %.2f M parameters, loaded in %.3f s cold and %.3f s warm,"
-                      " %s, layout %s, cache %s\n",
+                      " first token %.3f s after the start (warm; mapping and reading the file once"
+                      " takes %.3f s), %s, layout %s, cache %s\n",
                       model->path, (double)model->file_bytes / 1048576,
                       (double)model->parameters * 1e-6, model->load_cold, model->load_warm,
-                      model->isa, model->layout, model->cache_type);
+                      model->start, model->file_read, model->isa, model->layout, model->cache_type);
     }
     const machine_limits *limits = NULL;
     for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {
         if (rows[i].limits == limits || rows[i].limits->read_bytes <= 0)
             continue;
         limits = rows[i].limits;
-        output_format("%s, %u threads: memory read %.1f GB/s, int8 %.1f G multiply-adds/s (%s),"
-                      " float %.1f G multiply-adds/s (%s)\n",
-                      cpu, limits->threads, limits->read_bytes * 1e-9, limits->int8_macs * 1e-9,
-                      limits->int8_isa, limits->float_macs * 1e-9, limits->float_isa);
+        output_format(
+            "%s, %u threads: memory read %.1f GB/s (%s), int8 %.1f G multiply-adds/s (%s),"
+            " float %.1f G multiply-adds/s (%s)\n",
+            cpu, limits->threads, limits->read_bytes * 1e-9, limits->read_kernel,
+            limits->int8_macs * 1e-9, limits->int8_isa, limits->float_macs * 1e-9,
+            limits->float_isa);
     }
 }
 

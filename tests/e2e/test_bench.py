@@ -40,11 +40,30 @@ result = bench("-m", f"{MODEL},{MODEL}", "-t", "1", *SMALL, "-o", "csv", "--no-l
 lines = list(csv.DictReader(io.StringIO(result.text())))
 check(len(lines) == 4 and all(float(line["avg_ts"]) > 0 for line in lines), "CSV, two models",
       result)
-result = bench("-m", MODEL, "-t", "1", "-p", "16,32", "-n", "0", "-b", "8,16", "-r", "1",
+result = bench("-m", MODEL, "-t", "1", "-p", "16,32", "-n", "0", "-u", "8,16", "-r", "1",
                "--no-limits")
 check(result.code == 0 and result.text().count("pp16") == 2 and result.text().count("pp32") == 2,
       "table, lists of lengths and batches", result)
+result = bench("-m", MODEL, "-t", "2", "-p", "16", "-n", "4", "-b", "1,3", "-r", "2", "-o", "json")
+rows = json.loads(result.out)
+check([(row["n_prompt"], row["n_gen"], row["n_sequences"]) for row in rows] ==
+      [(16, 0, 1), (0, 4, 1), (0, 4, 3)], "sequences generated together", result)
+check(all(abs(rows[2]["samples_ts"][i] * rows[2]["samples_ns"][i] / 1e9 - 12) < 0.01
+          for i in range(2)) and rows[2]["between_tokens_median_seconds"] > 0,
+      "their speed counts the tokens of all", result)
+check(all(row["start_seconds"] > row["load_warm_seconds"] and row["file_read_seconds"] > 0
+          for row in rows), "from nothing to the first token", result)
+check(all(abs(row["share_of_limit"] - max(row["share_of_arithmetic"],
+                                           row["share_of_bandwidth"] or 0)) < 1e-9
+          for row in rows), "the nearer limit", result)
+row = rows[1]
+expected = (row["weight_bytes_per_token"] + 2.5 * row["cache_bytes_per_position"]) \
+    * row["avg_ts"] / row["machine_read_bytes_per_second"]
+check(abs(row["share_of_bandwidth"] / expected - 1) < 1e-9 and
+      row["machine_read_kernel"] in ("in order", "in order, ahead", "4 streams"),
+      "bandwidth: weights and cache over the best way to read", result)
 expect(bench("-m", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
+expect(bench("-m", MODEL, "-b", "0"), 2, "no sequence", "-b")
 expect(bench("-m", MODEL, "-t", "0"), 2, "no threads", "-t")
 expect(bench("-m", MODEL, "-t", "1,x"), 2, "no number", "-t")
 expect(bench("-m", MODEL, "-o", "xml"), 2, "unknown form", "-o")
