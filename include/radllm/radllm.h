@@ -278,7 +278,10 @@ RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char 
 /* Weights, vocabulary and hyper-parameters. Immutable after loading; any number of threads. */
 typedef struct radllm_model radllm_model;
 
-/* Loads the model in an opened file. `cancel` may be NULL. */
+/* Loads the model in an opened file. `cancel` may be NULL. Large models (option "load_wait") are
+ * given out before their matrices are in memory: the first tokens are computed from the file while
+ * threads of the model copy it, with the same bits. A file that becomes unreadable meanwhile fails
+ * the calls that compute with RADLLM_E_IO. */
 RADLLM_API radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file,
                                            const radllm_options *options,
                                            const radllm_cancel *cancel, radllm_model **out,

@@ -25,6 +25,12 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                          "fastest; the file is not needed afterwards. map: weights stay in the "
                          "mapped file, also larger than memory; truncating the file then kills the "
                          "process. auto: copy"},
+    [RAD_OPTION_LOAD_WAIT] =
+        {"load_wait", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|yes|no",
+         "yes: a model's matrices are copied before it is given out. no: behind "
+         "the first tokens, which read the file, with the same bits; needs a "
+         "file, and no executor of the host; progress is not told. "
+         "auto: no from 64 MiB of weights on"},
     [RAD_OPTION_LAYOUT] = {"layout", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|file|lane",
                            "how copied weights stand in memory: as in the file, or interleaved by "
                            "16 rows (faster, same bits). auto: lane"},
@@ -552,6 +558,7 @@ void rad_options_model(const radllm_options *options, rad_model_settings *settin
     int64_t isa = rad_option_integer(options, RAD_OPTION_ISA);
     *settings = (rad_model_settings){
         .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
+        .wait = (rad_wait)rad_option_integer(options, RAD_OPTION_LOAD_WAIT),
         .file_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
         .vocabulary_only = rad_option_integer(options, RAD_OPTION_VOCAB_ONLY) != 0,
         .any_isa = isa == 0,

@@ -10,6 +10,7 @@
 /* Numbers of the options, in the order of the table. */
 typedef enum rad_option {
     RAD_OPTION_LOAD,
+    RAD_OPTION_LOAD_WAIT,
     RAD_OPTION_LAYOUT,
     RAD_OPTION_MEMORY_BUDGET,
     RAD_OPTION_ISA,

@@ -74,9 +74,11 @@ typedef struct rad_batch {
 /* What a backend can do. */
 typedef struct rad_backend rad_backend;
 typedef struct rad_backend_table {
-    /* Runs a program on a batch, at most as large as at creation. False when `cancel` was set; the
-     * results are then undefined. */
-    bool (*run)(rad_backend *backend, const rad_batch *batch, const radllm_cancel *cancel);
+    /* Runs a program on a batch, at most as large as at creation. RADLLM_E_CANCELLED when `cancel`
+     * was set, RADLLM_E_IO when weights that are not in memory yet cannot be read; the results are
+     * then undefined. */
+    radllm_status (*run)(rad_backend *backend, const rad_batch *batch, const radllm_cancel *cancel,
+                         radllm_error *error);
     /* Logits of output row `index` of the last batch: n_vocab floats, valid until the next run. */
     const float *(*logits)(const rad_backend *backend, uint32_t index);
     void (*free)(rad_backend *backend);

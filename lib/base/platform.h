@@ -2,6 +2,8 @@
 #ifndef RAD_PLATFORM_H
 #define RAD_PLATFORM_H
 
+#include <pthread.h>
+
 #include "base/base.h"
 
 /* ---- thread pool -------------------------------------------------------------------------- */
@@ -24,6 +26,10 @@ uint32_t rad_pool_size(const rad_pool *pool);
  * and not in a child made by fork(). */
 typedef void (*rad_pool_fn)(void *data, uint32_t index, uint32_t worker);
 void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count);
+
+/* Starts a thread with every signal blocked: handlers are the host's and run on its threads. A
+ * stack of stack_bytes, or of the system's default for 0. Returns 0 or a system error. */
+int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument);
 
 /* Logical processors that this process may run on (its affinity; quotas of time are not looked at),
  * at least 1. */

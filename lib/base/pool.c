@@ -270,8 +270,7 @@ uint32_t rad_pool_size(const rad_pool *pool)
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
-/* Host programs' signal handlers must not run on the library's threads: every signal is blocked. */
-static int start_thread(pool_worker *worker)
+int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument)
 {
     pthread_attr_t attributes;
     int failure = pthread_attr_init(&attributes);
@@ -280,14 +279,20 @@ static int start_thread(pool_worker *worker)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    failure = pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    if (stack_bytes != 0)
+        failure = pthread_attr_setstacksize(&attributes, stack_bytes);
     if (failure == 0)
-        failure = pthread_create(&worker->thread, &attributes, worker_main, worker);
+        failure = pthread_create(thread, &attributes, run, argument);
     if (failure == EINVAL) /* the host's thread-local variables do not fit: the system's default */
-        failure = pthread_create(&worker->thread, NULL, worker_main, worker);
+        failure = pthread_create(thread, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
     return failure;
+}
+
+static int start_thread(pool_worker *worker)
+{
+    return rad_thread_start(&worker->thread, STACK_BYTES, worker_main, worker);
 }
 
 static void stop_threads(rad_pool *pool)

@@ -1,6 +1,5 @@
 #include "engine/engine.h"
 
-#include <signal.h>
 #include <string.h>
 
 #include "base/numeric.h"
@@ -192,12 +191,7 @@ radllm_status rad_engine_start_worker(rad_engine *engine, radllm_error *error)
     int failure = 0;
     if (!runs) {
         engine->worker_stops = false;
-        /* Signals are for the host's threads. */
-        sigset_t all, saved;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &saved);
-        failure = pthread_create(&engine->worker, NULL, worker_main, engine);
-        pthread_sigmask(SIG_SETMASK, &saved, NULL);
+        failure = rad_thread_start(&engine->worker, 0, worker_main, engine);
         engine->worker_runs = failure == 0;
     }
     pthread_mutex_unlock(&engine->mutex);

@@ -110,6 +110,23 @@ static void drop_cancelled(rad_engine *engine)
         rad_request_finish(r, RADLLM_FINISH_CANCELLED);
 }
 
+/* A step that was cancelled leaves its requests as they were; one that failed fails them. */
+static void run_batch(builder *b, const radllm_cancel *cancel)
+{
+    rad_engine *engine = b->engine;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = engine->backend->table->run(engine->backend, &b->batch, cancel, &error);
+    if (status == RADLLM_OK) {
+        take_results(b);
+        for (uint32_t i = 0; i < b->n_work; i++)
+            rad_request_tell(engine->work[i].request);
+    } else if (status != RADLLM_E_CANCELLED) {
+        for (uint32_t i = 0; i < b->n_work; i++)
+            rad_request_fail(engine->work[i].request, &error);
+    }
+    drop_cancelled(engine); /* by a callback */
+}
+
 uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
 {
     builder b = {.engine = engine};
@@ -117,12 +134,8 @@ uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
     pthread_mutex_lock(&engine->mutex);
     build_batch(&b);
     pthread_mutex_unlock(&engine->mutex);
-    if (b.n_work > 0 && engine->backend->table->run(engine->backend, &b.batch, cancel)) {
-        take_results(&b);
-        for (uint32_t i = 0; i < b.n_work; i++)
-            rad_request_tell(engine->work[i].request);
-        drop_cancelled(engine); /* by a callback */
-    }
+    if (b.n_work > 0)
+        run_batch(&b, cancel);
     uint32_t left = 0;
     pthread_mutex_lock(&engine->mutex);
     for (const rad_request *r = engine->queue; r != NULL; r = r->next)

@@ -137,8 +137,9 @@ static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t c
     rad_batch batch = {count, tokens, 1, &span, n_outputs, engine->outputs};
     if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
-    if (!engine->backend->table->run(engine->backend, &batch, f->cancel))
-        return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
+    radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);
+    if (status != RADLLM_OK)
+        return status;
     memcpy(session->tokens + session->n_tokens, tokens, count * sizeof *tokens);
     atomic_fetch_add(&engine->tokens_computed, count);
     uint32_t first = session->n_tokens;

@@ -64,6 +64,7 @@ rad_source *rad_source_retain(rad_source *source);
 void rad_source_release(rad_source *source);
 
 const char *rad_source_path(const rad_source *source); /* "" for a callback source */
+bool rad_source_is_file(const rad_source *source);     /* false for a callback source */
 uint32_t rad_source_version(const rad_source *source);
 uint64_t rad_source_alignment(const rad_source *source);
 uint32_t rad_source_n_parts(const rad_source *source);

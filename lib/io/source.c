@@ -157,6 +157,11 @@ const char *rad_source_path(const rad_source *source)
     return source->path;
 }
 
+bool rad_source_is_file(const rad_source *source)
+{
+    return source->read == NULL;
+}
+
 uint32_t rad_source_version(const rad_source *source)
 {
     return source->version;

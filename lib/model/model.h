@@ -1,6 +1,9 @@
-/* A loaded model: hyper-parameters, weights bound to roles, vocabulary. Immutable after loading. */
+/* A loaded model: hyper-parameters, weights bound to roles, vocabulary. Immutable after loading,
+ * but for the matrices that become ready behind the first tokens. */
 #ifndef RAD_MODEL_H
 #define RAD_MODEL_H
+
+#include <stdatomic.h>
 
 #include "base/platform.h"
 #include "kernels/kernels.h"
@@ -37,16 +40,22 @@ typedef struct rad_weight {
     const rad_tensor *tensor; /* in the source; NULL: absent */
     rad_matrix matrix;
     const float *values;
+    uint64_t offset; /* in the block of copied weights */
+    uint32_t order;  /* in which weights are read */
 } rad_weight;
 
 typedef struct rad_layer {
     rad_weight weights[RAD_LAYER_WEIGHTS];
 } rad_layer;
 
-typedef enum rad_load { RAD_LOAD_COPY, RAD_LOAD_MAP } rad_load;
+/* Does opening a model wait until its weights are copied? AUTO: only where they are few. */
+typedef enum rad_wait { RAD_WAIT_AUTO, RAD_WAIT_YES, RAD_WAIT_NO } rad_wait;
+
+typedef struct rad_loader rad_loader;
 
 typedef struct rad_model_settings {
     bool map;         /* load=map */
+    rad_wait wait;    /* load_wait */
     bool file_layout; /* layout=file */
     bool vocabulary_only;
     bool any_isa;       /* isa=auto: the best one */
@@ -63,6 +72,7 @@ typedef struct rad_model {
     const rad_kernels *kernels;
     bool vocabulary_only;
     bool mapped;
+    bool behind;       /* matrices are copied behind the first tokens */
     rad_layout layout; /* of the matrices that have a choice */
 
     rad_hparams hparams;
@@ -73,6 +83,9 @@ typedef struct rad_model {
     uint8_t *weights; /* one block for all copied weights */
     size_t weight_bytes;
     uint64_t n_parameters;
+    uint32_t n_weights;
+    atomic_uint n_ready; /* weights of a smaller order are in memory */
+    rad_loader *loader;  /* NULL: all was read before */
 } rad_model;
 
 /* Binds and checks everything without reading weights; *bytes receives the memory that the weights
@@ -82,10 +95,21 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
                              radllm_error *error);
 /* Bytes of weights in memory after filling; 0 for a mapped model but for its vectors. */
 uint64_t rad_model_weight_bytes(const rad_model *model);
-/* Reads the weights. */
+/* Reads the weights, or their vectors now and their matrices behind (model->behind). */
 radllm_status rad_model_fill(rad_model *model, const rad_model_settings *settings,
                              const radllm_cancel *cancel, radllm_error *error);
 void rad_model_free(rad_model *model);
+
+/* Whether a weight is in memory. While it is not, its rows are read from the file, in the file's
+ * layout; RADLLM_E_IO when the file has become shorter. */
+bool rad_model_is_ready(const rad_model *model, const rad_weight *weight);
+radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
+                                  uint32_t n, void *buffer, radllm_error *error);
+/* Around each step that computes with the model, so that the first one is not disturbed. */
+void rad_model_step_begins(const rad_model *model);
+void rad_model_step_ends(const rad_model *model);
+/* Waits until nothing is read any more: all matrices are ready, or reading failed. */
+void rad_model_wait(const rad_model *model);
 
 /* True when any matrix is F32: such a model's cache is F32 too under cache=auto. */
 bool rad_model_is_f32(const rad_model *model);

@@ -11,7 +11,8 @@ const dimension dimensions[DIMENSIONS] = {
     {"chunk", {"1", "7", "64", "512"}},
     {"isa", {"scalar", "avx2", "avx512"}},
     {"layout", {"file", "lane"}},
-    {"load", {"copy", "map"}},
+    /* behind: copied behind the first tokens, which read the file. */
+    {"load", {"copy", "map", "behind"}},
     /* Rounding mode and flush-to-zero that the host has set. */
     {"environment", {"default", "odd"}},
     /* anew: all computed in this run; rewound: the session first holds other tokens, and a common

@@ -66,11 +66,16 @@ typedef struct run_objects {
 
 static void open_objects(run_objects *r, const char *path, const combination *c)
 {
-    static const char *const passed_on[] = {"threads", "isa", "layout", "load"};
+    bool behind = strcmp(value_of(c, "load"), "behind") == 0;
+    const char *const passed_on[][2] = {{"threads", value_of(c, "threads")},
+                                        {"isa", value_of(c, "isa")},
+                                        {"layout", value_of(c, "layout")},
+                                        {"load", behind ? "copy" : value_of(c, "load")},
+                                        {"load_wait", behind ? "no" : "yes"}};
     radllm_error_new(&r->error);
     radllm_options_new(NULL, &r->options, r->error);
-    for (size_t i = 0; i < 4; i++) {
-        if (radllm_options_set_text(r->options, passed_on[i], value_of(c, passed_on[i]), RADLLM_NUL,
+    for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++) {
+        if (radllm_options_set_text(r->options, passed_on[i][0], passed_on[i][1], RADLLM_NUL,
                                     r->error) != RADLLM_OK)
             fail("options", r->error);
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "radllm/radllm.h"
@@ -547,6 +548,83 @@ START_TEST(the_file_is_truncated_before_loading)
 }
 END_TEST
 
+/* ---- copied behind the first tokens ---------------------------------------------------------- */
+
+static radllm_options *behind(void)
+{
+    radllm_options *options;
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    ck_assert_int_eq(radllm_options_set_text(options, "load_wait", "no", RADLLM_NUL, NULL),
+                     RADLLM_OK);
+    return options;
+}
+
+START_TEST(the_file_is_deleted_before_it_is_copied)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("behind.gguf");
+    gguf_write(&file, path);
+    radllm_options *options = behind();
+    opened o = open_file(path, options);
+    ck_assert_int_eq(unlink(path), 0);
+    for (int i = 0; i < 5; i++)
+        feed_some(&o);
+    close_file(&o);
+    radllm_options_free(options);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+START_TEST(the_file_is_truncated_before_it_is_copied)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("behind.gguf");
+    gguf_write(&file, path);
+    radllm_options *options = behind();
+    int32_t tokens[] = {1, 5, 9, 40};
+    struct timespec start, now;
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    opened o = open_file(path, options);
+    ck_assert_int_eq(truncate(path, 8000), 0);
+    /* Within this time copying has not begun. */
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double seconds =
+        (double)(now.tv_sec - start.tv_sec) + 1e-9 * (double)(now.tv_nsec - start.tv_nsec);
+    bool in_time = seconds < 0.1;
+    radllm_status status = radllm_session_feed(o.session, tokens, 4, NULL, o.error);
+    if (in_time || status != RADLLM_OK)
+        rad_assert_error(status, RADLLM_E_IO, o.error, "behind.gguf");
+    radllm_request *request;
+    rad_assert_ok(radllm_request_new_tokens(o.session, tokens, 4, NULL, &request, o.error),
+                  o.error);
+    status = radllm_request_run(request, NULL, o.error);
+    if (in_time || status != RADLLM_OK)
+        rad_assert_error(status, RADLLM_E_IO, o.error, "behind.gguf");
+    radllm_request_free(request);
+    close_file(&o);
+    radllm_options_free(options);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+/* A model that is freed while it is copied, at several moments. */
+START_TEST(a_model_is_freed_before_it_is_copied)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("behind.gguf");
+    gguf_write(&file, path);
+    radllm_options *options = behind();
+    for (int i = 0; i < 20; i++) {
+        opened o = open_file(path, options);
+        if (i % 2 == 0)
+            feed_some(&o);
+        close_file(&o);
+    }
+    radllm_options_free(options);
+    gguf_builder_free(&file);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *numbers = rad_test_case(suite, "hyper-parameters");
@@ -573,6 +651,9 @@ static void add_cases(Suite *suite)
     tcase_add_test(files, the_file_is_deleted_while_mapped);
     tcase_add_test(files, the_file_is_truncated_after_loading);
     tcase_add_test(files, the_file_is_truncated_before_loading);
+    tcase_add_test(files, the_file_is_deleted_before_it_is_copied);
+    tcase_add_test(files, the_file_is_truncated_before_it_is_copied);
+    tcase_add_test(files, a_model_is_freed_before_it_is_copied);
 }
 
 int main(void)

@@ -14,6 +14,28 @@ static bool place(uint64_t *used, uint64_t count, uint64_t size, size_t *offset)
            rad_align_u64(*used, ALIGNMENT, used) && *used <= PTRDIFF_MAX;
 }
 
+/* Bytes that a worker reads from the file at a time: enough for one call, and the rows are still in
+ * the second-level cache when they are multiplied. */
+#define STREAM_BYTES ((size_t)256 << 10)
+
+static size_t file_row_bytes(const rad_matrix *matrix)
+{
+    return (size_t)rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
+}
+
+static size_t measure_stream(const rad_program *program)
+{
+    size_t most = STREAM_BYTES;
+    for (uint32_t i = 0; program->model->behind && i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EMBED)
+            continue;
+        size_t needed = RAD_LANE_ROWS * file_row_bytes(&op->weight->matrix);
+        most = needed > most ? needed : most;
+    }
+    return program->model->behind ? (most + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1) : 0;
+}
+
 /* Greatest input width of a product, and greatest scratch that a product's kernel needs. */
 static void measure_products(const rad_program *program, uint32_t *columns, size_t *scratch)
 {
@@ -38,6 +60,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     uint32_t columns;
     bool fits = true;
     measure_products(program, &columns, &layout->scratch_bytes);
+    layout->stream_bytes = measure_stream(program);
     for (uint32_t i = 0; i < program->n_values; i++) {
         const rad_value *value = &program->values[i];
         uint64_t width;
@@ -54,6 +77,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
+        place(&used, settings->n_threads, layout->stream_bytes, &layout->stream) &&
         place(&used, settings->blas ? (uint64_t)RAD_BLAS_ROWS * columns : 0, sizeof(float),
               &layout->slab);
     layout->total = (size_t)used;
@@ -99,21 +123,57 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
         cpu->quantized_value = -1;
 }
 
-static bool cpu_run(rad_backend *backend, const rad_batch *batch, const radllm_cancel *cancel)
+static radllm_status run_ops(rad_cpu_backend *cpu, const radllm_cancel *cancel, radllm_error *error)
+{
+    for (uint32_t i = 0; i < cpu->program->n_ops; i++) {
+        const rad_op *op = &cpu->program->ops[i];
+        if (rad_cancelled(cancel))
+            return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
+        if (op->per_output && cpu->batch->n_outputs == 0)
+            break;
+        run_op(cpu, op);
+        radllm_status status = atomic_load_explicit(&cpu->failure, memory_order_relaxed);
+        if (status != RADLLM_OK)
+            return rad_fail(error, status, "%s", cpu->read_error.message);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
+                             const radllm_cancel *cancel, radllm_error *error)
 {
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
     cpu->batch = batch;
     cpu->quantized_value = -1;
+    atomic_store(&cpu->failure, RADLLM_OK);
     rad_cpu_plan_attention(cpu);
-    for (uint32_t i = 0; i < cpu->program->n_ops; i++) {
-        const rad_op *op = &cpu->program->ops[i];
-        if (rad_cancelled(cancel))
-            return false;
-        if (op->per_output && batch->n_outputs == 0)
-            break;
-        run_op(cpu, op);
-    }
-    return true;
+    rad_model_step_begins(cpu->model);
+    radllm_status status = run_ops(cpu, cancel, error);
+    rad_model_step_ends(cpu->model);
+    return status;
+}
+
+uint32_t rad_cpu_stream_rows(const rad_cpu_backend *cpu, const rad_matrix *matrix)
+{
+    size_t rows = cpu->layout.stream_bytes / file_row_bytes(matrix);
+    rows = rows > matrix->n_rows ? matrix->n_rows : rows;
+    return (uint32_t)(rows < RAD_LANE_ROWS ? rows : rows / RAD_LANE_ROWS * RAD_LANE_ROWS);
+}
+
+bool rad_cpu_read_rows(rad_cpu_backend *cpu, const rad_weight *weight, uint32_t first, uint32_t n,
+                       uint32_t worker, rad_matrix *rows)
+{
+    uint8_t *buffer = cpu->memory + cpu->layout.stream + worker * cpu->layout.stream_bytes;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = rad_model_read_rows(cpu->model, weight, first, n, buffer, &error);
+    *rows = weight->matrix;
+    rows->layout = RAD_LAYOUT_FILE;
+    rows->n_rows = n;
+    rows->data = buffer;
+    int none = RADLLM_OK;
+    if (status != RADLLM_OK && atomic_compare_exchange_strong(&cpu->failure, &none, status))
+        memcpy(cpu->read_error.message, error.message, sizeof error.message);
+    return status == RADLLM_OK;
 }
 
 static const float *cpu_logits(const rad_backend *backend, uint32_t index)
@@ -178,6 +238,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
     }
     if (status == RADLLM_OK && settings->blas)
         status = rad_blas_open(&cpu->blas, error);
+    if (status == RADLLM_OK && settings->blas)
+        rad_model_wait(cpu->model); /* BLAS takes weights from memory only */
     if (status == RADLLM_OK)
         status = rad_pool_create(host, settings->n_threads, &cpu->pool, error);
     if (status != RADLLM_OK) {

@@ -2,6 +2,8 @@
 #ifndef RAD_CPU_BACKEND_H
 #define RAD_CPU_BACKEND_H
 
+#include <stdatomic.h>
+
 #include "backend/backend.h"
 #include "base/platform.h"
 
@@ -27,6 +29,8 @@ typedef struct rad_cpu_layout {
     size_t scratch;                /* for each worker */
     size_t scratch_bytes;          /* of one worker */
     size_t slab;                   /* rows widened to floats for BLAS */
+    size_t stream;                 /* rows read from the file, for each worker */
+    size_t stream_bytes;           /* of one worker; 0 when all weights are in memory */
     size_t total;
 } rad_cpu_layout;
 
@@ -47,7 +51,9 @@ typedef struct rad_cpu_backend {
     /* The run in progress. */
     const rad_batch *batch;
     uint32_t n_blocks;
-    int quantized_value; /* whose quantized form stands in the buffer; -1: none */
+    atomic_int failure;      /* status of the first task that could not read its weights */
+    radllm_error read_error; /* its message */
+    int quantized_value;     /* whose quantized form stands in the buffer; -1: none */
     rad_activation_kind quantized_kind;
 } rad_cpu_backend;
 
@@ -71,6 +77,13 @@ static inline uint32_t rad_cpu_rows(const rad_cpu_backend *cpu, const rad_op *op
  * waking it, else here. */
 void rad_cpu_parallel(rad_cpu_backend *cpu, rad_pool_fn task, void *data, uint32_t count,
                       uint64_t work);
+
+/* Rows first..first+n-1 of a weight that is not in memory, read from the file into the worker's
+ * buffer: a matrix of n rows (at most rad_cpu_stream_rows()). False when reading failed; the run
+ * then ends with its error. */
+bool rad_cpu_read_rows(rad_cpu_backend *cpu, const rad_weight *weight, uint32_t first, uint32_t n,
+                       uint32_t worker, rad_matrix *rows);
+uint32_t rad_cpu_stream_rows(const rad_cpu_backend *cpu, const rad_matrix *matrix);
 
 /* One function for each kind of operation. */
 void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op);

@@ -51,9 +51,10 @@ static void prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activation
 }
 
 typedef struct product_job {
-    const rad_cpu_backend *cpu;
+    rad_cpu_backend *cpu;
     const rad_op *op;
     rad_activations input;
+    bool ready; /* the weight is in memory */
     uint32_t rows_per_task;
 } product_job;
 
@@ -67,6 +68,23 @@ static void add_bias(const float *bias, float *out, size_t stride, uint32_t firs
     }
 }
 
+/* The same with rows from the file, some at a time. */
+static void product_from_file(const product_job *job, uint32_t first, uint32_t last,
+                              uint32_t worker, float *out)
+{
+    rad_cpu_backend *cpu = job->cpu;
+    const rad_weight *weight = job->op->weight;
+    uint32_t most = rad_cpu_stream_rows(cpu, &weight->matrix);
+    for (; first < last; first += most) {
+        uint32_t n = last - first < most ? last - first : most;
+        rad_matrix rows;
+        if (!rad_cpu_read_rows(cpu, weight, first, n, worker, &rows))
+            return;
+        cpu->kernels->product(&rows, &job->input, 0, n, 0, job->input.n_tokens, out + first,
+                              weight->matrix.n_rows, rad_cpu_scratch(cpu, worker));
+    }
+}
+
 static void product_rows(void *data, uint32_t index, uint32_t worker)
 {
     product_job *job = data;
@@ -75,8 +93,11 @@ static void product_rows(void *data, uint32_t index, uint32_t worker)
     uint32_t last = first + job->rows_per_task;
     last = last > matrix->n_rows ? matrix->n_rows : last;
     float *out = rad_cpu_value(job->cpu, job->op->out);
-    job->cpu->kernels->product(matrix, &job->input, first, last, 0, job->input.n_tokens, out,
-                               matrix->n_rows, rad_cpu_scratch(job->cpu, worker));
+    if (job->ready)
+        job->cpu->kernels->product(matrix, &job->input, first, last, 0, job->input.n_tokens, out,
+                                   matrix->n_rows, rad_cpu_scratch(job->cpu, worker));
+    else
+        product_from_file(job, first, last, worker, out);
     if (job->op->bias != NULL)
         add_bias(job->op->bias->values, out, matrix->n_rows, first, last, job->input.n_tokens);
 }
@@ -119,7 +140,7 @@ static bool product_by_blas(rad_cpu_backend *cpu, const rad_op *op, const rad_ac
 
 void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op)
 {
-    product_job job = {.cpu = cpu, .op = op};
+    product_job job = {.cpu = cpu, .op = op, .ready = rad_model_is_ready(cpu->model, op->weight)};
     prepare_input(cpu, op, &job.input);
     if (cpu->blas.product != NULL && job.input.kind == RAD_ACTIVATION_F32 &&
         product_by_blas(cpu, op, &job.input))

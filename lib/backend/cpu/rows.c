@@ -6,13 +6,19 @@
 #include "base/numeric.h"
 
 typedef struct rows_job {
-    const rad_cpu_backend *cpu;
+    rad_cpu_backend *cpu;
     const rad_op *op;
 } rows_job;
 
-static void embed_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t row, float *out)
+static void embed_row(rad_cpu_backend *cpu, const rad_op *op, uint32_t row, uint32_t worker,
+                      float *out)
 {
-    rad_matrix_decode_row(&op->weight->matrix, (uint32_t)cpu->batch->tokens[row], out);
+    uint32_t token = (uint32_t)cpu->batch->tokens[row];
+    rad_matrix one;
+    if (rad_model_is_ready(cpu->model, op->weight))
+        rad_matrix_decode_row(&op->weight->matrix, token, out);
+    else if (rad_cpu_read_rows(cpu, op->weight, token, 1, worker, &one))
+        rad_matrix_decode_row(&one, 0, out);
     if (op->number != 1.0f)
         cpu->kernels->layer->scale(out, op->number, op->width, out);
 }
@@ -61,9 +67,8 @@ static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float
 
 static void one_row(void *data, uint32_t row, uint32_t worker)
 {
-    (void)worker;
     const rows_job *job = data;
-    const rad_cpu_backend *cpu = job->cpu;
+    rad_cpu_backend *cpu = job->cpu;
     const rad_op *op = job->op;
     const rad_layer_kernels *layer = cpu->kernels->layer;
     uint32_t n = op->width;
@@ -72,7 +77,7 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
     float *out = rad_cpu_value(cpu, op->out) + (size_t)row * n;
     switch (op->kind) {
     case RAD_OP_EMBED:
-        embed_row(cpu, op, row, out);
+        embed_row(cpu, op, row, worker, out);
         break;
     case RAD_OP_ROTARY_TABLE:
         rotary_row(cpu, row, out);

@@ -1,0 +1,227 @@
+/* Reads weights. With load=copy every tensor is read into the library's own memory, in the layout
+ * its kernels like best, so that the file is not needed afterwards; with load=map the matrices stay
+ * in the mapped file. */
+#include "model/fill.h"
+
+#include <string.h>
+
+#define CHUNK_BYTES ((uint64_t)1 << 20) /* read at once by one task */
+
+/* Reads one matrix by the pool: each task reads some groups of 16 rows and packs them. */
+typedef struct matrix_copy {
+    const rad_source *source;
+    const rad_tensor *tensor;
+    const rad_matrix *matrix;
+    uint8_t *target;
+    uint8_t *scratch;     /* scratch_bytes for each worker */
+    uint64_t row_bytes;   /* in the file */
+    uint64_t group_bytes; /* in the lane layout */
+    uint32_t rows_per_task;
+    const atomic_bool *stop; /* or NULL */
+    _Atomic(int32_t) status;
+    radllm_error *error; /* written by the first task that fails */
+} matrix_copy;
+
+static void copy_failed(matrix_copy *copy, radllm_status status, const radllm_error *error)
+{
+    int32_t none = RADLLM_OK;
+    if (atomic_compare_exchange_strong(&copy->status, &none, status) && copy->error != NULL) {
+        copy->error->status = error->status;
+        memcpy(copy->error->message, error->message, sizeof error->message);
+    }
+}
+
+static void copy_rows(void *data, uint32_t index, uint32_t worker)
+{
+    matrix_copy *copy = data;
+    const rad_matrix *matrix = copy->matrix;
+    uint32_t first = index * copy->rows_per_task;
+    uint32_t last = first + copy->rows_per_task;
+    last = last > matrix->n_rows ? matrix->n_rows : last;
+    if (atomic_load(&copy->status) != RADLLM_OK)
+        return;
+    if (copy->stop != NULL && atomic_load(copy->stop)) {
+        atomic_store(&copy->status, RADLLM_E_CANCELLED);
+        return;
+    }
+    bool lane = matrix->layout == RAD_LAYOUT_LANE;
+    uint8_t *rows = lane ? copy->scratch + (size_t)worker * copy->rows_per_task * copy->row_bytes
+                         : copy->target + first * copy->row_bytes;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = rad_source_read(copy->source, copy->tensor->part,
+                                           copy->tensor->offset + first * copy->row_bytes, rows,
+                                           (size_t)((last - first) * copy->row_bytes), &error);
+    if (status != RADLLM_OK) {
+        copy_failed(copy, status, &error);
+        return;
+    }
+    for (uint32_t row = first; lane && row < last; row += RAD_LANE_ROWS) {
+        uint32_t n = last - row < RAD_LANE_ROWS ? last - row : RAD_LANE_ROWS;
+        rad_pack_lane_group(matrix->type, matrix->n_columns, rows + (row - first) * copy->row_bytes,
+                            n, copy->target + row / RAD_LANE_ROWS * copy->group_bytes);
+    }
+}
+
+/* Bytes of a row in the file. */
+static uint64_t file_row_bytes(const rad_matrix *matrix)
+{
+    return rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
+}
+
+static uint32_t rows_per_task(const rad_matrix *matrix)
+{
+    uint64_t groups = CHUNK_BYTES / (file_row_bytes(matrix) * RAD_LANE_ROWS);
+    groups = groups < 1 ? 1 : groups > 64 ? 64 : groups;
+    return (uint32_t)groups * RAD_LANE_ROWS;
+}
+
+static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight, radllm_error *error)
+{
+    const rad_model *model = fill->model;
+    const rad_matrix *matrix = &weight->matrix;
+    matrix_copy copy = {.source = model->source,
+                        .tensor = weight->tensor,
+                        .matrix = matrix,
+                        .target = model->weights + weight->offset,
+                        .scratch = fill->scratch,
+                        .row_bytes = file_row_bytes(matrix),
+                        .group_bytes = rad_lane_group_bytes(matrix->type, matrix->n_columns),
+                        .rows_per_task = rows_per_task(matrix),
+                        .stop = fill->stop,
+                        .error = error};
+    uint32_t tasks = (matrix->n_rows + copy.rows_per_task - 1) / copy.rows_per_task;
+    rad_pool_run(fill->pool, copy_rows, &copy, tasks);
+    return atomic_load(&copy.status);
+}
+
+static radllm_status fill_vector(rad_model *model, rad_weight *weight, radllm_error *error)
+{
+    float *target = (float *)(void *)(model->weights + weight->offset);
+    const rad_tensor *tensor = weight->tensor;
+    const rad_type_info *info = rad_type_find(tensor->type);
+    /* A narrower type is read into the upper end and widened from the front. */
+    size_t spare = (size_t)(tensor->n_elements * sizeof(float) - tensor->n_bytes);
+    uint8_t *raw = (uint8_t *)target + spare;
+    radllm_status status = rad_source_read(model->source, tensor->part, tensor->offset, raw,
+                                           (size_t)tensor->n_bytes, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (tensor->type != RAD_TYPE_F32) {
+        for (uint64_t i = 0; i < tensor->n_elements; i++) {
+            float value;
+            info->decode(raw + i * info->block_bytes, &value, 1);
+            memcpy(&target[i], &value, sizeof value);
+        }
+    }
+    weight->values = target;
+    return RADLLM_OK;
+}
+
+/* Counts a weight and tells the host; fails when no more is wanted. */
+static radllm_status report(rad_filler *fill, const rad_weight *weight, radllm_error *error)
+{
+    const rad_host *host = &fill->model->host;
+    bool stop = rad_cancelled(fill->cancel);
+    fill->done += weight->tensor->n_bytes;
+    if (fill->stop != NULL) /* the loader's thread: callbacks are not for it */
+        stop = atomic_load(fill->stop);
+    else if (host->progress != NULL)
+        stop = host->progress(host->progress_user, "load", fill->done, fill->total) != 0 || stop;
+    if (stop)
+        return rad_fail(error, RADLLM_E_CANCELLED, "loading was cancelled");
+    return RADLLM_OK;
+}
+
+/* Vectors are read; matrices learn where they will stand. */
+static radllm_status prepare_weight(rad_model *model, rad_weight *weight, void *data,
+                                    radllm_error *error)
+{
+    rad_filler *fill = data;
+    rad_matrix *matrix = &weight->matrix;
+    if (matrix->n_rows == 0) {
+        radllm_status status = fill_vector(model, weight, error);
+        return status == RADLLM_OK ? report(fill, weight, error) : status;
+    }
+    matrix->data = model->mapped ? rad_source_mapped(model->source, weight->tensor->part) +
+                                       weight->tensor->offset
+                                 : model->weights + weight->offset;
+    return RADLLM_OK;
+}
+
+static radllm_status fill_matrix(rad_model *model, rad_weight *weight, void *data,
+                                 radllm_error *error)
+{
+    rad_filler *fill = data;
+    radllm_status status = RADLLM_OK;
+    if (weight->matrix.n_rows != 0) {
+        if (!model->mapped)
+            status = copy_matrix(fill, weight, error);
+        if (status == RADLLM_OK)
+            status = report(fill, weight, error);
+    }
+    if (status == RADLLM_OK)
+        atomic_store_explicit(&model->n_ready, weight->order + 1, memory_order_release);
+    return status;
+}
+
+static radllm_status measure_weight(rad_model *model, rad_weight *weight, void *data,
+                                    radllm_error *error)
+{
+    (void)model;
+    (void)error;
+    rad_filler *fill = data;
+    fill->total += weight->tensor->n_bytes;
+    if (weight->matrix.n_rows != 0 && weight->matrix.layout == RAD_LAYOUT_LANE) {
+        size_t needed = (size_t)(rows_per_task(&weight->matrix) * file_row_bytes(&weight->matrix));
+        fill->scratch_bytes = needed > fill->scratch_bytes ? needed : fill->scratch_bytes;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status allocate(rad_filler *fill, radllm_error *error)
+{
+    rad_model *model = fill->model;
+    const rad_allocator *allocator = &model->host.allocator;
+    model->weights = rad_alloc(allocator, model->weight_bytes);
+    if (model->weights == NULL)
+        return rad_fail_memory(error, model->weight_bytes);
+    size_t scratch;
+    if (!rad_mul_size(fill->scratch_bytes, rad_pool_size(fill->pool), &scratch))
+        return rad_fail_memory(error, SIZE_MAX);
+    fill->scratch_bytes = scratch;
+    if (scratch == 0)
+        return RADLLM_OK;
+    fill->scratch = rad_alloc(allocator, scratch);
+    return fill->scratch != NULL ? RADLLM_OK : rad_fail_memory(error, scratch);
+}
+
+radllm_status rad_fill_begin(rad_model *model, uint32_t n_threads, const radllm_cancel *cancel,
+                             rad_filler *fill, radllm_error *error)
+{
+    *fill = (rad_filler){.model = model, .cancel = cancel};
+    radllm_status status = rad_pool_create(&model->host, n_threads, &fill->pool, error);
+    if (status == RADLLM_OK)
+        status = rad_for_each_weight(model, measure_weight, fill, error);
+    if (status == RADLLM_OK)
+        status = allocate(fill, error);
+    if (status == RADLLM_OK)
+        status = rad_for_each_weight(model, prepare_weight, fill, error);
+    if (status == RADLLM_OK && model->output.tensor == NULL)
+        model->output = model->embedding;
+    if (status != RADLLM_OK)
+        rad_fill_end(fill);
+    return status;
+}
+
+radllm_status rad_fill_matrices(rad_filler *fill, radllm_error *error)
+{
+    return rad_for_each_weight(fill->model, fill_matrix, fill, error);
+}
+
+void rad_fill_end(rad_filler *fill)
+{
+    if (fill->scratch != NULL)
+        rad_free(&fill->model->host.allocator, fill->scratch, fill->scratch_bytes);
+    rad_pool_free(fill->pool);
+    *fill = (rad_filler){0};
+}
