@@ -26,6 +26,7 @@ typedef struct settings {
     const char *format;
     int64_t repeats;
     bool no_limits;
+    bool no_cold;
 } settings;
 
 /* What is measured, with the lists taken apart. */
@@ -37,6 +38,7 @@ typedef struct plan {
     number_list sequences; /* generated together */
     number_list steps;     /* tokens computed together; none: the library's own */
     int64_t repeats;
+    bool no_cold;
 } plan;
 
 typedef struct results {
@@ -292,10 +294,12 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
     check(radllm_file_open(NULL, model->path, &file, program_error()), NULL);
     check(radllm_file_check_model(file, program_error()), model->path);
     common->model = model->path;
-    forget_parts(file, model->path);
-    runtime run;
-    runtime_load(&run, common, false);
-    model->load_cold = run.load_seconds;
+    runtime run = {0};
+    if (!work->no_cold) {
+        forget_parts(file, model->path);
+        runtime_load(&run, common, false);
+        model->load_cold = run.load_seconds;
+    }
     int64_t most = largest(&work->threads);
     set_number(common->options, "threads", most);
     measure_start(&run, common, model, work->repeats);
@@ -345,6 +349,8 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
          "form of the results (md, a table; json is also --json)"},
         {'\0', "no-limits", NULL, ARGUMENT_FLAG, &own->no_limits, NULL, 0, 0,
          "do not measure what the machine could do at most"},
+        {'\0', "no-cold", NULL, ARGUMENT_FLAG, &own->no_cold, NULL, 0, 0,
+         "do not measure a load from the disk, which empties the file's page cache"},
     };
     const program_usage usage = {
         "-m MODEL[,MODEL] [OPTION]...\nperplexity -m MODEL -f TEXT [OPTION]...",
@@ -383,7 +389,8 @@ static int bench_main(int argc, char **argv)
     bench_format format = parse_format(&own, common.json);
     program_catch_signals(false);
     char *model_names = memory_text(common.model);
-    plan work = {.models = parse_models(model_names), .repeats = own.repeats};
+    plan work = {
+        .models = parse_models(model_names), .repeats = own.repeats, .no_cold = own.no_cold};
     char automatic[24];
     snprintf(automatic, sizeof automatic, "%" PRId64, processors());
     work.threads =

@@ -145,7 +145,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     }
     json_put(object, "samples_ns", times);
     json_put(object, "samples_ts", speeds);
-    json_put_real(object, "load_cold_seconds", model->load_cold);
+    json_put_real(object, "load_cold_seconds", known(model->load_cold));
     json_put_real(object, "load_warm_seconds", model->load_warm);
     json_put_real(object, "start_seconds", known(model->start));
     json_put_real(object, "file_read_seconds", known(model->file_read));
@@ -253,12 +253,15 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
         if (model == last)
             continue;
         last = model;
-        output_format("%s: %.2f MiB, %.2f M parameters, loaded in %.3f s cold and %.3f s warm,"
+        char cold[48] = "";
+        if (model->load_cold > 0)
+            snprintf(cold, sizeof cold, " %.3f s cold and", model->load_cold);
+        output_format("%s: %.2f MiB, %.2f M parameters, loaded in%s %.3f s warm,"
                       " first token %.3f s after the start (warm; mapping and reading the file once"
                       " takes %.3f s), %s, layout %s, cache %s\n",
                       model->path, (double)model->file_bytes / 1048576,
-                      (double)model->parameters * 1e-6, model->load_cold, model->load_warm,
-                      model->start, model->file_read, model->isa, model->layout, model->cache_type);
+                      (double)model->parameters * 1e-6, cold, model->load_warm, model->start,
+                      model->file_read, model->isa, model->layout, model->cache_type);
     }
     const machine_limits *limits = NULL;
     for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {

@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""Compares the speed of radllm-bench with other programs on the same model files.
+
+    bench/compare.py --ours build/bench/radllm-bench \\
+        --peer ik_llama.cpp=IK/bin/llama-bench --peer llama.cpp=LLAMA/bin/llama-bench \\
+        -t 2 -p 512 -n 64 -b 8 --rounds 5 --csv out.csv --svg out.svg MODEL.gguf...
+
+All programs take turns, round by round and each round in another order, so that the machine's moods
+meet all of them alike. Of each figure the median over the rounds is shown, and how many times the
+peer's speed is ours. A share is that of the machine's limit, which radllm-bench measures in the
+same runs: the nearer one of memory bandwidth and arithmetic.
+
+A peer is llama-bench of llama.cpp or of a relative; behind its path may stand options of its own:
+--peer "ik repacked=IK/bin/llama-bench -rtr 1". For -b above 1 (sequences generated together) its
+llama-batched-bench is taken from the same folder.
+
+Exit codes: 0, 1 when a program failed (the others' figures are shown), 2 for a wrong command line.
+"""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import shlex
+import statistics
+import subprocess
+import sys
+from html import escape
+
+COLORS = ["#1b6ca8", "#d1783c", "#5c9e54", "#8a63a6", "#b2475a", "#6f6f6f"]
+
+
+class Failure(Exception):
+    """A program that gave no figures; its text says why."""
+
+
+class Program:
+    def __init__(self, name, command, ours):
+        self.name = name
+        self.command = command
+        self.ours = ours
+        self.version = "?"
+
+    def batched(self):
+        return [str(pathlib.Path(self.command[0]).with_name("llama-batched-bench"))]
+
+
+def test_name(prompt, generated, sequences):
+    if generated == 0:
+        return f"pp{prompt}"
+    return f"tg{generated}" + (f"x{sequences}" if sequences > 1 else "")
+
+
+# ---- running ----
+
+
+def call(options, command):
+    """Standard output of a command, or Failure with the last lines that it wrote."""
+    command = options.prefix + command
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              timeout=options.timeout)
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"took more than {options.timeout} s") from error
+    except OSError as error:
+        raise Failure(f"cannot be run: {error.strerror}") from error
+    if done.returncode != 0:
+        lines = (done.stderr + b"\n" + done.stdout).decode("utf-8", "replace").split("\n")
+        said = " / ".join([line.strip() for line in lines if line.strip()][-2:])
+        raise Failure(f"exit code {done.returncode}: {said[-300:] or 'no message'}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def rows_of_json(text):
+    """The array that llama-bench and radllm-bench print, whatever stands before it."""
+    at = text.find("[\n") if "[\n" in text else text.find("[")
+    try:
+        rows = json.loads(text[at:])
+        for row in rows:
+            row["samples_ts"] = [float(value) for value in row["samples_ts"]]
+            row["test"] = test_name(int(row["n_prompt"]), int(row["n_gen"]),
+                                    int(row.get("n_sequences", 1)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Failure("its output is not the JSON of llama-bench") from error
+    if not rows:
+        raise Failure("it measured nothing")
+    return rows
+
+
+def version_of(row):
+    if "build_commit" in row:
+        return f"{row['build_commit']} (build {row.get('build_number', '?')})"
+    return str(row.get("build_version", "?"))
+
+
+def run_bench(options, program, model):
+    """Figures of one run: test -> (speeds, share of the limit or None)."""
+    command = program.command + ["-m", model, "-t", str(options.threads), "-r",
+                                 str(options.repeats), "-o", "json"]
+    command += ["-p", ",".join(map(str, options.prompt)), "-n", ",".join(map(str, options.gen))]
+    if program.ours:
+        command += ["--no-cold", "-b", ",".join(map(str, options.batch))]
+        command += ["--no-limits"] if options.no_limits else []
+    rows = rows_of_json(call(options, command))
+    program.version = version_of(rows[0])
+    return {row["test"]: (row["samples_ts"], row.get("share_of_limit")) for row in rows}
+
+
+def run_batched(options, program, model, generated, sequences):
+    """What llama-batched-bench says of generating for several sequences, tokens of all."""
+    prompt = 16
+    context = sequences * (prompt + generated) + 64
+    output = call(options, program.batched() + [
+        "-m", model, "-t", str(options.threads), "-c", str(context), "-npp", str(prompt),
+        "-ntg", str(generated), "-npl", str(sequences)])
+    table = [[cell.strip() for cell in line.strip().strip("|").split("|")]
+             for line in output.split("\n") if line.strip().startswith("|")]
+    heads = [row for row in table if "S_TG t/s" in row]
+    if not heads or not table[-1][0].isdigit():
+        raise Failure("its output is not the table of llama-batched-bench")
+    return float(table[-1][heads[0].index("S_TG t/s")])
+
+
+def jobs(options, program, model):
+    """(test or None, function) for each run of a program in a turn."""
+    yield None, lambda: run_bench(options, program, model)
+    for sequences in options.batch if not program.ours else []:
+        for generated in options.gen if sequences > 1 else []:
+            if generated:
+                test = test_name(0, generated, sequences)
+                yield test, lambda n=generated, b=sequences, test=test: {
+                    test: ([run_batched(options, program, model, n, b)], None)}
+
+
+def run_once(options, program, model, results, failures):
+    for test, job in jobs(options, program, model):
+        if (program.name, model, test) in failures:
+            continue
+        try:
+            figures = job()
+        except Failure as error:
+            failures[(program.name, model, test)] = str(error)
+            print(f"compare.py: {program.name} with {model}: {error}", file=sys.stderr)
+            continue
+        for name, (speeds, share) in figures.items():
+            known = results.setdefault((model, name), {}).setdefault(program.name, ([], []))
+            known[0].extend(speeds)
+            known[1].extend([] if share is None else [share])
+
+
+def measure(options, programs):
+    """results[(model, test)][program] = (speeds, shares), and what failed."""
+    results, failures = {}, {}
+    for turn in range(options.rounds):
+        shift = turn % len(programs)
+        for model in options.models:
+            for program in programs[shift:] + programs[:shift]:
+                if not options.quiet:
+                    print(f"round {turn + 1} of {options.rounds}: {program.name},"
+                          f" {pathlib.Path(model).name}", file=sys.stderr)
+                run_once(options, program, model, results, failures)
+    return results, failures
+
+
+# ---- results ----
+
+
+def summarize(options, programs, results):
+    """One dictionary for each model, test and program, in the order of the table."""
+    rows = []
+    ours = programs[0].name
+    tests = [test_name(p, 0, 1) for p in options.prompt if p]
+    tests += [test_name(0, n, b) for b in options.batch for n in options.gen if n]
+    for model in options.models:
+        for test in tests:
+            figures = results.get((model, test), {})
+            own = statistics.median(figures[ours][0]) if ours in figures else None
+            for program in programs:
+                speeds, shares = figures.get(program.name, ([], []))
+                middle = statistics.median(speeds) if speeds else None
+                rows.append({
+                    "model": pathlib.Path(model).name, "test": test, "threads": options.threads,
+                    "program": program.name, "version": program.version,
+                    "tokens_per_second": middle, "lowest": min(speeds, default=None),
+                    "highest": max(speeds, default=None), "samples": len(speeds),
+                    "ours_to_this": own / middle if own and middle else None,
+                    "share_of_limit": statistics.median(shares) if shares else None})
+    return rows
+
+
+def text(value, form):
+    return "-" if value is None else format(value, form)
+
+
+def groups_of(rows, n_programs):
+    return [rows[i:i + n_programs] for i in range(0, len(rows), n_programs)]
+
+
+def table_lines(rows, programs):
+    ours, peers = programs[0], programs[1:]
+    heads = ["model", "test", ours.name, "of limit"]
+    for peer in peers:
+        heads += [peer.name, "ratio"]
+    if len(peers) > 1:
+        heads.append("ratio to the fastest")
+    lines = [heads, ["---", "---"] + ["---:"] * (len(heads) - 2)]
+    for group in groups_of(rows, len(programs)):
+        own = group[0]
+        line = [own["model"], own["test"], text(own["tokens_per_second"], ".2f"),
+                text(own["share_of_limit"], ".1%")]
+        for row in group[1:]:
+            line += [text(row["tokens_per_second"], ".2f"), text(row["ours_to_this"], ".2f")]
+        if len(peers) > 1:
+            ratios = [row["ours_to_this"] for row in group[1:] if row["ours_to_this"]]
+            line.append(text(min(ratios, default=None), ".2f"))
+        lines.append(line)
+    return ["| " + " | ".join(line) + " |" for line in lines]
+
+
+def write_csv(path, rows):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: "" if value is None else value for key, value in row.items()}
+                         for row in rows)
+
+
+def bar(x, y, row, scale, color):
+    width = row["tokens_per_second"] * scale
+    label = text(row["tokens_per_second"], ".1f")
+    if row["ours_to_this"] and row["share_of_limit"] is None:
+        label += f" ({row['ours_to_this']:.2f}x)"
+    if row["share_of_limit"] is not None:
+        label += f" ({row['share_of_limit']:.0%} of limit)"
+    return [f'<rect x="{x}" y="{y}" width="{width:.1f}" height="14" fill="{color}"/>',
+            f'<text x="{x + width + 4:.1f}" y="{y + 11}">{label}</text>']
+
+
+def write_svg(path, rows, programs, title):
+    """Bars in groups; each test has a scale of its own, since prompts are so much faster."""
+    left, width, line = 250, 480, 17
+    most = {}
+    for row in rows:
+        most[row["test"]] = max(most.get(row["test"], 0), row["tokens_per_second"] or 0)
+    parts, y = [], 52
+    for group in groups_of(rows, len(programs)):
+        label = escape(f"{group[0]['model']}, {group[0]['test']}")
+        parts.append(f'<text x="{left - 8}" y="{y + 11}" text-anchor="end">{label}</text>')
+        for index, row in enumerate(group):
+            if row["tokens_per_second"]:
+                parts += bar(left, y, row, width / most[row["test"]], COLORS[index % len(COLORS)])
+            else:
+                parts.append(f'<text x="{left + 4}" y="{y + 11}">-</text>')
+            y += line
+        y += 8
+    x, legend = left, []
+    for index, program in enumerate(programs):
+        color = COLORS[index % len(COLORS)]
+        name = escape(f"{program.name} {program.version}")
+        legend += [f'<rect x="{x}" y="28" width="10" height="10" fill="{color}"/>',
+                   f'<text x="{x + 14}" y="37">{name}</text>']
+        x += 30 + 7 * len(name)
+    total = max(left + width + 160, x)
+    head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{y + 8}"'
+            ' font-family="sans-serif" font-size="11">\n'
+            f'<rect width="{total}" height="{y + 8}" fill="#ffffff"/>\n'
+            f'<text x="8" y="18" font-size="14">{escape(title)}</text>')
+    pathlib.Path(path).write_text("\n".join([head, *legend, *parts, "</svg>\n"]),
+                                  encoding="utf-8")
+
+
+def report(options, programs, rows, failures):
+    print(f"{options.threads} threads, medians of {options.rounds} rounds of {options.repeats},"
+          " tokens per second; ratio: ours to the peer's")
+    for program in programs:
+        print(f"- {program.name}: {program.version}, {shlex.join(program.command)}")
+    print()
+    print("\n".join(table_lines(rows, programs)))
+    for (name, model, test), reason in failures.items():
+        what = pathlib.Path(model).name + (f", {test}" if test else "")
+        print(f"\n{name} gave no figures for {what}: {reason}")
+    if options.csv:
+        write_csv(options.csv, rows)
+    if options.svg:
+        write_svg(options.svg, rows, programs,
+                  f"Tokens per second, {options.threads} threads, medians of {options.rounds} rounds"
+                  " (in brackets: how many times as fast we are)")
+
+
+# ---- command line ----
+
+
+def numbers(minimum):
+    def parse(word):
+        values = [int(part) for part in word.split(",")]
+        if min(values) < minimum:
+            raise ValueError(word)
+        return values
+    parse.__name__ = f"list of whole numbers from {minimum}"
+    return parse
+
+
+def at_least_one(word):
+    value = int(word)
+    if value < 1:
+        raise ValueError(word)
+    return value
+
+
+at_least_one.__name__ = "whole number from 1"
+
+
+def parse_program(parser, word, ours):
+    name, equals, command = word.partition("=")
+    if not equals:
+        name, command = (pathlib.Path(shlex.split(word)[0]).name if word.strip() else ""), word
+    words = shlex.split(command)
+    if not words or not name:
+        parser.error(f'"{word}" names no program: NAME=PATH')
+    path = pathlib.Path(words[0])
+    if not path.is_file() or not os.access(path, os.X_OK):
+        parser.error(f"{words[0]} is no program that can be run")
+    return Program(name, words, ours)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, prog="compare.py",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("models", nargs="+", metavar="MODEL")
+    add("--ours", required=True, metavar="[NAME=]PATH", help="radllm-bench")
+    add("--peer", action="append", default=[], metavar="[NAME=]PATH", help="llama-bench; repeat")
+    add("-t", "--threads", type=at_least_one, default=os.cpu_count() or 1, metavar="N",
+        help="threads of every program (all processors)")
+    add("-p", "--prompt", type=numbers(0), default=[512], metavar="N[,N]",
+        help="tokens of the prompt test (512; 0: none)")
+    add("-n", "--gen", type=numbers(0), default=[64], metavar="N[,N]",
+        help="tokens of the generation test (64; 0: none)")
+    add("-b", "--batch", type=numbers(1), default=[1], metavar="N[,N]",
+        help="sequences generated together (1)")
+    add("--rounds", type=at_least_one, default=3, metavar="N", help="turns of each program (3)")
+    add("-r", "--repeats", type=at_least_one, default=1, metavar="N",
+        help="repeats inside a turn (1)")
+    add("--no-limits", action="store_true", help="do not measure the machine's limits: no shares")
+    add("--csv", metavar="FILE")
+    add("--svg", metavar="FILE")
+    add("--prefix", type=shlex.split, default=[], metavar="COMMAND",
+        help="stands before every program, e.g. 'taskset -c 0,1'")
+    add("--timeout", type=at_least_one, default=1800, metavar="SECONDS",
+        help="for one turn of one program (1800)")
+    add("--quiet", action="store_true", help="do not say what is being run")
+    options = parser.parse_args()
+    programs = [parse_program(parser, options.ours, True)]
+    programs += [parse_program(parser, word, False) for word in options.peer]
+    if len({program.name for program in programs}) != len(programs):
+        parser.error("two programs have the same name: give names, NAME=PATH")
+    for model in options.models:
+        if not pathlib.Path(model).is_file():
+            parser.error(f"{model} is no file")
+    if not any(options.prompt) and not any(options.gen):
+        parser.error("-p 0 and -n 0 leave nothing to measure")
+    return options, programs
+
+
+def main():
+    options, programs = parse()
+    results, failures = measure(options, programs)
+    rows = summarize(options, programs, results)
+    try:
+        report(options, programs, rows, failures)
+        sys.stdout.flush()
+    except OSError as error:
+        print(f"compare.py: the results cannot be written: {error}", file=sys.stderr)
+        return 1
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

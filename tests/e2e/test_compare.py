@@ -1,0 +1,121 @@
+"""bench/compare.py: turns, medians, ratios, CSV and chart, with stand-ins for the peers' programs
+whose figures are known, and the real radllm-bench."""
+import csv
+import stat
+import xml.etree.ElementTree
+
+from e2e import *
+
+MODEL = embedded_model()
+if MODEL is None:
+    tap.skip("compare.py", "no model file at hand")
+    finish()
+LOG = folder / "log"
+
+# Speaks as llama-bench does; each run is a little faster than the one before it.
+PEER = f"""#!{sys.executable}
+import json, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+with open({str(LOG)!r}, "a") as log:
+    log.write("NAME " + " ".join(sys.argv[1:]) + "\\n")
+turn = sum(line.startswith("NAME ") for line in open({str(LOG)!r}))
+if "bad" in words["-m"]:
+    sys.exit("unknown type in " + words["-m"])
+print("some line about a backend")
+rows = [(int(p), 0) for p in words["-p"].split(",")] + [(0, int(n)) for n in words["-n"].split(",")]
+print(json.dumps([{{"build_commit": "abc1234", "build_number": 7, "n_prompt": p, "n_gen": n,
+                   "n_threads": int(words["-t"]), "avg_ts": 1.0,
+                   "samples_ts": [SPEED * turn] * int(words["-r"])}} for p, n in rows if p + n],
+                 indent=2))
+"""
+BATCHED = f"""#!{sys.executable}
+import sys
+print("main: n_kv_max = 1")
+print("|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |")
+print("|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|")
+print("|    16 |      4 |    3 |     60 |    0.100 |   480.00 |    0.100 |   120.00 |    0.200 |   300.00 |")
+print("done")
+"""
+
+
+def program_file(name, source):
+    path = folder / name / "llama-bench"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(source)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def compare(*arguments):
+    done = subprocess.run([sys.executable, str(SOURCE / "bench" / "compare.py"),
+                           *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=600)
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+slow = program_file("slow", PEER.replace("NAME", "slow").replace("SPEED", "10"))
+fast = program_file("fast", PEER.replace("NAME", "fast").replace("SPEED", "1000"))
+batched = fast.with_name("llama-batched-bench")
+batched.write_text(BATCHED)
+batched.chmod(0o755)
+OURS = program("radllm-bench")
+table, chart = folder / "out.csv", folder / "out.svg"
+result = compare("--ours", OURS, "--peer", f"slow one={slow} -rtr 1", "--peer", f"fast={fast}",
+                 "-t", "1", "-p", "16", "-n", "4", "-b", "1", "--rounds", "3", "-r", "2", "--csv",
+                 table, "--svg", chart, MODEL)
+expect(result, 0, "three rounds of three programs", "round 3 of 3")
+lines = LOG.read_text().split("\n")
+check([line.split(" ")[0] for line in lines if line] ==
+      ["slow", "fast", "slow", "fast", "fast", "slow"], "they take turns", result)
+check(all(" -rtr 1 " in line for line in lines if line.startswith("slow")) and
+      all("-rtr" not in line and "-t 1 -r 2" in line for line in lines if line.startswith("fast")),
+      "a peer's own options", result)
+rows = list(csv.DictReader(table.open(encoding="utf-8")))
+check([(row["test"], row["program"]) for row in rows] ==
+      [(test, name) for test in ("pp16", "tg4") for name in ("radllm-bench", "slow one", "fast")],
+      "a line for each test and program", result)
+check([float(row["tokens_per_second"]) for row in rows[1:3]] == [20, 2000] and
+      [float(row["lowest"]) for row in rows[1:3]] == [10, 1000] and
+      [row["samples"] for row in rows] == ["6"] * 6, "medians over the rounds", result)
+own = float(rows[0]["tokens_per_second"])
+check(abs(float(rows[1]["ours_to_this"]) - own / 20) < 1e-9 * own and
+      float(rows[0]["ours_to_this"]) == 1 and 0 < float(rows[0]["share_of_limit"]) and
+      rows[1]["share_of_limit"] == "" and rows[1]["version"] == "abc1234 (build 7)",
+      "ratios, shares and versions", result)
+out = result.text()
+check("| model | test | radllm-bench | of limit | slow one | ratio | fast | ratio | ratio to the"
+      " fastest |" in out and f"| {own / 2000:.2f} |" in out and "abc1234 (build 7)" in out,
+      "the table", result)
+drawn = xml.etree.ElementTree.parse(chart).getroot()
+check(drawn.tag.endswith("svg") and
+      sum(child.get("height") == "14" for child in drawn) == 6, "a bar for each figure", result)
+
+result = compare("--ours", f"we={OURS}", "--peer", f"fast={fast}", "--peer", f"slow={slow}", "-t",
+                 "1", "-p", "0", "-n", "4", "-b", "3", "--rounds", "1", "--csv", table, "--quiet",
+                 "--no-limits", MODEL)
+rows = {(row["test"], row["program"]): row for row in csv.DictReader(table.open(encoding="utf-8"))}
+expect(result, 1, "a peer without llama-batched-bench", "slow with", "cannot be run")
+check(float(rows["tg4x3", "fast"]["tokens_per_second"]) == 120 and
+      float(rows["tg4x3", "we"]["tokens_per_second"]) > 0 and
+      rows["tg4x3", "slow"]["tokens_per_second"] == "" and
+      "slow gave no figures for" in result.text(), "sequences generated together", result)
+
+bad = write("bad.gguf", MODEL.read_bytes())
+result = compare("--ours", OURS, "--peer", fast, "-t", "1", "-p", "8", "-n", "2", "--rounds", "2",
+                 "--no-limits", "--svg", chart, bad)
+expect(result, 1, "a peer that refuses a file", "unknown type in")
+check("| - |" in result.text() and result.err.count("unknown type") == 1,
+      "the others' figures are shown, and it is not asked again", result)
+odd = program_file("odd", f"#!{sys.executable}\nprint('no figures')\n")
+expect(compare("--ours", OURS, "--peer", odd, "-t", "1", "-p", "8", "-n", "2", "--rounds", "1",
+               "--no-limits", MODEL), 1, "a peer that is another program", "not the JSON of llama-bench")
+expect(compare("--ours", folder / "none", MODEL), 2, "no program", "no program that can be run")
+expect(compare("--ours", OURS, folder / "none.gguf"), 2, "no model", "is no file")
+expect(compare("--ours", OURS, "-p", "x", MODEL), 2, "no number", "-p")
+expect(compare("--ours", OURS, "-p", "0", "-n", "0", MODEL), 2, "nothing to measure", "-p 0")
+expect(compare("--ours", OURS, "--peer", slow, "--peer", fast, MODEL), 2, "two of one name",
+       "NAME=PATH")
+result = compare("--help")
+check(result.code == 0 and "Exit codes" in result.text(), "--help", result)
+
+finish()
