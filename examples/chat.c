@@ -12,7 +12,10 @@
 #include "common/runtime.h"
 #include "common/text.h"
 
-enum { LINE_LIMIT = 64 << 20 };
+enum {
+    LINE_LIMIT = 64 << 20,
+    TERMINAL_LINE = 4095 /* what the terminal driver keeps of a line; it drops the rest */
+};
 
 typedef struct settings {
     const char *system;
@@ -259,10 +262,11 @@ static bool command(const char *line, conversation *talk)
     return false;
 }
 
-/* A message, which may be several lines. */
+/* A message, which may be several lines. One that the terminal may have cut becomes empty. */
 static line_result read_message(line_reader *reader, buffer *message, bool terminal)
 {
     buffer line = {0};
+    bool cut = false;
     buffer_clear(message);
     line_result result;
     for (bool more = false;;) {
@@ -271,6 +275,7 @@ static line_result read_message(line_reader *reader, buffer *message, bool termi
         result = read_line(reader, &line);
         if (result != LINE_READ)
             break;
+        cut = cut || (terminal && line.length >= TERMINAL_LINE);
         more = line.length != 0 && line.data[line.length - 1] == '\\';
         buffer_add(message, line.data, line.length - more);
         if (!more)
@@ -278,6 +283,12 @@ static line_result read_message(line_reader *reader, buffer *message, bool termi
         buffer_add(message, "\n", 1);
     }
     buffer_free(&line);
+    if (cut) {
+        warn("the message was left out: a terminal cuts lines at %d bytes; end lines with a"
+             " backslash to go on with the message, or give the text through a pipe",
+             TERMINAL_LINE);
+        buffer_clear(message);
+    }
     if (result == LINE_END && message->length != 0)
         return LINE_READ;
     return result;

@@ -91,6 +91,16 @@ static token_list chat_tokens(const runtime *run, const radllm_chat *chat,
     return list;
 }
 
+/* A token without text of its own. */
+static bool is_control(const radllm_model *model, int32_t token)
+{
+    char text[8];
+    size_t length = 0;
+    radllm_status status =
+        radllm_detokenize(model, &token, 1, 0, text, sizeof text, &length, program_error());
+    return status == RADLLM_OK && length == 0;
+}
+
 static token_list prompt_tokens(const runtime *run, const radllm_chat *chat, const buffer *prompt,
                                 const common_settings *common)
 {
@@ -101,7 +111,12 @@ static token_list prompt_tokens(const runtime *run, const radllm_chat *chat, con
     if (strcmp(special, "1") == 0 || strcmp(special, "true") == 0)
         flags |= RADLLM_TOKENIZE_PARSE_SPECIAL;
     free(special);
-    return tokenize(run->model, prompt->data, prompt->length, flags);
+    token_list list = tokenize(run->model, prompt->data, prompt->length, flags);
+    /* An empty prompt is BOS alone, also where the model wants none before a text. */
+    int32_t bos = (int32_t)model_number(run->model, "bos_token");
+    if (list.count == 0 && bos >= 0 && is_control(run->model, bos))
+        list.ids[list.count++] = bos;
+    return list;
 }
 
 static int32_t stream_text(void *user, const char *text, size_t length)
@@ -388,8 +403,7 @@ int main(int argc, char **argv)
     outcome out = {0};
     radllm_chat *chat = own.chat ? make_chat(&own, &prompt) : NULL;
     out.prompt = prompt_tokens(&run, chat, &prompt, &common);
-    if (own.n_tokens != 0)
-        run_request(&run, chat, &own, &common, &out);
+    run_request(&run, chat, &own, &common, &out);
     bool wants_logits = own.logits_file != NULL || own.logits_hash;
     bool stopped = program_interrupted();
     if (wants_logits && !stopped)

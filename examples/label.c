@@ -331,6 +331,8 @@ static bool label_rows(label_job *self)
     input_rewind(&self->input, &reader);
     buffer record = {0};
     bool complete = true;
+    if (first < self->input.rows)
+        progress_show(&bar, first); /* the first row of a large model can take minutes */
     for (uint64_t row = 1; complete && csv_read(&reader) == CSV_RECORD; row++) {
         if (row <= first)
             continue;
@@ -359,14 +361,29 @@ static bool label_rows(label_job *self)
 
 static void show_settings(const label_job *self)
 {
-    char *temperature = option_text(self->common->options, "temperature");
-    char *seed = option_text(self->common->options, "seed");
+    static const char *const others[] = {"top_k",           "top_p",          "min_p",
+                                         "typical_p",       "repeat_penalty", "frequency_penalty",
+                                         "presence_penalty"};
+    const radllm_options *options = self->common->options;
+    char *temperature = option_text(options, "temperature");
+    char *seed = option_text(options, "seed");
+    buffer more = {0};
+    buffer_reserve(&more, 0);
+    buffer_clear(&more);
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        char *value = option_text(options, others[i]);
+        if (option_changed(options, others[i]))
+            buffer_add_format(&more, ", %s %s", others[i], value);
+        free(value);
+    }
     const char *name = json_string_value(json_object_get(self->settings_object, "template"));
-    warn("model %.16s, prompt %.16s, %s%s, temperature %s, seed %s, numeric version %u",
+    warn("model %.16s, prompt %.16s, %s%s, temperature %s, seed %s%s, numeric version %u",
          self->model_hash, self->prompt.hash, self->own->raw ? "no template" : "template ",
-         self->own->raw || name == NULL ? "" : name, temperature, seed, radllm_numeric_version());
+         self->own->raw || name == NULL ? "" : name, temperature, seed, more.data,
+         radllm_numeric_version());
     if (self->own->verbose)
         warn("settings: %s", self->settings_line);
+    buffer_free(&more);
     free(temperature);
     free(seed);
 }
@@ -511,6 +528,9 @@ static void parse(int count, char **values, label_settings *own, common_settings
         fail_usage("--table and --json exclude each other");
     check(radllm_options_set_integer(common->options, "max_tokens", own->n_tokens, program_error()),
           "-n");
+    /* The log-probabilities of free text come with those of the likeliest tokens. */
+    if (!option_changed(common->options, "top_logprobs"))
+        option_set(common->options, "top_logprobs", "1", "top_logprobs");
 }
 
 static void free_job(label_job *self)

@@ -41,8 +41,11 @@ static token_list read_ids(const buffer *text, const radllm_model *model)
         errno = 0;
         long long id = strtoll(text->data + at, &end, 10);
         size_t used = (size_t)(end - (text->data + at));
-        if (used == 0)
-            fail("line %llu: \"%.20s\" is no token id", (unsigned long long)line, text->data + at);
+        if (used == 0) {
+            buffer shown = {0};
+            add_escaped(&shown, text->data + at, text->length - at < 20 ? text->length - at : 20);
+            fail("line %llu: \"%s\" is no token id", (unsigned long long)line, shown.data);
+        }
         if (errno != 0 || id < 0 || id >= n_vocab)
             fail("line %llu: token id %.*s is not in the vocabulary of %lld tokens (0 to %lld)",
                  (unsigned long long)line, (int)used, text->data + at, (long long)n_vocab,
@@ -179,7 +182,8 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "each id with its vocabulary entry behind a tab; control\ncharacters, backslash and bytes"
          " that are not UTF-8 are\nwritten as \\n, \\t, \\\\ and \\xHH"},
         {'\0', "no-special", NULL, ARGUMENT_FLAG, &own->no_special, NULL, 0, 0,
-         "neither add BOS and EOS nor read control tokens in the\ntext (both are done without it)"},
+         "neither add BOS and EOS nor read control tokens in the\ntext (both are done without it);"
+         " with --decode this is the\ndefault"},
         {'\0', "decode", NULL, ARGUMENT_FLAG, &own->decode, NULL, 0, 0,
          "read ids and write their text, without control tokens"},
         {'\0', "special", NULL, ARGUMENT_FLAG, &own->special, NULL, 0, 0,
@@ -197,10 +201,10 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         false,
         NULL};
     arguments_parse(count, values, &usage, common);
-    if (own->decode && (own->pieces || own->no_special || own->count))
-        fail_usage("--decode does not go with --pieces, --no-special and --count");
-    if (own->special && !own->decode)
-        fail_usage("--special goes with --decode");
+    if (own->decode && (own->pieces || own->count))
+        fail_usage("--decode does not go with --pieces and --count");
+    if (own->special && (!own->decode || own->no_special))
+        fail_usage("--special goes with --decode, and not with --no-special");
     if (own->text != NULL && own->file != NULL)
         fail_usage("give the text once: -p TEXT or -f FILE");
     if (common->positional.count != 0 && strcmp(common->positional.items[0], "-") != 0)

@@ -458,7 +458,8 @@ RADLLM_API radllm_status radllm_session_rewind(radllm_session *session, uint32_t
  * one request at a time. */
 typedef struct radllm_request radllm_request;
 
-/* Goes on with a prompt. Whether control tokens in it are read says the option "special". */
+/* Goes on with a prompt; an empty one is the model's BOS alone. Whether control tokens in it are
+ * read says the option "special". */
 RADLLM_API radllm_status radllm_request_new_complete(radllm_session *session, const char *prompt,
                                                      size_t length, const radllm_options *options,
                                                      radllm_request **out, radllm_error *error);

@@ -609,12 +609,19 @@ static radllm_status read_biases(const radllm_options *options, const rad_model 
         size_t id_size = colon != NULL ? (size_t)(colon - items[i].data) : items[i].size;
         int64_t id = -1;
         double bias = 0.0;
-        bool good = colon != NULL && parse_integer((rad_text){items[i].data, id_size}, &id) &&
-                    parse_real((rad_text){colon + 1, items[i].size - id_size - 1}, &bias) &&
-                    bias < 1e9;
-        radllm_status status = check_token_id(model, "logit_bias", items[i], id, good, error);
+        bool whole = parse_integer((rad_text){items[i].data, id_size}, &id);
+        radllm_status status = check_token_id(model, "logit_bias", items[i], id, whole, error);
         if (status != RADLLM_OK)
             return status;
+        if (colon == NULL ||
+            !parse_real((rad_text){colon + 1, items[i].size - id_size - 1}, &bias) ||
+            !(bias < 1e9)) {
+            char quoted[RAD_QUOTE_SIZE];
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "option logit_bias: \"%s\" is not TOKEN:BIAS with a number below 1e9"
+                            " or -inf",
+                            rad_quote(quoted, items[i].data, items[i].size));
+        }
         lists->biases[i] = (rad_logit_bias){(int32_t)id, (float)bias};
     }
     return RADLLM_OK;

@@ -49,6 +49,19 @@ radllm_status radllm_request_new_tokens(radllm_session *session, const int32_t *
     return wrap(session, tokens, count, options, NULL, out, error);
 }
 
+/* The tokens of an empty prompt. A BOS that is no control token is only the default of vocabularies
+ * that name none. */
+static radllm_status begin_with_bos(const rad_tokenizer *tokenizer, rad_tokens *tokens,
+                                    radllm_error *error)
+{
+    int32_t bos = rad_tokenizer_bos(tokenizer);
+    if (bos < 0 || rad_tokenizer_piece(tokenizer, bos, false, NULL, 0) != 0)
+        return RADLLM_OK;
+    if (!rad_tokens_push(tokens, bos))
+        return rad_fail_memory(error, sizeof bos);
+    return RADLLM_OK;
+}
+
 radllm_status radllm_request_new_complete(radllm_session *session, const char *prompt,
                                           size_t length, const radllm_options *options,
                                           radllm_request **out, radllm_error *error)
@@ -65,6 +78,8 @@ radllm_status radllm_request_new_complete(radllm_session *session, const char *p
         flags |= RADLLM_TOKENIZE_PARSE_SPECIAL;
     radllm_status status = rad_tokenizer_encode(
         model->tokenizer, prompt, rad_text_length(prompt, length), flags, &tokens, error);
+    if (status == RADLLM_OK && tokens.count == 0)
+        status = begin_with_bos(model->tokenizer, &tokens, error);
     if (status == RADLLM_OK)
         status = wrap(session, tokens.ids, tokens.count, options, NULL, out, error);
     rad_tokens_free(&tokens);

@@ -74,7 +74,7 @@ radllm_status rad_request_create(rad_session *session, const int32_t *prompt, si
     uint32_t context = engine->plan.settings.context, n_vocab = engine->model->hparams.n_vocab;
     if (n_prompt == 0)
         return rad_fail(error, RADLLM_E_ARGUMENT,
-                        "the prompt has no tokens, and the model's tokenizer adds no BOS");
+                        "the prompt has no tokens, and the model has no BOS to begin with");
     if (n_prompt > context)
         return rad_fail(error, RADLLM_E_LIMIT,
                         "the prompt has %zu tokens, the context holds %u; shorten the prompt or "

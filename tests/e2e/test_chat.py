@@ -100,6 +100,15 @@ time.sleep(0.05)
 os.write(master, b"\x03")
 seen = read_until(master, b"> ", 60)
 check(process.poll() is None and b"> " in seen, "Ctrl-C in an answer does not end the program")
+long = b"word " * 2000 + b"\n"
+seen = b""
+for at in range(0, len(long), 256):
+    os.write(master, long[at:at + 256])
+    seen += read_until(master, b"\0", 0.01)
+if b"\n> " not in seen:
+    seen += read_until(master, b"\n> ", 60)
+check(b"left out" in seen and b"4095" in seen and process.poll() is None,
+      "a line that the terminal cut is not answered")
 os.write(master, b"\x04")
 try:
     code = process.wait(timeout=30)

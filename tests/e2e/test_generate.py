@@ -48,6 +48,17 @@ else:
         hashed = (hashed ^ byte) * 1099511628211 % (1 << 64)
     check(first == f"{hashed:016x}\n", "the hash is FNV-1a 64 of these bytes", result)
 
+# ---- an empty prompt ----
+
+TINY = SOURCE / "tests" / "golden" / "architectures" / "qwen2-f32.gguf"
+result = generate("-p", "", "-n", 4, "--json", model=TINY)
+check(result.code == 0 and json.loads(result.out)["prompt_tokens"] == [317],
+      "BOS alone, also for a model that puts none before a text", result)
+check(json.loads(generate("-p", "a", "-n", 4, "--json", model=TINY).out)["prompt_tokens"][0] != 317,
+      "and before a text there is none")
+if MODEL is not None:
+    expect(generate("-p", "", "-n", 4, model=MODEL), 1, "no BOS to begin with", "no BOS")
+
 # ---- the same bits ----
 
 PROMPT = "The chest radiograph shows a small left pleural effusion. "
@@ -115,6 +126,11 @@ expect(generate("-p", "a", model=path), 1, "a model that is none", "prompt.txt")
 expect(generate("-p", "a", "--raw", "--chat"), 2, "--raw and --chat", "--raw")
 expect(generate("-p", "a", "--template", "no-such"), 1, "unknown template", "no-such", "chatml")
 expect(generate("-p", "word " * 5000, "-c", "64"), 1, "prompt longer than the context", "64")
+for more in ([], ["--logits-hash"], ["--json"]):
+    expect(generate("-p", "word " * 5000, "-c", "64", "-n", "0", *more), 1,
+           " ".join(["prompt longer than the context, -n 0", *more]), "64")
+expect(generate("-p", "a", "--logit-bias", "5:high"), 1, "a bias that is no number", "TOKEN:BIAS")
+expect(generate("-p", "a", "--logit-bias", "99999999:1"), 1, "a bias for no token", "vocabulary")
 expect(generate("-p", PROMPT, "-n", "4", "--logits-out", "/dev/full"), 1, "logits to a full disk",
        "cannot write /dev/full")
 expect(generate("-p", PROMPT, "-n", "4", "--logits-out", folder / "no" / "x"), 1,

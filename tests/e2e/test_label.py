@@ -3,9 +3,13 @@ other settings are refused; the disk may be full."""
 import csv
 import fcntl
 import io
+import math
+import pty
 import random
 import resource
+import struct
 import tempfile
+import termios
 import time
 
 from e2e import *
@@ -87,6 +91,14 @@ check(all(record["probability"] == record["probability_" + record["answer"]] ==
           max(record["probability_yes"], record["probability_no"], key=float) for record in good),
       "the answer is the most probable choice")
 check(all(len(record["model_hash"]) == 64 for record in records), "hash of the model")
+free = list(csv.DictReader(io.StringIO(WHOLE["text.csv"].decode(), newline="")))
+check(all(0 < float(record["probability"]) <= 1 and float(record["logprob"]) <= 0 and
+          abs(math.exp(float(record["logprob"])) - float(record["probability"])) < 1e-6
+          for record in free if not record["error"]), "free text has its probability")
+first = run("radllm-generate", "-m", MODEL, "-p", QUESTION.format(report=FINDINGS[0]), "-n", 6,
+            "--json", "--logprobs", 1, *(FORMAT or ["--chat"]))
+wanted = sum(entry["logprob"] for entry in json.loads(first.out)["logprobs"])
+check(abs(wanted - float(free[0]["logprob"])) < 1e-5, "it is the product over its tokens", first)
 settings = json.loads(records[0]["settings"])
 check(settings["temperature"] == 0 and "seed" in settings and settings["numeric_version"] >= 1,
       "settings in each row")
@@ -110,11 +122,51 @@ check(summary["rows"] == ROWS and summary["complete"] and summary["reused_tokens
       "JSON summary; the shared beginning was computed once", result)
 result = label(fresh("table.csv"), *KINDS["yes.csv"], "--table")
 check(len(result.out.splitlines()) == ROWS + 1, "table on standard output", result)
+result = label(fresh("sampled.csv"), "-n", "4", "--temp", "0.7", "-s", "5", "--option", "top_p=0.9")
+check("temperature 0.7, seed 5, top_p 0.9," in result.err, "other sampler settings are told", result)
 result = label("-", *KINDS["yes.csv"])
 check(result.out == WHOLE["yes.csv"], "output - is standard output", result)
 rows_only = run("radllm-label", "-m", MODEL, "--input", "-", "--output", fresh("stdin.csv"),
                 "--prompt", "{a}?", "--choices", "yes,no", *FORMAT, stdin=b"a\nx\ny\n")
 expect(rows_only, 0, "input - is standard input")
+
+# ---- on a terminal ----
+
+
+def on_terminal(columns, *more):
+    """What a run shows on a terminal of so many columns."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen([program("radllm-label"), *map(str, arguments(*more))],
+                               stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(master)
+    process.wait()
+    return seen.decode()
+
+
+try:
+    os.close(pty.openpty()[1])
+except OSError as problem:  # a root without /dev/pts
+    tap.skip("the progress bar", f"this system gives no terminal: {problem}")
+else:
+    for columns in (100, 64, 40):
+        shown = on_terminal(columns, fresh("bar.csv"), "-n", "24", "--option", "ignore_end=1")
+        bars = [piece.split("\r")[0] for piece in shown.split("\r\x1b[K")[1:]]
+        bars = [bar for bar in bars if bar.startswith("label ")]
+        check(bars and all(len(bar) < columns and f" of {ROWS} rows," in bar for bar in bars) and
+              (columns < 60 or all("[" in bar and bar.endswith(" left") for bar in bars)) and
+              all("a second" in bar or "each" in bar for bar in bars[1:] if columns > 60),
+              f"a progress bar that fits {columns} columns", Result(0, b"", shown.encode()))
 
 # ---- what is refused ----
 
@@ -179,30 +231,60 @@ same, result = cut_and_resume("text.csv", len(WHOLE["text.csv"]) // 2, b"\0" * 5
 check(same, "zeros at the end, as after a power failure", result)
 
 
-def kill_until_done(name, signals):
-    path = fresh(name)
-    kills = 0
-    for _ in range(200):
-        process = start("radllm-label", *arguments(path, *KINDS[name]))
-        deadline = time.monotonic() + randomness.uniform(0.02, 1.0)
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        if process.poll() is None:
-            process.send_signal(randomness.choice(signals))
-            kills += 1
-        out, err = process.communicate(timeout=120)
-        if process.returncode not in (0, 3, -signal.SIGKILL, 130):
-            return Result(process.returncode, out, err), kills
-        if process.returncode in (0, 3):
-            return Result(0, b"", b""), kills
-    return label(path, *KINDS[name]), kills
+def size_of(path):
+    return path.stat().st_size if path.exists() else 0
 
 
-for name, signals in (("yes.csv", [signal.SIGKILL]), ("text.jsonl", [signal.SIGKILL]),
-                      ("text.csv", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])):
-    result, kills = kill_until_done(name, signals)
-    check((folder / name).read_bytes() == WHOLE[name],
-          f"{name}: the same file after {kills} interruptions", result)
+def interrupt_once(path, more, chosen):
+    """Starts a run and sends the signal while it starts or as the file grows past some byte."""
+    process = start("radllm-label", *arguments(path, *more))
+    if randomness.random() < 0.3:
+        time.sleep(randomness.uniform(0, 0.05))
+    else:
+        goal = size_of(path) + randomness.randrange(1, 2000)
+        while process.poll() is None and size_of(path) < goal:
+            time.sleep(0.001)
+    if process.poll() is None:
+        process.send_signal(chosen)
+    out, err = process.communicate(timeout=120)
+    return Result(process.returncode, out, err)
+
+
+def interrupt_often(name, more, signals, wanted):
+    """Interrupts runs until `wanted` of them were; each file that becomes complete must be the one
+    of a run that was not interrupted."""
+    whole = folder / ("whole-" + name)
+    label(whole, *more)
+    path, kills, files = fresh(name), 0, 0
+    while kills < wanted or files == 0:
+        chosen = randomness.choice(signals)
+        result = interrupt_once(path, more, chosen) if kills < wanted else label(path, *more)
+        if "Sanitizer" in result.err or result.code not in (0, 3, 130, -chosen):
+            return kills, files, result
+        if result.code in (0, 3):
+            if path.read_bytes() != whole.read_bytes():
+                return kills, files, result
+            files += 1
+            path = fresh(name)
+            continue
+        kills += 1
+        data = path.read_bytes() if path.exists() else b""
+        if not whole.read_bytes().startswith(data):
+            return kills, files, result
+        if chosen == signal.SIGKILL and data and randomness.random() < 0.4:
+            # As if it had come in the middle of the last write.
+            last = data.rfind(b"\n", 0, len(data) - 1) + 1
+            os.truncate(path, randomness.randrange(last, len(data)))
+    return kills, files, None
+
+
+SLOW = ["-n", "24", "--option", "ignore_end=1"]
+for name, signals in (("killed.csv", [signal.SIGKILL]), ("killed.jsonl", [signal.SIGKILL]),
+                      ("stopped.csv", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])):
+    wanted = 6 if sanitized() else 24
+    kills, files, result = interrupt_often(name, SLOW, signals, wanted)
+    check(result is None and kills >= wanted and files >= 1,
+          f"{name}: {kills} interruptions, {files} files, all as without interruption", result)
 
 process = start("radllm-label", *arguments(fresh("stop.csv"), "-n", "200"))
 for _ in range(2000):

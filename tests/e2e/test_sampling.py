@@ -228,4 +228,15 @@ for number in range(CASES):
 check(len(seen) == 2 and skipped < CASES // 20, f"{CASES} cases, {skipped} of them too near a tie")
 tap.check(not wrong, "the second implementation chooses the same tokens", wrong[:10])
 
+# ---- an empty prompt ----
+
+with Options(max_tokens=2) as options:
+    request = pointer()
+    call("radllm_request_new_complete", session, b"", ctypes.c_size_t(0), options,
+         ctypes.byref(request))
+    call("radllm_request_run", request, None)
+    call("radllm_request_number", request, b"prompt_tokens", ctypes.byref(vocabulary))
+    radllm.radllm_request_free(request)
+check(vocabulary.value == 1, "an empty prompt is BOS alone where BOS is not added to texts")
+
 finish()

@@ -37,6 +37,12 @@ check(back.text().strip() == TEXT.strip(), "--decode from -p", back)
 back = tokenize("--decode", "-p", "[" + ", ".join(plain) + "]", "--json")
 check(json.loads(back.out)["text"].strip() == TEXT.strip(), "--decode of a list", back)
 check(tokenize("-p", "", "--no-special").out == b"", "empty text")
+for data in (b"", b"\0", b"a\0b\r\n\t\x1b[0m ", "  é 漢 🙂\u200b\n\n ".encode(), b"<s></s><0x41>[INST]"):
+    back = tokenize("--decode", "--no-special", stdin=tokenize("--no-special", stdin=data).out)
+    check(back.out == data, f"{data!r} and back", back)
+result = tokenize("--decode", stdin=b"1 \x1b[31mred")
+check(result.code == 1 and "\\x1B[31mred" in result.err and "\x1b" not in result.err,
+      "what is no id is shown without control characters", result)
 check(tokenize(stdin=b"a\0b\xff\xfe", timeout=30).code == 0, "NUL and bytes that are not UTF-8")
 
 # A control token is read in text only where that was asked for.

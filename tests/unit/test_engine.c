@@ -477,7 +477,14 @@ START_TEST(stop_tokens_and_bias)
     radllm_request_free(request);
     set_text("logit_bias", "99999:1");
     rad_assert_error(radllm_request_new_complete(session, "a", 1, options, &request, error),
-                     RADLLM_E_ARGUMENT, error, "logit_bias");
+                     RADLLM_E_ARGUMENT, error, "\"99999:1\" does not name a token");
+    const char *wrong[] = {"5", "5:", "5:nan", "5:inf", "5:1e9", "5:x"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        rad_assert_ok(radllm_options_reset(options, "logit_bias", error), error);
+        set_text("logit_bias", wrong[i]);
+        rad_assert_error(radllm_request_new_complete(session, "a", 1, options, &request, error),
+                         RADLLM_E_ARGUMENT, error, "is not TOKEN:BIAS");
+    }
     radllm_session_free(session);
     radllm_engine_free(engine);
 }
