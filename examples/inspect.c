@@ -83,7 +83,8 @@ static file_kind check_file(const radllm_file *file, const char *path,
                             const common_settings *common)
 {
     bool tensors = file_number(file, "tensors") != 0;
-    if (tensors && has_key(file, "general.architecture")) {
+    bool vocabulary = !tensors && has_key(file, "tokenizer.ggml.model");
+    if (!vocabulary && has_key(file, "general.architecture")) {
         radllm_status status = radllm_file_check_model(file, program_error());
         if (status == RADLLM_OK)
             return KIND_MODEL;
@@ -94,7 +95,7 @@ static file_kind check_file(const radllm_file *file, const char *path,
     }
     if (tensors)
         return KIND_TENSORS;
-    if (!has_key(file, "tokenizer.ggml.model"))
+    if (!vocabulary)
         return KIND_METADATA;
     radllm_model *model = NULL;
     option_set(common->options, "vocab_only", "1", "vocab_only");
@@ -383,10 +384,10 @@ static const char *parse(int count, char **values, bool *all, common_settings *c
     const program_usage usage = {
         "FILE [OPTION]...\n-m FILE [OPTION]...",
         "Shows what is in a model file: metadata, tensors and the memory that running it takes.",
-        "A file with an architecture and tensors is checked as loading would check it; a file "
-        "with\n"
-        "a vocabulary alone is checked as a vocabulary; tensors without an architecture are shown\n"
-        "as they are. For a file that is refused the exit status is 1 and a message says why.",
+        "A file that describes a model is checked as loading would check it; one with a "
+        "vocabulary\n"
+        "alone as a vocabulary; tensors and metadata without an architecture are shown as they\n"
+        "are. For a file that is refused the exit status is 1 and a message says why.",
         table,
         sizeof table / sizeof *table,
         false,

@@ -15,8 +15,8 @@
  *  - Thread rules are written at each type. "One thread at a time" means that calls on the same
  *    object must not overlap; different objects never disturb each other.
  *  - No function aborts, exits, prints, installs a signal handler, reads an environment variable
- *    or opens a socket. After fork(), in the child every call but `_free` on an object made before
- *    the fork answers RADLLM_E_FORKED.
+ *    or opens a socket. After fork(), in the child every fallible call but `_free` on an object
+ *    made before the fork answers RADLLM_E_FORKED; only a radllm_error goes on receiving messages.
  *  - Calls may be made from a thread with a stack of 64 KiB or more.
  *
  * The header is C99 and C++. Functions and values that stand here are stable: they are neither
@@ -273,6 +273,14 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
+/* The hash of the file or files: 64 hexadecimal digits. Each file is cut into pieces of 4 MiB; the
+ * hash is the SHA-256 of the SHA-256 digests (32 bytes each) of all pieces in order. It is computed
+ * at the first call, in parallel, and kept: models loaded from the file share it. Reads the whole
+ * file; `cancel` may be NULL. */
+RADLLM_API radllm_status radllm_file_hash(const radllm_file *file, const radllm_cancel *cancel,
+                                          char *buffer, size_t capacity, size_t *length,
+                                          radllm_error *error);
+
 /* ---- model --------------------------------------------------------------------------------- */
 
 /* Weights, vocabulary and hyper-parameters. Immutable after loading; any number of threads. */
@@ -305,9 +313,7 @@ RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const ch
 RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char *name,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);
-/* The hash of the model's file or files: 64 hexadecimal digits. Each file is cut into pieces of
- * 4 MiB; the hash is the SHA-256 of the SHA-256 digests (32 bytes each) of all pieces in order. It
- * is computed at the first call, in parallel, and kept. Reads the file again. */
+/* The hash of the model's file or files, as of radllm_file_hash(). Reads the file again. */
 RADLLM_API radllm_status radllm_model_hash(const radllm_model *model, const radllm_cancel *cancel,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);
@@ -361,6 +367,19 @@ RADLLM_API radllm_status radllm_detokenizer_finish(radllm_detokenizer *detokeniz
                                                    radllm_error *error);
 
 /* ---- chat ------------------------------------------------------------------------------------ */
+
+/* A chat template that is built in. Set `size` to sizeof(radllm_template_info) before the call.
+ * Everything has static storage. */
+typedef struct radllm_template_info {
+    size_t size;
+    const char *name;         /* for the option "template" */
+    const char *const *stops; /* texts that end an answer in this template, besides the end tokens
+                                 of the model; NULL behind the last */
+    const char *date;         /* the date it writes without the option "date"; "" when none */
+} radllm_template_info;
+
+/* Describes template number `index` (0, 1, ...); RADLLM_E_NOT_FOUND behind the last one. */
+RADLLM_API radllm_status radllm_template_describe(uint32_t index, radllm_template_info *info);
 
 /* A list of messages. One thread at a time. */
 typedef struct radllm_chat radllm_chat;

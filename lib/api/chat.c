@@ -13,6 +13,7 @@ radllm_status radllm_chat_new(const radllm_host *host, radllm_chat **out, radllm
     if (chat == NULL)
         return rad_fail_memory(error, sizeof *chat);
     chat->allocator = settings.allocator;
+    chat->process = rad_process_id();
     *out = chat;
     return RADLLM_OK;
 }
@@ -47,6 +48,7 @@ radllm_status radllm_chat_add(radllm_chat *chat, const char *role, const char *t
     RAD_CHECK_NULL(chat);
     RAD_CHECK_NULL(role);
     RAD_CHECK_NULL(text);
+    RAD_CHECK_PROCESS(chat->process);
     int index = 0;
     while (index < 3 && strcmp(roles[index], role) != 0)
         index++;
@@ -72,6 +74,22 @@ radllm_status radllm_chat_add(radllm_chat *chat, const char *role, const char *t
 
 /* ---- the template ------------------------------------------------------------------------------
  */
+
+radllm_status radllm_template_describe(uint32_t index, radllm_template_info *info)
+{
+    if (info == NULL)
+        return RADLLM_E_ARGUMENT;
+    const char *name = rad_chat_template_name_at(index);
+    if (name == NULL)
+        return RADLLM_E_NOT_FOUND;
+    const rad_chat_template *found = rad_chat_template_find(name);
+    radllm_template_info known = {.size = info->size,
+                                  .name = name,
+                                  .stops = rad_chat_template_stops(found),
+                                  .date = rad_chat_template_date(found)};
+    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
+    return RADLLM_OK;
+}
 
 static bool text_equals(rad_text text, const char *word)
 {
@@ -149,7 +167,7 @@ radllm_status rad_chat_encode(const radllm_model *model, const radllm_chat *chat
         return unknown_template(model, name, error);
     *used = chosen;
     return rad_chat_template_encode(chosen, model->model->tokenizer, chat->messages, chat->count,
-                                    tokens, error);
+                                    rad_option_text(options, RAD_OPTION_DATE), tokens, error);
 }
 
 radllm_status radllm_chat_tokenize(const radllm_model *model, const radllm_chat *chat,

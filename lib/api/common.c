@@ -164,6 +164,7 @@ radllm_status radllm_host_new(radllm_allocate_fn allocate, radllm_release_fn rel
     if (host == NULL)
         return rad_fail_memory(error, sizeof *host);
     host->settings.allocator = allocator;
+    host->process = rad_process_id();
     *out = host;
     return RADLLM_OK;
 }
@@ -181,6 +182,7 @@ radllm_status radllm_host_set_log(radllm_host *host, radllm_log_fn log, void *us
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(host);
+    RAD_CHECK_PROCESS(host->process);
     host->settings.log = log;
     host->settings.log_user = user;
     host->settings.log_level = level;
@@ -192,6 +194,7 @@ radllm_status radllm_host_set_executor(radllm_host *host, radllm_executor_fn exe
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(host);
+    RAD_CHECK_PROCESS(host->process);
     if (executor != NULL && (workers < 1 || workers > 1024))
         return rad_fail(error, RADLLM_E_ARGUMENT, "workers is %u; it must be 1 to 1024", workers);
     host->settings.executor = executor;
@@ -205,6 +208,7 @@ radllm_status radllm_host_set_progress(radllm_host *host, radllm_progress_fn pro
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(host);
+    RAD_CHECK_PROCESS(host->process);
     host->settings.progress = progress;
     host->settings.progress_user = user;
     return RADLLM_OK;

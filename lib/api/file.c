@@ -17,6 +17,7 @@ static radllm_status wrap_source(const rad_host *host, rad_source *source, radll
     file->host = *host;
     file->source = source;
     file->process = rad_process_id();
+    pthread_mutex_init(&file->hash_mutex, NULL);
     *out = file;
     return RADLLM_OK;
 }
@@ -58,6 +59,7 @@ void radllm_file_free(radllm_file *file)
         return;
     rad_allocator allocator = file->host.allocator;
     rad_source_release(file->source);
+    pthread_mutex_destroy(&file->hash_mutex);
     rad_free(&allocator, file, sizeof *file);
 }
 
@@ -210,10 +212,11 @@ radllm_status radllm_file_metadata_text(const radllm_file *file, uint64_t index,
     radllm_status status = find_entry(file, index, &meta, error);
     if (status != RADLLM_OK)
         return status;
+    char quoted[RAD_QUOTE_SIZE];
     if (item >= meta->count)
         return rad_fail(error, RADLLM_E_NOT_FOUND, "key %s has %llu items, not %llu",
-                        meta->key.data, (unsigned long long)meta->count,
-                        (unsigned long long)item + 1);
+                        rad_quote(quoted, meta->key.data, meta->key.size),
+                        (unsigned long long)meta->count, (unsigned long long)item + 1);
     if (meta->type == RAD_META_STRING)
         return rad_copy_out(meta->strings[item].data, meta->strings[item].size, buffer, capacity,
                             length, error);
@@ -282,6 +285,7 @@ radllm_status radllm_plan_new(const radllm_file *file, const radllm_options *opt
     if (plan == NULL)
         return rad_fail_memory(error, sizeof *plan);
     plan->allocator = file->host.allocator;
+    plan->process = file->process;
     rad_fpenv saved = rad_fpenv_enter();
     rad_model *model;
     radllm_status status = rad_model_bind(&file->host, file->source, &settings, &model, error);
@@ -312,6 +316,7 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
     RAD_CHECK_NULL(plan);
     RAD_CHECK_NULL(name);
     RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(plan->process);
     const rad_named_number numbers[] = {
         {"weights", (int64_t)plan->weights},
         {"cache", (int64_t)plan->cache},

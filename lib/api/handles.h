@@ -15,6 +15,7 @@
 
 struct radllm_host {
     rad_host settings;
+    int64_t process;
 };
 
 struct radllm_file {
@@ -22,10 +23,13 @@ struct radllm_file {
     rad_host host;
     rad_source *source;
     int64_t process;
+    pthread_mutex_t hash_mutex;
+    char hash[65]; /* "" until it was asked for */
 };
 
 struct radllm_plan {
     rad_allocator allocator;
+    int64_t process;
     uint64_t weights, cache, activations, vocabulary, overhead, context, largest_context;
 };
 
@@ -36,8 +40,6 @@ struct radllm_model {
     rad_model *model;
     int64_t process;
     const rad_chat_template *chat_template; /* that equals the file's own text, or NULL */
-    pthread_mutex_t hash_mutex;
-    char hash[65]; /* "" until it was asked for */
 };
 
 struct radllm_engine {
@@ -59,6 +61,7 @@ struct radllm_request {
 
 struct radllm_chat {
     rad_allocator allocator;
+    int64_t process;
     rad_message *messages;
     size_t count, capacity;
 };

@@ -1,11 +1,8 @@
-/* Models, their hash, tokens. */
-#include <stdio.h>
+/* Models and tokens. */
 #include <string.h>
 
 #include "api/file.h"
 #include "api/model.h"
-
-#define HASH_PIECE ((uint64_t)4 << 20)
 
 radllm_model *rad_model_retain(radllm_model *model)
 {
@@ -20,7 +17,6 @@ void radllm_model_free(radllm_model *model)
     rad_allocator allocator = model->host.allocator;
     rad_model_free(model->model);
     radllm_file_free(model->file);
-    pthread_mutex_destroy(&model->hash_mutex);
     rad_free(&allocator, model, sizeof *model);
 }
 
@@ -50,7 +46,6 @@ radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file
     model->host = own;
     model->process = file->process;
     model->file = rad_file_retain((radllm_file *)file);
-    pthread_mutex_init(&model->hash_mutex, NULL);
     rad_fpenv saved = rad_fpenv_enter();
     radllm_status status = rad_model_bind(&own, file->source, &settings, &model->model, error);
     if (status == RADLLM_OK)
@@ -159,114 +154,6 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
                     rad_quote(quoted, name, strlen(name)));
 }
 
-/* ---- hash ------------------------------------------------------------------------------------ */
-
-typedef struct hash_job {
-    const rad_source *source;
-    uint8_t (*digests)[32];
-    uint8_t *buffers; /* HASH_PIECE for each worker */
-    const radllm_cancel *cancel;
-    atomic_int status;
-    uint64_t first; /* number of the piece that index 0 stands for */
-    radllm_error *error;
-} hash_job;
-
-static uint64_t part_pieces(const rad_source *source, uint32_t part)
-{
-    return (rad_source_part_bytes(source, part) + HASH_PIECE - 1) / HASH_PIECE;
-}
-
-static void hash_piece(void *data, uint32_t index, uint32_t worker)
-{
-    hash_job *job = data;
-    uint64_t piece = job->first + index, before = 0;
-    uint32_t part = 0;
-    while (piece - before >= part_pieces(job->source, part))
-        before += part_pieces(job->source, part++);
-    uint64_t offset = (piece - before) * HASH_PIECE;
-    uint64_t left = rad_source_part_bytes(job->source, part) - offset;
-    size_t size = (size_t)(left < HASH_PIECE ? left : HASH_PIECE);
-    uint8_t *buffer = job->buffers + worker * HASH_PIECE;
-    if (atomic_load(&job->status) != RADLLM_OK || rad_cancelled(job->cancel))
-        return;
-    radllm_error error = {.status = RADLLM_OK};
-    radllm_status status = rad_source_read(job->source, part, offset, buffer, size, &error);
-    int none = RADLLM_OK;
-    if (status == RADLLM_OK)
-        rad_sha256(buffer, size, job->digests[piece]);
-    else if (atomic_compare_exchange_strong(&job->status, &none, status) && job->error != NULL)
-        rad_fail(job->error, status, "%s", error.message);
-}
-
-static radllm_status run_hash(const radllm_model *model, rad_pool *pool, hash_job *job,
-                              uint64_t pieces, radllm_error *error)
-{
-    const rad_host *host = &model->host;
-    /* Some at a time, so that progress and cancellation are seen. */
-    uint32_t step = rad_pool_size(pool) * 8;
-    for (uint64_t done = 0; done < pieces; done += step) {
-        uint64_t left = pieces - done;
-        job->first = done;
-        rad_pool_run(pool, hash_piece, job, left < step ? (uint32_t)left : step);
-        if (atomic_load(&job->status) != RADLLM_OK)
-            return atomic_load(&job->status);
-        if (rad_cancelled(job->cancel) ||
-            (host->progress != NULL &&
-             host->progress(host->progress_user, "hash", left < step ? pieces : done + step,
-                            pieces) != 0))
-            return rad_fail(error, RADLLM_E_CANCELLED, "hashing was cancelled");
-    }
-    return RADLLM_OK;
-}
-
-static radllm_status compute_hash(radllm_model *model, const radllm_cancel *cancel,
-                                  radllm_error *error)
-{
-    const rad_allocator *allocator = &model->host.allocator;
-    const rad_source *source = model->file->source;
-    uint64_t pieces = 0;
-    for (uint32_t i = 0; i < rad_source_n_parts(source); i++)
-        pieces += part_pieces(source, i);
-    rad_pool *pool;
-    radllm_status status = rad_pool_create(&model->host, rad_processor_count(), &pool, error);
-    if (status != RADLLM_OK)
-        return status;
-    size_t buffer_bytes = rad_pool_size(pool) * (size_t)HASH_PIECE;
-    hash_job job = {.source = source, .cancel = cancel, .error = error};
-    job.digests = rad_alloc(allocator, (size_t)pieces * 32);
-    job.buffers = rad_alloc(allocator, buffer_bytes);
-    if (job.digests == NULL || job.buffers == NULL)
-        status = rad_fail_memory(error, buffer_bytes);
-    else
-        status = run_hash(model, pool, &job, pieces, error);
-    if (status == RADLLM_OK) {
-        uint8_t digest[32];
-        rad_sha256(job.digests, (size_t)pieces * 32, digest);
-        for (int i = 0; i < 32; i++)
-            snprintf(model->hash + 2 * i, 3, "%02x", digest[i]);
-    }
-    rad_free(allocator, job.digests, (size_t)pieces * 32);
-    rad_free(allocator, job.buffers, buffer_bytes);
-    rad_pool_free(pool);
-    return status;
-}
-
-radllm_status radllm_model_hash(const radllm_model *model, const radllm_cancel *cancel,
-                                char *buffer, size_t capacity, size_t *length, radllm_error *error)
-{
-    rad_error_clear(error);
-    RAD_CHECK_NULL(model);
-    RAD_CHECK_PROCESS(model->process);
-    radllm_model *own = (radllm_model *)model; /* the kept hash is no visible change */
-    radllm_status status = RADLLM_OK;
-    pthread_mutex_lock(&own->hash_mutex);
-    if (own->hash[0] == '\0')
-        status = compute_hash(own, cancel, error);
-    pthread_mutex_unlock(&own->hash_mutex);
-    return status == RADLLM_OK ? rad_copy_out(own->hash, 64, buffer, capacity, length, error)
-                               : status;
-}
-
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 radllm_status radllm_tokenize(const radllm_model *model, const char *text, size_t length,
@@ -342,7 +229,8 @@ radllm_status radllm_token_piece(const radllm_model *model, int32_t token, char 
 
 int32_t radllm_token_is_end(const radllm_model *model, int32_t token)
 {
-    return model != NULL && check_token(model, token, NULL) == RADLLM_OK &&
+    return model != NULL && rad_check_process(model->process, NULL) == RADLLM_OK &&
+           check_token(model, token, NULL) == RADLLM_OK &&
            rad_tokenizer_is_end(model->model->tokenizer, token);
 }
 

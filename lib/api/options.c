@@ -90,6 +90,10 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_TEMPLATE] = {"template", RADLLM_OPTION_TEXT, REQUEST, 0, 256, "auto", "",
                              "name of a built-in chat template; auto: the one that equals the "
                              "model's own"},
+    [RAD_OPTION_DATE] =
+        {"date", RADLLM_OPTION_TEXT, REQUEST, 0, 64, "", "",
+         "the date that a chat template writes (llama3.1), as it shall stand there: "
+         "26 Jul 2024. Empty: the one in the template's own text; no clock is read"},
     [RAD_OPTION_RAW] = {"raw", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
                         "messages of a chat are joined without a template"},
     [RAD_OPTION_SPECIAL] = {"special", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
@@ -112,6 +116,7 @@ typedef struct option_value {
 
 struct radllm_options {
     rad_allocator allocator;
+    int64_t process;
     option_value values[RAD_OPTION_COUNT];
 };
 
@@ -229,6 +234,7 @@ radllm_status radllm_options_new(const radllm_host *host, radllm_options **out, 
     if (options == NULL)
         return rad_fail_memory(error, sizeof *options);
     options->allocator = settings.allocator;
+    options->process = rad_process_id();
     *out = options;
     return RADLLM_OK;
 }
@@ -320,6 +326,7 @@ radllm_status radllm_options_set_text(radllm_options *options, const char *key, 
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
     RAD_CHECK_NULL(value);
+    RAD_CHECK_PROCESS(options->process);
     int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
@@ -370,6 +377,7 @@ radllm_status radllm_options_set_integer(radllm_options *options, const char *ke
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
+    RAD_CHECK_PROCESS(options->process);
     int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
@@ -409,6 +417,7 @@ radllm_status radllm_options_set_real(radllm_options *options, const char *key, 
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
+    RAD_CHECK_PROCESS(options->process);
     int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)
@@ -429,6 +438,7 @@ radllm_status radllm_options_reset(radllm_options *options, const char *key, rad
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
+    RAD_CHECK_PROCESS(options->process);
     int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status == RADLLM_OK)
@@ -463,6 +473,7 @@ radllm_status radllm_options_get_text(const radllm_options *options, const char 
     rad_error_clear(error);
     RAD_CHECK_NULL(options);
     RAD_CHECK_NULL(key);
+    RAD_CHECK_PROCESS(options->process);
     int index = 0;
     radllm_status status = find_row(key, &index, error);
     if (status != RADLLM_OK)

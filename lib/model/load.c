@@ -56,6 +56,18 @@ uint64_t rad_model_weight_bytes(const rad_model *model)
     return model->weight_bytes;
 }
 
+/* Texts that are only read where a caller asks for them must still be texts. */
+static radllm_status check_texts(const rad_model *model, radllm_error *error)
+{
+    static const char *const keys[] = {"general.name", "tokenizer.chat_template"};
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && status == RADLLM_OK; i++) {
+        rad_text text;
+        status = rad_meta_text(model->source, keys[i], &text, error);
+    }
+    return status;
+}
+
 static radllm_status bind_all(rad_model *model, const rad_model_settings *settings,
                               radllm_error *error)
 {
@@ -66,6 +78,8 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
         status = rad_hparams_architecture(model->source, &architecture, error);
     if (status == RADLLM_OK)
         status = rad_tokenizer_create(&model->host, model->source, &model->tokenizer, error);
+    if (status == RADLLM_OK)
+        status = check_texts(model, error);
     if (status != RADLLM_OK || settings->vocabulary_only)
         return status;
     status = rad_hparams_read(model->source, rad_tokenizer_size(model->tokenizer), &model->arena,

@@ -83,6 +83,21 @@ const rad_chat_template rad_chat_templates[] = {
         .stops = {"<|eot_id|>"},
     },
     {
+        /* Without tools, which this library does not pass. */
+        .name = "llama3.1",
+        .begin = "\1",
+        .system = TRIMMED("<|start_header_id|>system<|end_header_id|>\n\n"
+                          "Cutting Knowledge Date: December 2023\nToday Date: \3\n\n",
+                          "<|eot_id|>"),
+        .user = TRIMMED("<|start_header_id|>user<|end_header_id|>\n\n", "<|eot_id|>"),
+        .assistant = TRIMMED("<|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
+        .answer = "<|start_header_id|>assistant<|end_header_id|>\n\n",
+        .place = RAD_SYSTEM_AT_HEAD,
+        .default_system = "",
+        .date = "26 Jul 2024",
+        .stops = {"<|eot_id|>"},
+    },
+    {
         .name = "mistral-v0.1",
         .begin = "\1",
         .user = TURN("[INST] ", " [/INST]"),
@@ -271,6 +286,7 @@ const rad_chat_text rad_chat_texts[] = {
     {"b75e17085cfc511ead6d4fab84b86ab3c168ec7a332568a91d0889cdcba94394", "llama3"},
     {"ba03a121d097859c7b5b9cd03af99aafe95275210d2876f642ad9929a150f122", "llama3"},
     {"4f46ecd43418f216df8c26936c60e5d04bcc81db47db5d86fbe889f64212dd4c", "llama3"},
+    {"93c0e9aa3629bbd77e68dbc0f5621f6e6b23aa8d74b932595cdb8d64684526d7", "llama3.1"},
     {"f298c5c34dedb637a2a665ac409ad764cf3ffb5b2fd89d0e2fa0118a3dc21f1f", "vicuna-lines"},
     {"e6ab61d63dae6d1ef009b1f66e7bbba8879640917dac53e54659299c2f629aa4", "vicuna-lines"},
     {"2cf494886f582fc88eb0c1f587c1a43baff83103e9d77f37542d3b8c7586f803", "vicuna-orca"},

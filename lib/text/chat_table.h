@@ -1,5 +1,5 @@
-/* The known chat templates as data. Texts hold two marks: \1 for the text of the tokenizer's BOS
- * token, \2 for that of its EOS token (nothing where there is none). */
+/* The known chat templates as data. Texts hold three marks: \1 for the text of the tokenizer's BOS
+ * token, \2 for that of its EOS token (nothing where there is none), \3 for the date. */
 #ifndef RAD_CHAT_TABLE_H
 #define RAD_CHAT_TABLE_H
 
@@ -29,10 +29,11 @@ struct rad_chat_template {
     const char *answer; /* where the answer begins */
     rad_system_place place;
     const char *default_system;      /* used without a system message; NULL: none */
+    const char *date;                /* what \3 stands for when the caller gives no date */
     bool alternate;                  /* refuses turns that do not alternate, user first */
     bool trim_joined;                /* user.trim counts for system and user text together */
     bool no_answer_behind_assistant; /* the original ends there */
-    const char *stops[4];            /* up to the first NULL */
+    const char *stops[4];            /* the last is NULL */
 };
 
 extern const rad_chat_template rad_chat_templates[];

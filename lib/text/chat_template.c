@@ -55,6 +55,16 @@ const char *rad_chat_template_stop(const rad_chat_template *chat_template, uint3
     return index < most ? chat_template->stops[index] : NULL;
 }
 
+const char *const *rad_chat_template_stops(const rad_chat_template *chat_template)
+{
+    return chat_template->stops;
+}
+
+const char *rad_chat_template_date(const rad_chat_template *chat_template)
+{
+    return chat_template->date != NULL ? chat_template->date : "";
+}
+
 /* ---- trimming -------------------------------------------------------------------------- */
 
 /* What Python's str.strip() takes for white space. */
@@ -101,12 +111,19 @@ static rad_text trim_right(rad_text text)
 typedef struct layout {
     const rad_chat_template *chat_template;
     const rad_tokenizer *tokenizer;
+    rad_text date;
     const rad_allocator *allocator;
     rad_text_span *spans;
     size_t count;
     size_t capacity;
     radllm_error *error;
 } layout;
+
+static rad_text date_of(const rad_chat_template *chat_template, rad_text date)
+{
+    const char *own = rad_chat_template_date(chat_template);
+    return date.size > 0 ? date : (rad_text){own, strlen(own)};
+}
 
 static radllm_status add_span(layout *l, rad_text text, bool parse)
 {
@@ -120,20 +137,25 @@ static radllm_status add_span(layout *l, rad_text text, bool parse)
     return RADLLM_OK;
 }
 
-/* Adds a text of the table; its marks become the texts of BOS and EOS. */
+/* Adds what a mark in a text of the table stands for. A date is the caller's text. */
+static radllm_status add_mark(layout *l, char mark)
+{
+    if (mark == '\3')
+        return add_span(l, l->date, false);
+    int32_t id = mark == '\1' ? rad_tokenizer_bos(l->tokenizer) : rad_tokenizer_eos(l->tokenizer);
+    return add_span(l, rad_tokenizer_entry(l->tokenizer, id), true);
+}
+
+/* Adds a text of the table. */
 static radllm_status add_own(layout *l, const char *text)
 {
     radllm_status status = RADLLM_OK;
     while (text != NULL && *text != '\0' && status == RADLLM_OK) {
-        rad_text part = {text, strcspn(text, "\1\2")};
+        rad_text part = {text, strcspn(text, "\1\2\3")};
         text += part.size;
         status = add_span(l, part, true);
-        if (status == RADLLM_OK && *text != '\0') {
-            int32_t id =
-                *text == '\1' ? rad_tokenizer_bos(l->tokenizer) : rad_tokenizer_eos(l->tokenizer);
-            status = add_span(l, rad_tokenizer_entry(l->tokenizer, id), true);
-            text++;
-        }
+        if (status == RADLLM_OK && *text != '\0')
+            status = add_mark(l, *text++);
     }
     return status;
 }
@@ -275,9 +297,14 @@ static void free_layout(layout *l)
 
 radllm_status rad_chat_template_encode(const rad_chat_template *chat_template,
                                        const rad_tokenizer *tokenizer, const rad_message *messages,
-                                       size_t count, rad_tokens *out, radllm_error *error)
+                                       size_t count, rad_text date, rad_tokens *out,
+                                       radllm_error *error)
 {
-    layout l = {chat_template, tokenizer, out->allocator, NULL, 0, 0, error};
+    layout l = {.chat_template = chat_template,
+                .tokenizer = tokenizer,
+                .date = date_of(chat_template, date),
+                .allocator = out->allocator,
+                .error = error};
     radllm_status status = lay_out(&l, messages, count);
     if (status == RADLLM_OK)
         status = rad_tokenizer_encode_spans(tokenizer, l.spans, l.count, RAD_TOKENIZE_ADD_BOS, out,
@@ -288,10 +315,14 @@ radllm_status rad_chat_template_encode(const rad_chat_template *chat_template,
 
 radllm_status rad_chat_template_text(const rad_chat_template *chat_template,
                                      const rad_tokenizer *tokenizer, const rad_message *messages,
-                                     size_t count, const rad_allocator *allocator, char **text,
-                                     size_t *size, radllm_error *error)
+                                     size_t count, rad_text date, const rad_allocator *allocator,
+                                     char **text, size_t *size, radllm_error *error)
 {
-    layout l = {chat_template, tokenizer, allocator, NULL, 0, 0, error};
+    layout l = {.chat_template = chat_template,
+                .tokenizer = tokenizer,
+                .date = date_of(chat_template, date),
+                .allocator = allocator,
+                .error = error};
     radllm_status status = lay_out(&l, messages, count);
     size_t total = 0;
     for (size_t i = 0; i < l.count && status == RADLLM_OK; i++)

@@ -43,8 +43,8 @@ static json_t *answer(const rad_tokenizer *tokenizer, const json_t *request)
     char *rendered;
     size_t size;
     radllm_error error = {0};
-    if (rad_chat_template_text(found, tokenizer, messages, count, &rad_default_allocator, &rendered,
-                               &size, &error) != RADLLM_OK)
+    if (rad_chat_template_text(found, tokenizer, messages, count, (rad_text){"", 0},
+                               &rad_default_allocator, &rendered, &size, &error) != RADLLM_OK)
         return json_pack("{s:s, s:s}", "name", rad_chat_template_name(found), "error",
                          error.message);
     json_t *result =

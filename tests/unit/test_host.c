@@ -373,23 +373,106 @@ static bool forked(radllm_status status)
     return status == RADLLM_E_FORKED;
 }
 
+static bool settings_answer_forked(objects *o, radllm_error *error)
+{
+    char text[64];
+    size_t length;
+    uint64_t number;
+    return forked(radllm_host_set_log(o->host, NULL, NULL, 0, error)) &&
+           forked(radllm_host_set_executor(o->host, NULL, NULL, 0, error)) &&
+           forked(radllm_host_set_progress(o->host, NULL, NULL, error)) &&
+           forked(radllm_options_set_text(o->options, "seed", "1", 1, error)) &&
+           forked(radllm_options_set_integer(o->options, "seed", 1, error)) &&
+           forked(radllm_options_set_real(o->options, "top_p", 1, error)) &&
+           forked(radllm_options_reset(o->options, "seed", error)) &&
+           forked(radllm_options_get_text(o->options, "seed", text, 64, &length, error)) &&
+           forked(radllm_plan_number(o->plan, "total", &number, error)) &&
+           forked(radllm_chat_add(o->chat, "user", "x", 1, error));
+}
+
+static bool files_answer_forked(objects *o, radllm_error *error)
+{
+    char text[80];
+    size_t length;
+    uint64_t number;
+    objects other = {0};
+    radllm_metadata_info metadata = {.size = sizeof metadata};
+    radllm_tensor_info tensor = {.size = sizeof tensor};
+    return forked(radllm_file_check_model(o->file, error)) &&
+           forked(radllm_file_number(o->file, "bytes", &number, error)) &&
+           forked(radllm_file_metadata(o->file, 0, &metadata, error)) &&
+           forked(radllm_file_metadata_find(o->file, "a", &number, error)) &&
+           forked(radllm_file_metadata_text(o->file, 0, 0, text, 64, &length, error)) &&
+           forked(radllm_file_tensor(o->file, 0, &tensor, error)) &&
+           forked(radllm_file_hash(o->file, NULL, text, 80, &length, error)) &&
+           forked(radllm_plan_new(o->file, NULL, &other.plan, error)) &&
+           forked(radllm_model_load(NULL, o->file, NULL, NULL, &other.model, error)) &&
+           forked(radllm_model_hash(o->model, NULL, text, 80, &length, error)) &&
+           forked(radllm_model_text(o->model, "isa", text, 80, &length, error));
+}
+
+static bool tokens_answer_forked(objects *o, radllm_error *error)
+{
+    int32_t token = 1;
+    size_t count;
+    char text[64];
+    objects other = {0};
+    return forked(radllm_tokenize(o->model, "a", 1, 0, &token, 1, &count, error)) &&
+           forked(radllm_detokenize(o->model, &token, 1, 0, text, 64, &count, error)) &&
+           forked(radllm_token_piece(o->model, 1, text, 64, &count, error)) &&
+           radllm_token_is_end(o->model, 0) == 0 &&
+           forked(radllm_detokenizer_new(o->model, 0, &other.detokenizer, error)) &&
+           forked(radllm_detokenizer_push(o->detokenizer, 1, text, 64, &count, error)) &&
+           forked(radllm_detokenizer_finish(o->detokenizer, text, 64, &count, error)) &&
+           forked(radllm_chat_tokenize(o->model, o->chat, NULL, &token, 1, &count, error));
+}
+
+static bool requests_answer_forked(objects *o, radllm_error *error)
+{
+    char text[64];
+    size_t length;
+    int64_t number;
+    objects other = {0};
+    radllm_answer_token token = {.size = sizeof token};
+    radllm_choice_result choice = {.size = sizeof choice};
+    const char *const choices[] = {"a"};
+    return forked(radllm_request_new_chat(o->session, o->chat, NULL, &other.text, error)) &&
+           forked(radllm_request_new_complete(o->session, "a", 1, NULL, &other.text, error)) &&
+           forked(radllm_request_set_choices(o->text, choices, NULL, 1, error)) &&
+           forked(radllm_request_set_callback(o->text, NULL, NULL, error)) &&
+           forked(radllm_request_submit(o->text, error)) &&
+           forked(radllm_request_run(o->text, NULL, error)) &&
+           forked(radllm_request_status(o->text, error)) &&
+           forked(radllm_request_text(o->text, text, 64, &length, error)) &&
+           forked(radllm_request_read(o->text, text, 64, &length, error)) &&
+           forked(radllm_request_number(o->text, "seed", &number, error)) &&
+           forked(radllm_request_token(o->text, 0, &token, error)) &&
+           forked(radllm_request_top_token(o->text, 0, 0, &token, error)) &&
+           forked(radllm_request_choice(o->text, 0, &choice, error));
+}
+
 static bool all_calls_answer_forked(objects *o, radllm_error *error)
 {
     int32_t token = 1;
     int64_t number;
     size_t count;
-    char text[64];
     float logits[4];
+    char text[64];
     objects other = {0};
-    return forked(radllm_model_number(o->model, "layers", &number, error)) &&
-           forked(radllm_tokenize(o->model, "a", 1, 0, &token, 1, &count, error)) &&
+    return settings_answer_forked(o, error) && files_answer_forked(o, error) &&
+           tokens_answer_forked(o, error) && requests_answer_forked(o, error) &&
+           forked(radllm_model_number(o->model, "layers", &number, error)) &&
            forked(radllm_engine_new(NULL, o->model, NULL, &other.engine, error)) &&
-           forked(radllm_session_new(o->engine, &other.session, error)) &&
            forked(radllm_engine_step(o->engine, NULL, error)) &&
+           forked(radllm_engine_start_worker(o->engine, error)) &&
+           forked(radllm_engine_stop_worker(o->engine, error)) &&
+           forked(radllm_engine_number(o->engine, "batch", &number, error)) &&
+           forked(radllm_engine_text(o->engine, "isa", text, 64, &count, error)) &&
+           forked(radllm_session_new(o->engine, &other.session, error)) &&
            forked(radllm_session_feed(o->session, &token, 1, NULL, error)) &&
            forked(radllm_session_logits(o->session, logits, 4, &count, error)) &&
-           forked(radllm_request_run(o->text, NULL, error)) &&
-           forked(radllm_request_text(o->text, text, sizeof text, &count, error)) &&
+           forked(radllm_session_sample(o->session, NULL, &token, NULL, error)) &&
+           forked(radllm_session_rewind(o->session, 0, error)) &&
            strstr(radllm_error_message(error), "fork") != NULL;
 }
 
@@ -398,6 +481,7 @@ START_TEST(a_forked_child_is_told)
     radllm_error *error = NULL;
     objects o = {0};
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &o.host, error), error);
     rad_assert_ok(whole(&o, "3", error), error);
     rad_assert_ok(radllm_engine_start_worker(o.engine, error), error);
     pid_t child = fork();

@@ -109,6 +109,12 @@ START_TEST(keys_of_the_wrong_type)
     file = gguf_tiny_llama();
     gguf_key_string(&file, "llama.attention.layer_norm_rms_epsilon", "small");
     refuse(&file, RADLLM_E_FORMAT, "llama.attention.layer_norm_rms_epsilon");
+    file = gguf_tiny_llama();
+    gguf_key_u32(&file, "general.name", 1);
+    refuse(&file, RADLLM_E_FORMAT, "general.name");
+    file = gguf_tiny_llama();
+    gguf_key_strings(&file, "tokenizer.chat_template", (const char *[]){"a", "b"}, 2);
+    refuse(&file, RADLLM_E_FORMAT, "tokenizer.chat_template");
 }
 END_TEST
 
@@ -529,6 +535,44 @@ START_TEST(the_file_is_truncated_after_loading)
 }
 END_TEST
 
+START_TEST(a_file_has_the_hash_of_its_models)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("hashed.gguf");
+    gguf_write(&file, path);
+    char of_file[65] = "", of_model[65] = "", other[65] = "";
+    size_t length;
+    radllm_error *error;
+    radllm_file *opened_file;
+    radllm_error_new(&error);
+    rad_assert_ok(radllm_file_open(NULL, path, &opened_file, error), error);
+    ck_assert_int_eq(radllm_file_hash(opened_file, NULL, NULL, 0, &length, error), RADLLM_E_BUFFER);
+    ck_assert_uint_eq(length, 64);
+    rad_assert_ok(radllm_file_hash(opened_file, NULL, of_file, 65, &length, error), error);
+    ck_assert_uint_eq(strspn(of_file, "0123456789abcdef"), 64);
+    opened o = open_file(path, NULL);
+    rad_assert_ok(radllm_model_hash(o.model, NULL, of_model, 65, &length, error), error);
+    ck_assert_str_eq(of_model, of_file);
+    close_file(&o);
+    radllm_file_free(opened_file);
+    /* Another file has another one; a cancelled call keeps nothing. */
+    gguf_key_u32(&file, "general.file_type", 77);
+    gguf_write(&file, path);
+    radllm_cancel *cancel;
+    rad_assert_ok(radllm_cancel_new(NULL, &cancel, error), error);
+    radllm_cancel_set(cancel);
+    rad_assert_ok(radllm_file_open(NULL, path, &opened_file, error), error);
+    ck_assert_int_eq(radllm_file_hash(opened_file, cancel, other, 65, &length, error),
+                     RADLLM_E_CANCELLED);
+    rad_assert_ok(radllm_file_hash(opened_file, NULL, other, 65, &length, error), error);
+    ck_assert_str_ne(other, of_file);
+    radllm_cancel_free(cancel);
+    radllm_file_free(opened_file);
+    radllm_error_free(error);
+    gguf_builder_free(&file);
+}
+END_TEST
+
 START_TEST(the_file_is_truncated_before_loading)
 {
     gguf_builder file = gguf_tiny_llama();
@@ -654,6 +698,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(files, the_file_is_deleted_before_it_is_copied);
     tcase_add_test(files, the_file_is_truncated_before_it_is_copied);
     tcase_add_test(files, a_model_is_freed_before_it_is_copied);
+    tcase_add_test(files, a_file_has_the_hash_of_its_models);
 }
 
 int main(void)

@@ -25,13 +25,15 @@ static rad_text text_of(const char *text)
     return result;
 }
 
+static const rad_text no_date = {"", 0};
+
 static char *render(const rad_tokenizer *tokenizer, const rad_chat_template *chat_template,
                     const rad_message *messages, size_t count)
 {
     char *text = NULL;
     size_t size = 0;
     radllm_error error = {0};
-    rad_assert_ok(rad_chat_template_text(chat_template, tokenizer, messages, count,
+    rad_assert_ok(rad_chat_template_text(chat_template, tokenizer, messages, count, no_date,
                                          &rad_default_allocator, &text, &size, &error),
                   &error);
     char *copy = malloc(size + 1);
@@ -53,6 +55,15 @@ static const rad_message talk[] = {
 #define VICUNA                                                                                     \
     "A chat between a curious user and an artificial intelligence assistant. The assistant gives " \
     "helpful, detailed, and polite answers to the user's questions."
+
+#define LLAMA31_SYSTEM                                                                             \
+    "<s><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"     \
+    "Today Date: 26 Jul 2024\n\n"
+#define LLAMA31_TALK                                                                               \
+    "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"                                     \
+    "<|start_header_id|>assistant<|end_header_id|>\n\nHo<|eot_id|>"                                \
+    "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"                                   \
+    "<|start_header_id|>assistant<|end_header_id|>\n\n"
 
 /* `talk` without its system message, and with it (NULL: refused). */
 static const struct {
@@ -93,6 +104,8 @@ static const struct {
      "<|start_header_id|>assistant<|end_header_id|>\n\nHo<|eot_id|>"
      "<|start_header_id|>user<|end_header_id|>\n\nWhy?<|eot_id|>"
      "<|start_header_id|>assistant<|end_header_id|>\n\n"},
+    {"llama3.1", LLAMA31_SYSTEM "<|eot_id|>" LLAMA31_TALK,
+     LLAMA31_SYSTEM "Be brief.<|eot_id|>" LLAMA31_TALK},
     {"mistral-v0.1", "<s>[INST] Hi [/INST] Ho </s> [INST] Why?  [/INST]", NULL},
     {"mistral-v0.2", "<s>[INST] Hi [/INST] Ho </s>[INST] Why?  [/INST]", NULL},
     {"mistral-v1", "<s> [INST] Hi [/INST]  Ho </s> [INST] Why?  [/INST]",
@@ -125,10 +138,43 @@ START_TEST(named_templates_lay_out_as_published)
     } else {
         radllm_error error = {0};
         size_t size;
-        rad_assert_error(rad_chat_template_text(found, tokenizer, talk, 4, &rad_default_allocator,
-                                                &text, &size, &error),
+        rad_assert_error(rad_chat_template_text(found, tokenizer, talk, 4, no_date,
+                                                &rad_default_allocator, &text, &size, &error),
                          RADLLM_E_UNSUPPORTED, &error, "message 0: the chat template");
     }
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
+START_TEST(the_date_is_the_callers)
+{
+    rad_tokenizer *tokenizer = tokenizer_with("<s>", "<|eot_id|>");
+    const rad_chat_template *llama = rad_chat_template_find("llama3.1");
+    const rad_text date = text_of("24 Dec 2025<|eot_id|>");
+    char *text = NULL;
+    size_t size = 0;
+    radllm_error error = {0};
+    rad_assert_ok(rad_chat_template_text(llama, tokenizer, talk + 1, 1, date,
+                                         &rad_default_allocator, &text, &size, &error),
+                  &error);
+    ck_assert_ptr_nonnull(strstr(text, "\nToday Date: 24 Dec 2025<|eot_id|>\n\n<|eot_id|>"));
+    ck_assert_ptr_null(strstr(text, "2024"));
+    rad_free(&rad_default_allocator, text, size + 1);
+    /* It is read as text: the two ends are the template's own. */
+    rad_tokens tokens = {.allocator = &rad_default_allocator};
+    rad_assert_ok(rad_chat_template_encode(llama, tokenizer, talk + 1, 1, date, &tokens, &error),
+                  &error);
+    size_t ends = 0;
+    for (size_t i = 0; i < tokens.count; i++)
+        ends += tokens.ids[i] == 257;
+    ck_assert_uint_eq(ends, 2);
+    rad_tokens_free(&tokens);
+    /* Templates without a date do not mind one. */
+    rad_assert_ok(rad_chat_template_text(rad_chat_template_find("chatml"), tokenizer, talk + 1, 1,
+                                         date, &rad_default_allocator, &text, &size, &error),
+                  &error);
+    ck_assert_ptr_null(strstr(text, "Dec"));
+    rad_free(&rad_default_allocator, text, size + 1);
     rad_tokenizer_free(tokenizer);
 }
 END_TEST
@@ -150,6 +196,30 @@ START_TEST(names_are_listed)
     ck_assert_ptr_null(rad_chat_template_find(""));
     ck_assert_str_eq(rad_chat_template_stop(rad_chat_template_find("alpaca"), 0),
                      "### Instruction:");
+}
+END_TEST
+
+START_TEST(templates_are_described)
+{
+    uint32_t n = 0;
+    radllm_template_info info = {.size = sizeof info};
+    for (; radllm_template_describe(n, &info) == RADLLM_OK; n++) {
+        const rad_chat_template *found = rad_chat_template_find(info.name);
+        ck_assert_ptr_nonnull(found);
+        uint32_t stop = 0;
+        for (; info.stops[stop] != NULL; stop++)
+            ck_assert_str_eq(info.stops[stop], rad_chat_template_stop(found, stop));
+        ck_assert_ptr_null(rad_chat_template_stop(found, stop));
+        ck_assert_str_eq(info.date, strcmp(info.name, "llama3.1") == 0 ? "26 Jul 2024" : "");
+    }
+    ck_assert_ptr_null(rad_chat_template_name_at(n));
+    ck_assert_uint_gt(n, 10);
+    ck_assert_int_eq(radllm_template_describe(n, &info), RADLLM_E_NOT_FOUND);
+    /* A host of an older header, whose struct ends behind the name. */
+    info.stops = NULL;
+    info.size = offsetof(radllm_template_info, stops);
+    ck_assert_int_eq(radllm_template_describe(0, &info), RADLLM_OK);
+    ck_assert_ptr_null(info.stops);
 }
 END_TEST
 
@@ -201,7 +271,7 @@ START_TEST(text_of_users_is_never_a_control_token)
     rad_tokens tokens = {.allocator = &rad_default_allocator};
     radllm_error error = {0};
     rad_assert_ok(rad_chat_template_encode(rad_chat_template_find("chatml"), tokenizer, messages, 4,
-                                           &tokens, &error),
+                                           no_date, &tokens, &error),
                   &error);
     ck_assert_uint_eq(count_of(&tokens, 256), 1); /* the tokenizer's own BOS, at the head */
     ck_assert_int_eq(tokens.ids[0], 256);
@@ -210,7 +280,7 @@ START_TEST(text_of_users_is_never_a_control_token)
     ck_assert_uint_eq(count_of(&tokens, 259), 4);
     tokens.count = 0;
     rad_assert_ok(rad_chat_template_encode(rad_chat_template_find("llama3"), tokenizer, messages, 4,
-                                           &tokens, &error),
+                                           no_date, &tokens, &error),
                   &error);
     ck_assert_uint_eq(count_of(&tokens, 256), 1); /* of the template, not doubled */
     ck_assert_uint_eq(count_of(&tokens, 258) + count_of(&tokens, 259), 0);
@@ -227,18 +297,20 @@ START_TEST(chats_that_cannot_be_told)
     const rad_message twice[] = {talk[1], talk[1]};
     const rad_message late[] = {talk[1], talk[0]};
     rad_assert_error(rad_chat_template_encode(rad_chat_template_find("chatml"), tokenizer, talk, 0,
-                                              &tokens, &error),
+                                              no_date, &tokens, &error),
                      RADLLM_E_ARGUMENT, &error, "no messages");
     static const char *const strict[] = {"gemma", "llama2", "mistral-v1", "mistral-v0.2"};
     for (size_t i = 0; i < 4; i++) {
         const rad_chat_template *found = rad_chat_template_find(strict[i]);
-        rad_assert_error(rad_chat_template_encode(found, tokenizer, twice, 2, &tokens, &error),
-                         RADLLM_E_UNSUPPORTED, &error,
-                         "needs user and assistant in turn, the user first");
-        rad_assert_error(rad_chat_template_encode(found, tokenizer, late, 2, &tokens, &error),
-                         RADLLM_E_UNSUPPORTED, &error, "message 1");
-        rad_assert_error(rad_chat_template_encode(found, tokenizer, talk, 1, &tokens, &error),
-                         RADLLM_E_UNSUPPORTED, &error, "message 0");
+        rad_assert_error(
+            rad_chat_template_encode(found, tokenizer, twice, 2, no_date, &tokens, &error),
+            RADLLM_E_UNSUPPORTED, &error, "needs user and assistant in turn, the user first");
+        rad_assert_error(
+            rad_chat_template_encode(found, tokenizer, late, 2, no_date, &tokens, &error),
+            RADLLM_E_UNSUPPORTED, &error, "message 1");
+        rad_assert_error(
+            rad_chat_template_encode(found, tokenizer, talk, 1, no_date, &tokens, &error),
+            RADLLM_E_UNSUPPORTED, &error, "message 0");
     }
     ck_assert_uint_eq(tokens.count, 0);
     rad_tokens_free(&tokens);
@@ -257,7 +329,7 @@ START_TEST(every_failing_allocation_is_told)
         rad_tokens tokens = {.allocator = &allocator};
         radllm_error error = {0};
         radllm_status status = rad_chat_template_encode(rad_chat_template_find("llama2"), tokenizer,
-                                                        talk, 4, &tokens, &error);
+                                                        talk, 4, no_date, &tokens, &error);
         if (status != RADLLM_OK)
             rad_assert_error(status, RADLLM_E_MEMORY, &error, "cannot allocate");
         rad_tokens_free(&tokens);
@@ -301,12 +373,12 @@ static const char *const goldens[][2] = {
     {"mistralai-Mistral-7B-Instruct-v0.2", "mistral-v1"},
     {"mistralai-Mixtral-8x7B-Instruct-v0.1", "mistral-v1"},
     {"mistralai-Mistral-Nemo-Instruct-2407", "mistral-nemo"},
+    {"meta-llama-Meta-Llama-3.1-8B-Instruct", "llama3.1"},
     /* These are not in the library: they must stay unknown. */
     {"NousResearch-Hermes-2-Pro-Mistral-7B-tool_use", NULL},
     {"bofenghuang-vigogne-2-70b-chat", NULL},
     {"deepseek-ai-DeepSeek-V2.5", NULL},
     {"deepseek-ai-deepseek-coder-33b-instruct", NULL},
-    {"meta-llama-Meta-Llama-3.1-8B-Instruct", NULL},
     {"openchat-openchat-3.5-0106", NULL},
 };
 
@@ -383,8 +455,9 @@ START_TEST(recorded_renderings_of_llama_cpp)
             "<bos>", strlen(json_string_value(json_object_get(one, "eos_token"))) > 0
                          ? json_string_value(json_object_get(one, "eos_token"))
                          : "<eos>");
-        radllm_status status = rad_chat_template_text(
-            found, tokenizer, messages, count, &rad_default_allocator, &rendered, &size, NULL);
+        radllm_status status =
+            rad_chat_template_text(found, tokenizer, messages, count, no_date,
+                                   &rad_default_allocator, &rendered, &size, NULL);
         if (status == RADLLM_OK) {
             const char *start = strncmp(rendered, "<bos>", 5) == 0 ? rendered + 5 : rendered;
             ck_assert_str_eq(start, expected);
@@ -405,7 +478,9 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "chat");
     tcase_add_loop_test(cases, named_templates_lay_out_as_published, 0,
                         sizeof layouts / sizeof layouts[0]);
+    tcase_add_test(cases, the_date_is_the_callers);
     tcase_add_test(cases, names_are_listed);
+    tcase_add_test(cases, templates_are_described);
     tcase_add_test(cases, texts_match_exactly_or_not_at_all);
     tcase_add_test(cases, text_of_users_is_never_a_control_token);
     tcase_add_test(cases, chats_that_cannot_be_told);
