@@ -2,71 +2,8 @@
  * bounded, leaks nothing, and what it accepts is consistent. One input in eight is read with an
  * allocation that fails. */
 #include <math.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "io/model_source.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-/* What must hold. assert() would be off in release builds. */
-#define HOLDS(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition);         \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-/* ---- memory that is counted ------------------------------------------------------------------ */
-
-typedef struct memory {
-    size_t live_blocks;
-    size_t live_bytes;
-    size_t peak_bytes;
-    uint64_t calls;
-    uint64_t fail_at; /* this call fails; 0: none */
-} memory;
-
-static void *take(void *user, size_t size, size_t alignment)
-{
-    memory *m = user;
-    if (++m->calls == m->fail_at)
-        return NULL;
-    void *pointer = NULL;
-    if (posix_memalign(&pointer, alignment, size) != 0)
-        return NULL;
-    m->live_blocks++;
-    m->live_bytes += size;
-    m->peak_bytes = m->live_bytes > m->peak_bytes ? m->live_bytes : m->peak_bytes;
-    return pointer;
-}
-
-static void give_back(void *user, void *pointer, size_t size)
-{
-    memory *m = user;
-    HOLDS(m->live_blocks > 0 && m->live_bytes >= size);
-    m->live_blocks--;
-    m->live_bytes -= size;
-    free(pointer);
-}
-
-/* ---- the file -------------------------------------------------------------------------------- */
-
-typedef struct input {
-    const uint8_t *data;
-    size_t size;
-} input;
-
-static int32_t read_input(void *user, uint64_t offset, void *buffer, size_t size)
-{
-    const input *in = user;
-    HOLDS(offset <= in->size && size <= in->size - offset); /* the library checks that first */
-    memcpy(buffer, in->data + offset, size);
-    return 0;
-}
+#include "fuzz_common.h"
 
 /* ---- what is accepted ------------------------------------------------------------------------ */
 
@@ -157,13 +94,8 @@ static void check_source(const rad_source *source)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     input in = {data, size};
-    memory m = {0};
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ data[i]) * 16777619u;
-    if (hash % 8 == 0)
-        m.fail_at = 1 + hash / 8 % 32;
-    rad_host host = {.allocator = {take, give_back, &m}};
+    memory m = {.fail_at = failing_allocation(data, size, 32)};
+    rad_host host = {.allocator = {memory_take, memory_give_back, &m}};
     rad_source *source = NULL;
     radllm_error error = {0};
     radllm_status status = rad_source_open_callback(&host, read_input, &in, size, &source, &error);
