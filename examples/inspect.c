@@ -71,16 +71,8 @@ static bool describes_model(const radllm_file *file)
     return found;
 }
 
-/* Ends the program with the library's message, which does not always name the file. */
-static void check_named(radllm_status status, const char *path)
-{
-    bool named = strstr(radllm_error_message(program_error()), path) != NULL;
-    check(status, named ? NULL : path);
-}
-
 /* Checks as deep as the kind of file allows; ends the program when the file is refused. */
-static file_kind check_file(const radllm_file *file, const char *path,
-                            const common_settings *common)
+static file_kind check_file(const radllm_file *file, const common_settings *common)
 {
     bool tensors = file_number(file, "tensors") != 0;
     bool vocabulary = !tensors && has_key(file, "tokenizer.ggml.model");
@@ -90,7 +82,7 @@ static file_kind check_file(const radllm_file *file, const char *path,
             return KIND_MODEL;
         if (status != RADLLM_E_FORMAT || describes_model(file)) {
             radllm_file_check_model(file, program_error()); /* its message again */
-            check_named(status, path);
+            check(status, NULL);
         }
     }
     if (tensors)
@@ -99,9 +91,8 @@ static file_kind check_file(const radllm_file *file, const char *path,
         return KIND_METADATA;
     radllm_model *model = NULL;
     option_set(common->options, "vocab_only", "1", "vocab_only");
-    check_named(
-        radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
-        path);
+    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+          NULL);
     option_set(common->options, "vocab_only", "0", "vocab_only");
     radllm_model_free(model);
     return KIND_VOCABULARY;
@@ -408,7 +399,7 @@ int main(int argc, char **argv)
     program_catch_signals(false);
     radllm_file *file = NULL;
     check(radllm_file_open(NULL, path, &file, program_error()), NULL);
-    file_kind kind = check_file(file, path, &common);
+    file_kind kind = check_file(file, &common);
     radllm_plan *plan = NULL;
     int code = EXIT_CODE_OK;
     /* A budget that is too small does not keep the rest from being shown. */

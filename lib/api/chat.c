@@ -119,7 +119,7 @@ static radllm_status unknown_template(const radllm_model *model, rad_text name, 
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
                     "%s: %s; give the option template (--template NAME with one of: %s) or raw "
                     "(--raw: no template)",
-                    rad_source_path(model->file->source),
+                    rad_source_label(model->file->source),
                     has ? "its chat template (tokenizer.chat_template) is none that this version "
                           "knows"
                         : "it has no chat template (tokenizer.chat_template)",

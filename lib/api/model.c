@@ -57,7 +57,7 @@ radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file
     }
     match_template(model);
     rad_log_line(&own, RADLLM_LOG_INFO, "loaded %s: %llu parameters, %zu bytes, kernels %s",
-                 rad_source_path(file->source), (unsigned long long)model->model->n_parameters,
+                 rad_source_label(file->source), (unsigned long long)model->model->n_parameters,
                  model->model->weight_bytes, model->model->kernels->name);
     *out = model;
     return RADLLM_OK;

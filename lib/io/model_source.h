@@ -63,8 +63,9 @@ radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read
 rad_source *rad_source_retain(rad_source *source);
 void rad_source_release(rad_source *source);
 
-const char *rad_source_path(const rad_source *source); /* "" for a callback source */
-bool rad_source_is_file(const rad_source *source);     /* false for a callback source */
+/* The (first) file's path as messages show it: printable, its end when it is long. */
+const char *rad_source_label(const rad_source *source);
+bool rad_source_is_file(const rad_source *source); /* false for a callback source */
 uint32_t rad_source_version(const rad_source *source);
 uint64_t rad_source_alignment(const rad_source *source);
 uint32_t rad_source_n_parts(const rad_source *source);

@@ -152,9 +152,9 @@ void rad_source_release(rad_source *source)
 
 /* ---- what it holds ----------------------------------------------------------------------- */
 
-const char *rad_source_path(const rad_source *source)
+const char *rad_source_label(const rad_source *source)
 {
-    return source->path;
+    return source->parts[0].label;
 }
 
 bool rad_source_is_file(const rad_source *source)

@@ -80,7 +80,7 @@ static radllm_status check_shape(const rad_model *model, const rad_tensor *tenso
     return rad_fail(error, RADLLM_E_FORMAT,
                     "%s: tensor %s has the shape %llu x %llu x %llu x %llu; the metadata asks for "
                     "%llu x %llu",
-                    rad_source_path(model->source), tensor->name.data,
+                    rad_source_label(model->source), tensor->name.data,
                     (unsigned long long)tensor->dims[0], (unsigned long long)tensor->dims[1],
                     (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
                     (unsigned long long)columns, (unsigned long long)rows);
@@ -94,7 +94,7 @@ static radllm_status bind_vector(const rad_model *model, rad_weight *weight, rad
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
                     "%s: tensor %s is a vector of type %s; F32, F16 and BF16 are supported",
-                    rad_source_path(model->source), weight->tensor->name.data,
+                    rad_source_label(model->source), weight->tensor->name.data,
                     rad_type_find(type)->name);
 }
 
@@ -108,10 +108,10 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file
                         "%s: tensor %s has the type %s, with which this version cannot compute; "
                         "use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or "
                         "Q6_K",
-                        rad_source_path(model->source), tensor->name.data, info->name);
+                        rad_source_label(model->source), tensor->name.data, info->name);
     if (tensor->dims[1] > INT32_MAX || tensor->dims[0] > INT32_MAX)
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
-                        rad_source_path(model->source), tensor->name.data);
+                        rad_source_label(model->source), tensor->name.data);
     bool lane = !file_layout && rad_has_lane_layout(tensor->type);
     weight->matrix = (rad_matrix){.type = tensor->type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
@@ -133,7 +133,7 @@ static radllm_status bind_tensor(rad_model *model, const char *name, uint64_t co
         return rad_fail(error, RADLLM_E_FORMAT,
                         "%s: tensor %s is missing; the file is no complete %s model, convert it "
                         "again",
-                        rad_source_path(model->source), name, model->hparams.architecture->name);
+                        rad_source_label(model->source), name, model->hparams.architecture->name);
     }
     radllm_status status = check_shape(model, weight->tensor, columns, rows, error);
     if (status != RADLLM_OK)
@@ -177,7 +177,7 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
         return status;
     if (divisors.tensor->type != RAD_TYPE_F32)
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor rope_freqs.weight must be F32",
-                        rad_source_path(model->source));
+                        rad_source_label(model->source));
     size_t bytes = model->hparams.rope.n_pairs * sizeof(float);
     float *values = rad_arena_alloc(&model->arena, bytes, 64);
     if (values == NULL)
@@ -188,7 +188,7 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
         if (!(values[i] > 0.0f && values[i] < 1e9f))
             status = rad_fail(error, RADLLM_E_FORMAT,
                               "%s: tensor rope_freqs.weight: value %u is not a positive number",
-                              rad_source_path(model->source), i);
+                              rad_source_label(model->source), i);
     }
     model->rope_divisors = values;
     return status;
@@ -245,7 +245,7 @@ static radllm_status check_leftovers(const rad_model *model, radllm_error *error
             return rad_fail(error, RADLLM_E_UNSUPPORTED,
                             "%s: tensor \"%s\" has no place in a model of architecture %s with %u "
                             "layers as this version computes it",
-                            rad_source_path(model->source),
+                            rad_source_label(model->source),
                             rad_quote(quoted, tensor->name.data, tensor->name.size),
                             model->hparams.architecture->name, model->hparams.n_layers);
     }

@@ -54,7 +54,7 @@ static void require(reader *r, const char *name)
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: key %s is missing; the file is no complete model, convert it "
                              "again",
-                             rad_source_path(r->source), full_key(r, name));
+                             rad_source_label(r->source), full_key(r, name));
 }
 
 /* A number, or an array with one for each layer. */
@@ -69,18 +69,18 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     bool integers = meta->type != RAD_META_F32 && meta->type != RAD_META_F64 &&
                     meta->type != RAD_META_STRING && meta->type != RAD_META_BOOL;
     if (!integers || meta->count != n_layers) {
-        r->status =
-            rad_fail(r->error, RADLLM_E_FORMAT,
-                     "%s: key %s must be a number or an array of %u integers, one for each "
-                     "layer; it has %llu items",
-                     rad_source_path(r->source), r->key, n_layers, (unsigned long long)meta->count);
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s must be a number or an array of %u integers, one for each "
+                             "layer; it has %llu items",
+                             rad_source_label(r->source), r->key, n_layers,
+                             (unsigned long long)meta->count);
         return fallback;
     }
     int64_t value = (int64_t)rad_meta_item_u64(meta, layer);
     if (value < minimum || value > maximum) {
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: key %s, layer %u: %lld is not between %lld and %lld",
-                             rad_source_path(r->source), r->key, layer, (long long)value,
+                             rad_source_label(r->source), r->key, layer, (long long)value,
                              (long long)minimum, (long long)maximum);
         return fallback;
     }
@@ -90,7 +90,7 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
 radllm_status rad_hparams_architecture(const rad_source *source, const rad_architecture **out,
                                        radllm_error *error)
 {
-    const char *path = rad_source_path(source);
+    const char *path = rad_source_label(source);
     rad_text name;
     radllm_status status = rad_meta_text(source, "general.architecture", &name, error);
     if (status != RADLLM_OK)
@@ -137,7 +137,7 @@ static void read_layers(reader *r, rad_hparams *h)
             r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                                  "%s: key %s.attention.head_count_kv: %u key/value heads do not "
                                  "divide %u heads (layer %u)",
-                                 rad_source_path(r->source), r->architecture, layer->n_kv_heads,
+                                 rad_source_label(r->source), r->architecture, layer->n_kv_heads,
                                  layer->n_heads, i);
         }
         if (layer->n_heads > h->max_heads)
@@ -155,11 +155,11 @@ static void read_head_dim(reader *r, rad_hparams *h)
     if (r->status != RADLLM_OK)
         return;
     if (!has(r, "attention.key_length") && h->width % heads != 0) {
-        r->status =
-            rad_fail(r->error, RADLLM_E_FORMAT,
-                     "%s: key %s.attention.head_count: %u heads do not divide "
-                     "embedding_length %u, and there is no key %s.attention.key_length",
-                     rad_source_path(r->source), r->architecture, heads, h->width, r->architecture);
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s.attention.head_count: %u heads do not divide "
+                             "embedding_length %u, and there is no key %s.attention.key_length",
+                             rad_source_label(r->source), r->architecture, heads, h->width,
+                             r->architecture);
         return;
     }
     int64_t fallback = h->width / heads;
@@ -170,12 +170,12 @@ static void read_head_dim(reader *r, rad_hparams *h)
             rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                      "%s: key %s.attention.value_length: %lld differs from key_length %u, "
                      "which this version cannot run",
-                     rad_source_path(r->source), r->architecture, (long long)values, h->head_dim);
+                     rad_source_label(r->source), r->architecture, (long long)values, h->head_dim);
     if (r->status == RADLLM_OK && (h->head_dim % 2 != 0 || h->head_dim > RAD_MAX_HEAD_DIM))
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: a head dimension of %u is not supported; it must be even and at "
                              "most %d",
-                             rad_source_path(r->source), h->head_dim, RAD_MAX_HEAD_DIM);
+                             rad_source_label(r->source), h->head_dim, RAD_MAX_HEAD_DIM);
 }
 
 static bool text_is(rad_text text, const char *word)
@@ -217,7 +217,7 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: key %s.rope.scaling.type: \"%s\" is not supported; this version "
                              "knows none, linear and yarn",
-                             rad_source_path(r->source), r->architecture,
+                             rad_source_label(r->source), r->architecture,
                              rad_quote(quoted, type.data, type.size));
     }
 }
@@ -231,7 +231,7 @@ static void read_rope(reader *r, rad_hparams *h)
             rad_fail(r->error, RADLLM_E_FORMAT,
                      "%s: key %s.rope.dimension_count: %lld must be even and at most the "
                      "head dimension %u",
-                     rad_source_path(r->source), r->architecture, (long long)rotated, h->head_dim);
+                     rad_source_label(r->source), r->architecture, (long long)rotated, h->head_dim);
     h->rope.n_pairs = (uint32_t)rotated / 2;
     read_rope_scaling(r, h);
 }
@@ -269,13 +269,13 @@ static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
     if (n_vocab == 0)
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: the file has no vocabulary (tokenizer.ggml.tokens)",
-                             rad_source_path(r->source));
+                             rad_source_label(r->source));
     else if (declared < n_vocab)
         r->status =
             rad_fail(r->error, RADLLM_E_FORMAT,
                      "%s: key %s.vocab_size is %lld, but tokenizer.ggml.tokens has %u "
                      "entries",
-                     rad_source_path(r->source), r->architecture, (long long)declared, n_vocab);
+                     rad_source_label(r->source), r->architecture, (long long)declared, n_vocab);
 }
 
 radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
@@ -299,7 +299,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
         r.status = rad_fail(error, RADLLM_E_UNSUPPORTED,
                             "%s: mixture-of-experts models (%s.expert_count) are not supported by "
                             "this version; use a dense model",
-                            rad_source_path(source), r.architecture);
+                            rad_source_label(source), r.architecture);
     if (r.status != RADLLM_OK)
         return r.status;
     size_t bytes = h->n_layers * sizeof *h->layers;

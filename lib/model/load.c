@@ -47,13 +47,24 @@ static radllm_status add_bytes(rad_model *model, rad_weight *weight, void *data,
     weight->order = model->n_weights++;
     if (!rad_add_u64(*total, bytes, total) || !rad_align_u64(*total, RAD_WEIGHT_ALIGNMENT, total))
         return rad_fail(error, RADLLM_E_FORMAT, "%s: the weights exceed 64 bits of bytes",
-                        rad_source_path(model->source));
+                        rad_source_label(model->source));
     return RADLLM_OK;
 }
 
 uint64_t rad_model_weight_bytes(const rad_model *model)
 {
     return model->weight_bytes;
+}
+
+/* The tokenizer's messages name keys; here they get the name of the file in front. */
+static radllm_status name_file(const rad_model *model, radllm_status status, radllm_error *error)
+{
+    const char *label = rad_source_label(model->source);
+    if (status == RADLLM_OK || status == RADLLM_E_MEMORY || error == NULL ||
+        strncmp(error->message, label, strlen(label)) == 0)
+        return status;
+    radllm_error inner = *error;
+    return rad_fail(error, status, "%s: %s", label, inner.message);
 }
 
 /* Texts that are only read where a caller asks for them must still be texts. */
@@ -77,7 +88,9 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
     if (!settings->vocabulary_only)
         status = rad_hparams_architecture(model->source, &architecture, error);
     if (status == RADLLM_OK)
-        status = rad_tokenizer_create(&model->host, model->source, &model->tokenizer, error);
+        status = name_file(
+            model, rad_tokenizer_create(&model->host, model->source, &model->tokenizer, error),
+            error);
     if (status == RADLLM_OK)
         status = check_texts(model, error);
     if (status != RADLLM_OK || settings->vocabulary_only)

@@ -25,7 +25,7 @@ START_TEST(reads_any_range)
     rad_source *source = open_tiny(path, &file);
     gguf_bytes bytes = gguf_build(&file);
     radllm_error error = {0};
-    ck_assert_str_eq(rad_source_path(source), path);
+    ck_assert_str_eq(rad_source_label(source), path);
     ck_assert_uint_eq(rad_source_part_bytes(source, 0), bytes.size);
     uint8_t *buffer = malloc(bytes.size);
     rad_assert_ok(rad_source_read(source, 0, 0, buffer, bytes.size, &error), &error);
@@ -117,7 +117,7 @@ START_TEST(reads_by_callback)
         &error);
     ck_assert_uint_le(host.most, 65536); /* loading asks for pieces */
     ck_assert_int_le(host.calls, 3);
-    ck_assert_str_eq(rad_source_path(source), "");
+    ck_assert_str_eq(rad_source_label(source), "(model supplied by the host)");
     const rad_tensor *tensor = rad_source_find_tensor(source, "blk.1.ffn_down.weight");
     uint8_t buffer[64];
     rad_assert_ok(rad_source_read(source, 0, tensor->offset, buffer, 64, &error), &error);

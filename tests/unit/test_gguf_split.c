@@ -88,7 +88,7 @@ START_TEST(reads_all_parts)
     ck_assert_uint_eq(rad_source_n_parts(source), PARTS);
     ck_assert_uint_eq(rad_source_n_tensors(source), 2 * PARTS);
     ck_assert_uint_eq(rad_source_n_meta(source), 5);
-    ck_assert_str_eq(rad_source_path(source), part_path(1, PARTS));
+    ck_assert_str_eq(rad_source_label(source), part_path(1, PARTS));
     for (int mapped = 0; mapped < 2; mapped++) {
         for (int part = 0; part < PARTS; part++) {
             char name[32];

@@ -118,6 +118,29 @@ START_TEST(keys_of_the_wrong_type)
 }
 END_TEST
 
+START_TEST(messages_name_the_file)
+{
+    static const char *const keys[] = {"llama.block_count", "tokenizer.ggml.tokens"};
+    for (size_t i = 0; i < 2; i++) {
+        gguf_builder file = gguf_tiny_llama();
+        const char *path = rad_test_temp_path("odd\x1b[31m\xff.gguf");
+        gguf_remove_key(&file, keys[i]);
+        gguf_write(&file, path);
+        radllm_error *error;
+        radllm_model *model;
+        radllm_error_new(&error);
+        rad_assert_error(radllm_model_open(NULL, path, NULL, NULL, &model, error), RADLLM_E_FORMAT,
+                         error, "odd\\x1b[31m\\xff.gguf: ");
+        const char *message = radllm_error_message(error);
+        ck_assert_ptr_nonnull(strstr(message, keys[i]));
+        ck_assert_ptr_null(strchr(message, '\x1b')); /* what is shown is printable */
+        ck_assert_ptr_null(strchr(message, '\xff'));
+        radllm_error_free(error);
+        gguf_builder_free(&file);
+    }
+}
+END_TEST
+
 START_TEST(numbers_out_of_range)
 {
     static const struct {
@@ -675,6 +698,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(numbers, a_good_model_is_taken);
     tcase_add_test(numbers, missing_keys);
     tcase_add_test(numbers, keys_of_the_wrong_type);
+    tcase_add_test(numbers, messages_name_the_file);
     tcase_add_test(numbers, numbers_out_of_range);
     tcase_add_test(numbers, heads_that_do_not_divide);
     tcase_add_test(numbers, what_this_version_cannot_run);
