@@ -9,6 +9,8 @@
  *    available, *length receives the bytes that the whole text has (also when it did not fit, with
  *    RADLLM_E_BUFFER; nothing is written then). A NUL is added when there is room for it, and is
  *    not counted. buffer may be NULL when capacity is 0, to ask for the length.
+ *  - A struct that is filled by a call begins with its size, which is set before the call
+ *    (RADLLM_E_ARGUMENT without); members that an older host does not know are not written.
  *  - An object made by a `_new` or `_open` function belongs to the caller, who frees it with the
  *    `_free` function of the same type; `_free(NULL)` does nothing. Objects keep what they were
  *    made from alive, so they may be freed in any order.

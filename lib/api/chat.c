@@ -87,8 +87,7 @@ radllm_status radllm_template_describe(uint32_t index, radllm_template_info *inf
                                   .name = name,
                                   .stops = rad_chat_template_stops(found),
                                   .date = rad_chat_template_date(found)};
-    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
-    return RADLLM_OK;
+    return rad_copy_info(info, &known, sizeof known, NULL);
 }
 
 static bool text_equals(rad_text text, const char *word)

@@ -126,6 +126,18 @@ radllm_status rad_copy_tokens(const rad_tokens *from, int32_t *tokens, size_t ca
     return RADLLM_OK;
 }
 
+radllm_status rad_copy_info(void *info, const void *known, size_t known_size, radllm_error *error)
+{
+    size_t size;
+    memcpy(&size, info, sizeof size);
+    if (size <= sizeof size)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the member size is %zu; set it to the size of the struct before the call",
+                        size);
+    memcpy(info, known, size < known_size ? size : known_size);
+    return RADLLM_OK;
+}
+
 radllm_status rad_find_number(const rad_named_number *numbers, size_t count, const char *name,
                               int64_t *out, radllm_error *error)
 {

@@ -149,8 +149,7 @@ radllm_status radllm_file_metadata(const radllm_file *file, uint64_t index,
                                   .type = meta->is_array ? array_names[meta->type]
                                                          : type_names[meta->type],
                                   .count = meta->count};
-    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
-    return RADLLM_OK;
+    return rad_copy_info(info, &known, sizeof known, error);
 }
 
 radllm_status radllm_file_metadata_find(const radllm_file *file, const char *key, uint64_t *index,
@@ -246,8 +245,7 @@ radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index, radllm
                                 .part = tensor->part,
                                 .computable = type->activation != RAD_ACTIVATION_NONE};
     memcpy(known.dims, tensor->dims, sizeof known.dims);
-    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
-    return RADLLM_OK;
+    return rad_copy_info(info, &known, sizeof known, error);
 }
 
 /* ---- plan ------------------------------------------------------------------------------------ */

@@ -107,6 +107,10 @@ radllm_status rad_copy_out(const char *text, size_t size, char *buffer, size_t c
 radllm_status rad_copy_tokens(const rad_tokens *from, int32_t *tokens, size_t capacity,
                               size_t *count, radllm_error *error);
 
+/* Fills a public struct, whose first member says how much of it the host knows; it fails when that
+ * was not set. */
+radllm_status rad_copy_info(void *info, const void *known, size_t known_size, radllm_error *error);
+
 /* A name and its number, for the calls that look numbers up by name. */
 typedef struct rad_named_number {
     const char *name;

@@ -519,8 +519,7 @@ radllm_status radllm_option_describe(uint32_t index, radllm_option_info *info)
                                 .default_value = row->fallback,
                                 .choices = row->choices,
                                 .description = row->description};
-    memcpy(info, &known, info->size < sizeof known ? info->size : sizeof known);
-    return RADLLM_OK;
+    return rad_copy_info(info, &known, sizeof known, NULL);
 }
 
 /* ---- reading inside the library -----------------------------------------------------------------

@@ -279,10 +279,11 @@ radllm_status radllm_request_number(const radllm_request *request, const char *n
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
 
-static void write_token(int32_t token, float logprob, radllm_answer_token *out)
+static radllm_status write_token(int32_t token, float logprob, radllm_answer_token *out,
+                                 radllm_error *error)
 {
     radllm_answer_token known = {.size = out->size, .token = token, .logprob = logprob};
-    memcpy(out, &known, out->size < sizeof known ? out->size : sizeof known);
+    return rad_copy_info(out, &known, sizeof known, error);
 }
 
 radllm_status radllm_request_token(const radllm_request *request, uint64_t index,
@@ -302,8 +303,7 @@ radllm_status radllm_request_token(const radllm_request *request, uint64_t index
     pthread_mutex_unlock(&engine->mutex);
     if (index >= count)
         return rad_fail(error, RADLLM_E_NOT_FOUND, "the answer has %zu tokens", count);
-    write_token(token.token, token.logprob, out);
-    return RADLLM_OK;
+    return write_token(token.token, token.logprob, out, error);
 }
 
 radllm_status radllm_request_top_token(const radllm_request *request, uint64_t index, uint32_t rank,
@@ -327,8 +327,7 @@ radllm_status radllm_request_top_token(const radllm_request *request, uint64_t i
                         "the answer has %zu tokens, each with %u most likely ones; the option "
                         "top_logprobs asks for more",
                         count, n_top);
-    write_token(top.token, top.logprob, out);
-    return RADLLM_OK;
+    return write_token(top.token, top.logprob, out, error);
 }
 
 radllm_status radllm_request_choice(const radllm_request *request, uint64_t index,
@@ -348,6 +347,5 @@ radllm_status radllm_request_choice(const radllm_request *request, uint64_t inde
                                   .logprob = choice->logprob,
                                   .probability = choice->probability,
                                   .n_tokens = choice->n_tokens};
-    memcpy(out, &known, out->size < sizeof known ? out->size : sizeof known);
-    return RADLLM_OK;
+    return rad_copy_info(out, &known, sizeof known, error);
 }

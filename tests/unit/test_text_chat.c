@@ -220,6 +220,10 @@ START_TEST(templates_are_described)
     info.size = offsetof(radllm_template_info, stops);
     ck_assert_int_eq(radllm_template_describe(0, &info), RADLLM_OK);
     ck_assert_ptr_null(info.stops);
+    info.size = 0; /* forgotten */
+    ck_assert_int_eq(radllm_template_describe(0, &info), RADLLM_E_ARGUMENT);
+    radllm_option_info option = {0};
+    ck_assert_int_eq(radllm_option_describe(0, &option), RADLLM_E_ARGUMENT);
 }
 END_TEST
 
