@@ -1,4 +1,4 @@
-/* lib/text: text and tokens. UTF-8, pre-tokenizers (PCRE2), byte-level BPE, SentencePiece-style
+/* lib/text: text and tokens. UTF-8, pre-tokenizers, byte-level BPE, SentencePiece-style
  * BPE, WordPiece, streaming detokenizer, chat templates. Nothing here knows of weights or sessions.
  */
 #ifndef RAD_TOKENIZER_H
