@@ -32,6 +32,24 @@ static void add_integer(buffer *record, int64_t value, bool known, bool first)
     add_text(record, text, first);
 }
 
+/* A model may answer with any byte; a table is text, so NUL becomes U+FFFD. (JSON can write it.) */
+static void add_answer(buffer *record, const buffer *answer)
+{
+    buffer text = {0};
+    buffer_reserve(&text, answer->length);
+    for (size_t at = 0; at < answer->length;) {
+        size_t length = strnlen(answer->data + at, answer->length - at);
+        buffer_add(&text, answer->data + at, length);
+        at += length;
+        if (at < answer->length) {
+            buffer_add(&text, "\xEF\xBF\xBD", 3);
+            at++;
+        }
+    }
+    csv_add_field(record, text.data, text.length, ',', false);
+    buffer_free(&text);
+}
+
 /* A column of the input that has the name of one of ours is called input_NAME. */
 static void add_input_name(buffer *record, const char *name)
 {
@@ -39,10 +57,10 @@ static void add_input_name(buffer *record, const char *name)
                                       "finish",   "error",         "model_hash",   "prompt_hash",
                                       "settings", "prompt_tokens", "answer_tokens"};
     buffer full = {0};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
-        if (strcmp(own[i], name) == 0)
-            buffer_add_text(&full, "input_");
-    }
+    bool taken = strncmp(name, "probability_", 12) == 0 || strncmp(name, "logprob_", 8) == 0;
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        taken = taken || strcmp(own[i], name) == 0;
+    buffer_add_text(&full, taken ? "input_" : "");
     buffer_add_text(&full, name);
     csv_add_field(record, full.data, full.length, ',', false);
     buffer_free(&full);
@@ -92,7 +110,7 @@ static void make_csv(const label_job *self, const csv_reader *reader, uint64_t r
         add_column(reader, self->id_column, record);
     for (size_t i = 0; i < self->n_kept; i++)
         add_column(reader, self->kept[i], record);
-    csv_add_field(record, answer->text.data, answer->text.length, ',', false);
+    add_answer(record, &answer->text);
     add_real(record, answer->probability, known);
     add_real(record, answer->logprob, known);
     for (size_t i = 0; i < self->n_choices; i++)

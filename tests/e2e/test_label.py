@@ -130,6 +130,25 @@ rows_only = run("radllm-label", "-m", MODEL, "--input", "-", "--output", fresh("
                 "--prompt", "{a}?", "--choices", "yes,no", *FORMAT, stdin=b"a\nx\ny\n")
 expect(rows_only, 0, "input - is standard input")
 
+# A model may answer with a NUL byte, which no table can hold.
+nul = run("radllm-tokenize", "-m", MODEL, "--no-special", stdin=b"\0").text().split()
+FORCED = ["-n", "3", "--option", f"logit_bias={nul[-1]}:1000", "--option", "ignore_end=1"]
+result = label(fresh("nul.csv"), *FORCED)
+data = (folder / "nul.csv").read_bytes()
+check(b"\0" not in data and ",\ufffd\ufffd\ufffd,".encode() in data, "NUL in an answer, CSV", result)
+(folder / "nul.csv").write_bytes(data[:-40])
+label(folder / "nul.csv", *FORCED)
+check((folder / "nul.csv").read_bytes() == data, "and it can be gone on with")
+result = label(fresh("nul.jsonl"), *FORCED)
+check(json.loads((folder / "nul.jsonl").read_text().split("\n")[0])["answer"] == "\0\0\0",
+      "NUL in an answer, JSONL", result)
+path = write("names.csv", "probability_yes,row,report\na,b,c\n")
+result = label(fresh("names-out.csv"), *KINDS["yes.csv"], "--input", path, "--id-column", "row",
+               "--keep", "probability_yes,report")
+names = (folder / "names-out.csv").read_text().split("\n")[0].split(",")
+check(names[:4] == ["row", "input_row", "input_probability_yes", "report"] and
+      len(set(names)) == len(names), "input columns named like ours get other names", result)
+
 # ---- on a terminal ----
 
 
