@@ -108,6 +108,29 @@ static void list_options(bool as_json)
     json_decref(all);
 }
 
+static void list_templates(bool as_json)
+{
+    json_t *all = json_array();
+    for (uint32_t i = 0;; i++) {
+        radllm_template_info info = {.size = sizeof info};
+        if (radllm_template_describe(i, &info) != RADLLM_OK)
+            break;
+        json_t *stops = json_array();
+        for (const char *const *stop = info.stops; *stop != NULL; stop++)
+            json_push(stops, json_string(*stop));
+        json_t *object = json_object();
+        json_put(object, "name", json_string(info.name));
+        json_put(object, "stops", stops);
+        json_put(object, "date", json_string(info.date));
+        json_push(all, object);
+        if (!as_json)
+            output_format("%s\n", info.name);
+    }
+    if (as_json)
+        output_json(all, JSON_INDENT(2));
+    json_decref(all);
+}
+
 static void print_argument(const argument *entry)
 {
     char left[80];
@@ -206,10 +229,11 @@ typedef struct shared_values {
     bool help;
     bool version;
     bool list_options;
+    bool list_templates;
     text_list pairs;
 } shared_values;
 
-enum { N_SHARED = 11 };
+enum { N_SHARED = 12 };
 
 static void fill_shared(argument *table, shared_values *values, common_settings *common,
                         bool threads_as_list)
@@ -229,6 +253,8 @@ static void fill_shared(argument *table, shared_values *values, common_settings 
          "set any option of the library"},
         {'\0', "list-options", NULL, ARGUMENT_FLAG, &values->list_options, NULL, 0, 0,
          "describe the options of the library"},
+        {'\0', "list-templates", NULL, ARGUMENT_FLAG, &values->list_templates, NULL, 0, 0,
+         "name the built-in chat templates"},
         {'\0', "json", NULL, ARGUMENT_FLAG, &common->json, NULL, 0, 0, "write JSON"},
         {'h', "help", NULL, ARGUMENT_FLAG, &values->help, NULL, 0, 0, "show this text"},
         {'\0', "version", NULL, ARGUMENT_FLAG, &values->version, NULL, 0, 0, "show the version"},
@@ -300,7 +326,7 @@ void arguments_parse(int count, char **values, const program_usage *usage, commo
     for (size_t i = 0; i < found.pairs.count; i++)
         apply_pair(common->options, found.pairs.items[i]);
     free(found.pairs.items);
-    if (!found.help && !found.version && !found.list_options)
+    if (!found.help && !found.version && !found.list_options && !found.list_templates)
         return;
     if (found.help)
         print_help(usage, shared, N_SHARED);
@@ -308,8 +334,10 @@ void arguments_parse(int count, char **values, const program_usage *usage, commo
         output_format("%s %d.%d.%d (libradllm %s, numeric version %u)\n", program_name(),
                       RADLLM_VERSION_MAJOR, RADLLM_VERSION_MINOR, RADLLM_VERSION_PATCH,
                       radllm_version_text(), radllm_numeric_version());
-    else
+    else if (found.list_options)
         list_options(common->json);
+    else
+        list_templates(common->json);
     arguments_free(common);
     exit(program_finish(EXIT_CODE_OK));
 }

@@ -54,7 +54,7 @@ typedef struct common_settings {
     text_list positional;
 } common_settings;
 
-/* Fills the targets and `common`. --help, --version and --list-options print and end the program;
+/* Fills the targets and `common`. --help, --version and the lists print and end the program;
  * whatever is wrong ends it with EXIT_CODE_USAGE. */
 void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common);
 void arguments_free(common_settings *common);

@@ -47,6 +47,13 @@ for name in PROGRAMS:
     names = [entry["name"] for entry in json.loads(listed.out)]
     check({"temperature", "seed", "threads", "context"} <= set(names), f"{name}: list of options",
           listed)
+    listed = run(name, "--list-templates", "--json")
+    templates = {entry["name"]: entry for entry in json.loads(listed.out)}
+    check({"alpaca", "chatml", "llama2", "llama3", "mistral-v1", "mistral-v3", "vicuna", "gemma",
+           "zephyr", "phi3"} <= set(templates) and templates["chatml"]["stops"] == ["<|im_end|>"],
+          f"{name}: list of templates", listed)
+    check(run(name, "--list-templates").text().split() == list(templates),
+          f"{name}: list of templates as text")
 
 # A pipe whose reader has gone.
 for name in ("radllm-generate", "radllm-inspect"):
