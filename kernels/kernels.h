@@ -34,10 +34,25 @@ typedef struct rad_matrix {
     const uint8_t *data;
 } rad_matrix;
 
+/* Quantized activations of 4 tokens x 256 columns side by side, so that a kernel which multiplies
+ * the four reads them from one place (rad_arrange_tile()). All are 32-bit words, [word][token]: 64
+ * words of 4 quants; 8 scales (Q8_256: one, and from RAD_TILE_PAIRS on 4 words of two int16, the
+ * sums of each 32 columns); 8 words of two int16, the sums of each 16 columns. */
+enum {
+    RAD_TILE_TOKENS = 4,
+    RAD_TILE_COLUMNS = 256,
+    RAD_TILE_SCALES = 1024, /* offsets in bytes */
+    RAD_TILE_PAIRS = RAD_TILE_SCALES + 64,
+    RAD_TILE_SUMS = RAD_TILE_SCALES + 128,
+    RAD_TILE_BYTES = RAD_TILE_SUMS + 128
+};
+
 /* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is
  * used. Q8_32 and Q8_256: `quants` and `scales` (one per block), and `sums`, the integer sums of
  * each 16 quants. Rows are contiguous: row t of quants starts at t * n_columns, of scales at t *
- * n_columns / block, of sums at t * n_columns / 16. */
+ * n_columns / block, of sums at t * n_columns / 16. `tiles`: the same once more for products with
+ * several tokens, all tiles of the first 256 columns, then of the next; NULL: not there, and
+ * several tokens are multiplied one by one. */
 typedef struct rad_activations {
     rad_activation_kind kind;
     uint32_t n_tokens;
@@ -46,6 +61,7 @@ typedef struct rad_activations {
     const int8_t *quants;
     const float *scales;
     const int16_t *sums;
+    const uint8_t *tiles;
 } rad_activations;
 
 typedef struct rad_kernels {
@@ -62,10 +78,10 @@ typedef struct rad_kernels {
 
     /* y[t * y_stride + r] = sum over columns of W[r] x[t], for rows first_row..last_row-1 and
      * tokens first_token..last_token-1. first_row is a multiple of RAD_LANE_ROWS; last_row too
-     * unless it is the matrix's end. Nothing is written for other rows or tokens. `scratch` is
-     * 64-byte aligned, of rad_product_scratch_bytes(). The bits of each output depend on its row of
-     * W and its row of x only, by these rules (all in F32, each line one rounding per operation
-     * written):
+     * unless it is the matrix's end. first_token is a multiple of RAD_TILE_TOKENS. Nothing is
+     * written for other rows or tokens. `scratch` is 64-byte aligned, of
+     * rad_product_scratch_bytes(). The bits of each output depend on its row of W and its row of x
+     * only, by these rules (all in F32, each line one rounding per operation written):
      *
      * Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, with activations Q8_32; blocks of 32 in increasing column
      * order, from acc = 0: acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc) acc = fma(m_w *
@@ -98,6 +114,12 @@ const rad_kernels *rad_kernels_find(rad_isa limit, bool exact);
 
 /* Scratch that product needs for this matrix, any token count, per calling thread. */
 size_t rad_product_scratch_bytes(const rad_matrix *w);
+
+/* Bytes of the tiles of n_tokens x n_columns activations; 0 on overflow. */
+uint64_t rad_tiles_bytes(uint64_t n_tokens, uint64_t n_columns);
+/* Writes the tiles of tokens 4 * tile to 4 * tile + 3 into `tiles`; zeros for tokens that are not
+ * there. */
+void rad_arrange_tile(const rad_activations *x, uint32_t tile, uint8_t *tiles);
 
 /* Bytes of a matrix in a layout (lane: rows are padded to a multiple of 16); 0 on overflow. */
 uint64_t rad_matrix_bytes(rad_type type, rad_layout layout, uint64_t n_rows, uint64_t n_columns);

@@ -21,6 +21,9 @@ typedef struct rad_lane_field {
 
 #define RAD_LANE_FIELDS 5
 
+/* Scratch of a quantized product, whatever the instruction set. */
+#define RAD_PRODUCT_SCRATCH (208 * 1024)
+
 /* NULL for a type without a lane layout. */
 const rad_lane_field *rad_lane_fields(rad_type type);
 

@@ -178,8 +178,26 @@ static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size
 
 typedef struct input {
     rad_activations x;
-    buffer values, quants, scales, sums;
+    buffer values, quants, scales, sums, tiles;
 } input;
+
+/* The first n_tokens tokens, with their tiles. */
+static rad_activations input_tokens(input *in, uint32_t n_tokens)
+{
+    rad_activations x = in->x;
+    x.n_tokens = n_tokens;
+    x.tiles = NULL;
+    if (x.kind == RAD_ACTIVATION_F32)
+        return x;
+    if (in->tiles.base != NULL)
+        free(in->tiles.base);
+    in->tiles = buffer_new((size_t)rad_tiles_bytes(n_tokens, x.n_columns), 4);
+    for (uint32_t tile = 0; tile * RAD_TILE_TOKENS < n_tokens; tile++)
+        rad_arrange_tile(&x, tile, in->tiles.data);
+    report(buffer_intact(&in->tiles), "guard bytes of arrange_tile");
+    x.tiles = in->tiles.data;
+    return x;
+}
 
 static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t n_columns)
 {
@@ -215,6 +233,8 @@ static void input_free(input *in)
     buffer_free(&in->quants);
     buffer_free(&in->scales);
     buffer_free(&in->sums);
+    if (in->tiles.base != NULL)
+        buffer_free(&in->tiles);
 }
 
 /* The lane layout of a file matrix. */
@@ -296,7 +316,7 @@ static void check_quantize(const rad_kernels *k, content kind)
 }
 
 /* One product of a table against the expected outputs, over all rows or in two ranges, over all
- * tokens or from the second on. */
+ * tokens or from the second tile on. */
 static void check_product(const rad_kernels *k, const rad_matrix *w, const rad_activations *x,
                           const float *expected, bool split, const char *name)
 {
@@ -309,7 +329,7 @@ static void check_product(const rad_kernels *k, const rad_matrix *w, const rad_a
     for (size_t i = 0; i < stride * n_tokens; i++)
         memcpy(&y[i], &marker, 4);
     uint32_t middle = split && n_rows > RAD_LANE_ROWS ? (n_rows / 2 + 15) / 16 * 16 : 0;
-    uint32_t first_token = split && n_tokens > 1 ? 1 : 0;
+    uint32_t first_token = split && n_tokens > RAD_TILE_TOKENS ? RAD_TILE_TOKENS : 0;
     if (middle > 0)
         k->product(w, x, 0, middle, first_token, n_tokens, y, stride, scratch.data);
     if (middle < n_rows)
@@ -363,8 +383,7 @@ static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t 
                          token_counts[c], content_names[kind]);
                 if (!selected(name))
                     continue;
-                rad_activations x = in.x;
-                x.n_tokens = token_counts[c];
+                rad_activations x = input_tokens(&in, token_counts[c]);
                 check_product(tables[i], layout ? &lane : &w, &x, expected, c % 2, name);
             }
     free(expected);
@@ -511,10 +530,11 @@ static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
                              tables[table]->name, layout ? "lane" : "file", n);
                     if (!selected(name))
                         continue;
+                    rad_activations x = input_tokens(&in, n);
                     double best = 1e30, start = now();
                     do {
                         double before = now();
-                        tables[table]->product(&w[layout], &in.x, 0, n_rows, 0, n, y, n_rows,
+                        tables[table]->product(&w[layout], &x, 0, n_rows, 0, n, y, n_rows,
                                                scratch.data);
                         double taken = now() - before;
                         best = taken < best ? taken : best;

@@ -1,6 +1,6 @@
-/* The kernel table of one instruction set: instances of the templates for each format and tile
- * size, and the loops over rows, columns and tokens around them. The file that includes this
- * defines TABLE_NAME, TABLE_ISA, TABLE_TEXT and TABLE_LAYER. */
+/* The kernel table of one instruction set: instances of the templates for each format, family and
+ * number of tokens. The file that includes this defines TABLE_NAME, TABLE_ISA, TABLE_TEXT and
+ * TABLE_LAYER. */
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
@@ -8,55 +8,119 @@
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
 
-typedef void (*tile_fn)(const void *weights, uint32_t n_blocks, const tile_input *x, float *acc);
-typedef void (*unpack_fn)(const uint8_t *lanes, uint32_t n_blocks, void *panel);
+/* ---- families of panels ---------------------------------------------------------------------- */
 
-typedef struct format_kernels {
-    tile_fn direct[TILE_TOKENS]; /* for 1, 2, ... tokens */
-    tile_fn panel[TILE_TOKENS];
-    unpack_fn unpack;
-} format_kernels;
+/* Tokens at a time: without VNNI chains shorter than a block need a second set of sums. */
+#define BLOCK_TOKENS(bits) (WIDE_DOT || (bits) == 4 ? PANEL_TOKENS : PANEL_TOKENS_TWO)
 
-#define TILE(type, shape, source, is_panel, n)                                                     \
-    static void source##_##type##_##n(const void *weights, uint32_t n_blocks, const tile_input *x, \
-                                      float *acc)                                                  \
+#define BLOCK_TILE(name, suffix, bits, minimum, n_panels)                                          \
+    static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
+                                const tile_terms *terms, float *acc)                               \
     {                                                                                              \
-        shape##_tile(RAD_TYPE_##type, is_panel, n, weights, n_blocks, x, acc);                     \
+        const block_panel *at[PANEL_GROUPS];                                                       \
+        for (int i = 0; i < (n_panels); i++)                                                       \
+            at[i] = &panels[i].blocks;                                                             \
+        for (int first = 0; first < RAD_TILE_TOKENS; first += BLOCK_TOKENS(bits))                  \
+            block_tile_part(bits, minimum, n_panels, first, BLOCK_TOKENS(bits), at, n_blocks,      \
+                            tile, terms, acc);                                                     \
     }
 
-#if TILE_TOKENS == 4
-#define TILES(type, shape, source, is_panel)                                                       \
-    TILE(type, shape, source, is_panel, 1)                                                         \
-    TILE(type, shape, source, is_panel, 2)                                                         \
-    TILE(type, shape, source, is_panel, 3)                                                         \
-    TILE(type, shape, source, is_panel, 4)
-#define TILE_LIST(type, source)                                                                    \
+#define SUPER_TILE(name, suffix, bits, groups, sums, n_panels)                                     \
+    static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
+                                const tile_terms *terms, float *acc)                               \
     {                                                                                              \
-        source##_##type##_1, source##_##type##_2, source##_##type##_3, source##_##type##_4         \
+        const super_panel *at[PANEL_GROUPS];                                                       \
+        (void)n_blocks;                                                                            \
+        for (int i = 0; i < (n_panels); i++)                                                       \
+            at[i] = &panels[i].super;                                                              \
+        for (int first = 0; first < RAD_TILE_TOKENS; first += PANEL_TOKENS_TWO)                    \
+            super_tile_part(bits, groups, sums, n_panels, first, PANEL_TOKENS_TWO, at, tile,       \
+                            terms, acc);                                                           \
+    }
+
+#define BLOCK_FAMILY(name, bits, minimum)                                                          \
+    BLOCK_TILE(name, several, bits, minimum, PANEL_GROUPS)                                         \
+    BLOCK_TILE(name, one, bits, minimum, 1)                                                        \
+    static const panel_kernels name = {name##_several, name##_one, block_terms};
+
+#define SUPER_FAMILY(name, bits, groups, sums)                                                     \
+    SUPER_TILE(name, several, bits, groups, sums, PANEL_GROUPS)                                    \
+    SUPER_TILE(name, one, bits, groups, sums, 1)                                                   \
+    static const panel_kernels name = {name##_several, name##_one,                                 \
+                                       WIDE_DOT && (sums) == SUMS_OFFSET ? super_terms : NULL};
+
+/* With VNNI the number of bits does not matter. */
+#if WIDE_DOT
+BLOCK_FAMILY(blocks, 8, false)
+BLOCK_FAMILY(blocks_minimum, 8, true)
+SUPER_FAMILY(supers_32_minimum, 8, 8, SUMS_MINIMUM)
+SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
+#define blocks_4            blocks
+#define blocks_5            blocks
+#define blocks_8            blocks
+#define blocks_4_minimum    blocks_minimum
+#define blocks_5_minimum    blocks_minimum
+#define supers_4_32_minimum supers_32_minimum
+#define supers_5_32_minimum supers_32_minimum
+#define supers_6_16_offset  supers_16_offset
+#else
+BLOCK_FAMILY(blocks_4, 4, false)
+BLOCK_FAMILY(blocks_5, 5, false)
+BLOCK_FAMILY(blocks_8, 8, false)
+BLOCK_FAMILY(blocks_4_minimum, 4, true)
+BLOCK_FAMILY(blocks_5_minimum, 5, true)
+SUPER_FAMILY(supers_4_32_minimum, 4, 8, SUMS_MINIMUM)
+SUPER_FAMILY(supers_5_32_minimum, 5, 8, SUMS_MINIMUM)
+SUPER_FAMILY(supers_6_16_offset, 6, 4, SUMS_OFFSET)
+#endif
+
+/* ---- formats --------------------------------------------------------------------------------- */
+
+#define DIRECT(type, shape, n)                                                                     \
+    static void direct_##type##_##n(const uint8_t *lanes, uint32_t n_blocks, token_view x,         \
+                                    float *acc)                                                    \
+    {                                                                                              \
+        shape##_direct(RAD_TYPE_##type, n, lanes, n_blocks, x, acc);                               \
+    }
+
+#if DIRECT_TOKENS == 8
+#define DIRECTS(type, shape)                                                                       \
+    DIRECT(type, shape, 1)                                                                         \
+    DIRECT(type, shape, 2)                                                                         \
+    DIRECT(type, shape, 4)                                                                         \
+    DIRECT(type, shape, 8)
+#define DIRECT_LIST(type)                                                                          \
+    {                                                                                              \
+        direct_##type##_1, direct_##type##_2, direct_##type##_4, direct_##type##_8                 \
     }
 #else
-#error "TILES is written for tiles of 4 tokens"
+#define DIRECTS(type, shape)                                                                       \
+    DIRECT(type, shape, 1)                                                                         \
+    DIRECT(type, shape, 2)                                                                         \
+    DIRECT(type, shape, 4)
+#define DIRECT_LIST(type)                                                                          \
+    {                                                                                              \
+        direct_##type##_1, direct_##type##_2, direct_##type##_4, NULL                              \
+    }
 #endif
 
 #define BLOCK_FORMAT(type)                                                                         \
-    TILES(type, block, direct, false)                                                              \
-    TILES(type, block, panel, true)                                                                \
-    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, void *panel)                \
+    DIRECTS(type, block)                                                                           \
+    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, panel *out)                 \
     {                                                                                              \
-        unpack_blocks(RAD_TYPE_##type, lanes, n_blocks, panel);                                    \
+        unpack_blocks(RAD_TYPE_##type, lanes, n_blocks, &out->blocks);                             \
     }
 
 #define SUPER_FORMAT(type)                                                                         \
-    TILES(type, super, direct, false)                                                              \
-    TILES(type, super, panel, true)                                                                \
-    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, void *panel)                \
+    DIRECTS(type, super)                                                                           \
+    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, panel *out)                 \
     {                                                                                              \
         (void)n_blocks;                                                                            \
-        unpack_super(RAD_TYPE_##type, lanes, panel);                                               \
+        unpack_super(RAD_TYPE_##type, lanes, &out->super);                                         \
     }
 
-#define FORMAT_ENTRY(type)                                                                         \
-    [RAD_TYPE_##type] = {TILE_LIST(type, direct), TILE_LIST(type, panel), unpack_##type}
+#define FORMAT_ENTRY(type, family, offset)                                                         \
+    [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset}
 
 BLOCK_FORMAT(Q4_0)
 BLOCK_FORMAT(Q4_1)
@@ -68,121 +132,15 @@ SUPER_FORMAT(Q5_K)
 SUPER_FORMAT(Q6_K)
 
 static const format_kernels formats[] = {
-    FORMAT_ENTRY(Q4_0), FORMAT_ENTRY(Q4_1), FORMAT_ENTRY(Q5_0), FORMAT_ENTRY(Q5_1),
-    FORMAT_ENTRY(Q8_0), FORMAT_ENTRY(Q4_K), FORMAT_ENTRY(Q5_K), FORMAT_ENTRY(Q6_K),
+    FORMAT_ENTRY(Q4_0, blocks_4, 8),
+    FORMAT_ENTRY(Q4_1, blocks_4_minimum, 0),
+    FORMAT_ENTRY(Q5_0, blocks_5, 16),
+    FORMAT_ENTRY(Q5_1, blocks_5_minimum, 0),
+    FORMAT_ENTRY(Q8_0, blocks_8, WIDE_DOT ? 128 : 0),
+    FORMAT_ENTRY(Q4_K, supers_4_32_minimum, 0),
+    FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
+    FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
 };
-
-/* What a product keeps in its scratch memory. */
-typedef struct product_scratch {
-    float acc[TOKEN_BLOCK][16];
-    union {
-        block_panel blocks;
-        super_panel super;
-    } panel;
-    uint8_t lanes[CHUNK_COLUMNS / 32 * 34 * RAD_LANE_ROWS]; /* a chunk of Q8_0, the largest */
-} product_scratch;
-
-/* A product in flight: the matrix and the activations, with what follows from them. */
-typedef struct product_job {
-    const rad_matrix *w;
-    const rad_activations *x;
-    const format_kernels *format;
-    const rad_type_info *info;
-    const rad_lane_field *fields;
-    size_t row_bytes;
-    uint32_t n_blocks;       /* of a row */
-    uint32_t blocks_a_chunk; /* of a chunk of columns */
-    product_scratch *scratch;
-} product_job;
-
-/* Packs a chunk of up to 16 rows from the file's layout into lanes. */
-static void pack_chunk(const product_job *job, uint32_t row, uint32_t block, uint32_t n_blocks)
-{
-    uint32_t n_rows = job->w->n_rows - row;
-    const uint8_t *rows = job->w->data + row * job->row_bytes;
-    uint8_t *out = job->scratch->lanes;
-    size_t block_bytes = job->info->block_bytes;
-    if (n_rows < RAD_LANE_ROWS)
-        memset(out, 0, n_blocks * block_bytes * RAD_LANE_ROWS);
-    for (uint32_t b = block; b < block + n_blocks; b++, out += block_bytes * RAD_LANE_ROWS) {
-        if (n_rows >= RAD_LANE_ROWS)
-            pack_full_block(job->fields, rows + b * block_bytes, job->row_bytes, out);
-        else
-            rad_lane_put_blocks(job->fields, rows + b * block_bytes, job->row_bytes, n_rows, out);
-    }
-}
-
-/* The lanes of n_blocks blocks from `block` on, of the 16 rows from `row`. */
-static const uint8_t *lane_chunk(const product_job *job, uint32_t row, uint32_t block,
-                                 uint32_t n_blocks)
-{
-    if (job->w->layout == RAD_LAYOUT_LANE)
-        return job->w->data + row * job->row_bytes +
-               (size_t)block * job->info->block_bytes * RAD_LANE_ROWS;
-    pack_chunk(job, row, block, n_blocks);
-    return job->scratch->lanes;
-}
-
-static tile_input input_at(const product_job *job, uint32_t token, uint32_t block)
-{
-    tile_input input = {.quant_stride = job->w->n_columns,
-                        .scale_stride = job->n_blocks,
-                        .sum_stride = job->w->n_columns / 16};
-    size_t column = (size_t)block * job->info->block_elements;
-    input.quants = job->x->quants + token * input.quant_stride + column;
-    input.scales = job->x->scales + token * input.scale_stride + block;
-    input.sums = job->x->sums + token * input.sum_stride + column / 16;
-    return input;
-}
-
-/* Sums of at most TILE_TOKENS tokens, straight from the lanes. */
-static void multiply_direct(const product_job *job, uint32_t row, uint32_t token, uint32_t n)
-{
-    /* A lane matrix is one stretch of memory; file rows pass through the chunk in scratch. */
-    uint32_t step = job->w->layout == RAD_LAYOUT_LANE ? job->n_blocks : job->blocks_a_chunk;
-    for (uint32_t block = 0; block < job->n_blocks; block += step) {
-        uint32_t n_blocks = job->n_blocks - block < step ? job->n_blocks - block : step;
-        tile_input input = input_at(job, token, block);
-        job->format->direct[n - 1](lane_chunk(job, row, block, n_blocks), n_blocks, &input,
-                                   job->scratch->acc[0]);
-    }
-}
-
-/* Sums of up to TOKEN_BLOCK tokens through unpacked panels. */
-static void multiply_panels(const product_job *job, uint32_t row, uint32_t token, uint32_t n)
-{
-    uint32_t step = job->blocks_a_chunk;
-    for (uint32_t block = 0; block < job->n_blocks; block += step) {
-        uint32_t n_blocks = job->n_blocks - block < step ? job->n_blocks - block : step;
-        job->format->unpack(lane_chunk(job, row, block, n_blocks), n_blocks, &job->scratch->panel);
-        for (uint32_t t = 0; t < n; t += TILE_TOKENS) {
-            uint32_t tile = n - t < TILE_TOKENS ? n - t : TILE_TOKENS;
-            tile_input input = input_at(job, token + t, block);
-            job->format->panel[tile - 1](&job->scratch->panel, n_blocks, &input,
-                                         job->scratch->acc[t]);
-        }
-    }
-}
-
-static void product_quantized(const product_job *job, uint32_t first_row, uint32_t last_row,
-                              uint32_t first_token, uint32_t last_token, float *y, size_t y_stride)
-{
-    /* The activations of a block of tokens stay in the second-level cache while the rows pass. */
-    for (uint32_t token = first_token; token < last_token; token += TOKEN_BLOCK) {
-        uint32_t n = last_token - token < TOKEN_BLOCK ? last_token - token : TOKEN_BLOCK;
-        for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS) {
-            size_t n_rows = last_row - row < RAD_LANE_ROWS ? last_row - row : RAD_LANE_ROWS;
-            memset(job->scratch->acc, 0, n * sizeof(job->scratch->acc[0]));
-            if (n <= TILE_TOKENS)
-                multiply_direct(job, row, token, n);
-            else
-                multiply_panels(job, row, token, n);
-            for (uint32_t t = 0; t < n; t++)
-                memcpy(y + (token + t) * y_stride + row, job->scratch->acc[t],
-                       n_rows * sizeof(float));
-        }
-    }
-}
 
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
                     uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
@@ -202,9 +160,11 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
                        .fields = rad_lane_fields(w->type),
                        .n_blocks = w->n_columns / info->block_elements,
                        .blocks_a_chunk = CHUNK_COLUMNS / info->block_elements,
-                       .scratch = scratch};
+                       .scratch = scratch,
+                       .y = y,
+                       .y_stride = y_stride};
     job.row_bytes = (size_t)job.n_blocks * info->block_bytes;
-    product_quantized(&job, first_row, last_row, first_token, last_token, y, y_stride);
+    product_quantized(&job, first_row, last_row, first_token, last_token);
 }
 
 const rad_kernels TABLE_NAME = {

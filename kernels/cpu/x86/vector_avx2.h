@@ -9,12 +9,18 @@
 
 #include "kernels/cpu/x86/inline.h"
 
-/* Tokens of a register tile: 2 x 4 sums, 2 weights, 1 activation and temporaries fit 16 registers.
- */
-#define TILE_TOKENS 4
 /* Partial sums of products are int16 pairs, which hold 8 groups of 4-bit quants, 4 of 5-bit and 2
  * of 6-bit ones. Where WIDE_DOT is 1 they are int32. */
+#ifndef WIDE_DOT
 #define WIDE_DOT 0
+#endif
+/* Most tokens that are multiplied straight from the lanes; groups of 16 rows that share the
+ * activations of a tile; tokens of a tile that are multiplied at a time, and where two sets of
+ * integer sums are needed. Two registers for each 16 sums, of 16 in all. */
+#define DIRECT_TOKENS    4
+#define PANEL_GROUPS     1
+#define PANEL_TOKENS     4
+#define PANEL_TOKENS_TWO 2
 
 typedef struct vi {
     __m256i h[2];
@@ -129,6 +135,17 @@ INLINE vi vi_madd16(vi a, vi b)
     BOTH(vi, _mm256_madd_epi16(a.h[i], b.h[i]));
 }
 
+INLINE vi vi_multiply16(vi a, vi b)
+{
+    BOTH(vi, _mm256_mullo_epi16(a.h[i], b.h[i]));
+}
+/* The first of each int16 pair, with its sign, as int32. */
+INLINE vi vi_first_of_pair(vi a)
+{
+    const __m256i first = _mm256_set1_epi32(1);
+    BOTH(vi, _mm256_madd_epi16(a.h[i], first));
+}
+
 /* Sixteen int16 sums to the eight sums of neighbours. */
 INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
 {
@@ -138,8 +155,31 @@ INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
 
 /* ---- sums of products of bytes --------------------------------------------------------------- */
 
-/* Adds four products of unsigned weights and signed activations per 32-bit lane to a partial sum,
- * kept here as two int16 halves. */
+/* Adds four products of unsigned weights and signed activations per 32-bit lane to a partial sum;
+ * the first of a chain; a partial sum as int32, and times a scale. */
+#if WIDE_DOT
+INLINE vi vi_dot(vi partial, vi weights, vi x)
+{
+    BOTH(vi, DOT_BYTES(partial.h[i], weights.h[i], x.h[i]));
+}
+INLINE vi vi_dot_first(vi weights, vi x)
+{
+    return vi_dot(vi_zero(), weights, x);
+}
+INLINE vi vi_widen(vi partial)
+{
+    return partial;
+}
+INLINE vi vi_scaled(vi partial, vi scale)
+{
+    BOTH(vi, _mm256_mullo_epi32(partial.h[i], scale.h[i]));
+}
+INLINE vi vi_dot16(vi sum, vi a, vi b)
+{
+    BOTH(vi, DOT_WORDS(sum.h[i], a.h[i], b.h[i]));
+}
+#else
+/* The partial sum is kept in int16 pairs, and so is the scale that multiplies it. */
 INLINE vi vi_dot(vi partial, vi weights, vi x)
 {
     vi r = vi_add16(partial, (vi){{_mm256_maddubs_epi16(weights.h[0], x.h[0]),
@@ -148,17 +188,24 @@ INLINE vi vi_dot(vi partial, vi weights, vi x)
     KEEP_IN_PLACE(r.h[1]);
     return r;
 }
-/* The first of a chain. */
 INLINE vi vi_dot_first(vi weights, vi x)
 {
     BOTH(vi, _mm256_maddubs_epi16(weights.h[i], x.h[i]));
 }
-/* A partial sum as int32, and times an int16 pair of equal scales. */
 INLINE vi vi_widen(vi partial)
 {
     const __m256i ones = _mm256_set1_epi16(1);
     BOTH(vi, _mm256_madd_epi16(partial.h[i], ones));
 }
+INLINE vi vi_scaled(vi partial, vi scale_pair)
+{
+    return vi_madd16(partial, scale_pair);
+}
+INLINE vi vi_dot16(vi sum, vi a, vi b)
+{
+    return vi_add32(sum, vi_madd16(a, b));
+}
+#endif
 INLINE vi vi_accumulate(vi sum, vi more)
 {
     vi r = vi_add32(sum, more);
@@ -166,20 +213,15 @@ INLINE vi vi_accumulate(vi sum, vi more)
     KEEP_IN_PLACE(r.h[1]);
     return r;
 }
-INLINE vi vi_scaled(vi partial, vi scale_pair)
-{
-    return vi_madd16(partial, scale_pair);
-}
 /* Signed weights: the sign moves to the activation, so a pair is at most 2 * 128 * 127 = 32512. */
 INLINE vi vi_magnitude(vi weights)
 {
     BOTH(vi, _mm256_abs_epi8(weights.h[i]));
 }
-INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
+INLINE vi vi_dot_signed(vi weights, vi magnitude, vi x)
 {
-    vi products = {{_mm256_maddubs_epi16(magnitude.h[0], _mm256_sign_epi8(x.h[0], weights.h[0])),
-                    _mm256_maddubs_epi16(magnitude.h[1], _mm256_sign_epi8(x.h[1], weights.h[1]))}};
-    return vi_accumulate(sum, vi_widen(products));
+    return (vi){{_mm256_maddubs_epi16(magnitude.h[0], _mm256_sign_epi8(x.h[0], weights.h[0])),
+                 _mm256_maddubs_epi16(magnitude.h[1], _mm256_sign_epi8(x.h[1], weights.h[1]))}};
 }
 
 /* ---- floats ---------------------------------------------------------------------------------- */
@@ -204,6 +246,13 @@ INLINE vf vf_set(float value)
 {
     __m256 v = _mm256_set1_ps(value);
     return (vf){{v, v}};
+}
+/* A float from any address, in every lane. */
+INLINE vf vf_broadcast(const void *p)
+{
+    float value;
+    memcpy(&value, p, sizeof(value));
+    return vf_set(value);
 }
 /* Sixteen F16 numbers. */
 INLINE vf vf_load_f16(const void *p)

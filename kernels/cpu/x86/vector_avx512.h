@@ -21,10 +21,15 @@
 #endif
 #include "kernels/cpu/x86/inline.h"
 
-#define TILE_TOKENS 4
 #ifndef WIDE_DOT
 #define WIDE_DOT 0
 #endif
+/* Two groups of rows share each activation: with 4 tokens that are 8 integer and 8 float sums (or 8
+ * partial and 8 whole integer ones) of the 32 registers, and three loads for four products. */
+#define DIRECT_TOKENS    8
+#define PANEL_GROUPS     2
+#define PANEL_TOKENS     4
+#define PANEL_TOKENS_TWO 4
 
 typedef __m512i vi;
 typedef __m512 vf;
@@ -104,6 +109,14 @@ INLINE vi vi_madd16(vi a, vi b)
 {
     return _mm512_madd_epi16(a, b);
 }
+INLINE vi vi_multiply16(vi a, vi b)
+{
+    return _mm512_mullo_epi16(a, b);
+}
+INLINE vi vi_first_of_pair(vi a)
+{
+    return _mm512_madd_epi16(a, _mm512_set1_epi32(1));
+}
 INLINE void vi_pair_sums(const int16_t *sums, int16_t *pairs)
 {
     _mm_storeu_si128((void *)pairs, _mm_hadd_epi16(_mm_loadu_si128((const void *)sums),
@@ -126,10 +139,13 @@ INLINE vi vi_widen(vi partial)
 {
     return partial;
 }
-INLINE vi vi_scaled(vi partial, vi scale_pair)
+INLINE vi vi_scaled(vi partial, vi scale)
 {
-    /* The product with (1, 0) leaves the first of the pair, with its sign, as an int32. */
-    return _mm512_mullo_epi32(partial, _mm512_madd_epi16(scale_pair, _mm512_set1_epi32(1)));
+    return _mm512_mullo_epi32(partial, scale);
+}
+INLINE vi vi_dot16(vi sum, vi a, vi b)
+{
+    return _mm512_dpwssd_epi32(sum, a, b);
 }
 #else
 INLINE vi vi_dot(vi partial, vi weights, vi x)
@@ -150,6 +166,10 @@ INLINE vi vi_scaled(vi partial, vi scale_pair)
 {
     return _mm512_madd_epi16(partial, scale_pair);
 }
+INLINE vi vi_dot16(vi sum, vi a, vi b)
+{
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+}
 #endif
 INLINE vi vi_accumulate(vi sum, vi more)
 {
@@ -163,11 +183,10 @@ INLINE vi vi_magnitude(vi weights)
 }
 /* There is no sign instruction: activations under negative weights are subtracted from zero. Where
  * the weight is zero the sign does not matter. */
-INLINE vi vi_dot_signed(vi sum, vi weights, vi magnitude, vi x)
+INLINE vi vi_dot_signed(vi weights, vi magnitude, vi x)
 {
     vi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weights), _mm512_setzero_si512(), x);
-    return vi_accumulate(
-        sum, _mm512_madd_epi16(_mm512_maddubs_epi16(magnitude, signed_x), _mm512_set1_epi16(1)));
+    return _mm512_maddubs_epi16(magnitude, signed_x);
 }
 
 /* ---- floats ---------------------------------------------------------------------------------- */
@@ -186,6 +205,12 @@ INLINE vf vf_zero(void)
 }
 INLINE vf vf_set(float value)
 {
+    return _mm512_set1_ps(value);
+}
+INLINE vf vf_broadcast(const void *p)
+{
+    float value;
+    memcpy(&value, p, sizeof(value));
     return _mm512_set1_ps(value);
 }
 INLINE vf vf_load_f16(const void *p)

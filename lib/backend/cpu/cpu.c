@@ -59,6 +59,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     uint64_t used = 0, rows = settings->max_tokens;
     uint32_t columns;
     bool fits = true;
+    uint64_t tiles;
     measure_products(program, &columns, &layout->scratch_bytes);
     layout->stream_bytes = measure_stream(program);
     for (uint32_t i = 0; i < program->n_values; i++) {
@@ -69,11 +70,14 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
             rad_mul_u64(value->per_output ? settings->max_outputs : rows, value->width, &width) &&
             place(&used, width, sizeof(float), &layout->values[i]);
     }
+    tiles = rows > 1 ? rad_tiles_bytes(rows, columns) : 0;
+    fits = fits && (tiles > 0 || rows <= 1 || columns == 0);
     uint64_t blocks = rows / RAD_ATTENTION_TOKENS + settings->max_spans;
     fits =
         fits && place(&used, rows * columns, sizeof(int8_t), &layout->quants) &&
         place(&used, rows * (columns / 32 + 1), sizeof(float), &layout->scales) &&
         place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
+        place(&used, tiles, 1, &layout->tiles) &&
         place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&

@@ -2,50 +2,65 @@
  * the weight among the threads. */
 #include "backend/cpu/cpu.h"
 
-/* Rows of one task: enough tasks for even work, not more. */
+/* Rows of one task: enough tasks for even work, not more. With many tokens a task takes the rows
+ * that a kernel multiplies together, since each costs more. */
 #define TASKS_PER_THREAD 6
-#define MANY_TOKENS      8 /* from here on a task takes fewer rows, since each costs more */
+#define MANY_TOKENS      16
+#define MANY_TOKENS_ROWS 64
+#define FEW_TOKENS_ROWS  1024
 
 typedef struct quantize_job {
     const rad_cpu_backend *cpu;
     const float *values;
     rad_activations *target;
-    uint32_t block;
 } quantize_job;
 
-static void quantize_row(void *data, uint32_t row, uint32_t worker)
+static void quantize_row(const quantize_job *job, uint32_t row)
 {
-    (void)worker;
-    quantize_job *job = data;
     const rad_kernels *kernels = job->cpu->kernels;
     const rad_activations *x = job->target;
     uint32_t n = x->n_columns;
     size_t start = (size_t)row * n;
     int8_t *quants = (int8_t *)x->quants + start;
-    float *scales = (float *)x->scales + (size_t)row * (n / job->block);
     int16_t *sums = (int16_t *)x->sums + start / 16;
     if (x->kind == RAD_ACTIVATION_Q8_256)
-        kernels->quantize_q8_256(job->values + start, n, quants, scales, sums);
+        kernels->quantize_q8_256(job->values + start, n, quants,
+                                 (float *)x->scales + (size_t)row * (n / 256), sums);
     else
-        kernels->quantize_q8_32(job->values + start, n, quants, scales, sums);
+        kernels->quantize_q8_32(job->values + start, n, quants,
+                                (float *)x->scales + (size_t)row * (n / 32), sums);
+}
+
+static void quantize_tile(void *data, uint32_t tile, uint32_t worker)
+{
+    (void)worker;
+    const quantize_job *job = data;
+    const rad_activations *x = job->target;
+    for (uint32_t i = 0; i < RAD_TILE_TOKENS && tile * RAD_TILE_TOKENS + i < x->n_tokens; i++)
+        quantize_row(job, tile * RAD_TILE_TOKENS + i);
+    if (x->tiles != NULL)
+        rad_arrange_tile(x, tile, (uint8_t *)x->tiles);
 }
 
 /* The input of an operation in the form that its weight wants. */
 static void prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x)
 {
     const rad_matrix *matrix = &op->weight->matrix;
+    uint32_t n_tokens = rad_cpu_rows(cpu, op);
     *x = (rad_activations){.kind = rad_type_find(matrix->type)->activation,
-                           .n_tokens = rad_cpu_rows(cpu, op),
+                           .n_tokens = n_tokens,
                            .n_columns = matrix->n_columns,
                            .values = rad_cpu_value(cpu, op->in),
                            .quants = (int8_t *)(cpu->memory + cpu->layout.quants),
                            .scales = (float *)(void *)(cpu->memory + cpu->layout.scales),
-                           .sums = (int16_t *)(void *)(cpu->memory + cpu->layout.sums)};
+                           .sums = (int16_t *)(void *)(cpu->memory + cpu->layout.sums),
+                           .tiles = n_tokens > 1 ? cpu->memory + cpu->layout.tiles : NULL};
     if (x->kind == RAD_ACTIVATION_F32 ||
         (cpu->quantized_value == op->in && cpu->quantized_kind == x->kind))
         return;
-    quantize_job job = {cpu, x->values, x, x->kind == RAD_ACTIVATION_Q8_256 ? 256 : 32};
-    rad_cpu_parallel(cpu, quantize_row, &job, x->n_tokens, (uint64_t)x->n_tokens * x->n_columns);
+    quantize_job job = {cpu, x->values, x};
+    rad_cpu_parallel(cpu, quantize_tile, &job, (n_tokens + RAD_TILE_TOKENS - 1) / RAD_TILE_TOKENS,
+                     (uint64_t)n_tokens * x->n_columns);
     cpu->quantized_value = op->in;
     cpu->quantized_kind = x->kind;
 }
@@ -148,8 +163,9 @@ void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op)
     uint32_t n_rows = op->weight->matrix.n_rows;
     uint32_t tasks = cpu->settings.n_threads * TASKS_PER_THREAD;
     uint32_t rows = n_rows / tasks / RAD_LANE_ROWS * RAD_LANE_ROWS;
-    uint32_t most = job.input.n_tokens >= MANY_TOKENS ? 128 : 1024;
-    rows = rows < RAD_LANE_ROWS ? RAD_LANE_ROWS : rows > most ? most : rows;
+    rows = rows < RAD_LANE_ROWS ? RAD_LANE_ROWS : rows > FEW_TOKENS_ROWS ? FEW_TOKENS_ROWS : rows;
+    if (job.input.n_tokens >= MANY_TOKENS)
+        rows = MANY_TOKENS_ROWS;
     job.rows_per_task = rows;
     rad_cpu_parallel(cpu, product_rows, &job, (n_rows + rows - 1) / rows,
                      (uint64_t)n_rows * op->weight->matrix.n_columns);

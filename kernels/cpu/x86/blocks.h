@@ -1,0 +1,179 @@
+/* Products with formats whose blocks of 32 have one scale and perhaps a minimum. */
+#ifndef RAD_X86_BLOCKS_H
+#define RAD_X86_BLOCKS_H
+
+#include "kernels/cpu/x86/formats.h"
+#include "kernels/cpu/x86/tokens.h"
+
+/* The partial sums of one group are added to what stands in `total` at the end of a chain. */
+INLINE void add_group(int bits, int group, vi w, vi magnitude, vi column, vi *partial, vi *total)
+{
+    const int chain = chain_groups(bits);
+    if (WIDE_DOT) {
+        *total = vi_dot(*total, w, column);
+        return;
+    }
+    if (bits == 8)
+        *partial = vi_dot_signed(w, magnitude, column);
+    else
+        *partial = group % chain == 0 ? vi_dot_first(w, column) : vi_dot(*partial, w, column);
+    if (group % chain == chain - 1)
+        *total = group < chain ? vi_widen(*partial) : vi_accumulate(*total, vi_widen(*partial));
+}
+
+/* ---- straight from the lanes, few tokens ----------------------------------------------------- */
+
+INLINE vf lane_scale(const uint8_t *block)
+{
+    return vf_load_f16(block);
+}
+
+INLINE vf lane_minimum(const uint8_t *block)
+{
+    return vf_load_f16(block + 32);
+}
+
+/* acc[t * 16 + row] of n tokens goes on over n_blocks blocks. */
+INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_blocks,
+                         token_view x, float *acc)
+{
+    const int offset = quant_offset(type), bits = quant_bits(type);
+    vf sum[DIRECT_TOKENS];
+    UNROLL for (int t = 0; t < n; t++) sum[t] = vf_load(acc + t * 16);
+    for (uint32_t first = 0; first < n_blocks; first += 8, next_chunk(&x)) {
+        token_view block = x;
+        uint32_t end = n_blocks - first < 8 ? n_blocks - first : 8;
+        for (uint32_t b = 0; b < end; b++) {
+            vi total[DIRECT_TOKENS], partial[DIRECT_TOKENS];
+
+            UNROLL for (int t = 0; t < n; t++)
+            {
+                total[t] = partial[t] = vi_zero();
+                if (WIDE_DOT && offset != 0)
+                    total[t] = vi_madd16(token_sums(n, &block, 0, t), vi_set16(-offset));
+            }
+            UNROLL for (int group = 0; group < 8; group++)
+            {
+                vi w = load_group(type, lanes, 0, group);
+                vi magnitude = !WIDE_DOT && bits == 8 ? vi_magnitude(w) : w;
+                UNROLL for (int t = 0; t < n; t++)
+                    add_group(bits, group, w, magnitude, token_columns(n, &block, group, t),
+                              &partial[t], &total[t]);
+            }
+            vf scale = lane_scale(lanes);
+            UNROLL for (int t = 0; t < n; t++)
+            {
+                vf x_scale = token_scale(n, &block, 0, t);
+                vi pair = token_sums(n, &block, 0, t);
+                if (!WIDE_DOT && offset != 0)
+                    total[t] = vi_add32(total[t], vi_madd16(pair, vi_set16(-offset)));
+                sum[t] = vf_fma(vf_multiply(scale, x_scale), vf_from_int(total[t]), sum[t]);
+                if (has_minimum(type))
+                    sum[t] = vf_fma(vf_multiply(lane_minimum(lanes), x_scale),
+                                    vf_from_int(vi_madd16(pair, vi_set16(1))), sum[t]);
+            }
+            lanes += lane_block_bytes(type);
+            block.quants += token_word(n, 8, 0);
+            block.scales += token_word(n, 1, 0);
+            block.sums += token_word(n, 1, 0);
+        }
+    }
+    UNROLL for (int t = 0; t < n; t++) vf_store(acc + t * 16, sum[t]);
+}
+
+/* ---- through panels, many tokens ------------------------------------------------------------- */
+
+/* 16 rows x 256 columns of unsigned bytes (signed ones for 8 bits without VNNI). */
+typedef struct block_panel {
+    uint8_t quants[8][8 * GROUP_BYTES];
+    float scale[8][16];
+    float minimum[8][16];
+} block_panel;
+
+INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks,
+                          block_panel *panel)
+{
+    for (uint32_t b = 0; b < n_blocks; b++, lanes += lane_block_bytes(type)) {
+        UNROLL for (int group = 0; group < 8; group++)
+            vi_store(panel->quants[b] + group * GROUP_BYTES, load_group(type, lanes, 0, group));
+        vf_store(panel->scale[b], lane_scale(lanes));
+        if (has_minimum(type))
+            vf_store(panel->minimum[b], lane_minimum(lanes));
+    }
+}
+
+INLINE void block_terms(int offset, const uint8_t *tile, tile_terms *terms)
+{
+    const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
+    for (int b = 0; b < 8; b++)
+        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2) {
+            int32_t sum = sums[0] + sums[1];
+            terms->block.start[b][t] = -offset * sum;
+            terms->block.sums[b][t] = (float)sum;
+        }
+}
+
+/* n tokens of a tile, from `first` on, with n_groups panels: acc[(group * 4 + token) * 16 + row]
+ * goes on. */
+INLINE void block_tile_part(int bits, bool minimum, int n_groups, int first, int n,
+                            const block_panel *const *panels, uint32_t n_blocks,
+                            const uint8_t *tile, const tile_terms *terms, float *acc)
+{
+    const uint8_t *columns = tile + first * 4;
+    const float *scales = (const float *)(const void *)(tile + RAD_TILE_SCALES) + first;
+    vf sum[PANEL_GROUPS * RAD_TILE_TOKENS];
+    UNROLL for (int g = 0; g < n_groups; g++)
+    {
+        UNROLL for (int t = 0; t < n; t++) sum[g * n + t] =
+            vf_load(acc + (g * RAD_TILE_TOKENS + first + t) * 16);
+    }
+    for (uint32_t b = 0; b < n_blocks; b++) {
+        vi total[PANEL_GROUPS * RAD_TILE_TOKENS], partial[PANEL_GROUPS * RAD_TILE_TOKENS];
+        UNROLL for (int i = 0; i < n_groups * n; i++)
+        {
+            partial[i] = vi_zero();
+            total[i] = vi_broadcast32(&terms->block.start[b][first + i % n]);
+        }
+        UNROLL for (int group = 0; group < 8; group++)
+        {
+            vi w[PANEL_GROUPS], magnitude[PANEL_GROUPS];
+            UNROLL for (int g = 0; g < n_groups; g++)
+            {
+                w[g] = vi_load(panels[g]->quants[b] + group * GROUP_BYTES);
+                magnitude[g] = !WIDE_DOT && bits == 8 ? vi_magnitude(w[g]) : w[g];
+            }
+            UNROLL for (int t = 0; t < n; t++)
+            {
+                vi column =
+                    vi_broadcast32(columns + ((b * 8 + (uint32_t)group) * 4 + (uint32_t)t) * 4);
+                UNROLL for (int g = 0; g < n_groups; g++)
+                    add_group(bits, group, w[g], magnitude[g], column, &partial[g * n + t],
+                              &total[g * n + t]);
+            }
+        }
+        UNROLL for (int g = 0; g < n_groups; g++)
+        {
+            vf scale = vf_load(panels[g]->scale[b]);
+            UNROLL for (int t = 0; t < n; t++)
+            {
+                vf x_scale = vf_broadcast(scales + b * RAD_TILE_TOKENS + t);
+                vi integer = total[g * n + t];
+                if (!WIDE_DOT)
+                    integer = vi_add32(integer, vi_broadcast32(&terms->block.start[b][first + t]));
+                sum[g * n + t] =
+                    vf_fma(vf_multiply(scale, x_scale), vf_from_int(integer), sum[g * n + t]);
+                if (minimum)
+                    sum[g * n + t] =
+                        vf_fma(vf_multiply(vf_load(panels[g]->minimum[b]), x_scale),
+                               vf_broadcast(&terms->block.sums[b][first + t]), sum[g * n + t]);
+            }
+        }
+    }
+    UNROLL for (int g = 0; g < n_groups; g++)
+    {
+        UNROLL for (int t = 0; t < n; t++)
+            vf_store(acc + (g * RAD_TILE_TOKENS + first + t) * 16, sum[g * n + t]);
+    }
+}
+
+#endif

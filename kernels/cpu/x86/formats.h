@@ -1,0 +1,172 @@
+/* What the quantized formats are, as constants that inlining folds, and how 4 columns of 16 rows
+ * come out of the lane layout (kernels/cpu/lane.h) as one vector of bytes. */
+#ifndef RAD_X86_FORMATS_H
+#define RAD_X86_FORMATS_H
+
+#include "kernels/cpu/lane.h"
+#include "kernels/kernels.h"
+
+enum { GROUP_BYTES = 64 /* 4 columns of 16 rows */ };
+
+INLINE bool is_super(rad_type type)
+{
+    return type == RAD_TYPE_Q4_K || type == RAD_TYPE_Q5_K || type == RAD_TYPE_Q6_K;
+}
+
+INLINE bool has_minimum(rad_type type)
+{
+    return type == RAD_TYPE_Q4_1 || type == RAD_TYPE_Q5_1 || type == RAD_TYPE_Q4_K ||
+           type == RAD_TYPE_Q5_K;
+}
+
+INLINE int quant_bits(rad_type type)
+{
+    switch (type) {
+    case RAD_TYPE_Q5_0:
+    case RAD_TYPE_Q5_1:
+    case RAD_TYPE_Q5_K:
+        return 5;
+    case RAD_TYPE_Q6_K:
+        return 6;
+    case RAD_TYPE_Q8_0:
+        return 8;
+    default:
+        return 4;
+    }
+}
+
+/* What is to be taken off the unsigned quants that load_group() gives. */
+INLINE int quant_offset(rad_type type)
+{
+    switch (type) {
+    case RAD_TYPE_Q4_0:
+        return 8;
+    case RAD_TYPE_Q5_0:
+        return 16;
+    case RAD_TYPE_Q6_K:
+        return 32;
+    case RAD_TYPE_Q8_0:
+        return WIDE_DOT ? 128 : 0;
+    default:
+        return 0;
+    }
+}
+
+/* Groups whose products a partial sum holds without overflow, by the bits of the quants; 8 bits
+ * without VNNI are signed. */
+INLINE int chain_groups(int bits)
+{
+    return WIDE_DOT || bits == 4 ? 8 : bits == 5 ? 4 : bits == 6 ? 2 : 1;
+}
+
+INLINE size_t lane_block_bytes(rad_type type)
+{
+    switch (type) {
+    case RAD_TYPE_Q4_0:
+        return 18 * 16;
+    case RAD_TYPE_Q4_1:
+        return 20 * 16;
+    case RAD_TYPE_Q5_0:
+        return 22 * 16;
+    case RAD_TYPE_Q5_1:
+        return 24 * 16;
+    case RAD_TYPE_Q8_0:
+        return 34 * 16;
+    case RAD_TYPE_Q4_K:
+        return 144 * 16;
+    case RAD_TYPE_Q5_K:
+        return 176 * 16;
+    default:
+        return 210 * 16;
+    }
+}
+
+/* Where the fields of a lane block begin (kernels/cpu/lane.c). */
+enum {
+    Q6_K_SCALES = 32,
+    Q6_K_LOW = Q6_K_SCALES + 4 * 64,
+    Q6_K_HIGH = Q6_K_LOW + 32 * 64,
+    Q4_K_SCALES = 64,
+    Q4_K_LOW = Q4_K_SCALES + 3 * 64,
+    Q5_K_HIGH = Q4_K_LOW,
+    Q5_K_LOW = Q5_K_HIGH + 8 * 64
+};
+
+/* Super-blocks are walked in units of 16 groups whose code is unrolled: for Q4_K and Q5_K two
+ * sub-blocks that share their bytes, for Q6_K the four sub-blocks of 16 that do. */
+enum { UNIT_GROUPS = 16 };
+
+/* The first column of a group of a unit. */
+INLINE int unit_column(rad_type type, int unit, int group)
+{
+    if (type == RAD_TYPE_Q6_K)
+        return unit / 2 * 128 + unit % 2 * 16 + group / 4 * 32 + group % 4 * 4;
+    return unit * 64 + group * 4;
+}
+
+/* ---- unpacking ------------------------------------------------------------------------------- */
+
+INLINE vi low_nibbles(const uint8_t *p)
+{
+    return vi_and(vi_load(p), vi_set8(15));
+}
+
+INLINE vi high_nibbles(const uint8_t *p)
+{
+    return vi_and(vi_shift_right_4(vi_load(p)), vi_set8(15));
+}
+
+INLINE vi nibbles(const uint8_t *p, bool high)
+{
+    return high ? high_nibbles(p) : low_nibbles(p);
+}
+
+/* Puts bit `from` of every byte at bit 4. */
+INLINE vi fifth_bit(vi bits, int from)
+{
+    vi moved = from > 4 ? vi_shift_right(bits, from - 4) : vi_shift_left(bits, 4 - from);
+    return vi_and(moved, vi_set8(16));
+}
+
+/* The quants of 4 columns, one row per lane, as unsigned bytes (signed for Q8_0 without VNNI).
+ * `unit` counts units of a super-block, `group` is constant after unrolling. */
+INLINE vi load_group(rad_type type, const uint8_t *block, int unit, int group)
+{
+    switch (type) {
+    case RAD_TYPE_Q4_0:
+        return nibbles(block + 32 + group % 4 * 64, group >= 4);
+    case RAD_TYPE_Q4_1:
+        return nibbles(block + 64 + group % 4 * 64, group >= 4);
+    case RAD_TYPE_Q5_0:
+        return vi_or(nibbles(block + 96 + group % 4 * 64, group >= 4),
+                     fifth_bit(vi_load(block + 32), group));
+    case RAD_TYPE_Q5_1:
+        return vi_or(nibbles(block + 128 + group % 4 * 64, group >= 4),
+                     fifth_bit(vi_load(block + 64), group));
+    case RAD_TYPE_Q8_0: {
+        vi quants = vi_load(block + 32 + group * 64);
+        return WIDE_DOT ? vi_xor(quants, vi_set8(-128)) : quants;
+    }
+    case RAD_TYPE_Q4_K:
+        return nibbles(block + Q4_K_LOW + unit * 512 + group % 8 * 64, group >= 8);
+    case RAD_TYPE_Q5_K: {
+        vi low = nibbles(block + Q5_K_LOW + unit * 512 + group % 8 * 64, group >= 8);
+        vi bits =
+            vi_shift_right(vi_load(block + Q5_K_HIGH + group % 8 * 64), 2 * unit + (group >= 8));
+        return vi_or(low, vi_and(vi_shift_left(bits, 4), vi_set8(16)));
+    }
+    default: { /* Q6_K */
+        int quarter = group / 4, word = unit % 2 * 4 + group % 4;
+        vi low = nibbles(block + Q6_K_LOW + unit / 2 * 1024 + (quarter & 1) * 512 + word * 64,
+                         quarter >= 2);
+        vi high = vi_load(block + Q6_K_HIGH + unit / 2 * 512 + word * 64);
+        vi moved = quarter == 0   ? vi_shift_left(high, 4)
+                   : quarter == 1 ? vi_shift_left(high, 2)
+                   : quarter == 2 ? high
+                                  : vi_shift_right(high, 2);
+        return vi_or(low, vi_and(moved, vi_set8(48)));
+    }
+    }
+}
+
+#endif

@@ -1,0 +1,50 @@
+/* Rows in the file's layout to lanes, a chunk of columns at a time. */
+#ifndef RAD_X86_PACK_H
+#define RAD_X86_PACK_H
+
+#include "kernels/cpu/lane.h"
+
+/* One word of each of 16 rows. */
+static void pack_halves(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        memcpy(out + 2 * row, rows + row * row_stride, 2);
+}
+
+static void pack_words(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        memcpy(out + 4 * row, rows + row * row_stride, 4);
+}
+
+static void pack_fifth_bits(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    uint32_t words[RAD_LANE_ROWS];
+    pack_words(rows, row_stride, (uint8_t *)words);
+    for (size_t row = 0; row < RAD_LANE_ROWS; row++)
+        words[row] = rad_fifth_bits_to_lane(words[row]);
+    memcpy(out, words, sizeof(words));
+}
+
+/* One block of each of 16 rows; the same permutation as rad_lane_put_blocks(). */
+static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, size_t row_stride,
+                            uint8_t *out)
+{
+    for (; fields->n_words != 0; fields++) {
+        const uint8_t *from = rows + fields->offset;
+        if (fields->word_bytes == 2) {
+            pack_halves(from, row_stride, out);
+        } else if (fields->fifth_bits) {
+            pack_fifth_bits(from, row_stride, out);
+        } else {
+            uint32_t word = 0;
+            for (; word + 4 <= fields->n_words; word += 4)
+                vi_transpose_words(from + word * 4, row_stride, out + word * 64);
+            for (; word < fields->n_words; word++)
+                pack_words(from + word * 4, row_stride, out + word * 64);
+        }
+        out += (size_t)fields->word_bytes * RAD_LANE_ROWS * fields->n_words;
+    }
+}
+
+#endif
