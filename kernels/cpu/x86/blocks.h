@@ -5,18 +5,16 @@
 #include "kernels/cpu/x86/formats.h"
 #include "kernels/cpu/x86/tokens.h"
 
-/* The partial sums of one group are added to what stands in `total` at the end of a chain. */
-INLINE void add_group(int bits, int group, vi w, vi magnitude, vi column, vi *partial, vi *total)
+/* The partial sums of one group are added to what stands in `total` at the end of a chain. Weights
+ * are unsigned: where the quants are signed, their magnitudes. */
+INLINE void add_group(int bits, int group, vi w, vi column, vi *partial, vi *total)
 {
     const int chain = chain_groups(bits);
     if (WIDE_DOT) {
         *total = vi_dot(*total, w, column);
         return;
     }
-    if (bits == 8)
-        *partial = vi_dot_signed(w, magnitude, column);
-    else
-        *partial = group % chain == 0 ? vi_dot_first(w, column) : vi_dot(*partial, w, column);
+    *partial = group % chain == 0 ? vi_dot_first(w, column) : vi_dot(*partial, w, column);
     if (group % chain == chain - 1)
         *total = group < chain ? vi_widen(*partial) : vi_accumulate(*total, vi_widen(*partial));
 }
@@ -57,8 +55,12 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
                 vi w = load_group(type, lanes, 0, group);
                 vi magnitude = !WIDE_DOT && bits == 8 ? vi_magnitude(w) : w;
                 UNROLL for (int t = 0; t < n; t++)
-                    add_group(bits, group, w, magnitude, token_columns(n, &block, group, t),
-                              &partial[t], &total[t]);
+                {
+                    vi column = token_columns(n, &block, group, t);
+                    if (!WIDE_DOT && bits == 8)
+                        column = vi_with_sign(column, w);
+                    add_group(bits, group, magnitude, column, &partial[t], &total[t]);
+                }
             }
             vf scale = lane_scale(lanes);
             UNROLL for (int t = 0; t < n; t++)
@@ -83,12 +85,33 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
 
 /* ---- through panels, many tokens ------------------------------------------------------------- */
 
-/* 16 rows x 256 columns of unsigned bytes (signed ones for 8 bits without VNNI). */
+/* 16 rows x 256 columns of unsigned bytes (signed ones for 8 bits without VNNI).
+ *
+ * Signed quants are multiplied by their magnitudes. Where a quant is negative all bits of the
+ * activation x are inverted, which makes it -x - 1: one operation where a change of sign takes two
+ * or a multiplier's place. What is missing, the sum of the magnitudes of a block's negative quants,
+ * depends on the weights alone. Both factors are at most 128 in magnitude and not both sums of a
+ * pair 128 * 128 positive, so that a pair of products is within int16. */
 typedef struct block_panel {
     uint8_t quants[8][8 * GROUP_BYTES];
     float scale[8][16];
-    float minimum[8][16];
+    union {
+        float minimum[8][16];
+        int32_t negative[8][16]; /* sums of the magnitudes of negative quants */
+    };
 } block_panel;
+
+INLINE vi negative_sum(const uint8_t *quants)
+{
+    vi sum = vi_zero();
+    UNROLL for (int group = 0; group < 8; group++)
+    {
+        vi w = vi_load(quants + group * GROUP_BYTES);
+        vi negative = vi_and(vi_magnitude(w), vi_sign_mask(w));
+        sum = vi_add16(sum, vi_dot_first(negative, vi_set8(1)));
+    }
+    return vi_widen(sum);
+}
 
 INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks,
                           block_panel *panel)
@@ -99,6 +122,8 @@ INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks
         vf_store(panel->scale[b], lane_scale(lanes));
         if (has_minimum(type))
             vf_store(panel->minimum[b], lane_minimum(lanes));
+        if (!WIDE_DOT && quant_bits(type) == 8)
+            vi_store(panel->negative[b], negative_sum(panel->quants[b]));
     }
 }
 
@@ -119,15 +144,13 @@ INLINE void block_tile_part(int bits, bool minimum, int n_groups, int first, int
                             const block_panel *const *panels, uint32_t n_blocks,
                             const uint8_t *tile, const tile_terms *terms, float *acc)
 {
+    const bool is_signed = !WIDE_DOT && bits == 8;
     const uint8_t *columns = tile + first * 4;
     const float *scales = (const float *)(const void *)(tile + RAD_TILE_SCALES) + first;
     vf sum[PANEL_GROUPS * RAD_TILE_TOKENS];
-    UNROLL for (int g = 0; g < n_groups; g++)
-    {
-        UNROLL for (int t = 0; t < n; t++) sum[g * n + t] =
-            vf_load(acc + (g * RAD_TILE_TOKENS + first + t) * 16);
-    }
-    for (uint32_t b = 0; b < n_blocks; b++) {
+    if (SUMS_IN_REGISTERS)
+        UNROLL for (int i = 0; i < n_groups * n; i++) sum[i] = vf_load(tile_sum(acc, i, first, n));
+    for (uint32_t b = 0; b < n_blocks; b++, columns += 8 * RAD_TILE_TOKENS * 4) {
         vi total[PANEL_GROUPS * RAD_TILE_TOKENS], partial[PANEL_GROUPS * RAD_TILE_TOKENS];
         UNROLL for (int i = 0; i < n_groups * n; i++)
         {
@@ -136,44 +159,43 @@ INLINE void block_tile_part(int bits, bool minimum, int n_groups, int first, int
         }
         UNROLL for (int group = 0; group < 8; group++)
         {
-            vi w[PANEL_GROUPS], magnitude[PANEL_GROUPS];
+            vi w[PANEL_GROUPS], mask[PANEL_GROUPS];
             UNROLL for (int g = 0; g < n_groups; g++)
             {
                 w[g] = vi_load(panels[g]->quants[b] + group * GROUP_BYTES);
-                magnitude[g] = !WIDE_DOT && bits == 8 ? vi_magnitude(w[g]) : w[g];
+                mask[g] = is_signed ? vi_sign_mask(w[g]) : w[g];
+                w[g] = is_signed ? vi_magnitude(w[g]) : w[g];
             }
             UNROLL for (int t = 0; t < n; t++)
             {
-                vi column =
-                    vi_broadcast32(columns + ((b * 8 + (uint32_t)group) * 4 + (uint32_t)t) * 4);
+                vi column = vi_broadcast32(columns + (group * RAD_TILE_TOKENS + t) * 4);
                 UNROLL for (int g = 0; g < n_groups; g++)
-                    add_group(bits, group, w[g], magnitude[g], column, &partial[g * n + t],
-                              &total[g * n + t]);
+                    add_group(bits, group, w[g], is_signed ? vi_xor(column, mask[g]) : column,
+                              &partial[g * n + t], &total[g * n + t]);
             }
         }
-        UNROLL for (int g = 0; g < n_groups; g++)
+        UNROLL for (int i = 0; i < n_groups * n; i++)
         {
-            vf scale = vf_load(panels[g]->scale[b]);
-            UNROLL for (int t = 0; t < n; t++)
-            {
-                vf x_scale = vf_broadcast(scales + b * RAD_TILE_TOKENS + t);
-                vi integer = total[g * n + t];
-                if (!WIDE_DOT)
-                    integer = vi_add32(integer, vi_broadcast32(&terms->block.start[b][first + t]));
-                sum[g * n + t] =
-                    vf_fma(vf_multiply(scale, x_scale), vf_from_int(integer), sum[g * n + t]);
-                if (minimum)
-                    sum[g * n + t] =
-                        vf_fma(vf_multiply(vf_load(panels[g]->minimum[b]), x_scale),
-                               vf_broadcast(&terms->block.sums[b][first + t]), sum[g * n + t]);
-            }
+            const block_panel *panel = panels[i / n];
+            int t = first + i % n;
+            vf x_scale = vf_broadcast(scales + b * RAD_TILE_TOKENS + i % n);
+            if (!SUMS_IN_REGISTERS)
+                sum[i] = vf_load(tile_sum(acc, i, first, n));
+            if (is_signed)
+                total[i] = vi_add32(total[i], vi_load(panel->negative[b]));
+            else if (!WIDE_DOT)
+                total[i] = vi_add32(total[i], vi_broadcast32(&terms->block.start[b][t]));
+            sum[i] = vf_fma(vf_multiply(vf_load(panel->scale[b]), x_scale), vf_from_int(total[i]),
+                            sum[i]);
+            if (minimum)
+                sum[i] = vf_fma(vf_multiply(vf_load(panel->minimum[b]), x_scale),
+                                vf_broadcast(&terms->block.sums[b][t]), sum[i]);
+            if (!SUMS_IN_REGISTERS)
+                vf_store(tile_sum(acc, i, first, n), sum[i]);
         }
     }
-    UNROLL for (int g = 0; g < n_groups; g++)
-    {
-        UNROLL for (int t = 0; t < n; t++)
-            vf_store(acc + (g * RAD_TILE_TOKENS + first + t) * 16, sum[g * n + t]);
-    }
+    if (SUMS_IN_REGISTERS)
+        UNROLL for (int i = 0; i < n_groups * n; i++) vf_store(tile_sum(acc, i, first, n), sum[i]);
 }
 
 #endif

@@ -86,14 +86,12 @@ INLINE void unpack_super_scales(rad_type type, const uint8_t *block, super_scale
 
 /* One group of a sub-block: what its partial sum gives goes into the total at the end of a chain.
  */
-INLINE void add_super_group(int bits, int sub_groups, int group, vi w, vi magnitude, vi column,
-                            vi scale, vi *partial, vi *total)
+INLINE void add_super_group(int bits, int sub_groups, int group, vi w, vi column, vi scale,
+                            vi *partial, vi *total)
 {
     const int longest = chain_groups(bits);
     const int chain = longest < sub_groups ? longest : sub_groups;
-    if (!WIDE_DOT && bits == 8)
-        *partial = vi_dot_signed(w, magnitude, column);
-    else if (group % chain == 0 && !(WIDE_DOT && group == 0))
+    if (group % chain == 0 && !(WIDE_DOT && group == 0))
         *partial = vi_dot_first(w, column);
     else
         *partial = vi_dot(*partial, w, column);
@@ -119,8 +117,8 @@ INLINE void super_products(rad_type type, int n, const uint8_t *block, const sup
             {
                 if (group % sub_groups == 0)
                     partial[t] = vi_zero();
-                add_super_group(bits, sub_groups, group % sub_groups, w, w,
-                                token_columns(n, x, at, t), scale, &partial[t], &total[t]);
+                add_super_group(bits, sub_groups, group % sub_groups, w, token_columns(n, x, at, t),
+                                scale, &partial[t], &total[t]);
             }
         }
     }
@@ -205,19 +203,16 @@ INLINE void super_panel_products(int bits, int sub_groups, bool starts, int n_gr
             starts ? vi_broadcast32(&terms->starts_16[sub][first + i % n]) : vi_zero();
         UNROLL for (int group = 0; group < sub_groups; group++)
         {
-            vi w[PANEL_GROUPS], magnitude[PANEL_GROUPS];
+            vi w[PANEL_GROUPS];
             int at = sub * sub_groups + group;
-            UNROLL for (int g = 0; g < n_groups; g++)
-            {
-                w[g] = vi_load(panels[g]->quants[0] + at * GROUP_BYTES);
-                magnitude[g] = !WIDE_DOT && bits == 8 ? vi_magnitude(w[g]) : w[g];
-            }
+            UNROLL for (int g = 0; g < n_groups; g++) w[g] =
+                vi_load(panels[g]->quants[0] + at * GROUP_BYTES);
             UNROLL for (int t = 0; t < n; t++)
             {
                 vi column = vi_broadcast32(columns + (at * RAD_TILE_TOKENS + t) * 4);
                 UNROLL for (int g = 0; g < n_groups; g++) add_super_group(
-                    bits, sub_groups, group, w[g], magnitude[g], column,
-                    vi_load(panels[g]->scales.scale[sub]), &partial[g * n + t], &total[g * n + t]);
+                    bits, sub_groups, group, w[g], column, vi_load(panels[g]->scales.scale[sub]),
+                    &partial[g * n + t], &total[g * n + t]);
             }
         }
     }

@@ -10,8 +10,9 @@
 
 /* ---- families of panels ---------------------------------------------------------------------- */
 
-/* Tokens at a time: without VNNI chains shorter than a block need a second set of sums. */
-#define BLOCK_TOKENS(bits) (WIDE_DOT || (bits) == 4 ? PANEL_TOKENS : PANEL_TOKENS_TWO)
+/* Tokens at a time: without VNNI chains of a few groups need a second set of sums. */
+#define BLOCK_TOKENS(bits)                                                                         \
+    (WIDE_DOT || (bits) == 4 || (bits) == 8 ? PANEL_TOKENS : PANEL_TOKENS_TWO)
 
 #define BLOCK_TILE(name, suffix, bits, minimum, n_panels)                                          \
     static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \

@@ -83,6 +83,13 @@ static token_view view_tile(const rad_activations *x, uint32_t token)
                         .sum_step = step};
 }
 
+/* The 16 sums of the i-th pair (group of rows, token) of n tokens from `first` on, among
+ * [group][token][16 rows]. */
+INLINE float *tile_sum(float *acc, int i, int first, int n)
+{
+    return acc + (i / n * RAD_TILE_TOKENS + first + i % n) * 16;
+}
+
 /* What follows from a tile's sums and is the same for all rows: made once for a chunk, while many
  * rows pass. */
 typedef union tile_terms {

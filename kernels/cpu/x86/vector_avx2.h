@@ -17,10 +17,11 @@
 /* Most tokens that are multiplied straight from the lanes; groups of 16 rows that share the
  * activations of a tile; tokens of a tile that are multiplied at a time, and where two sets of
  * integer sums are needed. Two registers for each 16 sums, of 16 in all. */
-#define DIRECT_TOKENS    4
-#define PANEL_GROUPS     1
-#define PANEL_TOKENS     4
-#define PANEL_TOKENS_TWO 2
+#define DIRECT_TOKENS     4
+#define PANEL_GROUPS      1
+#define PANEL_TOKENS      4
+#define PANEL_TOKENS_TWO  2
+#define SUMS_IN_REGISTERS 0 /* float sums while the blocks of a chunk pass */
 
 typedef struct vi {
     __m256i h[2];
@@ -218,10 +219,15 @@ INLINE vi vi_magnitude(vi weights)
 {
     BOTH(vi, _mm256_abs_epi8(weights.h[i]));
 }
-INLINE vi vi_dot_signed(vi weights, vi magnitude, vi x)
+INLINE vi vi_with_sign(vi x, vi weights)
 {
-    return (vi){{_mm256_maddubs_epi16(magnitude.h[0], _mm256_sign_epi8(x.h[0], weights.h[0])),
-                 _mm256_maddubs_epi16(magnitude.h[1], _mm256_sign_epi8(x.h[1], weights.h[1]))}};
+    BOTH(vi, _mm256_sign_epi8(x.h[i], weights.h[i]));
+}
+/* All bits of a byte where it is negative. */
+INLINE vi vi_sign_mask(vi weights)
+{
+    const __m256i zero = _mm256_setzero_si256();
+    BOTH(vi, _mm256_cmpgt_epi8(zero, weights.h[i]));
 }
 
 /* ---- floats ---------------------------------------------------------------------------------- */

@@ -26,10 +26,11 @@
 #endif
 /* Two groups of rows share each activation: with 4 tokens that are 8 integer and 8 float sums (or 8
  * partial and 8 whole integer ones) of the 32 registers, and three loads for four products. */
-#define DIRECT_TOKENS    8
-#define PANEL_GROUPS     2
-#define PANEL_TOKENS     4
-#define PANEL_TOKENS_TWO 4
+#define DIRECT_TOKENS     8
+#define PANEL_GROUPS      2
+#define PANEL_TOKENS      4
+#define PANEL_TOKENS_TWO  4
+#define SUMS_IN_REGISTERS 1 /* float sums while the blocks of a chunk pass */
 
 typedef __m512i vi;
 typedef __m512 vf;
@@ -183,10 +184,13 @@ INLINE vi vi_magnitude(vi weights)
 }
 /* There is no sign instruction: activations under negative weights are subtracted from zero. Where
  * the weight is zero the sign does not matter. */
-INLINE vi vi_dot_signed(vi weights, vi magnitude, vi x)
+INLINE vi vi_with_sign(vi x, vi weights)
 {
-    vi signed_x = _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weights), _mm512_setzero_si512(), x);
-    return _mm512_maddubs_epi16(magnitude, signed_x);
+    return _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(weights), _mm512_setzero_si512(), x);
+}
+INLINE vi vi_sign_mask(vi weights)
+{
+    return _mm512_movm_epi8(_mm512_movepi8_mask(weights));
 }
 
 /* ---- floats ---------------------------------------------------------------------------------- */
