@@ -26,7 +26,7 @@ static const rad_kernels *table_of(rad_isa isa)
     if (isa == RAD_ISA_AVX512 && cpu.avx512)
         return cpu.avx512_vnni ? &rad_kernels_avx512_vnni : &rad_kernels_avx512;
     if (isa == RAD_ISA_AVX2 && cpu.avx2)
-        return &rad_kernels_avx2;
+        return cpu.avx_vnni ? &rad_kernels_avx2_vnni : &rad_kernels_avx2;
 #endif
     return NULL;
 }

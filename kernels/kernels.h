@@ -12,7 +12,7 @@
 
 typedef enum rad_isa {
     RAD_ISA_SCALAR = 0,
-    RAD_ISA_AVX2 = 1,  /* AVX2, FMA, F16C */
+    RAD_ISA_AVX2 = 1,  /* AVX2, FMA, F16C; AVX-VNNI where the CPU has it */
     RAD_ISA_AVX512 = 2 /* AVX-512 F, BW, VL, DQ; VNNI where the CPU has it */
 } rad_isa;
 

@@ -9,6 +9,7 @@ extern const rad_layer_kernels rad_layer_kernels_scalar;
 
 #if defined(__x86_64__)
 extern const rad_kernels rad_kernels_avx2;
+extern const rad_kernels rad_kernels_avx2_vnni;
 extern const rad_kernels rad_kernels_avx512;
 extern const rad_kernels rad_kernels_avx512_vnni;
 extern const rad_layer_kernels rad_layer_kernels_avx2;

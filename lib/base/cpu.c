@@ -17,7 +17,7 @@ static uint64_t saved_registers(void)
 
 rad_cpu rad_cpu_detect(void)
 {
-    rad_cpu cpu = {false, false, false};
+    rad_cpu cpu = {false, false, false, false};
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return cpu;
@@ -30,6 +30,8 @@ rad_cpu rad_cpu_detect(void)
     unsigned needed = bit_AVX512F | bit_AVX512BW | bit_AVX512VL | bit_AVX512DQ;
     cpu.avx512 = cpu.avx2 && (b & needed) == needed && (saved & XCR0_AVX512) == XCR0_AVX512;
     cpu.avx512_vnni = cpu.avx512 && (c & bit_AVX512VNNI) != 0;
+    if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) /* a was the last sub-leaf */
+        cpu.avx_vnni = cpu.avx2 && (a & 1u << 4) != 0;
     return cpu;
 }
 
@@ -37,7 +39,7 @@ rad_cpu rad_cpu_detect(void)
 
 rad_cpu rad_cpu_detect(void)
 {
-    rad_cpu cpu = {false, false, false};
+    rad_cpu cpu = {false, false, false, false};
     return cpu;
 }
 

@@ -41,6 +41,7 @@ typedef struct rad_cpu {
     bool avx2;   /* with FMA and F16C, and the operating system saves the registers */
     bool avx512; /* F, BW, VL, DQ */
     bool avx512_vnni;
+    bool avx_vnni; /* the same instructions without AVX-512 */
 } rad_cpu;
 rad_cpu rad_cpu_detect(void);
 

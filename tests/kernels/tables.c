@@ -1,8 +1,29 @@
 #include "tests/kernels/tables.h"
 
+#include "base/platform.h"
+#include "kernels/cpu/tables.h"
+
 #if defined(RAD_TEST_EMULATED)
 extern const rad_kernels rad_kernels_emulated_avx512;
 extern const rad_kernels rad_kernels_emulated_avx512_vnni;
+#endif
+
+#if defined(__x86_64__)
+extern const rad_kernels rad_kernels_evex_avx2_vnni;
+
+/* What this CPU can run although a better table of the same set takes its place. */
+static int other_tables(const rad_kernels *tables[])
+{
+    rad_cpu cpu = rad_cpu_detect();
+    int n = 0;
+    if (cpu.avx_vnni)
+        tables[n++] = &rad_kernels_avx2;
+    if (cpu.avx512_vnni) {
+        tables[n++] = &rad_kernels_evex_avx2_vnni;
+        tables[n++] = &rad_kernels_avx512;
+    }
+    return n;
+}
 #endif
 
 int all_tables(const rad_kernels *tables[MAX_TABLES])
@@ -13,6 +34,9 @@ int all_tables(const rad_kernels *tables[MAX_TABLES])
         if (table != NULL)
             tables[n++] = table;
     }
+#if defined(__x86_64__)
+    n += other_tables(tables + n);
+#endif
 #if defined(RAD_TEST_EMULATED)
     tables[n++] = &rad_kernels_emulated_avx512;
     tables[n++] = &rad_kernels_emulated_avx512_vnni;

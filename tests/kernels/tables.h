@@ -4,7 +4,7 @@
 
 #include "kernels/kernels.h"
 
-enum { MAX_TABLES = 8 };
+enum { MAX_TABLES = 10 };
 
 /* All tables but the scalar one first; scalar is included, against itself. Returns how many. */
 int all_tables(const rad_kernels *tables[MAX_TABLES]);

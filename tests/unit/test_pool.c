@@ -342,6 +342,7 @@ START_TEST(there_is_a_processor)
     rad_cpu cpu = rad_cpu_detect();
     ck_assert(!cpu.avx512 || cpu.avx2);
     ck_assert(!cpu.avx512_vnni || cpu.avx512);
+    ck_assert(!cpu.avx_vnni || cpu.avx2);
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
