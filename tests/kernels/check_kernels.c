@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/machine_loops.h"
 #include "kernels/kernels.h"
 #include "tests/kernels/tables.h"
 
@@ -498,13 +499,33 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Multiply-adds a second of one thread in registers alone, with the instructions that a table may
+ * use: of bytes, or of floats where that is what the type's products are made of. */
+static double peak_rate(const rad_kernels *table, bool floats)
+{
+    machine_loops loops = machine_best_loops(table->isa == RAD_ISA_AVX512 ? "avx512" : "avx2");
+    machine_compute_fn loop = floats ? loops.real : loops.int8;
+    double best = 0.0;
+    for (int i = 0; i < 20 && loop != NULL; i++) {
+        double before = now(), done = loop(200000), rate = done / (now() - before);
+        best = rate > best ? rate : best;
+    }
+    return best;
+}
+
 static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
 {
     static const uint32_t token_counts[] = {1, 2, 4, 8, 16, 64, 512};
     const rad_kernels *tables[MAX_TABLES];
     int n_tables = all_tables(tables);
-    printf("%-6s %-12s %-6s %6s %10s %10s\n", "type", "table", "layout", "tokens", "GMAC/s",
-           "GB/s");
+    double peaks[MAX_TABLES][2];
+    for (int i = 0; i < n_tables; i++)
+        for (int floats = 0; floats < 2; floats++)
+            peaks[i][floats] = peak_rate(tables[i], floats);
+    printf("%u rows x %u columns; GB/s of weights; peak: multiply-adds in registers alone\n",
+           n_rows, n_columns);
+    printf("%-7s %-26s %-6s %6s %9s %9s %8s\n", "type", "table", "layout", "tokens", "GMAC/s",
+           "GB/s", "of peak");
     for (size_t i = 0; i < N_TYPES; i++) {
         rad_type type = all_types[i];
         size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, n_rows, n_columns);
@@ -539,10 +560,11 @@ static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
                         double taken = now() - before;
                         best = taken < best ? taken : best;
                     } while (now() - start < seconds);
-                    printf("%-6s %-12s %-6s %6u %10.2f %10.2f\n", rad_type_find(type)->name,
-                           tables[table]->name, layout ? "lane" : "file", n,
-                           (double)n_rows * n_columns * n / best * 1e-9,
-                           (double)bytes / best * 1e-9);
+                    double rate = (double)n_rows * n_columns * n / best;
+                    printf("%-7s %-26s %-6s %6u %9.2f %9.2f %6.1f %%\n", rad_type_find(type)->name,
+                           tables[table]->name, layout ? "lane" : "file", n, rate * 1e-9,
+                           (double)bytes / best * 1e-9,
+                           100.0 * rate / peaks[table][in.x.kind == RAD_ACTIVATION_F32]);
                     fflush(stdout);
                 }
         free(y);

@@ -3,6 +3,7 @@
 #ifndef RAD_X86_SUPERS_H
 #define RAD_X86_SUPERS_H
 
+#include "kernels/cpu/x86/blocks.h"
 #include "kernels/cpu/x86/formats.h"
 #include "kernels/cpu/x86/tokens.h"
 
@@ -18,7 +19,8 @@ typedef struct super_scales {
     uint8_t scale[16][64];  /* of each sub-block: int32, or int16 pairs of equals without VNNI */
     uint8_t minimum[8][64]; /* what multiplies the sums, as int16 pairs for neighbours */
     float d[16];
-    float dmin[16]; /* negated */
+    float dmin[16];       /* negated */
+    int32_t negative[16]; /* signed quants: what their products miss (blocks.h), times the scales */
 } super_scales;
 
 typedef struct super_panel {
@@ -182,14 +184,22 @@ INLINE void unpack_super(rad_type type, const uint8_t *lanes, super_panel *panel
 }
 
 /* With VNNI an offset begins the partial sums; else it is left to the pairs in the panel. */
-INLINE void super_terms(int offset, const uint8_t *tile, tile_terms *terms)
+INLINE void super_terms_16(int offset, const uint8_t *tile, tile_terms *terms)
 {
     const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
     for (int word = 0; word < 8; word++)
-        for (int t = 0; t < RAD_TILE_TOKENS; t++)
-            for (int half = 0; half < 2; half++)
-                terms->starts_16[2 * word + half][t] =
-                    -offset * sums[(word * RAD_TILE_TOKENS + t) * 2 + half];
+        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2) {
+            terms->starts[2 * word][t] = -offset * sums[0];
+            terms->starts[2 * word + 1][t] = -offset * sums[1];
+        }
+}
+
+INLINE void super_terms_32(int offset, const uint8_t *tile, tile_terms *terms)
+{
+    const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
+    for (int word = 0; word < 8; word++)
+        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2)
+            terms->starts[word][t] = -offset * (sums[0] + sums[1]);
 }
 
 /* Integer products of n tokens, from `first` on, with the quants of n_groups panels. */
@@ -197,22 +207,27 @@ INLINE void super_panel_products(int bits, int sub_groups, bool starts, int n_gr
                                  int n, const super_panel *const *panels, const uint8_t *columns,
                                  const tile_terms *terms, vi *total)
 {
+    const bool is_signed = !WIDE_DOT && bits == 8;
     for (int sub = 0; sub < 64 / sub_groups; sub++) {
         vi partial[PANEL_GROUPS * RAD_TILE_TOKENS];
         UNROLL for (int i = 0; i < n_groups * n; i++) partial[i] =
-            starts ? vi_broadcast32(&terms->starts_16[sub][first + i % n]) : vi_zero();
+            starts ? vi_broadcast32(&terms->starts[sub][first + i % n]) : vi_zero();
         UNROLL for (int group = 0; group < sub_groups; group++)
         {
-            vi w[PANEL_GROUPS];
+            vi w[PANEL_GROUPS], mask[PANEL_GROUPS];
             int at = sub * sub_groups + group;
-            UNROLL for (int g = 0; g < n_groups; g++) w[g] =
-                vi_load(panels[g]->quants[0] + at * GROUP_BYTES);
+            UNROLL for (int g = 0; g < n_groups; g++)
+            {
+                w[g] = vi_load(panels[g]->quants[0] + at * GROUP_BYTES);
+                mask[g] = is_signed ? vi_sign_mask(w[g]) : w[g];
+                w[g] = is_signed ? vi_magnitude(w[g]) : w[g];
+            }
             UNROLL for (int t = 0; t < n; t++)
             {
                 vi column = vi_broadcast32(columns + (at * RAD_TILE_TOKENS + t) * 4);
                 UNROLL for (int g = 0; g < n_groups; g++) add_super_group(
-                    bits, sub_groups, group, w[g], column, vi_load(panels[g]->scales.scale[sub]),
-                    &partial[g * n + t], &total[g * n + t]);
+                    bits, sub_groups, group, w[g], is_signed ? vi_xor(column, mask[g]) : column,
+                    vi_load(panels[g]->scales.scale[sub]), &partial[g * n + t], &total[g * n + t]);
             }
         }
     }
@@ -226,7 +241,8 @@ INLINE void super_tile_part(int bits, int sub_groups, super_sums kind, int n_gro
     const uint8_t *words = tile + (sub_groups == 4 ? RAD_TILE_SUMS : RAD_TILE_PAIRS) + first * 4;
     const bool starts = WIDE_DOT && kind == SUMS_OFFSET;
     vi total[PANEL_GROUPS * RAD_TILE_TOKENS];
-    UNROLL for (int i = 0; i < n_groups * n; i++) total[i] = vi_zero();
+    UNROLL for (int i = 0; i < n_groups * n; i++) total[i] =
+        !WIDE_DOT && bits == 8 ? vi_load(panels[i / n]->scales.negative) : vi_zero();
     super_panel_products(bits, sub_groups, starts, n_groups, first, n, panels, tile + first * 4,
                          terms, total);
     UNROLL for (int g = 0; g < n_groups; g++)

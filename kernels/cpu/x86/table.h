@@ -48,7 +48,9 @@
     SUPER_TILE(name, several, bits, groups, sums, PANEL_GROUPS)                                    \
     SUPER_TILE(name, one, bits, groups, sums, 1)                                                   \
     static const panel_kernels name = {name##_several, name##_one,                                 \
-                                       WIDE_DOT && (sums) == SUMS_OFFSET ? super_terms : NULL};
+                                       WIDE_DOT && (sums) == SUMS_OFFSET                           \
+                                           ? ((groups) == 4 ? super_terms_16 : super_terms_32)     \
+                                           : NULL};
 
 /* With VNNI the number of bits does not matter. */
 #if WIDE_DOT

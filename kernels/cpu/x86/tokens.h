@@ -97,7 +97,7 @@ typedef union tile_terms {
         int32_t start[8][RAD_TILE_TOKENS]; /* - offset * sum of a block of 32 */
         float sums[8][RAD_TILE_TOKENS];    /* that sum, for the minimum */
     } block;
-    int32_t starts_16[16][RAD_TILE_TOKENS]; /* - offset * sum of each 16 */
+    int32_t starts[16][RAD_TILE_TOKENS]; /* - offset * sum of each sub-block */
 } tile_terms;
 
 #endif

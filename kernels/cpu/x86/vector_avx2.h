@@ -89,6 +89,14 @@ INLINE vi vi_xor(vi a, vi b)
 {
     BOTH(vi, _mm256_xor_si256(a.h[i], b.h[i]));
 }
+INLINE vi vi_add8(vi a, vi b)
+{
+    BOTH(vi, _mm256_add_epi8(a.h[i], b.h[i]));
+}
+INLINE vi vi_multiply32(vi a, vi b)
+{
+    BOTH(vi, _mm256_mullo_epi32(a.h[i], b.h[i]));
+}
 INLINE vi vi_add16(vi a, vi b)
 {
     BOTH(vi, _mm256_add_epi16(a.h[i], b.h[i]));

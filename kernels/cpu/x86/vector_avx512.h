@@ -73,6 +73,14 @@ INLINE vi vi_xor(vi a, vi b)
 {
     return _mm512_xor_si512(a, b);
 }
+INLINE vi vi_add8(vi a, vi b)
+{
+    return _mm512_add_epi8(a, b);
+}
+INLINE vi vi_multiply32(vi a, vi b)
+{
+    return _mm512_mullo_epi32(a, b);
+}
 INLINE vi vi_add16(vi a, vi b)
 {
     return _mm512_add_epi16(a, b);
