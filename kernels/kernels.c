@@ -43,8 +43,8 @@ const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)
 
 size_t rad_product_scratch_bytes(const rad_matrix *w)
 {
-    /* Quantized formats: unpacked panels of 16 rows x 256 columns with their scales, and the sums of
-     * a run of tokens. Float formats: rows widened to F32. */
+    /* Quantized formats: unpacked panels of 16 rows x 256 columns with their scales, and the sums
+     * of a run of tokens. Float formats: rows widened to F32. */
     const rad_type_info *info = rad_type_find((uint32_t)w->type);
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return 64;
