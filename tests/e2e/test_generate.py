@@ -1,6 +1,7 @@
 """radllm-generate: the same ids and logits as recorded, whatever the threads and chunks; prompts from
 everywhere; JSON; interruption."""
 import math
+import random
 import struct
 import time
 
@@ -100,6 +101,19 @@ check(result.out == b"" and len(floats(out)) == width * len(report["prompt_token
 check(all(map(math.isfinite, floats(out))), "finite logits")
 result = generate("-p", PROMPT, "-n", "8", "--temp", "0", "--json", "--logprobs", "3")
 positions = json.loads(result.out)["logprobs"]
+out = folder / "top.f32"
+top = json.loads(generate("-p", PROMPT, "-n", "5", "--temp", "0.9", "-s", "4", "--json", "--logprobs",
+                          "4", "--logits-out", out, "--option", "ignore_end=1").out)
+error = 0.0
+for at, entry in enumerate(top["logprobs"]):
+    row = floats(out)[(len(top["prompt_tokens"]) - 1 + at) * width:][:width]
+    log_sum = math.log(math.fsum(math.exp(x - max(row)) for x in row)) + max(row)
+    best = sorted(range(width), key=lambda token: (-row[token], token))[:4]
+    if [item["token"] for item in entry["top"]] != best:
+        error = math.inf
+    for item in [entry, *entry["top"]]:
+        error = max(error, abs(item["logprob"] - (row[item["token"]] - log_sum)))
+check(len(top["logprobs"]) == 5 and error < 1e-5, "log-probabilities are those of the logits")
 check(len(positions) <= 8 and all(len(p["top"]) == 3 and p["top"][0]["logprob"] == p["logprob"] and
                                   p["top"][0]["token"] == p["token"] for p in positions),
       "log-probabilities: greedy takes the best", result)
@@ -107,6 +121,25 @@ if len(text) > 8:
     stop = text[4:7]
     cut = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--stop", stop)
     check(cut.text() == text[:text.index(stop)], "--stop ends before the text", cut)
+# Stop strings that begin and end within tokens, several at once: nothing of them is ever shown.
+longer = ["-p", PROMPT, "-n", 60, "--temp", "0", "--option", "ignore_end=1"]
+whole = json.loads(generate(*longer, "--json").out)
+text60, randomness, bad = whole["text"], random.Random(3), []
+for number in range(12):
+    starts = [randomness.randrange(max(1, len(text60) - 8)) for _ in range(2)]
+    stops = [text60[at:at + randomness.randrange(1, 8)] for at in starts] + ["\x02never"]
+    options = [word for stop in stops for word in ("--stop", stop)]
+    wanted = text60[:min(text60.index(stop) for stop in stops[:2])]
+    shown = generate(*longer, *options)
+    asked = json.loads(generate(*longer, *options, "--json").out)
+    if shown.text() != wanted or asked["text"] != wanted or asked["finish"] != "stop":
+        bad += [f"{stops}: {shown.text()[-40:]!r}, not {wanted[-40:]!r}"]
+tap.check(not bad, "random stop strings", bad)
+for at in (1, 7):
+    token = whole["tokens"][at]
+    asked = json.loads(generate(*longer, "--json", "--option", f"stop_token={token}").out)
+    check(asked["tokens"] == whole["tokens"][:whole["tokens"].index(token)] and
+          asked["finish"] == "stop", f"stop token {token}")
 four = ["-p", PROMPT, "-n", 4, "--temp", "0", "--token-ids", "--option", "ignore_end=1"]
 forbidden = generate(*four).text().split()[0]
 result = generate(*four, "--logit-bias", forbidden + ":-1000")

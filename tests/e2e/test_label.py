@@ -149,6 +149,27 @@ names = (folder / "names-out.csv").read_text().split("\n")[0].split(",")
 check(names[:4] == ["row", "input_row", "input_probability_yes", "report"] and
       len(set(names)) == len(names), "input columns named like ours get other names", result)
 
+# ---- many rows ----
+
+
+def peak_memory(rows):
+    """Bytes that a run over so many rows takes at most."""
+    data = "id,report\n" + "".join(f"{i},{FINDINGS[0]} {i}\n" for i in range(rows))
+    process = start("radllm-label", *arguments(fresh("many.csv"), *KINDS["yes.csv"], "--input",
+                                               write("many-in.csv", data), "--keep", "id"))
+    process.stderr.read()
+    usage = os.wait4(process.pid, 0)[2]
+    process.returncode = 0
+    written = (folder / "many.csv").read_bytes().count(b"\n")
+    return usage.ru_maxrss * 1024 if written == rows + 1 else 0
+
+
+if sanitized():
+    tap.skip("memory of many rows", "sanitizers take memory of their own")
+else:
+    few, many = peak_memory(100), peak_memory(2000)
+    check(0 < many < few + (1 << 20), f"100 rows take {few} bytes, 2000 rows {many}")
+
 # ---- on a terminal ----
 
 
