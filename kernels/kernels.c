@@ -12,6 +12,7 @@ static const rad_kernels scalar_kernels = {
     .name = "scalar",
     .quantize_q8_32 = rad_quantize_q8_32_scalar,
     .quantize_q8_256 = rad_quantize_q8_256_scalar,
+    .quantize_q8_row = rad_quantize_q8_row_scalar,
     .product = rad_product_scalar,
     .layer = &rad_layer_kernels_scalar,
 };

@@ -36,8 +36,8 @@ typedef struct rad_matrix {
 
 /* Quantized activations of 4 tokens x 256 columns side by side, so that a kernel which multiplies
  * the four reads them from one place (rad_arrange_tile()). All are 32-bit words, [word][token]: 64
- * words of 4 quants; 8 scales (Q8_256: one, and from RAD_TILE_PAIRS on 4 words of two int16, the
- * sums of each 32 columns); 8 words of two int16, the sums of each 16 columns. */
+ * words of 4 quants; 8 scales (Q8_ROW: one; Q8_256: one, and from RAD_TILE_PAIRS on 4 words of two
+ * int16, the sums of each 32 columns); 8 words of two int16, the sums of each 16 columns. */
 enum {
     RAD_TILE_TOKENS = 4,
     RAD_TILE_COLUMNS = 256,
@@ -48,11 +48,11 @@ enum {
 };
 
 /* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is
- * used. Q8_32 and Q8_256: `quants` and `scales` (one per block), and `sums`, the integer sums of
- * each 16 quants. Rows are contiguous: row t of quants starts at t * n_columns, of scales at t *
- * n_columns / block, of sums at t * n_columns / 16. `tiles`: the same once more for products with
- * several tokens, all tiles of the first 256 columns, then of the next; NULL: not there, and
- * several tokens are multiplied one by one. */
+ * used. Q8_32, Q8_256 and Q8_ROW: `quants` and `scales` (one per block, a block being 32, 256 or
+ * all columns), and `sums`, the integer sums of each 16 quants. Rows are contiguous: row t of
+ * quants starts at t * n_columns, of scales at t * n_columns / block, of sums at t * n_columns /
+ * 16. `tiles`: the same once more for products with several tokens, all tiles of the first 256
+ * columns, then of the next; NULL: not there, and several tokens are multiplied one by one. */
 typedef struct rad_activations {
     rad_activation_kind kind;
     uint32_t n_tokens;
@@ -68,12 +68,15 @@ typedef struct rad_kernels {
     rad_isa isa;
     const char *name; /* "scalar", "avx2", "avx512" */
 
-    /* Numeric contract, rule 2: per block of 32 or 256: amax over the bits of |x| as unsigned
-     * integers; q = round-half-even(x * (127 / amax)) in [-127, 127]; scale amax / 127; zeros when
-     * amax is below 2^-100. Not-finite input gives scale NaN and zeros, so that it is noticed. */
+    /* Numeric contract, rule 2: per block of 32, 256 or n (one scale for the row): amax over the
+     * bits of |x| as unsigned integers; q = round-half-even(x * (127 / amax)) in [-127, 127]; scale
+     * amax / 127; zeros when amax is below 2^-100. Not-finite input gives scale NaN and zeros, so
+     * that it is noticed. */
     void (*quantize_q8_32)(const float *x, uint32_t n, int8_t *quants, float *scales,
                            int16_t *sums);
     void (*quantize_q8_256)(const float *x, uint32_t n, int8_t *quants, float *scales,
+                            int16_t *sums);
+    void (*quantize_q8_row)(const float *x, uint32_t n, int8_t *quants, float *scale,
                             int16_t *sums);
 
     /* y[t * y_stride + r] = sum over columns of W[r] x[t], for rows first_row..last_row-1 and
@@ -83,15 +86,32 @@ typedef struct rad_kernels {
      * rad_product_scratch_bytes(). The bits of each output depend on its row of W and its row of x
      * only, by these rules (all in F32, each line one rounding per operation written):
      *
-     * Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, with activations Q8_32; blocks of 32 in increasing column
-     * order, from acc = 0: acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc) acc = fma(m_w *
-     * d_x, (float)sum_i(q_x[i]), acc)            (Q4_1 and Q5_1 only) where q_w are the quants with
-     * the format's offset (8, 16) taken off.
+     * RAD_FAMILY_BLOCK (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), with activations
+     * Q8_32; each 32 columns in increasing order, from acc = 0:
+     *     acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
+     *     acc = fma(m_w * d_x, (float)sum_i(q_x[i]), acc)                  (Q4_1 and Q5_1 only)
+     * where q_w are the quants with the format's offset (8, 16) taken off, or the integer that a
+     * code stands for. A block of Q1_0 or Q2_0 is 4 or 2 such steps with the same d_w.
      *
-     * Q4_K, Q5_K, Q6_K, with activations Q8_256; super-blocks of 256 in increasing column order,
-     * sub-blocks j of 32 (Q6_K: 16) inside:
+     * RAD_FAMILY_BLOCK_16 (NVFP4), with activations Q8_32; each 16 columns in increasing order,
+     * where d_x is that of the 32 around them:
+     *     acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
+     *
+     * RAD_FAMILY_SUPER_16 and SUPER_32 (Q2_K ... Q6_K, IQ1_*, IQ2_*, IQ3_*, IQ4_XS), with
+     * activations Q8_256; super-blocks of 256 in increasing column order, sub-blocks j of 16 or 32
+     * inside:
      *     acc = fma(d * d_x, (float)sum_j(scale_j * sum_i(q_w[i] * q_x[i])), acc)
-     *     acc = fma(-dmin * d_x, (float)sum_j(minimum_j * sum_i(q_x[i])), acc)     (not Q6_K)
+     *     acc = fma(-dmin * d_x, (float)sum_j(minimum_j * sum_i(q_x[i])), acc)
+     * (the second where the type has a minimum: Q2_K, Q4_K, Q5_K). What d, scale_j and q_w are says
+     * the format's file: scale_j and q_w are integers, d takes up the powers of two.
+     *
+     * RAD_FAMILY_TERNARY (TQ1_0, TQ2_0), with activations Q8_ROW; blocks of 256:
+     *     acc = fma(d * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
+     *
+     * RAD_FAMILY_ROW (I2_S, whose d_w is left to the caller), with activations Q8_ROW, of at most
+     * RAD_ROW_COLUMNS_MAX columns:
+     *     d_x * (float)sum_i(q_w[i] * q_x[i])                              over the whole row
+     *
      * All sums in parentheses are exact integers below 2^31; (float) rounds to nearest even.
      *
      * F32, F16, BF16, with F32 activations; weights are widened exactly. s[j], j = 0..15, from 0:

@@ -13,6 +13,12 @@
     RAD_DECLARE_FORMAT(name)                                                                       \
     void rad_unpack_##name(const void *block, rad_block *out);
 
+/* Codebook formats: what encoding needs (weights of importance, searches over the entries) is not
+ * here. */
+#define RAD_DECLARE_READ_ONLY_FORMAT(name)                                                         \
+    void rad_decode_##name(const void *blocks, float *values, size_t n);                           \
+    void rad_unpack_##name(const void *block, rad_block *out);
+
 RAD_DECLARE_FORMAT(f32)
 RAD_DECLARE_FORMAT(f16)
 RAD_DECLARE_FORMAT(bf16)
@@ -24,6 +30,24 @@ RAD_DECLARE_BLOCK_FORMAT(q8_0)
 RAD_DECLARE_BLOCK_FORMAT(q4_k)
 RAD_DECLARE_BLOCK_FORMAT(q5_k)
 RAD_DECLARE_BLOCK_FORMAT(q6_k)
+RAD_DECLARE_BLOCK_FORMAT(q2_k)
+RAD_DECLARE_BLOCK_FORMAT(q3_k)
+RAD_DECLARE_BLOCK_FORMAT(iq4_nl)
+RAD_DECLARE_BLOCK_FORMAT(iq4_xs)
+RAD_DECLARE_BLOCK_FORMAT(tq1_0)
+RAD_DECLARE_BLOCK_FORMAT(tq2_0)
+RAD_DECLARE_BLOCK_FORMAT(mxfp4)
+RAD_DECLARE_BLOCK_FORMAT(nvfp4)
+RAD_DECLARE_BLOCK_FORMAT(q1_0)
+RAD_DECLARE_BLOCK_FORMAT(q2_0)
+RAD_DECLARE_BLOCK_FORMAT(i2_s)
+RAD_DECLARE_READ_ONLY_FORMAT(iq1_s)
+RAD_DECLARE_READ_ONLY_FORMAT(iq1_m)
+RAD_DECLARE_READ_ONLY_FORMAT(iq2_xxs)
+RAD_DECLARE_READ_ONLY_FORMAT(iq2_xs)
+RAD_DECLARE_READ_ONLY_FORMAT(iq2_s)
+RAD_DECLARE_READ_ONLY_FORMAT(iq3_xxs)
+RAD_DECLARE_READ_ONLY_FORMAT(iq3_s)
 
 /* Files hold little-endian numbers at any alignment. */
 static inline uint16_t rad_load_u16(const uint8_t *bytes)
@@ -53,6 +77,36 @@ static inline float rad_load_f16(const uint8_t *bytes)
     return rad_f16_to_f32(rad_load_u16(bytes));
 }
 
+static inline void rad_store_f32(uint8_t *bytes, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    rad_store_u32(bytes, bits);
+}
+
+/* ---- decoding (decode.c) ------------------------------------------------------------------- */
+
+typedef void (*rad_unpack_fn)(const void *block, rad_block *out);
+
+typedef struct rad_block_shape {
+    uint32_t elements;
+    uint32_t bytes;
+} rad_block_shape;
+
+/* value = quant * scale, blocks with one scale. */
+void rad_decode_blocks(const void *blocks, float *values, size_t n, rad_block_shape shape,
+                       rad_unpack_fn unpack);
+/* value = (scale * sub_scale) * quant, super-blocks of 256 with a sub-scale per sub_block. */
+void rad_decode_super(const void *blocks, float *values, size_t n, size_t block_bytes,
+                      uint32_t sub_block, rad_unpack_fn unpack);
+
+/* ---- tables -------------------------------------------------------------------------------- */
+
+/* IQ4_NL and IQ4_XS (iq4_nl.c): increasing levels. */
+extern const int8_t rad_levels_iq4[16];
+/* E2M1 of MXFP4 and NVFP4 (mxfp4.c), doubled to be integers: bit 3 is the sign. */
+extern const int8_t rad_levels_e2m1[16];
+
 /* ---- encoding (search.c) ------------------------------------------------------------------- */
 
 /* Nearest integer, halves away from zero, held between low and high; NaN gives low. */
@@ -70,5 +124,13 @@ float rad_search_scale(const float *x, uint32_t n, int half, int8_t *q);
  * Where `minimum_not_positive`, the minimum is at most zero. */
 float rad_search_scale_minimum(const float *x, uint32_t n, int high, bool minimum_not_positive,
                                float *minimum);
+
+/* The index of the level nearest to x, of 16 increasing ones; ties go to the lower index. */
+int rad_nearest_level(float x, const int8_t levels[16]);
+/* The factor s that makes s * level nearest to x (weighted as in rad_search_scale). */
+float rad_search_level_scale(const float *x, uint32_t n, const int8_t levels[16]);
+/* The code of the E2M1 number nearest to x, doubled as above; ties go to the smaller magnitude. */
+int rad_nearest_e2m1(float x);
+float rad_largest_magnitude(const float *x, size_t n);
 
 #endif

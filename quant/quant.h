@@ -41,6 +41,7 @@ typedef enum rad_type {
     RAD_TYPE_BF16 = 30,
     RAD_TYPE_TQ1_0 = 34,
     RAD_TYPE_TQ2_0 = 35,
+    RAD_TYPE_I2_S = 36, /* of the BitNet fork; ggml once had another type of this number */
     RAD_TYPE_MXFP4 = 39,
     RAD_TYPE_NVFP4 = 40,
     RAD_TYPE_Q1_0 = 41,
@@ -51,31 +52,41 @@ typedef enum rad_type {
 typedef enum rad_activation_kind {
     RAD_ACTIVATION_NONE = 0, /* this version cannot compute with the type */
     RAD_ACTIVATION_F32 = 1,
-    RAD_ACTIVATION_Q8_32 = 2, /* int8 per 32 values with an F32 scale */
-    RAD_ACTIVATION_Q8_256 = 3 /* int8 per 256 values with an F32 scale */
+    RAD_ACTIVATION_Q8_32 = 2,  /* int8 per 32 values with an F32 scale */
+    RAD_ACTIVATION_Q8_256 = 3, /* int8 per 256 values with an F32 scale */
+    RAD_ACTIVATION_Q8_ROW = 4  /* int8 with one F32 scale for the row */
 } rad_activation_kind;
 
 /* How the blocks of a type take part in a product; formats of one family share every kernel. */
 typedef enum rad_family {
     RAD_FAMILY_NONE = 0,
     RAD_FAMILY_FLOAT = 1,    /* plain numbers */
-    RAD_FAMILY_BLOCK = 2,    /* one scale (and perhaps a minimum) per 32 */
-    RAD_FAMILY_SUPER_16 = 3, /* integer sub-scales per 16 inside a super-block of 256 */
-    RAD_FAMILY_SUPER_32 = 4  /* integer sub-scales (and perhaps sub-minima) per 32 inside 256 */
+    RAD_FAMILY_BLOCK = 2,    /* one scale (and perhaps a minimum) per 32, or per some times 32 */
+    RAD_FAMILY_SUPER_16 = 3, /* integer sub-scales (and perhaps sub-minima) per 16 inside 256 */
+    RAD_FAMILY_SUPER_32 = 4, /* integer sub-scales (and perhaps sub-minima) per 32 inside 256 */
+    RAD_FAMILY_BLOCK_16 = 5, /* one scale per 16, no minimum */
+    RAD_FAMILY_TERNARY = 6,  /* one scale per 256, activations per row */
+    RAD_FAMILY_ROW = 7       /* integers alone, activations per row; a scale for the tensor */
 } rad_family;
 
 #define RAD_SUPER_BLOCK 256
 
 /* One block taken apart into the integers and floats that a product needs (numeric contract, rule
- * 2). A weight is scale * sub_scale * quant + minimum * sub_minimum, where the sub-scales and
- * sub-minima are 1 in RAD_FAMILY_BLOCK. Offsets of the format are already taken off `quants`. */
+ * 2). A weight is scale * sub_scale * quant + minimum * sub_minimum; outside the SUPER families
+ * sub-scales and sub-minima are 1 and not written, in BLOCK_16 scales_16[i / 16] takes the place of
+ * scale, in ROW scale is 1. Offsets of the format are already taken off `quants`. */
 typedef struct rad_block {
     float scale;
     float minimum;
     int8_t quants[RAD_SUPER_BLOCK];
     int8_t sub_scales[16]; /* SUPER_16: 16 of them; SUPER_32: 8 */
     int8_t sub_minima[16];
+    float scales_16[4];
 } rad_block;
+
+/* The most columns that a row of RAD_FAMILY_ROW may have: its sum of quants (at most 2) times
+ * activations (at most 127) stays below 2^31. */
+#define RAD_ROW_COLUMNS_MAX ((uint32_t)1 << 23)
 
 typedef struct rad_type_info {
     const char *name; /* "Q4_K" */
@@ -85,12 +96,16 @@ typedef struct rad_type_info {
     /* n (a multiple of block_elements) values of one row; NULL where the activation kind is none.
      */
     void (*decode)(const void *blocks, float *values, size_t n);
-    /* Deterministic; values that are not finite count as zero in the quantized types. */
+    /* Deterministic; values that are not finite count as zero in the quantized types. NULL where
+     * decode is, and in the codebook types. */
     void (*encode)(const float *values, void *blocks, size_t n);
     /* For the families of blocks; NULL in the others. */
     rad_family family;
     bool has_minimum;
     void (*unpack)(const void *block, rad_block *out);
+    /* Bytes behind the last block of a tensor. I2_S: the first four are the F32 scale that all
+     * weights of the tensor are to be multiplied with, which decode leaves out. */
+    uint32_t tail_bytes;
 } rad_type_info;
 
 /* NULL for a number that is no type or a removed one. */

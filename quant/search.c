@@ -132,3 +132,60 @@ float rad_search_scale_minimum(const float *x, uint32_t n, int high, bool minimu
     *minimum = (float)best.minimum;
     return (float)best.scale;
 }
+
+float rad_largest_magnitude(const float *x, size_t n)
+{
+    float largest = 0.0f;
+    for (size_t i = 0; i < n; i++) {
+        float magnitude = x[i] < 0.0f ? -x[i] : x[i];
+        largest = magnitude > largest ? magnitude : largest;
+    }
+    return largest;
+}
+
+int rad_nearest_level(float x, const int8_t levels[16])
+{
+    int index = 0;
+    while (index < 15 && x > 0.5f * (float)(levels[index] + levels[index + 1]))
+        index++;
+    return index;
+}
+
+int rad_nearest_e2m1(float x)
+{
+    float magnitude = x < 0.0f ? -x : x;
+    int code = 0;
+    while (code < 7 &&
+           magnitude > 0.5f * (float)(rad_levels_e2m1[code] + rad_levels_e2m1[code + 1]))
+        code++;
+    return x < 0.0f && code != 0 ? code + 8 : code;
+}
+
+float rad_search_level_scale(const float *x, uint32_t n, const int8_t levels[16])
+{
+    float extreme = 0.0f;
+    for (uint32_t i = 0; i < n; i++) {
+        float magnitude = x[i] < 0.0f ? -x[i] : x[i];
+        if (magnitude > (extreme < 0.0f ? -extreme : extreme))
+            extreme = x[i];
+    }
+    if (extreme == 0.0f)
+        return 0.0f;
+    double best = -1.0, best_scale = 0.0;
+    for (int step = 0; step < 32; step++) {
+        /* The extreme value falls near to the lowest level, or near to the highest. */
+        double target = (step % 2 == 0 ? levels[0] : levels[15]) * (1.0 + 0.02 * (step / 2 - 8));
+        double inverse = target / extreme, xq = 0.0, qq = 0.0;
+        for (uint32_t i = 0; i < n; i++) {
+            int level = levels[rad_nearest_level((float)(inverse * x[i]), levels)];
+            double weight = (double)x[i] * x[i];
+            xq += weight * x[i] * level;
+            qq += weight * level * level;
+        }
+        if (qq > 0.0 && xq * xq > best * qq) {
+            best = xq * xq / qq;
+            best_scale = xq / qq;
+        }
+    }
+    return (float)best_scale;
+}

@@ -25,6 +25,16 @@
                            .has_minimum = (minimum),                                               \
                            .unpack = rad_unpack_##suffix}
 
+/* Decoded and computed with, not encoded. */
+#define CODEBOOK(number, suffix, bytes, family_)                                                   \
+    [RAD_TYPE_##number] = {.name = #number,                                                        \
+                           .block_elements = RAD_SUPER_BLOCK,                                      \
+                           .block_bytes = (bytes),                                                 \
+                           .activation = RAD_ACTIVATION_Q8_256,                                    \
+                           .decode = rad_decode_##suffix,                                          \
+                           .family = (family_),                                                    \
+                           .unpack = rad_unpack_##suffix}
+
 static const rad_type_info types[] = {
     PLAIN(F32, f32, 4),
     PLAIN(F16, f16, 2),
@@ -37,30 +47,39 @@ static const rad_type_info types[] = {
     BLOCKS(Q4_K, q4_k, 256, 144, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_32, true),
     BLOCKS(Q5_K, q5_k, 256, 176, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_32, true),
     BLOCKS(Q6_K, q6_k, 256, 210, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_16, false),
+    BLOCKS(Q2_K, q2_k, 256, 84, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_16, true),
+    BLOCKS(Q3_K, q3_k, 256, 110, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_16, false),
+    BLOCKS(IQ4_NL, iq4_nl, 32, 18, RAD_ACTIVATION_Q8_32, RAD_FAMILY_BLOCK, false),
+    BLOCKS(IQ4_XS, iq4_xs, 256, 136, RAD_ACTIVATION_Q8_256, RAD_FAMILY_SUPER_32, false),
+    CODEBOOK(IQ1_S, iq1_s, 50, RAD_FAMILY_SUPER_32),
+    CODEBOOK(IQ1_M, iq1_m, 56, RAD_FAMILY_SUPER_16),
+    CODEBOOK(IQ2_XXS, iq2_xxs, 66, RAD_FAMILY_SUPER_32),
+    CODEBOOK(IQ2_XS, iq2_xs, 74, RAD_FAMILY_SUPER_16),
+    CODEBOOK(IQ2_S, iq2_s, 82, RAD_FAMILY_SUPER_16),
+    CODEBOOK(IQ3_XXS, iq3_xxs, 98, RAD_FAMILY_SUPER_32),
+    CODEBOOK(IQ3_S, iq3_s, 110, RAD_FAMILY_SUPER_32),
+    BLOCKS(MXFP4, mxfp4, 32, 17, RAD_ACTIVATION_Q8_32, RAD_FAMILY_BLOCK, false),
+    BLOCKS(NVFP4, nvfp4, 64, 36, RAD_ACTIVATION_Q8_32, RAD_FAMILY_BLOCK_16, false),
+    BLOCKS(Q1_0, q1_0, 128, 18, RAD_ACTIVATION_Q8_32, RAD_FAMILY_BLOCK, false),
+    BLOCKS(Q2_0, q2_0, 64, 18, RAD_ACTIVATION_Q8_32, RAD_FAMILY_BLOCK, false),
+    BLOCKS(TQ1_0, tq1_0, 256, 54, RAD_ACTIVATION_Q8_ROW, RAD_FAMILY_TERNARY, false),
+    BLOCKS(TQ2_0, tq2_0, 256, 66, RAD_ACTIVATION_Q8_ROW, RAD_FAMILY_TERNARY, false),
+    [RAD_TYPE_I2_S] = {.name = "I2_S",
+                       .block_elements = 128,
+                       .block_bytes = 32,
+                       .activation = RAD_ACTIVATION_Q8_ROW,
+                       .decode = rad_decode_i2_s,
+                       .encode = rad_encode_i2_s,
+                       .family = RAD_FAMILY_ROW,
+                       .unpack = rad_unpack_i2_s,
+                       .tail_bytes = 32},
     SIZE_ONLY(Q8_1, 32, 36),
-    SIZE_ONLY(Q2_K, 256, 84),
-    SIZE_ONLY(Q3_K, 256, 110),
     SIZE_ONLY(Q8_K, 256, 292),
-    SIZE_ONLY(IQ2_XXS, 256, 66),
-    SIZE_ONLY(IQ2_XS, 256, 74),
-    SIZE_ONLY(IQ3_XXS, 256, 98),
-    SIZE_ONLY(IQ1_S, 256, 50),
-    SIZE_ONLY(IQ4_NL, 32, 18),
-    SIZE_ONLY(IQ3_S, 256, 110),
-    SIZE_ONLY(IQ2_S, 256, 82),
-    SIZE_ONLY(IQ4_XS, 256, 136),
     SIZE_ONLY(I8, 1, 1),
     SIZE_ONLY(I16, 1, 2),
     SIZE_ONLY(I32, 1, 4),
     SIZE_ONLY(I64, 1, 8),
     SIZE_ONLY(F64, 1, 8),
-    SIZE_ONLY(IQ1_M, 256, 56),
-    SIZE_ONLY(TQ1_0, 256, 54),
-    SIZE_ONLY(TQ2_0, 256, 66),
-    SIZE_ONLY(MXFP4, 32, 17),
-    SIZE_ONLY(NVFP4, 64, 36),
-    SIZE_ONLY(Q1_0, 128, 18),
-    SIZE_ONLY(Q2_0, 64, 18),
 };
 
 const rad_type_info *rad_type_find(uint32_t type)

@@ -49,8 +49,11 @@ void rad_arrange_tile(const rad_activations *x, uint32_t tile, uint8_t *tiles)
         if (n_tokens < RAD_TILE_TOKENS || width < RAD_TILE_COLUMNS)
             memset(out, 0, RAD_TILE_BYTES);
         put_words(x->quants + token * n + column, n, width / 4, n_tokens, out);
-        put_words(x->scales + token * (n / block) + column / block, n / block * sizeof(float),
-                  (width + block - 1) / block, n_tokens, out + RAD_TILE_SCALES);
+        if (x->kind == RAD_ACTIVATION_Q8_ROW)
+            put_words(x->scales + token, sizeof(float), 1, n_tokens, out + RAD_TILE_SCALES);
+        else
+            put_words(x->scales + token * (n / block) + column / block, n / block * sizeof(float),
+                      (width + block - 1) / block, n_tokens, out + RAD_TILE_SCALES);
         put_words(sums, n / 16 * sizeof(int16_t), width / 32, n_tokens, out + RAD_TILE_SUMS);
         if (block == 256)
             put_pairs(sums, n / 16, n_tokens, out + RAD_TILE_PAIRS);

@@ -393,8 +393,6 @@ static const char *removed_type(uint32_t type)
         return "Q4_0_4_8, which ggml removed";
     case 33:
         return "Q4_0_8_8, which ggml removed";
-    case 36:
-        return "IQ4_NL_4_4, which ggml removed, or I2_S of the BitNet fork";
     case 37:
         return "IQ4_NL_4_8, which ggml removed, or I8_S of the BitNet fork";
     case 38:
@@ -434,6 +432,7 @@ static radllm_status read_type(gguf_parser *parser, rad_tensor *tensor)
                         info->block_elements);
     if (!rad_mul_u64(tensor->n_elements / info->block_elements, info->block_bytes,
                      &tensor->n_bytes) ||
+        !rad_add_u64(tensor->n_bytes, info->tail_bytes, &tensor->n_bytes) ||
         tensor->n_bytes > reader->size)
         return rad_fail(parser->error, RADLLM_E_FORMAT,
                         "%s: %s needs %" PRIu64 " elements of type %s (byte %" PRIu64 "), more "

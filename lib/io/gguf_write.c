@@ -234,7 +234,8 @@ static radllm_status tensor_bytes(const char *name, rad_type type, uint32_t n_di
     for (uint32_t i = 0; possible && i < n_dims; i++)
         possible = dims[i] > 0 && rad_mul_u64(elements, dims[i], &elements);
     if (!possible || dims[0] % info->block_elements != 0 ||
-        !rad_mul_u64(elements / info->block_elements, info->block_bytes, out)) {
+        !rad_mul_u64(elements / info->block_elements, info->block_bytes, out) ||
+        !rad_add_u64(*out, info->tail_bytes, out)) {
         char quoted[RAD_QUOTE_SIZE];
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "the tensor '%s' cannot be written with type %s, %" PRIu32 " dimensions "

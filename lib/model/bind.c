@@ -98,6 +98,57 @@ static radllm_status bind_vector(const rad_model *model, rad_weight *weight, rad
                     rad_type_find(type)->name);
 }
 
+static bool ends_with(rad_text name, const char *ending)
+{
+    size_t size = strlen(ending);
+    return name.size >= size && memcmp(name.data + name.size - size, ending, size) == 0;
+}
+
+/* One F32 number that is a scale: it must be finite. */
+static radllm_status read_scale(const rad_model *model, const rad_tensor *tensor, uint64_t offset,
+                                float *scale, radllm_error *error)
+{
+    radllm_status status =
+        rad_source_read(model->source, tensor->part, offset, scale, sizeof *scale, error);
+    if (status == RADLLM_OK && !(*scale - *scale == 0.0f))
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: tensor %s: its scale (byte %llu) is not a finite number; the file is "
+                        "damaged: fetch it again",
+                        rad_source_label(model->source), tensor->name.data,
+                        (unsigned long long)offset);
+    return status;
+}
+
+/* The scale of a whole matrix: behind its blocks in I2_S, or a tensor of its own beside it, as
+ * files in NVFP4 have it: NAME.scale where the matrix is NAME.weight, or NAME.weight.scale. */
+static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_error *error)
+{
+    const rad_tensor *tensor = weight->tensor;
+    uint64_t tail = rad_type_find(tensor->type)->tail_bytes;
+    weight->scale = 1.0f;
+    if (tail != 0)
+        return read_scale(model, tensor, tensor->offset + tensor->n_bytes - tail, &weight->scale,
+                          error);
+    char name[128];
+    if (ends_with(tensor->name, ".weight")) {
+        snprintf(name, sizeof name, "%.*s.scale", (int)(tensor->name.size - strlen(".weight")),
+                 tensor->name.data);
+        weight->scale_tensor = rad_source_find_tensor(model->source, name);
+    }
+    if (weight->scale_tensor == NULL) {
+        snprintf(name, sizeof name, "%s.scale", tensor->name.data);
+        weight->scale_tensor = rad_source_find_tensor(model->source, name);
+    }
+    tensor = weight->scale_tensor;
+    if (tensor == NULL)
+        return RADLLM_OK;
+    if (tensor->type != RAD_TYPE_F32 || tensor->n_elements != 1)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s, the scale of a matrix, must be one F32 number",
+                        rad_source_label(model->source), tensor->name.data);
+    return read_scale(model, tensor, tensor->offset, &weight->scale, error);
+}
+
 static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file_layout,
                                  radllm_error *error)
 {
@@ -105,11 +156,11 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file
     const rad_type_info *info = rad_type_find(tensor->type);
     if (info->activation == RAD_ACTIVATION_NONE)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: tensor %s has the type %s, with which this version cannot compute; "
-                        "use a file in F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K or "
-                        "Q6_K",
+                        "%s: tensor %s has the type %s, which is none for weights; convert the "
+                        "model again, to F16, Q8_0 or Q4_K_M for example",
                         rad_source_label(model->source), tensor->name.data, info->name);
-    if (tensor->dims[1] > INT32_MAX || tensor->dims[0] > INT32_MAX)
+    if (tensor->dims[1] > INT32_MAX || tensor->dims[0] > INT32_MAX ||
+        (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX))
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
                         rad_source_label(model->source), tensor->name.data);
     bool lane = !file_layout && rad_has_lane_layout(tensor->type);
@@ -118,7 +169,7 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file
                                   .n_rows = (uint32_t)tensor->dims[1],
                                   .n_columns = (uint32_t)tensor->dims[0]};
     model->n_parameters += tensor->n_elements;
-    return RADLLM_OK;
+    return bind_scale(model, weight, error);
 }
 
 /* Binds one name. rows is 1 for a vector. */
@@ -196,28 +247,32 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
 
 /* ---- tensors that nothing uses -------------------------------------------------------------- */
 
+static bool is_of(const rad_weight *weight, const rad_tensor *tensor)
+{
+    return tensor == weight->tensor || tensor == weight->scale_tensor;
+}
+
 static bool is_bound(const rad_model *model, const rad_tensor *tensor)
 {
-    if (tensor == model->embedding.tensor || tensor == model->output_norm.tensor ||
-        tensor == model->output.tensor)
+    if (is_of(&model->embedding, tensor) || is_of(&model->output_norm, tensor) ||
+        is_of(&model->output, tensor))
         return true;
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
         for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
-            if (model->layers[l].weights[role].tensor == tensor)
+            if (is_of(&model->layers[l].weights[role], tensor))
                 return true;
         }
     }
     return false;
 }
 
-/* Tables that old converters stored and that follow from the metadata. */
+/* Tables that old converters stored and that follow from the metadata; scales for activations in 4
+ * bits, which are not computed with here. */
 static bool is_redundant(const rad_tensor *tensor)
 {
-    static const char ending[] = "rotary_emb.inv_freq";
-    size_t size = sizeof ending - 1;
     return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
-           (tensor->name.size >= size &&
-            memcmp(tensor->name.data + tensor->name.size - size, ending, size) == 0);
+           ends_with(tensor->name, "rotary_emb.inv_freq") ||
+           ends_with(tensor->name, ".input_scale");
 }
 
 static uint64_t count_bound(const rad_model *model)

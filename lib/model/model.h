@@ -40,8 +40,10 @@ typedef struct rad_weight {
     const rad_tensor *tensor; /* in the source; NULL: absent */
     rad_matrix matrix;
     const float *values;
-    uint64_t offset; /* in the block of copied weights */
-    uint32_t order;  /* in which weights are read */
+    uint64_t offset;                /* in the block of copied weights */
+    uint32_t order;                 /* in which weights are read */
+    float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
+    const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
 
 typedef struct rad_layer {

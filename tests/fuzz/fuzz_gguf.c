@@ -67,7 +67,8 @@ static void check_tensor(const rad_source *source, uint64_t index)
     HOLDS(elements == tensor->n_elements);
     const rad_type_info *info = rad_type_find((uint32_t)tensor->type);
     HOLDS(info != NULL && tensor->dims[0] % info->block_elements == 0);
-    HOLDS(elements / info->block_elements * info->block_bytes == tensor->n_bytes);
+    HOLDS(elements / info->block_elements * info->block_bytes + info->tail_bytes ==
+          tensor->n_bytes);
     HOLDS(tensor->part == 0 && tensor->offset % rad_source_alignment(source) == 0);
     uint64_t end = rad_source_part_bytes(source, 0);
     HOLDS(tensor->offset <= end && tensor->n_bytes <= end - tensor->offset);

@@ -15,9 +15,13 @@
 #include "kernels/kernels.h"
 #include "tests/kernels/tables.h"
 
-static const rad_type all_types[] = {RAD_TYPE_F32,  RAD_TYPE_F16,  RAD_TYPE_BF16, RAD_TYPE_Q4_0,
-                                     RAD_TYPE_Q4_1, RAD_TYPE_Q5_0, RAD_TYPE_Q5_1, RAD_TYPE_Q8_0,
-                                     RAD_TYPE_Q4_K, RAD_TYPE_Q5_K, RAD_TYPE_Q6_K};
+static const rad_type all_types[] = {
+    RAD_TYPE_F32,     RAD_TYPE_F16,   RAD_TYPE_BF16,    RAD_TYPE_Q4_0,   RAD_TYPE_Q4_1,
+    RAD_TYPE_Q5_0,    RAD_TYPE_Q5_1,  RAD_TYPE_Q8_0,    RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,
+    RAD_TYPE_Q6_K,    RAD_TYPE_Q2_K,  RAD_TYPE_Q3_K,    RAD_TYPE_IQ4_NL, RAD_TYPE_IQ4_XS,
+    RAD_TYPE_IQ1_S,   RAD_TYPE_IQ1_M, RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ2_S,
+    RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S, RAD_TYPE_TQ1_0,   RAD_TYPE_TQ2_0,  RAD_TYPE_I2_S,
+    RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4, RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0};
 #define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
 
 static const char *match = "";
@@ -117,15 +121,60 @@ static uint16_t random_half(content kind)
     }
 }
 
-/* Byte offsets of the F16 numbers in a block. */
+/* Where the F16 numbers of a block stand. */
 static int half_offsets(rad_type type, int offsets[2])
 {
-    offsets[0] = type == RAD_TYPE_Q6_K ? 208 : 0;
+    offsets[0] = 0;
     offsets[1] = 2;
-    return type == RAD_TYPE_Q4_1 || type == RAD_TYPE_Q5_1 || type == RAD_TYPE_Q4_K ||
-                   type == RAD_TYPE_Q5_K
-               ? 2
-               : 1;
+    switch (type) {
+    case RAD_TYPE_Q4_1:
+    case RAD_TYPE_Q5_1:
+    case RAD_TYPE_Q4_K:
+    case RAD_TYPE_Q5_K:
+        return 2;
+    case RAD_TYPE_Q2_K:
+        offsets[0] = 80;
+        offsets[1] = 82;
+        return 2;
+    case RAD_TYPE_Q3_K:
+        offsets[0] = 108;
+        return 1;
+    case RAD_TYPE_Q6_K:
+        offsets[0] = 208;
+        return 1;
+    case RAD_TYPE_TQ1_0:
+        offsets[0] = 52;
+        return 1;
+    case RAD_TYPE_TQ2_0:
+        offsets[0] = 64;
+        return 1;
+    case RAD_TYPE_IQ1_M: /* the scales of these have other forms */
+    case RAD_TYPE_MXFP4:
+    case RAD_TYPE_NVFP4:
+    case RAD_TYPE_I2_S:
+        return 0;
+    default:
+        return 1;
+    }
+}
+
+static void set_scales(rad_type type, content kind, uint8_t *block)
+{
+    int offsets[2], n = half_offsets(type, offsets);
+    for (int i = 0; i < n; i++) {
+        uint16_t half = random_half(kind);
+        memcpy(block + offsets[i], &half, 2);
+    }
+    if (type == RAD_TYPE_IQ1_M) { /* the upper nibbles of four words */
+        uint16_t half = random_half(kind);
+        for (int i = 0; i < 4; i++)
+            block[49 + 2 * i] = (uint8_t)((block[49 + 2 * i] & 15) | (half >> 4 * i & 15) << 4);
+    } else if (type == RAD_TYPE_MXFP4) {
+        uint32_t bits = random_bits();
+        block[0] = (uint8_t)(kind == CONTENT_TINY   ? bits % 4
+                             : kind == CONTENT_HUGE ? 252 + bits % 4
+                                                    : 117 + bits % 8);
+    }
 }
 
 static float random_float(content kind)
@@ -169,12 +218,8 @@ static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size
                                                         : random_bits());
     if (kind == CONTENT_RANDOM_BITS)
         return;
-    int offsets[2], n = half_offsets(type, offsets);
     for (size_t block = 0; block < size / info->block_bytes; block++)
-        for (int i = 0; i < n; i++) {
-            uint16_t half = random_half(kind);
-            memcpy(data + block * info->block_bytes + offsets[i], &half, 2);
-        }
+        set_scales(type, kind, data + block * info->block_bytes);
 }
 
 typedef struct input {
@@ -200,11 +245,23 @@ static rad_activations input_tokens(input *in, uint32_t n_tokens)
     return x;
 }
 
+typedef void (*quantize_fn)(const float *x, uint32_t n, int8_t *quants, float *scales,
+                            int16_t *sums);
+
+static quantize_fn quantize_function(const rad_kernels *table, rad_activation_kind kind)
+{
+    return kind == RAD_ACTIVATION_Q8_256   ? table->quantize_q8_256
+           : kind == RAD_ACTIVATION_Q8_ROW ? table->quantize_q8_row
+                                           : table->quantize_q8_32;
+}
+
 static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t n_columns)
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256 ? 256 : 32;
+    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256   ? 256
+                     : info->activation == RAD_ACTIVATION_Q8_ROW ? n_columns
+                                                                 : 32;
     size_t n = (size_t)n_tokens * n_columns;
     input in = {.x = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns}};
     in.values = buffer_new(n * 4, 4);
@@ -220,10 +277,10 @@ static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t 
     in.x.sums = (int16_t *)(void *)in.sums.data;
     for (uint32_t t = 0; t < n_tokens && info->activation != RAD_ACTIVATION_F32; t++) {
         size_t at = (size_t)t * n_columns;
-        (block == 256 ? scalar->quantize_q8_256 : scalar->quantize_q8_32)(
-            values + at, n_columns, (int8_t *)in.quants.data + at,
-            (float *)(void *)in.scales.data + at / block,
-            (int16_t *)(void *)in.sums.data + at / 16);
+        quantize_function(scalar, info->activation)(values + at, n_columns,
+                                                    (int8_t *)in.quants.data + at,
+                                                    (float *)(void *)in.scales.data + at / block,
+                                                    (int16_t *)(void *)in.sums.data + at / 16);
     }
     return in;
 }
@@ -269,8 +326,12 @@ static bool selected(const char *name)
 static void check_quantize(const rad_kernels *k, content kind)
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
-    for (uint32_t block = 32; block <= 256; block += 224) {
+    static const uint32_t blocks[] = {32, 256, 512};
+    static const rad_activation_kind kinds[] = {RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_256,
+                                                RAD_ACTIVATION_Q8_ROW};
+    for (int which = 0; which < 3; which++) {
         enum { N = 2048 };
+        uint32_t block = blocks[which]; /* of Q8_ROW: four rows */
         char name[128];
         snprintf(name, sizeof(name), "quantize_q8_%u %s, %s", block, k->name, content_names[kind]);
         if (!selected(name))
@@ -295,9 +356,12 @@ static void check_quantize(const rad_kernels *k, content kind)
             quants[i] = buffer_new(N, 0);
             scales[i] = buffer_new(N / block * 4, 4);
             sums[i] = buffer_new(N / 16 * 2, 2);
-            (block == 32 ? table->quantize_q8_32 : table->quantize_q8_256)(
-                x, N, (int8_t *)quants[i].data, (float *)(void *)scales[i].data,
-                (int16_t *)(void *)sums[i].data);
+            uint32_t at_once = kinds[which] == RAD_ACTIVATION_Q8_ROW ? block : N;
+            for (uint32_t at = 0; at < N; at += at_once)
+                quantize_function(table, kinds[which])(x + at, at_once,
+                                                       (int8_t *)quants[i].data + at,
+                                                       (float *)(void *)scales[i].data + at / block,
+                                                       (int16_t *)(void *)sums[i].data + at / 16);
         }
         bool same = memcmp(quants[0].data, quants[1].data, N) == 0 &&
                     memcmp(sums[0].data, sums[1].data, N / 16 * 2) == 0;

@@ -2,7 +2,8 @@
  *
  *   requantize IN.gguf OUT.gguf TYPE
  *
- * TYPE is F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, Q5_K, Q6_K, or one of the mixtures
+ * TYPE is a type that the library encodes (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K,
+ * Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0, TQ2_0, Q1_0, Q2_0), or one of the mixtures
  * Q4_K_M and Q5_K_M (the output matrix, or the embedding where that is tied, and some layers'
  * attn_v and ffn_down in Q6_K). Vectors, routers and tables of positions and token types become
  * F32. Where a row is no multiple of the block, a format with smaller blocks is taken, as other
@@ -28,13 +29,17 @@ typedef struct target {
 } target;
 
 static const target targets[] = {
-    {"F32", RAD_TYPE_F32, false, 0},     {"F16", RAD_TYPE_F16, false, 1},
-    {"BF16", RAD_TYPE_BF16, false, 32},  {"Q4_0", RAD_TYPE_Q4_0, false, 2},
-    {"Q4_1", RAD_TYPE_Q4_1, false, 3},   {"Q5_0", RAD_TYPE_Q5_0, false, 8},
-    {"Q5_1", RAD_TYPE_Q5_1, false, 9},   {"Q8_0", RAD_TYPE_Q8_0, false, 7},
-    {"Q4_K", RAD_TYPE_Q4_K, false, 14},  {"Q5_K", RAD_TYPE_Q5_K, false, 16},
-    {"Q6_K", RAD_TYPE_Q6_K, false, 18},  {"Q4_K_M", RAD_TYPE_Q4_K, true, 15},
-    {"Q5_K_M", RAD_TYPE_Q5_K, true, 17},
+    {"F32", RAD_TYPE_F32, false, 0},        {"F16", RAD_TYPE_F16, false, 1},
+    {"BF16", RAD_TYPE_BF16, false, 32},     {"Q4_0", RAD_TYPE_Q4_0, false, 2},
+    {"Q4_1", RAD_TYPE_Q4_1, false, 3},      {"Q5_0", RAD_TYPE_Q5_0, false, 8},
+    {"Q5_1", RAD_TYPE_Q5_1, false, 9},      {"Q8_0", RAD_TYPE_Q8_0, false, 7},
+    {"Q4_K", RAD_TYPE_Q4_K, false, 14},     {"Q5_K", RAD_TYPE_Q5_K, false, 16},
+    {"Q2_K", RAD_TYPE_Q2_K, false, 10},     {"Q3_K", RAD_TYPE_Q3_K, false, 11},
+    {"IQ4_NL", RAD_TYPE_IQ4_NL, false, 25}, {"IQ4_XS", RAD_TYPE_IQ4_XS, false, 30},
+    {"MXFP4", RAD_TYPE_MXFP4, false, 38},   {"TQ1_0", RAD_TYPE_TQ1_0, false, 36},
+    {"TQ2_0", RAD_TYPE_TQ2_0, false, 37},   {"Q1_0", RAD_TYPE_Q1_0, false, 40},
+    {"Q2_0", RAD_TYPE_Q2_0, false, 41},     {"Q6_K", RAD_TYPE_Q6_K, false, 18},
+    {"Q4_K_M", RAD_TYPE_Q4_K, true, 15},    {"Q5_K_M", RAD_TYPE_Q5_K, true, 17},
 };
 
 static const target *find_target(const char *name)
@@ -91,7 +96,9 @@ static rad_type fitting_type(rad_type type, uint64_t row)
         return type;
     rad_type smaller = type == RAD_TYPE_Q4_K   ? RAD_TYPE_Q5_0
                        : type == RAD_TYPE_Q5_K ? RAD_TYPE_Q5_1
-                                               : RAD_TYPE_Q8_0;
+                       : type == RAD_TYPE_Q6_K ? RAD_TYPE_Q8_0
+                       : type == RAD_TYPE_Q8_0 ? RAD_TYPE_F16
+                                               : RAD_TYPE_IQ4_NL;
     return row % rad_type_find((uint32_t)smaller)->block_elements == 0 ? smaller : RAD_TYPE_F16;
 }
 
@@ -115,7 +122,7 @@ static radllm_status convert_tensor(const rad_source *source, const rad_tensor *
     const rad_type_info *from = rad_type_find((uint32_t)tensor->type);
     const rad_type_info *to = rad_type_find((uint32_t)type);
     bool same = tensor->type == type;
-    if (!same && (from->decode == NULL || to->encode == NULL))
+    if ((!same && (from->decode == NULL || to->encode == NULL)) || from->tail_bytes != 0)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the tensor '%s' cannot be converted from %s to %s", tensor->name.data,
                         from->name, to->name);

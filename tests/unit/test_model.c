@@ -297,8 +297,8 @@ START_TEST(tensors_of_types_without_kernels)
     gguf_builder file = gguf_tiny_llama();
     gguf_remove_tensor(&file, "token_embd.weight");
     gguf_key_u32(&file, "llama.embedding_length", 256);
-    gguf_tensor(&file, "token_embd.weight", 10, 2, dims, NULL, 84 * 291); /* Q2_K */
-    refuse(&file, RADLLM_E_UNSUPPORTED, "Q2_K");
+    gguf_tensor(&file, "token_embd.weight", 15, 2, dims, NULL, 292 * 291); /* Q8_K */
+    refuse(&file, RADLLM_E_UNSUPPORTED, "Q8_K");
     uint64_t width[] = {32};
     file = gguf_tiny_llama();
     gguf_remove_tensor(&file, "output_norm.weight");

@@ -3,72 +3,7 @@
  * both layouts. */
 #include "kernels/cpu/scalar/scalar.h"
 
-#include <math.h>
-
-#include "kernels/cpu/lane.h"
-
-static int32_t dot(const int8_t *a, const int8_t *b, uint32_t n)
-{
-    int32_t sum = 0;
-    for (uint32_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
-/* The exact integers of one block: the scaled sum of products, and the scaled sum of quants that
- * the minimum multiplies. */
-static void integer_sums(const rad_type_info *info, const rad_block *block, const int8_t *q,
-                         const int16_t *sums, int32_t *products, int32_t *minima)
-{
-    if (info->family == RAD_FAMILY_BLOCK) {
-        *products = dot(block->quants, q, 32);
-        *minima = sums[0] + sums[1];
-        return;
-    }
-    uint32_t sub_block = info->family == RAD_FAMILY_SUPER_16 ? 16 : 32;
-    *products = 0;
-    *minima = 0;
-    for (uint32_t j = 0; j < RAD_SUPER_BLOCK / sub_block; j++) {
-        *products +=
-            block->sub_scales[j] * dot(block->quants + j * sub_block, q + j * sub_block, sub_block);
-        if (info->has_minimum)
-            for (uint32_t k = j * sub_block / 16; k < (j + 1) * sub_block / 16; k++)
-                *minima += block->sub_minima[j] * sums[k];
-    }
-}
-
-static void product_quantized(const rad_matrix *w, const rad_type_info *info,
-                              const rad_activations *x, uint32_t row, uint32_t first_token,
-                              uint32_t last_token, float *y, size_t y_stride)
-{
-    uint32_t n_blocks = w->n_columns / info->block_elements;
-    size_t row_bytes = (size_t)n_blocks * info->block_bytes;
-    for (uint32_t t = first_token; t < last_token; t++)
-        y[t * y_stride + row] = 0.0f;
-    for (uint32_t b = 0; b < n_blocks; b++) {
-        uint8_t copy[256];
-        const uint8_t *bytes = copy;
-        rad_block block;
-        if (w->layout == RAD_LAYOUT_FILE)
-            bytes = w->data + row * row_bytes + (size_t)b * info->block_bytes;
-        else
-            rad_lane_take_block(w->type,
-                                w->data + RAD_LANE_ROWS * (row / RAD_LANE_ROWS * row_bytes +
-                                                           (size_t)b * info->block_bytes),
-                                row % RAD_LANE_ROWS, copy);
-        info->unpack(bytes, &block);
-        for (uint32_t t = first_token; t < last_token; t++) {
-            size_t at = (size_t)t * w->n_columns + (size_t)b * info->block_elements;
-            float scale = x->scales[(size_t)t * n_blocks + b];
-            int32_t products, minima;
-            float *out = &y[t * y_stride + row];
-            integer_sums(info, &block, x->quants + at, x->sums + at / 16, &products, &minima);
-            *out = fmaf(block.scale * scale, (float)products, *out);
-            if (info->has_minimum)
-                *out = fmaf(block.minimum * scale, (float)minima, *out);
-        }
-    }
-}
+#include "kernels/cpu/unpacked.h"
 
 static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
 {
@@ -121,6 +56,6 @@ void rad_product_scalar(const rad_matrix *w, const rad_activations *x, uint32_t 
         if (info->family == RAD_FAMILY_FLOAT)
             product_float(w, info, x, row, first_token, last_token, y, y_stride);
         else
-            product_quantized(w, info, x, row, first_token, last_token, y, y_stride);
+            unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);
     }
 }

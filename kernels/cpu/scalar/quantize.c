@@ -59,3 +59,9 @@ void rad_quantize_q8_256_scalar(const float *x, uint32_t n, int8_t *quants, floa
 {
     quantize(x, n, RAD_SUPER_BLOCK, quants, scales, sums);
 }
+
+void rad_quantize_q8_row_scalar(const float *x, uint32_t n, int8_t *quants, float *scale,
+                                int16_t *sums)
+{
+    quantize(x, n, n, quants, scale, sums);
+}

@@ -45,4 +45,9 @@ static void quantize_q8_256(const float *x, uint32_t n, int8_t *quants, float *s
     quantize(x, n, 256, quants, scales, sums);
 }
 
+static void quantize_q8_row(const float *x, uint32_t n, int8_t *quants, float *scale, int16_t *sums)
+{
+    quantize(x, n, n, quants, scale, sums);
+}
+
 #endif

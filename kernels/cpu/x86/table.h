@@ -7,6 +7,7 @@
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
+#include "kernels/cpu/unpacked.h"
 
 /* ---- families of panels ---------------------------------------------------------------------- */
 
@@ -145,6 +146,12 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
 };
 
+/* False for formats that go through kernels/cpu/unpacked.h. */
+static bool has_format_kernels(rad_type type)
+{
+    return (size_t)type < sizeof(formats) / sizeof(formats[0]) && formats[type].unpack != NULL;
+}
+
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
                     uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
                     size_t y_stride, void *scratch)
@@ -154,6 +161,11 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
         return;
     if (info->family == RAD_FAMILY_FLOAT) {
         product_float(w, x, first_row, last_row, first_token, last_token, y, y_stride, scratch);
+        return;
+    }
+    if (!has_format_kernels(w->type)) {
+        for (uint32_t row = first_row; row < last_row; row++)
+            unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);
         return;
     }
     product_job job = {.w = w,
@@ -175,6 +187,7 @@ const rad_kernels TABLE_NAME = {
     .name = TABLE_TEXT,
     .quantize_q8_32 = quantize_q8_32,
     .quantize_q8_256 = quantize_q8_256,
+    .quantize_q8_row = quantize_q8_row,
     .product = product,
     .layer = TABLE_LAYER,
 };

@@ -26,6 +26,8 @@ static void quantize_row(const quantize_job *job, uint32_t row)
     if (x->kind == RAD_ACTIVATION_Q8_256)
         kernels->quantize_q8_256(job->values + start, n, quants,
                                  (float *)x->scales + (size_t)row * (n / 256), sums);
+    else if (x->kind == RAD_ACTIVATION_Q8_ROW)
+        kernels->quantize_q8_row(job->values + start, n, quants, (float *)x->scales + row, sums);
     else
         kernels->quantize_q8_32(job->values + start, n, quants,
                                 (float *)x->scales + (size_t)row * (n / 32), sums);
@@ -73,9 +75,19 @@ typedef struct product_job {
     uint32_t rows_per_task;
 } product_job;
 
-static void add_bias(const float *bias, float *out, size_t stride, uint32_t first, uint32_t last,
-                     uint32_t n_tokens)
+/* What comes behind a product: the scale of the whole matrix, then the bias. */
+static void finish_rows(const rad_op *op, float *out, size_t stride, uint32_t first, uint32_t last,
+                        uint32_t n_tokens)
 {
+    float scale = op->weight->scale;
+    for (uint32_t t = 0; t < n_tokens && scale != 1.0f; t++) {
+        float *row = out + (size_t)t * stride;
+        for (uint32_t r = first; r < last; r++)
+            row[r] *= scale;
+    }
+    if (op->bias == NULL)
+        return;
+    const float *bias = op->bias->values;
     for (uint32_t t = 0; t < n_tokens; t++) {
         float *row = out + (size_t)t * stride;
         for (uint32_t r = first; r < last; r++)
@@ -113,8 +125,7 @@ static void product_rows(void *data, uint32_t index, uint32_t worker)
                                    matrix->n_rows, rad_cpu_scratch(job->cpu, worker));
     else
         product_from_file(job, first, last, worker, out);
-    if (job->op->bias != NULL)
-        add_bias(job->op->bias->values, out, matrix->n_rows, first, last, job->input.n_tokens);
+    finish_rows(job->op, out, matrix->n_rows, first, last, job->input.n_tokens);
 }
 
 /* ---- BLAS, outside the contract ------------------------------------------------------------- */
@@ -148,8 +159,7 @@ static bool product_by_blas(rad_cpu_backend *cpu, const rad_op *op, const rad_ac
                              NULL) != RADLLM_OK)
             return false;
     }
-    if (op->bias != NULL)
-        add_bias(op->bias->values, out, matrix->n_rows, 0, matrix->n_rows, input->n_tokens);
+    finish_rows(op, out, matrix->n_rows, 0, matrix->n_rows, input->n_tokens);
     return true;
 }
 

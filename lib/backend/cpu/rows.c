@@ -19,6 +19,8 @@ static void embed_row(rad_cpu_backend *cpu, const rad_op *op, uint32_t row, uint
         rad_matrix_decode_row(&op->weight->matrix, token, out);
     else if (rad_cpu_read_rows(cpu, op->weight, token, 1, worker, &one))
         rad_matrix_decode_row(&one, 0, out);
+    if (op->weight->scale != 1.0f)
+        cpu->kernels->layer->scale(out, op->weight->scale, op->width, out);
     if (op->number != 1.0f)
         cpu->kernels->layer->scale(out, op->number, op->width, out);
 }

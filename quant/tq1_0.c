@@ -1,0 +1,60 @@
+/* TQ1_0, ternary, super-blocks of 256: 48 + 4 bytes of five (the last four: four) base-3 digits,
+ * f16 d. A byte holds its digits as a fraction: times 3^n, modulo 256, times 3, the upper byte is
+ * digit n. Bytes 0-31 hold elements 0-159 (digit by digit, 32 elements each), bytes 32-47 elements
+ * 160-239 (16 each), bytes 48-51 elements 240-255 (4 each). Weight = d * (digit - 1). */
+#include "quant/formats.h"
+
+enum { BLOCK = 256, BYTES = 54, D = 52 };
+
+static const uint8_t powers[5] = {1, 3, 9, 27, 81};
+
+/* Which byte holds element i, and at which digit. */
+static int place(int i, int *digit)
+{
+    if (i < 160) {
+        *digit = i / 32;
+        return i % 32;
+    }
+    if (i < 240) {
+        *digit = (i - 160) / 16;
+        return 32 + i % 16;
+    }
+    *digit = (i - 240) / 4;
+    return 48 + i % 4;
+}
+
+void rad_unpack_tq1_0(const void *block, rad_block *out)
+{
+    const uint8_t *bytes = block;
+    out->scale = rad_load_f16(bytes + D);
+    out->minimum = 0.0f;
+    for (int i = 0; i < BLOCK; i++) {
+        int digit, at = place(i, &digit);
+        uint32_t fraction = (uint32_t)bytes[at] * powers[digit] & 255;
+        out->quants[i] = (int8_t)((int)(fraction * 3 >> 8) - 1);
+    }
+}
+
+void rad_decode_tq1_0(const void *blocks, float *values, size_t n)
+{
+    rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_tq1_0);
+}
+
+void rad_encode_tq1_0(const float *values, void *blocks, size_t n)
+{
+    uint8_t *bytes = blocks;
+    for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
+        float x[BLOCK];
+        uint32_t numbers[D] = {0};
+        rad_copy_finite(values + i, x, BLOCK);
+        float scale = rad_largest_magnitude(x, BLOCK);
+        for (int j = 0; j < BLOCK; j++) {
+            int digit, at = place(j, &digit);
+            int q = scale == 0.0f ? 0 : rad_nearest(x[j] / scale, -1, 1);
+            numbers[at] += (uint32_t)(q + 1) * powers[4 - digit];
+        }
+        for (int j = 0; j < D; j++) /* the fraction number / 3^5, rounded up */
+            bytes[j] = (uint8_t)((numbers[j] * 256 + 242) / 243);
+        rad_store_u16(bytes + D, rad_f32_to_f16_saturated(scale));
+    }
+}

@@ -1,0 +1,35 @@
+/* TQ2_0, ternary, super-blocks of 256: 64 bytes of 2-bit codes, f16 d. Each half of 128 elements
+ * has 32 bytes, in the order of Q2_K. Weight = d * (code - 1). */
+#include "quant/formats.h"
+
+enum { BLOCK = 256, BYTES = 66, D = 64 };
+
+void rad_unpack_tq2_0(const void *block, rad_block *out)
+{
+    const uint8_t *bytes = block;
+    out->scale = rad_load_f16(bytes + D);
+    out->minimum = 0.0f;
+    for (int i = 0; i < BLOCK; i++)
+        out->quants[i] = (int8_t)((bytes[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3) - 1);
+}
+
+void rad_decode_tq2_0(const void *blocks, float *values, size_t n)
+{
+    rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_tq2_0);
+}
+
+void rad_encode_tq2_0(const float *values, void *blocks, size_t n)
+{
+    uint8_t *bytes = blocks;
+    for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
+        float x[BLOCK];
+        rad_copy_finite(values + i, x, BLOCK);
+        float scale = rad_largest_magnitude(x, BLOCK);
+        memset(bytes, 0, D);
+        for (int j = 0; j < BLOCK; j++) {
+            int q = scale == 0.0f ? 0 : rad_nearest(x[j] / scale, -1, 1);
+            bytes[j / 128 * 32 + j % 32] |= (uint8_t)((q + 1) << (j % 128 / 32 * 2));
+        }
+        rad_store_u16(bytes + D, rad_f32_to_f16_saturated(scale));
+    }
+}
