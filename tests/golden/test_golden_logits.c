@@ -138,7 +138,7 @@ END_TEST
 
 START_TEST(types_agree)
 {
-    ck_assert_uint_ge(check_folder("types"), 11);
+    ck_assert_uint_ge(check_folder("types"), 29);
 }
 END_TEST
 

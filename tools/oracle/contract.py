@@ -1,6 +1,6 @@
 """The logits that the numeric contract of docs/architecture.md prescribes for quantized weights:
 `transformers` with the input of every linear layer quantized to 8 bits as the contract says, per 32
-values or, beside super-block formats, per 256. Sums are kept in float64, so what remains between
+values or, beside super-block formats, per 256, or beside ternary ones for a whole row. Sums are kept in float64, so what remains between
 these figures and the library's is float rounding, and here and there a value that falls on the
 other side of a rounding boundary."""
 
@@ -13,7 +13,7 @@ LAST_POSITIONS = 16
 def _quantizer(block):
     def quantize(_, arguments):
         x = arguments[0]
-        parts = x.float().reshape(-1, block)
+        parts = x.float().reshape(-1, block or x.shape[-1])
         largest = parts.abs().amax(1, keepdim=True)
         q = torch.round(parts * (127.0 / largest.clamp_min(2.0 ** -100)))
         q = torch.where(largest < 2.0 ** -100, torch.zeros_like(q), q)
@@ -24,7 +24,7 @@ def _quantizer(block):
 
 
 def contract_logits(model, ids, block):
-    """float32 logits of the last positions, and how far a float32 run is from the float64 one."""
+    """`block`: values that share a scale; None: a row. Gives float32 logits of the last positions, and how far a float32 run is from the float64 one."""
     hooks = [module.register_forward_pre_hook(_quantizer(block))
              for module in model.modules() if isinstance(module, torch.nn.Linear)]
     with torch.no_grad():

@@ -83,6 +83,11 @@ def finish(writer):
 
 
 def file_type(type_):
+    """general.file_type; numbers for those that the package does not know."""
+    unknown = {"I2_S": 40, "Q2_0": 41}
+    if type_.name in unknown:
+        return unknown[type_.name]
     return gguf.LlamaFileType[
-        {"F32": "ALL_F32", "Q4_K": "MOSTLY_Q4_K_M", "Q5_K": "MOSTLY_Q5_K_M"}.get(
+        {"F32": "ALL_F32", "Q3_K": "MOSTLY_Q3_K_M", "Q4_K": "MOSTLY_Q4_K_M",
+         "Q5_K": "MOSTLY_Q5_K_M", "MXFP4": "MOSTLY_MXFP4_MOE"}.get(
             type_.name, "MOSTLY_" + type_.name)]
