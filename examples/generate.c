@@ -402,7 +402,9 @@ int main(int argc, char **argv)
     runtime_start(&run, &common);
     outcome out = {0};
     radllm_chat *chat = own.chat ? make_chat(&own, &prompt) : NULL;
+    program_end_at_once(true);
     out.prompt = prompt_tokens(&run, chat, &prompt, &common);
+    program_end_at_once(false);
     run_request(&run, chat, &own, &common, &out);
     bool wants_logits = own.logits_file != NULL || own.logits_hash;
     bool stopped = program_interrupted();

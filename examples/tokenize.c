@@ -222,6 +222,7 @@ int main(int argc, char **argv)
     option_set(common.options, "vocab_only", "1", "vocab_only");
     runtime run;
     runtime_load(&run, &common, false);
+    program_end_at_once(true);
     buffer input = {0};
     if (own.text != NULL)
         buffer_add_text(&input, own.text);

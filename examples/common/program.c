@@ -14,6 +14,7 @@ static const char *own_name = "radllm";
 static radllm_error *own_error;
 static radllm_cancel *own_cancel;
 static volatile sig_atomic_t interrupted;
+static volatile sig_atomic_t end_at_once;
 
 void program_start(const char *name)
 {
@@ -100,9 +101,20 @@ void check(radllm_status status, const char *what)
     fail("%s", text);
 }
 
+/* Only what a signal handler may call. */
+static void end_in_handler(void)
+{
+    static const char words[] = ": interrupted\n";
+    if (write(STDERR_FILENO, own_name, strlen(own_name)) >= 0)
+        (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    _exit(EXIT_CODE_INTERRUPTED);
+}
+
 static void on_signal(int number)
 {
     (void)number;
+    if (end_at_once)
+        end_in_handler();
     interrupted = 1;
     if (own_cancel != NULL)
         radllm_cancel_set(own_cancel);
@@ -124,6 +136,14 @@ void program_catch_signals(bool repeated)
         action.sa_handler = SIG_DFL;
     action.sa_flags = (int)SA_RESETHAND;
     sigaction(SIGTERM, &action, NULL);
+}
+
+void program_end_at_once(bool wanted)
+{
+    end_at_once = wanted;
+    /* What came just before. */
+    if (wanted && interrupted)
+        end_in_handler();
 }
 
 bool program_interrupted(void)

@@ -43,6 +43,9 @@ void check(radllm_status status, const char *what);
  * `repeated` each Ctrl-C does so and SIGTERM ends the program (a chat); else the second one ends
  * the program at once. */
 void program_catch_signals(bool repeated);
+/* While `wanted`, they end the program with EXIT_CODE_INTERRUPTED where it stands: for long work
+ * that cannot be cancelled and leaves nothing behind. */
+void program_end_at_once(bool wanted);
 bool program_interrupted(void);
 void program_clear_interruption(void);
 radllm_cancel *program_cancel(void);

@@ -1,4 +1,6 @@
 """radllm-tokenize: ids, pieces, back to text; special tokens on request only."""
+import time
+
 from e2e import *
 
 MODEL = embedded_model() or shared("models/stories260K/stories260K.gguf")
@@ -71,6 +73,20 @@ expect(tokenize("-f", folder / "none"), 1, "no such file", "No such file")
 with open("/dev/full", "wb") as full:
     expect(tokenize("-p", "a", stdout=full), 1, "full output", "No space left")
 if not sanitized():
+    # Ctrl-C in the middle of a text that takes seconds.
+    big = write("big.txt", b"a" * (60 << 20))
+    for name, more in (("radllm-tokenize", ["--count"]), ("radllm-generate", ["-n", "1"])):
+        process = start(name, "-m", MODEL, "-f", big, *more)
+        time.sleep(0.5)
+        working = process.poll() is None
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+        result = Result(process.returncode, out, err)
+        if working:
+            expect(result, 130, f"{name}: Ctrl-C while it tokenizes", f"{name}: interrupted")
+        else:
+            tap.skip(f"{name}: Ctrl-C while it tokenizes", "it was done before")
+    big.unlink()
     long = tokenize("--count", "-v", stdin=b"effusion " * 1_000_000)
     expect(long, 0, "9 MB of text", "MB/s")
     expect(tokenize("--count", stdin=b"a" * 1_000_000, timeout=60), 0, "a megabyte of one letter")
