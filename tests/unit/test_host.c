@@ -593,6 +593,174 @@ START_TEST(loading_can_be_cancelled)
 }
 END_TEST
 
+/* ---- log ---- */
+
+typedef struct log_lines {
+    int count;
+    bool bad;
+} log_lines;
+
+static void check_line(void *user, int32_t level, const char *line)
+{
+    static const char *const words[] = {"nodular", "cirrhosis", "Classify", "Ascites"};
+    log_lines *lines = user;
+    lines->count++;
+    lines->bad = lines->bad || level < RADLLM_LOG_ERROR || level > RADLLM_LOG_DEBUG ||
+                 line[0] == '\0' || strchr(line, '\n') != NULL;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        lines->bad = lines->bad || strstr(line, words[i]) != NULL;
+}
+
+START_TEST(log_lines_hold_no_text_of_prompts)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    log_lines lines = {0};
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &o.host, error), error);
+    rad_assert_ok(radllm_host_set_log(o.host, check_line, &lines, RADLLM_LOG_DEBUG, error), error);
+    rad_assert_ok(whole(&o, "2", error), error);
+    ck_assert_int_gt(lines.count, 0);
+    ck_assert(!lines.bad);
+    free_objects(&o);
+    radllm_error_free(error);
+}
+END_TEST
+
+/* ---- models that the host supplies as bytes ---- */
+
+typedef struct secret {
+    uint8_t *bytes; /* each byte of the file with all its bits turned */
+    size_t size;
+    atomic_int reads;
+    int fail_at;
+} secret;
+
+static int32_t read_secret(void *user, uint64_t offset, void *buffer, size_t size)
+{
+    secret *s = user;
+    if (atomic_fetch_add(&s->reads, 1) + 1 == s->fail_at)
+        return -1;
+    if (offset > s->size || size > s->size - offset)
+        return -2;
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)buffer)[i] = s->bytes[offset + i] ^ 0xFF;
+    return 0;
+}
+
+static radllm_status open_secret(secret *s, objects *o, char hash[65], radllm_error *error)
+{
+    atomic_store(&s->reads, 0);
+    TRY(radllm_file_open_callback(NULL, read_secret, s, s->size, &o->file, error));
+    TRY(radllm_model_load(NULL, o->file, NULL, NULL, &o->model, error));
+    return radllm_model_hash(o->model, NULL, hash, 65, NULL, error);
+}
+
+START_TEST(models_come_from_the_bytes_of_the_host)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    secret s = {.fail_at = 0};
+    char expected[65], hash[65];
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_file_open(NULL, rad_test_source_path(MODEL), &o.file, error), error);
+    rad_assert_ok(radllm_file_hash(o.file, NULL, expected, 65, NULL, error), error);
+    free_objects(&o);
+    s.bytes = rad_test_read_file(rad_test_source_path(MODEL), &s.size);
+    for (size_t i = 0; i < s.size; i++)
+        s.bytes[i] ^= 0xFF;
+    rad_assert_ok(open_secret(&s, &o, hash, error), error);
+    ck_assert_str_eq(hash, expected);
+    free_objects(&o);
+    int reads = atomic_load(&s.reads);
+    ck_assert_int_gt(reads, 3);
+    for (s.fail_at = 1; s.fail_at <= reads; s.fail_at++) {
+        rad_assert_error(open_secret(&s, &o, hash, error), RADLLM_E_IO, error, "host");
+        free_objects(&o);
+    }
+    free(s.bytes);
+    radllm_error_free(error);
+}
+END_TEST
+
+/* ---- executors ---- */
+
+typedef struct odd_loop {
+    radllm_task_fn task;
+    void *data;
+    uint32_t count;
+    atomic_uint next;
+} odd_loop;
+
+/* From the last to the first, with another rounding. */
+static void *run_tasks(void *argument)
+{
+    odd_loop *loop = argument;
+    uint32_t i;
+    fesetround(FE_DOWNWARD);
+    while ((i = atomic_fetch_add(&loop->next, 1)) < loop->count)
+        loop->task(loop->data, loop->count - 1 - i);
+    return fegetround() == FE_DOWNWARD ? argument : NULL;
+}
+
+static void odd_executor(void *user, radllm_task_fn task, void *data, uint32_t count)
+{
+    odd_loop loop = {.task = task, .data = data, .count = count};
+    pthread_t threads[3];
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10);
+    for (int i = 0; i < 3; i++)
+        if (pthread_create(&threads[i], &attributes, run_tasks, &loop) != 0)
+            _exit(3);
+    for (int i = 0; i < 3; i++) {
+        void *kept = NULL;
+        pthread_join(threads[i], &kept);
+        if (kept == NULL)
+            *(bool *)user = true; /* the host's rounding was not put back */
+    }
+    pthread_attr_destroy(&attributes);
+}
+
+/* The logits of a prompt's last token with the objects' host. */
+static float *logits_of(objects *o, const char *threads, size_t *count, radllm_error *error)
+{
+    int32_t tokens[128];
+    size_t n;
+    rad_assert_ok(set_options(o, threads, error), error);
+    rad_assert_ok(load(o, error), error);
+    rad_assert_ok(radllm_engine_new(o->host, o->model, o->options, &o->engine, error), error);
+    rad_assert_ok(radllm_session_new(o->engine, &o->session, error), error);
+    rad_assert_ok(radllm_tokenize(o->model, QUESTION, RADLLM_NUL, 0, tokens, 128, &n, error),
+                  error);
+    rad_assert_ok(radllm_session_feed(o->session, tokens, n, NULL, error), error);
+    ck_assert_int_eq(radllm_session_logits(o->session, NULL, 0, count, error), RADLLM_E_BUFFER);
+    float *logits = malloc(*count * sizeof *logits);
+    rad_assert_ok(radllm_session_logits(o->session, logits, *count, count, error), error);
+    free_objects(o);
+    return logits;
+}
+
+START_TEST(odd_executors_give_the_same_bits)
+{
+    radllm_error *error = NULL;
+    objects o = {0};
+    bool disturbed = false;
+    size_t count, other_count;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    float *plain = logits_of(&o, "1", &count, error);
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &o.host, error), error);
+    rad_assert_ok(radllm_host_set_executor(o.host, odd_executor, &disturbed, 3, error), error);
+    float *odd = logits_of(&o, "3", &other_count, error);
+    ck_assert_uint_eq(count, other_count);
+    ck_assert_int_eq(memcmp(plain, odd, count * sizeof *plain), 0);
+    ck_assert(!disturbed);
+    free(plain);
+    free(odd);
+    radllm_error_free(error);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "host");
@@ -607,6 +775,9 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, a_forked_child_is_told);
     tcase_add_test(cases, callbacks_may_cancel_but_not_step);
     tcase_add_test(cases, loading_can_be_cancelled);
+    tcase_add_test(cases, log_lines_hold_no_text_of_prompts);
+    tcase_add_test(cases, models_come_from_the_bytes_of_the_host);
+    tcase_add_test(cases, odd_executors_give_the_same_bits);
 }
 
 int main(void)
