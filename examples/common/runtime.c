@@ -212,7 +212,8 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
         if (radllm_option_describe(i, &info) != RADLLM_OK)
             break;
         bool changes_answers = (info.scope & RADLLM_SCOPE_REQUEST) != 0 ||
-                               strcmp(info.name, "context") == 0 || strcmp(info.name, "cache") == 0;
+                               strcmp(info.name, "context") == 0 ||
+                               strcmp(info.name, "cache") == 0 || strcmp(info.name, "fast") == 0;
         if (!changes_answers)
             continue;
         char *text = option_text(options, info.name);

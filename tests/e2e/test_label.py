@@ -223,6 +223,10 @@ OTHER = {
 for words, more in OTHER.items():
     result = label(folder / "yes.csv", *KINDS["yes.csv"], *more)
     expect(result, 1, f"refused: {words}", words, "--overwrite")
+result = label(folder / "yes.csv", *KINDS["yes.csv"], "--option", "fast=blas")
+with_blas = (EXAMPLES.parent / "lib" / "libradllm-blas.so").exists()
+check(result.code == 1 and ('fast was "none"' if with_blas else "blas") in result.err,
+      "refused: fast=blas", result)
 copied = write("model.gguf", MODEL.read_bytes() + b"\0")
 result = label(folder / "yes.csv", *KINDS["yes.csv"], "-m", copied)
 check(result.code == 1 and ("another model" in result.err or "model.gguf" in result.err),
