@@ -11,9 +11,9 @@
 #ifndef RAD_X86_PRODUCT_H
 #define RAD_X86_PRODUCT_H
 
-#include "kernels/cpu/x86/blocks.h"
+#include "kernels/cpu/unpacked.h"
 #include "kernels/cpu/x86/pack.h"
-#include "kernels/cpu/x86/supers.h"
+#include "kernels/cpu/x86/unpacked_panels.h"
 
 enum {
     TOKEN_BLOCK = 512, /* tokens whose sums are kept in scratch while the columns pass */
@@ -21,11 +21,6 @@ enum {
     TILE_SUMS = 16 * RAD_TILE_TOKENS, /* of a panel */
     MANY_TOKENS = 2 * DIRECT_TOKENS   /* from here on panels are faster */
 };
-
-typedef union panel {
-    block_panel blocks;
-    super_panel super;
-} panel;
 
 typedef void (*direct_fn)(const uint8_t *lanes, uint32_t n_blocks, token_view x, float *acc);
 typedef void (*unpack_fn)(const uint8_t *lanes, uint32_t n_blocks, panel *out);
@@ -38,13 +33,14 @@ typedef struct panel_kernels {
     tile_fn several; /* PANEL_GROUPS of them */
     tile_fn one;
     terms_fn terms; /* NULL: there are none */
+    bool is_signed; /* the quants of a panel */
 } panel_kernels;
 
 enum { N_DIRECT = 4 };
 
 typedef struct format_kernels {
     direct_fn direct[N_DIRECT]; /* for 1, 2, 4, 8 tokens, as far as DIRECT_TOKENS */
-    unpack_fn unpack;
+    unpack_fn unpack;           /* from lanes; NULL: rows of the file by the format's function */
     const panel_kernels *panels;
     int offset; /* of the quants in a panel */
 } format_kernels;
@@ -54,7 +50,8 @@ typedef struct product_scratch {
     float acc[TOKEN_BLOCK / RAD_TILE_TOKENS * SET_PANELS * TILE_SUMS];
     tile_terms terms[TOKEN_BLOCK / RAD_TILE_TOKENS];
     panel panels[SET_PANELS];
-    uint8_t lanes[CHUNK_COLUMNS / 32 * 34 * RAD_LANE_ROWS]; /* a chunk of Q8_0, the largest */
+    uint8_t lanes[CHUNK_COLUMNS / 32 * 34 * RAD_LANE_ROWS]; /* a chunk of Q8_0, the largest; or
+                                                             * the quants of 16 rows */
 } product_scratch;
 
 _Static_assert(sizeof(product_scratch) <= RAD_PRODUCT_SCRATCH, "scratch of a product");
@@ -147,6 +144,22 @@ static void product_direct(const product_job *job, uint32_t first_row, uint32_t 
 
 /* ---- many tokens ----------------------------------------------------------------------------- */
 
+static void unpack_panel(const product_job *job, uint32_t row, uint32_t block, uint32_t n_blocks,
+                         panel *out)
+{
+    if (job->format->unpack != NULL) {
+        job->format->unpack(lane_chunk(job, row, block, n_blocks), n_blocks, out);
+        return;
+    }
+    file_rows rows = {.info = job->info,
+                      .data = job->w->data + row * job->row_bytes + block * job->info->block_bytes,
+                      .row_bytes = job->row_bytes,
+                      .n_rows = smaller(job->w->n_rows - row, RAD_LANE_ROWS),
+                      .n_blocks = n_blocks,
+                      .offset = job->format->offset};
+    unpack_rows(&rows, job->scratch->lanes, job->format->panels->is_signed, out);
+}
+
 /* One chunk of columns: n_panels groups of 16 rows, all tokens of the block. */
 static void multiply_chunk(const product_job *job, uint32_t row, uint32_t n_panels, uint32_t block,
                            const uint8_t *tiles, uint32_t n_tiles)
@@ -155,8 +168,8 @@ static void multiply_chunk(const product_job *job, uint32_t row, uint32_t n_pane
     const panel_kernels *kernels = job->format->panels;
     uint32_t n_blocks = smaller(job->n_blocks - block, job->blocks_a_chunk);
     for (uint32_t p = 0; p < n_panels; p++)
-        job->format->unpack(lane_chunk(job, row + p * RAD_LANE_ROWS, block, n_blocks), n_blocks,
-                            &scratch->panels[p]);
+        unpack_panel(job, row + p * RAD_LANE_ROWS, block, n_blocks, &scratch->panels[p]);
+    n_blocks = n_blocks * job->info->block_elements / (job->info->block_elements < 256 ? 32 : 256);
     for (uint32_t i = 0; i < n_tiles; i++) {
         const uint8_t *tile = tiles + (size_t)i * RAD_TILE_BYTES;
         float *acc = scratch->acc + (size_t)i * SET_PANELS * TILE_SUMS;
@@ -172,6 +185,18 @@ static void multiply_chunk(const product_job *job, uint32_t row, uint32_t n_pane
     }
 }
 
+/* The sums of whole rows are integers until the last column is in. */
+static void finish_integers(const product_job *job, uint32_t token, uint32_t n)
+{
+    for (uint32_t t = 0; t < n; t++)
+        for (uint32_t p = 0; p < SET_PANELS; p++) {
+            float *sums = job->scratch->acc + (t / RAD_TILE_TOKENS * SET_PANELS + p) * TILE_SUMS +
+                          t % RAD_TILE_TOKENS * 16;
+            vf scale = vf_set(job->x->scales[token + t]);
+            vf_store(sums, vf_multiply(scale, vf_from_int(vi_load(sums))));
+        }
+}
+
 static void multiply_set(const product_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
                          uint32_t n)
 {
@@ -182,6 +207,8 @@ static void multiply_set(const product_job *job, uint32_t row, uint32_t n_rows, 
     for (uint32_t block = 0; block < job->n_blocks; block += job->blocks_a_chunk)
         multiply_chunk(job, row, n_panels, block,
                        tile_at(job->x, token, block / job->blocks_a_chunk), n_tiles);
+    if (job->info->family == RAD_FAMILY_ROW)
+        finish_integers(job, token, n);
     for (uint32_t t = 0; t < n; t++) {
         const float *sums = acc + (size_t)(t / RAD_TILE_TOKENS) * SET_PANELS * TILE_SUMS +
                             (size_t)(t % RAD_TILE_TOKENS) * 16;
@@ -194,8 +221,14 @@ static void multiply_set(const product_job *job, uint32_t row, uint32_t n_rows, 
 static void product_quantized(const product_job *job, uint32_t first_row, uint32_t last_row,
                               uint32_t first_token, uint32_t last_token)
 {
-    if (job->x->tiles == NULL || last_token - first_token < MANY_TOKENS) {
-        product_direct(job, first_row, last_row, first_token, last_token);
+    bool direct = job->format->direct[0] != NULL;
+    uint32_t many = direct ? MANY_TOKENS : 2;
+    if (job->x->tiles == NULL || last_token - first_token < many) {
+        if (direct)
+            product_direct(job, first_row, last_row, first_token, last_token);
+        for (uint32_t row = first_row; row < last_row && !direct; row++)
+            unpacked_product(job->w, job->info, job->x, row, first_token, last_token, job->y,
+                             job->y_stride);
         return;
     }
     for (uint32_t token = first_token; token < last_token; token += TOKEN_BLOCK)

@@ -7,7 +7,6 @@
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
-#include "kernels/cpu/unpacked.h"
 
 /* ---- families of panels ---------------------------------------------------------------------- */
 
@@ -40,24 +39,55 @@
                             terms, acc);                                                           \
     }
 
+#define WHOLE_TILE(name, suffix, is_row, n_panels)                                                 \
+    static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
+                                const tile_terms *terms, float *acc)                               \
+    {                                                                                              \
+        const whole_panel *at[PANEL_GROUPS];                                                       \
+        for (int i = 0; i < (n_panels); i++)                                                       \
+            at[i] = &panels[i].whole;                                                              \
+        for (int first = 0; first < RAD_TILE_TOKENS; first += PANEL_TOKENS_TWO)                    \
+            whole_tile_part(is_row, n_panels, first, PANEL_TOKENS_TWO, at,                         \
+                            (is_row) ? n_blocks : 8, tile, terms, acc);                            \
+    }
+
+#define BLOCK_16_TILE(name, suffix, n_panels)                                                      \
+    static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
+                                const tile_terms *terms, float *acc)                               \
+    {                                                                                              \
+        const block_16_panel *at[PANEL_GROUPS];                                                    \
+        for (int i = 0; i < (n_panels); i++)                                                       \
+            at[i] = &panels[i].blocks_16;                                                          \
+        for (int first = 0; first < RAD_TILE_TOKENS; first += PANEL_TOKENS_TWO)                    \
+            block_16_tile_part(n_panels, first, PANEL_TOKENS_TWO, at, n_blocks, tile, terms, acc); \
+    }
+
 #define BLOCK_FAMILY(name, bits, minimum)                                                          \
     BLOCK_TILE(name, several, bits, minimum, PANEL_GROUPS)                                         \
     BLOCK_TILE(name, one, bits, minimum, 1)                                                        \
-    static const panel_kernels name = {name##_several, name##_one, block_terms};
+    static const panel_kernels name = {name##_several, name##_one, block_terms,                    \
+                                       !WIDE_DOT && (bits) == 8};
 
+#define SUPER_TERMS_OF(groups, sums)                                                               \
+    (!WIDE_DOT || (sums) != SUMS_OFFSET ? NULL : (groups) == 4 ? super_terms_16 : super_terms_32)
 #define SUPER_FAMILY(name, bits, groups, sums)                                                     \
     SUPER_TILE(name, several, bits, groups, sums, PANEL_GROUPS)                                    \
     SUPER_TILE(name, one, bits, groups, sums, 1)                                                   \
-    static const panel_kernels name = {name##_several, name##_one,                                 \
-                                       WIDE_DOT && (sums) == SUMS_OFFSET                           \
-                                           ? ((groups) == 4 ? super_terms_16 : super_terms_32)     \
-                                           : NULL};
+    static const panel_kernels name = {name##_several, name##_one, SUPER_TERMS_OF(groups, sums),   \
+                                       !WIDE_DOT && (bits) == 8};
+
+#define WHOLE_FAMILY(name, is_row)                                                                 \
+    WHOLE_TILE(name, several, is_row, PANEL_GROUPS)                                                \
+    WHOLE_TILE(name, one, is_row, 1)                                                               \
+    static const panel_kernels name = {name##_several, name##_one, whole_terms, false};
 
 /* With VNNI the number of bits does not matter. */
 #if WIDE_DOT
 BLOCK_FAMILY(blocks, 8, false)
 BLOCK_FAMILY(blocks_minimum, 8, true)
 SUPER_FAMILY(supers_32_minimum, 8, 8, SUMS_MINIMUM)
+SUPER_FAMILY(supers_16_minimum, 8, 4, SUMS_MINIMUM)
+SUPER_FAMILY(supers_32_offset, 8, 8, SUMS_OFFSET)
 SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_4            blocks
 #define blocks_5            blocks
@@ -66,7 +96,12 @@ SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_5_minimum    blocks_minimum
 #define supers_4_32_minimum supers_32_minimum
 #define supers_5_32_minimum supers_32_minimum
+#define supers_4_16_minimum supers_16_minimum
+#define supers_4_16_offset  supers_16_offset
 #define supers_6_16_offset  supers_16_offset
+#define supers_7_16_offset  supers_16_offset
+#define supers_7_32_offset  supers_32_offset
+#define supers_8_32_signed  supers_32_offset
 #else
 BLOCK_FAMILY(blocks_4, 4, false)
 BLOCK_FAMILY(blocks_5, 5, false)
@@ -75,8 +110,18 @@ BLOCK_FAMILY(blocks_4_minimum, 4, true)
 BLOCK_FAMILY(blocks_5_minimum, 5, true)
 SUPER_FAMILY(supers_4_32_minimum, 4, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_5_32_minimum, 5, 8, SUMS_MINIMUM)
+SUPER_FAMILY(supers_4_16_minimum, 4, 4, SUMS_MINIMUM)
+SUPER_FAMILY(supers_4_16_offset, 4, 4, SUMS_OFFSET)
 SUPER_FAMILY(supers_6_16_offset, 6, 4, SUMS_OFFSET)
+SUPER_FAMILY(supers_7_16_offset, 7, 4, SUMS_OFFSET)
+SUPER_FAMILY(supers_7_32_offset, 7, 8, SUMS_OFFSET)
+SUPER_FAMILY(supers_8_32_signed, 8, 8, SUMS_NONE)
 #endif
+BLOCK_16_TILE(blocks_16, several, PANEL_GROUPS)
+BLOCK_16_TILE(blocks_16, one, 1)
+static const panel_kernels blocks_16 = {blocks_16_several, blocks_16_one, super_terms_16, false};
+WHOLE_FAMILY(wholes, false)
+WHOLE_FAMILY(whole_rows, true)
 
 /* ---- formats --------------------------------------------------------------------------------- */
 
@@ -135,6 +180,11 @@ SUPER_FORMAT(Q4_K)
 SUPER_FORMAT(Q5_K)
 SUPER_FORMAT(Q6_K)
 
+/* Formats that are unpacked row by row: the family of their panels, and what makes their quants
+ * unsigned. */
+#define UNPACKED_ENTRY(type, family, quant_offset_)                                                \
+    [RAD_TYPE_##type] = {.panels = &(family), .offset = (quant_offset_)}
+
 static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_0, blocks_4, 8),
     FORMAT_ENTRY(Q4_1, blocks_4_minimum, 0),
@@ -144,13 +194,25 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_K, supers_4_32_minimum, 0),
     FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
+    UNPACKED_ENTRY(Q2_K, supers_4_16_minimum, 0),
+    UNPACKED_ENTRY(Q3_K, supers_4_16_offset, 4),
+    UNPACKED_ENTRY(IQ4_NL, blocks_8, WIDE_DOT ? 128 : 0),
+    UNPACKED_ENTRY(IQ4_XS, supers_8_32_signed, WIDE_DOT ? 128 : 0),
+    UNPACKED_ENTRY(MXFP4, blocks_5, 12),
+    UNPACKED_ENTRY(NVFP4, blocks_16, 12),
+    UNPACKED_ENTRY(Q1_0, blocks_4, 1),
+    UNPACKED_ENTRY(Q2_0, blocks_4, 1),
+    UNPACKED_ENTRY(IQ1_S, supers_7_32_offset, 9),
+    UNPACKED_ENTRY(IQ1_M, supers_7_16_offset, 9),
+    UNPACKED_ENTRY(IQ2_XXS, supers_7_32_offset, 43),
+    UNPACKED_ENTRY(IQ2_XS, supers_7_16_offset, 43),
+    UNPACKED_ENTRY(IQ2_S, supers_7_16_offset, 43),
+    UNPACKED_ENTRY(IQ3_XXS, supers_7_32_offset, 62),
+    UNPACKED_ENTRY(IQ3_S, supers_7_32_offset, 62),
+    UNPACKED_ENTRY(TQ1_0, wholes, 1),
+    UNPACKED_ENTRY(TQ2_0, wholes, 1),
+    UNPACKED_ENTRY(I2_S, whole_rows, 1),
 };
-
-/* False for formats that go through kernels/cpu/unpacked.h. */
-static bool has_format_kernels(rad_type type)
-{
-    return (size_t)type < sizeof(formats) / sizeof(formats[0]) && formats[type].unpack != NULL;
-}
 
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
                     uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
@@ -163,7 +225,8 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
         product_float(w, x, first_row, last_row, first_token, last_token, y, y_stride, scratch);
         return;
     }
-    if (!has_format_kernels(w->type)) {
+    if ((size_t)w->type >= sizeof(formats) / sizeof(formats[0]) ||
+        formats[w->type].panels == NULL) {
         for (uint32_t row = first_row; row < last_row; row++)
             unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);
         return;
