@@ -28,6 +28,12 @@ static const rad_kernels *table_of(rad_isa isa)
         return cpu.avx512_vnni ? &rad_kernels_avx512_vnni : &rad_kernels_avx512;
     if (isa == RAD_ISA_AVX2 && cpu.avx2)
         return cpu.avx_vnni ? &rad_kernels_avx2_vnni : &rad_kernels_avx2;
+#elif defined(__aarch64__)
+    rad_cpu cpu = rad_cpu_detect();
+    if (isa == RAD_ISA_NEON && cpu.neon)
+        return cpu.i8mm       ? &rad_kernels_neon_i8mm
+               : cpu.dot_prod ? &rad_kernels_neon_dotprod
+                              : &rad_kernels_neon;
 #endif
     return NULL;
 }

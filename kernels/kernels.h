@@ -12,8 +12,10 @@
 
 typedef enum rad_isa {
     RAD_ISA_SCALAR = 0,
-    RAD_ISA_AVX2 = 1,  /* AVX2, FMA, F16C; AVX-VNNI where the CPU has it */
-    RAD_ISA_AVX512 = 2 /* AVX-512 F, BW, VL, DQ; VNNI where the CPU has it */
+    RAD_ISA_AVX2 = 1,   /* AVX2, FMA, F16C; AVX-VNNI where the CPU has it */
+    RAD_ISA_AVX512 = 2, /* AVX-512 F, BW, VL, DQ; VNNI where the CPU has it */
+    RAD_ISA_NEON = 3,   /* Armv8; SDOT and USDOT where the CPU has them */
+    RAD_ISA_BEST = RAD_ISA_NEON
 } rad_isa;
 
 typedef enum rad_layout {

@@ -248,7 +248,7 @@ static void fill_shared(argument *table, shared_values *values, common_settings 
         {'\0', "temp", "T", ARGUMENT_OPTION, NULL, "temperature", 0, 0,
          "temperature; 0 always takes the most likely token"},
         {'\0', "isa", "NAME", ARGUMENT_OPTION, NULL, "isa", 0, 0,
-         "instruction set: scalar, avx2, avx512 or auto"},
+         "instruction set: scalar, avx2, avx512, neon or auto"},
         {'\0', "option", "KEY=VALUE", ARGUMENT_TEXTS, &values->pairs, NULL, 0, 0,
          "set any option of the library"},
         {'\0', "list-options", NULL, ARGUMENT_FLAG, &values->list_options, NULL, 0, 0,

@@ -77,6 +77,8 @@ extern const rad_layer_kernels rad_layer_kernels_scalar;
 #if defined(__x86_64__)
 extern const rad_layer_kernels rad_layer_kernels_avx2;
 extern const rad_layer_kernels rad_layer_kernels_avx512;
+#elif defined(__aarch64__)
+extern const rad_layer_kernels rad_layer_kernels_neon;
 #endif
 
 #endif

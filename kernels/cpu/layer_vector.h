@@ -38,6 +38,17 @@ typedef __m256 vector;
 #define vector_fma(a, b, c)   _mm256_fmadd_ps(a, b, c)
 #define vector_load_half(p)   _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(p)))
 
+#elif defined(RAD_LAYER_NEON)
+#include <arm_neon.h>
+#define VECTOR_WIDTH          4
+typedef float32x4_t vector;
+#define vector_load(p)        vld1q_f32(p)
+#define vector_store(p, v)    vst1q_f32(p, v)
+#define vector_set(x)         vdupq_n_f32(x)
+#define vector_multiply(a, b) vmulq_f32(a, b)
+#define vector_fma(a, b, c)   vfmaq_f32(c, a, b)
+#define vector_load_half(p)   vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))
+
 #else
 #define VECTOR_WIDTH          1
 typedef float vector;

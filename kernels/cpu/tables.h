@@ -14,6 +14,11 @@ extern const rad_kernels rad_kernels_avx512;
 extern const rad_kernels rad_kernels_avx512_vnni;
 extern const rad_layer_kernels rad_layer_kernels_avx2;
 extern const rad_layer_kernels rad_layer_kernels_avx512;
+#elif defined(__aarch64__)
+extern const rad_kernels rad_kernels_neon;
+extern const rad_kernels rad_kernels_neon_dotprod;
+extern const rad_kernels rad_kernels_neon_i8mm;
+extern const rad_layer_kernels rad_layer_kernels_neon;
 #endif
 
 #endif

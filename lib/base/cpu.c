@@ -17,7 +17,7 @@ static uint64_t saved_registers(void)
 
 rad_cpu rad_cpu_detect(void)
 {
-    rad_cpu cpu = {false, false, false, false};
+    rad_cpu cpu = {0};
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d))
         return cpu;
@@ -35,11 +35,24 @@ rad_cpu rad_cpu_detect(void)
     return cpu;
 }
 
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+
+rad_cpu rad_cpu_detect(void)
+{
+    unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+    rad_cpu cpu = {.neon = (first & HWCAP_ASIMD) != 0};
+    cpu.dot_prod = cpu.neon && (first & HWCAP_ASIMDDP) != 0;
+    cpu.i8mm = cpu.dot_prod && (second & HWCAP2_I8MM) != 0;
+    return cpu;
+}
+
 #else
 
 rad_cpu rad_cpu_detect(void)
 {
-    rad_cpu cpu = {false, false, false, false};
+    rad_cpu cpu = {0};
     return cpu;
 }
 

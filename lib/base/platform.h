@@ -42,6 +42,9 @@ typedef struct rad_cpu {
     bool avx512; /* F, BW, VL, DQ */
     bool avx512_vnni;
     bool avx_vnni; /* the same instructions without AVX-512 */
+    bool neon;     /* Armv8 */
+    bool dot_prod; /* SDOT */
+    bool i8mm;     /* USDOT */
 } rad_cpu;
 rad_cpu rad_cpu_detect(void);
 

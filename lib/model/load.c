@@ -117,7 +117,7 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
                              radllm_error *error)
 {
     const rad_kernels *kernels =
-        rad_kernels_find(settings->any_isa ? RAD_ISA_AVX512 : settings->isa, !settings->any_isa);
+        rad_kernels_find(settings->any_isa ? RAD_ISA_BEST : settings->isa, !settings->any_isa);
     if (kernels == NULL)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "this processor cannot run the instruction set that the option isa asks "

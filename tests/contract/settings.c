@@ -8,8 +8,8 @@
 
 const dimension dimensions[DIMENSIONS] = {
     {"threads", {"1", "2", "3", "8"}},
-    {"chunk", {"1", "7", "64", "512"}},
-    {"isa", {"scalar", "avx2", "avx512"}},
+    {"chunk", {"1", "2", "3", "7", "16", "17", "64", "512"}},
+    {"isa", {"scalar", "avx2", "avx512", "neon"}},
     {"layout", {"file", "lane"}},
     /* behind: copied behind the first tokens, which read the file. */
     {"load", {"copy", "map", "behind"}},
@@ -23,7 +23,7 @@ const dimension dimensions[DIMENSIONS] = {
 static size_t n_values(int d)
 {
     size_t n = 0;
-    while (n < 6 && dimensions[d].values[n] != NULL)
+    while (n < MAX_VALUES && dimensions[d].values[n] != NULL)
         n++;
     return n;
 }
@@ -50,9 +50,10 @@ const char *describe(const combination *c)
 static bool possible(const combination *c)
 {
     const char *isa = value_of(c, "isa");
-    rad_isa wanted = strcmp(isa, "avx512") == 0 ? RAD_ISA_AVX512
-                     : strcmp(isa, "avx2") == 0 ? RAD_ISA_AVX2
-                                                : RAD_ISA_SCALAR;
+    rad_isa wanted = strcmp(isa, "neon") == 0     ? RAD_ISA_NEON
+                     : strcmp(isa, "avx512") == 0 ? RAD_ISA_AVX512
+                     : strcmp(isa, "avx2") == 0   ? RAD_ISA_AVX2
+                                                  : RAD_ISA_SCALAR;
     /* A mapped model has the file's layout whatever is asked for: one of the two is enough. */
     bool redundant =
         strcmp(value_of(c, "load"), "map") == 0 && strcmp(value_of(c, "layout"), "lane") == 0;
@@ -80,7 +81,8 @@ static combination *all_combinations(size_t *count)
 }
 
 /* Pairs of values that occur in c and were not seen before; with mark, they count as seen. */
-static int new_pairs(const combination *c, bool seen[DIMENSIONS][6][DIMENSIONS][6], cover wanted,
+static int new_pairs(const combination *c,
+                     bool seen[DIMENSIONS][MAX_VALUES][DIMENSIONS][MAX_VALUES], cover wanted,
                      bool mark)
 {
     int n = 0;
@@ -102,7 +104,7 @@ combination *choose_combinations(cover wanted, size_t *count)
     *count = n_all;
     if (wanted == COVER_ALL)
         return all;
-    static bool seen[DIMENSIONS][6][DIMENSIONS][6];
+    static bool seen[DIMENSIONS][MAX_VALUES][DIMENSIONS][MAX_VALUES];
     memset(seen, 0, sizeof seen);
     for (;;) { /* take the one that adds most, until none adds any */
         size_t best = 0;

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIMENSIONS = 7 };
+enum { DIMENSIONS = 7, MAX_VALUES = 8 };
 
 /* One way: an index into the values of each dimension. */
 typedef struct combination {
@@ -15,7 +15,7 @@ typedef struct combination {
 
 typedef struct dimension {
     const char *name;
-    const char *values[6]; /* NULL behind the last */
+    const char *values[MAX_VALUES + 1]; /* NULL behind the last */
 } dimension;
 
 /* threads, chunk, isa, layout, load, environment, history */

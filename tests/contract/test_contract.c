@@ -220,6 +220,8 @@ int main(int argc, char **argv)
 #endif
     if (mode != NULL && strcmp(mode, "full") == 0)
         wanted = COVER_ALL;
+    else if (mode != NULL && strcmp(mode, "values") == 0) /* where a processor is emulated */
+        wanted = COVER_VALUES;
     combination *list = choose_combinations(wanted, &n);
     if (updates) {
         update(argv[first], paths, n_paths, list);

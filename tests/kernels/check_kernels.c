@@ -511,7 +511,7 @@ static void check_layout(rad_type type)
 /* The choice of tables: at most the limit, exactly it on request, the plain one always. */
 static void check_find(void)
 {
-    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_AVX512; isa++) {
+    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_BEST; isa++) {
         const rad_kernels *exact = rad_kernels_find((rad_isa)isa, true);
         const rad_kernels *best = rad_kernels_find((rad_isa)isa, false);
         report(exact == NULL || exact->isa == (rad_isa)isa, "find exactly");

@@ -10,33 +10,38 @@ extern const rad_kernels rad_kernels_emulated_avx512_vnni;
 
 #if defined(__x86_64__)
 extern const rad_kernels rad_kernels_evex_avx2_vnni;
+#endif
 
 /* What this CPU can run although a better table of the same set takes its place. */
 static int other_tables(const rad_kernels *tables[])
 {
     rad_cpu cpu = rad_cpu_detect();
     int n = 0;
+#if defined(__x86_64__)
     if (cpu.avx_vnni)
         tables[n++] = &rad_kernels_avx2;
     if (cpu.avx512_vnni) {
         tables[n++] = &rad_kernels_evex_avx2_vnni;
         tables[n++] = &rad_kernels_avx512;
     }
+#elif defined(__aarch64__)
+    if (cpu.i8mm)
+        tables[n++] = &rad_kernels_neon_dotprod;
+    if (cpu.dot_prod)
+        tables[n++] = &rad_kernels_neon;
+#endif
     return n;
 }
-#endif
 
 int all_tables(const rad_kernels *tables[MAX_TABLES])
 {
     int n = 0;
-    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_AVX512; isa++) {
+    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_BEST; isa++) {
         const rad_kernels *table = rad_kernels_find((rad_isa)isa, true);
         if (table != NULL)
             tables[n++] = table;
     }
-#if defined(__x86_64__)
     n += other_tables(tables + n);
-#endif
 #if defined(RAD_TEST_EMULATED)
     tables[n++] = &rad_kernels_emulated_avx512;
     tables[n++] = &rad_kernels_emulated_avx512_vnni;

@@ -43,6 +43,9 @@ static void find_tables(void)
 #endif
     if (cpu.avx512)
         tables[n_tables++] = (table){"avx512", &rad_layer_kernels_avx512};
+#elif defined(__aarch64__)
+    if (rad_cpu_detect().neon)
+        tables[n_tables++] = (table){"neon", &rad_layer_kernels_neon};
 #endif
 }
 

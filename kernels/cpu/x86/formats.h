@@ -46,7 +46,7 @@ INLINE int quant_offset(rad_type type)
     case RAD_TYPE_Q6_K:
         return 32;
     case RAD_TYPE_Q8_0:
-        return WIDE_DOT ? 128 : 0;
+        return SIGNED_BYTES ? 0 : 128;
     default:
         return 0;
     }
@@ -145,7 +145,7 @@ INLINE vi load_group(rad_type type, const uint8_t *block, int unit, int group)
                      fifth_bit(vi_load(block + 64), group));
     case RAD_TYPE_Q8_0: {
         vi quants = vi_load(block + 32 + group * 64);
-        return WIDE_DOT ? vi_xor(quants, vi_set8(-128)) : quants;
+        return SIGNED_BYTES ? quants : vi_xor(quants, vi_set8(-128));
     }
     case RAD_TYPE_Q4_K:
         return nibbles(block + Q4_K_LOW + unit * 512 + group % 8 * 64, group >= 8);

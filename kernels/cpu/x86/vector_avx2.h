@@ -14,6 +14,8 @@
 #ifndef WIDE_DOT
 #define WIDE_DOT 0
 #endif
+/* Whether weights of 8 bits keep their sign: VNNI wants them unsigned, with an offset. */
+#define SIGNED_BYTES (!WIDE_DOT)
 /* Most tokens that are multiplied straight from the lanes; groups of 16 rows that share the
  * activations of a tile; tokens of a tile that are multiplied at a time, and where two sets of
  * integer sums are needed. Two registers for each 16 sums, of 16 in all. */

@@ -24,6 +24,8 @@
 #ifndef WIDE_DOT
 #define WIDE_DOT 0
 #endif
+/* Whether weights of 8 bits keep their sign: VNNI wants them unsigned, with an offset. */
+#define SIGNED_BYTES (!WIDE_DOT)
 /* Two groups of rows share each activation: with 4 tokens that are 8 integer and 8 float sums (or 8
  * partial and 8 whole integer ones) of the 32 registers, and three loads for four products. */
 #define DIRECT_TOKENS     8

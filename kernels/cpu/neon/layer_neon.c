@@ -1,0 +1,3 @@
+#define RAD_LAYER_NEON
+#define RAD_LAYER_TABLE rad_layer_kernels_neon
+#include "kernels/cpu/layer_template.c"
