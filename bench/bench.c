@@ -388,6 +388,7 @@ static int bench_main(int argc, char **argv)
     parse(argc, argv, &own, &common);
     bench_format format = parse_format(&own, common.json);
     program_catch_signals(false);
+    program_end_at_once(true); /* a measurement cut short is worth nothing */
     char *model_names = memory_text(common.model);
     plan work = {
         .models = parse_models(model_names), .repeats = own.repeats, .no_cold = own.no_cold};

@@ -136,6 +136,7 @@ int perplexity_main(int argc, char **argv)
     if ((file == NULL) == (text_argument == NULL))
         fail_usage("give the text: -f FILE or -p TEXT");
     program_catch_signals(false);
+    program_end_at_once(true);
     runtime run;
     runtime_load(&run, &common, false);
     runtime_start(&run, &common);
