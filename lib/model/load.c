@@ -38,17 +38,47 @@ uint64_t rad_weight_copied_bytes(const rad_model *model, const rad_weight *weigh
                             weight->matrix.n_columns);
 }
 
-static radllm_status add_bytes(rad_model *model, rad_weight *weight, void *data,
-                               radllm_error *error)
+/* Vectors stand together before the matrices: reading them first then touches little of the block.
+ */
+typedef struct placing {
+    uint64_t total;
+    bool vectors;
+} placing;
+
+static radllm_status place_weight(rad_model *model, rad_weight *weight, void *data,
+                                  radllm_error *error)
 {
-    uint64_t *total = data;
-    uint64_t bytes = rad_weight_copied_bytes(model, weight);
-    weight->offset = *total;
-    weight->order = model->n_weights++;
-    if (!rad_add_u64(*total, bytes, total) || !rad_align_u64(*total, RAD_WEIGHT_ALIGNMENT, total))
+    placing *place = data;
+    if ((weight->matrix.n_rows == 0) != place->vectors)
+        return RADLLM_OK;
+    weight->offset = place->total;
+    if (!rad_add_u64(place->total, rad_weight_copied_bytes(model, weight), &place->total) ||
+        !rad_align_u64(place->total, RAD_WEIGHT_ALIGNMENT, &place->total))
         return rad_fail(error, RADLLM_E_FORMAT, "%s: the weights exceed 64 bits of bytes",
                         rad_source_label(model->source));
     return RADLLM_OK;
+}
+
+static radllm_status number_weight(rad_model *model, rad_weight *weight, void *data,
+                                   radllm_error *error)
+{
+    (void)data;
+    (void)error;
+    weight->order = model->n_weights++;
+    return RADLLM_OK;
+}
+
+static radllm_status place_weights(rad_model *model, uint64_t *bytes, radllm_error *error)
+{
+    placing place = {.vectors = true};
+    radllm_status status = rad_for_each_weight(model, number_weight, NULL, error);
+    if (status == RADLLM_OK)
+        status = rad_for_each_weight(model, place_weight, &place, error);
+    place.vectors = false;
+    if (status == RADLLM_OK)
+        status = rad_for_each_weight(model, place_weight, &place, error);
+    *bytes = place.total;
+    return status;
 }
 
 uint64_t rad_model_weight_bytes(const rad_model *model)
@@ -101,7 +131,7 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
         status = rad_bind_tensors(model, settings->file_layout || settings->map, error);
     uint64_t total = 0;
     if (status == RADLLM_OK)
-        status = rad_for_each_weight(model, add_bytes, &total, error);
+        status = place_weights(model, &total, error);
     if (status == RADLLM_OK && total > PTRDIFF_MAX)
         status = rad_fail_memory(error, SIZE_MAX);
     model->weight_bytes = (size_t)total;
