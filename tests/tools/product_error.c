@@ -161,6 +161,8 @@ static bool quantize(const rad_kernels *kernels, rad_activation_kind kind, uint3
             kernels->quantize_q8_32(x, n, quants, own->scales + (size_t)t * (n / 32), block_sums);
         else if (kind == RAD_ACTIVATION_Q8_256)
             kernels->quantize_q8_256(x, n, quants, own->scales + (size_t)t * (n / 256), block_sums);
+        else if (kind == RAD_ACTIVATION_Q8_ROW)
+            kernels->quantize_q8_row(x, n, quants, own->scales + t, block_sums);
         else if (kind != RAD_ACTIVATION_F32)
             return false;
     }
