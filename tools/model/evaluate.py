@@ -152,7 +152,7 @@ def export_csv(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--model", type=Path, default=Path("examples/models/radreport-q8_0.gguf"))
-    parser.add_argument("--bank", choices=["held", "train"], default="held",
+    parser.add_argument("--bank", choices=["held", "dev", "train"], default="held",
                         help="train: unseen seeds of the training bank, to tell wording from the task")
     parser.add_argument("--per-finding", type=int, default=DEFINITION["per_finding"])
     parser.add_argument("--lists", type=int, default=DEFINITION["list_reports"])

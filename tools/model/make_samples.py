@@ -41,7 +41,7 @@ def main():
         for index in range(COUNT):
             rng = random.Random(SEED + index)
             history = ["cirrhosis"] if index == 17 else []
-            report = reports.write_report(rng.getrandbits(48), "train", rng.choice([1, 2, 3]), FORCED[index],
+            report = reports.write_report(rng.getrandbits(48), "plain", rng.choice([1, 2, 3]), FORCED[index],
                                           history, noise=False)
             extra = EXTRAS[index // 4 % len(EXTRAS)] if index % 4 == 1 else ""
             writer.writerow([f"R{index + 1:03d}", report.modality, report.text.strip() + extra])

@@ -14,11 +14,15 @@ Labelling rule (the same in both banks; the instruction given to the model does 
 import json
 import random
 import re
+import zlib
+from functools import lru_cache
 
-from findings_bank import ABDOMEN, CHEST, FINDINGS, MINOR_FINDINGS
+from finding_wording import FILLER_MORE, FINDING_MORE, MINOR_MORE
+from findings_bank import ABDOMEN, CHEST, FINDINGS, MINOR_FINDINGS, words
 from sentence_bank import HELD, TRAIN
+from sentence_wording import TRAIN_MORE, expand
 
-BANKS = {"train": TRAIN, "held": HELD}
+BANKS = {"train": TRAIN, "dev": TRAIN, "plain": TRAIN, "held": HELD}  # plain: without the grammars
 ALL_FINDINGS = FINDINGS + MINOR_FINDINGS
 BY_NAME = {entry["name"]: entry for entry in ALL_FINDINGS}
 NAMES = [entry["name"] for entry in FINDINGS]
@@ -75,6 +79,38 @@ SYLLABLES = ("cal per tri mo lar sten gra vi pha lu ne cor dis tu ber cu lo sis 
 ENDINGS = ["", "", "", "able", "ly", "al", "ing", "ive", "ous", "ion", "ment", "ic"]
 
 
+# Findings whose words overlap: asked about when only the other one is there.
+CONFUSABLE = [("pleural effusion", "pneumothorax"), ("pleural effusion", "ascites"), ("gallstones", "renal calculus"),
+              ("pneumonia", "pulmonary edema"), ("pneumonia", "pulmonary nodule"), ("hepatic steatosis", "cirrhosis"),
+              ("cardiomegaly", "splenomegaly"), ("hydronephrosis", "renal calculus"), ("cirrhosis", "ascites"),
+              ("hydronephrosis", "aortic aneurysm"), ("pulmonary nodule", "cirrhosis"), ("cirrhosis", "splenomegaly"),
+              ("pulmonary edema", "pleural effusion"), ("cardiomegaly", "pulmonary edema"), ("cardiomegaly", "aortic aneurysm")]
+# Words that can turn a statement round; the others may be replaced by made-up ones in training.
+CUES = set("no not nor neither never none nothing without cannot can't negative absent absence excluded exclude excludes "
+           "ruled rule rules out lack lacks lacking free clear cleared clearing resolved resolution unlikely improbable "
+           "doubtful longer gone disappeared disappearance vanished against devoid fails failed fail nil zero low "
+           "little difficult hard impossible unable refuted dismissed discounted exclusion doesn't don't isn't wasn't "
+           "limited previous prior previously former formerly more any if less but however although though while "
+           "whereas apart than".split())
+STRONG = {"no", "not", "without", "neither", "nor", "never"}
+# Wording of the development set: one alternative in DEV_SHARE of every list of the grammars, never trained on.
+DEV_SHARE = 14
+ALL_WORDING = False  # the last part of a training run may use the development wording too
+
+
+def is_dev(text):
+    return bool(text) and zlib.crc32(("wording " + text).encode()) % DEV_SHARE == 0
+
+
+@lru_cache(maxsize=None)
+def split_dev(options):
+    """(training alternatives, development alternatives) of a list; short lists are not split."""
+    if len(options) < 4:
+        return options, ()
+    kept = tuple(o for o in options if not is_dev(o))
+    return (kept or options), tuple(o for o in options if is_dev(o))
+
+
 def made_up_word(rng):
     return "".join(rng.choice(SYLLABLES) for _ in range(rng.randint(1, 3))) + rng.choice(ENDINGS)
 
@@ -100,9 +136,34 @@ class Writer:
     """Writes sentences from one bank with one random stream."""
 
     def __init__(self, rng, bank, noise=True):
-        self.rng, self.bank, self.words, self.noise = rng, bank, BANKS[bank], noise
+        self.rng, self.words, self.noise = rng, BANKS[bank], noise
+        self.bank = "held" if bank == "held" else "train"
+        self.dev = bank == "dev"
+        self.grammar = bank in ("train", "dev")
+
+    def pick(self, options):
+        """One alternative of a grammar; the development wording only in development text."""
+        if ALL_WORDING:
+            return self.rng.choice(options)
+        train, dev = split_dev(tuple(options))
+        return self.rng.choice(dev if self.dev and dev and self.rng.random() < 0.5 else train)
+
+    def more(self, patterns):
+        """A frame of the grammars, none that the held-out bank uses."""
+        while True:
+            text = expand(self.rng.choice(patterns), self.pick)
+            if (self.noise or "{wug" not in text.lower()) and not held_wording(text):
+                return text
 
     def noun(self, name):
+        if self.grammar and self.rng.random() < 0.6:
+            patterns = FINDING_MORE[name]["nouns"] if name in FINDING_MORE else words(MINOR_MORE[name])
+            while True:
+                kind, text = self.rng.choice(patterns).split(":", 1)
+                text = expand(text, self.pick)
+                text = text if text[:3].isupper() else text[:1].lower() + text[1:]
+                if not held_wording(text):
+                    return Noun(kind, self.numbers(text, False))
         kind, text = self.rng.choice(BY_NAME[name][self.bank]["nouns"]).split(":", 1)
         return Noun(kind, self.numbers(text, False))
 
@@ -138,7 +199,7 @@ class Writer:
                          f"{r.randint(1, 12)}/{r.randint(1, 28)}/20{r.randint(10, 25)}"])
 
     def size(self, name):
-        low, high = BY_NAME[name]["measure"]
+        low, high = BY_NAME[name]["measure"] or (5, 60)
         value = self.rng.randint(low, high)
         style = self.rng.random()
         if style < 0.5:
@@ -167,6 +228,8 @@ class Writer:
     def fill(self, template, name=None, others=()):
         """A sentence about `name`; `others` are further findings named in it."""
         slots = {"when": self.date()}
+        if self.grammar:
+            template = self.numbers(template, False)
         while "{wug" in template.lower():  # one at a time: each is another word
             template = re.sub(r"\{(wugs?|Wug)\}", lambda m: self.unknown(m.group(1)), template, count=1)
         if name:
@@ -191,36 +254,88 @@ class Writer:
                 slots[f"is{index}"] = "are" if noun.kind == "p" else "is"
         return template.format(**slots)
 
+    def filler(self, region):
+        """A sentence about something else."""
+        if self.grammar and self.rng.random() < 0.6:
+            return self.numbers(self.more(FILLER_MORE[region]))
+        return self.numbers(self.rng.choice(self.words["filler"][region]))
+
     def unknown(self, form):
         word = made_up_word(self.rng)
         return capital(word) if form == "Wug" else word + "s" if form == "wugs" else word
 
     def choose(self, kind):
+        if self.grammar and kind in TRAIN_MORE and self.rng.random() < 0.7:
+            text = self.more(TRAIN_MORE[kind])
+            return self.disturb(text, kind) if self.noise and self.rng.random() < 0.15 else text
         while True:
             template = self.rng.choice(self.words[kind])
             if self.noise or "{wug" not in template.lower():
                 return template
 
+    def disturb(self, template, kind):
+        """Puts made-up words in the place of words that turn nothing round."""
+        parts = template.split(" ")
+        bare = [p.strip(".,;:()?").lower() for p in parts]
+        if kind in ("present", "measured", "changed", "suspected"):
+            if CUES & set(bare):
+                return template
+        elif kind not in ("absent", "absent_many") or not STRONG & set(bare):
+            return template
+        places = [i for i, b in enumerate(bare) if b.isalpha() and b not in CUES]
+        for i in take(self.rng, places, self.rng.choice([1, 1, 2])):
+            made = made_up_word(self.rng)
+            parts[i] = parts[i].replace(parts[i].strip(".,;:()?"), capital(made) if parts[i][0].isupper() else made)
+        return " ".join(parts)
+
+    def clean(self, make):
+        """A sentence without anything that the held-out bank says."""
+        while True:
+            text = make()
+            if not self.grammar or not held_wording(text):
+                return text
+
+    def statement(self, name, key):
+        """A sentence of which the finding is the subject, or none where there are none."""
+        statements = BY_NAME[name][self.bank][key]
+        more = FINDING_MORE[name][key] if self.grammar and name in FINDING_MORE else ()
+        if more and self.rng.random() < 0.7:
+            text = self.numbers(self.more(more))
+            label = self.rng.choice(FINDING_MORE[name]["label"])
+            return f"{label}: {text}" if self.rng.random() < 0.06 else text
+        return self.numbers(self.rng.choice(statements)) if statements else None
+
     def present(self, name, style=None):
         """One sentence that says that the finding is there."""
+        return self.clean(lambda: self.labelled(name, self.say_present(name, style)))
+
+    def absent(self, name, style=None):
+        """One sentence that says that the finding is not there."""
+        return self.clean(lambda: self.labelled(name, self.say_absent(name, style)))
+
+    def labelled(self, name, text):
+        if self.grammar and name in FINDING_MORE and self.rng.random() < 0.05 and ": " not in text:
+            return f"{self.rng.choice(FINDING_MORE[name]['label'])}: {text}"
+        return text
+
+    def say_present(self, name, style=None):
         statements = BY_NAME[name][self.bank]["present"]
         style = style or self.rng.choices(["present", "statement", "changed", "suspected", "measured"],
                                           [40, 22, 14, 16, 8])[0]
         if style == "statement" and statements:
-            return self.numbers(self.rng.choice(statements))
+            return self.statement(name, "present")
         if style == "measured" and BY_NAME[name]["measure"]:
             return self.fill(self.choose("measured"), name)
         if style in ("statement", "measured"):
             style = "present"
         return self.fill(self.choose(style), name)
 
-    def absent(self, name, style=None):
-        """One sentence that says that the finding is not there."""
+    def say_absent(self, name, style=None):
         statements = BY_NAME[name][self.bank]["absent"]
         style = style or self.rng.choices(["absent", "statement", "resolved", "not_excluded"],
                                           [58, 18, 14, 10])[0]
         if style == "statement" and statements:
-            return self.numbers(self.rng.choice(statements))
+            return self.statement(name, "absent")
         if style == "statement":
             style = "absent"
         template = self.choose(style)
@@ -296,18 +411,28 @@ def body_sentences(rng, writer, states, short):
             need = 2 if "{n2}" in template else 1
             if len(absent) >= need:
                 name, others = present.pop(), [absent.pop() for _ in range(need)]
-                out.append((writer.fill(template, name, others), {name: 1, **{o: 0 for o in others}}))
+                text = writer.fill(template, name, others)
+                if writer.grammar and held_wording(text):
+                    present.append(name)
+                    absent += others
+                    continue
+                out.append((text, {name: 1, **{o: 0 for o in others}}))
                 continue
         if len(absent) >= 2 and roll < 0.4:
             template = writer.choose("absent_many")
             need = 3 if "{n3}" in template else 2
             if len(absent) >= need:
                 others = [absent.pop() for _ in range(need)]
-                out.append((writer.fill(template, None, others), {o: 0 for o in others}))
+                text = writer.fill(template, None, others)
+                if writer.grammar and held_wording(text):
+                    absent += others
+                    continue
+                out.append((text, {o: 0 for o in others}))
                 continue
         if len(present) >= 2 and roll > 0.92:
             name, other = present.pop(), present.pop()
-            out.append((writer.fill(writer.choose("present_many"), name, [other]), {name: 1, other: 1}))
+            text = writer.clean(lambda: writer.fill(writer.choose("present_many"), name, [other]))
+            out.append((text, {name: 1, other: 1}))
             continue
         if absent and (not present or rng.random() < 0.5):
             name = absent.pop()
@@ -337,12 +462,12 @@ def write_report(seed, bank="train", mentions=None, force=None, history=(), moda
     short = mentions <= 1 and rng.random() < 0.6
     sentences = body_sentences(rng, writer, states, short)
     for _ in range(rng.choice([0, 0, 1]) if short else rng.choice([0, 1, 1, 2, 3])):
-        filler = writer.numbers(rng.choice(writer.words["filler"][rng.choice(regions)]))
+        filler = writer.filler(rng.choice(regions))
         sentences.insert(rng.randint(0, len(sentences)), (filler, {}))
     if noise and bank == "train" and rng.random() < 0.1:
         sentences.insert(rng.randint(0, len(sentences)), (noise_sentence(rng), {}))
     if not sentences:
-        sentences = [(writer.numbers(rng.choice(writer.words["filler"][regions[0]])), {})]
+        sentences = [(writer.filler(regions[0]), {})]
     parts = []  # (text, says) in order; text carries its own separators
     headed = not short and rng.random() < 0.75
     newline = rng.random() < 0.7
@@ -352,13 +477,16 @@ def write_report(seed, bank="train", mentions=None, force=None, history=(), moda
     if headed and rng.random() < 0.6:
         parts.append((rng.choice(titles) + ("" if newline else "."), {}))
     history = list(history)
-    if not history and bank == "train" and rng.random() < 0.35:
+    if not history and bank != "held" and rng.random() < 0.35:
         history = [rng.choice([n for n in NAMES if BY_NAME[n]["region"] in regions])]
     if history or (headed and rng.random() < 0.5):
-        lines = [writer.fill(writer.choose("history"), n) for n in history]
+        lines = [writer.clean(lambda: writer.fill(writer.choose("history"), n)) for n in history]
         if not lines or rng.random() < 0.3:
             lines.insert(0, writer.numbers(writer.choose("plain_history")))
         title = head(rng.choice(["Indication", "Clinical history", "History", "Clinical information", "Reason"]))
+        if writer.grammar and rng.random() < 0.3:
+            title = head(rng.choice(["Reason for exam", "Clinical indication", "Clinical question", "Clinical details",
+                                     "Referral", "Background", "Question", "Reason for examination", "Hx"]))
         parts.append((title + ": " + " ".join(lines), {}))
     if headed and rng.random() < 0.35:
         parts.append((head("Comparison") + ": " + writer.numbers(writer.choose("comparison")), {}))
@@ -409,7 +537,7 @@ def write_report(seed, bank="train", mentions=None, force=None, history=(), moda
 def ask_name(rng, name):
     """The finding as a question words it."""
     entry = BY_NAME[name]
-    text = name if rng.random() < 0.7 else rng.choice(entry["ask"])
+    text = name if rng.random() < 0.8 else rng.choice(entry["ask"])
     roll = rng.random()
     if roll < 0.12:
         return capital(text)
@@ -428,6 +556,10 @@ def pick_question(rng, report, want=None):
     if mentioned and rng.random() < 0.8:
         return rng.choice(core_mentioned or sorted(mentioned)) if rng.random() < 0.9 else \
             rng.choice(sorted(mentioned))
+    there = {n for n in ALL_NAMES if report.labels[n]}
+    mixed_up = sorted({b for pair in CONFUSABLE for a, b in (pair, pair[::-1]) if a in there and b not in there})
+    if mixed_up and rng.random() < 0.6:
+        return rng.choice(mixed_up)
     left = [n for n in NAMES if not report.labels[n]]
     return rng.choice(left)
 
@@ -436,7 +568,7 @@ def conversation(seed, bank="train", turns=8, mentions=None):
     """A training example: messages [(role, text)], the report, and where it begins in turn one."""
     rng = random.Random(seed * 7919 + 13)
     report = write_report(rng.getrandbits(48), bank, mentions)
-    kind = rng.choices(["ask", "list", "impression"], [78, 14, 8])[0]
+    kind = rng.choices(["ask", "list", "impression"], [84, 10, 6])[0]
     messages, asked = [], []
     if kind == "ask":
         name = pick_question(rng, report)
@@ -453,6 +585,9 @@ def conversation(seed, bank="train", turns=8, mentions=None):
     present = [n for n in ALL_NAMES if report.labels[n]]
     absent = sorted(n for n in report.mentions if not report.labels[n])
     others = [n for n in NAMES if n not in report.mentions]
+    mixed_up = sorted({b for pair in CONFUSABLE for a, b in (pair, pair[::-1])
+                       if a in present and b not in present})
+    others = mixed_up if mixed_up and rng.random() < 0.5 else others
     pool = take(rng, present, turns) + take(rng, absent, max(2, turns // 2)) + take(rng, others, 1)
     pool = [n for n in pool if n not in asked]
     rng.shuffle(pool)
@@ -492,10 +627,42 @@ def bank_templates(bank):
     return found
 
 
+@lru_cache(maxsize=1)
+def held_patterns():
+    """What training text may not hold: every synonym of the held-out bank and the longest fixed part of
+    every held-out template, and the held-out frames themselves."""
+    parts = {noun.split(":", 1)[1].lower() for entry in ALL_FINDINGS for noun in entry["held"]["nouns"]}
+    for template in bank_templates("held"):
+        fixed = literals(template)
+        if fixed and len(fixed[0].split()) > 1:
+            parts.add(fixed[0])
+    frames = {re.sub(r"\{[^}]*\}", "*", t).lower() for t in bank_templates("held")}
+    return tuple(sorted(parts)), frames
+
+
+def held_wording(text):
+    """Whether a sentence or a frame says something as the held-out bank says it."""
+    parts, frames = held_patterns()
+    lower = text.lower()
+    return any(p in lower for p in parts) or re.sub(r"\{[^}]*\}", "*", lower) in frames
+
+
+def grammar_sample(each=60):
+    """Frames, statements and nouns that the grammars of the training bank write."""
+    writer = Writer(random.Random(4), "train")
+    found = []
+    for patterns in list(TRAIN_MORE.values()) + list(FILLER_MORE.values()):
+        found += [writer.more([p]) for p in patterns for _ in range(each)]
+    for entry in FINDING_MORE.values():
+        found += [writer.more(entry[key]) for key in ("present", "absent") for _ in range(each * 4)]
+    return found
+
+
 def check_disjoint(sample=4000):
     """Asserts that no synonym and no template of the held-out bank occurs in training text."""
     corpus = "\n".join([write_report(10_000_019 * 3 + i, "train").text for i in range(sample)])
-    corpus += "\n" + "\n".join(bank_templates("train"))
+    frames = bank_templates("train") + grammar_sample()
+    corpus += "\n" + "\n".join(frames)
     corpus += "\n" + "\n".join(n.split(":", 1)[1] for e in ALL_FINDINGS for n in e["train"]["nouns"])
     corpus = corpus.lower()
     problems = []
@@ -504,7 +671,7 @@ def check_disjoint(sample=4000):
             phrase = noun.split(":", 1)[1].lower()
             if phrase in corpus:
                 problems.append(f"synonym '{phrase}' of {entry['name']} occurs in training text")
-    train_skeletons = {re.sub(r"\{[^}]*\}", "*", t).lower() for t in bank_templates("train")}
+    train_skeletons = {re.sub(r"\{[^}]*\}", "*", t).lower() for t in frames}
     for template in bank_templates("held"):
         skeleton = re.sub(r"\{[^}]*\}", "*", template).lower()
         fixed = literals(template)
@@ -520,7 +687,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=3)
-    parser.add_argument("--bank", choices=["train", "held"], default="train")
+    parser.add_argument("--bank", choices=["train", "dev", "held"], default="train")
     parser.add_argument("--check", action="store_true", help="assert that the two banks are disjoint")
     arguments = parser.parse_args()
     if arguments.check:
