@@ -15,8 +15,10 @@ extern const uint16_t rad_codebook_iq1[2048]; /* IQ1_S and IQ1_M */
 
 /* Eight weights of an IQ2 format: levels 8, 25, 43; bit i of `signs` makes weight i negative. */
 void rad_take_iq2(uint16_t entry, uint8_t signs, int8_t quants[8]);
-/* Four weights of an IQ3 format with these eight levels; bits 0..3 of `signs`. */
-void rad_take_iq3(uint16_t entry, const int8_t levels[8], uint8_t signs, int8_t quants[4]);
+/* Four weights of an IQ3 format: levels 4, 12, 20, 28, 36, 44, 52, 62, or 1, 3, 5, ... 15; bits
+ * 0..3 of `signs`. */
+void rad_take_iq3_xxs(uint16_t entry, uint8_t signs, int8_t quants[4]);
+void rad_take_iq3_s(uint16_t entry, uint8_t signs, int8_t quants[4]);
 /* Eight weights of an IQ1 format, in eighths: -8, 0 or 8, moved by 1 or -1. */
 void rad_take_iq1(uint16_t entry, bool down, int8_t quants[8]);
 

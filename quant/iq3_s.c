@@ -7,7 +7,6 @@ enum { BYTES = 110, LOW = 2, HIGH = 66, SIGNS = 74, SCALES = 106 };
 
 void rad_unpack_iq3_s(const void *block, rad_block *out)
 {
-    static const int8_t levels[8] = {1, 3, 5, 7, 9, 11, 13, 15};
     const uint8_t *bytes = block;
     out->scale = rad_load_f16(bytes);
     out->minimum = 0.0f;
@@ -15,8 +14,8 @@ void rad_unpack_iq3_s(const void *block, rad_block *out)
         out->sub_scales[j] = (int8_t)(2 * (bytes[SCALES + j / 2] >> (4 * (j % 2)) & 15) + 1);
     for (int k = 0; k < 64; k++) {
         uint32_t high = bytes[HIGH + k / 8] >> (k % 8) & 1u;
-        rad_take_iq3(rad_codebook_iq3_s[bytes[LOW + k] | high << 8], levels,
-                     (uint8_t)(bytes[SIGNS + k / 2] >> (4 * (k % 2))), out->quants + 4 * k);
+        rad_take_iq3_s(rad_codebook_iq3_s[bytes[LOW + k] | high << 8],
+                       (uint8_t)(bytes[SIGNS + k / 2] >> (4 * (k % 2))), out->quants + 4 * k);
     }
 }
 

@@ -7,7 +7,6 @@ enum { BYTES = 98, ENTRIES = 2, SIGNS = 66 };
 
 void rad_unpack_iq3_xxs(const void *block, rad_block *out)
 {
-    static const int8_t levels[8] = {4, 12, 20, 28, 36, 44, 52, 62};
     const uint8_t *bytes = block;
     out->scale = rad_load_f16(bytes) * 0.25f;
     out->minimum = 0.0f;
@@ -16,8 +15,8 @@ void rad_unpack_iq3_xxs(const void *block, rad_block *out)
         out->sub_scales[j] = (int8_t)(2 * (packed >> 28) + 1);
         for (int k = 0; k < 8; k++) {
             uint8_t signs = rad_even_signs(packed >> 7 * (k / 2) & 127);
-            rad_take_iq3(rad_codebook_iq3_xxs[bytes[ENTRIES + 8 * j + k]], levels,
-                         (uint8_t)(k % 2 ? signs >> 4 : signs), out->quants + 32 * j + 4 * k);
+            rad_take_iq3_xxs(rad_codebook_iq3_xxs[bytes[ENTRIES + 8 * j + k]],
+                             (uint8_t)(k % 2 ? signs >> 4 : signs), out->quants + 32 * j + 4 * k);
         }
     }
 }

@@ -15,8 +15,11 @@ void rad_unpack_q2_k(const void *block, rad_block *out)
         out->sub_scales[j] = (int8_t)(bytes[j] & 15);
         out->sub_minima[j] = (int8_t)(bytes[j] >> 4);
     }
-    for (int i = 0; i < BLOCK; i++)
-        out->quants[i] = (int8_t)(bytes[QUANTS + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3);
+    for (int part = 0; part < 8; part++) { /* 32 elements at a time, for the compiler's vectors */
+        const uint8_t *pairs = bytes + QUANTS + part / 4 * 32;
+        for (int l = 0; l < 32; l++)
+            out->quants[32 * part + l] = (int8_t)(pairs[l] >> (part % 4 * 2) & 3);
+    }
 }
 
 void rad_decode_q2_k(const void *blocks, float *values, size_t n)

@@ -22,10 +22,13 @@ void rad_unpack_q3_k(const void *block, rad_block *out)
         int high = packed[8 + j % 4] >> (2 * (j / 4)) & 3;
         out->sub_scales[j] = (int8_t)((low | high << 4) - 32);
     }
-    for (int i = 0; i < BLOCK; i++) {
-        int pair = bytes[PAIRS + i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
-        int third = bytes[i % 32] >> (i / 32) & 1;
-        out->quants[i] = (int8_t)(pair - (third ? 0 : 4));
+    for (int part = 0; part < 8; part++) { /* 32 elements at a time, for the compiler's vectors */
+        const uint8_t *pairs = bytes + PAIRS + part / 4 * 32;
+        for (int l = 0; l < 32; l++) {
+            int third = bytes[l] >> part & 1;
+            out->quants[32 * part + l] =
+                (int8_t)((pairs[l] >> (part % 4 * 2) & 3) + (third << 2) - 4);
+        }
     }
 }
 

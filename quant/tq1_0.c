@@ -23,16 +23,23 @@ static int place(int i, int *digit)
     return 48 + i % 4;
 }
 
+static void take_digits(const uint8_t *bytes, int n_bytes, int n_digits, int8_t *quants)
+{
+    for (int digit = 0; digit < n_digits; digit++)
+        for (int l = 0; l < n_bytes; l++) {
+            uint8_t fraction = (uint8_t)(bytes[l] * powers[digit]);
+            quants[digit * n_bytes + l] = (int8_t)((fraction * 3 >> 8) - 1);
+        }
+}
+
 void rad_unpack_tq1_0(const void *block, rad_block *out)
 {
     const uint8_t *bytes = block;
     out->scale = rad_load_f16(bytes + D);
     out->minimum = 0.0f;
-    for (int i = 0; i < BLOCK; i++) {
-        int digit, at = place(i, &digit);
-        uint32_t fraction = (uint32_t)bytes[at] * powers[digit] & 255;
-        out->quants[i] = (int8_t)((int)(fraction * 3 >> 8) - 1);
-    }
+    take_digits(bytes, 32, 5, out->quants);
+    take_digits(bytes + 32, 16, 5, out->quants + 160);
+    take_digits(bytes + 48, 4, 4, out->quants + 240);
 }
 
 void rad_decode_tq1_0(const void *blocks, float *values, size_t n)

@@ -10,14 +10,23 @@
 #include "kernels/cpu/lane.h"
 #include "kernels/kernels.h"
 
+/* A block's integers as the dot products want them: quants, times their sub-scales where they have
+ * any. The largest products are those of Q6_K, 128 * 32, and IQ4_XS, 32 * 127. */
+typedef struct unpacked_weights {
+    rad_block block;
+    int16_t integers[RAD_SUPER_BLOCK];
+} unpacked_weights;
+
+#ifndef UNPACKED_DOT /* an instruction set may bring its own */
 /* n is a multiple of 16, at most 256. */
-static inline int32_t unpacked_dot(const int8_t *a, const int8_t *b, uint32_t n)
+static inline int32_t unpacked_dot(const int16_t *w, const int8_t *x, uint32_t n)
 {
     int32_t sum = 0;
     for (uint32_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
+        sum += w[i] * x[i];
     return sum;
 }
+#endif
 
 /* One product in flight, with what follows from its types. */
 typedef struct unpacked_job {
@@ -50,11 +59,12 @@ static inline unpacked_input unpacked_input_at(const unpacked_job *job, uint32_t
 }
 
 /* Blocks of 32, or of some times 32 with one scale: a step for each 32. */
-static inline float unpacked_block(const unpacked_job *job, const rad_block *block,
+static inline float unpacked_block(const unpacked_job *job, const unpacked_weights *w,
                                    const unpacked_input *in, float sum)
 {
+    const rad_block *block = &w->block;
     for (uint32_t i = 0; i < job->info->block_elements / 32; i++) {
-        int32_t products = unpacked_dot(block->quants + 32 * i, in->quants + 32 * i, 32);
+        int32_t products = unpacked_dot(w->integers + 32 * i, in->quants + 32 * i, 32);
         sum = fmaf(block->scale * in->scales[i], (float)products, sum);
         if (job->info->has_minimum)
             sum = fmaf(block->minimum * in->scales[i],
@@ -63,62 +73,81 @@ static inline float unpacked_block(const unpacked_job *job, const rad_block *blo
     return sum;
 }
 
-static inline float unpacked_block_16(const unpacked_job *job, const rad_block *block,
+static inline float unpacked_block_16(const unpacked_job *job, const unpacked_weights *w,
                                       const unpacked_input *in, float sum)
 {
     for (uint32_t i = 0; i < job->info->block_elements / 16; i++) {
-        int32_t products = unpacked_dot(block->quants + 16 * i, in->quants + 16 * i, 16);
-        sum = fmaf(block->scales_16[i] * in->scales[i / 2], (float)products, sum);
+        int32_t products = unpacked_dot(w->integers + 16 * i, in->quants + 16 * i, 16);
+        sum = fmaf(w->block.scales_16[i] * in->scales[i / 2], (float)products, sum);
     }
     return sum;
 }
 
-static inline float unpacked_super(const rad_block *block, uint32_t sub_block, bool has_minimum,
-                                   const unpacked_input *in, float sum)
+/* The minimum's sum of a super-block. */
+static inline int32_t unpacked_minima(const rad_block *block, uint32_t sub_block,
+                                      const int16_t *sums)
 {
-    int32_t products = 0, minima = 0;
-    for (uint32_t j = 0; j < RAD_SUPER_BLOCK / sub_block; j++) {
-        products += block->sub_scales[j] * unpacked_dot(block->quants + j * sub_block,
-                                                        in->quants + j * sub_block, sub_block);
-        for (uint32_t k = j * sub_block / 16; has_minimum && k < (j + 1) * sub_block / 16; k++)
-            minima += block->sub_minima[j] * in->sums[k];
-    }
-    sum = fmaf(block->scale * in->scales[0], (float)products, sum);
-    return has_minimum ? fmaf(block->minimum * in->scales[0], (float)minima, sum) : sum;
+    int32_t total = 0;
+    for (uint32_t k = 0; k < RAD_SUPER_BLOCK / 16; k++)
+        total += block->sub_minima[k * 16 / sub_block] * sums[k];
+    return total;
+}
+
+/* Super-blocks and ternary blocks: one step for 256. */
+static inline float unpacked_super(const unpacked_job *job, const unpacked_weights *w,
+                                   uint32_t sub_block, const unpacked_input *in, float sum)
+{
+    float scale = in->scales[0];
+    sum = fmaf(w->block.scale * scale,
+               (float)unpacked_dot(w->integers, in->quants, RAD_SUPER_BLOCK), sum);
+    if (!job->info->has_minimum)
+        return sum;
+    return fmaf(w->block.minimum * scale, (float)unpacked_minima(&w->block, sub_block, in->sums),
+                sum);
 }
 
 /* One more block of one output. */
-static inline float unpacked_step(const unpacked_job *job, const rad_block *block,
+static inline float unpacked_step(const unpacked_job *job, const unpacked_weights *w,
                                   const unpacked_input *in, float sum)
 {
     switch (job->info->family) {
     case RAD_FAMILY_SUPER_16:
-        return unpacked_super(block, 16, job->info->has_minimum, in, sum);
-    case RAD_FAMILY_SUPER_32:
-        return unpacked_super(block, 32, job->info->has_minimum, in, sum);
-    case RAD_FAMILY_BLOCK_16:
-        return unpacked_block_16(job, block, in, sum);
     case RAD_FAMILY_TERNARY:
-        return fmaf(block->scale * in->scales[0],
-                    (float)unpacked_dot(block->quants, in->quants, RAD_SUPER_BLOCK), sum);
+        return unpacked_super(job, w, 16, in, sum);
+    case RAD_FAMILY_SUPER_32:
+        return unpacked_super(job, w, 32, in, sum);
+    case RAD_FAMILY_BLOCK_16:
+        return unpacked_block_16(job, w, in, sum);
     default:
-        return unpacked_block(job, block, in, sum);
+        return unpacked_block(job, w, in, sum);
     }
 }
 
-/* The block's bytes in the order of the file; `copy` holds them where the layout is another. */
-static inline const uint8_t *unpacked_bytes(const unpacked_job *job, uint32_t row, uint32_t block,
-                                            uint8_t copy[256])
+/* Takes one block of a row apart. */
+static inline void unpacked_take(const unpacked_job *job, uint32_t row, uint32_t block,
+                                 unpacked_weights *out)
 {
     const rad_matrix *w = job->w;
-    size_t block_bytes = job->info->block_bytes;
-    size_t row_bytes = job->n_blocks * block_bytes;
-    if (w->layout == RAD_LAYOUT_FILE)
-        return w->data + row * row_bytes + block * block_bytes;
-    rad_lane_take_block(
-        w->type, w->data + RAD_LANE_ROWS * (row / RAD_LANE_ROWS * row_bytes + block * block_bytes),
-        row % RAD_LANE_ROWS, copy);
-    return copy;
+    const rad_type_info *info = job->info;
+    size_t block_bytes = info->block_bytes, row_bytes = job->n_blocks * block_bytes;
+    const int8_t *quants = out->block.quants, *scales = out->block.sub_scales;
+    if (w->layout == RAD_LAYOUT_FILE) {
+        info->unpack(w->data + row * row_bytes + block * block_bytes, &out->block);
+    } else {
+        uint8_t copy[256];
+        size_t group = row / RAD_LANE_ROWS * row_bytes + block * block_bytes;
+        rad_lane_take_block(w->type, w->data + RAD_LANE_ROWS * group, row % RAD_LANE_ROWS, copy);
+        info->unpack(copy, &out->block);
+    }
+    if (info->family == RAD_FAMILY_SUPER_16 || info->family == RAD_FAMILY_SUPER_32) {
+        uint32_t per_scale = info->family == RAD_FAMILY_SUPER_16 ? 1 : 2;
+        for (uint32_t j = 0; j < RAD_SUPER_BLOCK / 16; j++)
+            for (uint32_t i = 16 * j; i < 16 * j + 16; i++)
+                out->integers[i] = (int16_t)(scales[j / per_scale] * quants[i]);
+        return;
+    }
+    for (uint32_t i = 0; i < info->block_elements; i++)
+        out->integers[i] = quants[i];
 }
 
 /* Integers alone: the sum over a row is exact, whatever its order. Tokens pass in small groups, so
@@ -131,12 +160,12 @@ static inline void unpacked_row(const unpacked_job *job, uint32_t row, uint32_t 
         uint32_t n = last_token - first < GROUP ? last_token - first : GROUP;
         int32_t sums[GROUP] = {0};
         for (uint32_t b = 0; b < job->n_blocks; b++) {
-            uint8_t copy[256];
-            rad_block block;
-            job->info->unpack(unpacked_bytes(job, row, b, copy), &block);
+            unpacked_weights weights;
+            unpacked_take(job, row, b, &weights);
             for (uint32_t t = 0; t < n; t++)
-                sums[t] += unpacked_dot(block.quants, unpacked_input_at(job, first + t, b).quants,
-                                        job->info->block_elements);
+                sums[t] +=
+                    unpacked_dot(weights.integers, unpacked_input_at(job, first + t, b).quants,
+                                 job->info->block_elements);
         }
         for (uint32_t t = 0; t < n; t++)
             y[(first + t) * y_stride + row] = job->x->scales[first + t] * (float)sums[t];
@@ -156,13 +185,12 @@ static inline void unpacked_product(const rad_matrix *w, const rad_type_info *in
     for (uint32_t t = first_token; t < last_token; t++)
         y[t * y_stride + row] = 0.0f;
     for (uint32_t b = 0; b < job.n_blocks; b++) {
-        uint8_t copy[256];
-        rad_block block;
-        info->unpack(unpacked_bytes(&job, row, b, copy), &block);
+        unpacked_weights weights;
+        unpacked_take(&job, row, b, &weights);
         for (uint32_t t = first_token; t < last_token; t++) {
             unpacked_input in = unpacked_input_at(&job, t, b);
             float *out = &y[t * y_stride + row];
-            *out = unpacked_step(&job, &block, &in, *out);
+            *out = unpacked_step(&job, &weights, &in, *out);
         }
     }
 }

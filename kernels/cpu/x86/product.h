@@ -11,6 +11,7 @@
 #ifndef RAD_X86_PRODUCT_H
 #define RAD_X86_PRODUCT_H
 
+#include "kernels/cpu/x86/unpacked_dot.h" /* before unpacked.h, which takes it */
 #include "kernels/cpu/unpacked.h"
 #include "kernels/cpu/x86/pack.h"
 #include "kernels/cpu/x86/unpacked_panels.h"
