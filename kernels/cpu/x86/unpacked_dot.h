@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#if defined(__AVX2__) /* other machines share the templates and keep the plain C */
 #define UNPACKED_DOT
 
 static inline int32_t unpacked_add_lanes(__m256i a)
@@ -40,5 +41,7 @@ static inline int32_t unpacked_dot(const int16_t *w, const int8_t *x, uint32_t n
         sum = _mm256_add_epi32(sum, unpacked_products(w + i, x + i));
     return unpacked_add_lanes(sum);
 }
+
+#endif /* __AVX2__ */
 
 #endif
