@@ -55,8 +55,8 @@ def test_name(prompt, generated, sequences):
 # ---- running ----
 
 
-def call(options, command):
-    """Standard output of a command, or Failure with the last lines that it wrote."""
+def call(options, command, both=False):
+    """Standard output (both: and standard error) of a command, or Failure with its last lines."""
     command = options.prefix + command
     try:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -69,7 +69,7 @@ def call(options, command):
         lines = (done.stderr + b"\n" + done.stdout).decode("utf-8", "replace").split("\n")
         said = " / ".join([line.strip() for line in lines if line.strip()][-2:])
         raise Failure(f"exit code {done.returncode}: {said[-300:] or 'no message'}")
-    return done.stdout.decode("utf-8", "replace")
+    return (done.stdout + (done.stderr if both else b"")).decode("utf-8", "replace")
 
 
 def rows_of_json(text):
@@ -113,7 +113,7 @@ def run_batched(options, program, model, generated, sequences):
     context = sequences * (prompt + generated) + 64
     output = call(options, program.batched() + [
         "-m", model, "-t", str(options.threads), "-c", str(context), "-npp", str(prompt),
-        "-ntg", str(generated), "-npl", str(sequences)])
+        "-ntg", str(generated), "-npl", str(sequences)], both=True)
     table = [[cell.strip() for cell in line.strip().strip("|").split("|")]
              for line in output.split("\n") if line.strip().startswith("|")]
     heads = [row for row in table if "S_TG t/s" in row]

@@ -30,7 +30,7 @@ print(json.dumps([{{"build_commit": "abc1234", "build_number": 7, "n_prompt": p,
 """
 BATCHED = f"""#!{sys.executable}
 import sys
-print("main: n_kv_max = 1")
+print("main: n_kv_max = 1", file=sys.stderr)
 print("|    PP |     TG |    B |   N_KV |   T_PP s | S_PP t/s |   T_TG s | S_TG t/s |      T s |    S t/s |")
 print("|-------|--------|------|--------|----------|----------|----------|----------|----------|----------|")
 print("|    16 |      4 |    3 |     60 |    0.100 |   480.00 |    0.100 |   120.00 |    0.200 |   300.00 |")
