@@ -2,6 +2,7 @@
 #include "kernels/kernels.h"
 
 #include "base/platform.h"
+#include "kernels/cpu/float_block.h"
 #include "kernels/cpu/lane.h"
 #include "kernels/cpu/scalar/scalar.h"
 #include "kernels/cpu/tables.h"
@@ -51,11 +52,11 @@ const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)
 size_t rad_product_scratch_bytes(const rad_matrix *w)
 {
     /* Quantized formats: unpacked panels of 16 rows x 256 columns with their scales, and the sums
-     * of a run of tokens. Float formats: rows widened to F32. */
+     * of a run of tokens. Float formats: rows widened to F32 and partial sums. */
     const rad_type_info *info = rad_type_find((uint32_t)w->type);
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return 64;
     if (info->family == RAD_FAMILY_FLOAT)
-        return ((size_t)w->n_columns + 16) * sizeof(float) * 8;
+        return rad_float_scratch_bytes(w->n_columns);
     return RAD_PRODUCT_SCRATCH;
 }

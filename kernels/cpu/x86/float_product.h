@@ -1,19 +1,27 @@
-/* Products with F32, F16 and BF16 weights in the canonical dot shape: one 16-lane vector holds the
- * sixteen partial sums of an output. Weights of many-token products are widened once into scratch.
- */
+/* Products with F32, F16 and BF16 weights in the canonical dot shape: a vector of 16 lanes holds
+ * the sixteen partial sums of an output. Tiles of 4 rows and a few tokens keep their sums in
+ * registers over a chunk of columns; sums then wait in memory for the next chunk, and sixteen rows
+ * at a time are added up at the end.
+ *
+ * One or a few tokens: straight from the weights, which memory delivers no faster anyway. More:
+ * blocks of rows are widened once into scratch, four rows side by side so that no two of them fall
+ * into one set of the first-level cache, and stay in the second level while all tokens pass. */
 #ifndef RAD_X86_FLOAT_PRODUCT_H
 #define RAD_X86_FLOAT_PRODUCT_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
+#include "kernels/cpu/float_block.h"
 #include "kernels/kernels.h"
 
 enum {
-    FLOAT_ROWS = 3, /* of a tile with two tokens: six vectors of sums */
-    FLOAT_TOKENS = 2,
-    FLOAT_SINGLE_ROWS = 4, /* of a tile with one token */
-    FLOAT_TOKEN_BLOCK = 32 /* tokens that pass over a few rows before the next rows */
+    FLOAT_ROWS = 4,                           /* of a tile */
+    FLOAT_TOKENS = VF_PARTS == 1 ? 6 : 3,     /* of a tile: 24 registers of sums, or 12 of 16 */
+    FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
+    FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not widened */
+    FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
 };
 
 INLINE size_t float_bytes(rad_type type)
@@ -40,154 +48,317 @@ static float load_weight(rad_type type, const uint8_t *p)
     return type == RAD_TYPE_F16 ? rad_f16_to_f32(half) : rad_bf16_to_f32(half);
 }
 
-/* The last columns, fewer than 16, and the tree. */
-static float finish_sum(rad_type type, const uint8_t *weights, const float *x, uint32_t n,
-                        float lanes[16])
+/* Where a tile's operands stand: bytes between rows and between steps of 16 columns of the weights,
+ * floats between tokens; sums are [token][row][16], sum_stride floats between tokens. */
+typedef struct float_tile {
+    const uint8_t *weights;
+    size_t row_bytes;
+    const float *x;
+    size_t x_stride;
+    float *sums;
+    size_t sum_stride;
+    uint32_t n_steps;
+    bool resume;        /* sums go on from memory, not from zero */
+    const float *ahead; /* columns that are wanted soon: each step fetches 16 of them */
+} float_tile;
+
+/* For one token, whose weights come from memory: half the rows in one step, half in the next, since
+ * two steps of 16-bit weights make a line. */
+INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int n_rows,
+                            uint32_t step)
 {
-    for (uint32_t i = 0; i < n; i++)
-        lanes[i] = fmaf(load_weight(type, weights + i * float_bytes(type)), x[i], lanes[i]);
-    return vf_sum(vf_load(lanes));
+    size_t row = FLOAT_ROWS + (n_rows > 1 ? 2 * (step & 1) : 0);
+    __builtin_prefetch(weights + row * tile->row_bytes);
+    if (n_rows > 1)
+        __builtin_prefetch(weights + (row + 1) * tile->row_bytes);
 }
 
-/* y[t * y_stride + r] for n_rows x n_tokens outputs; rows are row_bytes apart. */
-INLINE void float_tile(rad_type type, int n_rows, int n_tokens, const uint8_t *weights,
-                       size_t row_bytes, const float *x, uint32_t n_columns, float *y,
-                       size_t y_stride)
+#define FOR_SUMS                                                                                   \
+    UNROLL for (int p = 0; p < n_parts; p++) UNROLL for (int r = 0; r < n_rows; r++)               \
+        UNROLL for (int t = 0; t < n_tokens; t++)
+
+/* Parts first_part .. first_part + n_parts - 1 of the sixteen partial sums, a register each. */
+INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t step_bytes,
+                             const float_tile *tile, int first_part, int n_parts)
 {
-    vf sum[FLOAT_SINGLE_ROWS][FLOAT_TOKENS];
-    uint32_t whole = n_columns / 16 * 16;
-    size_t bytes = float_bytes(type);
-    UNROLL for (int r = 0; r < n_rows; r++)
-    {
-        UNROLL for (int t = 0; t < n_tokens; t++) sum[r][t] = vf_zero();
-    }
-    for (uint32_t i = 0; i < whole; i += 16) {
-        UNROLL for (int part = 0; part < VF_PARTS; part++)
+    vf_part sum[VF_PARTS][FLOAT_ROWS][FLOAT_TOKENS];
+    float *sums = tile->sums + first_part * VF_PART_LANES;
+    const uint8_t *weights = tile->weights + (size_t)first_part * VF_PART_LANES * float_bytes(type);
+    const float *x = tile->x + first_part * VF_PART_LANES;
+    FOR_SUMS sum[p][r][t] = vf_part_zero();
+    if (tile->resume)
+        FOR_SUMS sum[p][r][t] =
+            vf_part_load(sums + (size_t)t * tile->sum_stride + r * 16 + p * VF_PART_LANES);
+    for (uint32_t step = 0; step < tile->n_steps; step++) {
+        if (first_part == 0 && n_tokens == 1)
+            fetch_next_rows(tile, weights, n_rows, step);
+        else if (first_part == 0)
+            __builtin_prefetch(tile->ahead + step * 16, 0, 2);
+        UNROLL for (int p = 0; p < n_parts; p++)
         {
-            size_t at = i + (size_t)part * VF_PART_LANES;
             vf_part column[FLOAT_TOKENS];
+            size_t lane = (size_t)p * VF_PART_LANES;
             UNROLL for (int t = 0; t < n_tokens; t++) column[t] =
-                vf_part_load(x + t * (size_t)n_columns + at);
+                vf_part_load(x + (size_t)t * tile->x_stride + lane);
             UNROLL for (int r = 0; r < n_rows; r++)
             {
-                vf_part w = load_weights(type, weights + (size_t)r * row_bytes + at * bytes);
+                vf_part w = load_weights(type, weights + (size_t)r * tile->row_bytes +
+                                                   lane * float_bytes(type));
                 UNROLL for (int t = 0; t < n_tokens; t++)
-                    vf_part_fma(&sum[r][t], part, w, column[t]);
+                    vf_part_multiply_add(&sum[p][r][t], w, column[t]);
             }
         }
+        weights += step_bytes;
+        x += 16;
     }
-    /* Through memory, so that no register is alive across the calls: gcc would keep it in memory
-     * during the loop as well. */
-    float lanes[FLOAT_SINGLE_ROWS][FLOAT_TOKENS][16];
-    UNROLL for (int r = 0; r < n_rows; r++)
-    {
-        UNROLL for (int t = 0; t < n_tokens; t++) vf_store(lanes[r][t], sum[r][t]);
+    FOR_SUMS vf_part_store(sums + (size_t)t * tile->sum_stride + r * 16 + p * VF_PART_LANES,
+                           sum[p][r][t]);
+}
+
+/* ---- instances ------------------------------------------------------------------------------- */
+
+typedef void (*float_tile_fn)(const float_tile *tile);
+
+/* step_bytes: between 16 columns and the next. Many sums leave registers for one part at a time. */
+#define FLOAT_TILE(name, type, n_rows, n_tokens, step_bytes)                                       \
+    static void name(const float_tile *tile)                                                       \
+    {                                                                                              \
+        if ((n_tokens) == 1)                                                                       \
+            float_tile_parts(type, n_rows, n_tokens, step_bytes, tile, 0, VF_PARTS);               \
+        else                                                                                       \
+            UNROLL for (int part = 0; part < VF_PARTS; part++)                                     \
+                float_tile_parts(type, n_rows, n_tokens, step_bytes, tile, part, 1);               \
     }
-    for (int r = 0; r < n_rows; r++)
-        for (int t = 0; t < n_tokens; t++)
-            y[(size_t)t * y_stride + (size_t)r] =
-                finish_sum(type, weights + (size_t)r * row_bytes + whole * bytes,
-                           x + t * (size_t)n_columns + whole, n_columns - whole, lanes[r][t]);
+#define DIRECT_TILE(name, n_rows, n_tokens)                                                        \
+    FLOAT_TILE(name##_f32, RAD_TYPE_F32, n_rows, n_tokens, 64)                                     \
+    FLOAT_TILE(name##_f16, RAD_TYPE_F16, n_rows, n_tokens, 32)                                     \
+    FLOAT_TILE(name##_bf16, RAD_TYPE_BF16, n_rows, n_tokens, 32)
+#define WIDENED_TILE(n_tokens)                                                                     \
+    FLOAT_TILE(widened_##n_tokens, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)
+
+DIRECT_TILE(direct_one_row, 1, 1)
+DIRECT_TILE(direct_1, FLOAT_ROWS, 1)
+DIRECT_TILE(direct_2, FLOAT_ROWS, 2)
+DIRECT_TILE(direct_3, FLOAT_ROWS, 3)
+WIDENED_TILE(1)
+WIDENED_TILE(2)
+WIDENED_TILE(3)
+#if VF_PARTS == 1
+DIRECT_TILE(direct_4, FLOAT_ROWS, 4)
+DIRECT_TILE(direct_5, FLOAT_ROWS, 5)
+DIRECT_TILE(direct_6, FLOAT_ROWS, 6)
+WIDENED_TILE(4)
+WIDENED_TILE(5)
+WIDENED_TILE(6)
+#define FLOAT_TILES(name, suffix)                                                                  \
+    {                                                                                              \
+        name##1##suffix, name##2##suffix, name##3##suffix, name##4##suffix, name##5##suffix,       \
+            name##6##suffix                                                                        \
+    }
+#else
+#define FLOAT_TILES(name, suffix)                                                                  \
+    {                                                                                              \
+        name##1##suffix, name##2##suffix, name##3##suffix                                          \
+    }
+#endif
+
+/* For 1, 2, ... tokens. */
+static const float_tile_fn widened_tiles[FLOAT_TOKENS] = FLOAT_TILES(widened_, );
+static const float_tile_fn direct_tiles_f32[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f32);
+static const float_tile_fn direct_tiles_f16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f16);
+static const float_tile_fn direct_tiles_bf16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _bf16);
+
+/* ---- the end of a sum ------------------------------------------------------------------------ */
+
+/* A product in flight. */
+typedef struct float_job {
+    const rad_matrix *w;
+    const rad_activations *x;
+    size_t row_bytes;
+    float *y;
+    size_t y_stride;
+} float_job;
+
+static const float *token_values(const float_job *job, uint32_t token)
+{
+    return job->x->values + token * (size_t)job->w->n_columns;
 }
 
-INLINE void single_token(rad_type type, const rad_matrix *w, const float *x, uint32_t first_row,
-                         uint32_t last_row, float *y)
+/* The last columns, fewer than 16, of one output. */
+static void add_last_columns(const float_job *job, uint32_t row, uint32_t token, float *lanes)
 {
-    size_t row_bytes = w->n_columns * float_bytes(type);
-    const uint8_t *weights = w->data;
-    uint32_t row = first_row;
-    for (; row + FLOAT_SINGLE_ROWS <= last_row; row += FLOAT_SINGLE_ROWS)
-        float_tile(type, FLOAT_SINGLE_ROWS, 1, weights + row * row_bytes, row_bytes, x,
-                   w->n_columns, y + row, 0);
-    for (; row < last_row; row++)
-        float_tile(type, 1, 1, weights + row * row_bytes, row_bytes, x, w->n_columns, y + row, 0);
+    size_t bytes = float_bytes(job->w->type);
+    uint32_t n = job->w->n_columns, whole = n / 16 * 16;
+    const uint8_t *weights = job->w->data + row * job->row_bytes + whole * bytes;
+    const float *x = token_values(job, token) + whole;
+    for (uint32_t i = 0; i < n - whole; i++)
+        lanes[i] = fmaf(load_weight(job->w->type, weights + i * bytes), x[i], lanes[i]);
 }
 
-static void single_token_f32(const rad_matrix *w, const float *x, uint32_t first_row,
-                             uint32_t last_row, float *y)
+/* Outputs of n_rows rows and n_tokens tokens from their partial sums, for which sums has room up to
+ * a multiple of 16 rows. */
+static void finish_sums(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
+                        uint32_t n_tokens, float *sums, size_t sum_stride)
 {
-    single_token(RAD_TYPE_F32, w, x, first_row, last_row, y);
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        float *of_token = sums + t * sum_stride;
+        if (job->w->n_columns % 16 != 0)
+            for (uint32_t r = 0; r < n_rows; r++)
+                add_last_columns(job, row + r, token + t, of_token + r * 16);
+        float *out = job->y + (token + t) * job->y_stride + row;
+        for (uint32_t r = 0; r < n_rows; r += 16) {
+            float values[16];
+            uint32_t n = n_rows - r < 16 ? n_rows - r : 16;
+            vf_store(values, vf_sum_16(of_token + r * 16));
+            memcpy(out + r, values, n * sizeof(float));
+        }
+    }
 }
 
-static void single_token_f16(const rad_matrix *w, const float *x, uint32_t first_row,
-                             uint32_t last_row, float *y)
+/* ---- a few tokens ---------------------------------------------------------------------------- */
+
+/* Four rows, or one, and all tokens, in groups of nearly equal size; `tile` is the first. */
+static void direct_group(const float_tile_fn *tiles, float_tile tile, uint32_t n_tokens)
 {
-    single_token(RAD_TYPE_F16, w, x, first_row, last_row, y);
+    uint32_t groups = (n_tokens + FLOAT_TOKENS - 1) / FLOAT_TOKENS;
+    uint32_t most = (n_tokens + groups - 1) / groups;
+    for (uint32_t t = 0; t < n_tokens; t += most) {
+        uint32_t n = n_tokens - t < most ? n_tokens - t : most;
+        tiles[n - 1](&tile);
+        tile.x += most * tile.x_stride;
+        tile.sums += most * tile.sum_stride;
+    }
 }
 
-static void single_token_bf16(const rad_matrix *w, const float *x, uint32_t first_row,
-                              uint32_t last_row, float *y)
+static void direct_row(float_tile_fn one_row, float_tile tile, uint32_t n_tokens)
 {
-    single_token(RAD_TYPE_BF16, w, x, first_row, last_row, y);
+    for (uint32_t t = 0; t < n_tokens; t++) {
+        one_row(&tile);
+        tile.x += tile.x_stride;
+        tile.sums += tile.sum_stride;
+    }
 }
 
-/* Widens n_rows whole rows to F32; returns where they are (F32 rows stay in place). */
-static const uint8_t *widen_rows(const rad_matrix *w, uint32_t row, uint32_t n_rows, float *scratch)
+static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
+                        uint32_t n_tokens)
 {
-    size_t bytes = float_bytes(w->type);
-    const uint8_t *from = w->data + (size_t)row * w->n_columns * bytes;
-    if (w->type == RAD_TYPE_F32)
-        return from;
-    size_t n = (size_t)n_rows * w->n_columns, i = 0;
-    for (; i + 16 <= n; i += 16)
-        UNROLL for (size_t lane = 0; lane < 16; lane += VF_PART_LANES)
-            vf_part_store(scratch + i + lane, load_weights(w->type, from + (i + lane) * bytes));
-    for (; i < n; i++)
-        scratch[i] = load_weight(w->type, from + i * bytes);
-    return (const uint8_t *)scratch;
+    rad_type type = job->w->type;
+    const float_tile_fn *tiles = type == RAD_TYPE_F16    ? direct_tiles_f16
+                                 : type == RAD_TYPE_BF16 ? direct_tiles_bf16
+                                                         : direct_tiles_f32;
+    float_tile_fn one_row = type == RAD_TYPE_F16    ? direct_one_row_f16
+                            : type == RAD_TYPE_BF16 ? direct_one_row_bf16
+                                                    : direct_one_row_f32;
+    float sums[FLOAT_FEW][16 * 16];
+    memset(sums, 0, n_tokens * sizeof sums[0]);
+    uint32_t whole = job->w->n_columns / 16 * 16;
+    uint32_t chunk = n_tokens == 1 ? whole + 16 : FLOAT_CHUNK;
+    float_tile tile = {.row_bytes = job->row_bytes,
+                       .x_stride = job->w->n_columns,
+                       .sum_stride = 16 * 16,
+                       .ahead = token_values(job, token)};
+    for (uint32_t r = 0; r < n_rows;) {
+        uint32_t step = n_rows - r < FLOAT_ROWS ? 1 : FLOAT_ROWS;
+        tile.sums = sums[0] + r * 16;
+        for (uint32_t column = 0, n; column == 0 || column < whole; column += chunk) {
+            n = whole - column < chunk ? whole - column : chunk;
+            tile.weights = job->w->data + (row + r) * job->row_bytes + column * float_bytes(type);
+            tile.x = token_values(job, token) + column;
+            tile.n_steps = n / 16;
+            tile.resume = column > 0;
+            if (step == FLOAT_ROWS)
+                direct_group(tiles, tile, n_tokens);
+            else
+                direct_row(one_row, tile, n_tokens);
+        }
+        r += step;
+    }
+    finish_sums(job, row, n_rows, token, n_tokens, sums[0], 16 * 16);
 }
 
-static void float_rows_3(const uint8_t *weights, size_t row_bytes, const float *x,
-                         uint32_t n_tokens, uint32_t n_columns, float *y, size_t y_stride)
+/* ---- many tokens ----------------------------------------------------------------------------- */
+
+/* Rows as [tile of 4][16 columns][4][16]; rows that the last tile lacks are zero. */
+static void widen_block(const float_job *job, uint32_t row, uint32_t n_rows, float *widened)
 {
-    uint32_t t = 0;
-    for (; t + FLOAT_TOKENS <= n_tokens; t += FLOAT_TOKENS)
-        float_tile(RAD_TYPE_F32, FLOAT_ROWS, FLOAT_TOKENS, weights, row_bytes,
-                   x + t * (size_t)n_columns, n_columns, y + t * y_stride, y_stride);
-    for (; t < n_tokens; t++)
-        float_tile(RAD_TYPE_F32, FLOAT_ROWS, 1, weights, row_bytes, x + t * (size_t)n_columns,
-                   n_columns, y + t * y_stride, y_stride);
+    rad_type type = job->w->type;
+    uint32_t steps = job->w->n_columns / 16;
+    size_t bytes = float_bytes(type);
+    for (uint32_t r = 0; r < n_rows || r % FLOAT_ROWS != 0; r++) {
+        float *to = widened + ((size_t)(r / FLOAT_ROWS) * steps * FLOAT_ROWS + r % FLOAT_ROWS) * 16;
+        const uint8_t *from = job->w->data + (row + r) * job->row_bytes;
+        for (uint32_t step = 0; step < steps; step++, to += FLOAT_ROWS * 16) {
+            UNROLL for (size_t lane = 0; lane < 16; lane += VF_PART_LANES) vf_part_store(
+                to + lane, r < n_rows ? load_weights(type, from + (step * 16 + lane) * bytes)
+                                      : vf_part_zero());
+        }
+    }
 }
 
-static void float_rows_1(const uint8_t *weights, const float *x, uint32_t n_tokens,
-                         uint32_t n_columns, float *y, size_t y_stride)
+/* What the tile of rows r fetches for later: the next columns of one of the tokens, or the first
+ * ones of the tokens that follow. */
+static const float *wanted_soon(const float_job *job, uint32_t token, uint32_t n_tokens,
+                                uint32_t last_token, uint32_t column, uint32_t r)
 {
-    for (uint32_t t = 0; t < n_tokens; t++)
-        float_tile(RAD_TYPE_F32, 1, 1, weights, 0, x + t * (size_t)n_columns, n_columns,
-                   y + t * y_stride, y_stride);
+    uint32_t of = token + r / FLOAT_ROWS % n_tokens;
+    if (column < job->w->n_columns)
+        return token_values(job, of) + column;
+    return token_values(job, of + n_tokens < last_token ? of + n_tokens : of);
+}
+
+/* The tiles of four rows and all tokens of a group; `tile` is the first of them. */
+static void multiply_group(float_tile tile, uint32_t n_tokens)
+{
+    for (uint32_t t = 0; t < n_tokens; t += FLOAT_TOKENS) {
+        uint32_t n = n_tokens - t < FLOAT_TOKENS ? n_tokens - t : FLOAT_TOKENS;
+        widened_tiles[n - 1](&tile);
+        tile.x += FLOAT_TOKENS * tile.x_stride;
+        tile.sums += FLOAT_TOKENS * tile.sum_stride;
+    }
+}
+
+static void multiply_block(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
+                           uint32_t last_token, const float *widened, float *sums)
+{
+    uint32_t n_tokens = last_token - token < FLOAT_GROUP ? last_token - token : FLOAT_GROUP;
+    uint32_t n_columns = job->w->n_columns, whole = n_columns / 16 * 16;
+    float_tile tile = {
+        .row_bytes = 64, .x_stride = n_columns, .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16};
+    for (uint32_t column = 0, n; column == 0 || column < whole; column += FLOAT_CHUNK) {
+        n = whole - column < FLOAT_CHUNK ? whole - column : FLOAT_CHUNK;
+        tile.x = token_values(job, token) + column;
+        tile.n_steps = n / 16;
+        tile.resume = column > 0;
+        for (uint32_t r = 0; r < n_rows; r += FLOAT_ROWS) {
+            tile.weights =
+                (const uint8_t *)(widened + (size_t)r * whole + (size_t)column * FLOAT_ROWS);
+            tile.sums = sums + r * 16;
+            tile.ahead = wanted_soon(job, token, n_tokens, last_token, column + n, r);
+            multiply_group(tile, n_tokens);
+        }
+    }
+    finish_sums(job, row, n_rows, token, n_tokens, sums, tile.sum_stride);
 }
 
 static void product_float(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
                           uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
                           size_t y_stride, float *scratch)
 {
-    uint32_t n_columns = w->n_columns;
-    if (last_token - first_token == 1) {
-        const float *values = x->values + first_token * (size_t)n_columns;
-        float *out = y + first_token * y_stride;
-        if (w->type == RAD_TYPE_F32)
-            single_token_f32(w, values, first_row, last_row, out);
-        else if (w->type == RAD_TYPE_F16)
-            single_token_f16(w, values, first_row, last_row, out);
-        else
-            single_token_bf16(w, values, first_row, last_row, out);
-        return;
-    }
-    for (uint32_t token = first_token; token < last_token; token += FLOAT_TOKEN_BLOCK) {
-        uint32_t n =
-            last_token - token < FLOAT_TOKEN_BLOCK ? last_token - token : FLOAT_TOKEN_BLOCK;
-        const float *values = x->values + token * (size_t)n_columns;
-        for (uint32_t row = first_row; row < last_row;) {
-            uint32_t n_rows = last_row - row < FLOAT_ROWS ? 1 : FLOAT_ROWS;
-            const uint8_t *weights = widen_rows(w, row, n_rows, scratch);
-            float *out = y + token * y_stride + row;
-            if (n_rows == FLOAT_ROWS)
-                float_rows_3(weights, n_columns * sizeof(float), values, n, n_columns, out,
-                             y_stride);
-            else
-                float_rows_1(weights, values, n, n_columns, out, y_stride);
-            row += n_rows;
+    float_job job = {w, x, w->n_columns * float_bytes(w->type), y, y_stride};
+    bool few = last_token - first_token <= FLOAT_FEW;
+    uint32_t block = few ? 16 : rad_float_block_rows(w->n_columns);
+    float *sums = scratch + (size_t)block * w->n_columns;
+    if (!few) /* rows that a block lacks add up to something, too */
+        memset(sums, 0, sizeof(float) * RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16);
+    for (uint32_t row = first_row; row < last_row; row += block) {
+        uint32_t n_rows = last_row - row < block ? last_row - row : block;
+        if (few) {
+            direct_rows(&job, row, n_rows, first_token, last_token - first_token);
+            continue;
         }
+        widen_block(&job, row, n_rows, scratch);
+        for (uint32_t token = first_token; token < last_token; token += FLOAT_GROUP)
+            multiply_block(&job, row, n_rows, token, last_token, scratch, sums);
     }
 }
 

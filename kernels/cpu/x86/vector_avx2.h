@@ -314,10 +314,14 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
-INLINE void vf_part_fma(vf *sum, int part, vf_part a, vf_part b)
+INLINE vf_part vf_part_zero(void)
 {
-    sum->h[part] = _mm256_fmadd_ps(a, b, sum->h[part]);
-    KEEP_IN_PLACE(sum->h[part]);
+    return _mm256_setzero_ps();
+}
+INLINE void vf_part_multiply_add(vf_part *sum, vf_part a, vf_part b)
+{
+    *sum = _mm256_fmadd_ps(a, b, *sum);
+    KEEP_IN_PLACE(*sum);
 }
 /* The canonical tree: lanes j and j + 8, then 4, 2, 1. */
 INLINE float vf_sum(vf a)
@@ -326,6 +330,31 @@ INLINE float vf_sum(vf a)
     __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+/* The canonical trees of sixteen sums of 16 lanes, one after the other in memory, eight at a time:
+ * four lanes of two sums side by side, two of four, one of eight. */
+INLINE __m256 quarter_two(const float *a, const float *b)
+{
+    __m256 x = _mm256_add_ps(_mm256_loadu_ps(a), _mm256_loadu_ps(a + 8));
+    __m256 y = _mm256_add_ps(_mm256_loadu_ps(b), _mm256_loadu_ps(b + 8));
+    return _mm256_add_ps(_mm256_permute2f128_ps(x, y, 0x20), _mm256_permute2f128_ps(x, y, 0x31));
+}
+INLINE __m256 pairs_of_four(const float *sums)
+{
+    __m256d x = _mm256_castps_pd(quarter_two(sums, sums + 4 * 16));
+    __m256d y = _mm256_castps_pd(quarter_two(sums + 16, sums + 5 * 16));
+    return _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(x, y)),
+                         _mm256_castpd_ps(_mm256_unpackhi_pd(x, y)));
+}
+INLINE __m256 sum_8(const float *sums)
+{
+    __m256 x = pairs_of_four(sums), y = pairs_of_four(sums + 2 * 16);
+    return _mm256_add_ps(_mm256_shuffle_ps(x, y, 0x88), _mm256_shuffle_ps(x, y, 0xdd));
+}
+INLINE vf vf_sum_16(const float *sums)
+{
+    return (vf){{sum_8(sums), sum_8(sums + 8 * 16)}};
 }
 
 /* ---- quantizing activations ------------------------------------------------------------------ */

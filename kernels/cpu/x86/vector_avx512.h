@@ -267,9 +267,12 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
 }
-INLINE void vf_part_fma(vf *sum, int part, vf_part a, vf_part b)
+INLINE vf_part vf_part_zero(void)
 {
-    (void)part;
+    return _mm512_setzero_ps();
+}
+INLINE void vf_part_multiply_add(vf_part *sum, vf_part a, vf_part b)
+{
     *sum = _mm512_fmadd_ps(a, b, *sum);
     KEEP_IN_PLACE(*sum);
 }
@@ -282,6 +285,39 @@ INLINE float vf_sum(vf a)
     __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+
+#if defined(RAD_EMULATED)
+INLINE vf vf_sum_16(const float *sums)
+{
+    float totals[16];
+    for (int i = 0; i < 16; i++)
+        totals[i] = vf_sum(vf_load(sums + i * 16));
+    return vf_load(totals);
+}
+#else
+/* Lanes j + j + 8 of two sums side by side, then j + j + 4 of four, j + j + 2 of eight. */
+INLINE vf halve_two(const float *a, const float *b)
+{
+    vf x = vf_load(a), y = vf_load(b);
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+}
+INLINE vf quarter_four(const float *sums)
+{
+    vf x = halve_two(sums, sums + 4 * 16), y = halve_two(sums + 8 * 16, sums + 12 * 16);
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x88), _mm512_shuffle_f32x4(x, y, 0xdd));
+}
+INLINE vf pairs_of_eight(const float *a, const float *b)
+{
+    __m512d x = _mm512_castps_pd(quarter_four(a)), y = _mm512_castps_pd(quarter_four(b));
+    return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)),
+                         _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+INLINE vf vf_sum_16(const float *sums)
+{
+    vf x = pairs_of_eight(sums, sums + 16), y = pairs_of_eight(sums + 2 * 16, sums + 3 * 16);
+    return _mm512_add_ps(_mm512_shuffle_ps(x, y, 0x88), _mm512_shuffle_ps(x, y, 0xdd));
+}
+#endif
 
 /* ---- quantizing activations ------------------------------------------------------------------ */
 

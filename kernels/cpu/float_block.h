@@ -1,0 +1,29 @@
+/* Sizes that the float products and their scratch memory share. */
+#ifndef RAD_FLOAT_BLOCK_H
+#define RAD_FLOAT_BLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RAD_FLOAT_BLOCK_ROWS = 64,          /* at most, of a block of widened rows */
+    RAD_FLOAT_BLOCK_FLOATS = 128 << 10, /* of such a block where four rows take no more */
+    RAD_FLOAT_TILE_TOKENS = 6           /* at most */
+};
+
+/* Rows that are widened together, a multiple of 4: they stay in the second-level cache while all
+ * tokens pass. */
+static inline uint32_t rad_float_block_rows(uint32_t n_columns)
+{
+    uint32_t rows = RAD_FLOAT_BLOCK_FLOATS / (n_columns > 0 ? n_columns : 1) / 4 * 4;
+    return rows < 4 ? 4 : rows > RAD_FLOAT_BLOCK_ROWS ? RAD_FLOAT_BLOCK_ROWS : rows;
+}
+
+/* A block of rows, then sixteen partial sums for each output of a tile of tokens. */
+static inline size_t rad_float_scratch_bytes(uint32_t n_columns)
+{
+    size_t sums = (size_t)RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16;
+    return ((size_t)rad_float_block_rows(n_columns) * n_columns + sums) * sizeof(float);
+}
+
+#endif
