@@ -3,11 +3,15 @@
 #ifndef RAD_NUMERIC_H
 #define RAD_NUMERIC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* Double precision, for load time, sampling and tables: errors below 2 ulp over the whole range;
  * special values as in C99 Annex F. */
 double rad_exp(double x);
+/* y[i] = rad_exp((x[i] - greatest) / divisor), the same bits, much faster. No x is NaN or above
+ * `greatest`, which is finite; divisor > 0. */
+void rad_exponentials(const float *x, double greatest, double divisor, size_t n, double *y);
 double rad_ln(double x);            /* natural */
 double rad_pow(double x, double y); /* a zero result or infinity has no sign unless y is odd */
 double rad_tanh(double x);

@@ -3,17 +3,26 @@
 #include <math.h>
 
 #include "base/numeric.h"
+#include "sample/candidates.h"
 
-/* ln of the sum of e^(logit - greatest), by rising id. */
+/* ln of the sum of e^(logit - greatest), by rising id; NaN where a logit is NaN or +infinity or all
+ * are -infinity. */
 static double log_of_sum(const float *logits, uint32_t n_vocab, double *greatest)
 {
-    float most = -INFINITY;
-    for (uint32_t i = 0; i < n_vocab; i++)
-        most = logits[i] > most ? logits[i] : most;
+    enum { AT_A_TIME = 512 };
+    double powers[AT_A_TIME];
+    bool finite;
+    float most = rad_greatest_logit(logits, n_vocab, &finite);
     *greatest = most;
+    if (!finite || most == -INFINITY)
+        return NAN;
     double sum = 0.0;
-    for (uint32_t i = 0; i < n_vocab; i++)
-        sum += rad_exp((double)logits[i] - *greatest);
+    for (uint32_t first = 0; first < n_vocab; first += AT_A_TIME) {
+        uint32_t n = n_vocab - first < AT_A_TIME ? n_vocab - first : AT_A_TIME;
+        rad_exponentials(logits + first, *greatest, 1.0, n, powers);
+        for (uint32_t i = 0; i < n; i++)
+            sum += powers[i];
+    }
     return rad_ln(sum);
 }
 

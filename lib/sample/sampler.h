@@ -26,7 +26,7 @@ typedef struct rad_sampler_settings {
     size_t n_biases;
 } rad_sampler_settings;
 
-/* Work memory for vocabularies of up to n_vocab tokens (28 bytes each): one allocation, so that
+/* Work memory for vocabularies of up to n_vocab tokens (44 bytes each): one allocation, so that
  * sampling takes none from the host. One call at a time. */
 typedef struct rad_sampler rad_sampler;
 radllm_status rad_sampler_create(const rad_allocator *allocator, uint32_t n_vocab,
@@ -59,7 +59,7 @@ size_t rad_sampler_bytes(uint32_t n_vocab);
  * typical_p.
  *
  * RADLLM_E_NUMERIC when a logit is NaN or +infinity, or all are -infinity; RADLLM_E_ARGUMENT for a
- * setting out of range. Time is linear in n_vocab, plus m log n_vocab for a stage that keeps m. */
+ * setting out of range. Time is linear in n_vocab. */
 radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_settings *settings,
                                  const float *logits, uint32_t n_vocab, const int32_t *history,
                                  size_t n_history, uint32_t choice, uint64_t position,
