@@ -216,7 +216,7 @@ static void convert_halves(const uint16_t *halves, size_t n, float *values)
  * a group, in blocks that share each load of the tile. A group smaller than a block (one new token)
  * converts as it loads. None of this changes the order behind any value. */
 #define GROUP       32
-#define BLOCK       4
+#define BLOCK       (VECTOR_WIDTH == 16 ? 8 : 4)
 #define CHUNK_DIMS  64
 #define BLOCK_WIDTH (2 * VECTOR_WIDTH)                           /* per block of queries */
 #define LONE_WIDTH  (VECTOR_WIDTH == 16 ? 32 : 4 * VECTOR_WIDTH) /* for a query alone */
@@ -328,51 +328,91 @@ static void score_group(tile_group *group, rad_cache_type type, const void *tile
     }
 }
 
-static float greatest(const float values[RAD_TILE_KEYS])
+/* The greatest of the two where they are ordered. */
+ALWAYS_INLINE float greater(float a, float b)
 {
-    float m[LANES];
-    for (int j = 0; j < 16; j++)
-        m[j] = values[j] > values[j + 16] ? values[j] : values[j + 16];
-    for (int j = 0; j < 8; j++)
-        m[j] = m[j] > m[j + 8] ? m[j] : m[j + 8];
-    for (int j = 0; j < 4; j++)
-        m[j] = m[j] > m[j + 4] ? m[j] : m[j + 4];
-    float even = m[0] > m[2] ? m[0] : m[2];
-    float odd = m[1] > m[3] ? m[1] : m[3];
-    return even > odd ? even : odd;
+    return a > b ? a : b;
 }
 
-/* Scores become probabilities (0 where masked), the query's maximum and sum are merged, and the two
- * factors of the coming merge of outputs are set. */
-static void normalise_query(tile_group *group, uint32_t i, float scale_factor, float cap)
+/* slots 16 apart, then 8, 4, 2, 1. */
+static float greatest(const float values[RAD_TILE_KEYS])
+{
+#if VECTOR_WIDTH > 1
+    return vector_greatest(values);
+#else
+    float m[LANES];
+    for (int j = 0; j < 16; j++)
+        m[j] = greater(values[j], values[j + 16]);
+    for (int j = 0; j < 8; j++)
+        m[j] = greater(m[j], m[j + 8]);
+    for (int j = 0; j < 4; j++)
+        m[j] = greater(m[j], m[j + 4]);
+    return greater(greater(m[0], m[2]), greater(m[1], m[3]));
+#endif
+}
+
+static float sum_of_tile(const float values[RAD_TILE_KEYS])
+{
+#if VECTOR_WIDTH > 1
+    return vector_sum_of_tile(values);
+#else
+    float lanes[LANES];
+    for (int j = 0; j < LANES; j++)
+        lanes[j] = values[j] + values[j + LANES];
+    return sum_lanes(lanes);
+#endif
+}
+
+/* Scores become probabilities (0 where masked); returns their sum and the greatest score. */
+static float normalise_query(tile_group *group, uint32_t i, float scale_factor, float cap,
+                             float *maximum)
 {
     float *scores = group->scores[i];
     int32_t first = group->first[i], last = group->last[i];
+    bool masked = first > 0 || last < RAD_TILE_KEYS;
+    float visible[RAD_TILE_KEYS];
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
         scores[slot] = scores[slot] * scale_factor;
     if (cap > 0.0f)
         soft_cap(scores, cap, RAD_TILE_KEYS, scores);
-    float visible[RAD_TILE_KEYS];
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-        visible[slot] = slot >= first && slot < last ? scores[slot] : -INFINITY;
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++) /* NaN would make the order matter */
-        visible[slot] = visible[slot] == visible[slot] ? visible[slot] : -INFINITY;
-    float maximum = greatest(visible);
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot++) {
-        float probability = rad_expf(scores[slot] - maximum);
-        scores[slot] = slot >= first && slot < last ? probability : 0.0f;
-    }
-    float lanes[LANES];
-    for (int j = 0; j < LANES; j++)
-        lanes[j] = scores[j] + scores[j + LANES];
-    float sum = sum_lanes(lanes);
+        visible[slot] = scores[slot] == scores[slot] ? scores[slot] : -INFINITY;
+    if (masked)
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            visible[slot] = slot >= first && slot < last ? visible[slot] : -INFINITY;
+    *maximum = greatest(visible);
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+        scores[slot] = rad_expf(scores[slot] - *maximum);
+    if (masked)
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            scores[slot] = slot >= first && slot < last ? scores[slot] : 0.0f;
+    return sum_of_tile(scores);
+}
 
-    float *state = group->state + i * group->state_stride;
-    float merged = state[0] > maximum ? state[0] : maximum;
-    group->rescale[i] = rad_expf(state[0] - merged);
-    group->weight[i] = rad_expf(maximum - merged);
-    state[0] = merged;
-    state[1] = fmaf(state[1], group->rescale[i], sum * group->weight[i]);
+/* The same for all queries that see something: their maxima and sums are merged, and the two
+ * factors of the coming merge of outputs are set. */
+static void normalise_group(tile_group *group, float scale_factor, float cap)
+{
+    float maxima[GROUP] = {0}, sums[GROUP] = {0}, merged[GROUP] = {0};
+    for (uint32_t i = 0; i < group->n; i++) {
+        float before = group->state[i * group->state_stride];
+        if (!sees_nothing(group, i))
+            sums[i] = normalise_query(group, i, scale_factor, cap, &maxima[i]);
+        merged[i] = greater(before, maxima[i]);
+        group->rescale[i] = before - merged[i];
+        group->weight[i] = maxima[i] - merged[i];
+    }
+    for (uint32_t i = 0; i < group->n; i++) {
+        group->rescale[i] = rad_expf(group->rescale[i]);
+        group->weight[i] = rad_expf(group->weight[i]);
+    }
+    for (uint32_t i = 0; i < group->n; i++) {
+        float *state = group->state + i * group->state_stride;
+        if (sees_nothing(group, i))
+            continue;
+        state[0] = merged[i];
+        state[1] = fmaf(state[1], group->rescale[i], sums[i] * group->weight[i]);
+    }
 }
 
 /* Adds slots begin..end-1 to the sums of n_queries queries from i on. */
@@ -548,10 +588,7 @@ static void attend_tile(const float *queries, size_t query_stride, uint32_t n_qu
         if (n_seeing == 0)
             continue;
         score_group(&group, type, tile_keys);
-        for (uint32_t i = 0; i < group.n; i++) {
-            if (!sees_nothing(&group, i))
-                normalise_query(&group, i, scale_factor, cap);
-        }
+        normalise_group(&group, scale_factor, cap);
         output_group(&group, type, tile_values);
     }
 }

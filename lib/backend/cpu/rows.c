@@ -42,8 +42,10 @@ static void rotary_row(const rad_cpu_backend *cpu, uint32_t row, float *out)
     double position = position_of_row(cpu->batch, row);
     for (uint32_t i = 0; i < n; i++) {
         double angle = position * frequencies[i];
-        out[i] = (float)rad_cos(angle) * cpu->rope_magnitude;
-        out[n + i] = (float)rad_sin(angle) * cpu->rope_magnitude;
+        double sine, cosine;
+        rad_sin_cos(angle, &sine, &cosine);
+        out[i] = (float)cosine * cpu->rope_magnitude;
+        out[n + i] = (float)sine * cpu->rope_magnitude;
     }
 }
 
