@@ -337,7 +337,7 @@ ALWAYS_INLINE float greater(float a, float b)
 /* slots 16 apart, then 8, 4, 2, 1. */
 static float greatest(const float values[RAD_TILE_KEYS])
 {
-#if VECTOR_WIDTH > 1
+#ifdef RAD_LAYER_REDUCES
     return vector_greatest(values);
 #else
     float m[LANES];
@@ -353,7 +353,7 @@ static float greatest(const float values[RAD_TILE_KEYS])
 
 static float sum_of_tile(const float values[RAD_TILE_KEYS])
 {
-#if VECTOR_WIDTH > 1
+#ifdef RAD_LAYER_REDUCES
     return vector_sum_of_tile(values);
 #else
     float lanes[LANES];

@@ -65,7 +65,8 @@ typedef float vector;
 
 /* The 32 numbers of a tile to one, in the order 16, 8, 4, 2, 1 apart; the greatest by a > b ? a :
  * b, which is what the instruction does. */
-#if VECTOR_WIDTH > 1
+#if defined(RAD_LAYER_AVX2) || defined(RAD_LAYER_AVX512)
+#define RAD_LAYER_REDUCES
 #define REDUCE_TILE(name, operation)                                                               \
     ALWAYS_INLINE float name(const float *p)                                                       \
     {                                                                                              \

@@ -299,9 +299,13 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
 }
-INLINE void vf_part_fma(vf *sum, int part, vf_part a, vf_part b)
+INLINE vf_part vf_part_zero(void)
 {
-    sum->h[part] = vfmaq_f32(sum->h[part], a, b);
+    return vdupq_n_f32(0.0f);
+}
+INLINE void vf_part_multiply_add(vf_part *sum, vf_part a, vf_part b)
+{
+    *sum = vfmaq_f32(*sum, a, b);
 }
 INLINE float vf_sum(vf a)
 {
@@ -309,6 +313,14 @@ INLINE float vf_sum(vf a)
     float32x4_t four = vaddq_f32(low, high);
     float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
+}
+
+INLINE vf vf_sum_16(const float *sums)
+{
+    float totals[16];
+    for (int i = 0; i < 16; i++)
+        totals[i] = vf_sum(vf_load(sums + i * 16));
+    return vf_load(totals);
 }
 
 /* ---- quantizing activations ------------------------------------------------------------------ */

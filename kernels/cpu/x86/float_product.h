@@ -17,8 +17,8 @@
 #include "kernels/kernels.h"
 
 enum {
-    FLOAT_ROWS = 4,                           /* of a tile */
-    FLOAT_TOKENS = VF_PARTS == 1 ? 6 : 3,     /* of a tile: 24 registers of sums, or 12 of 16 */
+    FLOAT_ROWS = 4,                       /* of a tile */
+    FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6, /* of a tile: 24 registers of sums of 32, or 12 of 16 */
     FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
     FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not widened */
     FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
@@ -143,7 +143,7 @@ DIRECT_TILE(direct_3, FLOAT_ROWS, 3)
 WIDENED_TILE(1)
 WIDENED_TILE(2)
 WIDENED_TILE(3)
-#if VF_PARTS == 1
+#if VF_PARTS != 2
 DIRECT_TILE(direct_4, FLOAT_ROWS, 4)
 DIRECT_TILE(direct_5, FLOAT_ROWS, 5)
 DIRECT_TILE(direct_6, FLOAT_ROWS, 6)

@@ -1,0 +1,351 @@
+/* Times what a token costs outside the matrix products: the layer kernels of every instruction set,
+ * sampling from large vocabularies, and a loop of the thread pool.
+ *
+ *   bench_layer [--match TEXT] [--seconds S]
+ *
+ * Prints the best time of a call; for kernels also floating-point operations or bytes a second. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/numeric.h"
+#include "base/platform.h"
+#include "kernels/cpu/layer.h"
+#include "kernels/kernels.h"
+#include "sample/sampler.h"
+
+static const char *match = "";
+static double seconds = 0.05;
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* What is timed, and what one call does. */
+typedef struct timed {
+    void (*call)(void *data);
+    void *data;
+    double amount; /* of `unit`, in one call */
+    const char *unit;
+} timed;
+
+static void report(const char *name, const timed *job)
+{
+    if (strstr(name, match) == NULL)
+        return;
+    double best = 1e30, start = now();
+    do {
+        double before = now();
+        job->call(job->data);
+        double taken = now() - before;
+        best = taken < best ? taken : best;
+    } while (now() - start < seconds);
+    printf("%-44s %12.2f us", name, best * 1e6);
+    if (job->amount > 0)
+        printf(" %10.2f G%s/s", job->amount / best * 1e-9, job->unit);
+    printf("\n");
+    fflush(stdout);
+}
+
+static float random_value(uint32_t i)
+{
+    uint32_t bits = (i + 1) * 2654435761u;
+    bits ^= bits >> 15;
+    bits *= 2246822519u;
+    bits ^= bits >> 13;
+    return (float)(bits >> 8) * 0x1p-23f - 1.0f;
+}
+
+static float *random_floats(size_t n)
+{
+    float *values = malloc(n * sizeof *values);
+    if (values == NULL)
+        exit(2);
+    for (size_t i = 0; i < n; i++)
+        values[i] = random_value((uint32_t)i);
+    return values;
+}
+
+/* ---- the layer's kernels -----------------------------------------------------------------------
+ */
+
+enum { REPEATS = 16 }; /* calls of a short kernel in one measurement */
+
+typedef struct row_job {
+    const rad_layer_kernels *kernels;
+    const float *x, *w;
+    float *y;
+    uint32_t n;
+} row_job;
+
+#define ROW_CALL(name, call)                                                                       \
+    static void name(void *data)                                                                   \
+    {                                                                                              \
+        const row_job *j = data;                                                                   \
+        for (int i = 0; i < REPEATS; i++)                                                          \
+            j->kernels->call;                                                                      \
+    }
+ROW_CALL(time_rms_norm, rms_norm(j->x, j->w, 1e-5f, j->n, j->y))
+ROW_CALL(time_layer_norm, layer_norm(j->x, j->w, j->w, 1e-5f, j->n, j->y))
+ROW_CALL(time_silu, silu_multiply(j->x, j->w, j->n, j->y))
+ROW_CALL(time_gelu, gelu_tanh_multiply(j->x, j->w, j->n, j->y))
+ROW_CALL(time_add, add(j->x, j->w, j->n, j->y))
+ROW_CALL(time_soft_cap, soft_cap(j->x, 30.0f, j->n, j->y))
+ROW_CALL(time_rotate, rotate(j->y, j->x, j->w, 64, 0))
+ROW_CALL(time_rotate_pairs, rotate(j->y, j->x, j->w, 64, 1))
+ROW_CALL(time_store_key, store_key(j->x, 128, RAD_CACHE_F16, j->y, 5))
+ROW_CALL(time_store_value, store_value(j->x, 128, RAD_CACHE_F16, j->y, 5))
+
+static void bench_rows(const rad_layer_kernels *kernels, const char *isa)
+{
+    static const struct {
+        const char *name;
+        void (*call)(void *data);
+        uint32_t n;
+    } rows[] = {{"rms_norm", time_rms_norm, 4096},
+                {"layer_norm", time_layer_norm, 4096},
+                {"silu_multiply", time_silu, 4096},
+                {"gelu_tanh_multiply", time_gelu, 4096},
+                {"add", time_add, 4096},
+                {"soft_cap", time_soft_cap, 4096},
+                {"rotate", time_rotate, 128},
+                {"rotate interleaved", time_rotate_pairs, 128},
+                {"store_key f16", time_store_key, 128},
+                {"store_value f16", time_store_value, 128}};
+    float *x = random_floats(4096), *w = random_floats(4096), *y = random_floats(4096);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        char name[96];
+        row_job job = {kernels, x, w, y, rows[i].n};
+        timed measured = {rows[i].call, &job, (double)rows[i].n * REPEATS, "element"};
+        snprintf(name, sizeof name, "%s %s %u (%d calls)", rows[i].name, isa, rows[i].n, REPEATS);
+        report(name, &measured);
+    }
+    free(x);
+    free(w);
+    free(y);
+}
+
+enum { MAX_TILES = 64, MAX_DIM = 128, MAX_QUERIES = 64 };
+
+typedef struct attend_job {
+    const rad_layer_kernels *kernels;
+    const float *queries;
+    const uint16_t *keys, *values; /* tiles, one after the other */
+    float *states;
+    uint32_t n_queries, head_dim, n_tiles;
+} attend_job;
+
+static void time_attend(void *data)
+{
+    const attend_job *j = data;
+    uint8_t first[MAX_QUERIES], last[MAX_QUERIES];
+    size_t width = j->head_dim + 2, tile = (size_t)j->head_dim * RAD_TILE_KEYS;
+    memset(first, 0, sizeof first);
+    memset(last, RAD_TILE_KEYS, sizeof last);
+    memset(j->states, 0, j->n_queries * width * sizeof *j->states);
+    for (uint32_t i = 0; i < j->n_queries; i++)
+        j->states[i * width] = -INFINITY;
+    for (uint32_t t = 0; t < j->n_tiles; t++)
+        j->kernels->attend_tile(j->queries, j->head_dim, j->n_queries, first, last, j->head_dim,
+                                RAD_CACHE_F16, j->keys + t * tile, j->values + t * tile, 0.125f,
+                                0.0f, j->states, width);
+}
+
+static void bench_attention(const rad_layer_kernels *kernels, const char *isa)
+{
+    static const uint32_t dims[] = {64, 128}, counts[] = {1, 4, 8, 16, 32};
+    size_t n = (size_t)MAX_TILES * MAX_DIM * RAD_TILE_KEYS;
+    uint16_t *halves = malloc(2 * n * sizeof *halves);
+    float *queries = random_floats((size_t)MAX_QUERIES * MAX_DIM);
+    float *states = random_floats((size_t)MAX_QUERIES * (MAX_DIM + 2));
+    if (halves == NULL)
+        exit(2);
+    for (size_t i = 0; i < 2 * n; i++)
+        halves[i] = rad_f32_to_f16(random_value((uint32_t)i));
+    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+            char name[96];
+            attend_job job = {kernels, queries,   halves,  halves + n,
+                              states,  counts[c], dims[d], MAX_TILES};
+            double operations = 4.0 * counts[c] * dims[d] * MAX_TILES * RAD_TILE_KEYS;
+            timed measured = {time_attend, &job, operations, "FLOP"};
+            snprintf(name, sizeof name, "attention %s dim %u, %u queries, 2048 keys", isa, dims[d],
+                     counts[c]);
+            report(name, &measured);
+        }
+    }
+    free(halves);
+    free(queries);
+    free(states);
+}
+
+/* ---- sampling ----------------------------------------------------------------------------------
+ */
+
+typedef struct sample_job {
+    rad_sampler *sampler;
+    rad_sampler_settings settings;
+    const float *logits;
+    const int32_t *history;
+    uint32_t n_vocab, n_history;
+    uint64_t position;
+} sample_job;
+
+static void time_sampler(void *data)
+{
+    sample_job *j = data;
+    int32_t token;
+    if (rad_sampler_choose(j->sampler, &j->settings, j->logits, j->n_vocab, j->history,
+                           j->n_history, 0, j->position++, &token, NULL) != RADLLM_OK)
+        exit(1);
+}
+
+static void time_log_probability(void *data)
+{
+    const sample_job *j = data;
+    volatile double sink = rad_log_probability(j->logits, j->n_vocab, 7);
+    (void)sink;
+}
+
+static void time_top_logprobs(void *data)
+{
+    const sample_job *j = data;
+    rad_token_logprob top[20];
+    rad_top_logprobs(j->logits, j->n_vocab, 20, top);
+}
+
+static const rad_sampler_settings off = {
+    .temperature = 1.0f, .top_p = 1.0f, .typical_p = 1.0f, .repeat_penalty = 1.0f};
+
+static void bench_chains(sample_job *job, const char *what)
+{
+    struct {
+        const char *name;
+        rad_sampler_settings settings;
+    } chains[9];
+    for (size_t i = 0; i < 9; i++)
+        chains[i].settings = off;
+    chains[0].name = "greedy";
+    chains[0].settings.temperature = 0.0f;
+    chains[1].name = "greedy, penalties";
+    chains[1].settings.temperature = 0.0f;
+    chains[1].settings.repeat_penalty = 1.1f;
+    chains[1].settings.penalty_last_n = 64;
+    chains[2].name = "temperature alone";
+    chains[3].name = "top-k 40";
+    chains[3].settings.top_k = 40;
+    chains[4].name = "top-k 40, top-p 0.95, min-p 0.05";
+    chains[4].settings.top_k = 40;
+    chains[4].settings.top_p = 0.95f;
+    chains[4].settings.min_p = 0.05f;
+    chains[5].name = "top-p 0.95";
+    chains[5].settings.top_p = 0.95f;
+    chains[6].name = "typical 0.95";
+    chains[6].settings.typical_p = 0.95f;
+    chains[7].name = "min-p 0.05";
+    chains[7].settings.min_p = 0.05f;
+    chains[8].name = "top-p 0.95 at temperature 0.7";
+    chains[8].settings.top_p = 0.95f;
+    chains[8].settings.temperature = 0.7f;
+    for (size_t i = 0; i < 9; i++) {
+        char name[96];
+        job->settings = chains[i].settings;
+        timed measured = {time_sampler, job, 0, ""};
+        snprintf(name, sizeof name, "%s, %s %uk", chains[i].name, what, job->n_vocab / 1000);
+        report(name, &measured);
+    }
+}
+
+static void bench_sampling(uint32_t n_vocab)
+{
+    rad_allocator allocator = rad_default_allocator;
+    float *flat = random_floats(n_vocab), *peaked = random_floats(n_vocab);
+    static int32_t history[64];
+    sample_job job = {.n_vocab = n_vocab, .history = history, .n_history = 64};
+    if (rad_sampler_create(&allocator, n_vocab, &job.sampler, NULL) != RADLLM_OK)
+        exit(2);
+    for (uint32_t i = 0; i < n_vocab; i++) /* as a model's: most far below a few */
+        peaked[i] = 3.0f * (peaked[i] + random_value(i + 77777) + random_value(i + 999999)) +
+                    (i % 4001 == 7 ? 12.0f : 0.0f);
+    for (int32_t i = 0; i < 64; i++)
+        history[i] = i * 17;
+    job.logits = flat;
+    bench_chains(&job, "flat");
+    job.logits = peaked;
+    bench_chains(&job, "peaked");
+    char name[96];
+    timed one = {time_log_probability, &job, 0, ""}, top = {time_top_logprobs, &job, 0, ""};
+    snprintf(name, sizeof name, "log-probability %uk", n_vocab / 1000);
+    report(name, &one);
+    snprintf(name, sizeof name, "20 top log-probabilities %uk", n_vocab / 1000);
+    report(name, &top);
+    rad_sampler_free(job.sampler);
+    free(flat);
+    free(peaked);
+}
+
+/* ---- the pool ----------------------------------------------------------------------------------
+ */
+
+static void nothing(void *data, uint32_t index, uint32_t worker)
+{
+    (void)data;
+    (void)index;
+    (void)worker;
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void bench_pool(uint32_t n_threads)
+{
+    enum { LOOPS = 20000 };
+    static double times[LOOPS];
+    rad_host host = {.allocator = rad_default_allocator};
+    rad_pool *pool;
+    char name[96];
+    snprintf(name, sizeof name, "pool, an empty loop of %u threads", n_threads);
+    if (strstr(name, match) == NULL || rad_pool_create(&host, n_threads, &pool, NULL) != RADLLM_OK)
+        return;
+    for (int i = 0; i < LOOPS; i++) {
+        double before = now();
+        rad_pool_run(pool, nothing, NULL, n_threads);
+        times[i] = now() - before;
+    }
+    qsort(times, LOOPS, sizeof times[0], compare);
+    printf("%-44s %12.2f us median %8.2f us at 99 %%\n", name, times[LOOPS / 2] * 1e6,
+           times[LOOPS * 99 / 100] * 1e6);
+    rad_pool_free(pool);
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i + 1 < argc; i += 2) {
+        if (strcmp(argv[i], "--match") == 0)
+            match = argv[i + 1];
+        else if (strcmp(argv[i], "--seconds") == 0)
+            seconds = atof(argv[i + 1]);
+        else
+            return 2;
+    }
+    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_AVX512; isa++) {
+        const rad_kernels *kernels = rad_kernels_find((rad_isa)isa, true);
+        if (kernels == NULL)
+            continue;
+        bench_rows(kernels->layer, kernels->name);
+        bench_attention(kernels->layer, kernels->name);
+    }
+    bench_sampling(32000);
+    bench_sampling(128000);
+    bench_sampling(256000);
+    bench_pool(2);
+    return 0;
+}
