@@ -21,10 +21,22 @@ static const rad_lane_field q6_k[] = {{208, 2, 1, false},
                                       {128, 4, 16, false},
                                       {0, 0, 0, false}};
 
+/* d, dmin, sub-scales, quants. */
+static const rad_lane_field q2_k[] = {
+    {80, 2, 1, false}, {82, 2, 1, false}, {0, 4, 4, false}, {16, 4, 16, false}, {0, 0, 0, false}};
+/* d, sub-scales, third bits, pairs of bits. */
+static const rad_lane_field q3_k[] = {
+    {108, 2, 1, false}, {96, 4, 3, false}, {0, 4, 8, false}, {32, 4, 16, false}, {0, 0, 0, false}};
+/* d, upper and lower bits of sub-scales, codes. */
+static const rad_lane_field iq4_xs[] = {
+    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 1, false}, {8, 4, 32, false}, {0, 0, 0, false}};
+static const rad_lane_field mxfp4[] = {{0, 1, 1, false}, {1, 4, 4, false}, {0, 0, 0, false}};
+
 const rad_lane_field *rad_lane_fields(rad_type type)
 {
     switch (type) {
     case RAD_TYPE_Q4_0:
+    case RAD_TYPE_IQ4_NL:
         return q4_0;
     case RAD_TYPE_Q4_1:
         return q4_1;
@@ -40,6 +52,14 @@ const rad_lane_field *rad_lane_fields(rad_type type)
         return q5_k;
     case RAD_TYPE_Q6_K:
         return q6_k;
+    case RAD_TYPE_Q2_K:
+        return q2_k;
+    case RAD_TYPE_Q3_K:
+        return q3_k;
+    case RAD_TYPE_IQ4_XS:
+        return iq4_xs;
+    case RAD_TYPE_MXFP4:
+        return mxfp4;
     default:
         return NULL;
     }
@@ -99,8 +119,8 @@ void rad_lane_put_blocks(const rad_lane_field *fields, const uint8_t *rows, size
         for (uint32_t row = 0; row < n_rows; row++) {
             const uint8_t *from = rows + row * row_stride + fields->offset;
             uint8_t *to = group_block + (size_t)row * fields->word_bytes;
-            if (fields->word_bytes == 2)
-                memcpy(to, from, 2);
+            if (fields->word_bytes < 4)
+                memcpy(to, from, fields->word_bytes);
             else if (fields->fifth_bits)
                 store_u32(to, rad_fifth_bits_to_lane(load_u32(from)));
             else

@@ -1,7 +1,7 @@
 /* The lane layout: 16 rows interleaved so that a vector lane is a row and no product adds across
  * lanes. A lane group holds, for each block in increasing column order, the 16 rows' blocks as a
- * permutation of their bits: field by field, each field cut into words of 2 or 4 bytes, and word w
- * of row r at (w * 16 + r) * word_bytes. Scales come first, whatever the file's order. The fifth
+ * permutation of their bits: field by field, each field cut into words of 1, 2 or 4 bytes, and word
+ * w of row r at (w * 16 + r) * word_bytes. Scales come first, whatever the file's order. The fifth
  * bits of Q5_0 and Q5_1 are also transposed within their 32-bit word: bit 4g + i goes to bit 8i +
  * g, so that column 4g + i of the block finds its bit in byte i, the byte of its quant. So a group
  * has exactly the bytes of its 16 rows. */
@@ -14,7 +14,7 @@
 
 typedef struct rad_lane_field {
     uint16_t offset;    /* in the file's block */
-    uint8_t word_bytes; /* 2 or 4 */
+    uint8_t word_bytes; /* 1, 2 or 4; of the short ones a field has a single word */
     uint8_t n_words;    /* 0 ends the list */
     bool fifth_bits;
 } rad_lane_field;

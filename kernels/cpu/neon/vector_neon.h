@@ -62,6 +62,10 @@ INLINE vi vi_set8(int value)
 {
     ALL_FOUR(vi, vreinterpretq_s32_s8(vdupq_n_s8((int8_t)value)));
 }
+INLINE vi vi_set32(int value)
+{
+    ALL_FOUR(vi, vdupq_n_s32(value));
+}
 INLINE vi vi_set16(int value)
 {
     ALL_FOUR(vi, vreinterpretq_s32_s16(vdupq_n_s16((int16_t)value)));
@@ -83,6 +87,11 @@ INLINE vi vi_or(vi a, vi b)
 INLINE vi vi_xor(vi a, vi b)
 {
     ALL_FOUR(vi, veorq_s32(a.h[i], b.h[i]));
+}
+INLINE vi vi_lookup16(const int8_t *table, vi index)
+{
+    const int8x16_t entries = vld1q_s8(table);
+    ALL_FOUR(vi, vreinterpretq_s32_s8(vqtbl1q_s8(entries, U8(index.h[i]))));
 }
 INLINE vi vi_add8(vi a, vi b)
 {

@@ -21,9 +21,20 @@ INLINE void add_group(int bits, int group, vi w, vi column, vi *partial, vi *tot
 
 /* ---- straight from the lanes, few tokens ----------------------------------------------------- */
 
-INLINE vf lane_scale(const uint8_t *block)
+/* MXFP4: 2^(e - 128) of a byte e, subnormal for e < 3 (quant/mxfp4.c). */
+INLINE vf load_half_powers(const uint8_t *exponents)
 {
-    return vf_load_f16(block);
+    uint32_t bits[RAD_LANE_ROWS];
+    for (int row = 0; row < RAD_LANE_ROWS; row++) {
+        uint32_t e = exponents[row];
+        bits[row] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
+    }
+    return vf_load(bits);
+}
+
+INLINE vf lane_scale(rad_type type, const uint8_t *block)
+{
+    return type == RAD_TYPE_MXFP4 ? load_half_powers(block) : vf_load_f16(block);
 }
 
 INLINE vf lane_minimum(const uint8_t *block)
@@ -62,7 +73,7 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
                     add_group(bits, group, magnitude, column, &partial[t], &total[t]);
                 }
             }
-            vf scale = lane_scale(lanes);
+            vf scale = lane_scale(type, lanes);
             UNROLL for (int t = 0; t < n; t++)
             {
                 vf x_scale = token_scale(n, &block, 0, t);
@@ -119,7 +130,7 @@ INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks
     for (uint32_t b = 0; b < n_blocks; b++, lanes += lane_block_bytes(type)) {
         UNROLL for (int group = 0; group < 8; group++)
             vi_store(panel->quants[b] + group * GROUP_BYTES, load_group(type, lanes, 0, group));
-        vf_store(panel->scale[b], lane_scale(lanes));
+        vf_store(panel->scale[b], lane_scale(type, lanes));
         if (has_minimum(type))
             vf_store(panel->minimum[b], lane_minimum(lanes));
         if (!WIDE_DOT && quant_bits(type) == 8)
@@ -129,13 +140,11 @@ INLINE void unpack_blocks(rad_type type, const uint8_t *lanes, uint32_t n_blocks
 
 INLINE void block_terms(int offset, const uint8_t *tile, tile_terms *terms)
 {
-    const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
-    for (int b = 0; b < 8; b++)
-        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2) {
-            int32_t sum = sums[0] + sums[1];
-            terms->block.start[b][t] = -offset * sum;
-            terms->block.sums[b][t] = (float)sum;
-        }
+    for (int b = 0; b < 8; b += 4) {
+        vi words = vi_load(tile + RAD_TILE_SUMS + b * RAD_TILE_TOKENS * 4);
+        vi_store(terms->block.start[b], vi_madd16(words, vi_set16(-offset)));
+        vf_store(terms->block.sums[b], vf_from_int(vi_madd16(words, vi_set16(1))));
+    }
 }
 
 /* n tokens of a tile, from `first` on, with n_groups panels: acc[(group * 4 + token) * 16 + row]

@@ -11,6 +11,11 @@ static void pack_halves(const uint8_t *rows, size_t row_stride, uint8_t *out)
         memcpy(out + 2 * row, rows + row * row_stride, 2);
 }
 
+static void pack_bytes(const uint8_t *rows, size_t row_stride, uint8_t *out)
+{
+    UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++) out[row] = rows[row * row_stride];
+}
+
 static void pack_words(const uint8_t *rows, size_t row_stride, uint8_t *out)
 {
     UNROLL for (size_t row = 0; row < RAD_LANE_ROWS; row++)
@@ -32,7 +37,9 @@ static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, s
 {
     for (; fields->n_words != 0; fields++) {
         const uint8_t *from = rows + fields->offset;
-        if (fields->word_bytes == 2) {
+        if (fields->word_bytes == 1) {
+            pack_bytes(from, row_stride, out);
+        } else if (fields->word_bytes == 2) {
             pack_halves(from, row_stride, out);
         } else if (fields->fifth_bits) {
             pack_fifth_bits(from, row_stride, out);

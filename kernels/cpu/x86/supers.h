@@ -30,7 +30,7 @@ typedef struct super_panel {
 
 INLINE int sub_block_groups(rad_type type)
 {
-    return type == RAD_TYPE_Q6_K ? 4 : 8;
+    return type == RAD_TYPE_Q6_K || type == RAD_TYPE_Q2_K || type == RAD_TYPE_Q3_K ? 4 : 8;
 }
 
 INLINE super_sums sums_of(rad_type type)
@@ -54,7 +54,6 @@ INLINE void unpack_scales_k(const uint8_t *block, super_scales *out)
         vi_store(out->scale[j], vi_shuffle(scale[j / 4], first + (uint32_t)(j % 4) * next));
     UNROLL for (int j = 0; j < 4; j++)
         vi_store(out->minimum[j], vi_shuffle(minimum[j / 2], j % 2 ? 0x80038002u : 0x80018000u));
-    vf_store(out->d, vf_load_f16(block));
     vf_store(out->dmin, vf_negate(vf_load_f16(block + 32)));
 }
 
@@ -64,26 +63,101 @@ INLINE vi signed_pair(vi word, uint32_t k, uint32_t l)
     return vi_upper_byte(vi_shuffle(word, 0x00800080u + k * 0x0100u + l * 0x01000000u));
 }
 
-INLINE void unpack_scales_q6_k(const uint8_t *block, super_scales *out)
+/* Sixteen signed bytes in four words a row; where the quants have an offset, what multiplies the
+ * sums for it. */
+INLINE void put_signed_scales(const vi words[4], int offset, super_scales *out)
 {
     UNROLL for (uint32_t j = 0; j < 16; j++)
     {
-        vi word = vi_load(block + Q6_K_SCALES + j / 4 * 64);
-        vi pair = signed_pair(word, j % 4, j % 4);
+        vi pair = signed_pair(words[j / 4], j % 4, j % 4);
         vi_store(out->scale[j], WIDE_DOT ? vi_first_of_pair(pair) : pair);
         if (j % 2 == 0)
             vi_store(out->minimum[j / 2],
-                     vi_multiply16(signed_pair(word, j % 4, j % 4 + 1), vi_set16(-32)));
+                     vi_multiply16(signed_pair(words[j / 4], j % 4, j % 4 + 1), vi_set16(-offset)));
     }
-    vf_store(out->d, vf_load_f16(block));
+}
+
+INLINE void unpack_scales_q6_k(const uint8_t *block, super_scales *out)
+{
+    vi words[4];
+    UNROLL for (int i = 0; i < 4; i++) words[i] = vi_load(block + Q6_K_SCALES + i * 64);
+    put_signed_scales(words, 32, out);
+}
+
+/* Low nibbles of j and j + 8 in byte j % 8, upper two bits in byte 8 + j % 4 at bit 2 * (j / 4). */
+INLINE void unpack_scales_q3_k(const uint8_t *block, super_scales *out)
+{
+    vi words[4], high = vi_load(block + Q3_K_SCALES + 128);
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        vi low = nibbles(block + Q3_K_SCALES + i % 2 * 64, i >= 2);
+        vi upper = i < 2 ? vi_shift_left(high, 4 - 2 * i) : vi_shift_right(high, 2 * i - 4);
+        words[i] = vi_add8(vi_or(low, vi_and(upper, vi_set8(48))), vi_set8(-32));
+    }
+    put_signed_scales(words, 4, out);
+}
+
+/* Low nibbles are sub-scales, high nibbles sub-minima. */
+INLINE void unpack_scales_q2_k(const uint8_t *block, super_scales *out)
+{
+    const uint32_t first = WIDE_DOT ? 0x80808000u : 0x80008000u, next = WIDE_DOT ? 1 : 0x10001u;
+    UNROLL for (uint32_t j = 0; j < 16; j++)
+    {
+        const uint8_t *word = block + Q2_K_SCALES + j / 4 * 64;
+        vi_store(out->scale[j], vi_shuffle(low_nibbles(word), first + j % 4 * next));
+        if (j % 2 == 0)
+            vi_store(out->minimum[j / 2],
+                     vi_shuffle(high_nibbles(word), j % 4 ? 0x80038002u : 0x80018000u));
+    }
+    vf_store(out->dmin, vf_negate(vf_load_f16(block + 32)));
+}
+
+/* Sub-scale j: four bits of a word and two of a half, which together are 32 too much. */
+INLINE void unpack_scales_iq4_xs(const uint8_t *block, super_scales *out)
+{
+    int32_t high_words[RAD_LANE_ROWS], scales[8][RAD_LANE_ROWS];
+    vi low = vi_load(block + IQ4_XS_LOW);
+    for (int row = 0; row < RAD_LANE_ROWS; row++)
+        high_words[row] = block[IQ4_XS_HIGH + 2 * row] | block[IQ4_XS_HIGH + 2 * row + 1] << 8;
+    vi high = vi_load(high_words);
+    UNROLL for (int j = 0; j < 8; j++)
+    {
+        vi upper = j < 2 ? vi_shift_left(high, 4 - 2 * j) : vi_shift_right(high, 2 * j - 4);
+        vi scale =
+            vi_or(vi_and(vi_shift_right(low, 4 * j), vi_set32(15)), vi_and(upper, vi_set32(48)));
+        scale = vi_sub32(scale, vi_set32(32));
+        vi_store(scales[j], scale);
+        vi pair = vi_or(vi_and(scale, vi_set32(0xffff)), vi_shift_left(scale, 16));
+        vi_store(out->scale[j], WIDE_DOT ? scale : pair);
+    }
+    UNROLL for (int j = 0; j < 4 && WIDE_DOT; j++)
+    {
+        vi pair = vi_or(vi_and(vi_load(scales[2 * j]), vi_set32(0xffff)),
+                        vi_shift_left(vi_load(scales[2 * j + 1]), 16));
+        vi_store(out->minimum[j], vi_multiply16(pair, vi_set16(-128)));
+    }
 }
 
 INLINE void unpack_super_scales(rad_type type, const uint8_t *block, super_scales *out)
 {
-    if (type == RAD_TYPE_Q6_K)
+    vf_store(out->d, vf_load_f16(block));
+    switch (type) {
+    case RAD_TYPE_Q2_K:
+        unpack_scales_q2_k(block, out);
+        break;
+    case RAD_TYPE_Q3_K:
+        unpack_scales_q3_k(block, out);
+        break;
+    case RAD_TYPE_Q6_K:
         unpack_scales_q6_k(block, out);
-    else
+        break;
+    case RAD_TYPE_IQ4_XS:
+        unpack_scales_iq4_xs(block, out);
+        break;
+    default:
         unpack_scales_k(block, out);
+        break;
+    }
 }
 
 /* One group of a sub-block: what its partial sum gives goes into the total at the end of a chain.
@@ -108,6 +182,7 @@ INLINE void super_products(rad_type type, int n, const uint8_t *block, const sup
                            const token_view *x, vi *total)
 {
     const int bits = quant_bits(type), sub_groups = sub_block_groups(type);
+    const bool is_signed = !WIDE_DOT && bits == 8;
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
         vi partial[DIRECT_TOKENS];
         UNROLL for (int group = 0; group < UNIT_GROUPS; group++)
@@ -115,12 +190,15 @@ INLINE void super_products(rad_type type, int n, const uint8_t *block, const sup
             int at = unit_column(type, unit, group) / 4;
             vi w = load_group(type, block, unit, group);
             vi scale = vi_load(scales->scale[at / sub_groups]);
+            vi magnitude = is_signed ? vi_magnitude(w) : w;
             UNROLL for (int t = 0; t < n; t++)
             {
                 if (group % sub_groups == 0)
                     partial[t] = vi_zero();
-                add_super_group(bits, sub_groups, group % sub_groups, w, token_columns(n, x, at, t),
-                                scale, &partial[t], &total[t]);
+                vi column = token_columns(n, x, at, t);
+                add_super_group(bits, sub_groups, group % sub_groups, magnitude,
+                                is_signed ? vi_with_sign(column, w) : column, scale, &partial[t],
+                                &total[t]);
             }
         }
     }
@@ -160,7 +238,9 @@ INLINE void super_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
         {
             vf sum = vf_load(acc + t * 16);
             vf x_scale = token_scale(n, &x, 0, t);
-            vi sums = super_sum_products(sub_block_groups(type), n, &scales, &x, pairs, t);
+            vi sums = vi_zero();
+            if (sums_of(type) != SUMS_NONE)
+                sums = super_sum_products(sub_block_groups(type), n, &scales, &x, pairs, t);
             if (sums_of(type) == SUMS_OFFSET)
                 total[t] = vi_add32(total[t], sums);
             sum = vf_fma(vf_multiply(d, x_scale), vf_from_int(total[t]), sum);
@@ -173,6 +253,16 @@ INLINE void super_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
 
 /* ---- through panels, many tokens ------------------------------------------------------------- */
 
+/* Sums of the magnitudes of negative quants, times the sub-scales: what signed products miss. */
+static void put_super_negative(super_panel *panel)
+{
+    vi sum = vi_zero();
+    for (int j = 0; j < 8; j++)
+        sum = vi_add32(sum, vi_multiply32(negative_sum(panel->quants[j]),
+                                          vi_first_of_pair(vi_load(panel->scales.scale[j]))));
+    vi_store(panel->scales.negative, sum);
+}
+
 INLINE void unpack_super(rad_type type, const uint8_t *lanes, super_panel *panel)
 {
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
@@ -181,25 +271,27 @@ INLINE void unpack_super(rad_type type, const uint8_t *lanes, super_panel *panel
                      load_group(type, lanes, unit, group));
     }
     unpack_super_scales(type, lanes, &panel->scales);
+    if (!WIDE_DOT && quant_bits(type) == 8)
+        put_super_negative(panel);
 }
 
 /* With VNNI an offset begins the partial sums; else it is left to the pairs in the panel. */
 INLINE void super_terms_16(int offset, const uint8_t *tile, tile_terms *terms)
 {
-    const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
-    for (int word = 0; word < 8; word++)
-        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2) {
-            terms->starts[2 * word][t] = -offset * sums[0];
-            terms->starts[2 * word + 1][t] = -offset * sums[1];
-        }
+    const int first = (int)((uint32_t)-offset & 0xffffu), second = (int)((uint32_t)-offset << 16);
+    for (int word = 0; word < 8; word += 4) {
+        vi words = vi_load(tile + RAD_TILE_SUMS + word * RAD_TILE_TOKENS * 4);
+        vi_store(terms->starts[word], vi_madd16(words, vi_set32(first)));
+        vi_store(terms->starts[8 + word], vi_madd16(words, vi_set32(second)));
+    }
 }
 
 INLINE void super_terms_32(int offset, const uint8_t *tile, tile_terms *terms)
 {
-    const int16_t *sums = (const void *)(tile + RAD_TILE_SUMS);
-    for (int word = 0; word < 8; word++)
-        for (int t = 0; t < RAD_TILE_TOKENS; t++, sums += 2)
-            terms->starts[word][t] = -offset * (sums[0] + sums[1]);
+    for (int word = 0; word < 8; word += 4)
+        vi_store(terms->starts[word],
+                 vi_madd16(vi_load(tile + RAD_TILE_SUMS + word * RAD_TILE_TOKENS * 4),
+                           vi_set16(-offset)));
 }
 
 /* Integer products of n tokens, from `first` on, with the quants of n_groups panels. */
@@ -211,7 +303,8 @@ INLINE void super_panel_products(int bits, int sub_groups, bool starts, int n_gr
     for (int sub = 0; sub < 64 / sub_groups; sub++) {
         vi partial[PANEL_GROUPS * RAD_TILE_TOKENS];
         UNROLL for (int i = 0; i < n_groups * n; i++) partial[i] =
-            starts ? vi_broadcast32(&terms->starts[sub][first + i % n]) : vi_zero();
+            starts ? vi_broadcast32(&terms->starts[start_row(sub_groups, sub)][first + i % n])
+                   : vi_zero();
         UNROLL for (int group = 0; group < sub_groups; group++)
         {
             vi w[PANEL_GROUPS], mask[PANEL_GROUPS];

@@ -179,6 +179,11 @@ BLOCK_FORMAT(Q8_0)
 SUPER_FORMAT(Q4_K)
 SUPER_FORMAT(Q5_K)
 SUPER_FORMAT(Q6_K)
+BLOCK_FORMAT(IQ4_NL)
+BLOCK_FORMAT(MXFP4)
+SUPER_FORMAT(Q2_K)
+SUPER_FORMAT(Q3_K)
+SUPER_FORMAT(IQ4_XS)
 
 /* Formats that are unpacked row by row: the family of their panels, and what makes their quants
  * unsigned. */
@@ -194,11 +199,11 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_K, supers_4_32_minimum, 0),
     FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
-    UNPACKED_ENTRY(Q2_K, supers_4_16_minimum, 0),
-    UNPACKED_ENTRY(Q3_K, supers_4_16_offset, 4),
-    UNPACKED_ENTRY(IQ4_NL, blocks_8, SIGNED_BYTES ? 0 : 128),
-    UNPACKED_ENTRY(IQ4_XS, supers_8_32_signed, SIGNED_BYTES ? 0 : 128),
-    UNPACKED_ENTRY(MXFP4, blocks_5, 12),
+    FORMAT_ENTRY(Q2_K, supers_4_16_minimum, 0),
+    FORMAT_ENTRY(Q3_K, supers_4_16_offset, 4),
+    FORMAT_ENTRY(IQ4_NL, blocks_8, SIGNED_BYTES ? 0 : 128),
+    FORMAT_ENTRY(IQ4_XS, supers_8_32_signed, SIGNED_BYTES ? 0 : 128),
+    FORMAT_ENTRY(MXFP4, blocks_5, 12),
     UNPACKED_ENTRY(NVFP4, blocks_16, 12),
     UNPACKED_ENTRY(Q1_0, blocks_4, 1),
     UNPACKED_ENTRY(Q2_0, blocks_4, 1),

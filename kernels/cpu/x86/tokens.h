@@ -97,7 +97,13 @@ typedef union tile_terms {
         int32_t start[8][RAD_TILE_TOKENS]; /* - offset * sum of a block of 32 */
         float sums[8][RAD_TILE_TOKENS];    /* that sum, for the minimum */
     } block;
-    int32_t starts[16][RAD_TILE_TOKENS]; /* - offset * sum of each sub-block */
+    int32_t starts[16][RAD_TILE_TOKENS]; /* - offset * sum of each sub-block: start_row() */
 } tile_terms;
+
+/* Of the sub-blocks of 16, first those with an even number. */
+INLINE int start_row(int sub_groups, int sub)
+{
+    return sub_groups == 4 ? sub % 2 * 8 + sub / 2 : sub;
+}
 
 #endif

@@ -68,16 +68,6 @@ static void put_scales(const file_rows *rows, const rad_block *block, uint32_t r
     }
 }
 
-/* Sums of the magnitudes of negative quants, times the sub-scales: what signed products miss. */
-static void put_super_negative(super_panel *panel)
-{
-    vi sum = vi_zero();
-    for (int j = 0; j < 8; j++)
-        sum = vi_add32(sum, vi_multiply32(negative_sum(panel->quants[j]),
-                                          vi_first_of_pair(vi_load(panel->scales.scale[j]))));
-    vi_store(panel->scales.negative, sum);
-}
-
 static void put_negative(const file_rows *rows, uint32_t n_columns, panel *out)
 {
     if (rows->info->family == RAD_FAMILY_SUPER_32)

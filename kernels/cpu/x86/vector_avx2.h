@@ -66,6 +66,11 @@ INLINE vi vi_set8(int value)
     __m256i v = _mm256_set1_epi8((char)value);
     return (vi){{v, v}};
 }
+INLINE vi vi_set32(int value)
+{
+    __m256i v = _mm256_set1_epi32(value);
+    return (vi){{v, v}};
+}
 INLINE vi vi_set16(int value)
 {
     __m256i v = _mm256_set1_epi16((short)value);
@@ -90,6 +95,12 @@ INLINE vi vi_or(vi a, vi b)
 INLINE vi vi_xor(vi a, vi b)
 {
     BOTH(vi, _mm256_xor_si256(a.h[i], b.h[i]));
+}
+/* Entries of a table of 16 bytes; the indexes are below 16. */
+INLINE vi vi_lookup16(const int8_t *table, vi index)
+{
+    __m256i entries = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)table));
+    BOTH(vi, _mm256_shuffle_epi8(entries, index.h[i]));
 }
 INLINE vi vi_add8(vi a, vi b)
 {

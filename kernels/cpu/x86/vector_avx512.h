@@ -53,6 +53,10 @@ INLINE vi vi_set8(int value)
 {
     return _mm512_set1_epi8((char)value);
 }
+INLINE vi vi_set32(int value)
+{
+    return _mm512_set1_epi32(value);
+}
 INLINE vi vi_set16(int value)
 {
     return _mm512_set1_epi16((short)value);
@@ -74,6 +78,12 @@ INLINE vi vi_or(vi a, vi b)
 INLINE vi vi_xor(vi a, vi b)
 {
     return _mm512_xor_si512(a, b);
+}
+/* Entries of a table of 16 bytes; the indexes are below 16. */
+INLINE vi vi_lookup16(const int8_t *table, vi index)
+{
+    __m512i entries = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)table));
+    return _mm512_shuffle_epi8(entries, index);
 }
 INLINE vi vi_add8(vi a, vi b)
 {

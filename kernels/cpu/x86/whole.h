@@ -77,7 +77,7 @@ INLINE void block_16_tile_part(int n_groups, int first, int n, const block_16_pa
         const size_t scales = RAD_TILE_SCALES + (size_t)b / 2 * RAD_TILE_TOKENS * 4;
         vi total[PANEL_GROUPS * RAD_TILE_TOKENS];
         UNROLL for (int i = 0; i < n_groups * n; i++) total[i] =
-            vi_broadcast32(&terms->starts[b][first + i % n]);
+            vi_broadcast32(&terms->starts[start_row(4, (int)b)][first + i % n]);
         UNROLL for (int group = 0; group < 4; group++)
         {
             UNROLL for (int i = 0; i < n_groups * n; i++)
