@@ -353,7 +353,8 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
          "do not measure a load from the disk, which empties the file's page cache"},
     };
     const program_usage usage = {
-        "-m MODEL[,MODEL] [OPTION]...\nperplexity -m MODEL -f TEXT [OPTION]...",
+        "-m MODEL[,MODEL] [OPTION]...\nperplexity -m MODEL -f TEXT [OPTION]...\n"
+        "speculation -m MODEL [-f FILE] [OPTION]...",
         "Measures a model on this machine, for each number of threads (-t 1,2): the speed of\n"
         "reading a prompt (pp) and of generating (tg; with -b 8 for 8 sequences together, tokens "
         "of\n"
@@ -450,5 +451,7 @@ int main(int argc, char **argv)
     program_start("radllm-bench");
     if (argc > 1 && strcmp(argv[1], "perplexity") == 0)
         return perplexity_main(argc - 1, argv + 1);
+    if (argc > 1 && (strcmp(argv[1], "speculation") == 0 || strcmp(argv[1], "--speculation") == 0))
+        return speculation_main(argc - 1, argv + 1);
     return bench_main(argc, argv);
 }

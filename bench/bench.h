@@ -61,4 +61,7 @@ void report_rows(const bench_row *rows, size_t count, bench_format format);
 /* perplexity.c: `radllm-bench perplexity`; argv[0] is the word itself. */
 int perplexity_main(int argc, char **argv);
 
+/* speculation.c: `radllm-bench speculation`, the same. */
+int speculation_main(int argc, char **argv);
+
 #endif

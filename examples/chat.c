@@ -201,6 +201,10 @@ static void report(const radllm_request *request, const buffer *text, bool as_js
         warn("prompt %lld tokens (%lld reused), answer %lld tokens in %.3f s", (long long)n_prompt,
              (long long)n_reused, (long long)n_answer,
              (double)request_number(request, "answer_ns") * 1e-9);
+    int64_t drafted = request_number(request, "drafted_tokens");
+    if (verbose && drafted != 0)
+        warn("%lld tokens guessed, %lld of them right", (long long)drafted,
+             (long long)request_number(request, "accepted_tokens"));
 }
 
 /* Answers the last turn. When that fails the turn is taken back and the program goes on; false
@@ -355,6 +359,13 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "penalty of tokens that occurred"},
         {'\0', "stop", "TEXT", ARGUMENT_OPTION, NULL, "stop", 0, 0,
          "end an answer before TEXT (may be repeated)"},
+        {'\0', "speculate", "HOW", ARGUMENT_OPTION, NULL, "speculate", 0, 0,
+         "guess tokens ahead, for the same answer sooner: off (the\ndefault), lookup (from the text"
+         " so far), draft (by a\nsmaller model)"},
+        {'\0', "draft-model", "FILE", ARGUMENT_TEXT, &common->draft_model, NULL, 0, 0,
+         "that smaller model, of the same vocabulary (implies\n--speculate draft)"},
+        {'\0', "draft-tokens", "N", ARGUMENT_OPTION, NULL, "draft_tokens", 0, 0,
+         "guess at most so many at a time (8)"},
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "timings on standard error"},
     };

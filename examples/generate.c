@@ -42,6 +42,8 @@ typedef struct outcome {
     int32_t finish;
     double prompt_seconds;
     double answer_seconds;
+    int64_t drafted;
+    int64_t accepted;
     json_t *logprobs;
 } outcome;
 
@@ -184,6 +186,8 @@ static void run_request(const runtime *run, const radllm_chat *chat, const setti
     out->finish = radllm_request_finish(request);
     out->prompt_seconds = (double)request_number(request, "prompt_ns") * 1e-9;
     out->answer_seconds = (double)request_number(request, "answer_ns") * 1e-9;
+    out->drafted = request_number(request, "drafted_tokens");
+    out->accepted = request_number(request, "accepted_tokens");
     if (own->logprobs > 0)
         out->logprobs = logprobs_json(run, request, out->answer.count, own->logprobs);
     radllm_request_free(request);
@@ -263,6 +267,12 @@ static void print_json(const runtime *run, const common_settings *common, const 
     json_put_real(timings, "prompt_seconds", out->prompt_seconds);
     json_put_real(timings, "answer_seconds", out->answer_seconds);
     json_put(object, "timings", timings);
+    if (option_changed(common->options, "speculate")) {
+        json_t *speculation = json_object();
+        json_put(speculation, "drafted_tokens", json_integer((json_int_t)out->drafted));
+        json_put(speculation, "accepted_tokens", json_integer((json_int_t)out->accepted));
+        json_put(object, "speculation", speculation);
+    }
     json_t *chosen = settings_json(run->model, common->options);
     json_put(chosen, "chat", json_boolean(own->chat));
     json_put(object, "settings", chosen);
@@ -350,6 +360,13 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "add BIAS to a token's logit (may be repeated)"},
         {'\0', "stop", "TEXT", ARGUMENT_OPTION, NULL, "stop", 0, 0,
          "end the answer before TEXT (may be repeated)"},
+        {'\0', "speculate", "HOW", ARGUMENT_OPTION, NULL, "speculate", 0, 0,
+         "guess tokens ahead, for the same answer sooner: off (the\ndefault), lookup (from the text"
+         " so far), draft (by a\nsmaller model)"},
+        {'\0', "draft-model", "FILE", ARGUMENT_TEXT, &common->draft_model, NULL, 0, 0,
+         "that smaller model, of the same vocabulary (implies\n--speculate draft)"},
+        {'\0', "draft-tokens", "N", ARGUMENT_OPTION, NULL, "draft_tokens", 0, 0,
+         "guess at most so many at a time (8)"},
         {'\0', "logprobs", "N", ARGUMENT_INTEGER, &own->logprobs, NULL, 0, INT32_MAX,
          "the N most likely tokens at each position: within --json,\nelse on standard error"},
         {'\0', "token-ids", NULL, ARGUMENT_FLAG, &own->token_ids, NULL, 0, 0,

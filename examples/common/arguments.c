@@ -299,6 +299,20 @@ static int parse_one(int count, char **values, int at, const program_usage *usag
     return at + 2;
 }
 
+/* A draft model is named where one is asked for, and only there. */
+static void check_speculation(common_settings *common)
+{
+    char *how = option_text(common->options, "speculate");
+    bool named = common->draft_model != NULL, by_model = strcmp(how, "draft") == 0;
+    if (named && !option_changed(common->options, "speculate"))
+        option_set(common->options, "speculate", "draft", "--draft-model");
+    else if (named && !by_model)
+        fail_usage("--draft-model goes with --speculate draft, not %s", how);
+    else if (!named && by_model)
+        fail_usage("--speculate draft needs a draft model: --draft-model FILE");
+    free(how);
+}
+
 void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common)
 {
     *common = (common_settings){0};
@@ -326,8 +340,10 @@ void arguments_parse(int count, char **values, const program_usage *usage, commo
     for (size_t i = 0; i < found.pairs.count; i++)
         apply_pair(common->options, found.pairs.items[i]);
     free(found.pairs.items);
-    if (!found.help && !found.version && !found.list_options && !found.list_templates)
+    if (!found.help && !found.version && !found.list_options && !found.list_templates) {
+        check_speculation(common);
         return;
+    }
     if (found.help)
         print_help(usage, shared, N_SHARED);
     else if (found.version)

@@ -48,6 +48,7 @@ typedef struct program_usage {
 
 typedef struct common_settings {
     const char *model;        /* NULL when -m was not given */
+    const char *draft_model;  /* NULL when --draft-model was not given */
     const char *threads_list; /* with threads_as_list */
     bool json;
     radllm_options *options; /* of all scopes */

@@ -50,14 +50,25 @@ void runtime_load(runtime *self, const common_settings *common, bool verbose)
                                              program_cancel(), &self->model, error);
     progress_clear(&stage_bar);
     check(status, NULL);
+    if (common->draft_model != NULL) {
+        status = radllm_model_open(self->host, common->draft_model, common->options,
+                                   program_cancel(), &self->draft, error);
+        progress_clear(&stage_bar);
+        check(status, NULL);
+    }
     self->load_seconds = clock_seconds() - start;
 }
 
 void runtime_start(runtime *self, const common_settings *common)
 {
-    check(
-        radllm_engine_new(self->host, self->model, common->options, &self->engine, program_error()),
-        NULL);
+    radllm_error *error = program_error();
+    if (self->draft != NULL)
+        check(radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
+                                           &self->engine, error),
+              common->draft_model);
+    else
+        check(radllm_engine_new(self->host, self->model, common->options, &self->engine, error),
+              NULL);
     check(radllm_session_new(self->engine, &self->session, program_error()), NULL);
 }
 
@@ -66,6 +77,7 @@ void runtime_free(runtime *self)
     radllm_session_free(self->session);
     radllm_engine_free(self->engine);
     radllm_model_free(self->model);
+    radllm_model_free(self->draft);
     radllm_host_free(self->host);
     *self = (runtime){0};
 }
@@ -211,7 +223,9 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
         radllm_option_info info = {.size = sizeof info};
         if (radllm_option_describe(i, &info) != RADLLM_OK)
             break;
-        bool changes_answers = (info.scope & RADLLM_SCOPE_REQUEST) != 0 ||
+        bool speed_only =
+            strcmp(info.name, "speculate") == 0 || strcmp(info.name, "draft_tokens") == 0;
+        bool changes_answers = ((info.scope & RADLLM_SCOPE_REQUEST) != 0 && !speed_only) ||
                                strcmp(info.name, "context") == 0 ||
                                strcmp(info.name, "cache") == 0 || strcmp(info.name, "fast") == 0;
         if (!changes_answers)

@@ -11,12 +11,14 @@
 typedef struct runtime {
     radllm_host *host;
     radllm_model *model;
+    radllm_model *draft; /* of --draft-model; NULL: none */
     radllm_engine *engine;
     radllm_session *session;
     double load_seconds;
 } runtime;
 
-/* Loads the model of -m. All functions here end the program with a message when they fail. */
+/* Loads the model of -m, and that of --draft-model where it was given. All functions here end the
+ * program with a message when they fail. */
 void runtime_load(runtime *self, const common_settings *common, bool verbose);
 /* An engine over the model and a session on it. */
 void runtime_start(runtime *self, const common_settings *common);

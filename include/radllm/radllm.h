@@ -268,10 +268,17 @@ RADLLM_API radllm_status radllm_file_tensor(const radllm_file *file, uint64_t in
 typedef struct radllm_plan radllm_plan;
 RADLLM_API radllm_status radllm_plan_new(const radllm_file *file, const radllm_options *options,
                                          radllm_plan **out, radllm_error *error);
+/* The same for an engine with a draft model (radllm_engine_new_with_draft()), which every number
+ * then includes. RADLLM_E_ARGUMENT when the two vocabularies differ. */
+RADLLM_API radllm_status radllm_plan_new_with_draft(const radllm_file *file,
+                                                    const radllm_file *draft,
+                                                    const radllm_options *options,
+                                                    radllm_plan **out, radllm_error *error);
 RADLLM_API void radllm_plan_free(radllm_plan *plan);
-/* Bytes of "weights", "cache", "activations", "vocabulary", "overhead" or "total"; also "context",
- * the tokens per session that it was made for, and "largest_context", the most that would fit the
- * option memory_budget (with no budget: the model's own context length). */
+/* Bytes of "weights", "cache", "activations", "vocabulary", "overhead" or "total"; also "draft",
+ * the part of the total that is the draft model's, "context", the tokens per session that it was
+ * made for, and "largest_context", the most that would fit the option memory_budget (with no
+ * budget: the model's own context length). */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
@@ -407,6 +414,14 @@ typedef struct radllm_engine radllm_engine;
 RADLLM_API radllm_status radllm_engine_new(const radllm_host *host, radllm_model *model,
                                            const radllm_options *options, radllm_engine **out,
                                            radllm_error *error);
+/* The same with a smaller model that proposes tokens to requests whose option "speculate" is
+ * "draft". It changes no answer, only the speed. `draft` needs the same vocabulary (one may be
+ * padded with unused entries), else RADLLM_E_ARGUMENT says what differs; its weights and memory
+ * count for memory_budget. The options' scope engine is for both models. */
+RADLLM_API radllm_status radllm_engine_new_with_draft(const radllm_host *host, radllm_model *model,
+                                                      radllm_model *draft,
+                                                      const radllm_options *options,
+                                                      radllm_engine **out, radllm_error *error);
 /* Frees the engine when its last session is freed too. Ends its worker. */
 RADLLM_API void radllm_engine_free(radllm_engine *engine);
 /* Computes one batch: prompt pieces and one token of each running request. Callbacks of requests
@@ -418,7 +433,8 @@ RADLLM_API radllm_status radllm_engine_step(radllm_engine *engine, uint32_t *pen
 RADLLM_API radllm_status radllm_engine_start_worker(radllm_engine *engine, radllm_error *error);
 RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm_error *error);
 /* Numbers: "threads", "context", "sessions", "batch", "cache_bytes", "activation_bytes",
- * "tokens_computed", "tokens_reused". */
+ * "tokens_computed", "tokens_reused", "draft_bytes" (what the draft model takes, weights included;
+ * 0 without), "drafted_tokens", "accepted_tokens" (of all requests so far). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
@@ -544,7 +560,8 @@ RADLLM_API radllm_status radllm_request_text(const radllm_request *request, char
 RADLLM_API radllm_status radllm_request_read(radllm_request *request, char *buffer, size_t capacity,
                                              size_t *length, radllm_error *error);
 /* Numbers: "prompt_tokens", "reused_tokens", "answer_tokens", "choice" (index of the best answer,
- * -1 without), "seed", "prompt_ns" (time to the first token), "answer_ns". */
+ * -1 without), "seed", "prompt_ns" (time to the first token), "answer_ns", "drafted_tokens" (by
+ * speculation), "accepted_tokens" (of those: proved right, and so not computed one by one). */
 RADLLM_API radllm_status radllm_request_number(const radllm_request *request, const char *name,
                                                int64_t *out, radllm_error *error);
 
@@ -573,6 +590,29 @@ typedef struct radllm_choice_result {
 } radllm_choice_result;
 RADLLM_API radllm_status radllm_request_choice(const radllm_request *request, uint64_t index,
                                                radllm_choice_result *out, radllm_error *error);
+
+/* ---- experimental ------------------------------------------------------------------------------
+ */
+
+/* Seen with RADLLM_EXPERIMENTAL defined. These may change or go in any release. */
+#ifdef RADLLM_EXPERIMENTAL
+
+/* Proposes the tokens that may follow `count` tokens (prompt and answer so far): writes up to
+ * `capacity` of them to `draft` and returns how many; less than 1 for none. Wrong ones cost time
+ * and change nothing. Runs on the stepping thread. */
+typedef int32_t (*radllm_draft_fn)(void *user, const int32_t *tokens, uint32_t count,
+                                   int32_t *draft, uint32_t capacity);
+/* The host's own speculation, in place of the option "speculate"; "draft_tokens" applies. Call it
+ * before the request is submitted. */
+RADLLM_API radllm_status radllm_request_set_draft(radllm_request *request, radllm_draft_fn callback,
+                                                  void *user, radllm_error *error);
+/* `callback` receives the logits of each position of the answer (from 0), the one that ends it
+ * included, before a token is chosen from them. Call it before the request is submitted. */
+RADLLM_API radllm_status radllm_request_set_logits(radllm_request *request,
+                                                   radllm_logits_fn callback, void *user,
+                                                   radllm_error *error);
+
+#endif
 
 #ifdef __cplusplus
 }

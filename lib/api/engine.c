@@ -4,20 +4,30 @@
 #include "api/engine.h"
 #include "api/model.h"
 
-radllm_status radllm_engine_new(const radllm_host *host, radllm_model *model,
-                                const radllm_options *options, radllm_engine **out,
-                                radllm_error *error)
+static radllm_status check_weights(const radllm_model *model, const char *which,
+                                   radllm_error *error)
 {
-    rad_error_clear(error);
-    RAD_CHECK_NULL(model);
-    RAD_CHECK_NULL(out);
     RAD_CHECK_PROCESS(model->process);
     if (model->model->vocabulary_only)
         return rad_fail(error, RADLLM_E_STATE,
-                        "the model was loaded with vocab_only; load it with its weights");
+                        "the %s was loaded with vocab_only; load it with its weights", which);
+    return RADLLM_OK;
+}
+
+/* draft may be NULL. */
+static radllm_status new_engine(const radllm_host *host, radllm_model *model, radllm_model *draft,
+                                const radllm_options *options, radllm_engine **out,
+                                radllm_error *error)
+{
+    radllm_status checked = check_weights(model, "model", error);
+    if (checked == RADLLM_OK && draft != NULL)
+        checked = check_weights(draft, "draft model", error);
+    if (checked != RADLLM_OK)
+        return checked;
     rad_host own = host != NULL ? host->settings : model->host;
     rad_engine_settings settings;
     rad_options_engine(options, &settings);
+    settings.draft = draft != NULL ? draft->model : NULL;
     radllm_engine *engine = rad_alloc_zero(&own.allocator, sizeof *engine);
     if (engine == NULL)
         return rad_fail_memory(error, sizeof *engine);
@@ -30,8 +40,30 @@ radllm_status radllm_engine_new(const radllm_host *host, radllm_model *model,
         return status;
     }
     engine->model = rad_model_retain(model);
+    engine->draft = draft != NULL ? rad_model_retain(draft) : NULL;
     *out = engine;
     return RADLLM_OK;
+}
+
+radllm_status radllm_engine_new(const radllm_host *host, radllm_model *model,
+                                const radllm_options *options, radllm_engine **out,
+                                radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(out);
+    return new_engine(host, model, NULL, options, out, error);
+}
+
+radllm_status radllm_engine_new_with_draft(const radllm_host *host, radllm_model *model,
+                                           radllm_model *draft, const radllm_options *options,
+                                           radllm_engine **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(draft);
+    RAD_CHECK_NULL(out);
+    return new_engine(host, model, draft, options, out, error);
 }
 
 radllm_engine *rad_engine_retain(radllm_engine *engine)
@@ -45,10 +77,11 @@ void radllm_engine_free(radllm_engine *engine)
     if (engine == NULL || atomic_fetch_sub(&engine->references, 1) != 1)
         return;
     rad_allocator allocator = engine->engine->host.allocator;
-    radllm_model *model = engine->model;
+    radllm_model *model = engine->model, *draft = engine->draft;
     rad_engine_free(engine->engine);
     rad_free(&allocator, engine, sizeof *engine);
     radllm_model_free(model);
+    radllm_model_free(draft);
 }
 
 radllm_status radllm_engine_step(radllm_engine *engine, uint32_t *pending, radllm_error *error)
@@ -97,6 +130,9 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"activation_bytes", (int64_t)plan->activation_bytes},
         {"tokens_computed", (int64_t)atomic_load(&inner->tokens_computed)},
         {"tokens_reused", (int64_t)atomic_load(&inner->tokens_reused)},
+        {"draft_bytes", (int64_t)plan->draft_bytes},
+        {"drafted_tokens", (int64_t)atomic_load(&inner->tokens_drafted)},
+        {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/file.h"
+#include "engine/draft.h"
 
 static radllm_status wrap_source(const rad_host *host, rad_source *source, radllm_file **out,
                                  radllm_error *error)
@@ -250,23 +251,74 @@ radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index, radllm
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static radllm_status fill_plan(const rad_model *model, const radllm_options *options,
-                               radllm_plan *plan, radllm_error *error)
+/* draft may be NULL. */
+static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
+                               const radllm_options *options, radllm_plan *plan,
+                               radllm_error *error)
 {
     rad_engine_settings settings;
     rad_engine_plan engine;
     rad_options_engine(options, &settings);
-    radllm_status status = rad_engine_plan_make(model, &settings, &engine, error);
+    settings.draft = draft;
+    radllm_status status = RADLLM_OK;
+    if (draft != NULL)
+        status = rad_draft_check(model, draft, error);
+    if (status == RADLLM_OK)
+        status = rad_engine_plan_make(model, &settings, &engine, error);
     if (status != RADLLM_OK)
         return status;
-    plan->weights = rad_model_weight_bytes(model);
+    plan->weights = engine.weight_bytes;
     plan->cache = engine.cache_bytes;
     plan->activations = engine.activation_bytes;
     plan->vocabulary = rad_tokenizer_bytes(model->tokenizer);
     plan->overhead = rad_arena_bytes(&model->arena) + engine.session_bytes;
+    if (draft != NULL) {
+        uint64_t vocabulary = rad_tokenizer_bytes(draft->tokenizer);
+        uint64_t overhead = rad_arena_bytes(&draft->arena);
+        plan->vocabulary += vocabulary;
+        plan->overhead += overhead;
+        plan->draft = engine.draft_bytes + vocabulary + overhead;
+    }
     plan->context = engine.settings.context;
     plan->largest_context = rad_engine_largest_context(model, &settings, settings.budget);
     return RADLLM_OK;
+}
+
+/* Both files as models without their weights; draft may be NULL. */
+static radllm_status bind_and_plan(const radllm_file *file, const radllm_file *draft,
+                                   const radllm_options *options, radllm_plan *plan,
+                                   radllm_error *error)
+{
+    rad_model_settings settings;
+    rad_options_model(options, &settings);
+    settings.vocabulary_only = false;
+    rad_model *model = NULL, *draft_model = NULL;
+    radllm_status status = rad_model_bind(&file->host, file->source, &settings, &model, error);
+    if (status == RADLLM_OK && draft != NULL)
+        status = rad_model_bind(&draft->host, draft->source, &settings, &draft_model, error);
+    if (status == RADLLM_OK)
+        status = fill_plan(model, draft_model, options, plan, error);
+    rad_model_free(draft_model);
+    rad_model_free(model);
+    return status;
+}
+
+static radllm_status new_plan(const radllm_file *file, const radllm_file *draft,
+                              const radllm_options *options, radllm_plan **out, radllm_error *error)
+{
+    radllm_plan *plan = rad_alloc_zero(&file->host.allocator, sizeof *plan);
+    if (plan == NULL)
+        return rad_fail_memory(error, sizeof *plan);
+    plan->allocator = file->host.allocator;
+    plan->process = file->process;
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status = bind_and_plan(file, draft, options, plan, error);
+    rad_fpenv_leave(saved);
+    if (status != RADLLM_OK)
+        radllm_plan_free(plan);
+    else
+        *out = plan;
+    return status;
 }
 
 radllm_status radllm_plan_new(const radllm_file *file, const radllm_options *options,
@@ -276,27 +328,20 @@ radllm_status radllm_plan_new(const radllm_file *file, const radllm_options *opt
     RAD_CHECK_NULL(file);
     RAD_CHECK_NULL(out);
     RAD_CHECK_PROCESS(file->process);
-    rad_model_settings settings;
-    rad_options_model(options, &settings);
-    settings.vocabulary_only = false;
-    radllm_plan *plan = rad_alloc_zero(&file->host.allocator, sizeof *plan);
-    if (plan == NULL)
-        return rad_fail_memory(error, sizeof *plan);
-    plan->allocator = file->host.allocator;
-    plan->process = file->process;
-    rad_fpenv saved = rad_fpenv_enter();
-    rad_model *model;
-    radllm_status status = rad_model_bind(&file->host, file->source, &settings, &model, error);
-    if (status == RADLLM_OK) {
-        status = fill_plan(model, options, plan, error);
-        rad_model_free(model);
-    }
-    rad_fpenv_leave(saved);
-    if (status != RADLLM_OK)
-        radllm_plan_free(plan);
-    else
-        *out = plan;
-    return status;
+    return new_plan(file, NULL, options, out, error);
+}
+
+radllm_status radllm_plan_new_with_draft(const radllm_file *file, const radllm_file *draft,
+                                         const radllm_options *options, radllm_plan **out,
+                                         radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(file);
+    RAD_CHECK_NULL(draft);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(file->process);
+    RAD_CHECK_PROCESS(draft->process);
+    return new_plan(file, draft, options, out, error);
 }
 
 void radllm_plan_free(radllm_plan *plan)
@@ -323,6 +368,7 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"overhead", (int64_t)plan->overhead},
         {"total", (int64_t)(plan->weights + plan->cache + plan->activations + plan->vocabulary +
                             plan->overhead)},
+        {"draft", (int64_t)plan->draft},
         {"context", (int64_t)plan->context},
         {"largest_context", (int64_t)plan->largest_context},
     };

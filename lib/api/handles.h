@@ -30,7 +30,7 @@ struct radllm_file {
 struct radllm_plan {
     rad_allocator allocator;
     int64_t process;
-    uint64_t weights, cache, activations, vocabulary, overhead, context, largest_context;
+    uint64_t weights, cache, activations, vocabulary, overhead, draft, context, largest_context;
 };
 
 struct radllm_model {
@@ -45,6 +45,7 @@ struct radllm_model {
 struct radllm_engine {
     atomic_uint references;
     radllm_model *model;
+    radllm_model *draft; /* NULL: none */
     rad_engine *engine;
 };
 

@@ -105,6 +105,15 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                          "a text that ends the answer and is no part of it"},
     [RAD_OPTION_STOP_TOKEN] = {"stop_token", RADLLM_OPTION_LIST, REQUEST, 1, MAX_TEXT, "", "",
                                "the id of a token that ends the answer and is no part of it"},
+    [RAD_OPTION_SPECULATE] = {"speculate", RADLLM_OPTION_CHOICE, REQUEST, 0, 0, "off",
+                              "off|lookup|draft",
+                              "compute several tokens in one step where they can be guessed; the "
+                              "answer stays the same. lookup: from the session's own tokens. "
+                              "draft: by the engine's draft model"},
+    [RAD_OPTION_DRAFT_TOKENS] = {"draft_tokens", RADLLM_OPTION_INTEGER, REQUEST, 1, RAD_MAX_DRAFT,
+                                 "8", "",
+                                 "tokens guessed in one step at most; fewer where experience says "
+                                 "that fewer are right"},
 };
 
 typedef struct option_value {
@@ -708,7 +717,9 @@ radllm_status rad_options_request(const radllm_options *options, const rad_model
     *settings = (rad_request_settings){
         .max_tokens = rad_option_integer(options, RAD_OPTION_MAX_TOKENS),
         .top_logprobs = (uint32_t)rad_option_integer(options, RAD_OPTION_TOP_LOGPROBS),
-        .ignore_end = rad_option_integer(options, RAD_OPTION_IGNORE_END) != 0};
+        .ignore_end = rad_option_integer(options, RAD_OPTION_IGNORE_END) != 0,
+        .speculation = (rad_speculation)rad_option_integer(options, RAD_OPTION_SPECULATE),
+        .draft_tokens = (uint32_t)rad_option_integer(options, RAD_OPTION_DRAFT_TOKENS)};
     if (settings->top_logprobs > model->hparams.n_vocab)
         settings->top_logprobs = model->hparams.n_vocab;
     read_sampler(options, &settings->sampler);

@@ -41,6 +41,8 @@ typedef enum rad_option {
     RAD_OPTION_IGNORE_END,
     RAD_OPTION_STOP,
     RAD_OPTION_STOP_TOKEN,
+    RAD_OPTION_SPECULATE,
+    RAD_OPTION_DRAFT_TOKENS,
     RAD_OPTION_COUNT
 } rad_option;
 

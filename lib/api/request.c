@@ -133,18 +133,53 @@ radllm_status radllm_request_set_choices(radllm_request *request, const char *co
     return status;
 }
 
+/* For settings that a running request reads. */
+static radllm_status check_new(const radllm_request *request, const char *what, radllm_error *error)
+{
+    RAD_CHECK_PROCESS(engine_of(request)->process);
+    if (radllm_request_state(request) != RADLLM_REQUEST_NEW)
+        return rad_fail(error, RADLLM_E_STATE, "the %s is set before the request is submitted",
+                        what);
+    return RADLLM_OK;
+}
+
 radllm_status radllm_request_set_callback(radllm_request *request, radllm_text_fn callback,
                                           void *user, radllm_error *error)
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(request);
-    RAD_CHECK_PROCESS(engine_of(request)->process);
-    if (radllm_request_state(request) != RADLLM_REQUEST_NEW)
-        return rad_fail(error, RADLLM_E_STATE,
-                        "the callback is set before the request is submitted");
-    request->request->callback = callback;
-    request->request->callback_user = user;
-    return RADLLM_OK;
+    radllm_status status = check_new(request, "callback", error);
+    if (status == RADLLM_OK) {
+        request->request->callback = callback;
+        request->request->callback_user = user;
+    }
+    return status;
+}
+
+radllm_status radllm_request_set_draft(radllm_request *request, radllm_draft_fn callback,
+                                       void *user, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(request);
+    radllm_status status = check_new(request, "draft callback", error);
+    if (status == RADLLM_OK) {
+        request->request->draft_callback = callback;
+        request->request->draft_user = user;
+    }
+    return status;
+}
+
+radllm_status radllm_request_set_logits(radllm_request *request, radllm_logits_fn callback,
+                                        void *user, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(request);
+    radllm_status status = check_new(request, "logits callback", error);
+    if (status == RADLLM_OK) {
+        request->request->logits_callback = callback;
+        request->request->logits_user = user;
+    }
+    return status;
 }
 
 radllm_status radllm_request_run(radllm_request *request, const radllm_cancel *cancel,
@@ -274,6 +309,8 @@ radllm_status radllm_request_number(const radllm_request *request, const char *n
         {"seed", (int64_t)inner->settings.sampler.seed},
         {"prompt_ns", (int64_t)inner->prompt_ns},
         {"answer_ns", (int64_t)inner->answer_ns},
+        {"drafted_tokens", (int64_t)inner->n_drafted},
+        {"accepted_tokens", (int64_t)inner->n_accepted},
     };
     pthread_mutex_unlock(&engine->mutex);
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);

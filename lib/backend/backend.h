@@ -94,6 +94,9 @@ typedef struct rad_backend_settings {
     uint32_t max_outputs;
     uint32_t max_spans;
     bool blas; /* unquantized products by OpenBLAS, outside the numeric contract */
+    /* Computes with the threads of this backend, which must outlive it and have as many; the two
+     * never run at the same time. NULL: with threads of its own. */
+    const rad_backend *threads_of;
 } rad_backend_settings;
 
 /* The CPU backend. `program` and `pages` must outlive it. */

@@ -117,6 +117,12 @@ static void take_answer_logits(rad_request *r, const float *logits)
         rad_request_finish(r, RADLLM_FINISH_LENGTH);
         return;
     }
+    if (r->logits_callback != NULL &&
+        r->logits_callback(r->logits_user, (uint32_t)r->n_answer, logits,
+                           engine->model->hparams.n_vocab) != 0) {
+        atomic_store(&r->cancelled, true);
+        return;
+    }
     int32_t token;
     if (!choose(r, logits, &token))
         return;

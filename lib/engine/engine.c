@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "engine/draft.h"
 #include "engine/schedule.h"
+#include "engine/speculate.h"
 
 static size_t work_bytes(const rad_engine *engine)
 {
@@ -14,20 +16,15 @@ static radllm_status check_budget(const rad_model *model, const rad_engine_plan 
                                   radllm_error *error)
 {
     uint64_t budget = plan->settings.budget;
-    uint64_t weights = rad_model_weight_bytes(model);
-    uint64_t total = weights;
-    if (budget == 0)
-        return RADLLM_OK;
-    if (rad_add_u64(total, plan->cache_bytes, &total) &&
-        rad_add_u64(total, plan->activation_bytes, &total) &&
-        rad_add_u64(total, plan->session_bytes, &total) && total <= budget)
+    uint64_t total;
+    if (budget == 0 || (rad_engine_plan_total(plan, &total) && total <= budget))
         return RADLLM_OK;
     uint32_t largest = rad_engine_largest_context(model, &plan->settings, budget);
     if (largest == 0)
         return rad_fail(error, RADLLM_E_BUDGET,
                         "weights (%llu bytes) and engine exceed the memory budget of %llu bytes "
                         "even with a context of 1; raise memory_budget or use a smaller model",
-                        (unsigned long long)weights, (unsigned long long)budget);
+                        (unsigned long long)plan->weight_bytes, (unsigned long long)budget);
     return rad_fail(error, RADLLM_E_BUDGET,
                     "a context of %u needs %llu bytes, more than the memory budget of %llu; the "
                     "largest context that fits is %u",
@@ -55,10 +52,12 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     engine->tokens = rad_alloc(allocator, plan->backend.max_tokens * sizeof *engine->tokens);
     engine->outputs = rad_alloc(allocator, plan->backend.max_outputs * sizeof *engine->outputs);
     engine->work = rad_alloc(allocator, work_bytes(engine));
+    engine->drafting = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->drafting);
     if (engine->spans == NULL || engine->tokens == NULL || engine->outputs == NULL ||
-        engine->work == NULL)
+        engine->work == NULL || engine->drafting == NULL)
         return rad_fail_memory(error, plan->backend.max_tokens * sizeof *engine->tokens);
-    return RADLLM_OK;
+    rad_speculation_start(engine);
+    return plan->settings.draft != NULL ? rad_draft_create(engine, error) : RADLLM_OK;
 }
 
 radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
@@ -69,7 +68,9 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
     rad_engine_settings own = *settings;
     if (own.n_threads == 0 && host->executor != NULL)
         own.n_threads = host->executor_workers;
-    radllm_status status = rad_engine_plan_make(model, &own, &plan, error);
+    radllm_status status = own.draft != NULL ? rad_draft_check(model, own.draft, error) : RADLLM_OK;
+    if (status == RADLLM_OK)
+        status = rad_engine_plan_make(model, &own, &plan, error);
     if (status == RADLLM_OK)
         status = check_budget(model, &plan, error);
     if (status != RADLLM_OK)
@@ -110,6 +111,7 @@ void rad_engine_free(rad_engine *engine)
         pthread_mutex_destroy(&engine->pages_mutex);
         pthread_mutex_destroy(&engine->mutex);
     }
+    rad_draft_free(engine); /* it uses the backend's threads */
     if (engine->backend != NULL)
         engine->backend->table->free(engine->backend);
     rad_sampler_free(engine->sampler);
@@ -121,6 +123,7 @@ void rad_engine_free(rad_engine *engine)
     rad_free(&allocator, engine->tokens, settings->max_tokens * sizeof *engine->tokens);
     rad_free(&allocator, engine->outputs, settings->max_outputs * sizeof *engine->outputs);
     rad_free(&allocator, engine->work, work_bytes(engine));
+    rad_free(&allocator, engine->drafting, settings->max_spans * sizeof *engine->drafting);
     rad_free(&allocator, engine, sizeof *engine);
 }
 

@@ -18,13 +18,14 @@
 #include "text/tokenizer.h"
 
 typedef struct rad_engine_settings {
-    uint32_t n_threads;  /* 0: all processors */
-    uint32_t context;    /* tokens per session; 0: the model's, at most 4096 */
-    uint32_t n_sessions; /* at most */
-    uint32_t batch;      /* tokens of one step */
-    int cache_type;      /* rad_cache_type, or -1: by the model's weights */
-    uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
-    bool blas;           /* fast=blas */
+    uint32_t n_threads;     /* 0: all processors */
+    uint32_t context;       /* tokens per session; 0: the model's, at most 4096 */
+    uint32_t n_sessions;    /* at most */
+    uint32_t batch;         /* tokens of one step */
+    int cache_type;         /* rad_cache_type, or -1: by the model's weights */
+    uint64_t budget;        /* bytes for weights and engine together; 0: no limit */
+    bool blas;              /* fast=blas */
+    const rad_model *draft; /* proposes tokens for speculation; NULL: none */
 } rad_engine_settings;
 
 /* What a model and these settings take, in bytes, and the settings with defaults filled in. */
@@ -33,18 +34,26 @@ typedef struct rad_engine_plan {
     rad_backend_settings backend;
     rad_cache_type cache_type;
     uint32_t n_pages; /* of all sessions */
-    uint64_t cache_bytes, activation_bytes, session_bytes;
+    /* The draft model's part, when there is one; its bytes are in the sums below as well. */
+    rad_backend_settings draft_backend;
+    rad_cache_type draft_cache_type;
+    uint32_t draft_context, n_draft_pages;
+    uint64_t draft_bytes; /* weights included */
+    uint64_t weight_bytes, cache_bytes, activation_bytes, session_bytes;
 } rad_engine_plan;
 
 /* RADLLM_E_LIMIT for more context than the model was made for. */
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error);
+/* Weights, cache, activations and sessions together; false when they exceed 64 bits. */
+bool rad_engine_plan_total(const rad_engine_plan *plan, uint64_t *total);
 /* The greatest context for which weights and engine fit the budget; 0: none. */
 uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,
                                     uint64_t budget);
 
 typedef struct rad_session rad_session;
 typedef struct rad_request rad_request;
+typedef struct rad_draft_model rad_draft_model;
 
 typedef struct rad_engine {
     rad_host host;
@@ -54,7 +63,10 @@ typedef struct rad_engine {
     rad_page_pool *pages;
     rad_backend *backend;
     rad_sampler *sampler;
-    int64_t process; /* that made it */
+    rad_draft_model *draft; /* NULL: none */
+    double row_cost;        /* of a row more in a step, in steps of one row: an estimate */
+    double draft_cost;      /* of a token of the draft model, in the same unit */
+    int64_t process;        /* that made it */
 
     pthread_mutex_t mutex, pages_mutex;
     pthread_cond_t changed; /* the step was given back, a request finished or was submitted */
@@ -69,9 +81,10 @@ typedef struct rad_engine {
     rad_token_span *spans;
     int32_t *tokens;
     uint32_t *outputs;
-    struct rad_work *work; /* one for each span: whose it is */
+    struct rad_work *work;  /* one for each span: whose it is */
+    rad_request **drafting; /* those that generate, while their drafts are made */
 
-    _Atomic(uint64_t) tokens_computed, tokens_reused;
+    _Atomic(uint64_t) tokens_computed, tokens_reused, tokens_drafted, tokens_accepted;
 } rad_engine;
 
 radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
@@ -94,13 +107,21 @@ radllm_status rad_engine_stop_worker(rad_engine *engine, radllm_error *error);
 /* ---- sessions ----------------------------------------------------------------------------------
  */
 
+/* What the draft model has computed of a session: keys and values of its first n_tokens tokens. */
+typedef struct rad_draft_cache {
+    uint8_t **pages; /* NULL: the engine has no draft model */
+    uint32_t n_pages, n_tokens;
+} rad_draft_cache;
+
 struct rad_session {
     rad_engine *engine;
     uint8_t **pages; /* n_pages of them are there */
     uint32_t n_pages, max_pages;
-    int32_t *tokens; /* the sequence; n_tokens of them are in the cache */
+    int32_t *tokens; /* the sequence; n_tokens of them are in the cache. Behind them, while a step
+                      * is prepared: the last token of the answer, and its draft */
     uint32_t n_tokens;
-    float *logits; /* of the last token, when has_logits */
+    rad_draft_cache draft; /* the draft model's part */
+    float *logits;         /* of the last token, when has_logits */
     bool has_logits;
     rad_request *request; /* the one that runs on it, or NULL */
 };
@@ -111,6 +132,9 @@ void rad_session_free(rad_session *session);
 void rad_session_cut(rad_session *session, uint32_t length);
 /* Makes sure of pages for the first `length` positions; always succeeds within the context. */
 bool rad_session_extend(rad_session *session, uint32_t length);
+/* The same for what the draft model holds. */
+void rad_session_cut_draft(rad_session *session, uint32_t length);
+bool rad_session_extend_draft(rad_session *session, uint32_t length);
 
 /* callback may be NULL: then only the last token's logits are computed. */
 radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size_t count,

@@ -1,5 +1,5 @@
 /* What an engine takes, before anything is taken. */
-#include "engine/engine.h"
+#include "engine/draft.h"
 
 #include <string.h>
 
@@ -70,7 +70,16 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");
     plan->n_pages = (uint32_t)pages;
-    return RADLLM_OK;
+    plan->weight_bytes = rad_model_weight_bytes(model);
+    return s->draft != NULL ? rad_draft_plan(plan, error) : RADLLM_OK;
+}
+
+bool rad_engine_plan_total(const rad_engine_plan *plan, uint64_t *total)
+{
+    *total = plan->weight_bytes;
+    return rad_add_u64(*total, plan->cache_bytes, total) &&
+           rad_add_u64(*total, plan->activation_bytes, total) &&
+           rad_add_u64(*total, plan->session_bytes, total);
 }
 
 static bool fits(const rad_model *model, const rad_engine_settings *settings, uint32_t context,
@@ -79,11 +88,9 @@ static bool fits(const rad_model *model, const rad_engine_settings *settings, ui
     rad_engine_settings tried = *settings;
     tried.context = context;
     rad_engine_plan plan;
-    uint64_t total = rad_model_weight_bytes(model);
+    uint64_t total;
     return rad_engine_plan_make(model, &tried, &plan, NULL) == RADLLM_OK &&
-           rad_add_u64(total, plan.cache_bytes, &total) &&
-           rad_add_u64(total, plan.activation_bytes, &total) &&
-           rad_add_u64(total, plan.session_bytes, &total) && (budget == 0 || total <= budget);
+           rad_engine_plan_total(&plan, &total) && (budget == 0 || total <= budget);
 }
 
 uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,

@@ -86,10 +86,15 @@ radllm_status rad_request_create(rad_session *session, const int32_t *prompt, si
                             "token %zu has the id %d; the vocabulary has %u entries", i,
                             (int)prompt[i], n_vocab);
     }
+    if (settings->speculation == RAD_SPECULATION_DRAFT && engine->draft == NULL)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "option speculate is \"draft\" and the engine has no draft model; make it "
+                        "with radllm_engine_new_with_draft(), or use \"lookup\"");
     rad_request *request = rad_alloc_zero(allocator, sizeof *request);
     if (request == NULL)
         return rad_fail_memory(error, sizeof *request);
     request->session = session;
+    rad_pace_start(&request->pace);
     request->arena.allocator = allocator;
     request->n_prompt = (uint32_t)n_prompt;
     request->best_choice = -1;
@@ -142,6 +147,7 @@ void rad_request_free(rad_request *request)
         if (taken)
             rad_engine_give_step(engine);
     }
+    rad_wipe(request->draft, sizeof request->draft);
     if (request->prompt != NULL)
         rad_wipe(request->prompt, request->n_prompt * sizeof *request->prompt);
     wipe_and_free(&allocator, request->text, request->text_capacity);
@@ -297,6 +303,8 @@ void rad_request_finish(rad_request *request, int32_t finish)
         }
         pthread_mutex_unlock(&engine->mutex);
     }
+    /* The keys of a draft's wrong tokens; later the session is the host's. */
+    rad_session_cut(request->session, request->session->n_tokens);
     remove_from_queue(request);
     pthread_mutex_lock(&engine->mutex);
     request->text_final = request->text_size;

@@ -3,6 +3,17 @@
 #define RAD_REQUEST_H
 
 #include "engine/engine.h"
+#include "engine/pace.h"
+
+/* The most tokens that are drafted in one step. */
+#define RAD_MAX_DRAFT 64
+
+/* Who proposes tokens. */
+typedef enum rad_speculation {
+    RAD_SPECULATION_OFF,
+    RAD_SPECULATION_LOOKUP, /* the session's own tokens */
+    RAD_SPECULATION_DRAFT   /* the engine's draft model */
+} rad_speculation;
 
 typedef struct rad_request_settings {
     rad_sampler_settings sampler; /* biases: copied */
@@ -13,6 +24,8 @@ typedef struct rad_request_settings {
     size_t n_stops;
     const int32_t *stop_tokens; /* copied */
     size_t n_stop_tokens;
+    rad_speculation speculation;
+    uint32_t draft_tokens; /* in one step at most; up to RAD_MAX_DRAFT */
 } rad_request_settings;
 
 /* One of the answers of a choice. */
@@ -46,6 +59,10 @@ struct rad_request {
     uint32_t n_choices;
     radllm_text_fn callback;
     void *callback_user;
+    radllm_logits_fn logits_callback;
+    void *logits_user;
+    radllm_draft_fn draft_callback; /* proposes tokens, whatever the settings say */
+    void *draft_user;
     atomic_bool cancelled;
 
     /* Progress; the stepper's. */
@@ -55,6 +72,12 @@ struct rad_request {
     char *piece; /* room for one push of the detokenizer */
     size_t longest_stop;
     uint64_t start_ns;
+    /* The draft of the step at hand: draft[0] is the answer's last token, n_draft proposals follow.
+     * wanted: how many the draft model is to make; quality and cost: for the pace. */
+    int32_t draft[1 + RAD_MAX_DRAFT];
+    uint32_t n_draft, wanted, quality;
+    double cost;
+    rad_pace pace;
 
     /* Results; under the engine's mutex. */
     int32_t state; /* RADLLM_REQUEST_... */
@@ -69,6 +92,7 @@ struct rad_request {
     rad_token_logprob *top; /* top_logprobs for each answer token */
     size_t top_capacity;
     uint32_t n_reused;
+    uint64_t n_drafted, n_accepted;
     int32_t best_choice;
     uint64_t prompt_ns, answer_ns;
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/request.h"
+#include "engine/speculate.h"
 
 /* What is left of a step's limits while the batch is built. */
 typedef struct builder {
@@ -20,10 +21,10 @@ static uint32_t next_tokens(const rad_request *r, const int32_t **tokens, uint32
         *outputs = 1;
         return r->n_prompt - held;
     }
-    if (r->phase == RAD_PHASE_GENERATE) {
-        *tokens = &r->answer[r->n_answer - 1].token;
-        *outputs = 1;
-        return 1;
+    if (r->phase == RAD_PHASE_GENERATE) { /* and its draft */
+        *tokens = r->n_draft > 0 ? r->draft : &r->answer[r->n_answer - 1].token;
+        *outputs = 1 + r->n_draft;
+        return 1 + r->n_draft;
     }
     const rad_choice *choice = &r->choices[r->choice];
     uint32_t done = held - r->n_prompt; /* the last token of an answer is scored, not computed */
@@ -43,9 +44,10 @@ static void add_request(builder *b, rad_request *r)
     uint32_t room = limits->max_tokens - b->batch.n_tokens;
     uint32_t room_outputs = limits->max_outputs - b->batch.n_outputs;
     uint32_t n = wanted < room ? wanted : room;
-    if (r->phase == RAD_PHASE_CHOICE)
+    bool each = r->phase != RAD_PHASE_PROMPT; /* wants logits of each token */
+    if (each)
         n = n < room_outputs ? n : room_outputs;
-    uint32_t n_outputs = r->phase == RAD_PHASE_CHOICE ? n : n == wanted ? 1 : 0;
+    uint32_t n_outputs = each ? n : n == wanted ? 1 : 0;
     if (n == 0 || n_outputs > room_outputs || b->n_work == limits->max_spans)
         return;
     if (!rad_session_extend(r->session, r->session->n_tokens + n))
@@ -53,7 +55,8 @@ static void add_request(builder *b, rad_request *r)
     memcpy(engine->tokens + b->batch.n_tokens, tokens, n * sizeof *tokens);
     engine->spans[b->n_work] =
         (rad_token_span){b->batch.n_tokens, n, r->session->n_tokens, r->session->pages};
-    engine->work[b->n_work++] = (struct rad_work){r, n, b->batch.n_outputs, n_outputs};
+    engine->work[b->n_work++] = (struct rad_work){
+        r, r->phase == RAD_PHASE_GENERATE, true, n, 0, b->batch.n_outputs, n_outputs};
     b->batch.n_tokens += n;
     for (uint32_t i = 0; i < n_outputs; i++)
         engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - n_outputs + i;
@@ -75,24 +78,6 @@ static void build_batch(builder *b)
     b->batch.outputs = engine->outputs;
 }
 
-/* Books the computed tokens into the session and hands the logits on. */
-static void take_results(builder *b)
-{
-    rad_engine *engine = b->engine;
-    for (uint32_t i = 0; i < b->n_work; i++) {
-        const struct rad_work *work = &engine->work[i];
-        rad_session *session = work->request->session;
-        memcpy(session->tokens + session->n_tokens, engine->tokens + engine->spans[i].first_row,
-               work->n_tokens * sizeof *engine->tokens);
-        session->n_tokens += work->n_tokens;
-        session->has_logits = false;
-        for (uint32_t o = 0; o < work->n_outputs; o++)
-            rad_request_take_logits(work->request, engine->backend->table->logits(
-                                                       engine->backend, work->first_output + o));
-    }
-    atomic_fetch_add(&engine->tokens_computed, b->batch.n_tokens);
-}
-
 static rad_request *first_cancelled(rad_engine *engine)
 {
     pthread_mutex_lock(&engine->mutex);
@@ -110,6 +95,107 @@ static void drop_cancelled(rad_engine *engine)
         rad_request_finish(r, RADLLM_FINISH_CANCELLED);
 }
 
+/* ---- results ----------------------------------------------------------------------------------
+ */
+
+/* Books the next n computed tokens into the session. */
+static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
+{
+    rad_session *session = work->request->session;
+    const rad_token_span *span = &engine->spans[work - engine->work];
+    memcpy(session->tokens + session->n_tokens, engine->tokens + span->first_row + work->n_booked,
+           n * sizeof *engine->tokens);
+    session->n_tokens += n;
+    session->has_logits = false;
+    work->n_booked += n;
+}
+
+static void hand_on(rad_engine *engine, const struct rad_work *work, uint32_t output)
+{
+    rad_request_take_logits(work->request, engine->backend->table->logits(
+                                               engine->backend, work->first_output + output));
+}
+
+/* A piece of a prompt or of a choice is taken whole; of an answer the next token. */
+static void take_result(rad_engine *engine, struct rad_work *work)
+{
+    if (work->generates) {
+        book(engine, work, 1);
+        hand_on(engine, work, work->n_booked - 1);
+        return;
+    }
+    book(engine, work, work->n_tokens);
+    for (uint32_t o = 0; o < work->n_outputs; o++)
+        hand_on(engine, work, o);
+}
+
+/* Whether the next token of the draft is the one that was chosen: then its logits are computed. */
+static bool next_is_right(const rad_engine *engine, const struct rad_work *work)
+{
+    const rad_request *r = work->request;
+    const rad_token_span *span = &engine->spans[work - engine->work];
+    return work->generates && work->n_booked < work->n_tokens &&
+           r->state == RADLLM_REQUEST_PENDING &&
+           r->answer[r->n_answer - 1].token == engine->tokens[span->first_row + work->n_booked];
+}
+
+static void count_drafts(rad_engine *engine, rad_request *r, uint32_t drafted, uint32_t accepted)
+{
+    pthread_mutex_lock(&engine->mutex);
+    r->n_drafted += drafted;
+    r->n_accepted += accepted;
+    pthread_mutex_unlock(&engine->mutex);
+    atomic_fetch_add(&engine->tokens_drafted, drafted);
+    atomic_fetch_add(&engine->tokens_accepted, accepted);
+}
+
+/* In rounds: each is what a step without drafts would be, so that callbacks come, and cancel, as
+ * they would then. A finished request's session is the host's again and is not touched. */
+static void take_results(builder *b)
+{
+    rad_engine *engine = b->engine;
+    atomic_fetch_add(&engine->tokens_computed, b->batch.n_tokens);
+    for (uint32_t i = 0; i < b->n_work; i++) {
+        const struct rad_work *work = &engine->work[i];
+        if (work->generates && work->n_tokens > 1)
+            count_drafts(engine, work->request, work->n_tokens - 1, 0);
+    }
+    for (bool any = true; any;) {
+        for (uint32_t i = 0; i < b->n_work; i++) {
+            if (engine->work[i].goes_on)
+                take_result(engine, &engine->work[i]);
+        }
+        for (uint32_t i = 0; i < b->n_work; i++) {
+            if (engine->work[i].goes_on)
+                rad_request_tell(engine->work[i].request);
+        }
+        drop_cancelled(engine); /* by a callback */
+        any = false;
+        for (uint32_t i = 0; i < b->n_work; i++) {
+            struct rad_work *work = &engine->work[i];
+            work->goes_on = work->goes_on && next_is_right(engine, work);
+            if (work->goes_on)
+                count_drafts(engine, work->request, 0, 1);
+            any = any || work->goes_on;
+        }
+    }
+}
+
+/* Forgets the drafts of a step: what was right is part of the session, the rest is cut. */
+static void settle_drafts(const builder *b, bool computed)
+{
+    for (uint32_t i = 0; i < b->n_work; i++) {
+        const struct rad_work *work = &b->engine->work[i];
+        rad_request *r = work->request;
+        if (!work->generates || r->state != RADLLM_REQUEST_PENDING)
+            continue; /* a finished one was cut when it finished */
+        if (computed && work->n_tokens > 1)
+            rad_speculation_learn(r, work->n_tokens - 1, work->n_booked - 1);
+        if (work->n_tokens > 1 || r->session->draft.n_tokens > r->session->n_tokens)
+            rad_session_cut(r->session, r->session->n_tokens);
+    }
+}
+
 /* A step that was cancelled leaves its requests as they were; one that failed fails them. */
 static void run_batch(builder *b, const radllm_cancel *cancel)
 {
@@ -118,19 +204,19 @@ static void run_batch(builder *b, const radllm_cancel *cancel)
     radllm_status status = engine->backend->table->run(engine->backend, &b->batch, cancel, &error);
     if (status == RADLLM_OK) {
         take_results(b);
-        for (uint32_t i = 0; i < b->n_work; i++)
-            rad_request_tell(engine->work[i].request);
     } else if (status != RADLLM_E_CANCELLED) {
         for (uint32_t i = 0; i < b->n_work; i++)
             rad_request_fail(engine->work[i].request, &error);
     }
-    drop_cancelled(engine); /* by a callback */
+    settle_drafts(b, status == RADLLM_OK);
+    drop_cancelled(engine);
 }
 
 uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
 {
     builder b = {.engine = engine};
     drop_cancelled(engine);
+    rad_speculate(engine, cancel);
     pthread_mutex_lock(&engine->mutex);
     build_batch(&b);
     pthread_mutex_unlock(&engine->mutex);

@@ -7,7 +7,10 @@
 /* The share of one request in a batch. */
 struct rad_work {
     rad_request *request;
+    bool generates; /* the tokens are the answer's last one and its draft */
+    bool goes_on;   /* there is a result to be taken */
     uint32_t n_tokens;
+    uint32_t n_booked;                /* of them, into the session */
     uint32_t first_output, n_outputs; /* among the batch's outputs */
 };
 

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/draft.h"
+
 static size_t tokens_bytes(const rad_engine *engine)
 {
     return engine->plan.settings.context * sizeof(int32_t);
@@ -11,6 +13,26 @@ static size_t tokens_bytes(const rad_engine *engine)
 static size_t logits_bytes(const rad_engine *engine)
 {
     return engine->model->hparams.n_vocab * sizeof(float);
+}
+
+static size_t draft_pages_bytes(const rad_engine *engine)
+{
+    uint32_t n = (engine->plan.draft_context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    return engine->draft != NULL ? n * sizeof(uint8_t *) : 0;
+}
+
+static bool create_parts(rad_session *session)
+{
+    const rad_engine *engine = session->engine;
+    const rad_allocator *allocator = &engine->host.allocator;
+    session->max_pages = (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
+    session->tokens = rad_alloc(allocator, tokens_bytes(engine));
+    session->logits = rad_alloc(allocator, logits_bytes(engine));
+    if (engine->draft != NULL)
+        session->draft.pages = rad_alloc(allocator, draft_pages_bytes(engine));
+    return session->pages != NULL && session->tokens != NULL && session->logits != NULL &&
+           (engine->draft == NULL || session->draft.pages != NULL);
 }
 
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error)
@@ -28,11 +50,7 @@ radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_e
     rad_session *session = rad_alloc_zero(allocator, sizeof *session);
     if (session != NULL) {
         session->engine = engine;
-        session->max_pages = (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-        session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
-        session->tokens = rad_alloc(allocator, tokens_bytes(engine));
-        session->logits = rad_alloc(allocator, logits_bytes(engine));
-        if (session->pages != NULL && session->tokens != NULL && session->logits != NULL) {
+        if (create_parts(session)) {
             *out = session;
             return RADLLM_OK;
         }
@@ -64,7 +82,37 @@ void rad_session_free(rad_session *session)
     rad_free(&allocator, session->pages, session->max_pages * sizeof *session->pages);
     rad_free(&allocator, session->tokens, tokens_bytes(engine));
     rad_free(&allocator, session->logits, logits_bytes(engine));
+    rad_free(&allocator, session->draft.pages, draft_pages_bytes(engine));
     rad_free(&allocator, session, sizeof *session);
+}
+
+static uint32_t pages_for(uint32_t length)
+{
+    return (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+}
+
+static void release_pages(rad_session *session, rad_page_pool *pool, uint8_t **pages, uint32_t *n,
+                          uint32_t needed)
+{
+    pthread_mutex_lock(&session->engine->pages_mutex);
+    while (*n > needed)
+        rad_page_release(pool, pages[--*n]);
+    pthread_mutex_unlock(&session->engine->pages_mutex);
+}
+
+static bool take_pages(rad_session *session, rad_page_pool *pool, uint8_t **pages, uint32_t *n,
+                       uint32_t needed)
+{
+    bool enough = true;
+    pthread_mutex_lock(&session->engine->pages_mutex);
+    while (*n < needed && enough) {
+        uint8_t *page = rad_page_take(pool);
+        enough = page != NULL;
+        if (enough)
+            pages[(*n)++] = page;
+    }
+    pthread_mutex_unlock(&session->engine->pages_mutex);
+    return enough;
 }
 
 void rad_session_cut(rad_session *session, uint32_t length)
@@ -74,26 +122,32 @@ void rad_session_cut(rad_session *session, uint32_t length)
         session->n_tokens = length;
         session->has_logits = false;
     }
-    uint32_t needed = (session->n_tokens + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    pthread_mutex_lock(&session->engine->pages_mutex);
-    while (session->n_pages > needed)
-        rad_page_release(session->engine->pages, session->pages[--session->n_pages]);
-    pthread_mutex_unlock(&session->engine->pages_mutex);
+    release_pages(session, session->engine->pages, session->pages, &session->n_pages,
+                  pages_for(session->n_tokens));
+    rad_session_cut_draft(session, session->n_tokens);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)
 {
-    uint32_t needed = (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    bool enough = true;
-    pthread_mutex_lock(&session->engine->pages_mutex);
-    while (session->n_pages < needed && enough) {
-        uint8_t *page = rad_page_take(session->engine->pages);
-        enough = page != NULL;
-        if (enough)
-            session->pages[session->n_pages++] = page;
-    }
-    pthread_mutex_unlock(&session->engine->pages_mutex);
-    return enough;
+    return take_pages(session, session->engine->pages, session->pages, &session->n_pages,
+                      pages_for(length));
+}
+
+void rad_session_cut_draft(rad_session *session, uint32_t length)
+{
+    rad_draft_cache *draft = &session->draft;
+    if (draft->pages == NULL)
+        return;
+    draft->n_tokens = length < draft->n_tokens ? length : draft->n_tokens;
+    release_pages(session, rad_draft_pages(session->engine->draft), draft->pages, &draft->n_pages,
+                  pages_for(draft->n_tokens));
+}
+
+bool rad_session_extend_draft(rad_session *session, uint32_t length)
+{
+    rad_draft_cache *draft = &session->draft;
+    return take_pages(session, rad_draft_pages(session->engine->draft), draft->pages,
+                      &draft->n_pages, pages_for(length));
 }
 
 /* ---- token level ----------------------------------------------------------------------------- */

@@ -80,6 +80,7 @@ def main():
         if ".debug_info" not in sections:
             tap.skip(same, "the library was built without debug information (meson -Ddebug=true)")
         else:
+            public_view.build(root, view, experimental=True)
             headers = os.path.join(root, "include")
             _, changed, lines = compare(view, library, "--headers-dir1", headers, "--headers-dir2",
                                         headers, "--drop-private-types")

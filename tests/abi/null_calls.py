@@ -9,7 +9,8 @@ import sys
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         functions = json.load(file)["functions"]
-    lines = ["/* Written by null_calls.py. */", "#include <radllm/radllm.h>", "#include <stdio.h>", "",
+    lines = ["/* Written by null_calls.py. */", "#define RADLLM_EXPERIMENTAL",
+             "#include <radllm/radllm.h>", "#include <stdio.h>", "",
              "int main(void)", "{", "    int failed = 0, count = 0;",
              "    setvbuf(stdout, NULL, _IONBF, 0);"]
     for function in functions:

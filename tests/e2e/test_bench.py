@@ -70,6 +70,25 @@ expect(bench("-m", MODEL, "-o", "xml"), 2, "unknown form", "-o")
 expect(bench("-m", MODEL, "-p", "1000000", "-n", "0", "-r", "1", "--no-limits"), 1,
        "longer than the model's context")
 
+# ---- speculation ----
+
+result = bench("speculation", "-m", MODEL, "-n", "40", "-r", "2", "--acceptance", "0,60,100", "--json")
+expect(result, 0, "speculation by shares")
+rows = {row["guesses"]: row for row in json.loads(result.out)}
+check(list(rows) == ["off", "0 % right", "60 % right", "100 % right"] and
+      all(row["answer_tokens"] == 40 and row["tokens_per_second"] > 0 for row in rows.values()) and
+      rows["off"]["drafted_tokens"] == 0 and rows["0 % right"]["accepted_tokens"] == 0 and
+      0 < rows["60 % right"]["accepted_tokens"] < rows["60 % right"]["drafted_tokens"] and
+      rows["100 % right"]["accepted_tokens"] == rows["100 % right"]["drafted_tokens"] > 20,
+      "guessed and right", result)
+path = write("repeat.txt", "The lungs are clear. " * 8)
+result = bench("--speculation", "-m", MODEL, "-n", "24", "-r", "1", "-f", path, "--raw",
+               "--draft-model", MODEL, "--option", "ignore_end=1")
+expect(result, 0, "speculation on a text")
+check([line.split("|")[1].strip() for line in result.text().splitlines()[2:]] ==
+      ["off", "lookup", "draft"], "a table of the ways", result)
+expect(bench("speculation", "-m", MODEL, "--acceptance", "101"), 2, "more than all", "0 to 100")
+
 # ---- perplexity, computed again from the logits of radllm-generate ----
 
 TEXT = " ".join(f"Report {i}: there is no pleural effusion, and the heart has a normal size."

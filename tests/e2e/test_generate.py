@@ -76,6 +76,26 @@ for more in VARIANTS:
     result = generate("-p", PROMPT, "-n", 24, "--temp", "0", "--token-ids", "--logits-hash", *more)
     check(result.text() == ids + report["logits_hash"] + "\n",
           "the same bits with " + " ".join(more), result)
+LONG = ["-p", PROMPT * 2, "-n", 48, "--option", "ignore_end=1"]
+for sampler in (["--temp", "0"], ["--temp", "0.8", "--repeat-penalty", "1.2"]):
+    one = generate(*LONG, *sampler, "--token-ids", "--logits-hash")
+    check(len(one.text().split()) == 49, "48 ids and a hash", one)
+    for guess in (["--speculate", "lookup"], ["--draft-model", str(ANY)],
+                  ["--draft-model", str(ANY), "--draft-tokens", "2"]):
+        result = generate(*LONG, *sampler, "--token-ids", "--logits-hash", *guess)
+        check(result.text() == one.text(), "the same bits with " + " ".join(guess), result)
+result = generate(*LONG, "--temp", "0", "--json", "--draft-model", ANY)
+guesses = json.loads(result.out)["speculation"]
+check(0 < guesses["accepted_tokens"] == guesses["drafted_tokens"] and
+      "speculate" not in json.loads(result.out)["settings"],
+      "a model that guesses for itself is always right; how it guessed is no setting of an answer",
+      result)
+expect(generate("-p", PROMPT, "--speculate", "draft"), 2, "no draft model", "--draft-model FILE")
+expect(generate("-p", PROMPT, "--speculate", "lookup", "--draft-model", ANY), 2,
+       "a draft model for nothing", "--speculate draft")
+expect(generate("-p", PROMPT, "--draft-model", SOURCE / "tests" / "golden" / "architectures" /
+                "qwen2-f32.gguf"), 1, "a draft model of another vocabulary", "another vocabulary",
+       "qwen2-f32.gguf")
 sampled = [generate("-p", PROMPT, "-n", 16, "--temp", "1.5", "-s", seed, "--token-ids").text()
            for seed in ("5", "5", "6")]
 check(sampled[0] == sampled[1] != sampled[2], "the seed decides")

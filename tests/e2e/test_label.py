@@ -358,6 +358,13 @@ else:
         found = [row["id"] for row in csv.DictReader(file)]
     check(wanted and found == wanted, f"all {len(wanted)} of them", result)
 
+# ---- speculation ----
+
+for name in KINDS:
+    path = fresh("guess-" + name)
+    result = label(path, *KINDS[name], "--speculate", "lookup")
+    check(path.read_bytes() == WHOLE[name], f"{name}: the same bytes with --speculate", result)
+
 # ---- a full disk ----
 
 result = label("/dev/full", *KINDS["yes.csv"])

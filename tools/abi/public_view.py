@@ -4,6 +4,8 @@ and the version script: what abidw and abidiff look at, so that neither private 
 library's debug information play a part.
 
   public_view.py SOURCE_ROOT OUTPUT.so
+
+Experimental functions are no part of it, unless build() is asked for them.
 """
 import os
 import subprocess
@@ -13,10 +15,13 @@ import tempfile
 import describe
 
 
-def source_text(header):
+def source_text(header, experimental):
     description = describe.describe(header)
-    lines = ["#include <radllm/radllm.h>"]
+    lines = ["#define RADLLM_EXPERIMENTAL"] if experimental else []
+    lines.append("#include <radllm/radllm.h>")
     for function in description["functions"]:
+        if function.get("experimental") and not experimental:
+            continue
         parameters = ", ".join(f"{p['type']}{'' if p['type'].endswith('*') else ' '}{p['name']}"
                                for p in function["parameters"]) or "void"
         body = "".join(f"(void){p['name']}; " for p in function["parameters"])
@@ -26,16 +31,18 @@ def source_text(header):
         lines.append(f"{returns} {function['name']}({parameters}) {{ {body}}}")
     # Structures and values that no function mentions belong to the ABI as well.
     for number, structure in enumerate(description["structs"]):
+        if structure.get("experimental") and not experimental:
+            continue
         lines.append(f"extern const {structure['name']} *radllm_view_{number};")
     return "\n".join(lines) + "\n"
 
 
-def build(root, output):
+def build(root, output, experimental=False):
     header = os.path.join(root, "include", "radllm", "radllm.h")
     with tempfile.TemporaryDirectory() as directory:
         # Always the same name, which ends up in the debug information.
         with open(os.path.join(directory, "view.c"), "w", encoding="utf-8") as file:
-            file.write(source_text(header))
+            file.write(source_text(header, experimental))
         subprocess.run(["gcc", "-std=c11", "-g", "-O0", "-shared", "-fPIC", "-w",
                         "-I" + os.path.join(root, "include"), "-Wl,-soname,libradllm.so.0",
                         "-Wl,--version-script=" + os.path.join(root, "lib", "radllm.map"),

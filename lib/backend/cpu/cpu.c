@@ -190,7 +190,8 @@ static void cpu_free(rad_backend *backend)
 {
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
     rad_allocator allocator = cpu->host.allocator;
-    rad_pool_free(cpu->pool);
+    if (cpu->settings.threads_of == NULL)
+        rad_pool_free(cpu->pool);
     rad_wipe(cpu->memory, cpu->memory != NULL ? cpu->layout.total : 0);
     rad_free(&allocator, cpu->memory, cpu->layout.total);
     rad_free(&allocator, cpu, sizeof *cpu);
@@ -244,7 +245,9 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         status = rad_blas_open(&cpu->blas, error);
     if (status == RADLLM_OK && settings->blas)
         rad_model_wait(cpu->model); /* BLAS takes weights from memory only */
-    if (status == RADLLM_OK)
+    if (settings->threads_of != NULL)
+        cpu->pool = ((const rad_cpu_backend *)settings->threads_of)->pool;
+    else if (status == RADLLM_OK)
         status = rad_pool_create(host, settings->n_threads, &cpu->pool, error);
     if (status != RADLLM_OK) {
         cpu_free(&cpu->base);

@@ -1,0 +1,255 @@
+#include "engine/draft.h"
+
+#include <string.h>
+
+#include "engine/request.h"
+
+struct rad_draft_model {
+    const rad_model *model;
+    rad_program program;
+    rad_page_pool *pages;
+    rad_backend *backend;
+    uint32_t n_vocab; /* ids that both models know */
+
+    /* The batch being built. */
+    rad_token_span *spans;
+    int32_t *tokens;
+    uint32_t *outputs;
+    rad_request **owners; /* of each span */
+    bool *complete;       /* the span ends with the request's last token: its logits are wanted */
+};
+
+/* ---- the vocabulary -------------------------------------------------------------------------- */
+
+/* Whether the entries from `first` on stand for nothing: padding up to a round number. */
+static bool only_unused(const rad_tokenizer *tokenizer, uint32_t first)
+{
+    for (uint32_t i = first; i < rad_tokenizer_size(tokenizer); i++) {
+        rad_text entry = rad_tokenizer_entry(tokenizer, (int32_t)i);
+        bool padding = entry.size >= 4 && memcmp(entry.data, "[PAD", 4) == 0;
+        if (rad_tokenizer_type(tokenizer, (int32_t)i) != RAD_TOKEN_UNUSED && !padding)
+            return false;
+    }
+    return true;
+}
+
+static uint32_t shorter(const rad_model *a, const rad_model *b)
+{
+    uint32_t n = rad_tokenizer_size(a->tokenizer), other = rad_tokenizer_size(b->tokenizer);
+    return n < other ? n : other;
+}
+
+radllm_status rad_draft_check(const rad_model *model, const rad_model *draft, radllm_error *error)
+{
+    const rad_tokenizer *own = model->tokenizer, *other = draft->tokenizer;
+    uint32_t n = shorter(model, draft);
+    for (uint32_t i = 0; i < n; i++) {
+        rad_text a = rad_tokenizer_entry(own, (int32_t)i);
+        rad_text b = rad_tokenizer_entry(other, (int32_t)i);
+        char quoted_a[RAD_QUOTE_SIZE], quoted_b[RAD_QUOTE_SIZE];
+        if (a.size != b.size || (a.size > 0 && memcmp(a.data, b.data, a.size) != 0))
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "the draft model has another vocabulary: token %u is \"%s\" there and "
+                            "\"%s\" in the model; use a draft model of the same family",
+                            i, rad_quote(quoted_b, b.data, b.size),
+                            rad_quote(quoted_a, a.data, a.size));
+    }
+    if (!only_unused(own, n) || !only_unused(other, n))
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the draft model has another vocabulary: %u tokens there, %u in the model; "
+                        "use a draft model of the same family",
+                        rad_tokenizer_size(other), rad_tokenizer_size(own));
+    return RADLLM_OK;
+}
+
+/* ---- memory ----------------------------------------------------------------------------------
+ */
+
+radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
+{
+    const rad_engine_settings *s = &plan->settings;
+    const rad_model *draft = s->draft;
+    rad_program program;
+    radllm_status status = rad_program_build(draft, &program, error);
+    if (status != RADLLM_OK)
+        return status;
+    plan->draft_context =
+        draft->hparams.context_length < s->context ? draft->hparams.context_length : s->context;
+    plan->draft_cache_type = s->cache_type >= 0        ? (rad_cache_type)s->cache_type
+                             : rad_model_is_f32(draft) ? RAD_CACHE_F32
+                                                       : RAD_CACHE_F16;
+    plan->draft_backend = (rad_backend_settings){.n_threads = s->n_threads,
+                                                 .max_tokens = s->batch,
+                                                 .max_outputs = s->n_sessions,
+                                                 .max_spans = s->n_sessions,
+                                                 .blas = s->blas};
+    uint64_t activations = rad_cpu_backend_bytes(&program, &plan->draft_backend);
+    rad_program_free(&program);
+    uint64_t pages =
+        ((uint64_t)plan->draft_context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS * s->n_sessions;
+    uint64_t page_bytes = rad_page_bytes(&draft->hparams, plan->draft_cache_type);
+    uint64_t cache = 0, weights = rad_model_weight_bytes(draft);
+    plan->draft_bytes = weights;
+    if (pages > UINT32_MAX || page_bytes == 0 || activations == 0 ||
+        !rad_mul_u64(pages, page_bytes, &cache) ||
+        !rad_add_u64(plan->draft_bytes, cache, &plan->draft_bytes) ||
+        !rad_add_u64(plan->draft_bytes, activations, &plan->draft_bytes) ||
+        !rad_add_u64(plan->weight_bytes, weights, &plan->weight_bytes) ||
+        !rad_add_u64(plan->cache_bytes, cache, &plan->cache_bytes) ||
+        !rad_add_u64(plan->activation_bytes, activations, &plan->activation_bytes))
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "context, sessions and batch together exceed what can be addressed with "
+                        "this draft model; lower one of them");
+    plan->n_draft_pages = (uint32_t)pages;
+    return RADLLM_OK;
+}
+
+static radllm_status create_buffers(rad_draft_model *draft, const rad_engine *engine,
+                                    radllm_error *error)
+{
+    const rad_allocator *allocator = &engine->host.allocator;
+    const rad_backend_settings *settings = &engine->plan.draft_backend;
+    draft->spans = rad_alloc(allocator, settings->max_spans * sizeof *draft->spans);
+    draft->tokens = rad_alloc(allocator, settings->max_tokens * sizeof *draft->tokens);
+    draft->outputs = rad_alloc(allocator, settings->max_outputs * sizeof *draft->outputs);
+    draft->owners = rad_alloc(allocator, settings->max_spans * sizeof *draft->owners);
+    draft->complete = rad_alloc(allocator, settings->max_spans * sizeof *draft->complete);
+    if (draft->spans != NULL && draft->tokens != NULL && draft->outputs != NULL &&
+        draft->owners != NULL && draft->complete != NULL)
+        return RADLLM_OK;
+    return rad_fail_memory(error, settings->max_tokens * sizeof *draft->tokens);
+}
+
+radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
+{
+    const rad_allocator *allocator = &engine->host.allocator;
+    rad_engine_plan *plan = &engine->plan;
+    const rad_model *model = plan->settings.draft;
+    rad_draft_model *draft = rad_alloc_zero(allocator, sizeof *draft);
+    if (draft == NULL)
+        return rad_fail_memory(error, sizeof *draft);
+    engine->draft = draft;
+    draft->model = model;
+    draft->n_vocab = model->hparams.n_vocab < engine->model->hparams.n_vocab
+                         ? model->hparams.n_vocab
+                         : engine->model->hparams.n_vocab;
+    plan->draft_backend.threads_of = engine->backend;
+    radllm_status status = rad_program_build(model, &draft->program, error);
+    if (status == RADLLM_OK)
+        status = rad_page_pool_create(allocator, &model->hparams, plan->draft_cache_type,
+                                      plan->n_draft_pages, &draft->pages, error);
+    if (status == RADLLM_OK)
+        status = rad_cpu_backend_create(&engine->host, &draft->program, draft->pages,
+                                        &plan->draft_backend, &draft->backend, error);
+    if (status == RADLLM_OK)
+        status = create_buffers(draft, engine, error);
+    return status; /* what was made is freed with the engine */
+}
+
+void rad_draft_free(rad_engine *engine)
+{
+    rad_draft_model *draft = engine->draft;
+    if (draft == NULL)
+        return;
+    const rad_allocator *allocator = &engine->host.allocator;
+    const rad_backend_settings *settings = &engine->plan.draft_backend;
+    if (draft->backend != NULL)
+        draft->backend->table->free(draft->backend);
+    rad_page_pool_free(draft->pages);
+    rad_program_free(&draft->program);
+    if (draft->tokens != NULL)
+        rad_wipe(draft->tokens, settings->max_tokens * sizeof *draft->tokens);
+    rad_free(allocator, draft->spans, settings->max_spans * sizeof *draft->spans);
+    rad_free(allocator, draft->tokens, settings->max_tokens * sizeof *draft->tokens);
+    rad_free(allocator, draft->outputs, settings->max_outputs * sizeof *draft->outputs);
+    rad_free(allocator, draft->owners, settings->max_spans * sizeof *draft->owners);
+    rad_free(allocator, draft->complete, settings->max_spans * sizeof *draft->complete);
+    rad_free(allocator, draft, sizeof *draft);
+    engine->draft = NULL;
+}
+
+rad_page_pool *rad_draft_pages(rad_draft_model *draft)
+{
+    return draft->pages;
+}
+
+/* ---- proposing ------------------------------------------------------------------------------- */
+
+/* Adds what the draft model has not computed of a request's sequence and draft, as far as there is
+ * room. */
+static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_tokens,
+                        rad_request *r)
+{
+    rad_session *session = r->session;
+    uint32_t first = session->draft.n_tokens;
+    uint32_t all = session->n_tokens + 1 + r->n_draft - first, room = max_tokens - batch->n_tokens;
+    uint32_t n = all < room ? all : room;
+    for (uint32_t i = 0; i < n; i++) { /* ids that only the other model has */
+        if ((uint32_t)session->tokens[first + i] >= draft->model->hparams.n_vocab)
+            n = 0;
+    }
+    if (n < all)
+        r->wanted = 0; /* no draft this time */
+    if (n == 0 || !rad_session_extend_draft(session, first + n)) {
+        r->wanted = 0;
+        return;
+    }
+    memcpy(draft->tokens + batch->n_tokens, session->tokens + first, n * sizeof *draft->tokens);
+    draft->spans[batch->n_spans] =
+        (rad_token_span){batch->n_tokens, n, first, session->draft.pages};
+    draft->owners[batch->n_spans] = r;
+    draft->complete[batch->n_spans++] = n == all;
+    batch->n_tokens += n;
+    if (n == all)
+        draft->outputs[batch->n_outputs++] = batch->n_tokens - 1;
+}
+
+/* The request's own sampler and random stream: what the model would choose from these logits. */
+static void take_token(rad_engine *engine, rad_request *r, const float *logits)
+{
+    rad_session *session = r->session;
+    uint32_t n_history = session->n_tokens + 1 + r->n_draft;
+    int32_t token = -1;
+    radllm_status status =
+        rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, engine->draft->n_vocab,
+                           session->tokens, n_history, 0, r->n_answer + r->n_draft, &token, NULL);
+    if (status != RADLLM_OK) { /* logits that are no numbers, or a bias for an id it lacks */
+        r->wanted = r->n_draft;
+        return;
+    }
+    if (!r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token)) {
+        r->wanted = r->n_draft; /* nothing comes behind it */
+        return;
+    }
+    r->draft[++r->n_draft] = token;
+    if (r->n_draft < r->wanted)
+        session->tokens[n_history] = token;
+}
+
+void rad_draft_propose(rad_engine *engine, rad_request *const *requests, uint32_t count,
+                       const radllm_cancel *cancel)
+{
+    rad_draft_model *draft = engine->draft;
+    for (;;) {
+        rad_batch batch = {
+            .tokens = draft->tokens, .spans = draft->spans, .outputs = draft->outputs};
+        for (uint32_t i = 0; i < count; i++) {
+            if (requests[i]->n_draft < requests[i]->wanted)
+                add_request(draft, &batch, engine->plan.draft_backend.max_tokens, requests[i]);
+        }
+        if (batch.n_spans == 0)
+            return;
+        if (draft->backend->table->run(draft->backend, &batch, cancel, NULL) != RADLLM_OK) {
+            for (uint32_t i = 0; i < count; i++)
+                requests[i]->wanted = 0;
+            return;
+        }
+        uint32_t output = 0;
+        for (uint32_t i = 0; i < batch.n_spans; i++) {
+            rad_request *r = draft->owners[i];
+            r->session->draft.n_tokens += draft->spans[i].n_rows;
+            if (draft->complete[i])
+                take_token(engine, r, draft->backend->table->logits(draft->backend, output++));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+/* The draft model of an engine: a smaller model with the same vocabulary that proposes tokens. It
+ * has key/value memory and a backend of its own, and the engine's threads. What it computes decides
+ * how fast an answer comes, never which. */
+#ifndef RAD_DRAFT_H
+#define RAD_DRAFT_H
+
+#include "engine/engine.h"
+
+/* RADLLM_E_ARGUMENT with the first difference when the models' vocabularies differ. They may differ
+ * in length when what one of them has more is unused. */
+radllm_status rad_draft_check(const rad_model *model, const rad_model *draft, radllm_error *error);
+
+/* Fills the draft's part of a plan whose settings are complete, and adds to its sums. */
+radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error);
+
+/* For an engine whose plan and backend are made; settings.draft must outlive it. */
+radllm_status rad_draft_create(rad_engine *engine, radllm_error *error);
+void rad_draft_free(rad_engine *engine);
+rad_page_pool *rad_draft_pages(rad_draft_model *draft);
+
+/* Makes the drafts of requests that want one: up to `wanted` tokens each, into draft[1] on. The
+ * sessions' tokens are followed by the answer's last one. Catches up with the sessions first, with
+ * as many tokens as a step computes; a request that needs more gets no draft this time. The caller
+ * holds the step. */
+void rad_draft_propose(rad_engine *engine, rad_request *const *requests, uint32_t count,
+                       const radllm_cancel *cancel);
+
+#endif

@@ -1,0 +1,175 @@
+#include "engine/speculate.h"
+
+#include "engine/draft.h"
+#include "engine/lookup.h"
+
+/* ---- what it costs --------------------------------------------------------------------------- */
+
+static double bytes_of_tensors(const rad_model *model)
+{
+    double bytes = 0.0;
+    for (uint64_t i = 0; i < rad_source_n_tensors(model->source); i++)
+        bytes += (double)rad_source_tensor(model->source, i)->n_bytes;
+    return bytes;
+}
+
+/* A step of one row reads all weights once and is as fast as memory; a row more costs arithmetic
+ * only. So its share falls with the bits of a weight and with the width of the vectors. Measured in
+ * bench/RESULTS.md; a wrong estimate costs speed and nothing else. */
+static double estimate_row_cost(const rad_model *model, double bytes)
+{
+    static const double bits_at_full_cost[] = {[RAD_ISA_SCALAR] = 16.0,
+                                               [RAD_ISA_AVX2] = 1.6,
+                                               [RAD_ISA_AVX512] = 0.8,
+                                               [RAD_ISA_NEON] = 1.6};
+    double bits = 8.0 * bytes / (double)model->n_parameters;
+    double cost = bits_at_full_cost[model->kernels->isa] / bits;
+    return cost < 0.05 ? 0.05 : cost > 0.95 ? 0.95 : cost;
+}
+
+void rad_speculation_start(rad_engine *engine)
+{
+    double bytes = bytes_of_tensors(engine->model);
+    engine->row_cost = estimate_row_cost(engine->model, bytes);
+    if (engine->plan.settings.draft != NULL)
+        engine->draft_cost = bytes_of_tensors(engine->plan.settings.draft) / bytes;
+}
+
+/* A token more for each of n requests, in steps of n rows. */
+static double cost_of_token(const rad_engine *engine, uint32_t n, bool by_draft_model)
+{
+    double step = 1.0 + engine->row_cost * (n - 1);
+    return n * engine->row_cost / step + (by_draft_model ? engine->draft_cost : 0.0);
+}
+
+/* ---- whose, and how many --------------------------------------------------------------------- */
+
+/* Fills engine->drafting with the requests that generate; *others: the rest. */
+static uint32_t find_generating(rad_engine *engine, uint32_t *others)
+{
+    uint32_t n = 0;
+    *others = 0;
+    pthread_mutex_lock(&engine->mutex);
+    for (rad_request *r = engine->queue; r != NULL; r = r->next) {
+        r->n_draft = r->wanted = 0;
+        if (r->phase == RAD_PHASE_GENERATE)
+            engine->drafting[n++] = r;
+        else
+            ++*others;
+    }
+    pthread_mutex_unlock(&engine->mutex);
+    return n;
+}
+
+/* Drafted tokens that each of n requests can have in the batch. Everybody's next token has its
+ * place; where prompts wait as well, half of what is left is theirs. */
+static uint32_t share_of_batch(const rad_engine *engine, uint32_t n, uint32_t others)
+{
+    const rad_backend_settings *limits = &engine->plan.backend;
+    uint32_t most =
+        limits->max_tokens < limits->max_outputs ? limits->max_tokens : limits->max_outputs;
+    uint32_t room = most > n ? most - n : 0;
+    return (others > 0 ? room / 2 : room) / n;
+}
+
+static bool speculates(const rad_request *r)
+{
+    return r->draft_callback != NULL || r->settings.speculation != RAD_SPECULATION_OFF;
+}
+
+/* The answer grows by one token more than are drafted. */
+static uint32_t most_tokens(const rad_request *r, uint32_t share)
+{
+    const rad_engine_plan *plan = &r->session->engine->plan;
+    uint32_t held = r->session->n_tokens, most = r->settings.draft_tokens;
+    most = most < share ? most : share;
+    uint32_t context = plan->settings.context - held - 1;
+    most = most < context ? most : context;
+    if (r->draft_callback == NULL && r->settings.speculation == RAD_SPECULATION_DRAFT) {
+        uint32_t room = plan->draft_context > held ? plan->draft_context - held : 0;
+        most = most < room ? most : room;
+    }
+    if (r->settings.max_tokens < 0)
+        return most;
+    uint64_t left = (uint64_t)r->settings.max_tokens - r->n_answer;
+    return left == 0 ? 0 : left - 1 < most ? (uint32_t)left - 1 : most;
+}
+
+/* ---- drafting -------------------------------------------------------------------------------- */
+
+/* Takes only ids of the vocabulary, up to the first that ends the answer: nothing comes behind. */
+static void keep_useful(rad_request *r, uint32_t n)
+{
+    const rad_model *model = r->session->engine->model;
+    uint32_t kept = 0;
+    while (kept < n) {
+        int32_t token = r->draft[1 + kept];
+        if (token < 0 || (uint32_t)token >= model->hparams.n_vocab ||
+            (!r->settings.ignore_end && rad_tokenizer_is_end(model->tokenizer, token)))
+            break;
+        kept++;
+    }
+    r->n_draft = kept;
+}
+
+static void ask_host(rad_request *r, uint32_t most)
+{
+    uint32_t length = rad_pace_length(&r->pace, 0, r->cost, most);
+    if (length == 0)
+        return;
+    int32_t got = r->draft_callback(r->draft_user, r->session->tokens, r->session->n_tokens + 1,
+                                    r->draft + 1, length);
+    r->quality = 0;
+    keep_useful(r, got < 0 ? 0 : (uint32_t)got < length ? (uint32_t)got : length);
+}
+
+static void look_up(rad_request *r, uint32_t most)
+{
+    uint32_t n = rad_lookup_draft(r->session->tokens, r->session->n_tokens + 1, most, r->draft + 1,
+                                  &r->quality);
+    if (n > 0)
+        keep_useful(r, rad_pace_length(&r->pace, r->quality, r->cost, n));
+}
+
+/* One request's draft; those that the draft model is to make are only counted. */
+static bool draft_one(rad_request *r, uint32_t share, uint32_t n)
+{
+    rad_engine *engine = r->session->engine;
+    bool by_model = r->draft_callback == NULL && r->settings.speculation == RAD_SPECULATION_DRAFT;
+    uint32_t most = most_tokens(r, share);
+    if (most == 0)
+        return false;
+    r->draft[0] = r->answer[r->n_answer - 1].token;
+    /* Behind the sequence, so that it is one with its next token. */
+    r->session->tokens[r->session->n_tokens] = r->draft[0];
+    r->cost = cost_of_token(engine, n, by_model);
+    if (r->draft_callback != NULL) {
+        ask_host(r, most);
+    } else if (by_model) {
+        r->quality = 0;
+        r->wanted = rad_pace_length(&r->pace, 0, r->cost, most);
+    } else {
+        look_up(r, most);
+    }
+    return r->wanted > 0;
+}
+
+void rad_speculate(rad_engine *engine, const radllm_cancel *cancel)
+{
+    uint32_t others, n = find_generating(engine, &others);
+    if (n == 0)
+        return;
+    uint32_t share = share_of_batch(engine, n, others);
+    bool any = false;
+    for (uint32_t i = 0; i < n && share > 0; i++) {
+        if (speculates(engine->drafting[i]))
+            any = draft_one(engine->drafting[i], share, n) || any;
+    }
+    if (any)
+        rad_draft_propose(engine, engine->drafting, n, cancel);
+}
+
+void rad_speculation_learn(rad_request *r, uint32_t drafted, uint32_t accepted)
+{
+    rad_pace_learn(&r->pace, r->quality, r->cost, drafted, accepted);
+}
