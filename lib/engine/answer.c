@@ -106,12 +106,21 @@ static bool choose(rad_request *r, const float *logits, int32_t *token)
     return true;
 }
 
+/* The prompt is computed. Whoever asks for numbers meanwhile reads them under the mutex. */
+static void note_prompt_time(rad_request *r)
+{
+    rad_engine *engine = engine_of(r);
+    pthread_mutex_lock(&engine->mutex);
+    r->prompt_ns = rad_clock_ns() - r->start_ns;
+    pthread_mutex_unlock(&engine->mutex);
+}
+
 static void take_answer_logits(rad_request *r, const float *logits)
 {
     rad_engine *engine = engine_of(r);
     int64_t most = r->settings.max_tokens;
     if (r->n_answer == 0)
-        r->prompt_ns = rad_clock_ns() - r->start_ns;
+        note_prompt_time(r);
     r->phase = RAD_PHASE_GENERATE;
     if (most == 0) {
         rad_request_finish(r, RADLLM_FINISH_LENGTH);
@@ -227,7 +236,7 @@ static void take_choice_logits(rad_request *r, const float *logits)
         return;
     }
     if (r->phase == RAD_PHASE_PROMPT) { /* these logits score the first token of every answer */
-        r->prompt_ns = rad_clock_ns() - r->start_ns;
+        note_prompt_time(r);
         r->phase = RAD_PHASE_CHOICE;
         for (uint32_t i = 0; i < r->n_choices; i++)
             score(r, &r->choices[i], logits);
