@@ -14,8 +14,8 @@ static double bytes_of_tensors(const rad_model *model)
 }
 
 /* A step of one row reads all weights once and is as fast as memory; a row more costs arithmetic
- * only. So its share falls with the bits of a weight and with the width of the vectors. Measured in
- * bench/RESULTS.md; a wrong estimate costs speed and nothing else. */
+ * only. So its share falls with the bits of a weight and with the width of the vectors. Estimated
+ * from the rates of the products; a wrong estimate costs speed and nothing else. */
 static double estimate_row_cost(const rad_model *model, double bytes)
 {
     static const double bits_at_full_cost[] = {[RAD_ISA_SCALAR] = 16.0,
