@@ -489,13 +489,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
          "start again, whatever the output holds"},
         {'\0', "table", NULL, ARGUMENT_FLAG, &own->table, NULL, 0, 0,
          "show the answers on standard output as they come"},
-        {'\0', "speculate", "HOW", ARGUMENT_OPTION, NULL, "speculate", 0, 0,
-         "guess tokens ahead, for the same answer sooner: off (the\ndefault), lookup (from the text"
-         " so far), draft (by a\nsmaller model)"},
-        {'\0', "draft-model", "FILE", ARGUMENT_TEXT, &common->draft_model, NULL, 0, 0,
-         "that smaller model, of the same vocabulary (implies\n--speculate draft)"},
-        {'\0', "draft-tokens", "N", ARGUMENT_OPTION, NULL, "draft_tokens", 0, 0,
-         "guess at most so many at a time (8)"},
+        SPECULATION_ARGUMENTS(common),
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "all settings on standard error"},
     };

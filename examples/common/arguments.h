@@ -55,6 +55,19 @@ typedef struct common_settings {
     text_list positional;
 } common_settings;
 
+/* The options of programs that guess tokens ahead, for their tables. (The formatter would take the
+ * braces of a macro for statements.) */
+/* clang-format off */
+#define SPECULATION_ARGUMENTS(common)                                                              \
+    {'\0', "speculate", "HOW", ARGUMENT_OPTION, NULL, "speculate", 0, 0,                           \
+     "guess tokens ahead, for the same answer sooner: off (the\ndefault), lookup (from the"        \
+     " text so far), draft (by a\nsmaller model)"},                                                \
+    {'\0', "draft-model", "FILE", ARGUMENT_TEXT, &(common)->draft_model, NULL, 0, 0,               \
+     "that smaller model, of the same vocabulary (implies\n--speculate draft)"},                   \
+    {'\0', "draft-tokens", "N", ARGUMENT_OPTION, NULL, "draft_tokens", 0, 0,                       \
+     "guess at most so many at a time (8)"}
+/* clang-format on */
+
 /* Fills the targets and `common`. --help, --version and the lists print and end the program;
  * whatever is wrong ends it with EXIT_CODE_USAGE. */
 void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common);

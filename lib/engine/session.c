@@ -15,17 +15,21 @@ static size_t logits_bytes(const rad_engine *engine)
     return engine->model->hparams.n_vocab * sizeof(float);
 }
 
+static uint32_t pages_for(uint32_t length)
+{
+    return (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+}
+
 static size_t draft_pages_bytes(const rad_engine *engine)
 {
-    uint32_t n = (engine->plan.draft_context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    return engine->draft != NULL ? n * sizeof(uint8_t *) : 0;
+    return engine->draft != NULL ? pages_for(engine->plan.draft_context) * sizeof(uint8_t *) : 0;
 }
 
 static bool create_parts(rad_session *session)
 {
     const rad_engine *engine = session->engine;
     const rad_allocator *allocator = &engine->host.allocator;
-    session->max_pages = (engine->plan.settings.context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    session->max_pages = pages_for(engine->plan.settings.context);
     session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
     session->tokens = rad_alloc(allocator, tokens_bytes(engine));
     session->logits = rad_alloc(allocator, logits_bytes(engine));
@@ -84,11 +88,6 @@ void rad_session_free(rad_session *session)
     rad_free(&allocator, session->logits, logits_bytes(engine));
     rad_free(&allocator, session->draft.pages, draft_pages_bytes(engine));
     rad_free(&allocator, session, sizeof *session);
-}
-
-static uint32_t pages_for(uint32_t length)
-{
-    return (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
 }
 
 static void release_pages(rad_session *session, rad_page_pool *pool, uint8_t **pages, uint32_t *n,

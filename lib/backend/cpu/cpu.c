@@ -26,14 +26,16 @@ static size_t file_row_bytes(const rad_matrix *matrix)
 static size_t measure_stream(const rad_program *program)
 {
     size_t most = STREAM_BYTES;
-    for (uint32_t i = 0; program->model->behind && i < program->n_ops; i++) {
+    if (!program->model->behind)
+        return 0;
+    for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
         if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EMBED)
             continue;
         size_t needed = RAD_LANE_ROWS * file_row_bytes(&op->weight->matrix);
         most = needed > most ? needed : most;
     }
-    return program->model->behind ? (most + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1) : 0;
+    return (most + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }
 
 /* Greatest input width of a product, and greatest scratch that a product's kernel needs. */
