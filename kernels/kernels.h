@@ -107,7 +107,7 @@ typedef struct rad_kernels {
      * (the second where the type has a minimum: Q2_K, Q4_K, Q5_K). What d, scale_j and q_w are says
      * the format's file: scale_j and q_w are integers, d takes up the powers of two.
      *
-     * RAD_FAMILY_TERNARY (TQ1_0, TQ2_0), with activations Q8_ROW; blocks of 256:
+     * RAD_FAMILY_TERNARY (TQ1_0, TQ2_0), with activations Q8_256; blocks of 256:
      *     acc = fma(d * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
      *
      * RAD_FAMILY_ROW (I2_S, whose d_w is left to the caller), with activations Q8_ROW, of at most

@@ -65,7 +65,7 @@ typedef enum rad_family {
     RAD_FAMILY_SUPER_16 = 3, /* integer sub-scales (and perhaps sub-minima) per 16 inside 256 */
     RAD_FAMILY_SUPER_32 = 4, /* integer sub-scales (and perhaps sub-minima) per 32 inside 256 */
     RAD_FAMILY_BLOCK_16 = 5, /* one scale per 16, no minimum */
-    RAD_FAMILY_TERNARY = 6,  /* one scale per 256, activations per row */
+    RAD_FAMILY_TERNARY = 6,  /* one scale per 256 */
     RAD_FAMILY_ROW = 7       /* integers alone, activations per row; a scale for the tensor */
 } rad_family;
 

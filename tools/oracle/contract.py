@@ -1,8 +1,8 @@
 """The logits that the numeric contract of docs/architecture.md prescribes for quantized weights:
 `transformers` with the input of every linear layer quantized to 8 bits as the contract says, per 32
-values or, beside super-block formats, per 256, or beside ternary ones for a whole row. Sums are kept in float64, so what remains between
-these figures and the library's is float rounding, and here and there a value that falls on the
-other side of a rounding boundary."""
+values or, beside formats with blocks of 256, per 256, or beside I2_S for a whole row. Sums are kept
+in float64, so what remains between these figures and the library's is float rounding, and here and
+there a value that falls on the other side of a rounding boundary."""
 
 import numpy as np
 import torch

@@ -50,7 +50,7 @@ def half_split_rotary_rows(weight, n_heads):
 
 def activation_block(type_):
     """How many activations share a scale beside this type; None: a whole row."""
-    if type_ in TERNARY:
+    if type_ == MoreTypes.I2_S:
         return None
     return 256 if ALL_SIZES[type_][0] == 256 else 32
 
