@@ -7,7 +7,8 @@
  * what is exact is the same product of the decoded weights in double precision, so that only the
  * error that 8-bit activations (or sums in single precision) add is left. Beside it stands the same
  * for activations as llama.cpp rounds them: per 32 with a scale in half precision, per 256 by the
- * signed greatest value, to half precision for F16 and to BF16 for BF16.
+ * signed greatest value, to half precision for F16 and to BF16 for BF16. I2_S, which llama.cpp does
+ * not know, has its activations rounded per row as in BitNet's own programs.
  *
  * A line per type: name, products, then the relative errors (root of the mean square) of the
  * library and of llama.cpp's rounding for normal activations, and both again for uneven ones.
@@ -84,8 +85,22 @@ static void round_256(const float *x, float *out)
         out[i] = most != 0 ? fminf(127.0f, nearbyintf(inverse * x[i])) / inverse : 0.0f;
 }
 
+static void round_row(const float *x, uint32_t n, float *out)
+{
+    float most = 1e-5f;
+    for (uint32_t i = 0; i < n; i++)
+        most = fmaxf(most, fabsf(x[i]));
+    float inverse = 127.0f / most;
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = fminf(127.0f, nearbyintf(inverse * x[i])) / inverse;
+}
+
 static void round_as_llama(const rad_type_info *type, const float *x, uint32_t n, float *out)
 {
+    if (type->activation == RAD_ACTIVATION_Q8_ROW) {
+        round_row(x, n, out);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         if (strcmp(type->name, "F16") == 0)
             out[i] = rad_f16_to_f32(rad_f32_to_f16(x[i]));

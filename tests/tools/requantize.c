@@ -3,11 +3,11 @@
  *   requantize IN.gguf OUT.gguf TYPE
  *
  * TYPE is a type that the library encodes (F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q2_K,
- * Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, TQ1_0, TQ2_0, Q1_0, Q2_0), or one of the mixtures
- * Q4_K_M and Q5_K_M (the output matrix, or the embedding where that is tied, and some layers'
- * attn_v and ffn_down in Q6_K). Vectors, routers and tables of positions and token types become
- * F32. Where a row is no multiple of the block, a format with smaller blocks is taken, as other
- * converters do.
+ * Q3_K, Q4_K, Q5_K, Q6_K, IQ4_NL, IQ4_XS, MXFP4, NVFP4, TQ1_0, TQ2_0, Q1_0, Q2_0), or one of the
+ * mixtures Q4_K_M and Q5_K_M (the output matrix, or the embedding where that is tied, and some
+ * layers' attn_v and ffn_down in Q6_K). Vectors, routers and tables of positions and token types
+ * become F32. Where a row is no multiple of the block, a format with smaller blocks is taken, as
+ * other converters do.
  *
  * The library's own encoders are used, so the same input gives the same bytes with every compiler.
  */
@@ -37,9 +37,10 @@ static const target targets[] = {
     {"Q2_K", RAD_TYPE_Q2_K, false, 10},     {"Q3_K", RAD_TYPE_Q3_K, false, 11},
     {"IQ4_NL", RAD_TYPE_IQ4_NL, false, 25}, {"IQ4_XS", RAD_TYPE_IQ4_XS, false, 30},
     {"MXFP4", RAD_TYPE_MXFP4, false, 38},   {"TQ1_0", RAD_TYPE_TQ1_0, false, 36},
-    {"TQ2_0", RAD_TYPE_TQ2_0, false, 37},   {"Q1_0", RAD_TYPE_Q1_0, false, 40},
-    {"Q2_0", RAD_TYPE_Q2_0, false, 41},     {"Q6_K", RAD_TYPE_Q6_K, false, 18},
-    {"Q4_K_M", RAD_TYPE_Q4_K, true, 15},    {"Q5_K_M", RAD_TYPE_Q5_K, true, 17},
+    {"TQ2_0", RAD_TYPE_TQ2_0, false, 37},   {"NVFP4", RAD_TYPE_NVFP4, false, 39},
+    {"Q1_0", RAD_TYPE_Q1_0, false, 40},     {"Q2_0", RAD_TYPE_Q2_0, false, 41},
+    {"Q6_K", RAD_TYPE_Q6_K, false, 18},     {"Q4_K_M", RAD_TYPE_Q4_K, true, 15},
+    {"Q5_K_M", RAD_TYPE_Q5_K, true, 17},
 };
 
 static const target *find_target(const char *name)
