@@ -68,9 +68,9 @@ INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int 
                             uint32_t step)
 {
     size_t row = FLOAT_ROWS + (n_rows > 1 ? 2 * (step & 1) : 0);
-    __builtin_prefetch(weights + row * tile->row_bytes);
+    __builtin_prefetch(weights + row * tile->row_bytes, 0, 2);
     if (n_rows > 1)
-        __builtin_prefetch(weights + (row + 1) * tile->row_bytes);
+        __builtin_prefetch(weights + (row + 1) * tile->row_bytes, 0, 2);
 }
 
 #define FOR_SUMS                                                                                   \
