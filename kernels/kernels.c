@@ -4,27 +4,15 @@
 #include "base/platform.h"
 #include "kernels/cpu/float_block.h"
 #include "kernels/cpu/lane.h"
-#include "kernels/cpu/scalar/scalar.h"
 #include "kernels/cpu/tables.h"
-
-extern const struct rad_layer_kernels rad_layer_kernels_scalar;
-static const rad_kernels scalar_kernels = {
-    .isa = RAD_ISA_SCALAR,
-    .name = "scalar",
-    .quantize_q8_32 = rad_quantize_q8_32_scalar,
-    .quantize_q8_256 = rad_quantize_q8_256_scalar,
-    .quantize_q8_row = rad_quantize_q8_row_scalar,
-    .product = rad_product_scalar,
-    .layer = &rad_layer_kernels_scalar,
-};
 
 /* The best table of exactly this instruction set, or NULL. */
 static const rad_kernels *table_of(rad_isa isa)
 {
-    if (isa == RAD_ISA_SCALAR)
-        return &scalar_kernels;
 #if defined(__x86_64__)
     rad_cpu cpu = rad_cpu_detect();
+    if (isa == RAD_ISA_SCALAR && cpu.avx2) /* which is with FMA */
+        return &rad_kernels_scalar_fma;
     if (isa == RAD_ISA_AVX512 && cpu.avx512)
         return cpu.avx512_vnni ? &rad_kernels_avx512_vnni : &rad_kernels_avx512;
     if (isa == RAD_ISA_AVX2 && cpu.avx2)
@@ -36,7 +24,7 @@ static const rad_kernels *table_of(rad_isa isa)
                : cpu.dot_prod ? &rad_kernels_neon_dotprod
                               : &rad_kernels_neon;
 #endif
-    return NULL;
+    return isa == RAD_ISA_SCALAR ? &rad_kernels_scalar : NULL;
 }
 
 const rad_kernels *rad_kernels_find(rad_isa limit, bool exact)

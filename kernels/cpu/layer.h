@@ -75,6 +75,7 @@ typedef struct rad_layer_kernels {
 /* Which of them this CPU can run is decided by rad_kernels_find(). */
 extern const rad_layer_kernels rad_layer_kernels_scalar;
 #if defined(__x86_64__)
+extern const rad_layer_kernels rad_layer_kernels_scalar_fma;
 extern const rad_layer_kernels rad_layer_kernels_avx2;
 extern const rad_layer_kernels rad_layer_kernels_avx512;
 #elif defined(__aarch64__)

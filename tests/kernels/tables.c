@@ -18,6 +18,8 @@ static int other_tables(const rad_kernels *tables[])
     rad_cpu cpu = rad_cpu_detect();
     int n = 0;
 #if defined(__x86_64__)
+    if (cpu.avx2)
+        tables[n++] = &rad_kernels_scalar;
     if (cpu.avx_vnni)
         tables[n++] = &rad_kernels_avx2;
     if (cpu.avx512_vnni) {

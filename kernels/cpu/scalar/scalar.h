@@ -10,8 +10,5 @@ void rad_quantize_q8_256_scalar(const float *x, uint32_t n, int8_t *quants, floa
                                 int16_t *sums);
 void rad_quantize_q8_row_scalar(const float *x, uint32_t n, int8_t *quants, float *scale,
                                 int16_t *sums);
-void rad_product_scalar(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
-                        uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
-                        size_t y_stride, void *scratch);
 
 #endif

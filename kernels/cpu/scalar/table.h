@@ -1,0 +1,90 @@
+/* Matrix products in plain C and the table that they belong to; kernels.h defines their arithmetic.
+ * Each weight block is taken apart once and multiplied with every token of the range, so that one
+ * code path serves all formats and both layouts. Compiled once as it is and once for processors
+ * with FMA, where fmaf() is an instruction and not a call: plain C is several times as fast there,
+ * with the same bits. */
+#ifndef RAD_SCALAR_TABLE_H
+#define RAD_SCALAR_TABLE_H
+
+#include "kernels/cpu/scalar/scalar.h"
+
+#include "kernels/cpu/tables.h"
+
+#include "kernels/cpu/unpacked.h"
+
+static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
+{
+    uint16_t half;
+    float value;
+    if (type == RAD_TYPE_F32) {
+        memcpy(&value, row + 4 * (size_t)column, 4);
+        return value;
+    }
+    memcpy(&half, row + 2 * (size_t)column, 2);
+    return type == RAD_TYPE_F16 ? rad_f16_to_f32(half) : rad_bf16_to_f32(half);
+}
+
+/* Weights are widened once for a few tokens, since widening costs more than multiplying. */
+enum { FLOAT_TOKENS = 8, FLOAT_LANES = 16 };
+
+static void product_float(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
+                          uint32_t row, uint32_t first_token, uint32_t last_token, float *y,
+                          size_t y_stride)
+{
+    const uint8_t *weights = w->data + (size_t)row * w->n_columns * info->block_bytes;
+    for (uint32_t t = first_token; t < last_token; t += FLOAT_TOKENS) {
+        const float *values = x->values + (size_t)t * w->n_columns;
+        uint32_t n_tokens = last_token - t < FLOAT_TOKENS ? last_token - t : FLOAT_TOKENS;
+        float sums[FLOAT_TOKENS][FLOAT_LANES] = {{0.0f}};
+        for (uint32_t i = 0; i < w->n_columns; i += FLOAT_LANES) {
+            uint32_t n = w->n_columns - i < FLOAT_LANES ? w->n_columns - i : FLOAT_LANES;
+            float widened[FLOAT_LANES];
+            for (uint32_t j = 0; j < n; j++)
+                widened[j] = load_weight(w->type, weights, i + j);
+            for (uint32_t k = 0; k < n_tokens; k++) {
+                const float *of_token = values + (size_t)k * w->n_columns + i;
+                if (n == FLOAT_LANES) { /* a number of steps that the compiler knows */
+                    for (uint32_t j = 0; j < FLOAT_LANES; j++)
+                        sums[k][j] = fmaf(widened[j], of_token[j], sums[k][j]);
+                } else {
+                    for (uint32_t j = 0; j < n; j++)
+                        sums[k][j] = fmaf(widened[j], of_token[j], sums[k][j]);
+                }
+            }
+        }
+        for (uint32_t k = 0; k < n_tokens; k++) {
+            for (uint32_t width = FLOAT_LANES / 2; width > 0; width /= 2)
+                for (uint32_t i = 0; i < width; i++)
+                    sums[k][i] += sums[k][i + width];
+            y[(t + k) * y_stride + row] = sums[k][0];
+        }
+    }
+}
+
+static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
+                    uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
+                    size_t y_stride, void *scratch)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)w->type);
+    (void)scratch;
+    if (info == NULL || info->family == RAD_FAMILY_NONE)
+        return;
+    for (uint32_t row = first_row; row < last_row; row++) {
+        if (info->family == RAD_FAMILY_FLOAT)
+            product_float(w, info, x, row, first_token, last_token, y, y_stride);
+        else
+            unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);
+    }
+}
+
+const rad_kernels TABLE_NAME = {
+    .isa = RAD_ISA_SCALAR,
+    .name = TABLE_TEXT,
+    .quantize_q8_32 = rad_quantize_q8_32_scalar,
+    .quantize_q8_256 = rad_quantize_q8_256_scalar,
+    .quantize_q8_row = rad_quantize_q8_row_scalar,
+    .product = product,
+    .layer = &TABLE_LAYER,
+};
+
+#endif
