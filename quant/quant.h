@@ -111,6 +111,10 @@ typedef struct rad_type_info {
 /* NULL for a number that is no type or a removed one. */
 const rad_type_info *rad_type_find(uint32_t type);
 
+/* Values of a block of the families SUPER and TERNARY that is taken apart already, as the type's
+ * own decode function gives them. */
+void rad_decode_unpacked(const rad_block *block, rad_family family, float values[RAD_SUPER_BLOCK]);
+
 /* Scalar conversions, exact and with IEEE rounding to nearest even; F16 keeps infinities and NaN.
  */
 float rad_f16_to_f32(uint16_t value);

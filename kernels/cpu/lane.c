@@ -1,88 +1,112 @@
 #include "kernels/cpu/lane.h"
 
+#include "quant/codes.h"
+
+enum {
+    PLAIN = RAD_LANE_PLAIN,
+    BITS = RAD_LANE_BITS,
+    PAIRS = RAD_LANE_PAIRS,
+    SCALES = RAD_LANE_SCALES
+};
+
 /* Scales first, then the quants; every field of a block exactly once. */
-static const rad_lane_field q4_0[] = {{0, 2, 1, false}, {2, 4, 4, false}, {0, 0, 0, false}};
-static const rad_lane_field q4_1[] = {
-    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 4, false}, {0, 0, 0, false}};
-static const rad_lane_field q5_0[] = {
-    {0, 2, 1, false}, {2, 4, 1, true}, {6, 4, 4, false}, {0, 0, 0, false}};
+static const rad_lane_field q4_0[] = {{0, 2, 1, PLAIN}, {2, 4, 4, PLAIN}, {0}};
+static const rad_lane_field q4_1[] = {{0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 4, PLAIN}, {0}};
+static const rad_lane_field q5_0[] = {{0, 2, 1, PLAIN}, {2, 4, 1, BITS}, {6, 4, 4, PLAIN}, {0}};
 static const rad_lane_field q5_1[] = {
-    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 1, true}, {8, 4, 4, false}, {0, 0, 0, false}};
-static const rad_lane_field q8_0[] = {{0, 2, 1, false}, {2, 4, 8, false}, {0, 0, 0, false}};
+    {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 1, BITS}, {8, 4, 4, PLAIN}, {0}};
+static const rad_lane_field q8_0[] = {{0, 2, 1, PLAIN}, {2, 4, 8, PLAIN}, {0}};
 /* d, dmin, packed sub-scales (12 bytes), fifth bits of Q5_K, nibbles. */
 static const rad_lane_field q4_k[] = {
-    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 3, false}, {16, 4, 32, false}, {0, 0, 0, false}};
+    {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 3, PLAIN}, {16, 4, 32, PLAIN}, {0}};
 static const rad_lane_field q5_k[] = {
-    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 3, false}, {16, 4, 40, false}, {0, 0, 0, false}};
+    {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 3, PLAIN}, {16, 4, 40, PLAIN}, {0}};
 /* d, sub-scales, nibbles, upper bits. */
-static const rad_lane_field q6_k[] = {{208, 2, 1, false},
-                                      {192, 4, 4, false},
-                                      {0, 4, 32, false},
-                                      {128, 4, 16, false},
-                                      {0, 0, 0, false}};
+static const rad_lane_field q6_k[] = {
+    {208, 2, 1, PLAIN}, {192, 4, 4, PLAIN}, {0, 4, 32, PLAIN}, {128, 4, 16, PLAIN}, {0}};
 
 /* d, dmin, sub-scales, quants. */
 static const rad_lane_field q2_k[] = {
-    {80, 2, 1, false}, {82, 2, 1, false}, {0, 4, 4, false}, {16, 4, 16, false}, {0, 0, 0, false}};
+    {80, 2, 1, PLAIN}, {82, 2, 1, PLAIN}, {0, 4, 4, PLAIN}, {16, 4, 16, PLAIN}, {0}};
 /* d, sub-scales, third bits, pairs of bits. */
 static const rad_lane_field q3_k[] = {
-    {108, 2, 1, false}, {96, 4, 3, false}, {0, 4, 8, false}, {32, 4, 16, false}, {0, 0, 0, false}};
+    {108, 2, 1, PLAIN}, {96, 4, 3, PLAIN}, {0, 4, 8, PLAIN}, {32, 4, 16, PLAIN}, {0}};
 /* d, upper and lower bits of sub-scales, codes. */
 static const rad_lane_field iq4_xs[] = {
-    {0, 2, 1, false}, {2, 2, 1, false}, {4, 4, 1, false}, {8, 4, 32, false}, {0, 0, 0, false}};
-static const rad_lane_field mxfp4[] = {{0, 1, 1, false}, {1, 4, 4, false}, {0, 0, 0, false}};
+    {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 1, PLAIN}, {8, 4, 32, PLAIN}, {0}};
+static const rad_lane_field mxfp4[] = {{0, 1, 1, PLAIN}, {1, 4, 4, PLAIN}, {0}};
 
-const rad_lane_field *rad_lane_fields(rad_type type)
+static const rad_lane_field nvfp4[] = {{0, 4, 1, SCALES}, {4, 4, 8, PLAIN}, {0}};
+static const rad_lane_field q1_0[] = {{0, 2, 1, PLAIN}, {2, 4, 4, BITS}, {0}};
+static const rad_lane_field q2_0[] = {{0, 2, 1, PLAIN}, {2, 4, 4, PAIRS}, {0}};
+static const rad_lane_field tq2_0[] = {{64, 2, 1, PLAIN}, {0, 4, 16, PLAIN}, {0}};
+static const rad_lane_field i2_s[] = {{0, 4, 8, PLAIN}, {0}};
+
+/* Codes: d, then words in the order of the block. */
+#define CODES(name, bytes)                                                                         \
+    static const rad_lane_field name[] = {{0, 2, 1, PLAIN}, {2, 4, ((bytes)-2) / 4, PLAIN}, {0}};
+CODES(iq3_codes, RAD_IQ3_CODES_BYTES)
+CODES(iq2_codes, RAD_IQ2_CODES_BYTES)
+CODES(iq2_xxs_codes, RAD_IQ2_XXS_CODES_BYTES)
+CODES(iq1_m_codes, RAD_IQ1_M_CODES_BYTES)
+CODES(iq1_s_codes, RAD_IQ1_S_CODES_BYTES)
+
+static const rad_lane_form forms[] = {
+    [RAD_TYPE_Q4_0] = {q4_0, 18, false},
+    [RAD_TYPE_IQ4_NL] = {q4_0, 18, false},
+    [RAD_TYPE_Q4_1] = {q4_1, 20, false},
+    [RAD_TYPE_Q5_0] = {q5_0, 22, false},
+    [RAD_TYPE_Q5_1] = {q5_1, 24, false},
+    [RAD_TYPE_Q8_0] = {q8_0, 34, false},
+    [RAD_TYPE_Q4_K] = {q4_k, 144, false},
+    [RAD_TYPE_Q5_K] = {q5_k, 176, false},
+    [RAD_TYPE_Q6_K] = {q6_k, 210, false},
+    [RAD_TYPE_Q2_K] = {q2_k, 84, false},
+    [RAD_TYPE_Q3_K] = {q3_k, 110, false},
+    [RAD_TYPE_IQ4_XS] = {iq4_xs, 136, false},
+    [RAD_TYPE_MXFP4] = {mxfp4, 17, false},
+    [RAD_TYPE_NVFP4] = {nvfp4, 36, false},
+    [RAD_TYPE_Q1_0] = {q1_0, 18, false},
+    [RAD_TYPE_Q2_0] = {q2_0, 18, false},
+    [RAD_TYPE_TQ2_0] = {tq2_0, 66, false},
+    [RAD_TYPE_I2_S] = {i2_s, 32, false},
+    [RAD_TYPE_TQ1_0] = {tq2_0, RAD_TQ1_0_CODES_BYTES, true},
+    [RAD_TYPE_IQ3_XXS] = {iq3_codes, RAD_IQ3_CODES_BYTES, true},
+    [RAD_TYPE_IQ3_S] = {iq3_codes, RAD_IQ3_CODES_BYTES, true},
+    [RAD_TYPE_IQ2_XXS] = {iq2_xxs_codes, RAD_IQ2_XXS_CODES_BYTES, true},
+    [RAD_TYPE_IQ2_XS] = {iq2_codes, RAD_IQ2_CODES_BYTES, true},
+    [RAD_TYPE_IQ2_S] = {iq2_codes, RAD_IQ2_CODES_BYTES, true},
+    [RAD_TYPE_IQ1_S] = {iq1_s_codes, RAD_IQ1_S_CODES_BYTES, true},
+    [RAD_TYPE_IQ1_M] = {iq1_m_codes, RAD_IQ1_M_CODES_BYTES, true},
+};
+
+const rad_lane_form *rad_lane_form_of(rad_type type)
 {
-    switch (type) {
-    case RAD_TYPE_Q4_0:
-    case RAD_TYPE_IQ4_NL:
-        return q4_0;
-    case RAD_TYPE_Q4_1:
-        return q4_1;
-    case RAD_TYPE_Q5_0:
-        return q5_0;
-    case RAD_TYPE_Q5_1:
-        return q5_1;
-    case RAD_TYPE_Q8_0:
-        return q8_0;
-    case RAD_TYPE_Q4_K:
-        return q4_k;
-    case RAD_TYPE_Q5_K:
-        return q5_k;
-    case RAD_TYPE_Q6_K:
-        return q6_k;
-    case RAD_TYPE_Q2_K:
-        return q2_k;
-    case RAD_TYPE_Q3_K:
-        return q3_k;
-    case RAD_TYPE_IQ4_XS:
-        return iq4_xs;
-    case RAD_TYPE_MXFP4:
-        return mxfp4;
-    default:
-        return NULL;
-    }
+    const size_t n = sizeof(forms) / sizeof(forms[0]);
+    return (size_t)type < n && forms[type].fields != NULL ? &forms[type] : NULL;
 }
 
 bool rad_has_lane_layout(rad_type type)
 {
-    return rad_lane_fields(type) != NULL;
+    return rad_lane_form_of(type) != NULL;
 }
 
 uint64_t rad_matrix_bytes(rad_type type, rad_layout layout, uint64_t n_rows, uint64_t n_columns)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    uint64_t bytes;
+    uint64_t bytes, block_bytes;
     if (info == NULL || n_columns % info->block_elements != 0)
         return 0;
+    block_bytes = info->block_bytes;
     if (layout == RAD_LAYOUT_LANE) {
+        const rad_lane_form *form = rad_lane_form_of(type);
+        if (form != NULL)
+            block_bytes = form->block_bytes;
         if (n_rows > UINT64_MAX - (RAD_LANE_ROWS - 1))
             return 0;
         n_rows = (n_rows + RAD_LANE_ROWS - 1) / RAD_LANE_ROWS * RAD_LANE_ROWS;
     }
-    if (__builtin_mul_overflow(n_columns / info->block_elements, (uint64_t)info->block_bytes,
-                               &bytes) ||
+    if (__builtin_mul_overflow(n_columns / info->block_elements, block_bytes, &bytes) ||
         __builtin_mul_overflow(bytes, n_rows, &bytes))
         return 0;
     return bytes;
@@ -121,49 +145,108 @@ void rad_lane_put_blocks(const rad_lane_field *fields, const uint8_t *rows, size
             uint8_t *to = group_block + (size_t)row * fields->word_bytes;
             if (fields->word_bytes < 4)
                 memcpy(to, from, fields->word_bytes);
-            else if (fields->fifth_bits)
-                store_u32(to, rad_fifth_bits_to_lane(load_u32(from)));
             else
                 for (uint32_t word = 0; word < fields->n_words; word++)
-                    memcpy(to + word * plane, from + 4 * (size_t)word, 4);
+                    store_u32(to + word * plane,
+                              rad_word_to_lane((rad_lane_change)fields->change,
+                                               load_u32(from + 4 * (size_t)word)));
         }
         group_block += plane * fields->n_words;
     }
 }
 
-void rad_lane_take_block(rad_type type, const uint8_t *group_block, uint32_t row, uint8_t *block)
+static uint32_t word_to_file(rad_lane_change change, uint32_t word)
 {
-    const rad_lane_field *field = rad_lane_fields(type);
-    if (field == NULL)
-        return;
+    return change == RAD_LANE_BITS    ? rad_fifth_bits_to_file(word)
+           : change == RAD_LANE_PAIRS ? rad_transpose_pairs(word)
+                                      : word;
+}
+
+/* Copies one row's block out of a lane group's block. */
+static void take_block(const rad_lane_field *field, const uint8_t *group_block, uint32_t row,
+                       uint8_t *block)
+{
     for (; field->n_words != 0; field++) {
         size_t plane = (size_t)field->word_bytes * RAD_LANE_ROWS;
         const uint8_t *from = group_block + (size_t)row * field->word_bytes;
-        for (uint32_t word = 0; word < field->n_words; word++)
-            memcpy(block + field->offset + (size_t)word * field->word_bytes, from + word * plane,
-                   field->word_bytes);
-        if (field->fifth_bits)
-            store_u32(block + field->offset,
-                      rad_fifth_bits_to_file(load_u32(block + field->offset)));
+        uint8_t *to = block + field->offset;
+        if (field->word_bytes < 4)
+            memcpy(to, from, field->word_bytes);
+        else
+            for (uint32_t word = 0; word < field->n_words; word++)
+                store_u32(to + 4 * (size_t)word, word_to_file((rad_lane_change)field->change,
+                                                              load_u32(from + word * plane)));
         group_block += plane * field->n_words;
     }
+}
+
+enum { BLOCK_BYTES_MAX = 256 };
+
+void rad_lane_unpack_block(rad_type type, const uint8_t *group_block, uint32_t row, rad_block *out)
+{
+    uint8_t block[BLOCK_BYTES_MAX];
+    const rad_lane_form *form = rad_lane_form_of(type);
+    take_block(form->fields, group_block, row, block);
+    if (form->is_recoded)
+        rad_codes_unpack(type, block, out);
+    else
+        rad_type_find((uint32_t)type)->unpack(block, out);
+}
+
+/* The same as rad_lane_put_blocks(), of blocks that are written with codes first. */
+static void put_recoded(rad_type type, const uint8_t *rows, size_t row_stride, uint32_t n_rows,
+                        uint8_t *group_block)
+{
+    uint8_t codes[RAD_LANE_ROWS][BLOCK_BYTES_MAX];
+    for (uint32_t row = 0; row < n_rows; row++) {
+        rad_block block;
+        rad_type_find((uint32_t)type)->unpack(rows + row * row_stride, &block);
+        rad_codes_write(type, &block, codes[row]);
+    }
+    rad_lane_put_blocks(rad_lane_form_of(type)->fields, codes[0], BLOCK_BYTES_MAX, n_rows,
+                        group_block);
 }
 
 void rad_pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
                          uint8_t *group)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    const rad_lane_field *fields = rad_lane_fields(type);
-    if (info == NULL || fields == NULL)
+    const rad_lane_form *form = rad_lane_form_of(type);
+    if (info == NULL || form == NULL)
         return;
     uint32_t n_blocks = n_columns / info->block_elements;
     size_t row_bytes = (size_t)n_blocks * info->block_bytes;
-    size_t group_block_bytes = (size_t)info->block_bytes * RAD_LANE_ROWS;
+    size_t group_block_bytes = (size_t)form->block_bytes * RAD_LANE_ROWS;
     if (n_rows < RAD_LANE_ROWS)
         memset(group, 0, group_block_bytes * n_blocks);
-    for (uint32_t block = 0; block < n_blocks; block++)
-        rad_lane_put_blocks(fields, rows + (size_t)block * info->block_bytes, row_bytes, n_rows,
-                            group + block * group_block_bytes);
+    for (uint32_t block = 0; block < n_blocks; block++) {
+        const uint8_t *from = rows + (size_t)block * info->block_bytes;
+        if (form->is_recoded)
+            put_recoded(type, from, row_bytes, n_rows, group + block * group_block_bytes);
+        else
+            rad_lane_put_blocks(form->fields, from, row_bytes, n_rows,
+                                group + block * group_block_bytes);
+    }
+}
+
+static void decode_lane_row(const rad_matrix *w, const rad_type_info *info, uint32_t row,
+                            float *values)
+{
+    const rad_lane_form *form = rad_lane_form_of(w->type);
+    const uint32_t n = info->block_elements;
+    size_t group_bytes = (size_t)form->block_bytes * RAD_LANE_ROWS;
+    const uint8_t *group = w->data + row / RAD_LANE_ROWS * (w->n_columns / n) * group_bytes;
+    for (uint32_t i = 0; i < w->n_columns; i += n, group += group_bytes) {
+        if (form->is_recoded) {
+            rad_block block;
+            rad_lane_unpack_block(w->type, group, row % RAD_LANE_ROWS, &block);
+            rad_decode_unpacked(&block, info->family, values + i);
+        } else {
+            uint8_t block[BLOCK_BYTES_MAX];
+            take_block(form->fields, group, row % RAD_LANE_ROWS, block);
+            info->decode(block, values + i, n);
+        }
+    }
 }
 
 void rad_matrix_decode_row(const rad_matrix *w, uint32_t row, float *values)
@@ -171,17 +254,10 @@ void rad_matrix_decode_row(const rad_matrix *w, uint32_t row, float *values)
     const rad_type_info *info = rad_type_find((uint32_t)w->type);
     if (info == NULL || info->decode == NULL)
         return;
-    uint32_t n_blocks = w->n_columns / info->block_elements;
-    size_t row_bytes = (size_t)n_blocks * info->block_bytes;
-    if (w->layout == RAD_LAYOUT_FILE) {
-        info->decode(w->data + row * row_bytes, values, w->n_columns);
+    if (w->layout == RAD_LAYOUT_LANE) {
+        decode_lane_row(w, info, row, values);
         return;
     }
-    const uint8_t *group = w->data + row / RAD_LANE_ROWS * (row_bytes * RAD_LANE_ROWS);
-    for (uint32_t i = 0; i < n_blocks; i++) {
-        uint8_t block[256];
-        rad_lane_take_block(w->type, group + (size_t)i * info->block_bytes * RAD_LANE_ROWS,
-                            row % RAD_LANE_ROWS, block);
-        info->decode(block, values + (size_t)i * info->block_elements, info->block_elements);
-    }
+    size_t row_bytes = (size_t)(w->n_columns / info->block_elements) * info->block_bytes;
+    info->decode(w->data + row * row_bytes, values, w->n_columns);
 }

@@ -129,15 +129,14 @@ static inline void unpacked_take(const unpacked_job *job, uint32_t row, uint32_t
 {
     const rad_matrix *w = job->w;
     const rad_type_info *info = job->info;
-    size_t block_bytes = info->block_bytes, row_bytes = job->n_blocks * block_bytes;
     const int8_t *quants = out->block.quants, *scales = out->block.sub_scales;
     if (w->layout == RAD_LAYOUT_FILE) {
-        info->unpack(w->data + row * row_bytes + block * block_bytes, &out->block);
+        info->unpack(w->data + ((size_t)row * job->n_blocks + block) * info->block_bytes,
+                     &out->block);
     } else {
-        uint8_t copy[256];
-        size_t group = row / RAD_LANE_ROWS * row_bytes + block * block_bytes;
-        rad_lane_take_block(w->type, w->data + RAD_LANE_ROWS * group, row % RAD_LANE_ROWS, copy);
-        info->unpack(copy, &out->block);
+        size_t at = (size_t)(row / RAD_LANE_ROWS) * job->n_blocks + block;
+        at *= (size_t)RAD_LANE_ROWS * rad_lane_form_of(w->type)->block_bytes;
+        rad_lane_unpack_block(w->type, w->data + at, row % RAD_LANE_ROWS, &out->block);
     }
     if (info->family == RAD_FAMILY_SUPER_16 || info->family == RAD_FAMILY_SUPER_32) {
         uint32_t per_scale = info->family == RAD_FAMILY_SUPER_16 ? 1 : 2;

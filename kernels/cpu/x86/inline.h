@@ -16,6 +16,8 @@
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#define NOT_INLINE __attribute__((noinline))
+
 /* gcc moves all additions of a chain behind the last product, and then runs out of registers. An
  * empty statement that claims to change the sum keeps each addition in its place. */
 #if defined(__clang__) || defined(RAD_EMULATED)

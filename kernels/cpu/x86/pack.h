@@ -22,12 +22,13 @@ static void pack_words(const uint8_t *rows, size_t row_stride, uint8_t *out)
         memcpy(out + 4 * row, rows + row * row_stride, 4);
 }
 
-static void pack_fifth_bits(const uint8_t *rows, size_t row_stride, uint8_t *out)
+static void pack_changed(rad_lane_change change, const uint8_t *rows, size_t row_stride,
+                         uint8_t *out)
 {
     uint32_t words[RAD_LANE_ROWS];
     pack_words(rows, row_stride, (uint8_t *)words);
     for (size_t row = 0; row < RAD_LANE_ROWS; row++)
-        words[row] = rad_fifth_bits_to_lane(words[row]);
+        words[row] = rad_word_to_lane(change, words[row]);
     memcpy(out, words, sizeof(words));
 }
 
@@ -41,8 +42,10 @@ static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, s
             pack_bytes(from, row_stride, out);
         } else if (fields->word_bytes == 2) {
             pack_halves(from, row_stride, out);
-        } else if (fields->fifth_bits) {
-            pack_fifth_bits(from, row_stride, out);
+        } else if (fields->change != RAD_LANE_PLAIN) {
+            for (uint32_t word = 0; word < fields->n_words; word++)
+                pack_changed((rad_lane_change)fields->change, from + word * 4, row_stride,
+                             out + word * 64);
         } else {
             uint32_t word = 0;
             for (; word + 4 <= fields->n_words; word += 4)

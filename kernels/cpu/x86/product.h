@@ -6,8 +6,8 @@
  * Many tokens: 16 rows x 256 columns are unpacked into a panel of bytes. A few panels stay in the
  * first-level cache while all tokens pass over them, four at a time, in the order in which they
  * stand in memory; their sums wait in scratch for the next 256 columns. Panels exist per family,
- * not per format. Rows in the file's layout are first transposed to lanes, 256 columns at a time.
- */
+ * not per format. Rows in the file's layout are first transposed to lanes, 256 columns at a time;
+ * but those that are recoded for the lanes are taken apart by the format's own function. */
 #ifndef RAD_X86_PRODUCT_H
 #define RAD_X86_PRODUCT_H
 
@@ -19,8 +19,7 @@
 enum {
     TOKEN_BLOCK = 512, /* tokens whose sums are kept in scratch while the columns pass */
     SET_PANELS = 4,    /* panels in the first-level cache */
-    TILE_SUMS = 16 * RAD_TILE_TOKENS, /* of a panel */
-    MANY_TOKENS = 2 * DIRECT_TOKENS   /* from here on panels are faster */
+    TILE_SUMS = 16 * RAD_TILE_TOKENS /* of a panel */
 };
 
 typedef void (*direct_fn)(const uint8_t *lanes, uint32_t n_blocks, token_view x, float *acc);
@@ -40,8 +39,8 @@ typedef struct panel_kernels {
 enum { N_DIRECT = 4 };
 
 typedef struct format_kernels {
-    direct_fn direct[N_DIRECT]; /* for 1, 2, 4, 8 tokens, as far as DIRECT_TOKENS */
-    unpack_fn unpack;           /* from lanes; NULL: rows of the file by the format's function */
+    direct_fn direct[N_DIRECT]; /* for 1, 2, 4, 8 tokens; some may be missing */
+    unpack_fn unpack;           /* from lanes */
     const panel_kernels *panels;
     int offset; /* of the quants in a panel */
 } format_kernels;
@@ -63,8 +62,10 @@ typedef struct product_job {
     const rad_activations *x;
     const format_kernels *format;
     const rad_type_info *info;
-    const rad_lane_field *fields;
-    size_t row_bytes;
+    const rad_lane_form *form;
+    bool has_lanes; /* the matrix is in lanes, or its blocks can be packed into lanes as they are */
+    size_t row_bytes;        /* in the file's layout */
+    size_t lane_row_bytes;   /* of a row in the lane layout */
     uint32_t n_blocks;       /* of a row */
     uint32_t blocks_a_chunk; /* of a chunk of columns */
     product_scratch *scratch;
@@ -88,9 +89,10 @@ static void pack_chunk(const product_job *job, uint32_t row, uint32_t block, uin
         memset(out, 0, n_blocks * block_bytes * RAD_LANE_ROWS);
     for (uint32_t b = block; b < block + n_blocks; b++, out += block_bytes * RAD_LANE_ROWS) {
         if (n_rows >= RAD_LANE_ROWS)
-            pack_full_block(job->fields, rows + b * block_bytes, job->row_bytes, out);
+            pack_full_block(job->form->fields, rows + b * block_bytes, job->row_bytes, out);
         else
-            rad_lane_put_blocks(job->fields, rows + b * block_bytes, job->row_bytes, n_rows, out);
+            rad_lane_put_blocks(job->form->fields, rows + b * block_bytes, job->row_bytes, n_rows,
+                                out);
     }
 }
 
@@ -99,13 +101,19 @@ static const uint8_t *lane_chunk(const product_job *job, uint32_t row, uint32_t 
                                  uint32_t n_blocks)
 {
     if (job->w->layout == RAD_LAYOUT_LANE)
-        return job->w->data + row * job->row_bytes +
-               (size_t)block * job->info->block_bytes * RAD_LANE_ROWS;
+        return job->w->data + row * job->lane_row_bytes +
+               (size_t)block * job->form->block_bytes * RAD_LANE_ROWS;
     pack_chunk(job, row, block, n_blocks);
     return job->scratch->lanes;
 }
 
 /* ---- few tokens ------------------------------------------------------------------------------ */
+
+/* Of the sums of 16 rows, which are integers until the last column is in. */
+static void finish_integers(float *sums, float scale)
+{
+    vf_store(sums, vf_multiply(vf_set(scale), vf_from_int(vi_load(sums))));
+}
 
 /* y of 1 to DIRECT_TOKENS tokens, of the 16 rows from `row`. `log2_n` chooses the kernel, which may
  * compute tokens that fill up their tile. */
@@ -122,24 +130,34 @@ static void multiply_direct(const product_job *job, uint32_t row, uint32_t n_row
         uint32_t n_blocks = smaller(job->n_blocks - block, step);
         job->format->direct[log2_n](lane_chunk(job, row, block, n_blocks), n_blocks, x, acc);
     }
-    for (uint32_t t = 0; t < n; t++)
-        memcpy(job->y + (token + t) * job->y_stride + row, acc + (size_t)t * 16,
-               n_rows * sizeof(float));
+    for (uint32_t t = 0; t < n; t++, acc += 16) {
+        if (job->info->family == RAD_FAMILY_ROW)
+            finish_integers(acc, job->x->scales[token + t]);
+        memcpy(job->y + (token + t) * job->y_stride + row, acc, n_rows * sizeof(float));
+    }
+}
+
+/* Most tokens that one call of a format's kernels computes. */
+static uint32_t most_direct(const format_kernels *format)
+{
+    uint32_t log2_n = N_DIRECT - 1;
+    while (log2_n > 0 && format->direct[log2_n] == NULL)
+        log2_n--;
+    return 1u << log2_n;
 }
 
 static void product_direct(const product_job *job, uint32_t first_row, uint32_t last_row,
                            uint32_t first_token, uint32_t last_token)
 {
     /* Without tiles only single tokens can be read. */
-    uint32_t few = job->x->tiles != NULL ? DIRECT_TOKENS : 1;
+    uint32_t few = job->x->tiles != NULL ? most_direct(job->format) : 1;
     for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS)
         for (uint32_t token = first_token; token < last_token; token += few) {
             uint32_t n = smaller(last_token - token, few);
-            multiply_direct(job, row, smaller(last_row - row, RAD_LANE_ROWS), token, n,
-                            n == 1   ? 0
-                            : n == 2 ? 1
-                            : n <= 4 ? 2
-                                     : 3);
+            int log2_n = 0;
+            while (1u << log2_n < n || job->format->direct[log2_n] == NULL)
+                log2_n++;
+            multiply_direct(job, row, smaller(last_row - row, RAD_LANE_ROWS), token, n, log2_n);
         }
 }
 
@@ -148,7 +166,7 @@ static void product_direct(const product_job *job, uint32_t first_row, uint32_t 
 static void unpack_panel(const product_job *job, uint32_t row, uint32_t block, uint32_t n_blocks,
                          panel *out)
 {
-    if (job->format->unpack != NULL) {
+    if (job->has_lanes) {
         job->format->unpack(lane_chunk(job, row, block, n_blocks), n_blocks, out);
         return;
     }
@@ -186,18 +204,6 @@ static void multiply_chunk(const product_job *job, uint32_t row, uint32_t n_pane
     }
 }
 
-/* The sums of whole rows are integers until the last column is in. */
-static void finish_integers(const product_job *job, uint32_t token, uint32_t n)
-{
-    for (uint32_t t = 0; t < n; t++)
-        for (uint32_t p = 0; p < SET_PANELS; p++) {
-            float *sums = job->scratch->acc + (t / RAD_TILE_TOKENS * SET_PANELS + p) * TILE_SUMS +
-                          t % RAD_TILE_TOKENS * 16;
-            vf scale = vf_set(job->x->scales[token + t]);
-            vf_store(sums, vf_multiply(scale, vf_from_int(vi_load(sums))));
-        }
-}
-
 static void multiply_set(const product_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
                          uint32_t n)
 {
@@ -208,22 +214,24 @@ static void multiply_set(const product_job *job, uint32_t row, uint32_t n_rows, 
     for (uint32_t block = 0; block < job->n_blocks; block += job->blocks_a_chunk)
         multiply_chunk(job, row, n_panels, block,
                        tile_at(job->x, token, block / job->blocks_a_chunk), n_tiles);
-    if (job->info->family == RAD_FAMILY_ROW)
-        finish_integers(job, token, n);
     for (uint32_t t = 0; t < n; t++) {
-        const float *sums = acc + (size_t)(t / RAD_TILE_TOKENS) * SET_PANELS * TILE_SUMS +
-                            (size_t)(t % RAD_TILE_TOKENS) * 16;
+        float *sums = acc + (size_t)(t / RAD_TILE_TOKENS) * SET_PANELS * TILE_SUMS +
+                      (size_t)(t % RAD_TILE_TOKENS) * 16;
         float *out = job->y + (token + t) * job->y_stride + row;
-        for (uint32_t r = 0; r < n_rows; r += RAD_LANE_ROWS, sums += TILE_SUMS)
+        for (uint32_t r = 0; r < n_rows; r += RAD_LANE_ROWS, sums += TILE_SUMS) {
+            if (job->info->family == RAD_FAMILY_ROW)
+                finish_integers(sums, job->x->scales[token + t]);
             memcpy(out + r, sums, smaller(n_rows - r, RAD_LANE_ROWS) * sizeof(float));
+        }
     }
 }
 
 static void product_quantized(const product_job *job, uint32_t first_row, uint32_t last_row,
                               uint32_t first_token, uint32_t last_token)
 {
-    bool direct = job->format->direct[0] != NULL;
-    uint32_t many = direct ? MANY_TOKENS : 2;
+    const bool direct = job->has_lanes;
+    /* From twice as many tokens on panels are faster. */
+    uint32_t many = direct ? 2 * most_direct(job->format) : 2;
     if (job->x->tiles == NULL || last_token - first_token < many) {
         if (direct)
             product_direct(job, first_row, last_row, first_token, last_token);

@@ -4,9 +4,11 @@
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
+#include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
+#include "kernels/cpu/x86/small.h"
 
 /* ---- families of panels ---------------------------------------------------------------------- */
 
@@ -168,6 +170,52 @@ WHOLE_FAMILY(whole_rows, true)
         unpack_super(RAD_TYPE_##type, lanes, &out->super);                                         \
     }
 
+/* Formats that have kernels for one and for four tokens: the fewer, the sooner they are compiled.
+ */
+#define FEW_DIRECT_LIST(type)                                                                      \
+    {                                                                                              \
+        direct_##type##_1, NULL, direct_##type##_4, NULL                                           \
+    }
+#define FEW_DIRECTS(type, call_1, call_4)                                                          \
+    static void direct_##type##_1(const uint8_t *lanes, uint32_t n_blocks, token_view x,           \
+                                  float *acc)                                                      \
+    {                                                                                              \
+        call_1;                                                                                    \
+    }                                                                                              \
+    static void direct_##type##_4(const uint8_t *lanes, uint32_t n_blocks, token_view x,           \
+                                  float *acc)                                                      \
+    {                                                                                              \
+        call_4;                                                                                    \
+    }
+#define FEW_UNPACK(type, call)                                                                     \
+    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, panel *out)                 \
+    {                                                                                              \
+        (void)n_blocks;                                                                            \
+        call;                                                                                      \
+    }
+
+/* Kernels that the codebook formats share. */
+#define CODE_KERNELS(shape, wide_codes)                                                            \
+    static NOT_INLINE void shape##_1(const code_format *format, const uint8_t *lanes,              \
+                                     uint32_t n_blocks, token_view x, float *acc)                  \
+    {                                                                                              \
+        code_direct(wide_codes, 1, format, lanes, n_blocks, x, acc);                               \
+    }                                                                                              \
+    static NOT_INLINE void shape##_4(const code_format *format, const uint8_t *lanes,              \
+                                     uint32_t n_blocks, token_view x, float *acc)                  \
+    {                                                                                              \
+        code_direct(wide_codes, 4, format, lanes, n_blocks, x, acc);                               \
+    }                                                                                              \
+    static NOT_INLINE void shape##_panel(const code_format *format, const uint8_t *lanes,          \
+                                         super_panel *out)                                         \
+    {                                                                                              \
+        unpack_code_panel(wide_codes, format, lanes, out);                                         \
+    }
+#define CODE_FORMAT(type, shape)                                                                   \
+    FEW_DIRECTS(type, shape##_1(&codes_##type, lanes, n_blocks, x, acc),                           \
+                shape##_4(&codes_##type, lanes, n_blocks, x, acc))                                 \
+    FEW_UNPACK(type, shape##_panel(&codes_##type, lanes, &out->super))
+
 #define FORMAT_ENTRY(type, family, offset)                                                         \
     [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset}
 
@@ -185,10 +233,32 @@ SUPER_FORMAT(Q2_K)
 SUPER_FORMAT(Q3_K)
 SUPER_FORMAT(IQ4_XS)
 
-/* Formats that are unpacked row by row: the family of their panels, and what makes their quants
- * unsigned. */
-#define UNPACKED_ENTRY(type, family, quant_offset_)                                                \
-    [RAD_TYPE_##type] = {.panels = &(family), .offset = (quant_offset_)}
+CODE_KERNELS(nibble_codes, true)
+CODE_KERNELS(triple_codes, false)
+CODE_FORMAT(IQ3_XXS, nibble_codes)
+CODE_FORMAT(IQ3_S, nibble_codes)
+CODE_FORMAT(IQ2_XXS, triple_codes)
+CODE_FORMAT(IQ2_XS, triple_codes)
+CODE_FORMAT(IQ2_S, triple_codes)
+CODE_FORMAT(IQ1_S, triple_codes)
+CODE_FORMAT(IQ1_M, triple_codes)
+FEW_DIRECTS(TQ2_0, ternary_direct(1, lanes, n_blocks, x, acc),
+            ternary_direct(4, lanes, n_blocks, x, acc))
+FEW_UNPACK(TQ2_0, unpack_ternary(false, lanes, n_blocks, &out->whole))
+FEW_DIRECTS(I2_S, row_direct(1, lanes, n_blocks, x, acc), row_direct(4, lanes, n_blocks, x, acc))
+FEW_UNPACK(I2_S, unpack_ternary(true, lanes, n_blocks, &out->whole))
+FEW_DIRECTS(NVFP4, block_16_direct(1, lanes, n_blocks, x, acc),
+            block_16_direct(4, lanes, n_blocks, x, acc))
+FEW_UNPACK(NVFP4, unpack_nvfp4(lanes, n_blocks, &out->blocks_16))
+FEW_DIRECTS(Q1_0, wide_block_direct(RAD_TYPE_Q1_0, 1, lanes, n_blocks, x, acc),
+            wide_block_direct(RAD_TYPE_Q1_0, 4, lanes, n_blocks, x, acc))
+FEW_UNPACK(Q1_0, unpack_wide_blocks(RAD_TYPE_Q1_0, lanes, n_blocks, &out->blocks))
+FEW_DIRECTS(Q2_0, wide_block_direct(RAD_TYPE_Q2_0, 1, lanes, n_blocks, x, acc),
+            wide_block_direct(RAD_TYPE_Q2_0, 4, lanes, n_blocks, x, acc))
+FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks))
+
+#define FEW_ENTRY(type, shape, family, quant_offset)                                               \
+    [RAD_TYPE_##type] = {FEW_DIRECT_LIST(shape), unpack_##shape, &(family), quant_offset}
 
 static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_0, blocks_4, 8),
@@ -204,19 +274,19 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(IQ4_NL, blocks_8, SIGNED_BYTES ? 0 : 128),
     FORMAT_ENTRY(IQ4_XS, supers_8_32_signed, SIGNED_BYTES ? 0 : 128),
     FORMAT_ENTRY(MXFP4, blocks_5, 12),
-    UNPACKED_ENTRY(NVFP4, blocks_16, 12),
-    UNPACKED_ENTRY(Q1_0, blocks_4, 1),
-    UNPACKED_ENTRY(Q2_0, blocks_4, 1),
-    UNPACKED_ENTRY(IQ1_S, supers_7_32_offset, 9),
-    UNPACKED_ENTRY(IQ1_M, supers_7_16_offset, 9),
-    UNPACKED_ENTRY(IQ2_XXS, supers_7_32_offset, 43),
-    UNPACKED_ENTRY(IQ2_XS, supers_7_16_offset, 43),
-    UNPACKED_ENTRY(IQ2_S, supers_7_16_offset, 43),
-    UNPACKED_ENTRY(IQ3_XXS, supers_7_32_offset, 62),
-    UNPACKED_ENTRY(IQ3_S, supers_7_32_offset, 62),
-    UNPACKED_ENTRY(TQ1_0, wholes, 1),
-    UNPACKED_ENTRY(TQ2_0, wholes, 1),
-    UNPACKED_ENTRY(I2_S, whole_rows, 1),
+    FEW_ENTRY(NVFP4, NVFP4, blocks_16, 12),
+    FEW_ENTRY(Q1_0, Q1_0, blocks_4, 1),
+    FEW_ENTRY(Q2_0, Q2_0, blocks_4, 1),
+    FEW_ENTRY(IQ1_S, IQ1_S, supers_7_32_offset, 9),
+    FEW_ENTRY(IQ1_M, IQ1_M, supers_7_16_offset, 9),
+    FEW_ENTRY(IQ2_XXS, IQ2_XXS, supers_7_32_offset, 43),
+    FEW_ENTRY(IQ2_XS, IQ2_XS, supers_7_16_offset, 43),
+    FEW_ENTRY(IQ2_S, IQ2_S, supers_7_16_offset, 43),
+    FEW_ENTRY(IQ3_XXS, IQ3_XXS, supers_7_32_offset, 62),
+    FEW_ENTRY(IQ3_S, IQ3_S, supers_7_32_offset, 62),
+    FEW_ENTRY(TQ1_0, TQ2_0, wholes, 1),
+    FEW_ENTRY(TQ2_0, TQ2_0, wholes, 1),
+    FEW_ENTRY(I2_S, I2_S, whole_rows, 1),
 };
 
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
@@ -240,13 +310,15 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
                        .x = x,
                        .format = &formats[w->type],
                        .info = info,
-                       .fields = rad_lane_fields(w->type),
+                       .form = rad_lane_form_of(w->type),
                        .n_blocks = w->n_columns / info->block_elements,
                        .blocks_a_chunk = CHUNK_COLUMNS / info->block_elements,
                        .scratch = scratch,
                        .y = y,
                        .y_stride = y_stride};
+    job.has_lanes = w->layout == RAD_LAYOUT_LANE || !job.form->is_recoded;
     job.row_bytes = (size_t)job.n_blocks * info->block_bytes;
+    job.lane_row_bytes = (size_t)job.n_blocks * job.form->block_bytes;
     product_quantized(&job, first_row, last_row, first_token, last_token);
 }
 

@@ -54,13 +54,15 @@ INLINE vi token_pairs(int n, const token_view *x, int word, int t)
 
 static token_view view_token(const rad_activations *x, uint32_t token)
 {
-    const uint32_t block = x->kind == RAD_ACTIVATION_Q8_256 ? 256 : 32;
     const size_t n = x->n_columns;
+    const size_t block = x->kind == RAD_ACTIVATION_Q8_256   ? 256
+                         : x->kind == RAD_ACTIVATION_Q8_ROW ? n
+                                                            : 32;
     return (token_view){.quants = (const uint8_t *)(x->quants + token * n),
                         .scales = (const uint8_t *)(x->scales + token * (n / block)),
                         .sums = (const uint8_t *)(x->sums + token * (n / 16)),
                         .quant_step = CHUNK_COLUMNS,
-                        .scale_step = CHUNK_COLUMNS / block * sizeof(float),
+                        .scale_step = block == n ? 0 : CHUNK_COLUMNS / block * sizeof(float),
                         .sum_step = CHUNK_COLUMNS / 16 * sizeof(int16_t)};
 }
 

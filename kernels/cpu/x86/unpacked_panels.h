@@ -1,6 +1,6 @@
-/* Panels of the formats that have no lane layout: each block is taken apart by the format's own
- * function (quant/), and 16 rows of bytes are transposed into a panel. So every format gets the
- * fast product for many tokens. */
+/* Panels of rows in the file that cannot be packed into lanes as they are: each block is taken
+ * apart by the format's own function (quant/), and 16 rows of bytes are transposed into a panel. So
+ * every format gets the fast product for many tokens. */
 #ifndef RAD_X86_UNPACKED_PANELS_H
 #define RAD_X86_UNPACKED_PANELS_H
 
