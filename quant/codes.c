@@ -1,6 +1,6 @@
 #include "quant/codes.h"
 
-#include "quant/formats.h"
+#include "quant/codebooks.h"
 
 static const rad_code_form iq3_xxs = {
     0.25f, {4, 12, 20, 28, 36, 44, 52, 62, -4, -12, -20, -28, -36, -44, -52, -62}};
@@ -29,23 +29,30 @@ const rad_code_form *rad_code_form_find(rad_type type)
     }
 }
 
-/* ---- codes of single weights, in loops for the compiler's vectors -----------------------------
+/* ---- eight bytes at once: byte i is column i on the little-endian machines of this library ------
  */
 
-static void codes_of_iq3(const int8_t *quants, bool is_xxs, uint8_t *codes)
+static uint64_t load_8(const void *bytes)
 {
-    const int shift = is_xxs ? 3 : 1; /* 4, 12, ... 52, 62; or 1, 3, ... 15 */
-    for (int i = 0; i < RAD_SUPER_BLOCK; i++) {
-        int magnitude = quants[i] < 0 ? -quants[i] : quants[i];
-        codes[i] = (uint8_t)(magnitude >> shift | (quants[i] < 0) << 3);
-    }
+    uint64_t value;
+    memcpy(&value, bytes, 8);
+    return value;
 }
 
-static void codes_of_iq2(const int8_t *quants, uint8_t *codes)
+static void store_8(uint8_t *bytes, uint64_t value)
 {
-    for (int i = 0; i < RAD_SUPER_BLOCK; i++) {
-        int magnitude = quants[i] < 0 ? -quants[i] : quants[i];
-        codes[i] = (uint8_t)((magnitude > 8) + (magnitude > 25) + (quants[i] < 0) * 4);
+    memcpy(bytes, &value, 8);
+}
+
+/* Levels are in some bits of the magnitudes of quants: of 4, 12, ... 52, 62 three from the fourth
+ * on, of 1, 3, ... 15 from the second, of 8, 25, 43 two from the fifth. The sign goes on top. */
+static void codes_of_signed(const int8_t *quants, int shift, int n_bits, uint8_t *codes)
+{
+    const uint64_t mask = RAD_EACH((1 << n_bits) - 1);
+    for (int i = 0; i < RAD_SUPER_BLOCK; i += 8) {
+        uint64_t values = load_8(quants + i), negative = values >> 7 & RAD_EACH(1);
+        values = (values ^ negative * 255) + negative; /* none is -128, so nothing is carried */
+        store_8(codes + i, (values >> shift & mask) | negative << n_bits);
     }
 }
 
@@ -53,9 +60,9 @@ static void codes_of_iq2(const int8_t *quants, uint8_t *codes)
  * where it was 1 more. */
 static void codes_of_iq1(const int8_t *quants, uint8_t *codes)
 {
-    for (int i = 0; i < RAD_SUPER_BLOCK; i++) {
-        int sum = quants[i] + 9;
-        codes[i] = (uint8_t)(sum >> 3 | (~sum & 2) << 1);
+    for (int i = 0; i < RAD_SUPER_BLOCK; i += 8) {
+        uint64_t sums = (load_8(quants + i) ^ RAD_EACH(128)) - RAD_EACH(128 - 9);
+        store_8(codes + i, (sums >> 3 & RAD_EACH(3)) | (~sums & RAD_EACH(2)) << 1);
     }
 }
 
@@ -63,28 +70,29 @@ static void codes_of_iq1(const int8_t *quants, uint8_t *codes)
 
 static void put_low_bits(const uint8_t *codes, uint8_t *out)
 {
-    for (int unit = 0; unit < 4; unit++, codes += 64, out += 16)
-        for (int b = 0; b < 16; b++)
-            out[b] = (uint8_t)((codes[b] & 3) | (codes[16 + b] & 3) << 2 |
-                               (codes[32 + b] & 3) << 4 | (codes[48 + b] & 3) << 6);
+    const uint64_t mask = RAD_EACH(3);
+    for (int unit = 0; unit < 4; unit++, codes += 64)
+        for (int b = 0; b < 16; b += 8, out += 8)
+            store_8(out, (load_8(codes + b) & mask) | (load_8(codes + 16 + b) & mask) << 2 |
+                             (load_8(codes + 32 + b) & mask) << 4 |
+                             (load_8(codes + 48 + b) & mask) << 6);
 }
 
 static void put_third_bits(const uint8_t *codes, uint8_t *out)
 {
-    for (int unit = 0; unit < 4; unit++, codes += 64, out += 8)
-        for (int b = 0; b < 8; b++) {
-            unsigned bits = 0;
-            for (int q = 0; q < 8; q++)
-                bits |= (codes[8 * q + b] >> 2 & 1u) << q;
-            out[b] = (uint8_t)bits;
-        }
+    for (int unit = 0; unit < 4; unit++, out += 8) {
+        uint64_t bits = 0;
+        for (int q = 0; q < 8; q++, codes += 8)
+            bits |= (load_8(codes) >> 2 & RAD_EACH(1)) << q;
+        store_8(out, bits);
+    }
 }
 
 static void put_nibbles(const uint8_t *codes, uint8_t *out)
 {
-    for (int part = 0; part < 8; part++, codes += 32, out += 16)
-        for (int b = 0; b < 16; b++)
-            out[b] = (uint8_t)(codes[b] | codes[16 + b] << 4);
+    for (int part = 0; part < 8; part++, codes += 32)
+        for (int b = 0; b < 16; b += 8, out += 8)
+            store_8(out, load_8(codes + b) | load_8(codes + 16 + b) << 4);
 }
 
 static void put_scales(const rad_block *block, int n, uint8_t *out)
@@ -96,10 +104,13 @@ static void put_scales(const rad_block *block, int n, uint8_t *out)
 
 static void write_ternary(const rad_block *block, uint8_t *out)
 {
-    for (int l = 0; l < 64; l++) {
+    for (int l = 0; l < 64; l += 8) {
         const int8_t *quants = block->quants + l / 32 * 128 + l % 32;
-        out[l] = (uint8_t)((quants[0] + 1) | (quants[32] + 1) << 2 | (quants[64] + 1) << 4 |
-                           (quants[96] + 1) << 6);
+        uint64_t bits = 0;
+        for (int q = 0; q < 4; q++) /* 127 + 1 + quant, of which two bits stay */
+            bits |= (((load_8(quants + 32 * q) ^ RAD_EACH(128)) - RAD_EACH(127)) & RAD_EACH(3))
+                    << 2 * q;
+        store_8(out + l, bits);
     }
     rad_store_u16(out + 64, rad_f32_to_f16(block->scale));
 }
@@ -133,7 +144,7 @@ void rad_codes_write(rad_type type, const rad_block *block, uint8_t *out)
     switch (type) {
     case RAD_TYPE_IQ3_XXS:
     case RAD_TYPE_IQ3_S:
-        codes_of_iq3(block->quants, type == RAD_TYPE_IQ3_XXS, codes);
+        codes_of_signed(block->quants, type == RAD_TYPE_IQ3_XXS ? 3 : 1, 3, codes);
         put_scales(block, 8, out + RAD_CODES_SCALES);
         put_nibbles(codes, out + RAD_IQ3_CODES);
         break;
@@ -145,7 +156,7 @@ void rad_codes_write(rad_type type, const rad_block *block, uint8_t *out)
     default: {
         const bool is_xxs = type == RAD_TYPE_IQ2_XXS;
         uint8_t *third = out + (is_xxs ? RAD_IQ2_XXS_THIRD : RAD_IQ2_THIRD);
-        codes_of_iq2(block->quants, codes);
+        codes_of_signed(block->quants, 4, 2, codes);
         put_scales(block, is_xxs ? 8 : 16, out + RAD_CODES_SCALES);
         put_third_bits(codes, third);
         put_low_bits(codes, third + 32);

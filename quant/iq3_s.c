@@ -12,10 +12,11 @@ void rad_unpack_iq3_s(const void *block, rad_block *out)
     out->minimum = 0.0f;
     for (int j = 0; j < 8; j++)
         out->sub_scales[j] = (int8_t)(2 * (bytes[SCALES + j / 2] >> (4 * (j % 2)) & 15) + 1);
-    for (int k = 0; k < 64; k++) {
-        uint32_t high = bytes[HIGH + k / 8] >> (k % 8) & 1u;
-        rad_take_iq3_s(rad_codebook_iq3_s[bytes[LOW + k] | high << 8],
-                       (uint8_t)(bytes[SIGNS + k / 2] >> (4 * (k % 2))), out->quants + 4 * k);
+    for (int k = 0; k < 64; k += 2) {
+        uint32_t high = bytes[HIGH + k / 8] >> (k % 8) & 3u;
+        rad_take_iq3_s(rad_codebook_iq3_s[bytes[LOW + k] | (high & 1) << 8],
+                       rad_codebook_iq3_s[bytes[LOW + k + 1] | high >> 1 << 8],
+                       bytes[SIGNS + k / 2], out->quants + 4 * k);
     }
 }
 

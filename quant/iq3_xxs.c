@@ -13,10 +13,11 @@ void rad_unpack_iq3_xxs(const void *block, rad_block *out)
     for (int j = 0; j < 8; j++) {
         uint32_t packed = rad_load_u32(bytes + SIGNS + 4 * j);
         out->sub_scales[j] = (int8_t)(2 * (packed >> 28) + 1);
-        for (int k = 0; k < 8; k++) {
-            uint8_t signs = rad_even_signs(packed >> 7 * (k / 2) & 127);
-            rad_take_iq3_xxs(rad_codebook_iq3_xxs[bytes[ENTRIES + 8 * j + k]],
-                             (uint8_t)(k % 2 ? signs >> 4 : signs), out->quants + 32 * j + 4 * k);
+        for (int k = 0; k < 8; k += 2) {
+            const uint8_t *numbers = bytes + ENTRIES + 8 * j + k;
+            rad_take_iq3_xxs(rad_codebook_iq3_xxs[numbers[0]], rad_codebook_iq3_xxs[numbers[1]],
+                             rad_even_signs(packed >> 7 * (k / 2) & 127),
+                             out->quants + 32 * j + 4 * k);
         }
     }
 }
