@@ -24,6 +24,7 @@ its divergence by more than 2 % and three standard errors; 2.
 """
 
 import argparse
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -129,15 +130,17 @@ def divergence_cells(row):
     return cells + ["-"]
 
 
-def report(rows):
+def print_head():
     heads = ["format", "product error", "llama.cpp's", "uneven", "llama.cpp's", "PPL, decoded",
              "change %", "llama.cpp's", "divergence 1e-6", "llama.cpp's", "ours beside it"]
-    print("| " + " | ".join(heads) + " |\n| --- |" + " ---: |" * (len(heads) - 1))
-    for row in rows:
-        errors = row["errors"] or (0, None, None, None, None)
-        cells = [row["type"]] + [number(value, ".2e") for value in errors[1:]]
-        cells += divergence_cells(row) if "decoded" in row else ["-"] * 6
-        print("| " + " | ".join(cells) + " |")
+    print("| " + " | ".join(heads) + " |\n| --- |" + " ---: |" * (len(heads) - 1), flush=True)
+
+
+def print_row(row):
+    errors = row["errors"] or (0, None, None, None, None)
+    cells = [row["type"]] + [number(value, ".2e") for value in errors[1:]]
+    cells += divergence_cells(row) if "decoded" in row else ["-"] * 6
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def less_exact(row):
@@ -179,26 +182,33 @@ def parse():
 
 
 def measure(options, folder):
+    """Gives row after row, since the whole takes a while."""
     options.tokens = call([options.build / "tests" / "divergence", "tokens", options.model,
                            options.text, options.context, options.chunks])
-    rows = [measure_type(options, folder, kind) for kind in options.types]
-    rows = [row for row in rows if row is not None]
-    rows += [measure_file(options, folder, path.stem.upper(), path) for path in options.variants]
-    known = {row["type"] for row in rows}
+    known = set()
+    rows = (measure_type(options, folder, kind) for kind in options.types)
+    variants = (measure_file(options, folder, path.stem.upper(), path) for path in options.variants)
+    for row in itertools.chain((row for row in rows if row is not None), variants):
+        known.add(row["type"])
+        yield row
     more = product_errors(options, options.files) if options.files else {}
-    return rows + [{"type": kind, "errors": errors} for kind, errors in more.items()
-                   if kind not in known]
+    for kind, errors in more.items():
+        if kind not in known:
+            yield {"type": kind, "errors": errors}
 
 
 def main():
     options = parse()
+    rows = []
+    print_head()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            rows = measure(options, pathlib.Path(folder))
+            for row in measure(options, pathlib.Path(folder)):
+                rows.append(row)
+                print_row(row)
     except RuntimeError as error:
         print(f"accuracy.py: {error}", file=sys.stderr)
         return 1
-    report(rows)
     if options.llama is not None and not any(row.get("llama") for row in rows):
         print("accuracy.py: llama.cpp gave no logits at all", file=sys.stderr)
         return 1
