@@ -184,9 +184,10 @@ static json_t *tensors_json(const radllm_file *file)
 
 static const char *const file_numbers[] = {"version", "alignment", "parts", "metadata",
                                            "tensors", "elements",  "bytes", "tensor_bytes"};
-static const char *const plan_numbers[] = {"weights",  "cache", "activations", "vocabulary",
-                                           "overhead", "total", "context",     "largest_context"};
-enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 8 };
+static const char *const plan_numbers[] = {
+    "weights", "cache",           "activations", "vocabulary",   "overhead",      "total",
+    "context", "largest_context", "experts",     "experts_used", "active_weights"};
+enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 11 };
 
 static uint64_t plan_number(const radllm_plan *plan, const char *name)
 {
@@ -358,6 +359,11 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
                   plan_number(plan, "largest_context"));
     if (plan_number(plan, "largest_context") < plan_number(plan, "context"))
         output_text("  This exceeds the memory budget.\n");
+    if (plan_number(plan, "experts") == 0)
+        return;
+    output_format("\nMixture of experts\n  %-16s %" PRIu64 ", of which a token uses %" PRIu64 "\n",
+                  "experts", plan_number(plan, "experts"), plan_number(plan, "experts_used"));
+    print_bytes("read by a token", plan_number(plan, "active_weights"));
 }
 
 static const char *parse(int count, char **values, bool *all, common_settings *common)

@@ -278,7 +278,8 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
 /* Bytes of "weights", "cache", "activations", "vocabulary", "overhead" or "total"; also "draft",
  * the part of the total that is the draft model's, "context", the tokens per session that it was
  * made for, and "largest_context", the most that would fit the option memory_budget (with no
- * budget: the model's own context length). */
+ * budget: the model's own context length). Of a mixture of experts: "experts", "experts_used" (0
+ * for other models) and "active_weights", the bytes of matrices that one token reads. */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
@@ -311,8 +312,10 @@ RADLLM_API radllm_status radllm_model_open(const radllm_host *host, const char *
 RADLLM_API void radllm_model_free(radllm_model *model);
 
 /* Numbers: "vocab_size", "context_length", "embedding_length", "layers", "heads", "kv_heads",
- * "head_dim", "parameters", "weight_bytes" (in memory), "bos_token", "eos_token" (-1 when there is
- * none), "adds_bos", "adds_eos". RADLLM_E_NOT_FOUND for other names. */
+ * "head_dim", "parameters", "active_parameters" (of which one token uses no more: those of the
+ * chosen experts), "experts" (0: it has none), "experts_used", "weight_bytes" (in memory),
+ * "bos_token", "eos_token" (-1 when there is none), "adds_bos", "adds_eos". RADLLM_E_NOT_FOUND for
+ * other names. */
 RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const char *name,
                                              int64_t *out, radllm_error *error);
 /* Texts: "architecture", "name", "chat_template" (the file's own text, "" without), "template" (the
@@ -443,6 +446,17 @@ RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const
 RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
                                             char *buffer, size_t capacity, size_t *length,
                                             radllm_error *error);
+
+/* How much an expert of a mixture of experts had to do. Set `size` first. */
+typedef struct radllm_expert_info {
+    size_t size;
+    uint64_t tokens; /* that went to it, in this layer, since the engine was made */
+} radllm_expert_info;
+/* Of an expert of a layer (both from 0): RADLLM_E_NOT_FOUND where there is none. Tokens that a
+ * draft model computes do not count. Any thread, also during a step. */
+RADLLM_API radllm_status radllm_engine_expert(const radllm_engine *engine, uint32_t layer,
+                                              uint32_t expert, radllm_expert_info *info,
+                                              radllm_error *error);
 
 /* ---- session -----------------------------------------------------------------------------------
  */

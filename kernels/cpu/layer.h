@@ -36,6 +36,8 @@ typedef struct rad_layer_kernels {
     void (*gelu_tanh_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     void (*add)(const float *x, const float *y, uint32_t n, float *out);
     void (*scale)(const float *x, float factor, uint32_t n, float *out);
+    /* out = fma(x, factor, out). */
+    void (*add_scaled)(const float *x, float factor, uint32_t n, float *out);
     /* out = cap * tanh(x / cap), cap > 0. */
     void (*soft_cap)(const float *x, float cap, uint32_t n, float *out);
     /* Converts to the cache's format (F16: nearest even, finite values saturate) and stores a key:

@@ -164,6 +164,13 @@ static void scale(const float *x, float factor, uint32_t n, float *out)
         out[i] = x[i] * factor;
 }
 
+static void add_scaled(const float *x, float factor, uint32_t n, float *out)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        out[i] = fmaf(x[i], factor, out[i]);
+}
+
 static void soft_cap(const float *x, float cap, uint32_t n, float *out)
 {
     SAME_INDEX_ONLY
@@ -609,6 +616,7 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .gelu_tanh_multiply = gelu_tanh_multiply,
     .add = add,
     .scale = scale,
+    .add_scaled = add_scaled,
     .soft_cap = soft_cap,
     .store_key = store_key,
     .store_value = store_value,

@@ -137,6 +137,25 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
 
+radllm_status radllm_engine_expert(const radllm_engine *engine, uint32_t layer, uint32_t expert,
+                                   radllm_expert_info *info, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_NULL(info);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    const rad_engine *inner = engine->engine;
+    const rad_hparams *h = &inner->model->hparams;
+    if (layer >= h->n_layers || !rad_has_experts(h, layer) || expert >= h->router.n_experts)
+        return rad_fail(error, RADLLM_E_NOT_FOUND,
+                        "there is no expert %u in layer %u; the model has %u layers and %u experts "
+                        "in those from %u on",
+                        expert, layer, h->n_layers, h->router.n_experts, h->dense_first);
+    radllm_expert_info known = {
+        .size = info->size, .tokens = rad_cpu_backend_expert_tokens(inner->backend, layer, expert)};
+    return rad_copy_info(info, &known, sizeof known, error);
+}
+
 radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, char *buffer,
                                  size_t capacity, size_t *length, radllm_error *error)
 {

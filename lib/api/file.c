@@ -268,6 +268,9 @@ static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
     if (status != RADLLM_OK)
         return status;
     plan->weights = engine.weight_bytes;
+    plan->experts = model->hparams.router.n_experts;
+    plan->experts_used = model->hparams.router.n_used;
+    plan->active_weights = model->active_bytes;
     plan->cache = engine.cache_bytes;
     plan->activations = engine.activation_bytes;
     plan->vocabulary = rad_tokenizer_bytes(model->tokenizer);
@@ -371,6 +374,9 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"draft", (int64_t)plan->draft},
         {"context", (int64_t)plan->context},
         {"largest_context", (int64_t)plan->largest_context},
+        {"experts", (int64_t)plan->experts},
+        {"experts_used", (int64_t)plan->experts_used},
+        {"active_weights", (int64_t)plan->active_weights},
     };
     int64_t value = 0;
     radllm_status status =

@@ -16,7 +16,7 @@ typedef struct rad_value {
     bool per_output;
 } rad_value;
 
-#define RAD_MAX_VALUES 16
+#define RAD_MAX_VALUES 24
 
 typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
@@ -30,7 +30,15 @@ typedef enum rad_op_kind {
     RAD_OP_GATED,        /* out = gate(in) * other */
     RAD_OP_ADD,          /* out = in + other */
     RAD_OP_SELECT,       /* out = the output rows of in */
-    RAD_OP_SOFT_CAP      /* in place: out = number * tanh(out / number) */
+    RAD_OP_SOFT_CAP,     /* in place: out = number * tanh(out / number) */
+    /* A mixture of experts. A token goes to k experts, so there are k rows for each token: the
+     * chosen ones' intermediate results. Which row is whose is the backend's affair. */
+    RAD_OP_ROUTE, /* out = the k experts of each token by its logits `in`, and their weights;
+                     `bias` for the choice */
+    RAD_OP_EXPERT_PRODUCT, /* out = the chosen expert's part of `weight`, times in, plus its part
+                              of `bias`; in is a value by token, or (by_choice) by choice */
+    RAD_OP_COMBINE,  /* out = sum of the k rows of in, times the weights in `other`, by rank */
+    RAD_OP_ADD_GATED /* out = out + in * sigmoid(the one number of other) */
 } rad_op_kind;
 
 typedef struct rad_op {
@@ -41,6 +49,7 @@ typedef struct rad_op {
     const rad_weight *weight, *bias;
     uint32_t width;   /* of a row of out; of the keys for RAD_OP_STORE. Rows are contiguous */
     uint32_t n_heads; /* of out (head norm, rotate) */
+    bool by_choice;   /* expert product: in has a row for each choice of a token */
     float number;
 } rad_op;
 
@@ -106,6 +115,9 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
                                      radllm_error *error);
 /* What carries out unquantized products outside the contract; "" when all is inside. */
 const char *rad_cpu_backend_fast(const rad_backend *backend);
+/* How many tokens so far went to an expert of a layer that has some. Any thread, also during a
+ * run. */
+uint64_t rad_cpu_backend_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
 /* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);
 

@@ -34,6 +34,8 @@ int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *)
 /* Logical processors that this process may run on (its affinity; quotas of time are not looked at),
  * at least 1. */
 uint32_t rad_processor_count(void);
+/* Bytes of this machine's memory; 0 when that cannot be found out. */
+uint64_t rad_memory_size(void);
 
 /* ---- CPU ------------------------------------------------------------------------------------ */
 

@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define OPS_PER_LAYER 24
+#define OPS_PER_LAYER 32
 #define OPS_OUTSIDE   8
 
 /* Names of the values. The ones of the second group have one row for each output. */
@@ -17,6 +17,11 @@ enum {
     GATE,
     UP,
     ROTARY,
+    ROUTER,       /* logits of the experts */
+    ROUTES,       /* the chosen experts and their weights */
+    EXPERT_OUT,   /* what each of a token's experts gives */
+    SHARED,       /* what the shared expert gives */
+    SHARED_GATE,  /* and how much of it is taken */
     OUT_ATTENDED, /* the last layer goes on with the output rows only */
     OUT_HIDDEN,
     LOGITS,
@@ -45,12 +50,17 @@ static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, uint8_t o
     op->out = out;
 }
 
+static const rad_weight *where_present(const rad_weight *weight)
+{
+    return weight != NULL && weight->tensor != NULL ? weight : NULL;
+}
+
 static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
                          uint8_t out)
 {
     rad_op *op = emit(w, RAD_OP_PRODUCT);
     op->weight = weight;
-    op->bias = bias != NULL && bias->tensor != NULL ? bias : NULL;
+    op->bias = where_present(bias);
     op->width = weight->matrix.n_rows;
     op->in = in;
     op->out = out;
@@ -115,6 +125,57 @@ static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
     emit_product(w, &weights[RAD_WEIGHT_DOWN], &weights[RAD_WEIGHT_DOWN_BIAS], GATE, BRANCH);
 }
 
+/* The chosen experts' parts of a stack of matrices; in is a value by token, or by choice. */
+static void emit_expert_product(writer *w, const rad_weight *weight, const rad_weight *bias,
+                                uint8_t in, bool by_choice, uint8_t out)
+{
+    rad_op *op = emit(w, RAD_OP_EXPERT_PRODUCT);
+    op->weight = weight;
+    op->bias = where_present(bias);
+    op->in = in;
+    op->by_choice = by_choice;
+    op->width = rad_weight_rows(weight);
+    op->out = out;
+}
+
+/* Added to what the chosen experts gave, last. */
+static void emit_shared_expert(writer *w, const rad_weight *weights)
+{
+    const rad_hparams *h = &w->program->model->hparams;
+    const rad_weight *router = &weights[RAD_WEIGHT_SHARED_ROUTER];
+    emit_product(w, &weights[RAD_WEIGHT_SHARED_GATE], NULL, NORMED, GATE);
+    emit_product(w, &weights[RAD_WEIGHT_SHARED_UP], NULL, NORMED, UP);
+    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, h->shared_ffn);
+    emit_product(w, &weights[RAD_WEIGHT_SHARED_DOWN], NULL, GATE, SHARED);
+    if (router->tensor != NULL) {
+        emit_product(w, router, NULL, NORMED, SHARED_GATE);
+        emit_two(w, RAD_OP_ADD_GATED, SHARED, SHARED_GATE, BRANCH, h->width);
+    } else {
+        emit_two(w, RAD_OP_ADD, BRANCH, SHARED, BRANCH, h->width);
+    }
+}
+
+static void emit_experts(writer *w, const rad_layer *layer, uint8_t hidden)
+{
+    const rad_hparams *h = &w->program->model->hparams;
+    const rad_weight *weights = layer->weights;
+    uint32_t n_used = h->router.n_used;
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_ROUTER], &weights[RAD_WEIGHT_ROUTER_BIAS], NORMED, ROUTER);
+    emit_two(w, RAD_OP_ROUTE, ROUTER, 0, ROUTES, 2 * n_used);
+    w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_CHOICE_BIAS]);
+    emit_expert_product(w, &weights[RAD_WEIGHT_EXPERT_GATES],
+                        &weights[RAD_WEIGHT_EXPERT_GATE_BIASES], NORMED, false, GATE);
+    emit_expert_product(w, &weights[RAD_WEIGHT_EXPERT_UPS], &weights[RAD_WEIGHT_EXPERT_UP_BIASES],
+                        NORMED, false, UP);
+    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, n_used * h->expert_ffn);
+    emit_expert_product(w, &weights[RAD_WEIGHT_EXPERT_DOWNS],
+                        &weights[RAD_WEIGHT_EXPERT_DOWN_BIASES], GATE, true, EXPERT_OUT);
+    emit_two(w, RAD_OP_COMBINE, EXPERT_OUT, ROUTES, BRANCH, h->width);
+    if (h->shared_ffn > 0)
+        emit_shared_expert(w, weights);
+}
+
 static void emit_layer(writer *w, const rad_model *model, uint32_t index)
 {
     const rad_layer *layer = &model->layers[index];
@@ -133,7 +194,10 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
                  attended, BRANCH);
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);
-    emit_feed_forward(w, layer, hidden);
+    if (rad_has_experts(&model->hparams, index))
+        emit_experts(w, layer, hidden);
+    else
+        emit_feed_forward(w, layer, hidden);
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
 }
 
@@ -160,15 +224,33 @@ static void emit_model(writer *w, const rad_model *model)
     }
 }
 
+static uint32_t greater(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
 static void declare_values(rad_program *program, const rad_hparams *h)
 {
     uint32_t q = h->max_heads * h->head_dim, kv = h->max_kv_heads * h->head_dim;
-    const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,  [NORMED] = h->width,
-                                       [QUERY] = q,          [KEY] = kv,
-                                       [VALUE] = kv,         [ATTENDED] = q,
-                                       [BRANCH] = h->width,  [GATE] = h->max_ffn,
-                                       [UP] = h->max_ffn,    [ROTARY] = 2 * h->rope.n_pairs,
-                                       [OUT_ATTENDED] = q,   [OUT_HIDDEN] = h->width,
+    uint32_t n_used = h->router.n_used; /* 0 without experts */
+    uint32_t ffn = greater(greater(h->max_ffn, h->shared_ffn), n_used * h->expert_ffn);
+    const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,
+                                       [NORMED] = h->width,
+                                       [QUERY] = q,
+                                       [KEY] = kv,
+                                       [VALUE] = kv,
+                                       [ATTENDED] = q,
+                                       [BRANCH] = h->width,
+                                       [GATE] = ffn,
+                                       [UP] = ffn,
+                                       [ROTARY] = 2 * h->rope.n_pairs,
+                                       [ROUTER] = h->router.n_experts,
+                                       [ROUTES] = 2 * n_used,
+                                       [EXPERT_OUT] = n_used * h->width,
+                                       [SHARED] = h->shared_ffn > 0 ? h->width : 0,
+                                       [SHARED_GATE] = h->shared_ffn > 0 ? 1 : 0,
+                                       [OUT_ATTENDED] = q,
+                                       [OUT_HIDDEN] = h->width,
                                        [LOGITS] = h->n_vocab};
     for (int i = 0; i < N_VALUES; i++)
         program->values[i] = (rad_value){widths[i], i >= OUT_ATTENDED};

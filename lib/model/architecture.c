@@ -5,11 +5,15 @@
 
 static const rad_architecture architectures[] = {
     /* Llama 1, 2, 3 and what shares their shape (Mistral as most converters write it, Yi). A window
-     * key is honoured where a converter wrote one. */
+     * key is honoured where a converter wrote one. With experts: Mixtral, and models merged from
+     * several of these. */
     {.name = "llama",
      .rotary = RAD_ROTARY_INTERLEAVED,
      .gate = RAD_GATE_SILU,
-     .windows = RAD_WINDOW_ALL},
+     .windows = RAD_WINDOW_ALL,
+     .experts = RAD_EXPERTS_COUNTED,
+     .gating = RAD_GATING_SOFTMAX,
+     .normalise_experts = true},
     {.name = "mistral",
      .rotary = RAD_ROTARY_INTERLEAVED,
      .gate = RAD_GATE_SILU,
@@ -25,6 +29,31 @@ static const rad_architecture architectures[] = {
      .gate = RAD_GATE_SILU,
      .windows = RAD_WINDOW_NEVER,
      .head_norms = true},
+    {.name = "qwen2moe",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_NEVER,
+     .experts = RAD_EXPERTS_ALWAYS,
+     .shared_experts = RAD_SHARED_GATED,
+     .gating = RAD_GATING_SOFTMAX},
+    {.name = "qwen3moe",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_NEVER,
+     .head_norms = true,
+     .experts = RAD_EXPERTS_ALWAYS,
+     .gating = RAD_GATING_SOFTMAX,
+     .normalise_experts = true},
+    /* dots.llm1: the attention of Qwen 3, the routing of DeepSeek-V3. */
+    {.name = "dots1",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_NEVER,
+     .head_norms = true,
+     .experts = RAD_EXPERTS_ALWAYS,
+     .shared_experts = RAD_SHARED_PLAIN,
+     .gating = RAD_GATING_SIGMOID,
+     .normalise_experts = true},
     /* Gemma 2: its 27B size (46 layers) scales queries by the width per head. */
     {.name = "gemma2",
      .rotary = RAD_ROTARY_HALVES,

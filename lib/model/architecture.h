@@ -8,6 +8,7 @@
 
 #include "base/base.h"
 #include "io/model_source.h"
+#include "kernels/route.h"
 
 /* Which pairs of a head's values rotate together. */
 typedef enum rad_rotary_layout {
@@ -27,6 +28,20 @@ typedef enum rad_window_pattern {
     RAD_WINDOW_EVEN   /* layers 0, 2, 4, ... */
 } rad_window_pattern;
 
+/* Whether the feed-forward is a mixture of experts. */
+typedef enum rad_experts_kind {
+    RAD_EXPERTS_NEVER,
+    RAD_EXPERTS_COUNTED, /* where the file counts experts (expert_count above 0) */
+    RAD_EXPERTS_ALWAYS   /* in all layers, or all but the first leading_dense_block_count */
+} rad_experts_kind;
+
+/* Experts that every token goes to, beside the chosen ones. */
+typedef enum rad_shared_experts {
+    RAD_SHARED_NEVER,
+    RAD_SHARED_GATED, /* one, times sigmoid of a product of its own */
+    RAD_SHARED_PLAIN  /* one of expert_shared_count times the experts' size, added as it is */
+} rad_shared_experts;
+
 typedef struct rad_architecture {
     const char *name; /* as in general.architecture */
     rad_rotary_layout rotary;
@@ -40,6 +55,11 @@ typedef struct rad_architecture {
     float default_logit_cap;            /* soft cap of the logits; 0: none */
     uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by
                                            1/sqrt(width / heads), not 1/sqrt(head_dim); 0: never */
+    rad_experts_kind experts;
+    rad_shared_experts shared_experts;
+    /* Where the file has no keys expert_gating_func and expert_weights_norm. */
+    rad_gating gating;
+    bool normalise_experts;
 } rad_architecture;
 
 /* NULL when the table has no such row. */

@@ -7,8 +7,14 @@
 typedef enum need {
     NEED_ALWAYS,
     NEED_OPTIONAL,
-    NEED_HEAD_NORMS, /* where the architecture normalises heads */
-    NEED_SANDWICH    /* where it has second norms */
+    NEED_HEAD_NORMS,       /* where the architecture normalises heads */
+    NEED_SANDWICH,         /* where it has second norms */
+    NEED_DENSE,            /* where the layer has no experts */
+    NEED_DENSE_OPTIONAL,   /* the same, and it may be absent */
+    NEED_EXPERTS,          /* where it has experts */
+    NEED_EXPERTS_OPTIONAL, /* the same, and it may be absent */
+    NEED_SHARED,           /* where a shared expert stands beside them */
+    NEED_SHARED_GATED      /* where that has a gate */
 } need;
 
 /* Sizes that shapes are written in; they depend on the layer. */
@@ -18,7 +24,11 @@ typedef enum extent {
     EXTENT_Q,
     EXTENT_KV,
     EXTENT_HEAD,
-    EXTENT_FFN
+    EXTENT_FFN,
+    EXTENT_EXPERTS,
+    EXTENT_EXPERT_FFN,
+    EXTENT_SHARED_FFN,
+    EXTENT_ONE
 } extent;
 
 typedef struct role_row {
@@ -43,19 +53,49 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_SANDWICH},
     [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
-    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
-    [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_ALWAYS},
-    [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_ALWAYS},
-    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", EXTENT_FFN, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
+    [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
+    [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_DENSE},
+    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", EXTENT_FFN, EXTENT_NONE, NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_ROUTER] = {"ffn_gate_inp.weight", EXTENT_WIDTH, EXTENT_EXPERTS, NEED_EXPERTS},
+    [RAD_WEIGHT_ROUTER_BIAS] = {"ffn_gate_inp.bias", EXTENT_EXPERTS, EXTENT_NONE,
+                                NEED_EXPERTS_OPTIONAL},
+    [RAD_WEIGHT_CHOICE_BIAS] = {"exp_probs_b.bias", EXTENT_EXPERTS, EXTENT_NONE,
+                                NEED_EXPERTS_OPTIONAL},
+    [RAD_WEIGHT_EXPERT_GATES] = {"ffn_gate_exps.weight", EXTENT_WIDTH, EXTENT_EXPERT_FFN,
+                                 NEED_EXPERTS},
+    [RAD_WEIGHT_EXPERT_UPS] = {"ffn_up_exps.weight", EXTENT_WIDTH, EXTENT_EXPERT_FFN, NEED_EXPERTS},
+    [RAD_WEIGHT_EXPERT_DOWNS] = {"ffn_down_exps.weight", EXTENT_EXPERT_FFN, EXTENT_WIDTH,
+                                 NEED_EXPERTS},
+    [RAD_WEIGHT_EXPERT_GATE_BIASES] = {"ffn_gate_exps.bias", EXTENT_EXPERT_FFN, EXTENT_NONE,
+                                       NEED_EXPERTS_OPTIONAL},
+    [RAD_WEIGHT_EXPERT_UP_BIASES] = {"ffn_up_exps.bias", EXTENT_EXPERT_FFN, EXTENT_NONE,
+                                     NEED_EXPERTS_OPTIONAL},
+    [RAD_WEIGHT_EXPERT_DOWN_BIASES] = {"ffn_down_exps.bias", EXTENT_WIDTH, EXTENT_NONE,
+                                       NEED_EXPERTS_OPTIONAL},
+    [RAD_WEIGHT_SHARED_ROUTER] = {"ffn_gate_inp_shexp.weight", EXTENT_WIDTH, EXTENT_ONE,
+                                  NEED_SHARED_GATED},
+    [RAD_WEIGHT_SHARED_GATE] = {"ffn_gate_shexp.weight", EXTENT_WIDTH, EXTENT_SHARED_FFN,
+                                NEED_SHARED},
+    [RAD_WEIGHT_SHARED_UP] = {"ffn_up_shexp.weight", EXTENT_WIDTH, EXTENT_SHARED_FFN, NEED_SHARED},
+    [RAD_WEIGHT_SHARED_DOWN] = {"ffn_down_shexp.weight", EXTENT_SHARED_FFN, EXTENT_WIDTH,
+                                NEED_SHARED},
     [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
 };
+
+/* Whether a role's tensor holds the matrices, or vectors, of all experts: one dimension more. */
+static bool is_stack(int role)
+{
+    return role >= RAD_WEIGHT_EXPERT_GATES && role <= RAD_WEIGHT_EXPERT_DOWN_BIASES;
+}
 
 static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, extent which)
 {
     switch (which) {
     case EXTENT_NONE:
+    case EXTENT_ONE:
         return 1;
     case EXTENT_WIDTH:
         return h->width;
@@ -67,23 +107,40 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
         return h->head_dim;
     case EXTENT_FFN:
         return layer->ffn_length;
+    case EXTENT_EXPERTS:
+        return h->router.n_experts;
+    case EXTENT_EXPERT_FFN:
+        return h->expert_ffn;
+    case EXTENT_SHARED_FFN:
+        return h->shared_ffn;
     }
     return 1;
 }
 
-static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor, uint64_t columns,
-                                 uint64_t rows, radllm_error *error)
+/* What a tensor must be: a matrix, a vector, or a stack of one of the two. */
+typedef struct shape {
+    uint64_t columns, rows; /* rows is 1 for a vector */
+    bool is_matrix;
+    uint32_t n_experts; /* 1: no stack */
+} shape;
+
+static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
+                                 const shape *wanted, radllm_error *error)
 {
-    if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == 1 &&
+    uint64_t columns = wanted->columns;
+    uint64_t rows = wanted->is_matrix ? wanted->rows : wanted->n_experts;
+    uint64_t stacked = wanted->is_matrix ? wanted->n_experts : 1;
+    if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == stacked &&
         tensor->dims[3] == 1)
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_FORMAT,
                     "%s: tensor %s has the shape %llu x %llu x %llu x %llu; the metadata asks for "
-                    "%llu x %llu",
+                    "%llu x %llu x %llu",
                     rad_source_label(model->source), tensor->name.data,
                     (unsigned long long)tensor->dims[0], (unsigned long long)tensor->dims[1],
                     (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
-                    (unsigned long long)columns, (unsigned long long)rows);
+                    (unsigned long long)columns, (unsigned long long)rows,
+                    (unsigned long long)stacked);
 }
 
 /* Vectors are stored in a float type and kept as F32. */
@@ -149,6 +206,15 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
     return read_scale(model, tensor, tensor->offset, &weight->scale, error);
 }
 
+static void count_parameters(rad_model *model, const rad_weight *weight)
+{
+    uint64_t n = weight->tensor->n_elements;
+    model->n_parameters += n;
+    if (weight->n_experts > 1)
+        n = n / weight->n_experts * model->hparams.router.n_used;
+    model->n_active_parameters += n;
+}
+
 static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file_layout,
                                  radllm_error *error)
 {
@@ -159,24 +225,26 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file
                         "%s: tensor %s has the type %s, which is none for weights; convert the "
                         "model again, to F16, Q8_0 or Q4_K_M for example",
                         rad_source_label(model->source), tensor->name.data, info->name);
-    if (tensor->dims[1] > INT32_MAX || tensor->dims[0] > INT32_MAX ||
+    uint64_t rows = tensor->dims[1] * tensor->dims[2]; /* of all experts: bounds keep it small */
+    if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
         (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX))
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
                         rad_source_label(model->source), tensor->name.data);
-    bool lane = !file_layout && rad_has_lane_layout(tensor->type);
+    /* An expert begins with a group of lanes. */
+    bool lane = !file_layout && rad_has_lane_layout(tensor->type) &&
+                (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
     weight->matrix = (rad_matrix){.type = tensor->type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
-                                  .n_rows = (uint32_t)tensor->dims[1],
+                                  .n_rows = (uint32_t)rows,
                                   .n_columns = (uint32_t)tensor->dims[0]};
-    model->n_parameters += tensor->n_elements;
+    count_parameters(model, weight);
     return bind_scale(model, weight, error);
 }
 
-/* Binds one name. rows is 1 for a vector. */
-static radllm_status bind_tensor(rad_model *model, const char *name, uint64_t columns,
-                                 uint64_t rows, bool is_matrix, bool required, bool file_layout,
-                                 rad_weight *weight, radllm_error *error)
+static radllm_status bind_tensor(rad_model *model, const char *name, shape wanted, bool required,
+                                 bool file_layout, rad_weight *weight, radllm_error *error)
 {
+    weight->n_experts = wanted.n_experts;
     weight->tensor = rad_source_find_tensor(model->source, name);
     if (weight->tensor == NULL) {
         if (!required)
@@ -186,13 +254,42 @@ static radllm_status bind_tensor(rad_model *model, const char *name, uint64_t co
                         "again",
                         rad_source_label(model->source), name, model->hparams.architecture->name);
     }
-    radllm_status status = check_shape(model, weight->tensor, columns, rows, error);
+    radllm_status status = check_shape(model, weight->tensor, &wanted, error);
     if (status != RADLLM_OK)
         return status;
-    if (is_matrix)
+    if (wanted.is_matrix)
         return bind_matrix(model, weight, file_layout, error);
-    model->n_parameters += weight->tensor->n_elements;
+    count_parameters(model, weight);
     return bind_vector(model, weight, error);
+}
+
+/* Whether a role is looked for in a layer; *required: and must be there. */
+static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *required)
+{
+    const rad_architecture *a = h->architecture;
+    bool experts = rad_has_experts(h, layer);
+    *required =
+        need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL && need != NEED_EXPERTS_OPTIONAL;
+    switch (need) {
+    case NEED_ALWAYS:
+    case NEED_OPTIONAL:
+        return true;
+    case NEED_HEAD_NORMS:
+        return a->head_norms;
+    case NEED_SANDWICH:
+        return a->sandwich_norms;
+    case NEED_DENSE:
+    case NEED_DENSE_OPTIONAL:
+        return !experts;
+    case NEED_EXPERTS:
+    case NEED_EXPERTS_OPTIONAL:
+        return experts;
+    case NEED_SHARED:
+        return experts && h->shared_ffn > 0;
+    case NEED_SHARED_GATED:
+        return experts && h->shared_ffn > 0 && a->shared_experts == RAD_SHARED_GATED;
+    }
+    return false;
 }
 
 static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
@@ -202,17 +299,15 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
     const rad_layer_params *params = &h->layers[index];
     for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
         const role_row *row = &role_rows[role];
-        bool expected = row->need == NEED_ALWAYS || row->need == NEED_OPTIONAL ||
-                        (row->need == NEED_HEAD_NORMS && h->architecture->head_norms) ||
-                        (row->need == NEED_SANDWICH && h->architecture->sandwich_norms);
-        if (!expected)
+        bool required;
+        if (!is_expected(h, index, row->need, &required))
             continue;
         char name[64];
         snprintf(name, sizeof name, "blk.%u.%s", index, row->name);
-        radllm_status status = bind_tensor(model, name, extent_of(h, params, row->columns),
-                                           extent_of(h, params, row->rows),
-                                           row->rows != EXTENT_NONE, row->need != NEED_OPTIONAL,
-                                           file_layout, &model->layers[index].weights[role], error);
+        shape wanted = {extent_of(h, params, row->columns), extent_of(h, params, row->rows),
+                        row->rows != EXTENT_NONE, is_stack(role) ? h->router.n_experts : 1};
+        radllm_status status = bind_tensor(model, name, wanted, required, file_layout,
+                                           &model->layers[index].weights[role], error);
         if (status != RADLLM_OK)
             return status;
     }
@@ -222,8 +317,9 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
 static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
 {
     rad_weight divisors = {0};
-    radllm_status status = bind_tensor(model, "rope_freqs.weight", model->hparams.rope.n_pairs, 1,
-                                       false, false, true, &divisors, error);
+    shape wanted = {model->hparams.rope.n_pairs, 1, false, 1};
+    radllm_status status =
+        bind_tensor(model, "rope_freqs.weight", wanted, false, true, &divisors, error);
     if (status != RADLLM_OK || divisors.tensor == NULL)
         return status;
     if (divisors.tensor->type != RAD_TYPE_F32)
@@ -310,14 +406,15 @@ static radllm_status check_leftovers(const rad_model *model, radllm_error *error
 radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
-    radllm_status status = bind_tensor(model, "token_embd.weight", h->width, h->n_vocab, true, true,
-                                       file_layout, &model->embedding, error);
+    const shape table = {h->width, h->n_vocab, true, 1}, vector = {h->width, 1, false, 1};
+    radllm_status status =
+        bind_tensor(model, "token_embd.weight", table, true, file_layout, &model->embedding, error);
     if (status == RADLLM_OK)
-        status = bind_tensor(model, "output_norm.weight", h->width, 1, false, true, file_layout,
+        status = bind_tensor(model, "output_norm.weight", vector, true, file_layout,
                              &model->output_norm, error);
     if (status == RADLLM_OK)
-        status = bind_tensor(model, "output.weight", h->width, h->n_vocab, true, false, file_layout,
-                             &model->output, error);
+        status =
+            bind_tensor(model, "output.weight", table, false, file_layout, &model->output, error);
     if (status != RADLLM_OK)
         return status;
     if (model->output.tensor != NULL)

@@ -87,6 +87,11 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     return value;
 }
 
+bool rad_has_experts(const rad_hparams *h, uint32_t layer)
+{
+    return h->router.n_experts > 0 && layer >= h->dense_first;
+}
+
 radllm_status rad_hparams_architecture(const rad_source *source, const rad_architecture **out,
                                        radllm_error *error)
 {
@@ -117,6 +122,113 @@ radllm_status rad_hparams_architecture(const rad_source *source, const rad_archi
                     rad_quote(quoted, name.data, name.size), names);
 }
 
+/* ---- experts -------------------------------------------------------------------------------- */
+
+static bool boolean(reader *r, const char *name, bool fallback)
+{
+    bool value = fallback;
+    if (r->status == RADLLM_OK)
+        r->status = rad_meta_bool(r->source, full_key(r, name), fallback, &value, r->error);
+    return value;
+}
+
+static void read_gating(reader *r, rad_hparams *h)
+{
+    /* 0: not said. 4, the square root of softplus, is of no family here. */
+    static const rad_gating kinds[] = {RAD_GATING_SOFTMAX, RAD_GATING_SOFTMAX, RAD_GATING_SIGMOID,
+                                       RAD_GATING_CHOSEN};
+    rad_router *router = &h->router;
+    int64_t kind = integer(r, "expert_gating_func", 0, 3, 0);
+    router->gating = kind == 0 ? h->architecture->gating : kinds[kind];
+    router->normalise = boolean(r, "expert_weights_norm", h->architecture->normalise_experts);
+    router->scale = (float)real(r, "expert_weights_scale", 0.0, 1e6, 1.0);
+    if (router->scale == 0.0f)
+        router->scale = 1.0f; /* as some converters write "none" */
+    /* The same but for rounding, and nothing can underflow. */
+    if (router->gating == RAD_GATING_SOFTMAX && router->normalise)
+        router->gating = RAD_GATING_CHOSEN;
+    if (router->gating == RAD_GATING_CHOSEN)
+        router->normalise = false;
+}
+
+/* DeepSeek's groups: by the best score where scores are a softmax (V2), by the two best (V3). */
+static void read_groups(reader *r, rad_hparams *h)
+{
+    rad_router *router = &h->router;
+    router->n_groups = (uint32_t)integer(r, "expert_group_count", 0, router->n_experts, 1);
+    router->n_groups = router->n_groups == 0 ? 1 : router->n_groups;
+    router->n_groups_used =
+        (uint32_t)integer(r, "expert_group_used_count", 0, router->n_groups, router->n_groups);
+    if (router->n_groups_used == 0)
+        router->n_groups_used = router->n_groups;
+    router->group_best = router->gating == RAD_GATING_SIGMOID ? 2 : 1;
+    if (r->status != RADLLM_OK)
+        return;
+    if (router->n_experts % router->n_groups != 0 ||
+        router->n_experts / router->n_groups * router->n_groups_used < router->n_used)
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s.expert_group_count: %u experts in %u groups, of which %u "
+                             "are used, cannot give %u experts to a token",
+                             rad_source_label(r->source), r->architecture, router->n_experts,
+                             router->n_groups, router->n_groups_used, router->n_used);
+}
+
+static void read_expert_sizes(reader *r, rad_hparams *h)
+{
+    const rad_architecture *a = h->architecture;
+    h->dense_first = (uint32_t)integer(r, "leading_dense_block_count", 0, h->n_layers, 0);
+    /* Mixtral has one key for both. */
+    int64_t fallback = a->experts == RAD_EXPERTS_COUNTED
+                           ? integer(r, "feed_forward_length", 1, RAD_MAX_FFN, 1)
+                           : 0;
+    if (fallback == 0)
+        require(r, "expert_feed_forward_length");
+    h->expert_ffn = (uint32_t)integer(r, "expert_feed_forward_length", 1, RAD_MAX_FFN, fallback);
+    if (a->shared_experts == RAD_SHARED_GATED) {
+        require(r, "expert_shared_feed_forward_length");
+        h->shared_ffn =
+            (uint32_t)integer(r, "expert_shared_feed_forward_length", 1, RAD_MAX_FFN, 1);
+    } else if (a->shared_experts == RAD_SHARED_PLAIN) {
+        uint64_t shared = (uint64_t)integer(r, "expert_shared_count", 0, RAD_MAX_EXPERTS, 0);
+        if (shared * h->expert_ffn > RAD_MAX_FFN && r->status == RADLLM_OK)
+            r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                                 "%s: key %s.expert_shared_count: %llu shared experts of %u are "
+                                 "more than any model has",
+                                 rad_source_label(r->source), r->architecture,
+                                 (unsigned long long)shared, h->expert_ffn);
+        else
+            h->shared_ffn = (uint32_t)(shared * h->expert_ffn);
+    }
+}
+
+static void read_experts(reader *r, rad_hparams *h)
+{
+    rad_experts_kind kind = h->architecture->experts;
+    rad_router *router = &h->router;
+    /* A dense family may still say that it has none, or one. */
+    if (kind == RAD_EXPERTS_NEVER) {
+        if (integer(r, "expert_count", 0, INT32_MAX, 0) > 1 && r->status == RADLLM_OK)
+            r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                                 "%s: key %s.expert_count: models of architecture %s have no "
+                                 "experts in this version",
+                                 rad_source_label(r->source), r->architecture, r->architecture);
+        return;
+    }
+    if (kind == RAD_EXPERTS_ALWAYS)
+        require(r, "expert_count");
+    router->n_experts = (uint32_t)integer(r, "expert_count", kind == RAD_EXPERTS_ALWAYS ? 1 : 0,
+                                          RAD_MAX_EXPERTS, 0);
+    if (router->n_experts == 0)
+        return;
+    require(r, "expert_used_count");
+    int64_t most =
+        router->n_experts < RAD_MAX_EXPERTS_USED ? router->n_experts : RAD_MAX_EXPERTS_USED;
+    router->n_used = (uint32_t)integer(r, "expert_used_count", 1, most, 1);
+    read_gating(r, h);
+    read_groups(r, h);
+    read_expert_sizes(r, h);
+}
+
 static void read_layers(reader *r, rad_hparams *h)
 {
     uint32_t n = h->n_layers;
@@ -129,7 +241,9 @@ static void read_layers(reader *r, rad_hparams *h)
         layer->n_heads = (uint32_t)per_layer(r, "attention.head_count", i, n, 1, RAD_MAX_HEADS, 0);
         layer->n_kv_heads = (uint32_t)per_layer(r, "attention.head_count_kv", i, n, 1,
                                                 RAD_MAX_HEADS, layer->n_heads);
-        layer->ffn_length = (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
+        if (!rad_has_experts(h, i))
+            layer->ffn_length =
+                (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
         bool local = h->architecture->windows == RAD_WINDOW_ALL ||
                      (h->architecture->windows == RAD_WINDOW_EVEN && i % 2 == 0);
         layer->window = local ? window : 0;
@@ -295,11 +409,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     h->width = (uint32_t)integer(&r, "embedding_length", 1, RAD_MAX_WIDTH, 1);
     h->n_layers = (uint32_t)integer(&r, "block_count", 1, RAD_MAX_LAYERS, 1);
     read_vocabulary_size(&r, n_vocab, h);
-    if (integer(&r, "expert_count", 0, INT32_MAX, 0) > 1 && r.status == RADLLM_OK)
-        r.status = rad_fail(error, RADLLM_E_UNSUPPORTED,
-                            "%s: mixture-of-experts models (%s.expert_count) are not supported by "
-                            "this version; use a dense model",
-                            rad_source_label(source), r.architecture);
+    read_experts(&r, h);
     if (r.status != RADLLM_OK)
         return r.status;
     size_t bytes = h->n_layers * sizeof *h->layers;

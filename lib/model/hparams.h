@@ -15,8 +15,8 @@
 typedef struct rad_layer_params {
     uint32_t n_heads;
     uint32_t n_kv_heads;
-    uint32_t ffn_length;
-    uint32_t window; /* keys that a query sees, itself included; 0: all */
+    uint32_t ffn_length; /* 0: the layer has experts */
+    uint32_t window;     /* keys that a query sees, itself included; 0: all */
 } rad_layer_params;
 
 typedef enum rad_rope_scaling {
@@ -39,6 +39,10 @@ typedef struct rad_hparams {
     uint32_t n_layers, width, n_vocab, context_length, head_dim;
     uint32_t max_heads, max_kv_heads, max_ffn; /* over all layers */
     float norm_epsilon, attention_cap, logit_cap, query_scale, embedding_scale;
+    rad_router router;    /* n_experts 0: dense */
+    uint32_t expert_ffn;  /* feed-forward length of an expert */
+    uint32_t shared_ffn;  /* of the shared expert; 0: none */
+    uint32_t dense_first; /* layers without experts, before those that have them */
     rad_rope_params rope;
     rad_layer_params *layers; /* n_layers, in the arena that was given */
 } rad_hparams;
@@ -50,6 +54,9 @@ radllm_status rad_hparams_architecture(const rad_source *source, const rad_archi
 /* Reads and checks. n_vocab is the tokenizer's size, or 0 when the file has none. */
 radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_arena *arena,
                                rad_hparams *out, radllm_error *error);
+
+/* Whether a layer's feed-forward is a mixture of experts. */
+bool rad_has_experts(const rad_hparams *hparams, uint32_t layer);
 
 /* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times
  * the attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling,

@@ -59,12 +59,23 @@ static radllm_status place_weight(rad_model *model, rad_weight *weight, void *da
     return RADLLM_OK;
 }
 
+/* What a token reads of a weight: of a stack, the experts that it uses. A table that is only looked
+ * up is not read. */
+static uint64_t active_bytes(const rad_model *model, const rad_weight *weight)
+{
+    uint64_t bytes = weight->tensor->n_bytes;
+    if (weight->matrix.n_rows == 0 || (weight == &model->embedding && model->output.tensor != NULL))
+        return 0;
+    return weight->n_experts > 1 ? bytes / weight->n_experts * model->hparams.router.n_used : bytes;
+}
+
 static radllm_status number_weight(rad_model *model, rad_weight *weight, void *data,
                                    radllm_error *error)
 {
     (void)data;
     (void)error;
     weight->order = model->n_weights++;
+    model->active_bytes += active_bytes(model, weight);
     return RADLLM_OK;
 }
 
@@ -191,6 +202,20 @@ bool rad_model_is_f32(const rad_model *model)
     return model->layers[0].weights[RAD_WEIGHT_QUERY].matrix.type == RAD_TYPE_F32;
 }
 
+/* A mapped model may be larger than memory: what is not used stays on the disk. */
+static void warn_of_disk(const rad_model *model)
+{
+    uint64_t bytes = 0, memory = rad_memory_size();
+    for (uint32_t i = 0; i < rad_source_n_parts(model->source); i++)
+        bytes += rad_source_part_bytes(model->source, i);
+    if (memory == 0 || bytes <= memory)
+        return;
+    rad_log_line(&model->host, RADLLM_LOG_WARNING,
+                 "the model has %llu bytes and this machine %llu bytes of memory: it runs at the "
+                 "speed of its disk",
+                 (unsigned long long)bytes, (unsigned long long)memory);
+}
+
 radllm_status rad_model_fill(rad_model *model, const rad_model_settings *settings,
                              const radllm_cancel *cancel, radllm_error *error)
 {
@@ -202,8 +227,10 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
                         "memory_budget, use load=map, or a smaller quantization",
                         model->weight_bytes, (unsigned long long)settings->budget);
     radllm_status status = RADLLM_OK;
-    if (model->mapped)
+    if (model->mapped) {
+        warn_of_disk(model);
         status = rad_source_map(model->source, error);
+    }
     uint32_t n_threads = settings->n_threads != 0 ? settings->n_threads : rad_processor_count();
     rad_filler fill;
     if (status == RADLLM_OK)

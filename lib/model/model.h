@@ -31,20 +31,41 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_GATE_BIAS,
     RAD_WEIGHT_UP_BIAS,
     RAD_WEIGHT_DOWN_BIAS,
+    RAD_WEIGHT_ROUTER,
+    RAD_WEIGHT_ROUTER_BIAS,
+    RAD_WEIGHT_CHOICE_BIAS, /* added to the scores that experts are chosen by */
+    RAD_WEIGHT_EXPERT_GATES,
+    RAD_WEIGHT_EXPERT_UPS,
+    RAD_WEIGHT_EXPERT_DOWNS,
+    RAD_WEIGHT_EXPERT_GATE_BIASES,
+    RAD_WEIGHT_EXPERT_UP_BIASES,
+    RAD_WEIGHT_EXPERT_DOWN_BIASES,
+    RAD_WEIGHT_SHARED_ROUTER, /* one row: how much of the shared expert a token takes */
+    RAD_WEIGHT_SHARED_GATE,
+    RAD_WEIGHT_SHARED_UP,
+    RAD_WEIGHT_SHARED_DOWN,
     RAD_WEIGHT_POST_FFN_NORM,
     RAD_LAYER_WEIGHTS
 } rad_weight_role;
 
-/* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. */
+/* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. The
+ * experts of a layer are one weight, their rows one behind the other. */
 typedef struct rad_weight {
     const rad_tensor *tensor; /* in the source; NULL: absent */
     rad_matrix matrix;
     const float *values;
     uint64_t offset;                /* in the block of copied weights */
     uint32_t order;                 /* in which weights are read */
+    uint32_t n_experts;             /* whose matrices (or vectors) it holds; 1: it is no stack */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
+
+/* Rows of one expert; of a weight that is no stack, all. */
+static inline uint32_t rad_weight_rows(const rad_weight *weight)
+{
+    return weight->matrix.n_rows / weight->n_experts;
+}
 
 typedef struct rad_layer {
     rad_weight weights[RAD_LAYER_WEIGHTS];
@@ -84,7 +105,8 @@ typedef struct rad_model {
 
     uint8_t *weights; /* one block for all copied weights */
     size_t weight_bytes;
-    uint64_t n_parameters;
+    uint64_t n_parameters, n_active_parameters; /* active: of the experts, those that are used */
+    uint64_t active_bytes;                      /* of matrices, that one token reads */
     uint32_t n_weights;
     atomic_uint n_ready; /* weights of a smaller order are in memory */
     rad_loader *loader;  /* NULL: all was read before */

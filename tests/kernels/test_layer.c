@@ -281,6 +281,11 @@ START_TEST(elementwise_functions_follow_the_text)
                     expected[i] = x[i] * 1.7f;
                 k->scale(x, 1.7f, n, got);
                 check_same(expected, got, n, "scale", name);
+                memcpy(got, w, n * sizeof *x);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = fmaf(x[i], 0.7f, w[i]);
+                k->add_scaled(x, 0.7f, n, got);
+                check_same(expected, got, n, "add_scaled", name);
                 for (uint32_t i = 0; i < n; i++)
                     expected[i] = 30.0f * rad_tanhf(x[i] / 30.0f);
                 k->soft_cap(x, 30.0f, n, got);

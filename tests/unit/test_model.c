@@ -203,9 +203,6 @@ START_TEST(what_this_version_cannot_run)
     gguf_key_string(&file, "general.type", "adapter");
     refuse(&file, RADLLM_E_UNSUPPORTED, "general.type");
     file = gguf_tiny_llama();
-    gguf_key_u32(&file, "llama.expert_count", 8);
-    refuse(&file, RADLLM_E_UNSUPPORTED, "expert_count");
-    file = gguf_tiny_llama();
     gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
     refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");
     file = gguf_tiny_llama();

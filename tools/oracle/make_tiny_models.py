@@ -21,6 +21,7 @@ import torch
 import transformers
 
 from contract import LAST_POSITIONS, contract_logits
+import tiny_families
 from gguf_common import (EOS_ID, BOS_ID, PAD_ID, N_VOCAB, Type, add_array, add_tiny_tokenizer,
                          file_type, finish, interleave_rotary_rows)
 
@@ -68,7 +69,51 @@ MODELS = {
         num_hidden_layers=4, rms_norm_eps=1e-6, head_dim=32, query_pre_attn_scalar=32,
         tie_word_embeddings=True, sliding_window=WINDOW, attn_logit_softcapping=50.0,
         final_logit_softcapping=30.0))),
+    "mixtral": ("llama", transformers.MixtralConfig(**base(
+        num_local_experts=8, num_experts_per_tok=2, intermediate_size=64))),
+    # As mergekit writes them: the number of experts is that of the merged models.
+    "merged-experts": ("llama", transformers.MixtralConfig(**base(
+        num_local_experts=4, num_experts_per_tok=2, num_key_value_heads=4,
+        rope_parameters={"rope_type": "default", "rope_theta": 5e6}))),
+    "qwen2moe": ("qwen2moe", transformers.Qwen2MoeConfig(**base(
+        rms_norm_eps=1e-6, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64,
+        shared_expert_intermediate_size=96, norm_topk_prob=False))),
+    "qwen2moe-normed": ("qwen2moe", transformers.Qwen2MoeConfig(**base(
+        rms_norm_eps=1e-6, num_experts=8, num_experts_per_tok=2, moe_intermediate_size=32,
+        shared_expert_intermediate_size=32, norm_topk_prob=True))),
+    "qwen3moe": ("qwen3moe", transformers.Qwen3MoeConfig(**base(
+        rms_norm_eps=1e-6, head_dim=32, num_experts=12, num_experts_per_tok=4,
+        moe_intermediate_size=32, norm_topk_prob=True))),
+    # The routing of DeepSeek-V3 beside plain attention.
+    "dots1": ("dots1", transformers.Dots1Config(**base(
+        num_hidden_layers=3, rms_norm_eps=1e-6, head_dim=16, n_routed_experts=8, n_group=4,
+        topk_group=2, num_experts_per_tok=3, n_shared_experts=2, moe_intermediate_size=32,
+        first_k_dense_replace=1, norm_topk_prob=True, routed_scaling_factor=1.25,
+        sliding_window=None))),
+    "gpt-oss": ("gpt-oss", transformers.GptOssConfig(**base(
+        head_dim=32, intermediate_size=64, num_local_experts=6, num_experts_per_tok=3,
+        sliding_window=WINDOW, layer_types=["sliding_attention", "full_attention"],
+        rope_parameters={"rope_type": "yarn", "rope_theta": 150000.0, "factor": 32.0,
+                         "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
+                         "original_max_position_embeddings": 64}))),
+    "gpt2": ("gpt2", transformers.GPT2Config(
+        vocab_size=N_VOCAB, n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=BOS_ID,
+        eos_token_id=EOS_ID)),
+    # Six heads: their slopes are those of four and of eight heads.
+    "bloom": ("bloom", transformers.BloomConfig(
+        vocab_size=N_VOCAB, hidden_size=96, n_layer=2, n_head=6, bos_token_id=BOS_ID,
+        eos_token_id=EOS_ID, pad_token_id=PAD_ID, seq_length=128)),
+    "mpt": ("mpt", transformers.MptConfig(
+        vocab_size=N_VOCAB, d_model=64, n_layers=2, n_heads=4, max_seq_len=128,
+        attn_config={"clip_qkv": 2.0, "alibi": True, "alibi_bias_max": 8})),
 }
+
+
+def weights_of(model):
+    """Parameters, and the biases of routers, which are kept as buffers."""
+    yield from model.named_parameters()
+    yield from ((key, buffer) for key, buffer in model.named_buffers()
+                if "correction_bias" in key)
 
 
 def randomize(model, name, type_):
@@ -82,21 +127,31 @@ def randomize(model, name, type_):
     mild = type_ == Type.Q8_0
     sharpness = 1.0 if mild else 3.0 if gemma else 1.7
     with torch.no_grad():
-        for key, parameter in model.named_parameters():
+        for key, parameter in weights_of(model):
             rng = np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
             values = rng.standard_normal(tuple(parameter.shape))
-            if "norm" in key:
+            if "norm" in key or ".ln_" in key:
                 values = (0.0 if gemma else 1.0) + 0.2 * values
             elif key.endswith("bias"):
                 values *= 0.5
-            elif "embed_tokens" in key:
+            elif "sinks" in key:
+                pass
+            elif key.endswith(("mlp.gate.weight", "mlp.router.weight")):
+                values *= 4.0 / math.sqrt(parameter.shape[1])  # who is chosen is never close
+            elif "mlp.experts." in key:
+                values *= (0.6 if mild and "down_proj" in key else 1.3) / math.sqrt(
+                    parameter.shape[1 if model.config.model_type == "gpt_oss" else 2])
+            elif "wpe" in key:
+                values *= 0.2
+            elif any(part in key for part in ("embed_tokens", "wte", "word_embeddings")):
                 values *= 0.8 if mild and not gemma else 0.4
             elif "q_proj" in key or "k_proj" in key:
                 values *= sharpness / math.sqrt(parameter.shape[1])
-            elif mild and ("o_proj" in key or "down_proj" in key):
-                values *= 0.6 / math.sqrt(parameter.shape[1])
             else:
-                values *= 1.3 / math.sqrt(parameter.shape[1])
+                small = ("o_proj", "down_proj", "c_proj", "out_proj", "attention.dense", "4h_to_h")
+                inputs = parameter.shape[0 if model.config.model_type == "gpt2" else 1]
+                values *= (0.6 if mild and any(part in key for part in small)
+                           else 1.3) / math.sqrt(inputs)
             parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
@@ -151,6 +206,7 @@ def add_hyper_parameters(writer, architecture, config):
         writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if getattr(config, "sliding_window", None):
         writer.add_sliding_window(config.sliding_window)
+    tiny_families.add_expert_keys(writer, architecture, config)
     if architecture == "gemma2":
         writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
@@ -183,25 +239,31 @@ def write_model(path, name, architecture, model, type_):
     writer.add_file_type(file_type(type_))
     if type_ != Type.F32:
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    add_hyper_parameters(writer, architecture, config)
+    if not tiny_families.add_keys(writer, architecture, config):
+        add_hyper_parameters(writer, architecture, config)
     add_tiny_tokenizer(writer)
-    if config.rope_parameters["rope_type"] == "llama3":
+    if (getattr(config, "rope_parameters", None) or {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
     with torch.no_grad():
-        for key, parameter in model.named_parameters():
-            values = parameter.numpy()
+        for key, parameter in weights_of(model):
+            values = parameter.numpy()  # shares its memory
             if architecture == "llama" and ("q_proj" in key or "k_proj" in key):
                 heads = (config.num_attention_heads if "q_proj" in key
                          else config.num_key_value_heads)
                 add_array(writer, gguf_name(key), interleave_rotary_rows(values, heads), type_)
                 # Rows are quantized one by one: their order does not change the values.
                 scratch = gguf.GGUFWriter(None, architecture)
-                stored = add_array(scratch, gguf_name(key), values, type_)
+                values[...] = add_array(scratch, gguf_name(key), values, type_)
             elif architecture == "gemma2" and "norm" in key:
-                stored = add_array(writer, gguf_name(key), values + np.float32(1), type_) - 1
+                values[...] = add_array(writer, gguf_name(key), values + np.float32(1), type_) - 1
+            elif architecture in ("llama", "gemma2") and "mlp.experts" not in key \
+                    and "mlp.gate.w" not in key:
+                values[...] = add_array(writer, gguf_name(key), values, type_)
             else:
-                stored = add_array(writer, gguf_name(key), values, type_)
-            parameter.copy_(torch.from_numpy(np.array(stored)))
+                for piece in tiny_families.pieces(architecture, config, key, values):
+                    wanted = Type.F32 if type_ == Type.F32 else piece.type or type_
+                    stored = add_array(writer, piece.name, piece.view.reshape(piece.shape), wanted)
+                    piece.view[...] = stored.reshape(piece.view.shape)
     finish(writer)
 
 
@@ -213,6 +275,51 @@ PASSED_OVER = {"qwen3": 1}
 def input_ids(name):
     rng = np.random.default_rng(zlib.crc32(f"{name}/ids".encode()) + PASSED_OVER.get(name, 0))
     return [BOS_ID] + [int(i) for i in rng.integers(0, N_VOCAB - 3, N_POSITIONS - 1)]
+
+
+# How far apart the logits of the last expert taken and of the first one left are at least: closer
+# ones change places by what rounding activations to 8 bits does.
+MARGIN = {Type.F32: 0.01, Type.Q8_0: 0.15}
+
+
+def router_margins(model, ids):
+    """The least margin over all routers, for each position. Of a router whose choice is not that of
+    the greatest logits: of its scores with everything that is added to them."""
+    margins, hooks = [], []
+    for module in model.modules():
+        if not type(module).__name__.endswith("Router"):
+            continue
+
+        def hook(router, _, output):
+            ranks = output[0]
+            bias = getattr(router, "e_score_correction_bias", None)
+            if bias is not None:
+                ranks = 4 * (ranks.sigmoid() + bias)  # the slope of a sigmoid is at most 1/4
+                groups = ranks.view(len(ranks), router.num_group, -1)
+                sums = groups.topk(2, dim=-1)[0].sum(-1).sort(dim=-1, descending=True)[0]
+                margins.append(sums[:, router.topk_group - 1] - sums[:, router.topk_group])
+                kept = groups.topk(2, dim=-1)[0].sum(-1).topk(router.topk_group, dim=-1)[1]
+                mask = torch.zeros_like(groups[..., 0]).scatter(1, kept, 1.0)
+                ranks = torch.where(mask[..., None] > 0, groups, -torch.inf).flatten(1)
+            ranks = ranks.sort(dim=-1, descending=True)[0]
+            margins.append(ranks[:, router.top_k - 1] - ranks[:, router.top_k])
+        hooks.append(module.register_forward_hook(hook))
+    with torch.no_grad():
+        model(torch.tensor([ids]))
+    for hook_ in hooks:
+        hook_.remove()
+    return torch.stack(margins).min(0)[0].numpy()
+
+
+def decided_ids(model, name, type_):
+    """Ids at which no router is undecided, chosen one after the other."""
+    rng = np.random.default_rng(zlib.crc32(f"{name}/ids".encode()) + PASSED_OVER.get(name, 0))
+    ids = [BOS_ID]
+    while len(ids) < N_POSITIONS:
+        tried = ids + [int(rng.integers(0, N_VOCAB - 3))]
+        if router_margins(model, tried)[1:].min() > MARGIN[type_]:
+            ids = tried
+    return ids
 
 
 def compute_logits(model, ids):
@@ -236,8 +343,12 @@ def add_contract_logits(folder, stem, description, model, ids, block):
 def make(folder, name):
     architecture, config = MODELS[name]
     config._attn_implementation = "eager"
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    choices = {"attn_implementation": "eager"}
+    if architecture not in ("gpt2", "bloom", "mpt"):
+        choices["experts_implementation"] = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, **choices)
     model.eval()
+    has_experts = any("mlp.experts" in key for key, _ in model.named_parameters())
     ids = input_ids(name)
     for type_, tolerance in ((Type.F32, 1e-4), (Type.Q8_0, 2e-2)):
         randomize(model, name, type_)
@@ -245,6 +356,8 @@ def make(folder, name):
         PARTS.update(PARTS_SANDWICH if architecture == "gemma2" else
                      {"post_attention_layernorm": "ffn_norm"})
         write_model(os.path.join(folder, stem + ".gguf"), name, architecture, model, type_)
+        if has_experts:
+            ids = decided_ids(model, name, type_)
         logits, error = compute_logits(model, ids)
         logits.tofile(os.path.join(folder, stem + ".logits.f32"))
         description = {

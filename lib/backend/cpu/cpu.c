@@ -30,7 +30,8 @@ static size_t measure_stream(const rad_program *program)
         return 0;
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
-        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EMBED)
+        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT &&
+            op->kind != RAD_OP_EMBED)
             continue;
         size_t needed = RAD_LANE_ROWS * file_row_bytes(&op->weight->matrix);
         most = needed > most ? needed : most;
@@ -45,14 +46,49 @@ static void measure_products(const rad_program *program, uint32_t *columns, size
     *scratch = rad_cpu_attention_scratch(&program->model->hparams);
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
-        if (op->kind != RAD_OP_PRODUCT)
+        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT)
             continue;
         const rad_matrix *matrix = &op->weight->matrix;
         size_t needed = rad_product_scratch_bytes(matrix);
-        *columns = matrix->n_columns > *columns ? matrix->n_columns : *columns;
+        if (!op->by_choice)
+            *columns = matrix->n_columns > *columns ? matrix->n_columns : *columns;
         *scratch = needed > *scratch ? needed : *scratch;
     }
     *scratch = (*scratch + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+}
+
+/* The inputs of experts: a row for each choice, in groups whose tiles begin anew. */
+static bool place_experts(const rad_program *program, uint64_t tokens, uint64_t *used,
+                          rad_cpu_layout *layout)
+{
+    const rad_hparams *h = &program->model->hparams;
+    uint64_t rows = tokens * h->router.n_used, experts = h->router.n_experts;
+    uint64_t groups = experts < rows ? experts : rows, columns = 0;
+    bool floats = false;
+    layout->choice_columns = 0;
+    if (experts == 0)
+        return true;
+    for (uint32_t i = 0; i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if (op->kind != RAD_OP_EXPERT_PRODUCT)
+            continue;
+        const rad_matrix *matrix = &op->weight->matrix;
+        columns = matrix->n_columns > columns ? matrix->n_columns : columns;
+        floats = floats || rad_type_find(matrix->type)->activation == RAD_ACTIVATION_F32;
+    }
+    layout->choice_columns = (uint32_t)columns;
+    uint64_t n_tiles = rows / RAD_TILE_TOKENS + groups; /* each group's last one may be partial */
+    uint64_t tiles = rad_tiles_bytes(n_tiles * RAD_TILE_TOKENS, columns);
+    return place(used, floats ? rows * columns : 0, sizeof(float), &layout->choice_values) &&
+           place(used, rows * columns, sizeof(int8_t), &layout->choice_quants) &&
+           place(used, rows * (columns / 32 + 1), sizeof(float), &layout->choice_scales) &&
+           place(used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->choice_sums) &&
+           (tiles > 0 || columns == 0) && place(used, tiles, 1, &layout->choice_tiles) &&
+           place(used, rows, sizeof(uint32_t), &layout->choice_token) &&
+           place(used, rows, sizeof(uint32_t), &layout->choice_row) &&
+           place(used, groups, sizeof(rad_expert_group), &layout->groups) &&
+           place(used, n_tiles, sizeof(uint32_t), &layout->tile_group) &&
+           place(used, (uint64_t)h->n_layers * experts, sizeof(uint64_t), &layout->expert_tokens);
 }
 
 static bool make_layout(const rad_program *program, const rad_backend_settings *settings,
@@ -85,7 +121,8 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
         place(&used, settings->n_threads, layout->stream_bytes, &layout->stream) &&
         place(&used, settings->blas ? (uint64_t)RAD_BLAS_ROWS * columns : 0, sizeof(float),
-              &layout->slab);
+              &layout->slab) &&
+        place_experts(program, rows, &used, layout);
     layout->total = (size_t)used;
     return fits;
 }
@@ -121,12 +158,23 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
     case RAD_OP_ATTEND:
         rad_cpu_attend(cpu, op);
         break;
+    case RAD_OP_ROUTE:
+        rad_cpu_route(cpu, op);
+        break;
+    case RAD_OP_EXPERT_PRODUCT:
+        rad_cpu_expert_product(cpu, op);
+        break;
+    case RAD_OP_COMBINE:
+        rad_cpu_combine(cpu, op);
+        break;
     default:
         rad_cpu_rows_op(cpu, op);
         break;
     }
     if (op->out == cpu->quantized_value)
         cpu->quantized_value = -1;
+    if (op->out == cpu->gathered_value)
+        cpu->gathered_value = -1;
 }
 
 static radllm_status run_ops(rad_cpu_backend *cpu, const radllm_cancel *cancel, radllm_error *error)
@@ -151,6 +199,7 @@ static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
     cpu->batch = batch;
     cpu->quantized_value = -1;
+    cpu->gathered_value = -1;
     atomic_store(&cpu->failure, RADLLM_OK);
     rad_cpu_plan_attention(cpu);
     rad_model_step_begins(cpu->model);
@@ -256,6 +305,7 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         return status;
     }
     fill_frequencies(cpu);
+    rad_cpu_clear_expert_tokens(cpu);
     *out = &cpu->base;
     return RADLLM_OK;
 }

@@ -20,6 +20,13 @@ typedef struct rad_attention_block {
     uint32_t n_rows;
 } rad_attention_block;
 
+/* The rows of one expert, among the rows by choice: the tokens that chose it, in their order. */
+typedef struct rad_expert_group {
+    uint32_t expert;
+    uint32_t first_row, n_rows;
+    uint32_t first_tile; /* its tiles of four tokens, counted over all groups */
+} rad_expert_group;
+
 /* Where everything stands inside the backend's one block of memory. */
 typedef struct rad_cpu_layout {
     size_t values[RAD_MAX_VALUES]; /* offsets */
@@ -32,6 +39,15 @@ typedef struct rad_cpu_layout {
     size_t slab;                   /* rows widened to floats for BLAS */
     size_t stream;                 /* rows read from the file, for each worker */
     size_t stream_bytes;           /* of one worker; 0 when all weights are in memory */
+    /* For experts, with a row for each choice of a token; columns: the widest input. */
+    uint32_t choice_columns;
+    size_t choice_values; /* only where a stack of experts is not quantized */
+    size_t choice_quants, choice_scales, choice_sums, choice_tiles;
+    size_t choice_token;  /* uint32_t[]: the token of each row */
+    size_t choice_row;    /* uint32_t[token][rank]: the row of a choice */
+    size_t groups;        /* rad_expert_group[] */
+    size_t tile_group;    /* uint32_t[]: the group of each tile */
+    size_t expert_tokens; /* atomic uint64_t[layer][expert] */
     size_t total;
 } rad_cpu_layout;
 
@@ -56,6 +72,9 @@ typedef struct rad_cpu_backend {
     radllm_error read_error; /* its message */
     int quantized_value;     /* whose quantized form stands in the buffer; -1: none */
     rad_activation_kind quantized_kind;
+    uint32_t n_groups, n_group_tiles; /* of the layer in progress */
+    int gathered_value;               /* the same for the rows by choice */
+    rad_activation_kind gathered_kind;
 } rad_cpu_backend;
 
 static inline float *rad_cpu_value(const rad_cpu_backend *cpu, uint8_t value)
@@ -88,9 +107,30 @@ uint32_t rad_cpu_stream_rows(const rad_cpu_backend *cpu, const rad_matrix *matri
 
 /* One function for each kind of operation. */
 void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op);
+void rad_cpu_route(rad_cpu_backend *cpu, const rad_op *op);
+void rad_cpu_expert_product(rad_cpu_backend *cpu, const rad_op *op);
+void rad_cpu_combine(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_rows_op(rad_cpu_backend *cpu, const rad_op *op); /* all others: row by row */
+
+void rad_cpu_clear_expert_tokens(rad_cpu_backend *cpu);
+
+/* ---- parts of products ----------------------------------------------------------------------- */
+
+/* Row `row` of x, whose buffers it is written to, from n_columns floats. */
+void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const rad_activations *x,
+                          uint32_t row);
+/* The input of an operation in the form that its weight wants, by token. */
+void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x);
+/* Rows first..last-1 of an expert's part of the weight (0: of the whole, where it is no stack),
+ * times all tokens of x, with scale and bias. out has rad_weight_rows() columns. `ready`: the
+ * weight is in memory. */
+void rad_cpu_product_rows(rad_cpu_backend *cpu, const rad_op *op, uint32_t expert,
+                          const rad_activations *x, uint32_t first, uint32_t last, bool ready,
+                          uint32_t worker, float *out);
+/* How many rows a task should take of n_rows that it could take. */
+uint32_t rad_cpu_rows_per_task(const rad_cpu_backend *cpu, uint64_t n_rows, uint32_t n_tokens);
 
 /* Cuts the batch into blocks for rad_cpu_attend(); once for each batch. */
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);

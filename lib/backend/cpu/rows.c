@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "base/numeric_f32.h"
 
 typedef struct rows_job {
     rad_cpu_backend *cpu;
@@ -69,6 +70,11 @@ static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float
                                     interleaved);
 }
 
+static float sigmoid(float x)
+{
+    return 1.0f / (1.0f + rad_expf(-x));
+}
+
 static void one_row(void *data, uint32_t row, uint32_t worker)
 {
     const rows_job *job = data;
@@ -113,9 +119,15 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
     case RAD_OP_SOFT_CAP:
         layer->soft_cap(out, op->number, n, out);
         break;
+    case RAD_OP_ADD_GATED:
+        layer->add_scaled(in, sigmoid(rad_cpu_value(cpu, op->other)[row]), n, out);
+        break;
     case RAD_OP_PRODUCT:
     case RAD_OP_STORE:
     case RAD_OP_ATTEND:
+    case RAD_OP_ROUTE:
+    case RAD_OP_EXPERT_PRODUCT:
+    case RAD_OP_COMBINE:
         break; /* in files of their own */
     }
 }

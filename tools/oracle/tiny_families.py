@@ -1,0 +1,164 @@
+"""How the families beyond the llama shape are written as GGUF: which tensors a parameter of
+`transformers` becomes, and which metadata they have. For make_tiny_models.py."""
+
+import re
+
+import gguf
+import numpy as np
+
+from gguf_common import Type
+
+F32 = Type.F32
+LAYER = re.compile(r"(?:model|transformer)\.(?:layers|h|blocks)\.(\d+)\.(.+)")
+FIXED = {
+    "transformer.wte.weight": "token_embd.weight", "transformer.wpe.weight": "position_embd.weight",
+    "transformer.word_embeddings.weight": "token_embd.weight",
+    "transformer.word_embeddings_layernorm.weight": "token_embd_norm.weight",
+    "transformer.word_embeddings_layernorm.bias": "token_embd_norm.bias",
+    "transformer.ln_f.weight": "output_norm.weight", "transformer.ln_f.bias": "output_norm.bias",
+    "transformer.norm_f.weight": "output_norm.weight",
+    "model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
+PARTS = {
+    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
+    "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
+    "mlp.shared_expert.down_proj": "ffn_down_shexp",
+    "mlp.shared_experts.gate_proj": "ffn_gate_shexp", "mlp.shared_experts.up_proj": "ffn_up_shexp",
+    "mlp.shared_experts.down_proj": "ffn_down_shexp",
+    "mlp.shared_expert_gate": "ffn_gate_inp_shexp", "mlp.gate": "ffn_gate_inp",
+    "mlp.router": "ffn_gate_inp",
+    # GPT-2
+    "ln_1": "attn_norm", "attn.c_attn": "attn_qkv", "attn.c_proj": "attn_output",
+    "ln_2": "ffn_norm", "mlp.c_fc": "ffn_up", "mlp.c_proj": "ffn_down",
+    # BLOOM
+    "self_attention.query_key_value": "attn_qkv", "self_attention.dense": "attn_output",
+    "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down",
+    # MPT
+    "norm_1": "attn_norm", "attn.Wqkv": "attn_qkv", "attn.out_proj": "attn_output",
+    "norm_2": "ffn_norm", "ffn.up_proj": "ffn_up", "ffn.down_proj": "ffn_down",
+}
+
+
+class Piece:
+    """A tensor of the file: its name, a view of the parameter (written through when the file's
+    rounding is put back), its type where that is not the file's, and its shape where that is not the
+    view's."""
+
+    def __init__(self, name, view, type_=None, shape=None):
+        self.name, self.view, self.type, self.shape = name, view, type_, shape or view.shape
+
+
+def halves(values):
+    """Gate and up projections of experts, one behind the other: [experts, 2 ffn, width]."""
+    return np.split(values, 2, axis=1)
+
+
+def gpt_oss_pieces(prefix, rest, values):
+    """Experts are stored [experts, in, out], gate and up projections in turns."""
+    kind, views = "weight", {}
+    if rest.endswith("_bias"):
+        kind, rest = "bias", rest.removesuffix("_bias")
+    if rest == "mlp.experts.gate_up_proj":
+        views = {"ffn_gate_exps": values[..., 0::2], "ffn_up_exps": values[..., 1::2]}
+    elif rest == "mlp.experts.down_proj":
+        views = {"ffn_down_exps": values}
+    if kind == "weight":
+        views = {part: view.swapaxes(1, 2) for part, view in views.items()}
+    # As the published files have them: the experts in MXFP4 beside a wider type.
+    type_ = Type.MXFP4 if kind == "weight" else F32
+    return [Piece(f"{prefix}{part}.{kind}", view, type_) for part, view in views.items()] or None
+
+
+def expert_pieces(architecture, prefix, rest, values):
+    if architecture == "gpt-oss":
+        return gpt_oss_pieces(prefix, rest, values)
+    if rest == "mlp.experts.gate_up_proj":
+        gate, up = halves(values)
+        return [Piece(prefix + "ffn_gate_exps.weight", gate),
+                Piece(prefix + "ffn_up_exps.weight", up)]
+    if rest == "mlp.experts.down_proj":
+        return [Piece(prefix + "ffn_down_exps.weight", values)]
+    if rest == "mlp.gate.e_score_correction_bias":
+        return [Piece(prefix + "exp_probs_b.bias", values, F32)]
+    return None
+
+
+def pieces(architecture, config, key, values):
+    """The tensors of the file that a parameter becomes; values is a NumPy array."""
+    if key in FIXED:
+        return [Piece(FIXED[key], values, F32 if "wpe" in key else None)]
+    layer, rest = LAYER.fullmatch(key).groups()
+    prefix = f"blk.{layer}."
+    found = expert_pieces(architecture, prefix, rest, values)
+    if found is not None:
+        return found
+    if rest == "self_attn.sinks":
+        return [Piece(prefix + "attn_sinks.weight", values)]
+    module, kind = rest.rsplit(".", 1)
+    part = PARTS[module]
+    if architecture == "gpt-oss" and part == "ffn_norm":
+        part = "post_attention_norm"
+    if part == "ffn_gate_inp_shexp":
+        values = values[0]
+    shape = values.shape
+    if architecture == "gpt2" and values.ndim == 2:
+        values, shape = values.T, shape[::-1]
+    if architecture == "bloom" and part == "attn_qkv":
+        heads = values.reshape(config.n_head, 3, -1, *values.shape[1:])
+        values = heads.swapaxes(0, 1)
+    return [Piece(f"{prefix}{part}.{kind}", values,
+                  F32 if part.startswith("ffn_gate_inp") else None, shape)]
+
+
+def add_expert_keys(writer, architecture, config):
+    count = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None) \
+        or getattr(config, "n_routed_experts", None)
+    if not count:
+        return
+    writer.add_expert_count(count)
+    writer.add_expert_used_count(config.num_experts_per_tok)
+    if architecture != "llama":
+        writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", None)
+                                              or config.intermediate_size)
+    if architecture == "qwen2moe":
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
+    if architecture == "qwen2moe" and config.norm_topk_prob:
+        writer.add_expert_weights_norm(True)
+    if architecture == "dots1":
+        writer.add_leading_dense_block_count(config.first_k_dense_replace)
+        writer.add_expert_shared_count(config.n_shared_experts)
+        writer.add_expert_weights_scale(config.routed_scaling_factor)
+        writer.add_expert_weights_norm(config.norm_topk_prob)
+        writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
+        writer.add_expert_group_count(config.n_group)
+        writer.add_expert_group_used_count(config.topk_group)
+
+
+def add_keys(writer, architecture, config):
+    """The metadata of the families with layer norms; False for others."""
+    if architecture == "gpt2":
+        sizes = (config.n_positions, config.n_embd, config.n_layer, config.n_head,
+                 4 * config.n_embd)
+    elif architecture == "bloom":
+        sizes = (config.seq_length, config.hidden_size, config.n_layer, config.n_head,
+                 4 * config.hidden_size)
+    elif architecture == "mpt":
+        sizes = (config.max_seq_len, config.d_model, config.n_layers, config.n_heads,
+                 config.expansion_ratio * config.d_model)
+        writer.add_max_alibi_bias(config.attn_config.alibi_bias_max)
+        if config.attn_config.clip_qkv:
+            writer.add_clamp_kqv(config.attn_config.clip_qkv)
+    else:
+        return False
+    writer.add_context_length(sizes[0])
+    writer.add_embedding_length(sizes[1])
+    writer.add_block_count(sizes[2])
+    writer.add_head_count(sizes[3])
+    writer.add_feed_forward_length(sizes[4])
+    writer.add_layer_norm_eps(config.layer_norm_epsilon)
+    return True
