@@ -1,5 +1,7 @@
 #include "base/platform.h"
 
+#include <stdatomic.h>
+
 #if defined(__x86_64__)
 #include <cpuid.h>
 
@@ -57,3 +59,17 @@ rad_cpu rad_cpu_detect(void)
 }
 
 #endif
+
+/* cpuid takes long under a hypervisor. Whoever asks first notes the answer, which is the same for
+ * all. */
+int rad_vector_level(void)
+{
+    static atomic_int known; /* 0: not yet; else 1 + the level */
+    int level = atomic_load_explicit(&known, memory_order_relaxed) - 1;
+    if (level < 0) {
+        rad_cpu cpu = rad_cpu_detect();
+        level = cpu.avx512 ? 2 : cpu.avx2 ? 1 : 0;
+        atomic_store_explicit(&known, level + 1, memory_order_relaxed);
+    }
+    return level;
+}

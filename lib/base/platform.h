@@ -49,6 +49,9 @@ typedef struct rad_cpu {
     bool i8mm;     /* USDOT */
 } rad_cpu;
 rad_cpu rad_cpu_detect(void);
+/* What the few vector loops outside the kernels may use: 2 AVX-512, 1 AVX2 and FMA, 0 what every
+ * machine of the architecture has. */
+int rad_vector_level(void);
 
 /* ---- clock and process ----------------------------------------------------------------------- */
 

@@ -4,90 +4,99 @@
 #include <string.h>
 
 #include "base/numeric.h"
-
-/* ---- the greatest ---------------------------------------------------------------------------- */
-
-#define LANES 16 /* maxima side by side: compilers make vectors of them */
-
-float rad_greatest_logit(const float *logits, uint32_t n, bool *finite)
-{
-    float most[LANES];
-    uint32_t bad[LANES] = {0}, i = 0, any_bad = 0;
-    for (int j = 0; j < LANES; j++)
-        most[j] = -INFINITY;
-    for (; i + LANES <= n; i += LANES) {
-        for (int j = 0; j < LANES; j++) {
-            float logit = logits[i + j];
-            most[j] = logit > most[j] ? logit : most[j];
-            bad[j] |= !(logit < INFINITY);
-        }
-    }
-    float greatest = -INFINITY;
-    for (int j = 0; j < LANES; j++) {
-        greatest = most[j] > greatest ? most[j] : greatest;
-        any_bad |= bad[j];
-    }
-    for (; i < n; i++) {
-        greatest = logits[i] > greatest ? logits[i] : greatest;
-        any_bad |= !(logits[i] < INFINITY);
-    }
-    *finite = any_bad == 0;
-    return greatest;
-}
-
-int32_t rad_first_of(const float *logits, uint32_t n, float logit)
-{
-    enum { BLOCK = 64 };
-    uint32_t i = 0;
-    for (; i + BLOCK <= n; i += BLOCK) {
-        uint32_t found = 0;
-        for (int j = 0; j < BLOCK; j++)
-            found |= logits[i + j] == logit;
-        if (found != 0)
-            break;
-    }
-    while (i + 1 < n && logits[i] != logit)
-        i++;
-    return (int32_t)i;
-}
+#include "base/platform.h"
+#include "sample/scan.h"
 
 /* ---- the list -------------------------------------------------------------------------------- */
 
-void rad_candidates_take_all(rad_candidates *list, void *memory, const float *logits,
-                             uint32_t n_vocab)
+static void place_list(rad_candidates *list, void *memory, uint32_t n_vocab)
 {
     uint8_t *bytes = memory;
     size_t part = (size_t)n_vocab * 8;
     *list = (rad_candidates){.logits = memory,
                              .weights = (double *)(void *)(bytes + part),
                              .spare = {bytes + 2 * part, bytes + 3 * part},
-                             .keys = (double *)(void *)(bytes + 4 * part)};
+                             .keys = (double *)(void *)(bytes + 4 * part),
+                             .sum = -1.0,
+                             .level = rad_vector_level()};
     list->tokens = (int32_t *)(void *)(list->logits + n_vocab);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < n_vocab; i++) {
+}
+
+/* Adds logits first..last-1 that are `bound` or more and above -infinity. */
+static void take_range(rad_candidates *list, const float *logits, uint32_t first, uint32_t last,
+                       float bound)
+{
+    uint32_t n = list->n;
+    for (uint32_t i = first; i < last; i++) {
         list->logits[n] = logits[i];
         list->tokens[n] = (int32_t)i;
-        n += logits[i] > -INFINITY;
+        n += (uint32_t)(logits[i] > -INFINITY) & (uint32_t)(logits[i] >= bound);
     }
     list->n = n;
 }
 
-void rad_candidates_make_weights(rad_candidates *list, double temperature)
+void rad_candidates_take_all(rad_candidates *list, void *memory, const float *logits,
+                             uint32_t n_vocab)
 {
-    bool finite;
-    double greatest = rad_greatest_logit(list->logits, list->n, &finite);
-    if (list->temperature == temperature && list->greatest == greatest)
-        return;
-    rad_exponentials(list->logits, greatest, temperature, list->n, list->weights);
-    list->greatest = greatest;
-    list->temperature = temperature;
+    place_list(list, memory, n_vocab);
+    uint32_t whole = n_vocab / RAD_SCAN_BLOCK * RAD_SCAN_BLOCK;
+    for (uint32_t first = 0; first < whole; first += RAD_SCAN_BLOCK) {
+        uint32_t left_out = 0;
+        for (uint32_t i = first; i < first + RAD_SCAN_BLOCK; i++)
+            left_out |= !(logits[i] > -INFINITY);
+        if (left_out != 0) {
+            take_range(list, logits, first, first + RAD_SCAN_BLOCK, -INFINITY);
+            continue;
+        }
+        memcpy(list->logits + list->n, logits + first, RAD_SCAN_BLOCK * sizeof *logits);
+        for (uint32_t i = 0; i < RAD_SCAN_BLOCK; i++)
+            list->tokens[list->n + i] = (int32_t)(first + i);
+        list->n += RAD_SCAN_BLOCK;
+    }
+    take_range(list, logits, whole, n_vocab, -INFINITY);
 }
 
-double rad_candidates_sum(const rad_candidates *list)
+/* By blocks: one whose greatest is below the bound needs no look inside. */
+static void take_from_blocks(rad_candidates *list, const float *logits, uint32_t n_vocab,
+                             const float *maxima, float bound)
 {
+    uint32_t n_blocks = n_vocab / RAD_SCAN_BLOCK;
+    for (uint32_t block = 0; block < n_blocks; block++) {
+        if (maxima[block] >= bound)
+            take_range(list, logits, block * RAD_SCAN_BLOCK, (block + 1) * RAD_SCAN_BLOCK, bound);
+    }
+    take_range(list, logits, n_blocks * RAD_SCAN_BLOCK, n_vocab, bound);
+}
+
+void rad_candidates_take_above(rad_candidates *list, void *memory, const float *logits,
+                               uint32_t n_vocab, float bound)
+{
+    place_list(list, memory, n_vocab);
+    float *maxima = list->spare[0];
+    rad_block_maxima(list->level, logits, n_vocab / RAD_SCAN_BLOCK, maxima);
+    take_from_blocks(list, logits, n_vocab, maxima, bound);
+}
+
+double rad_candidates_make_weights(rad_candidates *list, double temperature)
+{
+    double greatest = rad_scan_logits(list->level, list->logits, list->n).greatest;
+    if (list->temperature == temperature && list->greatest == greatest)
+        return rad_candidates_sum(list);
+    list->sum = rad_exponentials(list->level, list->logits, greatest, temperature, list->n,
+                                 list->weights, 0.0);
+    list->greatest = greatest;
+    list->temperature = temperature;
+    return list->sum;
+}
+
+double rad_candidates_sum(rad_candidates *list)
+{
+    if (list->sum >= 0.0)
+        return list->sum;
     double sum = 0.0;
     for (uint32_t i = 0; i < list->n; i++)
         sum += list->weights[i];
+    list->sum = sum;
     return sum;
 }
 
@@ -120,14 +129,21 @@ static uint64_t key_of(const ranking *ranking, uint32_t i)
     return (uint64_t)bits << 32;
 }
 
-/* Rises with the key, in steps of 1/16. */
-static uint32_t bucket_of(const ranking *ranking, uint32_t i)
+/* Buckets rise with the key, in steps of 1/16; rounding to single precision keeps them in order. Of
+ * `n` entries from `first` on, at most BUCKETS_AT_A_TIME. */
+enum { BUCKETS_AT_A_TIME = 64 };
+
+static void buckets_of(const ranking *ranking, uint32_t first, uint32_t n, int32_t *buckets)
 {
-    double distance = ranking->distances != NULL
-                          ? ranking->distances[i]
-                          : ranking->greatest - (double)ranking->list->logits[i];
-    distance *= 16.0;
-    return distance < BUCKETS - 1 ? (uint32_t)distance : BUCKETS - 1;
+    const float most = BUCKETS - 1;
+    float greatest = (float)ranking->greatest, distances[BUCKETS_AT_A_TIME];
+    for (uint32_t i = 0; i < n; i++)
+        distances[i] = ranking->distances != NULL ? (float)ranking->distances[first + i]
+                                                  : greatest - ranking->list->logits[first + i];
+    for (uint32_t i = 0; i < n; i++) {
+        float distance = distances[i] * 16.0f;
+        buckets[i] = (int32_t)(distance < most ? distance : most);
+    }
 }
 
 /* True when entry a comes before b. */
@@ -208,16 +224,25 @@ static uint64_t *sort_entries(const ranking *ranking, uint64_t *from, uint64_t *
 }
 
 /* The entries of buckets 0 to last, sorted. */
-static uint64_t *sort_buckets(const ranking *ranking, uint32_t last, uint32_t *n)
+static uint64_t *sort_buckets(const ranking *ranking, int32_t last, uint32_t *n)
 {
     const rad_candidates *list = ranking->list;
     uint64_t *entries = list->spare[0];
-    *n = 0;
-    for (uint32_t i = 0; i < list->n; i++) {
-        entries[*n] = (key_of(ranking, i) & ~(uint64_t)UINT32_MAX) | i;
-        *n += bucket_of(ranking, i) <= last;
+    int32_t buckets[BUCKETS_AT_A_TIME];
+    uint32_t taken = 0;
+    for (uint32_t first = 0, some; first < list->n; first += some) {
+        some = list->n - first < BUCKETS_AT_A_TIME ? list->n - first : BUCKETS_AT_A_TIME;
+        int32_t least = BUCKETS;
+        buckets_of(ranking, first, some, buckets);
+        for (uint32_t i = 0; i < some; i++)
+            least = buckets[i] < least ? buckets[i] : least;
+        for (uint32_t i = 0; i < some && least <= last; i++) {
+            entries[taken] = (key_of(ranking, first + i) & ~(uint64_t)UINT32_MAX) | (first + i);
+            taken += buckets[i] <= last;
+        }
     }
-    return sort_entries(ranking, entries, list->spare[1], *n);
+    *n = taken;
+    return sort_entries(ranking, entries, list->spare[1], taken);
 }
 
 /* The first n of `entries` become the list. */
@@ -240,18 +265,66 @@ static void keep_entries(rad_candidates *list, const uint64_t *entries, uint32_t
     list->tokens = tokens;
     list->weights = weights;
     list->n = n;
+    list->sum = -1.0;
 }
 
-void rad_candidates_keep_top_k(rad_candidates *list, uint32_t k)
+/* A heap with the least on top. */
+static void sift_down_least(float *heap, uint32_t n, uint32_t at)
 {
+    float moving = heap[at];
+    for (uint32_t child; (child = 2 * at + 1) < n; at = child) {
+        if (child + 1 < n && heap[child + 1] < heap[child])
+            child++;
+        if (!(heap[child] < moving))
+            break;
+        heap[at] = heap[child];
+    }
+    heap[at] = moving;
+}
+
+/* The k-th greatest of n > k values, by a heap of k. */
+static float kth_greatest(const float *values, uint32_t n, uint32_t k, float *heap)
+{
+    memcpy(heap, values, k * sizeof *heap);
+    for (uint32_t at = k / 2; at > 0; at--)
+        sift_down_least(heap, k, at - 1);
+    for (uint32_t i = k; i < n; i++) {
+        if (values[i] > heap[0]) {
+            heap[0] = values[i];
+            sift_down_least(heap, k, 0);
+        }
+    }
+    return heap[0];
+}
+
+/* Of blocks of tokens, k + 1 have a greatest logit of at least the (k + 1)th of them, so more than
+ * k tokens have that, and only such tokens can be among the k best: few where k is few. */
+void rad_candidates_take_top_k(rad_candidates *list, void *memory, const float *logits,
+                               uint32_t n_vocab, uint32_t k)
+{
+    place_list(list, memory, n_vocab);
+    uint32_t n_blocks = n_vocab / RAD_SCAN_BLOCK;
+    float *maxima = list->spare[0], *heap = list->spare[1], bound = -INFINITY;
+    if (k < n_blocks / 4) {
+        rad_block_maxima(list->level, logits, n_blocks, maxima);
+        bound = kth_greatest(maxima, n_blocks, k + 1, heap);
+    }
+    if (bound > -INFINITY)
+        take_from_blocks(list, logits, n_vocab, maxima, bound);
+    else
+        rad_candidates_take_all(list, memory, logits, n_vocab);
     if (k >= list->n)
         return;
-    bool finite;
-    ranking by_logit = {list, NULL, rad_greatest_logit(list->logits, list->n, &finite)};
-    uint32_t counts[BUCKETS] = {0}, last = 0, n;
-    for (uint32_t i = 0; i < list->n; i++)
-        counts[bucket_of(&by_logit, i)]++;
-    for (uint32_t seen = counts[0]; seen < k; seen += counts[last])
+    ranking by_logit = {list, NULL, rad_scan_logits(list->level, list->logits, list->n).greatest};
+    uint32_t counts[BUCKETS] = {0}, seen, n;
+    int32_t buckets[BUCKETS_AT_A_TIME], last = 0;
+    for (uint32_t first = 0, some; first < list->n; first += some) {
+        some = list->n - first < BUCKETS_AT_A_TIME ? list->n - first : BUCKETS_AT_A_TIME;
+        buckets_of(&by_logit, first, some, buckets);
+        for (uint32_t i = 0; i < some; i++)
+            counts[buckets[i]]++;
+    }
+    for (seen = counts[0]; seen < k; seen += counts[last])
         last++;
     keep_entries(list, sort_buckets(&by_logit, last, &n), k);
 }
@@ -261,9 +334,14 @@ void rad_candidates_keep_top_k(rad_candidates *list, uint32_t k)
 static void keep_mass(rad_candidates *list, const ranking *ranking, double wanted)
 {
     double masses[BUCKETS] = {0.0}, mass = 0.0;
-    for (uint32_t i = 0; i < list->n; i++)
-        masses[bucket_of(ranking, i)] += list->weights[i];
-    uint32_t last = 0, n, taken = 0;
+    int32_t buckets[BUCKETS_AT_A_TIME], last = 0;
+    uint32_t n, taken = 0;
+    for (uint32_t first = 0, some; first < list->n; first += some) {
+        some = list->n - first < BUCKETS_AT_A_TIME ? list->n - first : BUCKETS_AT_A_TIME;
+        buckets_of(ranking, first, some, buckets);
+        for (uint32_t i = 0; i < some; i++)
+            masses[buckets[i]] += list->weights[first + i];
+    }
     for (mass = masses[0]; last + 1 < BUCKETS && !(mass > wanted * (1.0 + 1e-9));
          mass += masses[last])
         last++;
@@ -313,4 +391,5 @@ void rad_candidates_keep_min_p(rad_candidates *list, double fraction)
         n += list->weights[i] >= fraction * greatest;
     }
     list->n = n;
+    list->sum = -1.0;
 }

@@ -13,24 +13,28 @@ typedef struct rad_candidates {
     double *weights;
     uint32_t n;
     double greatest, temperature; /* of the weights; temperature 0: there are none yet */
+    double sum;                   /* of the weights, in order; negative: not known */
+    int level;                    /* of vectors */
     void *spare[2];               /* 8 bytes for each token, as logits and tokens together have */
     double *keys;
 } rad_candidates;
 
 #define RAD_CANDIDATE_BYTES 40
 
-/* The greatest logit (-infinity for none); *finite is false when one is NaN or +infinity. */
-float rad_greatest_logit(const float *logits, uint32_t n, bool *finite);
-/* The first token with this logit, which one has. */
-int32_t rad_first_of(const float *logits, uint32_t n, float logit);
-
-/* memory: RAD_CANDIDATE_BYTES for each token, aligned to 8. All tokens above -infinity. */
+/* memory: RAD_CANDIDATE_BYTES for each token, aligned to 8. The logits are finite or -infinity;
+ * they may stand in the last 8 bytes' part of the memory. All tokens above -infinity. */
 void rad_candidates_take_all(rad_candidates *list, void *memory, const float *logits,
                              uint32_t n_vocab);
-void rad_candidates_make_weights(rad_candidates *list, double temperature);
-double rad_candidates_sum(const rad_candidates *list);
-/* What they keep is said at rad_sampler_choose(); the last three need weights at temperature 1. */
-void rad_candidates_keep_top_k(rad_candidates *list, uint32_t k);
+/* Those of `bound` or more, too. */
+void rad_candidates_take_above(rad_candidates *list, void *memory, const float *logits,
+                               uint32_t n_vocab, float bound);
+/* The k best, best first; all by id where there are no more than k. */
+void rad_candidates_take_top_k(rad_candidates *list, void *memory, const float *logits,
+                               uint32_t n_vocab, uint32_t k);
+/* Returns their sum. */
+double rad_candidates_make_weights(rad_candidates *list, double temperature);
+double rad_candidates_sum(rad_candidates *list);
+/* What they keep is said at rad_sampler_choose(); they need weights at temperature 1. */
 void rad_candidates_keep_typical(rad_candidates *list, double mass);
 void rad_candidates_keep_top_p(rad_candidates *list, double mass);
 void rad_candidates_keep_min_p(rad_candidates *list, double fraction);

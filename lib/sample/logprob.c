@@ -3,7 +3,8 @@
 #include <math.h>
 
 #include "base/numeric.h"
-#include "sample/candidates.h"
+#include "base/platform.h"
+#include "sample/scan.h"
 
 /* ln of the sum of e^(logit - greatest), by rising id; NaN where a logit is NaN or +infinity or all
  * are -infinity. */
@@ -11,17 +12,15 @@ static double log_of_sum(const float *logits, uint32_t n_vocab, double *greatest
 {
     enum { AT_A_TIME = 512 };
     double powers[AT_A_TIME];
-    bool finite;
-    float most = rad_greatest_logit(logits, n_vocab, &finite);
-    *greatest = most;
-    if (!finite || most == -INFINITY)
+    int level = rad_vector_level();
+    rad_logit_scan scan = rad_scan_logits(level, logits, n_vocab);
+    *greatest = scan.greatest;
+    if (!scan.finite || scan.greatest == -INFINITY)
         return NAN;
     double sum = 0.0;
     for (uint32_t first = 0; first < n_vocab; first += AT_A_TIME) {
         uint32_t n = n_vocab - first < AT_A_TIME ? n_vocab - first : AT_A_TIME;
-        rad_exponentials(logits + first, *greatest, 1.0, n, powers);
-        for (uint32_t i = 0; i < n; i++)
-            sum += powers[i];
+        sum = rad_exponentials(level, logits + first, *greatest, 1.0, n, powers, sum);
     }
     return rad_ln(sum);
 }
@@ -57,6 +56,19 @@ static void sift_down(rad_token_logprob *items, uint32_t n, uint32_t at)
     items[at] = moving;
 }
 
+/* Tokens first..last-1 where they are better than the worst. */
+static void offer_tokens(const float *logits, uint32_t first, uint32_t last, uint32_t kept,
+                         rad_token_logprob *out)
+{
+    for (uint32_t i = first; i < last; i++) {
+        rad_token_logprob item = {(int32_t)i, logits[i]};
+        if (worse(&out[0], &item)) {
+            out[0] = item;
+            sift_down(out, kept, 0);
+        }
+    }
+}
+
 void rad_top_logprobs(const float *logits, uint32_t n_vocab, uint32_t count, rad_token_logprob *out)
 {
     uint32_t kept = count < n_vocab ? count : n_vocab;
@@ -68,12 +80,15 @@ void rad_top_logprobs(const float *logits, uint32_t n_vocab, uint32_t count, rad
         out[i] = (rad_token_logprob){(int32_t)i, logits[i]};
     for (uint32_t at = kept / 2; at > 0; at--)
         sift_down(out, kept, at - 1);
-    for (uint32_t i = kept; i < n_vocab; i++) {
-        rad_token_logprob item = {(int32_t)i, logits[i]};
-        if (worse(&out[0], &item)) {
-            out[0] = item;
-            sift_down(out, kept, 0);
-        }
+    uint32_t next = kept;
+    while (next < n_vocab) {
+        uint32_t end = n_vocab - next < RAD_SCAN_BLOCK ? n_vocab : next + RAD_SCAN_BLOCK;
+        float most = INFINITY;
+        if (end - next == RAD_SCAN_BLOCK)
+            rad_block_maxima(rad_vector_level(), logits + next, 1, &most);
+        if (most > out[0].logprob)
+            offer_tokens(logits, next, end, kept, out);
+        next = end;
     }
     for (uint32_t n = kept; n > 1; n--) { /* the worst goes to the end */
         rad_token_logprob worst = out[0];

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "base/platform.h"
 #include "sample/candidates.h"
+#include "sample/scan.h"
 
 struct rad_sampler {
     rad_allocator allocator;
@@ -125,15 +127,14 @@ static radllm_status fail_nothing_left(radllm_error *error, bool by_bias)
 
 /* Fails on NaN and +infinity, and where nothing is above -infinity. */
 static radllm_status check_logits(const float *logits, uint32_t n_vocab, bool adjusted,
-                                  float *greatest, radllm_error *error)
+                                  rad_logit_scan *scan, radllm_error *error)
 {
-    bool finite;
-    *greatest = rad_greatest_logit(logits, n_vocab, &finite);
-    for (uint32_t i = 0; !finite && i < n_vocab; i++) {
+    *scan = rad_scan_logits(rad_vector_level(), logits, n_vocab);
+    for (uint32_t i = 0; !scan->finite && i < n_vocab; i++) {
         if (!(logits[i] < INFINITY))
             return fail_logit(error, i, logits[i], adjusted ? " after bias and penalties" : "");
     }
-    return *greatest > -INFINITY ? RADLLM_OK : fail_nothing_left(error, adjusted);
+    return scan->greatest > -INFINITY ? RADLLM_OK : fail_nothing_left(error, adjusted);
 }
 
 /* The tail of the history that the penalties look at. */
@@ -198,8 +199,7 @@ static void adjust(rad_sampler *sampler, const rad_sampler_settings *settings, c
 
 static int32_t choose(rad_candidates *list, double temperature, double unit)
 {
-    rad_candidates_make_weights(list, temperature);
-    double target = unit * rad_candidates_sum(list), sum = 0.0;
+    double target = unit * rad_candidates_make_weights(list, temperature), sum = 0.0;
     int32_t last = list->tokens[0];
     for (uint32_t i = 0; i < list->n; i++) {
         if (list->weights[i] <= 0.0)
@@ -212,10 +212,26 @@ static int32_t choose(rad_candidates *list, double temperature, double unit)
     return last;
 }
 
+/* Min-p alone compares weights with the greatest, 1: tokens far below that need none. The margin is
+ * far above the errors of exp and ln. */
+static void take_candidates(rad_candidates *list, const rad_sampler_settings *settings,
+                            void *memory, const float *logits, uint32_t n_vocab, float greatest)
+{
+    bool min_p_alone =
+        settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p > 0.0f;
+    if (settings->top_k > 0) {
+        rad_candidates_take_top_k(list, memory, logits, n_vocab, (uint32_t)settings->top_k);
+    } else if (min_p_alone) {
+        double bound = (double)greatest + rad_ln(settings->min_p) - 1e-3;
+        rad_candidates_take_above(list, memory, logits, n_vocab,
+                                  (float)(bound - 1e-6 * fabs(bound)));
+    } else {
+        rad_candidates_take_all(list, memory, logits, n_vocab);
+    }
+}
+
 static void truncate(rad_candidates *list, const rad_sampler_settings *settings)
 {
-    if (settings->top_k > 0)
-        rad_candidates_keep_top_k(list, (uint32_t)settings->top_k);
     if (settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p <= 0.0f)
         return;
     rad_candidates_make_weights(list, 1.0);
@@ -240,24 +256,29 @@ radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_setting
     radllm_status status = check_settings(settings, n_vocab, error);
     if (status != RADLLM_OK)
         return status;
-    float greatest;
-    status = check_logits(logits, n_vocab, false, &greatest, error);
-    if (status != RADLLM_OK)
-        return status;
+    rad_logit_scan scan;
     history = penalised_history(settings, history, &n_history);
     if (settings->n_biases > 0 || n_history > 0) {
+        /* Neither makes a logit that is not finite finite, so that one scan does; the logits as
+         * they were are looked at for the message. */
         adjust(sampler, settings, logits, n_vocab, history, n_history);
+        status = check_logits(sampler->adjusted, n_vocab, true, &scan, error);
+        if (status != RADLLM_OK) {
+            radllm_status before = check_logits(logits, n_vocab, false, &scan, error);
+            return before != RADLLM_OK ? before : status;
+        }
         logits = sampler->adjusted;
-        status = check_logits(logits, n_vocab, true, &greatest, error);
+    } else {
+        status = check_logits(logits, n_vocab, false, &scan, error);
         if (status != RADLLM_OK)
             return status;
     }
     if (settings->temperature == 0.0f) {
-        *token = rad_first_of(logits, n_vocab, greatest);
+        *token = (int32_t)scan.first;
         return RADLLM_OK;
     }
     rad_candidates list;
-    rad_candidates_take_all(&list, sampler->candidates, logits, n_vocab);
+    take_candidates(&list, settings, sampler->candidates, logits, n_vocab, scan.greatest);
     truncate(&list, settings);
     double unit = rad_random_unit(settings->seed, choice, position);
     *token = choose(&list, settings->temperature, unit);

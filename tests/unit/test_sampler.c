@@ -8,7 +8,9 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "base/platform.h"
 #include "sample/sampler.h"
+#include "sample/scan.h"
 
 static rad_test_memory memory;
 static rad_allocator allocator;
@@ -451,6 +453,208 @@ START_TEST(large_vocabularies_are_quick)
 }
 END_TEST
 
+/* ---- large vocabularies -------------------------------------------------------------------------
+ */
+
+/* What scans must find, one logit after the other. */
+static rad_logit_scan plain_scan(const float *logits, uint32_t n)
+{
+    rad_logit_scan scan = {-INFINITY, 0, true};
+    for (uint32_t i = 0; i < n; i++) {
+        scan.finite = scan.finite && logits[i] < INFINITY;
+        if (logits[i] > scan.greatest) {
+            scan.greatest = logits[i];
+            scan.first = i;
+        }
+    }
+    return scan;
+}
+
+/* Few different values, so that ties are common; some rounds with zeros of both signs, with
+ * -infinity in most places, and with one logit that is not finite. */
+static void fill_for_scan(float *logits, uint32_t n, uint64_t round)
+{
+    static const float odd[] = {NAN, INFINITY, -NAN};
+    for (uint32_t i = 0; i < n; i++) {
+        double u = rad_random_unit(3, 1, round << 32 | i);
+        logits[i] = round % 5 == 1   ? (u < 0.5 ? -0.0f : 0.0f)
+                    : round % 5 == 2 ? (u < 0.99 ? -INFINITY : (float)u)
+                    : round % 5 == 3 ? (float)(u - 2.0)
+                                     : (float)(int)(u * 50);
+    }
+    if (round % 7 == 3)
+        logits[(uint32_t)(rad_random_unit(4, 1, round) * n)] = odd[round % 3];
+}
+
+START_TEST(scans_find_the_same_at_every_width)
+{
+    static float logits[9001];
+    static const uint32_t sizes[] = {1, 2, 63, 64, 65, 200, 4096, 4100, 8192, 9000};
+    for (uint64_t round = 0; round < 400; round++) {
+        uint32_t n = sizes[round % 10];
+        float *unaligned = logits + 1;
+        fill_for_scan(unaligned, n, round);
+        rad_logit_scan wanted = plain_scan(unaligned, n);
+        for (int level = 0; level <= rad_vector_level(); level++) {
+            rad_logit_scan got = rad_scan_logits(level, unaligned, n);
+            ck_assert(got.finite == wanted.finite);
+            ck_assert(got.greatest == wanted.greatest);
+            ck_assert(!wanted.finite || got.first == wanted.first);
+        }
+    }
+}
+END_TEST
+
+START_TEST(exponentials_and_their_sum_are_those_one_at_a_time)
+{
+    static float x[3001];
+    static double y[3001];
+    static const double divisors[] = {1.0, 0.7, 1e-40, 3e38};
+    for (uint64_t round = 0; round < 48; round++) {
+        size_t n = round < 40 ? round : 2000 + 111 * (round - 40);
+        for (size_t i = 0; i < n; i++)
+            x[i] = (float)(-rad_random_unit(8, 2, round << 32 | i) * (round % 2 ? 800 : 3));
+        double divisor = divisors[round % 4];
+        for (int level = 0; level <= rad_vector_level(); level++) {
+            double sum = rad_exponentials(level, x, 0.25, divisor, n, y, 2.0), wanted = 2.0;
+            for (size_t i = 0; i < n; i++) {
+                double power = rad_exp(((double)x[i] - 0.25) / divisor);
+                ck_assert(y[i] == power);
+                wanted += power;
+            }
+            ck_assert(sum == wanted);
+        }
+    }
+}
+END_TEST
+
+enum { PLAIN_VOCAB = 20000 };
+
+typedef struct plain_candidate {
+    int32_t token;
+    float logit;
+    double weight, rank; /* smaller is better */
+} plain_candidate;
+
+static int by_rank(const void *a, const void *b)
+{
+    const plain_candidate *x = a, *y = b;
+    return x->rank != y->rank ? (x->rank < y->rank ? -1 : 1)
+                              : (x->token > y->token) - (x->token < y->token);
+}
+
+static double plain_weights(plain_candidate *list, uint32_t n, double temperature)
+{
+    double greatest = -INFINITY, sum = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        greatest = list[i].logit > greatest ? list[i].logit : greatest;
+    for (uint32_t i = 0; i < n; i++) {
+        list[i].weight = rad_exp(((double)list[i].logit - greatest) / temperature);
+        sum += list[i].weight;
+    }
+    return sum;
+}
+
+/* Sorts, and keeps the shortest list with this mass. */
+static uint32_t plain_mass(plain_candidate *list, uint32_t n, double wanted)
+{
+    qsort(list, n, sizeof *list, by_rank);
+    double sum = 0.0;
+    uint32_t kept = 0;
+    for (; kept < n && (kept == 0 || sum < wanted); kept++)
+        sum += list[kept].weight;
+    return kept;
+}
+
+static uint32_t plain_typical(plain_candidate *list, uint32_t n, double sum, double mass)
+{
+    double greatest = -INFINITY, log_sum = rad_ln(sum), entropy = 0.0;
+    for (uint32_t i = 0; i < n; i++)
+        greatest = list[i].logit > greatest ? list[i].logit : greatest;
+    for (uint32_t i = 0; i < n; i++)
+        entropy -= list[i].weight / sum * (((double)list[i].logit - greatest) - log_sum);
+    for (uint32_t i = 0; i < n; i++)
+        list[i].rank = fabs(-(((double)list[i].logit - greatest) - log_sum) - entropy);
+    return plain_mass(list, n, mass * sum);
+}
+
+/* The stages of rad_sampler_choose() with a whole sort each time. */
+static int32_t plain_choice(const float *logits, uint64_t position)
+{
+    static plain_candidate list[PLAIN_VOCAB];
+    uint32_t n = 0, kept = 0;
+    for (int32_t i = 0; i < PLAIN_VOCAB; i++)
+        if (logits[i] > -INFINITY)
+            list[n++] = (plain_candidate){i, logits[i], 0.0, -logits[i]};
+    if (settings.top_k > 0 && (uint32_t)settings.top_k < n) {
+        qsort(list, n, sizeof *list, by_rank);
+        n = (uint32_t)settings.top_k;
+    }
+    double sum = plain_weights(list, n, 1.0);
+    if (settings.typical_p < 1.0f) {
+        n = plain_typical(list, n, sum, settings.typical_p);
+    } else if (settings.top_p < 1.0f) {
+        n = plain_mass(list, n, settings.top_p * sum);
+    } else if (settings.min_p > 0.0f) {
+        for (uint32_t i = 0; i < n; i++)
+            if (list[i].weight >= settings.min_p)
+                list[kept++] = list[i];
+        n = kept;
+    }
+    double target = rad_random_unit(settings.seed, 0, position);
+    target *= plain_weights(list, n, settings.temperature);
+    sum = 0.0;
+    int32_t last = list[0].token;
+    for (uint32_t i = 0; i < n && sum <= target; i++) {
+        if (list[i].weight > 0.0) {
+            last = list[i].token;
+            sum += list[i].weight;
+        }
+    }
+    return last;
+}
+
+/* Ways that leave most tokens out unseen choose as if all had been sorted. */
+START_TEST(large_vocabularies_choose_as_a_plain_sampler)
+{
+    static const struct {
+        int32_t top_k;
+        float typical_p, top_p, min_p;
+    } ways[] = {{1, 1, 1, 0},    {40, 1, 1, 0},    {76, 1, 1, 0},      {77, 1, 1, 0},
+                {5000, 1, 1, 0}, {20000, 1, 1, 0}, {40, 1, 0.9f, 0},   {0, 1, 1, 0.05f},
+                {0, 1, 1, 1},    {0, 1, 1, 1e-9f}, {300, 1, 1, 0.02f}, {0, 1, 0.9f, 0},
+                {0, 0.8f, 1, 0}, {0, 1, 1, 0}};
+    static float logits[PLAIN_VOCAB];
+    rad_sampler *large = NULL;
+    rad_assert_ok(rad_sampler_create(&rad_default_allocator, PLAIN_VOCAB, &large, &error), &error);
+    for (int kind = 0; kind < 4; kind++) {
+        for (uint32_t i = 0; i < PLAIN_VOCAB; i++) {
+            double u = rad_random_unit(6, (uint32_t)kind, i);
+            logits[i] = kind == 0   ? (float)(u * 12)
+                        : kind == 1 ? (float)(int)(u * 9)                /* many ties */
+                        : kind == 2 ? (u < 0.998 ? -INFINITY : (float)u) /* about 40 tokens */
+                                    : (i == 19990 ? 20.0f : (float)u);   /* one, in the last part */
+        }
+        for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
+            settings = defaults;
+            settings.top_k = ways[way].top_k;
+            settings.typical_p = ways[way].typical_p;
+            settings.top_p = ways[way].top_p;
+            settings.min_p = ways[way].min_p;
+            settings.temperature = way % 2 == 0 ? 1.0f : 0.8f;
+            for (uint64_t position = 0; position < 3; position++) {
+                int32_t token = -1;
+                rad_assert_ok(rad_sampler_choose(large, &settings, logits, PLAIN_VOCAB, NULL, 0, 0,
+                                                 position, &token, &error),
+                              &error);
+                ck_assert_int_eq(token, plain_choice(logits, position));
+            }
+        }
+    }
+    rad_sampler_free(large);
+}
+END_TEST
+
 /* ---- log-probabilities
  * ------------------------------------------------------------------------------ */
 
@@ -501,6 +705,27 @@ START_TEST(top_log_probabilities_are_sorted)
 }
 END_TEST
 
+START_TEST(top_log_probabilities_of_many_tokens)
+{
+    static float logits[5000];
+    static const uint32_t counts[] = {1, 20, 100};
+    for (uint32_t round = 0; round < 9; round++) {
+        for (uint32_t i = 0; i < 5000; i++)
+            logits[i] = (float)(int)(rad_random_unit(10, round, i) * (round % 2 ? 1e6 : 300));
+        rad_token_logprob top[100];
+        uint32_t count = counts[round % 3];
+        rad_top_logprobs(logits, 5000, count, top);
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t before = 0;
+            float mine = logits[top[i].token];
+            for (int k = 0; k < 5000; k++)
+                before += logits[k] > mine || (logits[k] == mine && k < top[i].token);
+            ck_assert_uint_eq(before, i);
+        }
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "sampler");
@@ -516,8 +741,12 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, logits_that_are_not_finite_are_errors);
     tcase_add_test(cases, settings_out_of_range_are_refused);
     tcase_add_test(cases, large_vocabularies_are_quick);
+    tcase_add_test(cases, scans_find_the_same_at_every_width);
+    tcase_add_test(cases, exponentials_and_their_sum_are_those_one_at_a_time);
+    tcase_add_test(cases, large_vocabularies_choose_as_a_plain_sampler);
     tcase_add_test(cases, log_probabilities_are_those_of_the_softmax);
     tcase_add_test(cases, top_log_probabilities_are_sorted);
+    tcase_add_test(cases, top_log_probabilities_of_many_tokens);
 }
 
 int main(void)
