@@ -219,14 +219,17 @@ static void convert_halves(const uint16_t *halves, size_t n, float *values)
 /* ---- attention to one tile
  * ------------------------------------------------------------------------ */
 
-/* Queries are taken in groups, for which a chunk of an F16 tile is converted to floats once; inside
- * a group, in blocks that share each load of the tile. A group smaller than a block (one new token)
- * converts as it loads. None of this changes the order behind any value. */
-#define GROUP       32
-#define BLOCK       (VECTOR_WIDTH == 16 ? 8 : 4)
-#define CHUNK_DIMS  64
-#define BLOCK_WIDTH (2 * VECTOR_WIDTH)                           /* per block of queries */
-#define LONE_WIDTH  (VECTOR_WIDTH == 16 ? 32 : 4 * VECTOR_WIDTH) /* for a query alone */
+/* Queries are taken in groups; inside a group, in blocks that share each load of the tile. Where a
+ * group is more than two blocks, a chunk of an F16 tile is converted to floats once for all of
+ * them, else as it is loaded. What a group lacks of a block is taken four, two or one at a time:
+ * each query's sum is one chain of additions, and only several of them keep the adders busy. None
+ * of this changes the order behind any value. */
+#define GROUP      32
+#define BLOCK      (VECTOR_WIDTH == 16 ? 8 : 4)
+#define CHUNK_DIMS 64
+/* Vectors of sums of each query: all 32 slots, or four, where there are registers for them. */
+#define MAX_VECTORS          (VECTOR_WIDTH == 16 ? 2 : 4)
+#define MANY_VECTORS_QUERIES (VECTOR_WIDTH == 16 ? 8 : 2)
 
 typedef struct tile_group {
     const float *queries;
@@ -264,7 +267,7 @@ ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32
                                const void *keys, bool half, float (*scores)[RAD_TILE_KEYS],
                                int slot, int n_queries, int n_vectors)
 {
-    vector sums[BLOCK][4];
+    vector sums[BLOCK][MAX_VECTORS];
     UNROLL
     for (int q = 0; q < n_queries; q++) {
         UNROLL
@@ -292,27 +295,43 @@ ALWAYS_INLINE void score_slots(const float *queries, size_t query_stride, uint32
     }
 }
 
-ALWAYS_INLINE void score_query(tile_group *group, uint32_t i, uint32_t first_dim, uint32_t n_dims,
-                               const void *keys, bool half)
+/* n_queries from i on. */
+ALWAYS_INLINE void score_queries(tile_group *group, uint32_t i, uint32_t first_dim, uint32_t n_dims,
+                                 const void *keys, bool half, int n_queries)
 {
-    const float *query = group->queries + i * group->query_stride + first_dim;
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot += LONE_WIDTH)
-        score_slots(query, group->query_stride, n_dims, keys, half, group->scores + i, slot, 1,
-                    LONE_WIDTH / VECTOR_WIDTH);
+    const int n_vectors = n_queries <= MANY_VECTORS_QUERIES ? MAX_VECTORS : 2;
+    const float *queries = group->queries + i * group->query_stride + first_dim;
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot += n_vectors * VECTOR_WIDTH)
+        score_slots(queries, group->query_stride, n_dims, keys, half, group->scores + i, slot,
+                    n_queries, n_vectors);
 }
 
-static void score_chunk(tile_group *group, uint32_t first_dim, uint32_t n_dims, const float *keys)
+/* Queries that are taken together from i on. */
+static uint32_t block_size(const tile_group *group, uint32_t i)
 {
-    uint32_t i = 0;
-    size_t stride = group->query_stride;
-    for (; i + BLOCK <= group->n; i += BLOCK) {
-        const float *queries = group->queries + i * stride + first_dim;
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot += BLOCK_WIDTH)
-            score_slots(queries, stride, n_dims, keys, false, group->scores + i, slot, BLOCK,
-                        BLOCK_WIDTH / VECTOR_WIDTH);
+    uint32_t left = group->n - i;
+    return left >= BLOCK ? BLOCK : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+ALWAYS_INLINE void score_chunk(tile_group *group, uint32_t first_dim, uint32_t n_dims,
+                               const void *keys, bool half)
+{
+    for (uint32_t i = 0, size; i < group->n; i += size) {
+        size = block_size(group, i);
+        if (size == BLOCK)
+            score_queries(group, i, first_dim, n_dims, keys, half, BLOCK);
+        else if (size == 4)
+            score_queries(group, i, first_dim, n_dims, keys, half, 4);
+        else if (size == 2)
+            score_queries(group, i, first_dim, n_dims, keys, half, 2);
+        else
+            score_queries(group, i, first_dim, n_dims, keys, half, 1);
     }
-    for (; i < group->n; i++)
-        score_query(group, i, first_dim, n_dims, keys, false);
+}
+
+static void score_floats(tile_group *group, uint32_t first_dim, uint32_t n_dims, const float *keys)
+{
+    score_chunk(group, first_dim, n_dims, keys, false);
 }
 
 static void score_group(tile_group *group, rad_cache_type type, const void *tile_keys)
@@ -320,18 +339,19 @@ static void score_group(tile_group *group, rad_cache_type type, const void *tile
     uint32_t head_dim = group->head_dim;
     memset(group->scores, 0, sizeof group->scores[0] * group->n);
     if (type == RAD_CACHE_F32) {
-        score_chunk(group, 0, head_dim, tile_keys);
-    } else if (group->n < BLOCK) {
-        for (uint32_t i = 0; i < group->n; i++)
-            score_query(group, i, 0, head_dim, tile_keys, true);
-    } else {
-        for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
-            uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
-            float keys[CHUNK_DIMS * RAD_TILE_KEYS];
-            convert_halves((const uint16_t *)tile_keys + (size_t)d * RAD_TILE_KEYS,
-                           (size_t)n_dims * RAD_TILE_KEYS, keys);
-            score_chunk(group, d, n_dims, keys);
-        }
+        score_floats(group, 0, head_dim, tile_keys);
+        return;
+    }
+    if (group->n <= 2 * BLOCK) {
+        score_chunk(group, 0, head_dim, tile_keys, true);
+        return;
+    }
+    for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
+        uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
+        float keys[CHUNK_DIMS * RAD_TILE_KEYS];
+        convert_halves((const uint16_t *)tile_keys + (size_t)d * RAD_TILE_KEYS,
+                       (size_t)n_dims * RAD_TILE_KEYS, keys);
+        score_floats(group, d, n_dims, keys);
     }
 }
 
@@ -370,13 +390,16 @@ static float sum_of_tile(const float values[RAD_TILE_KEYS])
 #endif
 }
 
-/* Scores become probabilities (0 where masked); returns their sum and the greatest score. */
-static float normalise_query(tile_group *group, uint32_t i, float scale_factor, float cap,
-                             float *maximum)
+static bool is_masked(const tile_group *group, uint32_t i)
+{
+    return group->first[i] > 0 || group->last[i] < RAD_TILE_KEYS;
+}
+
+/* The greatest visible score, scaled and capped. */
+static float scale_query(tile_group *group, uint32_t i, float scale_factor, float cap)
 {
     float *scores = group->scores[i];
     int32_t first = group->first[i], last = group->last[i];
-    bool masked = first > 0 || last < RAD_TILE_KEYS;
     float visible[RAD_TILE_KEYS];
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
         scores[slot] = scores[slot] * scale_factor;
@@ -384,34 +407,55 @@ static float normalise_query(tile_group *group, uint32_t i, float scale_factor, 
         soft_cap(scores, cap, RAD_TILE_KEYS, scores);
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++) /* NaN would make the order matter */
         visible[slot] = scores[slot] == scores[slot] ? scores[slot] : -INFINITY;
-    if (masked)
+    if (is_masked(group, i))
         for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
             visible[slot] = slot >= first && slot < last ? visible[slot] : -INFINITY;
-    *maximum = greatest(visible);
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-        scores[slot] = rad_expf(scores[slot] - *maximum);
-    if (masked)
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-            scores[slot] = slot >= first && slot < last ? scores[slot] : 0.0f;
-    return sum_of_tile(scores);
+    return greatest(visible);
 }
 
-/* The same for all queries that see something: their maxima and sums are merged, and the two
- * factors of the coming merge of outputs are set. */
+/* Scores become probabilities, 0 where masked. Hidden scores may be above the greatest; whatever
+ * they become is left out. */
+static void exponentiate_query(tile_group *group, uint32_t i, float maximum)
+{
+    float *scores = group->scores[i];
+    int32_t first = group->first[i], last = group->last[i];
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+        scores[slot] = rad_expf_below_one(scores[slot] - maximum);
+    if (is_masked(group, i))
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            scores[slot] = slot >= first && slot < last ? scores[slot] : 0.0f;
+}
+
+/* All queries that see something: their scores become probabilities, their maxima and sums are
+ * merged, and the two factors of the coming merge of outputs are set. One stage for all queries,
+ * then the next: each is a chain that waits for itself. */
 static void normalise_group(tile_group *group, float scale_factor, float cap)
 {
     float maxima[GROUP] = {0}, sums[GROUP] = {0}, merged[GROUP] = {0};
     for (uint32_t i = 0; i < group->n; i++) {
+        if (!sees_nothing(group, i))
+            maxima[i] = scale_query(group, i, scale_factor, cap);
+    }
+    for (uint32_t i = 0; i < group->n; i++) {
+        if (!sees_nothing(group, i))
+            exponentiate_query(group, i, maxima[i]);
+    }
+    for (uint32_t i = 0; i < group->n; i++) {
         float before = group->state[i * group->state_stride];
         if (!sees_nothing(group, i))
-            sums[i] = normalise_query(group, i, scale_factor, cap, &maxima[i]);
+            sums[i] = sum_of_tile(group->scores[i]);
         merged[i] = greater(before, maxima[i]);
         group->rescale[i] = before - merged[i];
         group->weight[i] = maxima[i] - merged[i];
     }
-    for (uint32_t i = 0; i < group->n; i++) {
-        group->rescale[i] = rad_expf(group->rescale[i]);
-        group->weight[i] = rad_expf(group->weight[i]);
+    /* Whole vectors, without a rest that is done one by one; but a few are quicker so. */
+    uint32_t whole =
+        group->n < 4 ? group->n : (group->n + VECTOR_WIDTH - 1) / VECTOR_WIDTH * VECTOR_WIDTH;
+    for (uint32_t i = group->n; i < whole; i++)
+        group->rescale[i] = group->weight[i] = 0.0f;
+    for (uint32_t i = 0; i < whole; i++) {
+        group->rescale[i] = rad_expf_below_one(group->rescale[i]);
+        group->weight[i] = rad_expf_below_one(group->weight[i]);
     }
     for (uint32_t i = 0; i < group->n; i++) {
         float *state = group->state + i * group->state_stride;
@@ -493,75 +537,69 @@ ALWAYS_INLINE void output_dim(tile_group *group, uint32_t i, const void *values,
     *out = fmaf(*out, group->rescale[i], sum * group->weight[i]);
 }
 
-/* Outputs first_dim .. first_dim + n_dims - 1 of one query. */
-ALWAYS_INLINE void output_query(tile_group *group, uint32_t i, const void *values, size_t stride,
-                                bool half, uint32_t first_dim, uint32_t n_dims)
+/* Outputs first_dim .. first_dim + n_dims - 1 of n_queries queries from i on. */
+ALWAYS_INLINE void output_queries(tile_group *group, uint32_t i, const void *values, size_t stride,
+                                  bool half, uint32_t first_dim, uint32_t n_dims, int n_queries)
 {
-    if (sees_nothing(group, i))
-        return;
     uint32_t d = 0;
-    for (; d + LONE_WIDTH <= n_dims; d += LONE_WIDTH)
-        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, 1,
-                    LONE_WIDTH / VECTOR_WIDTH);
+    if (n_queries <= (VECTOR_WIDTH == 8 ? 2 : 4)) /* AVX2 has registers for no more */
+        for (; d + 4 * VECTOR_WIDTH <= n_dims; d += 4 * VECTOR_WIDTH)
+            output_dims(group, i, element(values, d, half), stride, half, first_dim + d, n_queries,
+                        4);
+    for (; d + 2 * VECTOR_WIDTH <= n_dims; d += 2 * VECTOR_WIDTH)
+        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, n_queries, 2);
     for (; d + VECTOR_WIDTH <= n_dims; d += VECTOR_WIDTH)
-        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, 1, 1);
-    for (; d < n_dims; d++)
-        output_dim(group, i, element(values, d, half), stride, half, first_dim + d);
+        output_dims(group, i, element(values, d, half), stride, half, first_dim + d, n_queries, 1);
+    for (; d < n_dims; d++) {
+        for (uint32_t q = i; q < i + (uint32_t)n_queries; q++)
+            output_dim(group, q, element(values, d, half), stride, half, first_dim + d);
+    }
 }
 
-static void output_query_floats(tile_group *group, uint32_t i, const float *values, size_t stride,
-                                uint32_t first_dim, uint32_t n_dims)
-{
-    output_query(group, i, values, stride, false, first_dim, n_dims);
-}
-
-static void output_query_halves(tile_group *group, uint32_t i, const void *tile_values)
-{
-    output_query(group, i, tile_values, group->head_dim, true, 0, group->head_dim);
-}
-
-/* True when the ranges of BLOCK queries from i on have a slot in common. */
-static bool block_overlaps(const tile_group *group, uint32_t i)
+/* True when the ranges of n queries from i on have a slot in common. */
+static bool block_overlaps(const tile_group *group, uint32_t i, uint32_t n)
 {
     uint32_t first = 0, last = RAD_TILE_KEYS;
-    for (uint32_t q = i; q < i + BLOCK; q++) {
+    for (uint32_t q = i; q < i + n; q++) {
         first = group->first[q] > first ? group->first[q] : first;
         last = group->last[q] < last ? group->last[q] : last;
     }
     return first < last;
 }
 
-static void output_chunk(tile_group *group, const float *values, size_t stride, uint32_t first_dim,
-                         uint32_t n_dims)
+ALWAYS_INLINE void output_chunk(tile_group *group, const void *values, size_t stride, bool half,
+                                uint32_t first_dim, uint32_t n_dims)
 {
-    uint32_t i = 0;
-    for (; i + BLOCK <= group->n; i += BLOCK) {
-        uint32_t done = 0;
-        if (block_overlaps(group, i)) {
-            for (; done + BLOCK_WIDTH <= n_dims; done += BLOCK_WIDTH)
-                output_dims(group, i, values + done, stride, false, first_dim + done, BLOCK,
-                            BLOCK_WIDTH / VECTOR_WIDTH);
-        }
-        if (done < n_dims) {
-            for (uint32_t q = i; q < i + BLOCK; q++)
-                output_query_floats(group, q, values + done, stride, first_dim + done,
-                                    n_dims - done);
-        }
+    for (uint32_t i = 0, size; i < group->n; i += size) {
+        size = block_size(group, i);
+        if (size > 1 && !block_overlaps(group, i, size))
+            size = 1;
+        if (size == BLOCK)
+            output_queries(group, i, values, stride, half, first_dim, n_dims, BLOCK);
+        else if (size == 4)
+            output_queries(group, i, values, stride, half, first_dim, n_dims, 4);
+        else if (size == 2)
+            output_queries(group, i, values, stride, half, first_dim, n_dims, 2);
+        else if (!sees_nothing(group, i))
+            output_queries(group, i, values, stride, half, first_dim, n_dims, 1);
     }
-    for (; i < group->n; i++)
-        output_query_floats(group, i, values, stride, first_dim, n_dims);
+}
+
+static void output_floats(tile_group *group, const float *values, size_t stride, uint32_t first_dim,
+                          uint32_t n_dims)
+{
+    output_chunk(group, values, stride, false, first_dim, n_dims);
 }
 
 static void output_group(tile_group *group, rad_cache_type type, const void *tile_values)
 {
     uint32_t head_dim = group->head_dim;
     if (type == RAD_CACHE_F32) {
-        output_chunk(group, tile_values, head_dim, 0, head_dim);
+        output_floats(group, tile_values, head_dim, 0, head_dim);
         return;
     }
-    if (group->n < BLOCK) {
-        for (uint32_t i = 0; i < group->n; i++)
-            output_query_halves(group, i, tile_values);
+    if (group->n <= 2 * BLOCK) {
+        output_chunk(group, tile_values, head_dim, true, 0, head_dim);
         return;
     }
     for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
@@ -570,7 +608,7 @@ static void output_group(tile_group *group, rad_cache_type type, const void *til
         const uint16_t *halves = (const uint16_t *)tile_values + d;
         for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
             convert_halves(halves + (size_t)slot * head_dim, n_dims, values + slot * CHUNK_DIMS);
-        output_chunk(group, values, CHUNK_DIMS, d, n_dims);
+        output_floats(group, values, CHUNK_DIMS, d, n_dims);
     }
 }
 
