@@ -5,6 +5,7 @@
  *
  * Prints the best time of a call; for kernels also floating-point operations or bytes a second. */
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,25 +306,137 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void bench_pool(uint32_t n_threads)
+/* Waits for all others: a loop of as many tasks as threads is then a barrier, which costs what it
+ * takes to hand out tasks, to come together and to part. */
+typedef struct meeting {
+    atomic_uint arrived;
+    uint32_t expected;
+} meeting;
+
+static void meet(void *data, uint32_t index, uint32_t worker)
+{
+    (void)index;
+    (void)worker;
+    meeting *all = data;
+    atomic_fetch_add(&all->arrived, 1);
+    while (atomic_load(&all->arrived) < all->expected) {
+    }
+}
+
+static rad_pool *new_pool(const rad_host *host, uint32_t n_threads)
+{
+    rad_pool *pool;
+    if (rad_pool_create(host, n_threads, &pool, NULL) != RADLLM_OK)
+        exit(2);
+    return pool;
+}
+
+/* Loops one right after the other, or with time between them in which the workers go to sleep. */
+static void bench_loops(const char *name, uint32_t n_threads, bool barrier, double pause)
 {
     enum { LOOPS = 20000 };
     static double times[LOOPS];
     rad_host host = {.allocator = rad_default_allocator};
-    rad_pool *pool;
-    char name[96];
-    snprintf(name, sizeof name, "pool, an empty loop of %u threads", n_threads);
-    if (strstr(name, match) == NULL || rad_pool_create(&host, n_threads, &pool, NULL) != RADLLM_OK)
+    int n = pause > 0 ? LOOPS / 100 : LOOPS;
+    if (strstr(name, match) == NULL)
         return;
-    for (int i = 0; i < LOOPS; i++) {
+    rad_pool *pool = new_pool(&host, n_threads);
+    for (int i = 0; i < n; i++) {
+        meeting all = {.expected = n_threads};
+        for (double start = now(); pause > 0 && now() - start < pause;) {
+        }
         double before = now();
-        rad_pool_run(pool, nothing, NULL, n_threads);
+        rad_pool_run(pool, barrier ? meet : nothing, &all, n_threads);
         times[i] = now() - before;
     }
-    qsort(times, LOOPS, sizeof times[0], compare);
-    printf("%-44s %12.2f us median %8.2f us at 99 %%\n", name, times[LOOPS / 2] * 1e6,
-           times[LOOPS * 99 / 100] * 1e6);
+    qsort(times, (size_t)n, sizeof times[0], compare);
+    printf("%-44s %12.2f us median %8.2f us at 99 %%\n", name, times[n / 2] * 1e6,
+           times[n * 99 / 100] * 1e6);
     rad_pool_free(pool);
+}
+
+/* Tasks that take a time of their own, and `factor` of it on the last worker. */
+typedef struct uneven {
+    double task_time, factor;
+    uint32_t slow;
+} uneven;
+
+static void take_time(void *data, uint32_t index, uint32_t worker)
+{
+    (void)index;
+    const uneven *u = data;
+    double end = now() + u->task_time * (worker == u->slow ? u->factor : 1.0);
+    while (now() < end) {
+    }
+}
+
+/* A host's executor on two threads: the library's own pool plays the host. */
+typedef struct executor_data {
+    rad_pool *pool;
+    radllm_task_fn task;
+    void *data;
+} executor_data;
+
+static void executor_unit(void *data, uint32_t index, uint32_t worker)
+{
+    (void)worker;
+    executor_data *e = data;
+    e->task(e->data, index);
+}
+
+static void run_on_pool(void *user, radllm_task_fn task, void *data, uint32_t count)
+{
+    executor_data *e = user;
+    e->task = task;
+    e->data = data;
+    rad_pool_run(e->pool, executor_unit, e, count);
+}
+
+/* 64 tasks of 20 microseconds on two workers of which one is slower: the time beside that of work
+ * that could be cut at will, and beside halves handed out at the start. */
+static void bench_uneven(bool with_executor, double factor)
+{
+    enum { TASKS = 64, RUNS = 201 };
+    static double times[RUNS];
+    char name[96];
+    snprintf(name, sizeof name, "pool%s, one of 2 workers %g times slower",
+             with_executor ? " on an executor" : "", factor);
+    if (strstr(name, match) == NULL)
+        return;
+    rad_host host = {.allocator = rad_default_allocator};
+    rad_pool *threads = new_pool(&host, 2);
+    executor_data data = {.pool = threads};
+    rad_host hosted = {.allocator = rad_default_allocator,
+                       .executor = run_on_pool,
+                       .executor_user = &data,
+                       .executor_workers = 2};
+    rad_pool *pool = with_executor ? new_pool(&hosted, 2) : threads;
+    uneven work = {20e-6, factor, 1};
+    for (int i = 0; i < RUNS; i++) {
+        double before = now();
+        rad_pool_run(pool, take_time, &work, TASKS);
+        times[i] = now() - before;
+    }
+    qsort(times, RUNS, sizeof times[0], compare);
+    double ideal = TASKS * work.task_time / (1.0 + 1.0 / factor);
+    double halves = TASKS / 2 * work.task_time * factor;
+    printf("%-44s %12.2f us median, ideal %.2f us (%.2f), halves %.2f us\n", name,
+           times[RUNS / 2] * 1e6, ideal * 1e6, times[RUNS / 2] / ideal, halves * 1e6);
+    if (with_executor)
+        rad_pool_free(pool);
+    rad_pool_free(threads);
+}
+
+static void bench_pool(void)
+{
+    bench_loops("pool, an empty loop of 2 threads", 2, false, 0);
+    bench_loops("pool, a barrier of 2 threads", 2, true, 0);
+    bench_loops("pool, a barrier of 2 threads, one asleep", 2, true, 200e-6);
+    static const double factors[] = {1, 2, 4, 8};
+    for (size_t i = 0; i < sizeof factors / sizeof factors[0]; i++) {
+        bench_uneven(false, factors[i]);
+        bench_uneven(true, factors[i]);
+    }
 }
 
 int main(int argc, char **argv)
@@ -346,6 +459,6 @@ int main(int argc, char **argv)
     bench_sampling(32000);
     bench_sampling(128000);
     bench_sampling(256000);
-    bench_pool(2);
+    bench_pool();
     return 0;
 }

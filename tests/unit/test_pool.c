@@ -297,6 +297,91 @@ START_TEST(executors_run_every_index)
 }
 END_TEST
 
+/* ---- unequal workers
+ * -----------------------------------------------------------------------------
+ */
+
+/* The worker that draws the first task is held up in it until all other tasks are done, as on a
+ * core that stands still: the others must have taken all of them. No clock decides, except that
+ * somebody gives up after a minute. */
+typedef struct held_up {
+    atomic_uint done, gave_up;
+    atomic_uint tasks_of[8];
+    atomic_int slow_worker;
+    uint32_t count;
+} held_up;
+
+static void hold_up(void *data, uint32_t index, uint32_t worker)
+{
+    held_up *all = data;
+    atomic_fetch_add(&all->tasks_of[worker], 1);
+    if (index == 0) {
+        atomic_store(&all->slow_worker, (int)worker);
+        uint32_t waited = 0;
+        for (; waited < 60000 && atomic_load(&all->done) + 1 < all->count; waited++)
+            usleep(1000);
+        atomic_fetch_add(&all->gave_up, waited == 60000);
+    }
+    atomic_fetch_add(&all->done, 1);
+}
+
+static void check_held_up(rad_pool *pool)
+{
+    held_up all = {.count = 500};
+    rad_pool_run(pool, hold_up, &all, all.count);
+    ck_assert_uint_eq(atomic_load(&all.gave_up), 0);
+    ck_assert_uint_eq(atomic_load(&all.done), all.count);
+    ck_assert_uint_eq(atomic_load(&all.tasks_of[atomic_load(&all.slow_worker)]), 1);
+}
+
+START_TEST(a_worker_that_stands_still_holds_up_one_task)
+{
+    uint32_t largest = 0;
+    for (uint32_t size = 2; size <= 4; size++) {
+        memset(&host, 0, sizeof host);
+        host.allocator = rad_test_allocator(&memory);
+        rad_pool *pool = make_pool(size);
+        for (int i = 0; i < 5; i++)
+            check_held_up(pool);
+        rad_pool_free(pool);
+        host.executor = threads_executor;
+        host.executor_user = &largest;
+        host.executor_workers = size;
+        pool = make_pool(size);
+        for (int i = 0; i < 5; i++)
+            check_held_up(pool);
+        rad_pool_free(pool);
+        rad_test_memory_check(&memory);
+    }
+}
+END_TEST
+
+/* More threads than processors, and threads of the host that never rest: every loop ends, since
+ * nobody waits for a thread that has not begun, and no thread spins for long. */
+static void *never_rest(void *stop)
+{
+    while (!atomic_load((atomic_bool *)stop)) {
+    }
+    return NULL;
+}
+
+START_TEST(loops_end_beside_busy_threads)
+{
+    enum { BUSY = 4 };
+    atomic_bool stop = false;
+    pthread_t threads[BUSY];
+    for (int i = 0; i < BUSY; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, never_rest, &stop), 0);
+    rad_pool *pool = make_pool(8);
+    for (uint32_t i = 0; i < 300; i++)
+        check_loop(pool, 1 + i % 30, i % 100);
+    rad_pool_free(pool);
+    atomic_store(&stop, true);
+    for (int i = 0; i < BUSY; i++)
+        pthread_join(threads[i], NULL);
+}
+END_TEST
+
 /* ---- making, freeing, fork ----------------------------------------------------------------------
  */
 
@@ -368,6 +453,8 @@ static void add_cases(Suite *suite)
 #endif
     tcase_add_test(cases, signals_stay_on_the_host_threads);
     tcase_add_test(cases, executors_run_every_index);
+    tcase_add_test(cases, a_worker_that_stands_still_holds_up_one_task);
+    tcase_add_test(cases, loops_end_beside_busy_threads);
     tcase_add_test(cases, wrong_sizes_and_failing_memory_give_errors);
     tcase_add_test(cases, a_forked_child_can_free);
     tcase_add_test(cases, there_is_a_processor);
