@@ -528,7 +528,7 @@ START_TEST(exponentials_and_their_sum_are_those_one_at_a_time)
 }
 END_TEST
 
-enum { PLAIN_VOCAB = 20000 };
+enum { PLAIN_VOCAB = 12000 };
 
 typedef struct plain_candidate {
     int32_t token;
@@ -620,8 +620,8 @@ START_TEST(large_vocabularies_choose_as_a_plain_sampler)
     static const struct {
         int32_t top_k;
         float typical_p, top_p, min_p;
-    } ways[] = {{1, 1, 1, 0},    {40, 1, 1, 0},    {76, 1, 1, 0},      {77, 1, 1, 0},
-                {5000, 1, 1, 0}, {20000, 1, 1, 0}, {40, 1, 0.9f, 0},   {0, 1, 1, 0.05f},
+    } ways[] = {{1, 1, 1, 0},    {40, 1, 1, 0},    {45, 1, 1, 0},      {46, 1, 1, 0},
+                {5000, 1, 1, 0}, {12000, 1, 1, 0}, {40, 1, 0.9f, 0},   {0, 1, 1, 0.05f},
                 {0, 1, 1, 1},    {0, 1, 1, 1e-9f}, {300, 1, 1, 0.02f}, {0, 1, 0.9f, 0},
                 {0, 0.8f, 1, 0}, {0, 1, 1, 0}};
     static float logits[PLAIN_VOCAB];
@@ -632,8 +632,8 @@ START_TEST(large_vocabularies_choose_as_a_plain_sampler)
             double u = rad_random_unit(6, (uint32_t)kind, i);
             logits[i] = kind == 0   ? (float)(u * 12)
                         : kind == 1 ? (float)(int)(u * 9)                /* many ties */
-                        : kind == 2 ? (u < 0.998 ? -INFINITY : (float)u) /* about 40 tokens */
-                                    : (i == 19990 ? 20.0f : (float)u);   /* one, in the last part */
+                        : kind == 2 ? (u < 0.997 ? -INFINITY : (float)u) /* about 40 tokens */
+                                    : (i == 11990 ? 20.0f : (float)u);   /* one, in the last part */
         }
         for (size_t way = 0; way < sizeof ways / sizeof ways[0]; way++) {
             settings = defaults;
@@ -642,7 +642,7 @@ START_TEST(large_vocabularies_choose_as_a_plain_sampler)
             settings.top_p = ways[way].top_p;
             settings.min_p = ways[way].min_p;
             settings.temperature = way % 2 == 0 ? 1.0f : 0.8f;
-            for (uint64_t position = 0; position < 3; position++) {
+            for (uint64_t position = 0; position < 2; position++) {
                 int32_t token = -1;
                 rad_assert_ok(rad_sampler_choose(large, &settings, logits, PLAIN_VOCAB, NULL, 0, 0,
                                                  position, &token, &error),
