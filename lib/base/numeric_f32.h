@@ -64,14 +64,15 @@ static inline float rad_expf(float x)
     return x < -87.0f ? 0.0f : result;
 }
 
-/* The same bits in fewer steps for x <= 0 and NaN: 2^k is a float. Any other x gives anything. */
+/* The same bits in fewer steps for x <= 0 and NaN: 2^k is a float. Any other x gives anything. The
+ * power, not the result, becomes 0: gcc would make a branch of the latter, and no vectors. */
 static inline float rad_expf_below_one(float x)
 {
     float bounded = x < -87.0f ? -87.0f : x;
     uint32_t k;
     float mantissa = 1.0f + rad_expm1_reduced(bounded, &k);
-    float result = mantissa * rad_float_of_bits((k + 127u) << 23);
-    return x < -87.0f ? 0.0f : result;
+    float power = rad_float_of_bits((k + 127u) << 23);
+    return mantissa * (x < -87.0f ? 0.0f : power);
 }
 
 static inline float rad_tanhf(float x)

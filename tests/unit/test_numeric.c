@@ -215,6 +215,19 @@ START_TEST(float_functions_are_exact_to_two_units)
 }
 END_TEST
 
+START_TEST(exponentials_below_one_are_those_of_all)
+{
+    for (uint64_t bits = 0x80000000u; bits <= 0xff800000u; bits += 1009) { /* -0 to -infinity */
+        float x = rad_float_of_bits((uint32_t)bits);
+        ck_assert_uint_eq(rad_float_bits(rad_expf_below_one(x)), rad_float_bits(rad_expf(x)));
+    }
+    static const float edges[] = {0.0f, -86.999f, -87.0f, -87.00001f, -INFINITY};
+    for (int i = 0; i < 5; i++)
+        ck_assert(rad_expf_below_one(edges[i]) == rad_expf(edges[i]));
+    ck_assert(isnan(rad_expf_below_one(NAN)));
+}
+END_TEST
+
 START_TEST(float_functions_at_the_edges)
 {
     ck_assert(rad_expf(0.0f) == 1.0f && rad_expf(-INFINITY) == 0.0f);
@@ -356,6 +369,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, special_values_are_those_of_annex_f);
     tcase_add_test(cases, powers_of_special_values_are_those_of_the_c_library);
     tcase_add_test(cases, float_functions_are_exact_to_two_units);
+    tcase_add_test(cases, exponentials_below_one_are_those_of_all);
     tcase_add_test(cases, float_functions_at_the_edges);
     tcase_add_test(cases, halves_convert_exactly);
     tcase_add_test(cases, bits_are_the_recorded_ones);
