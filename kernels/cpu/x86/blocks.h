@@ -42,6 +42,17 @@ INLINE vf lane_minimum(const uint8_t *block)
     return vf_load_f16(block + 32);
 }
 
+/* Asks for the lanes that come later. Where there is much to do between the loads of a block the
+ * processor alone does not look far enough ahead: with Q6_K it took 42 % of the memory's bandwidth.
+ * (A single token of blocks of 32 is read in order without help, and asking slows it down.) Beyond
+ * the end of a matrix nothing is read that matters. */
+INLINE void fetch_ahead(const uint8_t *lanes, size_t bytes)
+{
+    enum { LINE = 64, DISTANCE = 8192, SECOND_LEVEL_CACHE = 2 };
+    for (size_t i = 0; i < bytes; i += LINE)
+        __builtin_prefetch(lanes + DISTANCE + i, 0, SECOND_LEVEL_CACHE);
+}
+
 /* acc[t * 16 + row] of n tokens goes on over n_blocks blocks. */
 INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_blocks,
                          token_view x, float *acc)
@@ -54,7 +65,8 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
         uint32_t end = n_blocks - first < 8 ? n_blocks - first : 8;
         for (uint32_t b = 0; b < end; b++) {
             vi total[DIRECT_TOKENS], partial[DIRECT_TOKENS];
-
+            if (n > 1)
+                fetch_ahead(lanes, lane_block_bytes(type));
             UNROLL for (int t = 0; t < n; t++)
             {
                 total[t] = partial[t] = vi_zero();

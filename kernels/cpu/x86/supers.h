@@ -220,17 +220,6 @@ INLINE vi super_sum_products(int sub_groups, int n, const super_scales *scales, 
     return total;
 }
 
-/* Asks for the lanes two or three super-blocks ahead. There is so much to do between the loads of a
- * super-block that the processor alone does not look far enough ahead: with Q6_K it took 42 % of
- * the memory's bandwidth. (Blocks of 32 are read in order without help, and asking slows them
- * down.) Beyond the end of a matrix nothing is read that matters. */
-INLINE void fetch_ahead(const uint8_t *lanes, size_t bytes)
-{
-    enum { LINE = 64, DISTANCE = 8192, SECOND_LEVEL_CACHE = 2 };
-    for (size_t i = 0; i < bytes; i += LINE)
-        __builtin_prefetch(lanes + DISTANCE + i, 0, SECOND_LEVEL_CACHE);
-}
-
 /* acc[t * 16 + row] of n tokens goes on over n_blocks super-blocks. */
 INLINE void super_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_blocks,
                          token_view x, float *acc)
