@@ -33,7 +33,9 @@ static const option_row rows[RAD_OPTION_COUNT] = {
          "auto: no from 64 MiB of weights on"},
     [RAD_OPTION_LAYOUT] = {"layout", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|file|lane",
                            "how copied weights stand in memory: as in the file, or interleaved by "
-                           "16 rows (faster, same bits). auto: lane"},
+                           "16 rows (faster, same bits), where codebook formats and TQ1_0 "
+                           "take 1.2 to 1.55 times their file's bytes. auto: lane, but these as in "
+                           "the file where memory_budget is too small for the weights otherwise"},
     [RAD_OPTION_MEMORY_BUDGET] = {"memory_budget", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0,
                                   9007199254740992.0, "0", "",
                                   "bytes that weights and engine may take together; 0: no limit"},
@@ -580,6 +582,7 @@ void rad_options_model(const radllm_options *options, rad_model_settings *settin
         .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
         .wait = (rad_wait)rad_option_integer(options, RAD_OPTION_LOAD_WAIT),
         .file_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
+        .any_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 0,
         .vocabulary_only = rad_option_integer(options, RAD_OPTION_VOCAB_ONLY) != 0,
         .any_isa = isa == 0,
         .isa = isa == 0 ? RAD_ISA_SCALAR : (rad_isa)(isa - 1),

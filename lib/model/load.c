@@ -82,14 +82,41 @@ static radllm_status number_weight(rad_model *model, rad_weight *weight, void *d
 static radllm_status place_weights(rad_model *model, uint64_t *bytes, radllm_error *error)
 {
     placing place = {.vectors = true};
-    radllm_status status = rad_for_each_weight(model, number_weight, NULL, error);
-    if (status == RADLLM_OK)
-        status = rad_for_each_weight(model, place_weight, &place, error);
+    radllm_status status = rad_for_each_weight(model, place_weight, &place, error);
     place.vectors = false;
     if (status == RADLLM_OK)
         status = rad_for_each_weight(model, place_weight, &place, error);
     *bytes = place.total;
     return status;
+}
+
+/* Back to the file's layout where lanes take more bytes. */
+static radllm_status stay_small(rad_model *model, rad_weight *weight, void *data,
+                                radllm_error *error)
+{
+    (void)model;
+    (void)data;
+    (void)error;
+    rad_matrix *matrix = &weight->matrix;
+    if (matrix->n_rows != 0 &&
+        rad_lane_group_bytes(matrix->type, matrix->n_columns) >
+            rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, RAD_LANE_ROWS, matrix->n_columns))
+        matrix->layout = RAD_LAYOUT_FILE;
+    return RADLLM_OK;
+}
+
+/* Numbers all weights and gives each its place. */
+static radllm_status arrange_weights(rad_model *model, const rad_model_settings *settings,
+                                     uint64_t *bytes, radllm_error *error)
+{
+    radllm_status status = rad_for_each_weight(model, number_weight, NULL, error);
+    if (status == RADLLM_OK)
+        status = place_weights(model, bytes, error);
+    if (status != RADLLM_OK || settings->budget == 0 || *bytes <= settings->budget ||
+        !settings->any_layout)
+        return status;
+    status = rad_for_each_weight(model, stay_small, NULL, error);
+    return status == RADLLM_OK ? place_weights(model, bytes, error) : status;
 }
 
 uint64_t rad_model_weight_bytes(const rad_model *model)
@@ -142,7 +169,7 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
         status = rad_bind_tensors(model, settings->file_layout || settings->map, error);
     uint64_t total = 0;
     if (status == RADLLM_OK)
-        status = place_weights(model, &total, error);
+        status = arrange_weights(model, settings, &total, error);
     if (status == RADLLM_OK && total > PTRDIFF_MAX)
         status = rad_fail_memory(error, SIZE_MAX);
     model->weight_bytes = (size_t)total;

@@ -80,6 +80,7 @@ typedef struct rad_model_settings {
     bool map;         /* load=map */
     rad_wait wait;    /* load_wait */
     bool file_layout; /* layout=file */
+    bool any_layout;  /* layout=auto: lanes, but not larger than the file where memory is short */
     bool vocabulary_only;
     bool any_isa;       /* isa=auto: the best one */
     rad_isa isa;        /* else exactly this one */

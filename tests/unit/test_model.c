@@ -453,6 +453,44 @@ START_TEST(context_and_budget)
 }
 END_TEST
 
+/* The weight bytes of a model of a codebook format, or -1 where the budget forbids it. */
+static int64_t weights_with(const char *layout, int64_t budget)
+{
+    radllm_error *error;
+    radllm_options *options;
+    radllm_model *model;
+    int64_t weights = -1;
+    radllm_error_new(&error);
+    rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+    rad_assert_ok(radllm_options_set_text(options, "layout", layout, RADLLM_NUL, error), error);
+    rad_assert_ok(radllm_options_set_integer(options, "memory_budget", budget, error), error);
+    const char *path = rad_test_source_path("tests/golden/types/iq2_xs.gguf");
+    radllm_status status = radllm_model_open(NULL, path, options, NULL, &model, error);
+    if (status == RADLLM_OK)
+        rad_assert_ok(radllm_model_number(model, "weight_bytes", &weights, error), error);
+    else
+        ck_assert_int_eq(status, RADLLM_E_BUDGET);
+    radllm_model_free(model);
+    radllm_options_free(options);
+    radllm_error_free(error);
+    return weights;
+}
+
+/* Lanes of a codebook format are larger than the file: they give way to a budget. */
+START_TEST(a_small_budget_keeps_the_file_layout)
+{
+    int64_t lane = weights_with("lane", 0), file = weights_with("file", 0);
+    printf("# lane %lld, file %lld bytes\n", (long long)lane, (long long)file);
+    ck_assert_int_gt(lane, file);
+    ck_assert_int_eq(weights_with("auto", 0), lane);
+    ck_assert_int_eq(weights_with("auto", lane), lane);
+    ck_assert_int_eq(weights_with("auto", lane - 1), file);
+    ck_assert_int_eq(weights_with("auto", file), file);
+    ck_assert_int_eq(weights_with("auto", file - 1), -1);
+    ck_assert_int_eq(weights_with("lane", lane - 1), -1);
+}
+END_TEST
+
 /* What the plan says before loading, against what the library then holds. */
 START_TEST(the_plan_is_kept)
 {
@@ -711,6 +749,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(limits, more_tokens_than_the_context);
     tcase_add_test(limits, a_prompt_of_100_megabytes);
     tcase_add_test(limits, context_and_budget);
+    tcase_add_test(limits, a_small_budget_keeps_the_file_layout);
     tcase_add_test(limits, the_plan_is_kept);
     TCase *files = rad_test_case(suite, "files that change");
     tcase_add_test(files, the_file_is_deleted_while_mapped);
