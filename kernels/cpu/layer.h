@@ -34,6 +34,11 @@ typedef struct rad_layer_kernels {
     void (*silu_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     /* y = gelu(gate) * up in the tanh form. */
     void (*gelu_tanh_multiply)(const float *gate, const float *up, uint32_t n, float *y);
+    /* y = silu of slope 1.702 of min(gate, 7), times (1 + up held to -7..7): gpt-oss.
+     * g / (1 + exp(-(1.702 g))) * (u + 1). */
+    void (*clamped_multiply)(const float *gate, const float *up, uint32_t n, float *y);
+    /* y = gelu(x) in the tanh form. */
+    void (*gelu_tanh)(const float *x, uint32_t n, float *y);
     void (*add)(const float *x, const float *y, uint32_t n, float *out);
     void (*scale)(const float *x, float factor, uint32_t n, float *out);
     /* out = fma(x, factor, out). */

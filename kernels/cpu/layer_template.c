@@ -150,6 +150,24 @@ static void gelu_tanh_multiply(const float *gate, const float *up, uint32_t n, f
         y[i] = rad_gelu_tanhf(gate[i]) * up[i];
 }
 
+static void clamped_multiply(const float *gate, const float *up, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++) {
+        float g = gate[i] > 7.0f ? 7.0f : gate[i];
+        float u = up[i] > 7.0f ? 7.0f : up[i];
+        u = u < -7.0f ? -7.0f : u;
+        y[i] = g / (1.0f + rad_expf(-(1.702f * g))) * (u + 1.0f);
+    }
+}
+
+static void gelu_tanh(const float *x, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = rad_gelu_tanhf(x[i]);
+}
+
 static void add(const float *x, const float *y, uint32_t n, float *out)
 {
     SAME_INDEX_ONLY
@@ -652,6 +670,8 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .rotate = rotate,
     .silu_multiply = silu_multiply,
     .gelu_tanh_multiply = gelu_tanh_multiply,
+    .clamped_multiply = clamped_multiply,
+    .gelu_tanh = gelu_tanh,
     .add = add,
     .scale = scale,
     .add_scaled = add_scaled,

@@ -21,16 +21,18 @@ typedef struct rad_value {
 typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
     RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position */
-    RAD_OP_NORM,         /* out = rms norm of in, times the vector `weight` */
-    RAD_OP_PRODUCT,      /* out = `weight` in, plus the vector `bias` where there is one */
-    RAD_OP_HEAD_NORM,    /* in place: rms norm of each head of out, times `weight` */
-    RAD_OP_ROTATE,       /* in place: rotates the heads of out by the table `in` */
-    RAD_OP_STORE,        /* writes keys `in` and values `other` to the cache of `layer` */
-    RAD_OP_ATTEND,       /* out = attention of queries `in` to the cache of `layer` */
-    RAD_OP_GATED,        /* out = gate(in) * other */
-    RAD_OP_ADD,          /* out = in + other */
-    RAD_OP_SELECT,       /* out = the output rows of in */
-    RAD_OP_SOFT_CAP,     /* in place: out = number * tanh(out / number) */
+    RAD_OP_POSITIONS,    /* in place: adds the row of `weight` for each token's position */
+    RAD_OP_NORM,      /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
+    RAD_OP_PRODUCT,   /* out = `weight` in, plus the vector `bias` where there is one */
+    RAD_OP_HEAD_NORM, /* in place: rms norm of each head of out, times `weight` */
+    RAD_OP_ROTATE,    /* in place: rotates the heads of out by the table `in` */
+    RAD_OP_STORE,     /* writes keys `in` and values `other` to the cache of `layer` */
+    RAD_OP_ATTEND,    /* out = attention of queries `in` to the cache of `layer`; `bias`: sinks */
+    RAD_OP_GELU,      /* in place: gelu(out), in the tanh form */
+    RAD_OP_GATED,     /* out = gate(in) * other */
+    RAD_OP_ADD,       /* out = in + other */
+    RAD_OP_SELECT,    /* out = the output rows of in */
+    RAD_OP_SOFT_CAP,  /* in place: out = number * tanh(out / number) */
     /* A mixture of experts. A token goes to k experts, so there are k rows for each token: the
      * chosen ones' intermediate results. Which row is whose is the backend's affair. */
     RAD_OP_ROUTE, /* out = the k experts of each token by its logits `in`, and their weights;

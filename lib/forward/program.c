@@ -41,18 +41,20 @@ static rad_op *emit(writer *w, rad_op_kind kind)
     return op;
 }
 
-static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, uint8_t out)
+static const rad_weight *where_present(const rad_weight *weight)
+{
+    return weight != NULL && weight->tensor != NULL ? weight : NULL;
+}
+
+static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, const rad_weight *bias,
+                      uint8_t out)
 {
     rad_op *op = emit(w, RAD_OP_NORM);
     op->in = in;
     op->weight = weight;
+    op->bias = where_present(bias);
     op->width = w->program->model->hparams.width;
     op->out = out;
-}
-
-static const rad_weight *where_present(const rad_weight *weight)
-{
-    return weight != NULL && weight->tensor != NULL ? weight : NULL;
 }
 
 static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
@@ -93,7 +95,8 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
 {
     const rad_weight *weights = layer->weights;
     uint32_t head_dim = w->program->model->hparams.head_dim;
-    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM], NORMED);
+    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM],
+              &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS], NORMED);
     emit_product(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS], NORMED, QUERY);
     emit_product(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS], NORMED, KEY);
     emit_product(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NORMED, VALUE);
@@ -101,27 +104,35 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
-    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
-    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
+    if (w->program->model->hparams.architecture->rotary != RAD_ROTARY_NONE) {
+        emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
+        emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
+    }
     emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * head_dim);
     emit_two(w, RAD_OP_ATTEND, QUERY, 0, ATTENDED, params->n_heads * head_dim);
+    w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_SINKS]);
 }
 
 /* hidden = hidden + norm(branch), the norm only where the family has second norms. */
 static void emit_residual(writer *w, const rad_weight *second_norm, uint8_t hidden)
 {
     if (second_norm->tensor != NULL)
-        emit_norm(w, BRANCH, second_norm, BRANCH);
+        emit_norm(w, BRANCH, second_norm, NULL, BRANCH);
     emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, w->program->model->hparams.width);
 }
 
 static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
-    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
-    emit_product(w, &weights[RAD_WEIGHT_GATE], &weights[RAD_WEIGHT_GATE_BIAS], NORMED, GATE);
-    emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, UP);
-    emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], &weights[RAD_WEIGHT_FFN_NORM_BIAS], NORMED);
+    if (w->program->model->hparams.architecture->gate == RAD_GATE_NONE) {
+        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, GATE);
+        emit_two(w, RAD_OP_GELU, GATE, 0, GATE, weights[RAD_WEIGHT_UP].matrix.n_rows);
+    } else {
+        emit_product(w, &weights[RAD_WEIGHT_GATE], &weights[RAD_WEIGHT_GATE_BIAS], NORMED, GATE);
+        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, UP);
+        emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
+    }
     emit_product(w, &weights[RAD_WEIGHT_DOWN], &weights[RAD_WEIGHT_DOWN_BIAS], GATE, BRANCH);
 }
 
@@ -160,7 +171,7 @@ static void emit_experts(writer *w, const rad_layer *layer, uint8_t hidden)
     const rad_hparams *h = &w->program->model->hparams;
     const rad_weight *weights = layer->weights;
     uint32_t n_used = h->router.n_used;
-    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], NORMED);
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], &weights[RAD_WEIGHT_FFN_NORM_BIAS], NORMED);
     emit_product(w, &weights[RAD_WEIGHT_ROUTER], &weights[RAD_WEIGHT_ROUTER_BIAS], NORMED, ROUTER);
     emit_two(w, RAD_OP_ROUTE, ROUTER, 0, ROUTES, 2 * n_used);
     w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_CHOICE_BIAS]);
@@ -209,12 +220,20 @@ static void emit_model(writer *w, const rad_model *model)
     embed->number = h->embedding_scale;
     embed->width = h->width;
     embed->out = HIDDEN;
-    rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
-    table->out = ROTARY;
-    table->width = 2 * h->rope.n_pairs;
+    if (h->architecture->learned_positions) {
+        rad_op *positions = emit(w, RAD_OP_POSITIONS);
+        positions->weight = &model->positions;
+        positions->width = h->width;
+        positions->out = HIDDEN;
+    }
+    if (h->architecture->rotary != RAD_ROTARY_NONE) {
+        rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
+        table->out = ROTARY;
+        table->width = 2 * h->rope.n_pairs;
+    }
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
-    emit_norm(w, OUT_HIDDEN, &model->output_norm, NORMED);
+    emit_norm(w, OUT_HIDDEN, &model->output_norm, &model->output_norm_bias, NORMED);
     emit_product(w, &model->output, NULL, NORMED, LOGITS);
     if (h->logit_cap > 0.0f) {
         rad_op *cap = emit(w, RAD_OP_SOFT_CAP);

@@ -12,13 +12,18 @@
 
 /* Which pairs of a head's values rotate together. */
 typedef enum rad_rotary_layout {
+    RAD_ROTARY_NONE,        /* positions are learned, or biases of attention */
     RAD_ROTARY_INTERLEAVED, /* (2i, 2i+1): files whose q and k rows were reordered by converters */
     RAD_ROTARY_HALVES       /* (i, i + n/2) */
 } rad_rotary_layout;
 
+/* What stands between the matrices of a feed-forward. */
 typedef enum rad_gate {
-    RAD_GATE_SILU,     /* down(silu(gate x) * up x): SwiGLU, Shazeer 2020 */
-    RAD_GATE_GELU_TANH /* the same with GELU in the tanh form */
+    RAD_GATE_SILU,      /* down(silu(gate x) * up x): SwiGLU, Shazeer 2020 */
+    RAD_GATE_GELU_TANH, /* the same with GELU in the tanh form */
+    RAD_GATE_CLAMPED,   /* gpt-oss: silu with a slope of 1.702 of min(gate, 7), times up + 1 with up
+                           held to -7..7 */
+    RAD_GATE_NONE       /* down(gelu(up x)), in the tanh form: GPT-2 */
 } rad_gate;
 
 /* Which layers look at a window of keys only, where the file gives a window. */
@@ -48,6 +53,12 @@ typedef struct rad_architecture {
     rad_gate gate;
     rad_window_pattern windows;
     uint32_t default_window; /* where the file has no key; 0: none */
+    bool layer_norms;        /* LayerNorm, maybe with biases, in place of RMS norm */
+    bool learned_positions;  /* a table of positions is added to the embeddings */
+    bool fused_qkv;          /* queries, keys and values are rows of one tensor (attn_qkv) */
+    bool sinks;              /* a learned score for each head joins each softmax (attn_sinks) */
+    bool yarn_exact;         /* yarn's borders are not rounded to whole pairs */
+    const char *ffn_norm;    /* the tensor's name where it is not ffn_norm */
     bool head_norms;         /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
     bool sandwich_norms;     /* a second norm behind attention and feed-forward */
     bool scaled_embeddings;  /* embeddings times sqrt(width) */

@@ -14,7 +14,11 @@ typedef enum need {
     NEED_EXPERTS,          /* where it has experts */
     NEED_EXPERTS_OPTIONAL, /* the same, and it may be absent */
     NEED_SHARED,           /* where a shared expert stands beside them */
-    NEED_SHARED_GATED      /* where that has a gate */
+    NEED_SHARED_GATED,     /* where that has a gate */
+    NEED_GATE,             /* where a dense layer has a gate */
+    NEED_GATE_OPTIONAL,    /* the same, and it may be absent */
+    NEED_NORM_BIAS,        /* where norms may have biases */
+    NEED_SINKS             /* where heads have sinks */
 } need;
 
 /* Sizes that shapes are written in; they depend on the layer. */
@@ -24,6 +28,7 @@ typedef enum extent {
     EXTENT_Q,
     EXTENT_KV,
     EXTENT_HEAD,
+    EXTENT_HEADS,
     EXTENT_FFN,
     EXTENT_EXPERTS,
     EXTENT_EXPERT_FFN,
@@ -40,6 +45,8 @@ typedef struct role_row {
 
 static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_WEIGHT_ATTENTION_NORM_BIAS] = {"attn_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
+                                        NEED_NORM_BIAS},
     [RAD_WEIGHT_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_ALWAYS},
     [RAD_WEIGHT_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
     [RAD_WEIGHT_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
@@ -52,11 +59,13 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_SANDWICH},
+    [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", EXTENT_HEADS, EXTENT_NONE, NEED_SINKS},
+    [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_NORM_BIAS},
     [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
-    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
+    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_GATE},
     [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
     [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_DENSE},
-    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_GATE_OPTIONAL},
     [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", EXTENT_FFN, EXTENT_NONE, NEED_DENSE_OPTIONAL},
     [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_DENSE_OPTIONAL},
     [RAD_WEIGHT_ROUTER] = {"ffn_gate_inp.weight", EXTENT_WIDTH, EXTENT_EXPERTS, NEED_EXPERTS},
@@ -105,6 +114,8 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
         return (uint64_t)layer->n_kv_heads * h->head_dim;
     case EXTENT_HEAD:
         return h->head_dim;
+    case EXTENT_HEADS:
+        return layer->n_heads;
     case EXTENT_FFN:
         return layer->ffn_length;
     case EXTENT_EXPERTS:
@@ -121,7 +132,8 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
 typedef struct shape {
     uint64_t columns, rows; /* rows is 1 for a vector */
     bool is_matrix;
-    uint32_t n_experts; /* 1: no stack */
+    uint32_t n_experts;     /* 1: no stack */
+    uint64_t first, n_part; /* of rows (a vector: values), those that are bound; n_part 0: all */
 } shape;
 
 static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
@@ -208,15 +220,17 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
 
 static void count_parameters(rad_model *model, const rad_weight *weight)
 {
-    uint64_t n = weight->tensor->n_elements;
+    uint64_t n = weight->n_values;
+    if (weight->matrix.n_rows != 0)
+        n = (uint64_t)weight->matrix.n_rows * weight->matrix.n_columns;
     model->n_parameters += n;
     if (weight->n_experts > 1)
         n = n / weight->n_experts * model->hparams.router.n_used;
     model->n_active_parameters += n;
 }
 
-static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file_layout,
-                                 radllm_error *error)
+static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const shape *wanted,
+                                 bool file_layout, radllm_error *error)
 {
     const rad_tensor *tensor = weight->tensor;
     const rad_type_info *info = rad_type_find(tensor->type);
@@ -235,7 +249,7 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, bool file
                 (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
     weight->matrix = (rad_matrix){.type = tensor->type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
-                                  .n_rows = (uint32_t)rows,
+                                  .n_rows = (uint32_t)(wanted->n_part != 0 ? wanted->n_part : rows),
                                   .n_columns = (uint32_t)tensor->dims[0]};
     count_parameters(model, weight);
     return bind_scale(model, weight, error);
@@ -245,6 +259,7 @@ static radllm_status bind_tensor(rad_model *model, const char *name, shape wante
                                  bool file_layout, rad_weight *weight, radllm_error *error)
 {
     weight->n_experts = wanted.n_experts;
+    weight->first = wanted.first;
     weight->tensor = rad_source_find_tensor(model->source, name);
     if (weight->tensor == NULL) {
         if (!required)
@@ -258,7 +273,8 @@ static radllm_status bind_tensor(rad_model *model, const char *name, shape wante
     if (status != RADLLM_OK)
         return status;
     if (wanted.is_matrix)
-        return bind_matrix(model, weight, file_layout, error);
+        return bind_matrix(model, weight, &wanted, file_layout, error);
+    weight->n_values = wanted.n_part != 0 ? wanted.n_part : weight->tensor->n_elements;
     count_parameters(model, weight);
     return bind_vector(model, weight, error);
 }
@@ -268,8 +284,9 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
 {
     const rad_architecture *a = h->architecture;
     bool experts = rad_has_experts(h, layer);
-    *required =
-        need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL && need != NEED_EXPERTS_OPTIONAL;
+    *required = need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL &&
+                need != NEED_EXPERTS_OPTIONAL && need != NEED_GATE_OPTIONAL &&
+                need != NEED_NORM_BIAS;
     switch (need) {
     case NEED_ALWAYS:
     case NEED_OPTIONAL:
@@ -284,12 +301,48 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     case NEED_EXPERTS:
     case NEED_EXPERTS_OPTIONAL:
         return experts;
+    case NEED_GATE:
+    case NEED_GATE_OPTIONAL:
+        return !experts && a->gate != RAD_GATE_NONE;
+    case NEED_NORM_BIAS:
+        return a->layer_norms;
+    case NEED_SINKS:
+        return a->sinks;
     case NEED_SHARED:
         return experts && h->shared_ffn > 0;
     case NEED_SHARED_GATED:
         return experts && h->shared_ffn > 0 && a->shared_experts == RAD_SHARED_GATED;
     }
     return false;
+}
+
+static bool is_qkv(int role)
+{
+    return role >= RAD_WEIGHT_QUERY && role <= RAD_WEIGHT_VALUE_BIAS;
+}
+
+static void name_tensor(const rad_hparams *h, uint32_t layer, int role, char *name, size_t size)
+{
+    const rad_architecture *a = h->architecture;
+    if (a->fused_qkv && is_qkv(role))
+        snprintf(name, size, "blk.%u.attn_qkv.%s", layer,
+                 role >= RAD_WEIGHT_QUERY_BIAS ? "bias" : "weight");
+    else if (a->ffn_norm != NULL && role == RAD_WEIGHT_FFN_NORM)
+        snprintf(name, size, "blk.%u.%s.weight", layer, a->ffn_norm);
+    else
+        snprintf(name, size, "blk.%u.%s", layer, role_rows[role].name);
+}
+
+/* Queries, keys and values as parts of one tensor, in this order. */
+static void take_part(const rad_hparams *h, const rad_layer_params *params, int role, shape *wanted)
+{
+    uint64_t q = extent_of(h, params, EXTENT_Q), kv = extent_of(h, params, EXTENT_KV);
+    if (!is_qkv(role))
+        return;
+    int part = (role - RAD_WEIGHT_QUERY) % 3;
+    wanted->first = part == 0 ? 0 : part == 1 ? q : q + kv;
+    wanted->n_part = part == 0 ? q : kv;
+    *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + 2 * kv;
 }
 
 static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
@@ -303,9 +356,15 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
         if (!is_expected(h, index, row->need, &required))
             continue;
         char name[64];
-        snprintf(name, sizeof name, "blk.%u.%s", index, row->name);
-        shape wanted = {extent_of(h, params, row->columns), extent_of(h, params, row->rows),
-                        row->rows != EXTENT_NONE, is_stack(role) ? h->router.n_experts : 1};
+        name_tensor(h, index, role, name, sizeof name);
+        shape wanted = {extent_of(h, params, row->columns),
+                        extent_of(h, params, row->rows),
+                        row->rows != EXTENT_NONE,
+                        is_stack(role) ? h->router.n_experts : 1,
+                        0,
+                        0};
+        if (h->architecture->fused_qkv)
+            take_part(h, params, role, &wanted);
         radllm_status status = bind_tensor(model, name, wanted, required, file_layout,
                                            &model->layers[index].weights[role], error);
         if (status != RADLLM_OK)
@@ -317,7 +376,7 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
 static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
 {
     rad_weight divisors = {0};
-    shape wanted = {model->hparams.rope.n_pairs, 1, false, 1};
+    shape wanted = {model->hparams.rope.n_pairs, 1, false, 1, 0, 0};
     radllm_status status =
         bind_tensor(model, "rope_freqs.weight", wanted, false, true, &divisors, error);
     if (status != RADLLM_OK || divisors.tensor == NULL)
@@ -351,7 +410,8 @@ static bool is_of(const rad_weight *weight, const rad_tensor *tensor)
 static bool is_bound(const rad_model *model, const rad_tensor *tensor)
 {
     if (is_of(&model->embedding, tensor) || is_of(&model->output_norm, tensor) ||
-        is_of(&model->output, tensor))
+        is_of(&model->output, tensor) || is_of(&model->positions, tensor) ||
+        is_of(&model->output_norm_bias, tensor))
         return true;
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
         for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
@@ -374,10 +434,12 @@ static bool is_redundant(const rad_tensor *tensor)
 static uint64_t count_bound(const rad_model *model)
 {
     uint64_t n = (model->embedding.tensor != NULL) + (model->output_norm.tensor != NULL) +
-                 (model->output.tensor != NULL);
+                 (model->output.tensor != NULL) + (model->positions.tensor != NULL) +
+                 (model->output_norm_bias.tensor != NULL);
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
         for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
-            n += model->layers[l].weights[role].tensor != NULL;
+            n += model->layers[l].weights[role].tensor != NULL &&
+                 model->layers[l].weights[role].first == 0; /* of a fused tensor the first part */
     }
     return n;
 }
@@ -406,7 +468,9 @@ static radllm_status check_leftovers(const rad_model *model, radllm_error *error
 radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
-    const shape table = {h->width, h->n_vocab, true, 1}, vector = {h->width, 1, false, 1};
+    const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
+    const shape vector = {h->width, 1, false, 1, 0, 0};
+    const shape places = {h->width, h->context_length, true, 1, 0, 0};
     radllm_status status =
         bind_tensor(model, "token_embd.weight", table, true, file_layout, &model->embedding, error);
     if (status == RADLLM_OK)
@@ -415,6 +479,12 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
     if (status == RADLLM_OK)
         status =
             bind_tensor(model, "output.weight", table, false, file_layout, &model->output, error);
+    if (status == RADLLM_OK && h->architecture->learned_positions)
+        status = bind_tensor(model, "position_embd.weight", places, true, true, &model->positions,
+                             error);
+    if (status == RADLLM_OK && h->architecture->layer_norms)
+        status = bind_tensor(model, "output_norm.bias", vector, false, file_layout,
+                             &model->output_norm_bias, error);
     if (status != RADLLM_OK)
         return status;
     if (model->output.tensor != NULL)

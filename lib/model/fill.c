@@ -11,6 +11,7 @@
 typedef struct matrix_copy {
     const rad_source *source;
     const rad_tensor *tensor;
+    uint64_t offset; /* of the first row, in its part of the file */
     const rad_matrix *matrix;
     uint8_t *target;
     uint8_t *scratch;     /* scratch_bytes for each worker */
@@ -48,9 +49,9 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
     uint8_t *rows = lane ? copy->scratch + (size_t)worker * copy->rows_per_task * copy->row_bytes
                          : copy->target + first * copy->row_bytes;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status = rad_source_read(copy->source, copy->tensor->part,
-                                           copy->tensor->offset + first * copy->row_bytes, rows,
-                                           (size_t)((last - first) * copy->row_bytes), &error);
+    radllm_status status =
+        rad_source_read(copy->source, copy->tensor->part, copy->offset + first * copy->row_bytes,
+                        rows, (size_t)((last - first) * copy->row_bytes), &error);
     if (status != RADLLM_OK) {
         copy_failed(copy, status, &error);
         return;
@@ -81,6 +82,7 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight, rad
     const rad_matrix *matrix = &weight->matrix;
     matrix_copy copy = {.source = model->source,
                         .tensor = weight->tensor,
+                        .offset = rad_weight_file_offset(weight),
                         .matrix = matrix,
                         .target = model->weights + weight->offset,
                         .scratch = fill->scratch,
@@ -100,14 +102,15 @@ static radllm_status fill_vector(rad_model *model, rad_weight *weight, radllm_er
     const rad_tensor *tensor = weight->tensor;
     const rad_type_info *info = rad_type_find(tensor->type);
     /* A narrower type is read into the upper end and widened from the front. */
-    size_t spare = (size_t)(tensor->n_elements * sizeof(float) - tensor->n_bytes);
+    uint64_t n = weight->n_values, n_bytes = rad_weight_file_bytes(weight);
+    size_t spare = (size_t)(n * sizeof(float) - n_bytes);
     uint8_t *raw = (uint8_t *)target + spare;
-    radllm_status status = rad_source_read(model->source, tensor->part, tensor->offset, raw,
-                                           (size_t)tensor->n_bytes, error);
+    radllm_status status = rad_source_read(
+        model->source, tensor->part, rad_weight_file_offset(weight), raw, (size_t)n_bytes, error);
     if (status != RADLLM_OK)
         return status;
     if (tensor->type != RAD_TYPE_F32) {
-        for (uint64_t i = 0; i < tensor->n_elements; i++) {
+        for (uint64_t i = 0; i < n; i++) {
             float value;
             info->decode(raw + i * info->block_bytes, &value, 1);
             memcpy(&target[i], &value, sizeof value);
@@ -122,7 +125,7 @@ static radllm_status report(rad_filler *fill, const rad_weight *weight, radllm_e
 {
     const rad_host *host = &fill->model->host;
     bool stop = rad_cancelled(fill->cancel);
-    fill->done += weight->tensor->n_bytes;
+    fill->done += rad_weight_file_bytes(weight);
     if (fill->stop != NULL) /* the loader's thread: callbacks are not for it */
         stop = atomic_load(fill->stop);
     else if (host->progress != NULL)
@@ -143,7 +146,7 @@ static radllm_status prepare_weight(rad_model *model, rad_weight *weight, void *
         return status == RADLLM_OK ? report(fill, weight, error) : status;
     }
     matrix->data = model->mapped ? rad_source_mapped(model->source, weight->tensor->part) +
-                                       weight->tensor->offset
+                                       rad_weight_file_offset(weight)
                                  : model->weights + weight->offset;
     return RADLLM_OK;
 }
@@ -170,7 +173,7 @@ static radllm_status measure_weight(rad_model *model, rad_weight *weight, void *
     (void)model;
     (void)error;
     rad_filler *fill = data;
-    fill->total += weight->tensor->n_bytes;
+    fill->total += rad_weight_file_bytes(weight);
     if (weight->matrix.n_rows != 0 && weight->matrix.layout == RAD_LAYOUT_LANE) {
         size_t needed = (size_t)(rows_per_task(&weight->matrix) * file_row_bytes(&weight->matrix));
         fill->scratch_bytes = needed > fill->scratch_bytes ? needed : fill->scratch_bytes;

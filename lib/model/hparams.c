@@ -347,14 +347,17 @@ static void read_rope(reader *r, rad_hparams *h)
                      "head dimension %u",
                      rad_source_label(r->source), r->architecture, (long long)rotated, h->head_dim);
     h->rope.n_pairs = (uint32_t)rotated / 2;
+    h->rope.exact = h->architecture->yarn_exact;
     read_rope_scaling(r, h);
 }
 
 static void read_scales(reader *r, rad_hparams *h)
 {
     const rad_architecture *a = h->architecture;
-    require(r, "attention.layer_norm_rms_epsilon");
-    h->norm_epsilon = (float)real(r, "attention.layer_norm_rms_epsilon", 0.0, 1.0, 1e-5);
+    const char *epsilon =
+        a->layer_norms ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon";
+    require(r, epsilon);
+    h->norm_epsilon = (float)real(r, epsilon, 0.0, 1.0, 1e-5);
     /* Families without caps do not read the keys. */
     h->attention_cap = a->default_attention_cap;
     h->logit_cap = a->default_logit_cap;
@@ -448,8 +451,11 @@ static double floor_small(double x)
 static double yarn_mix(const rad_rope_params *rope, uint32_t pair)
 {
     double last = 2.0 * rope->n_pairs - 1.0;
-    double low = floor_small(yarn_pair(rope, rope->beta_fast));
-    double high = -floor_small(-yarn_pair(rope, rope->beta_slow));
+    double low = yarn_pair(rope, rope->beta_fast), high = yarn_pair(rope, rope->beta_slow);
+    if (!rope->exact) {
+        low = floor_small(low);
+        high = -floor_small(-high);
+    }
     low = low < 0.0 ? 0.0 : low;
     high = high > last ? last : high;
     double span = high - low < 0.001 ? 0.001 : high - low;

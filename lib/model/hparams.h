@@ -32,6 +32,7 @@ typedef struct rad_rope_params {
     double factor;           /* positions are divided by it; 1: none */
     double original_context; /* yarn */
     double attention_factor, extension_factor, beta_fast, beta_slow;
+    bool exact; /* yarn: the borders of its ramp are not rounded */
 } rad_rope_params;
 
 typedef struct rad_hparams {

@@ -12,9 +12,10 @@
 radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *data,
                                   radllm_error *error)
 {
-    rad_weight *heads[] = {&model->embedding, &model->output_norm, &model->output};
+    rad_weight *heads[] = {&model->embedding, &model->positions, &model->output_norm,
+                           &model->output_norm_bias, &model->output};
     radllm_status status = RADLLM_OK;
-    for (int i = 0; i < 3 && status == RADLLM_OK; i++) {
+    for (int i = 0; i < 5 && status == RADLLM_OK; i++) {
         if (heads[i]->tensor != NULL)
             status = visit(model, heads[i], data, error);
     }
@@ -31,7 +32,7 @@ radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *da
 uint64_t rad_weight_copied_bytes(const rad_model *model, const rad_weight *weight)
 {
     if (weight->matrix.n_rows == 0)
-        return weight->tensor->n_elements * sizeof(float);
+        return weight->n_values * sizeof(float);
     if (model->mapped)
         return 0;
     return rad_matrix_bytes(weight->matrix.type, weight->matrix.layout, weight->matrix.n_rows,
@@ -63,8 +64,9 @@ static radllm_status place_weight(rad_model *model, rad_weight *weight, void *da
  * up is not read. */
 static uint64_t active_bytes(const rad_model *model, const rad_weight *weight)
 {
-    uint64_t bytes = weight->tensor->n_bytes;
-    if (weight->matrix.n_rows == 0 || (weight == &model->embedding && model->output.tensor != NULL))
+    uint64_t bytes = rad_weight_file_bytes(weight);
+    if (weight->matrix.n_rows == 0 || weight == &model->positions ||
+        (weight == &model->embedding && model->output.tensor != NULL))
         return 0;
     return weight->n_experts > 1 ? bytes / weight->n_experts * model->hparams.router.n_used : bytes;
 }
@@ -282,6 +284,6 @@ radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weig
     const rad_matrix *matrix = &weight->matrix;
     uint64_t row_bytes = rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
     return rad_source_read(model->source, weight->tensor->part,
-                           weight->tensor->offset + first * row_bytes, buffer,
+                           rad_weight_file_offset(weight) + first * row_bytes, buffer,
                            (size_t)(n * row_bytes), error);
 }

@@ -13,6 +13,7 @@
 /* The matrices and vectors of a layer. */
 typedef enum rad_weight_role {
     RAD_WEIGHT_ATTENTION_NORM,
+    RAD_WEIGHT_ATTENTION_NORM_BIAS,
     RAD_WEIGHT_QUERY,
     RAD_WEIGHT_KEY,
     RAD_WEIGHT_VALUE,
@@ -24,7 +25,9 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_OUTPUT,
     RAD_WEIGHT_OUTPUT_BIAS,
     RAD_WEIGHT_POST_ATTENTION_NORM,
+    RAD_WEIGHT_SINKS, /* a score for each head, without a value */
     RAD_WEIGHT_FFN_NORM,
+    RAD_WEIGHT_FFN_NORM_BIAS,
     RAD_WEIGHT_GATE,
     RAD_WEIGHT_UP,
     RAD_WEIGHT_DOWN,
@@ -56,10 +59,28 @@ typedef struct rad_weight {
     const float *values;
     uint64_t offset;                /* in the block of copied weights */
     uint32_t order;                 /* in which weights are read */
+    uint64_t first;                 /* row of the tensor (a vector: value) that it begins with */
+    uint64_t n_values;              /* of a vector */
     uint32_t n_experts;             /* whose matrices (or vectors) it holds; 1: it is no stack */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
+
+/* Where its bytes begin in its part of the file, and how many they are. */
+static inline uint64_t rad_weight_file_bytes(const rad_weight *weight)
+{
+    uint64_t rows = weight->matrix.n_rows, columns = weight->matrix.n_columns;
+    return rows != 0 ? rad_matrix_bytes(weight->matrix.type, RAD_LAYOUT_FILE, rows, columns)
+                     : weight->n_values * rad_type_find(weight->tensor->type)->block_bytes;
+}
+static inline uint64_t rad_weight_file_offset(const rad_weight *weight)
+{
+    uint64_t one =
+        weight->matrix.n_rows != 0
+            ? rad_matrix_bytes(weight->matrix.type, RAD_LAYOUT_FILE, 1, weight->matrix.n_columns)
+            : rad_type_find(weight->tensor->type)->block_bytes;
+    return weight->tensor->offset + weight->first * one;
+}
 
 /* Rows of one expert; of a weight that is no stack, all. */
 static inline uint32_t rad_weight_rows(const rad_weight *weight)
@@ -101,6 +122,7 @@ typedef struct rad_model {
 
     rad_hparams hparams;
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
+    rad_weight positions, output_norm_bias;    /* where the family has them */
     rad_layer *layers;
     const float *rope_divisors; /* n_pairs, or NULL */
 

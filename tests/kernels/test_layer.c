@@ -271,6 +271,17 @@ START_TEST(elementwise_functions_follow_the_text)
                 k->gelu_tanh_multiply(x, w, n, got);
                 check_same(expected, got, n, "gelu_tanh_multiply", name);
                 for (uint32_t i = 0; i < n; i++)
+                    expected[i] = rad_gelu_tanhf(x[i]);
+                k->gelu_tanh(x, n, got);
+                check_same(expected, got, n, "gelu_tanh", name);
+                for (uint32_t i = 0; i < n; i++) {
+                    float g = x[i] > 7.0f ? 7.0f : x[i], u = w[i] > 7.0f ? 7.0f : w[i];
+                    u = u < -7.0f ? -7.0f : u;
+                    expected[i] = g / (1.0f + rad_expf(-(1.702f * g))) * (u + 1.0f);
+                }
+                k->clamped_multiply(x, w, n, got);
+                check_same(expected, got, n, "clamped_multiply", name);
+                for (uint32_t i = 0; i < n; i++)
                     expected[i] = x[i] + w[i];
                 k->add(x, w, n, got);
                 check_same(expected, got, n, "add", name);

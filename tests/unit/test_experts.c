@@ -332,6 +332,41 @@ START_TEST(tensors_of_the_wrong_shape)
 }
 END_TEST
 
+static const char *golden(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "tests/golden/architectures/%s-q8_0.gguf", name);
+    return rad_test_source_path(path);
+}
+
+/* Sinks, tables of positions and fused tensors. */
+START_TEST(other_families_tensors)
+{
+    static const char *const needed[][2] = {
+        {"gpt-oss", "blk.1.attn_sinks.weight"},    {"gpt-oss", "blk.0.post_attention_norm.weight"},
+        {"gpt-oss", "blk.1.ffn_down_exps.weight"}, {"gpt2", "position_embd.weight"},
+        {"gpt2", "blk.1.attn_qkv.weight"},         {"gpt2", "blk.0.ffn_up.weight"}};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        gguf_builder file = gguf_load(golden(needed[i][0]));
+        gguf_remove_tensor(&file, needed[i][1]);
+        refuse(&file, RADLLM_E_FORMAT, needed[i][1]);
+        file = gguf_load(golden(needed[i][0]));
+        gguf_remove_tensor(&file, needed[i][1]);
+        gguf_tensor_random(&file, needed[i][1], 2, (uint64_t[]){64, 7}, 1.0f);
+        refuse(&file, RADLLM_E_FORMAT, needed[i][1]);
+    }
+    gguf_builder file = gguf_load(golden("gpt2")); /* fewer positions than the context */
+    gguf_key_u32(&file, "gpt2.context_length", 129);
+    refuse(&file, RADLLM_E_FORMAT, "position_embd.weight");
+    file = gguf_load(golden("gpt2")); /* a fused tensor counts once */
+    gguf_tensor_random(&file, "blk.0.attn_q.weight", 2, (uint64_t[]){64, 64}, 1.0f);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "blk.0.attn_q.weight");
+    file = gguf_load(golden("gpt2"));
+    gguf_remove_key(&file, "gpt2.attention.layer_norm_epsilon");
+    refuse(&file, RADLLM_E_FORMAT, "gpt2.attention.layer_norm_epsilon");
+}
+END_TEST
+
 /* ---- running --------------------------------------------------------------------------------- */
 
 typedef struct opened {
@@ -366,12 +401,14 @@ static uint64_t tokens_of(const opened *o, uint32_t layer, uint32_t expert)
     return info.tokens;
 }
 
+/* A router, and a sink. */
 START_TEST(a_router_that_is_no_number)
 {
-    static const float values[] = {NAN, INFINITY, -INFINITY};
-    for (int v = 0; v < 3; v++) {
-        gguf_builder file = tiny_experts();
-        gguf_fill_f32(gguf_find_tensor(&file, "blk.0.ffn_gate_inp.weight"), values[v]);
+    static const float values[] = {NAN, INFINITY, -INFINITY, NAN};
+    for (int v = 0; v < 4; v++) {
+        gguf_builder file = v < 3 ? tiny_experts() : gguf_load(golden("gpt-oss"));
+        const char *name = v < 3 ? "blk.0.ffn_gate_inp.weight" : "blk.0.attn_sinks.weight";
+        gguf_fill_f32(gguf_find_tensor(&file, name), values[v]);
         gguf_write(&file, rad_test_temp_path("nan.gguf"));
         opened o = open_file(rad_test_temp_path("nan.gguf"), NULL);
         radllm_request *request;
@@ -576,6 +613,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(files, keys_that_are_wrong);
     tcase_add_test(files, families_with_and_without_experts);
     tcase_add_test(files, tensors_of_the_wrong_shape);
+    tcase_add_test(files, other_families_tensors);
     TCase *running = rad_test_case(suite, "running");
     tcase_add_test(running, a_router_that_is_no_number);
     tcase_add_test(running, the_host_learns_who_was_chosen);

@@ -158,11 +158,14 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
     }
 }
 
-static void clear_states(const attend_task *task, size_t width)
+/* A head's learned sink is the tile before the first one: one score, whose value is nothing. */
+static void clear_states(const attend_task *task, const float *sinks, size_t width)
 {
     for (size_t i = 0; i < (size_t)task->n_tokens * task->group; i++) {
-        memset(task->states + i * width, 0, width * sizeof(float));
-        task->states[i * width] = -INFINITY;
+        float *state = task->states + i * width;
+        memset(state, 0, width * sizeof(float));
+        state[0] = sinks != NULL ? sinks[i % task->group] : -INFINITY;
+        state[1] = sinks != NULL ? 1.0f : 0.0f;
     }
 }
 
@@ -194,7 +197,8 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
                         .states = states,
                         .first = ranges,
                         .last = ranges + max_queries(h)};
-    clear_states(&task, width);
+    const rad_weight *sinks = job->op->bias;
+    clear_states(&task, sinks != NULL ? sinks->values + kv_head * group : NULL, width);
     uint32_t first_tile = first_visible(job->params, task.first_position) / RAD_TILE_KEYS;
     uint32_t last_tile = (task.first_position + block->n_rows - 1) / RAD_TILE_KEYS;
     for (uint32_t tile = first_tile; tile <= last_tile; tile++)

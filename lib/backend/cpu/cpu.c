@@ -31,7 +31,7 @@ static size_t measure_stream(const rad_program *program)
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
         if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT &&
-            op->kind != RAD_OP_EMBED)
+            op->kind != RAD_OP_EMBED && op->kind != RAD_OP_POSITIONS)
             continue;
         size_t needed = RAD_LANE_ROWS * file_row_bytes(&op->weight->matrix);
         most = needed > most ? needed : most;
@@ -44,6 +44,9 @@ static void measure_products(const rad_program *program, uint32_t *columns, size
 {
     *columns = 0;
     *scratch = rad_cpu_attention_scratch(&program->model->hparams);
+    if (program->model->positions.tensor != NULL && /* a row of its table */
+        *scratch < program->model->hparams.width * sizeof(float))
+        *scratch = program->model->hparams.width * sizeof(float);
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
         if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT)

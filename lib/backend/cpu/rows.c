@@ -34,6 +34,52 @@ static uint32_t position_of_row(const rad_batch *batch, uint32_t row)
     return batch->spans[span].first_position + (row - batch->spans[span].first_row);
 }
 
+/* Adds a row of a table to a row; `scratch` holds one row. */
+static void add_position(rad_cpu_backend *cpu, const rad_op *op, uint32_t row, uint32_t worker,
+                         float *out)
+{
+    float *scratch = rad_cpu_scratch(cpu, worker);
+    uint32_t position = position_of_row(cpu->batch, row);
+    rad_matrix one;
+    if (rad_model_is_ready(cpu->model, op->weight))
+        rad_matrix_decode_row(&op->weight->matrix, position, scratch);
+    else if (rad_cpu_read_rows(cpu, op->weight, position, 1, worker, &one))
+        rad_matrix_decode_row(&one, 0, scratch);
+    else
+        return;
+    cpu->kernels->layer->add(out, scratch, op->width, out);
+}
+
+static void norm_row(const rad_cpu_backend *cpu, const rad_op *op, const float *in, float *out)
+{
+    const rad_hparams *h = &cpu->model->hparams;
+    const rad_layer_kernels *layer = cpu->kernels->layer;
+    if (h->architecture->layer_norms)
+        layer->layer_norm(in, op->weight->values, op->bias != NULL ? op->bias->values : NULL,
+                          h->norm_epsilon, op->width, out);
+    else
+        layer->rms_norm(in, op->weight->values, h->norm_epsilon, op->width, out);
+}
+
+static void gate_row(const rad_cpu_backend *cpu, const float *gate, const float *up, uint32_t n,
+                     float *out)
+{
+    const rad_layer_kernels *layer = cpu->kernels->layer;
+    switch (cpu->model->hparams.architecture->gate) {
+    case RAD_GATE_SILU:
+        layer->silu_multiply(gate, up, n, out);
+        break;
+    case RAD_GATE_GELU_TANH:
+        layer->gelu_tanh_multiply(gate, up, n, out);
+        break;
+    case RAD_GATE_CLAMPED:
+        layer->clamped_multiply(gate, up, n, out);
+        break;
+    case RAD_GATE_NONE:
+        break;
+    }
+}
+
 /* All cosines, then all sines. */
 static void rotary_row(const rad_cpu_backend *cpu, uint32_t row, float *out)
 {
@@ -93,7 +139,10 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         rotary_row(cpu, row, out);
         break;
     case RAD_OP_NORM:
-        layer->rms_norm(in, op->weight->values, cpu->model->hparams.norm_epsilon, n, out);
+        norm_row(cpu, op, in, out);
+        break;
+    case RAD_OP_POSITIONS:
+        add_position(cpu, op, row, worker, out);
         break;
     case RAD_OP_HEAD_NORM:
         head_norm_row(cpu, op, out);
@@ -104,10 +153,10 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
                    out);
         break;
     case RAD_OP_GATED:
-        if (cpu->model->hparams.architecture->gate == RAD_GATE_SILU)
-            layer->silu_multiply(in, other, n, out);
-        else
-            layer->gelu_tanh_multiply(in, other, n, out);
+        gate_row(cpu, in, other, n, out);
+        break;
+    case RAD_OP_GELU:
+        layer->gelu_tanh(out, n, out);
         break;
     case RAD_OP_ADD:
         layer->add(in, other, n, out);
