@@ -6,12 +6,12 @@
 #include <stdint.h>
 
 enum {
-    RAD_FLOAT_BLOCK_ROWS = 64,          /* at most, of a block of widened rows */
+    RAD_FLOAT_BLOCK_ROWS = 64,          /* at most, of a block of packed rows */
     RAD_FLOAT_BLOCK_FLOATS = 128 << 10, /* of such a block where four rows take no more */
     RAD_FLOAT_TILE_TOKENS = 6           /* at most */
 };
 
-/* Rows that are widened together, a multiple of 4: they stay in the second-level cache while all
+/* Rows that are packed together, a multiple of 4: they stay in the second-level cache while all
  * tokens pass. */
 static inline uint32_t rad_float_block_rows(uint32_t n_columns)
 {

@@ -4,8 +4,10 @@
  * at a time are added up at the end.
  *
  * One or a few tokens: straight from the weights, which memory delivers no faster anyway. More:
- * blocks of rows are widened once into scratch, four rows side by side so that no two of them fall
- * into one set of the first-level cache, and stay in the second level while all tokens pass. */
+ * blocks of rows are packed once into scratch, four rows side by side so that no two of them fall
+ * into one set of the first-level cache, and stay in the second level while all tokens pass. Where
+ * a register of weights serves 6 tokens (AVX-512), 16-bit weights are widened as they are loaded,
+ * which halves what the second level must deliver; elsewhere they are widened when packed. */
 #ifndef RAD_X86_FLOAT_PRODUCT_H
 #define RAD_X86_FLOAT_PRODUCT_H
 
@@ -20,9 +22,15 @@ enum {
     FLOAT_ROWS = 4,                       /* of a tile */
     FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6, /* of a tile: 24 registers of sums of 32, or 12 of 16 */
     FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
-    FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not widened */
+    FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not packed */
     FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
 };
+
+/* Type of packed weights. */
+INLINE rad_type packed_type(rad_type type)
+{
+    return VF_PARTS == 1 ? type : RAD_TYPE_F32;
+}
 
 INLINE size_t float_bytes(rad_type type)
 {
@@ -133,23 +141,30 @@ typedef void (*float_tile_fn)(const float_tile *tile);
     FLOAT_TILE(name##_f32, RAD_TYPE_F32, n_rows, n_tokens, 64)                                     \
     FLOAT_TILE(name##_f16, RAD_TYPE_F16, n_rows, n_tokens, 32)                                     \
     FLOAT_TILE(name##_bf16, RAD_TYPE_BF16, n_rows, n_tokens, 32)
-#define WIDENED_TILE(n_tokens)                                                                     \
-    FLOAT_TILE(widened_##n_tokens, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)
+#if VF_PARTS == 1
+#define PACKED_TILE(n_tokens)                                                                      \
+    FLOAT_TILE(packed_##n_tokens##_f32, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)       \
+    FLOAT_TILE(packed_##n_tokens##_f16, RAD_TYPE_F16, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 32)       \
+    FLOAT_TILE(packed_##n_tokens##_bf16, RAD_TYPE_BF16, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 32)
+#else
+#define PACKED_TILE(n_tokens)                                                                      \
+    FLOAT_TILE(packed_##n_tokens##_f32, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)
+#endif
 
 DIRECT_TILE(direct_one_row, 1, 1)
 DIRECT_TILE(direct_1, FLOAT_ROWS, 1)
 DIRECT_TILE(direct_2, FLOAT_ROWS, 2)
 DIRECT_TILE(direct_3, FLOAT_ROWS, 3)
-WIDENED_TILE(1)
-WIDENED_TILE(2)
-WIDENED_TILE(3)
+PACKED_TILE(1)
+PACKED_TILE(2)
+PACKED_TILE(3)
 #if VF_PARTS != 2
 DIRECT_TILE(direct_4, FLOAT_ROWS, 4)
 DIRECT_TILE(direct_5, FLOAT_ROWS, 5)
 DIRECT_TILE(direct_6, FLOAT_ROWS, 6)
-WIDENED_TILE(4)
-WIDENED_TILE(5)
-WIDENED_TILE(6)
+PACKED_TILE(4)
+PACKED_TILE(5)
+PACKED_TILE(6)
 #define FLOAT_TILES(name, suffix)                                                                  \
     {                                                                                              \
         name##1##suffix, name##2##suffix, name##3##suffix, name##4##suffix, name##5##suffix,       \
@@ -163,7 +178,11 @@ WIDENED_TILE(6)
 #endif
 
 /* For 1, 2, ... tokens. */
-static const float_tile_fn widened_tiles[FLOAT_TOKENS] = FLOAT_TILES(widened_, );
+static const float_tile_fn packed_tiles_f32[FLOAT_TOKENS] = FLOAT_TILES(packed_, _f32);
+#if VF_PARTS == 1
+static const float_tile_fn packed_tiles_f16[FLOAT_TOKENS] = FLOAT_TILES(packed_, _f16);
+static const float_tile_fn packed_tiles_bf16[FLOAT_TOKENS] = FLOAT_TILES(packed_, _bf16);
+#endif
 static const float_tile_fn direct_tiles_f32[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f32);
 static const float_tile_fn direct_tiles_f16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f16);
 static const float_tile_fn direct_tiles_bf16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _bf16);
@@ -278,21 +297,54 @@ static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uin
 
 /* ---- many tokens ----------------------------------------------------------------------------- */
 
-/* Rows as [tile of 4][16 columns][4][16]; rows that the last tile lacks are zero. */
-static void widen_block(const float_job *job, uint32_t row, uint32_t n_rows, float *widened)
+/* Sixteen weights; from NULL zeros. */
+INLINE void pack_step(rad_type type, const uint8_t *from, uint8_t *to)
 {
-    rad_type type = job->w->type;
+    size_t packed_bytes = 16 * float_bytes(packed_type(type));
+    if (from == NULL)
+        memset(to, 0, packed_bytes);
+    else if (packed_type(type) == type)
+        memcpy(to, from, packed_bytes);
+    else
+        UNROLL for (size_t lane = 0; lane < 16; lane += VF_PART_LANES) vf_part_store(
+            (float *)(void *)to + lane, load_weights(type, from + lane * float_bytes(type)));
+}
+
+/* Rows as [tile of 4][16 columns][4][16]; rows that the last tile lacks are zero. */
+INLINE void pack_rows(rad_type type, const float_job *job, uint32_t row, uint32_t n_rows,
+                      uint8_t *packed)
+{
     uint32_t steps = job->w->n_columns / 16;
-    size_t bytes = float_bytes(type);
+    size_t bytes = 16 * float_bytes(type), packed_bytes = 16 * float_bytes(packed_type(type));
     for (uint32_t r = 0; r < n_rows || r % FLOAT_ROWS != 0; r++) {
-        float *to = widened + ((size_t)(r / FLOAT_ROWS) * steps * FLOAT_ROWS + r % FLOAT_ROWS) * 16;
-        const uint8_t *from = job->w->data + (row + r) * job->row_bytes;
-        for (uint32_t step = 0; step < steps; step++, to += FLOAT_ROWS * 16) {
-            UNROLL for (size_t lane = 0; lane < 16; lane += VF_PART_LANES) vf_part_store(
-                to + lane, r < n_rows ? load_weights(type, from + (step * 16 + lane) * bytes)
-                                      : vf_part_zero());
-        }
+        size_t first = (size_t)(r / FLOAT_ROWS) * steps * FLOAT_ROWS + r % FLOAT_ROWS;
+        uint8_t *to = packed + first * packed_bytes;
+        const uint8_t *from = r < n_rows ? job->w->data + (row + r) * job->row_bytes : NULL;
+        for (uint32_t step = 0; step < steps; step++, to += FLOAT_ROWS * packed_bytes)
+            pack_step(type, from != NULL ? from + step * bytes : NULL, to);
     }
+}
+
+static void pack_block(const float_job *job, uint32_t row, uint32_t n_rows, uint8_t *packed)
+{
+    if (job->w->type == RAD_TYPE_F16)
+        pack_rows(RAD_TYPE_F16, job, row, n_rows, packed);
+    else if (job->w->type == RAD_TYPE_BF16)
+        pack_rows(RAD_TYPE_BF16, job, row, n_rows, packed);
+    else
+        pack_rows(RAD_TYPE_F32, job, row, n_rows, packed);
+}
+
+static const float_tile_fn *packed_tiles(rad_type type)
+{
+#if VF_PARTS == 1
+    if (type == RAD_TYPE_F16)
+        return packed_tiles_f16;
+    if (type == RAD_TYPE_BF16)
+        return packed_tiles_bf16;
+#endif
+    (void)type;
+    return packed_tiles_f32;
 }
 
 /* What the tile of rows r fetches for later: the next columns of one of the tokens, or the first
@@ -307,34 +359,36 @@ static const float *wanted_soon(const float_job *job, uint32_t token, uint32_t n
 }
 
 /* The tiles of four rows and all tokens of a group; `tile` is the first of them. */
-static void multiply_group(float_tile tile, uint32_t n_tokens)
+static void multiply_group(const float_tile_fn *tiles, float_tile tile, uint32_t n_tokens)
 {
     for (uint32_t t = 0; t < n_tokens; t += FLOAT_TOKENS) {
         uint32_t n = n_tokens - t < FLOAT_TOKENS ? n_tokens - t : FLOAT_TOKENS;
-        widened_tiles[n - 1](&tile);
+        tiles[n - 1](&tile);
         tile.x += FLOAT_TOKENS * tile.x_stride;
         tile.sums += FLOAT_TOKENS * tile.sum_stride;
     }
 }
 
 static void multiply_block(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
-                           uint32_t last_token, const float *widened, float *sums)
+                           uint32_t last_token, const uint8_t *packed, float *sums)
 {
+    const float_tile_fn *tiles = packed_tiles(job->w->type);
+    size_t bytes = float_bytes(packed_type(job->w->type));
     uint32_t n_tokens = last_token - token < FLOAT_GROUP ? last_token - token : FLOAT_GROUP;
     uint32_t n_columns = job->w->n_columns, whole = n_columns / 16 * 16;
-    float_tile tile = {
-        .row_bytes = 64, .x_stride = n_columns, .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16};
+    float_tile tile = {.row_bytes = 16 * bytes,
+                       .x_stride = n_columns,
+                       .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16};
     for (uint32_t column = 0, n; column == 0 || column < whole; column += FLOAT_CHUNK) {
         n = whole - column < FLOAT_CHUNK ? whole - column : FLOAT_CHUNK;
         tile.x = token_values(job, token) + column;
         tile.n_steps = n / 16;
         tile.resume = column > 0;
         for (uint32_t r = 0; r < n_rows; r += FLOAT_ROWS) {
-            tile.weights =
-                (const uint8_t *)(widened + (size_t)r * whole + (size_t)column * FLOAT_ROWS);
+            tile.weights = packed + ((size_t)r * whole + (size_t)column * FLOAT_ROWS) * bytes;
             tile.sums = sums + r * 16;
             tile.ahead = wanted_soon(job, token, n_tokens, last_token, column + n, r);
-            multiply_group(tile, n_tokens);
+            multiply_group(tiles, tile, n_tokens);
         }
     }
     finish_sums(job, row, n_rows, token, n_tokens, sums, tile.sum_stride);
@@ -347,6 +401,7 @@ static void product_float(const rad_matrix *w, const rad_activations *x, uint32_
     float_job job = {w, x, w->n_columns * float_bytes(w->type), y, y_stride};
     bool few = last_token - first_token <= FLOAT_FEW;
     uint32_t block = few ? 16 : rad_float_block_rows(w->n_columns);
+    uint8_t *packed = (uint8_t *)scratch;
     float *sums = scratch + (size_t)block * w->n_columns;
     if (!few) /* rows that a block lacks add up to something, too */
         memset(sums, 0, sizeof(float) * RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16);
@@ -356,9 +411,9 @@ static void product_float(const rad_matrix *w, const rad_activations *x, uint32_
             direct_rows(&job, row, n_rows, first_token, last_token - first_token);
             continue;
         }
-        widen_block(&job, row, n_rows, scratch);
+        pack_block(&job, row, n_rows, packed);
         for (uint32_t token = first_token; token < last_token; token += FLOAT_GROUP)
-            multiply_block(&job, row, n_rows, token, last_token, scratch, sums);
+            multiply_block(&job, row, n_rows, token, last_token, packed, sums);
     }
 }
 
