@@ -87,9 +87,23 @@ static void weigh(const rad_router *router, float *weights)
         weights[i] *= router->scale;
 }
 
-void rad_route(const rad_router *router, const float *logits, const float *bias, uint32_t *experts,
-               float *weights)
+/* A softmax over all, divided by the sum of the chosen, is the softmax of the chosen but for
+ * rounding, and there nothing can underflow. Not where a bias is added to the scores: it decides
+ * between probabilities. */
+static rad_router simplified(const rad_router *router, bool has_bias)
 {
+    rad_router same = *router;
+    if (router->gating == RAD_GATING_SOFTMAX && router->normalise && !has_bias) {
+        same.gating = RAD_GATING_CHOSEN;
+        same.normalise = false;
+    }
+    return same;
+}
+
+void rad_route(const rad_router *described, const float *logits, const float *bias,
+               uint32_t *experts, float *weights)
+{
+    const rad_router simple = simplified(described, bias != NULL), *router = &simple;
     float scores[RAD_MAX_EXPERTS], ranks[RAD_MAX_EXPERTS];
     bool taken[RAD_MAX_EXPERTS] = {false}, all_numbers = true;
     uint32_t n = router->n_experts;

@@ -37,12 +37,13 @@ typedef struct rad_router {
  *   chosen and nothing else.
  * - groups, then experts in them, are taken by decreasing rank; ties go to the lower id.
  * - weight: the score; for `chosen`, softmax of the chosen scores in the order of choice. With
- *   normalise: divided by (sum of the chosen in that order + 1e-20). Then times scale.
+ *   normalise: divided by (sum of the chosen in that order + 1e-20). Then times scale. A softmax
+ *   with normalise and without bias is computed as `chosen`.
  *
  * experts and weights receive n_used values, the best first. When a logit (or bias) is not a
  * number, all weights are NaN, so that it is noticed; the experts are still different and in range.
  */
-void rad_route(const rad_router *router, const float *logits, const float *bias, uint32_t *experts,
-               float *weights);
+void rad_route(const rad_router *described, const float *logits, const float *bias,
+               uint32_t *experts, float *weights);
 
 #endif

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Measures what 8-bit activations cost, for each weight format, beside llama.cpp.
 
     tools/accuracy.py BUILD_FOLDER [MORE.gguf...] [--llama LLAMA_LOGITS] [--variants FILE...]

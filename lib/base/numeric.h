@@ -9,10 +9,9 @@
 /* Double precision, for load time, sampling and tables: errors below 2 ulp over the whole range;
  * special values as in C99 Annex F. */
 double rad_exp(double x);
-/* y[i] = rad_exp((x[i] - greatest) / divisor), the same bits, much faster; returns sum + y[0] +
- * y[1]
- * + ... in that order. No x is NaN or above `greatest`, which is finite; divisor > 0. level:
- * rad_vector_level(), or less, for the same result. */
+/* y[i] = rad_exp((x[i] - greatest) / divisor), the same bits, much faster; returns `sum` with y[0],
+ * y[1] and so on added in that order. No x is NaN or above `greatest`, which is finite; divisor >
+ * 0. level: rad_vector_level(), or less, for the same result. */
 double rad_exponentials(int level, const float *x, double greatest, double divisor, size_t n,
                         double *y, double sum);
 double rad_ln(double x);            /* natural */

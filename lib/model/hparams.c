@@ -144,9 +144,6 @@ static void read_gating(reader *r, rad_hparams *h)
     router->scale = (float)real(r, "expert_weights_scale", 0.0, 1e6, 1.0);
     if (router->scale == 0.0f)
         router->scale = 1.0f; /* as some converters write "none" */
-    /* The same but for rounding, and nothing can underflow. */
-    if (router->gating == RAD_GATING_SOFTMAX && router->normalise)
-        router->gating = RAD_GATING_CHOSEN;
     if (router->gating == RAD_GATING_CHOSEN)
         router->normalise = false;
 }

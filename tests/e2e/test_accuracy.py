@@ -11,7 +11,7 @@ BUILD = BENCH.parent
 
 
 def accuracy(*arguments):
-    done = subprocess.run([sys.executable, str(SOURCE / "tools" / "accuracy.py"), str(BUILD),
+    done = subprocess.run([str(SOURCE / "tools" / "accuracy.py"), str(BUILD),
                            *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
     return Result(done.returncode, done.stdout, done.stderr)
 

@@ -1,8 +1,10 @@
 /* How far the predictions of one run of a model are from those of another, over a text.
  *
- *   divergence tokens MODEL.gguf TEXT CONTEXT CHUNKS > IDS   the text's tokens, a chunk on each
- * line divergence logits MODEL.gguf OUT.f32 < IDS               logits of every position, floats
- *   divergence compare VOCABULARY BASE.f32 FILE.f32... < IDS
+ * divergence tokens MODEL.gguf TEXT CONTEXT CHUNKS > IDS: the text's tokens, a chunk on each line.
+ *
+ * divergence logits MODEL.gguf OUT.f32 < IDS: logits of every position, floats.
+ *
+ * divergence compare VOCABULARY BASE.f32 FILE.f32... < IDS
  *
  * `logits` computes with keys and values in F32, so that activations of products are the only
  * values that are rounded; tools/oracle/llama_logits writes the same with llama.cpp.

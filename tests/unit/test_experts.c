@@ -576,25 +576,25 @@ static void count_warnings(void *user, int32_t level, const char *line)
 START_TEST(a_model_larger_than_memory_is_opened_with_a_warning)
 {
     uint64_t expert, memory = rad_memory_size();
-    uint64_t ffn = memory / (3 * EXPERTS * WIDTH * sizeof(float)) / 64 * 64 + 64;
+    const char *path = rad_test_temp_path("large.gguf");
     radllm_host *host;
     radllm_options *options;
     radllm_model *model;
     radllm_error *error;
     int warnings = 0;
-    if (memory == 0 || ffn > (1u << 22) || sizeof(off_t) < 8)
-        ffn = 1u << 22; /* the most that a model may have */
     gguf_builder file = tiny_experts();
-    write_large(&file, ffn, &expert);
+    write_large(&file, 64, &expert);
+    /* Made longer than memory by a hole, which takes no room on the disk. */
+    if (memory == 0 || sizeof(off_t) < 8 || truncate(path, (off_t)memory + 4096) != 0)
+        RAD_SKIP("no file can be made that is larger than memory");
     radllm_error_new(&error);
     radllm_host_new(NULL, NULL, NULL, &host, error);
     radllm_host_set_log(host, count_warnings, &warnings, RADLLM_LOG_WARNING, error);
     radllm_options_new(NULL, &options, error);
     radllm_options_set_text(options, "load", "map", RADLLM_NUL, error);
-    radllm_status status =
-        radllm_model_open(host, rad_test_temp_path("large.gguf"), options, NULL, &model, error);
+    radllm_status status = radllm_model_open(host, path, options, NULL, &model, error);
     ck_assert_msg(status == RADLLM_OK, "%s", radllm_error_message(error));
-    ck_assert_int_eq(warnings, expert * EXPERTS > memory ? 1 : 0);
+    ck_assert_int_eq(warnings, 1);
     radllm_model_free(model);
     radllm_options_free(options);
     radllm_host_free(host);

@@ -458,7 +458,7 @@ static int64_t weights_with(const char *layout, int64_t budget)
 {
     radllm_error *error;
     radllm_options *options;
-    radllm_model *model;
+    radllm_model *model = NULL;
     int64_t weights = -1;
     radllm_error_new(&error);
     rad_assert_ok(radllm_options_new(NULL, &options, error), error);

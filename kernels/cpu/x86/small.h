@@ -35,7 +35,7 @@ INLINE void ternary_half(bool row, int n, const uint8_t *words, int half, const 
         WIDE_DOT ? partial[t] : vi_add32(total[t], vi_widen(partial[t]));
 }
 
-/* Blocks of 256 with d and activations with one scale per row. */
+/* Blocks of 256 with d and activations with one scale per 256. */
 INLINE void ternary_direct(int n, const uint8_t *lanes, uint32_t n_blocks, token_view x, float *acc)
 {
     for (uint32_t b = 0; b < n_blocks; b++, lanes += 66 * RAD_LANE_ROWS, next_chunk(&x)) {

@@ -68,7 +68,6 @@ static bool place_experts(const rad_program *program, uint64_t tokens, uint64_t 
     uint64_t rows = tokens * h->router.n_used, experts = h->router.n_experts;
     uint64_t groups = experts < rows ? experts : rows, columns = 0;
     bool floats = false;
-    layout->choice_columns = 0;
     if (experts == 0)
         return true;
     for (uint32_t i = 0; i < program->n_ops; i++) {
@@ -79,7 +78,6 @@ static bool place_experts(const rad_program *program, uint64_t tokens, uint64_t 
         columns = matrix->n_columns > columns ? matrix->n_columns : columns;
         floats = floats || rad_type_find(matrix->type)->activation == RAD_ACTIVATION_F32;
     }
-    layout->choice_columns = (uint32_t)columns;
     uint64_t n_tiles = rows / RAD_TILE_TOKENS + groups; /* each group's last one may be partial */
     uint64_t tiles = rad_tiles_bytes(n_tiles * RAD_TILE_TOKENS, columns);
     return place(used, floats ? rows * columns : 0, sizeof(float), &layout->choice_values) &&

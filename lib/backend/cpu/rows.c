@@ -47,6 +47,8 @@ static void add_position(rad_cpu_backend *cpu, const rad_op *op, uint32_t row, u
         rad_matrix_decode_row(&one, 0, scratch);
     else
         return;
+    if (op->weight->scale != 1.0f)
+        cpu->kernels->layer->scale(scratch, op->weight->scale, op->width, scratch);
     cpu->kernels->layer->add(out, scratch, op->width, out);
 }
 
