@@ -2,6 +2,7 @@
 """Writes the inputs that the fuzzers begin with to corpus/TARGET beside this script: small
 well-formed files and requests. Needs Python alone."""
 
+import math
 import pathlib
 import random
 import struct
@@ -81,7 +82,7 @@ def matrix(generator, kind, columns, rows):
                     for _ in range(columns * rows // 32))
 
 
-def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=False):
+def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=False, experts=0):
     """One layer of width 32, two heads, one of keys and values."""
     generator = random.Random(1)
     number = [("context_length", 64), ("embedding_length", 32), ("block_count", 1),
@@ -101,16 +102,20 @@ def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=F
               ("blk.0.attn_q", 32, 32), ("blk.0.attn_k", 32, 16), ("blk.0.attn_v", 32, 16),
               ("blk.0.attn_output", 32, 32), ("blk.0.ffn_norm", 32, 0), ("blk.0.ffn_gate", 32, 32),
               ("blk.0.ffn_up", 32, 32), ("blk.0.ffn_down", 32, 32)]
+    if experts:
+        shapes = [shape for shape in shapes if not shape[0].startswith("blk.0.ffn_")]
+        shapes += [("blk.0.ffn_norm", 32, 0), ("blk.0.ffn_gate_inp", 32, experts)]
+        shapes += [(f"blk.0.ffn_{part}_exps", 32, 32, experts) for part in ("gate", "up", "down")]
     shapes += [] if tied else [("output", 32, len(WORDS))]
     shapes += [("blk.0.attn_q_norm", 16, 0), ("blk.0.attn_k_norm", 16, 0)] if head_norms else []
     shapes += [("blk.0.post_attention_norm", 32, 0),
                ("blk.0.post_ffw_norm", 32, 0)] if sandwich else []
     tensors, data = [], b""
-    for name, columns, rows in shapes:
-        type_ = kind if rows else 0
-        tensors.append(tensor(name + ".weight", [columns] + ([rows] if rows else []), type_,
-                              len(data)))
-        data += matrix(generator, type_, columns, max(rows, 1))
+    for name, *dims in shapes:
+        dims = [dim for dim in dims if dim]
+        type_ = 0 if len(dims) == 1 or name.endswith("gate_inp") else kind
+        tensors.append(tensor(name + ".weight", dims, type_, len(data)))
+        data += matrix(generator, type_, dims[0], math.prod(dims[1:]))
         data += bytes(-len(data) % 32)
     return file(keys, tensors, data)
 
@@ -120,8 +125,11 @@ def model_seeds():
             key("llama.rope.scaling.factor", 6, struct.pack("<f", 4.0)),
             key("llama.rope.scaling.original_context_length", 4, struct.pack("<I", 16))]
     window = [key("gemma2.attention.sliding_window", 4, struct.pack("<I", 4))]
+    experts = [key("llama.expert_count", 4, struct.pack("<I", 3)),
+               key("llama.expert_used_count", 4, struct.pack("<I", 2))]
     return {
         "llama-q8_0": model("llama", 8),
+        "mixtral-q8_0": model("llama", 8, experts, experts=3),
         "llama-yarn-f32": model("llama", 0, yarn),
         "qwen3-q8_0": model("qwen3", 8, head_norms=True, tied=True),
         "gemma2-q8_0": model("gemma2", 8, window, sandwich=True, tied=True),
