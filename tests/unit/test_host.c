@@ -144,10 +144,25 @@ static radllm_status whole(objects *o, const char *threads, radllm_error *error)
     return answer(o, error);
 }
 
+/* Loads a small model of another family and computes a few tokens. */
+static radllm_status feed_model(objects *o, const char *path, radllm_error *error)
+{
+    static const int32_t tokens[] = {5, 6, 7, 8, 9};
+    TRY(radllm_options_new(o->host, &o->options, error));
+    TRY(radllm_options_set_text(o->options, "context", "64", RADLLM_NUL, error));
+    TRY(radllm_options_set_text(o->options, "threads", "1", RADLLM_NUL, error));
+    TRY(radllm_model_open(o->host, rad_test_source_path(path), o->options, NULL, &o->model, error));
+    TRY(radllm_engine_new(o->host, o->model, o->options, &o->engine, error));
+    TRY(radllm_session_new(o->engine, &o->session, error));
+    return radllm_session_feed(o->session, tokens, 5, NULL, error);
+}
+
 /* ---- memory ---- */
 
-/* Runs everything with the n-th allocation failing, for every n; returns how many there are. */
-static uint64_t fail_each(bool all_after, const char *threads)
+typedef radllm_status (*work_fn)(objects *o, const char *argument, radllm_error *error);
+
+/* Does the work with the n-th allocation failing, for every n; returns how many there are. */
+static uint64_t fail_each(bool all_after, work_fn work, const char *argument)
 {
     radllm_error *error = NULL;
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
@@ -160,7 +175,7 @@ static uint64_t fail_each(bool all_after, const char *threads)
         radllm_status status =
             radllm_host_new(rad_test_allocate, rad_test_release, &memory, &o.host, error);
         if (status == RADLLM_OK)
-            status = whole(&o, threads, error);
+            status = work(&o, argument, error);
         bool failed = atomic_load(&memory.failed);
         ck_assert_msg(failed || status == RADLLM_OK, "%s", radllm_error_message(error));
         /* The library may do without a piece of memory that only makes it faster. */
@@ -180,7 +195,7 @@ static uint64_t fail_each(bool all_after, const char *threads)
 
 START_TEST(every_allocation_may_fail)
 {
-    uint64_t count = fail_each(false, "1");
+    uint64_t count = fail_each(false, whole, "1");
     ck_assert_uint_gt(count, 20);
     ck_assert_uint_lt(count, 2000); /* loading takes few, large pieces */
 }
@@ -188,13 +203,29 @@ END_TEST
 
 START_TEST(memory_may_end_for_good)
 {
-    ck_assert_uint_gt(fail_each(true, "1"), 20);
+    ck_assert_uint_gt(fail_each(true, whole, "1"), 20);
 }
 END_TEST
 
 START_TEST(every_allocation_may_fail_with_threads)
 {
-    ck_assert_uint_gt(fail_each(false, "3"), 20);
+    ck_assert_uint_gt(fail_each(false, whole, "3"), 20);
+}
+END_TEST
+
+/* Experts with and without biases and a shared one, learned positions, sinks, lanes of codes. */
+static const char *const other_models[] = {
+    "tests/golden/architectures/mixtral-q8_0.gguf",
+    "tests/golden/architectures/qwen2moe-q8_0.gguf",
+    "tests/golden/architectures/gpt-oss-q8_0.gguf",
+    "tests/golden/architectures/gpt2-q8_0.gguf",
+    "tests/golden/types/iq2_xs.gguf",
+};
+enum { OTHER_MODELS = sizeof other_models / sizeof other_models[0] };
+
+START_TEST(every_allocation_may_fail_in_other_families)
+{
+    ck_assert_uint_gt(fail_each(false, feed_model, other_models[_i]), 10);
 }
 END_TEST
 
@@ -767,6 +798,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, every_allocation_may_fail);
     tcase_add_test(cases, memory_may_end_for_good);
     tcase_add_test(cases, every_allocation_may_fail_with_threads);
+    tcase_add_loop_test(cases, every_allocation_may_fail_in_other_families, 0, OTHER_MODELS);
     tcase_add_test(cases, generating_takes_no_memory);
     tcase_add_test(cases, nothing_is_printed);
     tcase_add_test(cases, descriptors_may_be_closed);
