@@ -179,8 +179,10 @@ static char **lines_of(char *data, size_t *count)
     char **lines = NULL;
     size_t capacity = 0;
     *count = 0;
+    const char *data_end = data + strlen(data);
     for (char *line = data; *line != '\0';) {
-        char *end = strchr(line, '\n');
+        /* Not strchr(): with strict_string_checks each call would read to the end of the file. */
+        char *end = memchr(line, '\n', (size_t)(data_end - line));
         if (end != NULL)
             *end = '\0';
         if (*line != '\0' && strncmp(line, "#version", 8) != 0) {

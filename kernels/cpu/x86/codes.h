@@ -97,7 +97,8 @@ static void find_third_bits(const code_format *format, const uint8_t *block, thi
         vi bits = vi_shuffle(word, unit * 0x01010101u);
         if (is_iq1_s) { /* bit 3 of each nibble to all four */
             vi top = vi_and(bits, vi_set8(-0x78));
-            bits = vi_or(top, vi_sub32(top, vi_shift_right(top, 3)));
+            vi two = vi_or(top, vi_shift_right(top, 1));
+            bits = vi_or(two, vi_shift_right(two, 2));
         }
         vi_store(out->spread + unit * 128, bits);
         vi_store(out->spread + unit * 128 + 64, bits);
