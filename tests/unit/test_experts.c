@@ -13,6 +13,7 @@
 #include "radllm/radllm.h"
 #include "unit/gguf_builder.h"
 #include "unit/harness.h"
+#include "unit/opened.h"
 
 /* ---- routing ---------------------------------------------------------------------------------
  */
@@ -368,31 +369,6 @@ START_TEST(other_families_tensors)
 END_TEST
 
 /* ---- running --------------------------------------------------------------------------------- */
-
-typedef struct opened {
-    radllm_error *error;
-    radllm_model *model;
-    radllm_engine *engine;
-    radllm_session *session;
-} opened;
-
-static opened open_file(const char *path, const radllm_options *options)
-{
-    opened o;
-    ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
-    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &o.model, o.error), o.error);
-    rad_assert_ok(radllm_engine_new(NULL, o.model, options, &o.engine, o.error), o.error);
-    rad_assert_ok(radllm_session_new(o.engine, &o.session, o.error), o.error);
-    return o;
-}
-
-static void close_file(opened *o)
-{
-    radllm_session_free(o->session);
-    radllm_engine_free(o->engine);
-    radllm_model_free(o->model);
-    radllm_error_free(o->error);
-}
 
 static uint64_t tokens_of(const opened *o, uint32_t layer, uint32_t expert)
 {

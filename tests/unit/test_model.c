@@ -10,6 +10,7 @@
 #include "radllm/radllm.h"
 #include "unit/gguf_builder.h"
 #include "unit/harness.h"
+#include "unit/opened.h"
 
 /* Writes the model, which must be refused with this status and a message that has `part` in it. */
 static void refuse(gguf_builder *file, radllm_status expected, const char *part)
@@ -30,32 +31,6 @@ static void refuse(gguf_builder *file, radllm_status expected, const char *part)
     }
     radllm_error_free(error);
     gguf_builder_free(file);
-}
-
-/* Opens a good model with everything that a session needs. */
-typedef struct opened {
-    radllm_error *error;
-    radllm_model *model;
-    radllm_engine *engine;
-    radllm_session *session;
-} opened;
-
-static opened open_file(const char *path, const radllm_options *options)
-{
-    opened o;
-    ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
-    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &o.model, o.error), o.error);
-    rad_assert_ok(radllm_engine_new(NULL, o.model, options, &o.engine, o.error), o.error);
-    rad_assert_ok(radllm_session_new(o.engine, &o.session, o.error), o.error);
-    return o;
-}
-
-static void close_file(opened *o)
-{
-    radllm_session_free(o->session);
-    radllm_engine_free(o->engine);
-    radllm_model_free(o->model);
-    radllm_error_free(o->error);
 }
 
 START_TEST(a_good_model_is_taken)

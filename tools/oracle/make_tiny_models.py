@@ -157,22 +157,14 @@ def randomize(model, name, type_):
 
 def gguf_name(key):
     """The GGUF name of a Hugging Face tensor of these families."""
-    fixed = {"model.embed_tokens.weight": "token_embd.weight",
-             "model.norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
-    if key in fixed:
-        return fixed[key]
+    if key in tiny_families.FIXED:
+        return tiny_families.FIXED[key]
     _, _, layer, rest = key.split(".", 3)
     module, kind = rest.rsplit(".", 1)
     return f"blk.{layer}.{PARTS[module]}.{kind}"
 
 
-PARTS = {
-    "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
-    "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}
+PARTS = dict(tiny_families.PARTS)
 PARTS_SANDWICH = {
     "post_attention_layernorm": "post_attention_norm",
     "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",

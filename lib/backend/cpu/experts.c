@@ -134,6 +134,12 @@ typedef struct expert_job {
     uint32_t rows_per_task, tasks_per_group;
 } expert_job;
 
+/* How many scales a row of n activations of a quantized kind has. */
+static size_t scales_of_row(rad_activation_kind kind, size_t n)
+{
+    return kind == RAD_ACTIVATION_Q8_ROW ? 1 : kind == RAD_ACTIVATION_Q8_256 ? n / 256 : n / 32;
+}
+
 /* The input of one group: its part of the buffers by choice. */
 static rad_activations group_input(const expert_job *job, const rad_expert_group *group)
 {
@@ -141,9 +147,7 @@ static rad_activations group_input(const expert_job *job, const rad_expert_group
     const rad_cpu_layout *at = &cpu->layout;
     uint32_t n = job->op->weight->matrix.n_columns;
     size_t row = group->first_row;
-    size_t scales = job->kind == RAD_ACTIVATION_Q8_ROW   ? 1
-                    : job->kind == RAD_ACTIVATION_Q8_256 ? n / 256
-                                                         : n / 32;
+    size_t scales = scales_of_row(job->kind, n);
     const float *values = job->op->by_choice
                               ? rad_cpu_value(cpu, job->op->in)
                               : (const float *)(void *)(cpu->memory + at->choice_values);
@@ -165,9 +169,7 @@ static void copy_row(const rad_activations *from, uint32_t row, const rad_activa
                      uint32_t to_row)
 {
     size_t n = from->n_columns, sums = n / 16;
-    size_t scales = from->kind == RAD_ACTIVATION_Q8_ROW   ? 1
-                    : from->kind == RAD_ACTIVATION_Q8_256 ? n / 256
-                                                          : n / 32;
+    size_t scales = scales_of_row(from->kind, n);
     if (from->kind == RAD_ACTIVATION_F32) {
         memcpy((float *)to->values + to_row * n, from->values + row * n, n * sizeof(float));
         return;
