@@ -14,6 +14,30 @@
 /* Number formats of cached keys and values. */
 typedef enum rad_cache_type { RAD_CACHE_F32 = 0, RAD_CACHE_F16 = 1 } rad_cache_type;
 
+/* Bytes of a tile of keys, or of values, of one head. */
+static inline size_t rad_tile_bytes(rad_cache_type type, uint32_t head_dim)
+{
+    return (size_t)RAD_TILE_KEYS * head_dim * (type == RAD_CACHE_F16 ? 2 : 4);
+}
+
+/* One layer's heads, and how their keys and values are kept. */
+typedef struct rad_attention_shape {
+    uint32_t key_dim, value_dim; /* of a head */
+    rad_cache_type key_type, value_type;
+    float scale; /* of a score */
+    float cap;   /* of a scaled score; 0: none */
+} rad_attention_shape;
+
+/* The queries of one call to attend_tile(), and their running states. */
+typedef struct rad_tile_queries {
+    const float *values; /* rows of key_dim floats, `stride` floats apart */
+    size_t stride;
+    uint32_t n;
+    const uint8_t *first, *last; /* query i sees slots first[i]..last[i]-1 of the tile */
+    float *states;               /* rows, state_stride floats apart: max, sum, value_dim outputs */
+    size_t state_stride;
+} rad_tile_queries;
+
 typedef struct rad_layer_kernels {
     /* y = x / sqrt(mean(x^2) + epsilon) * weight. The sum of squares is taken in the canonical dot
      * shape: sixteen interleaved partial sums s[i % 16] = fma(x_i, x_i, s), then the tree
@@ -46,16 +70,15 @@ typedef struct rad_layer_kernels {
     /* out = cap * tanh(x / cap), cap > 0. */
     void (*soft_cap)(const float *x, float cap, uint32_t n, float *out);
     /* Converts to the cache's format (F16: nearest even, finite values saturate) and stores a key:
-     * tile_keys is the tile's [head_dim][RAD_TILE_KEYS] block, so element d goes to [d][slot]. */
-    void (*store_key)(const float *key, uint32_t head_dim, rad_cache_type type, void *tile_keys,
+     * tile_keys is the tile's [key_dim][RAD_TILE_KEYS] block, so element d goes to [d][slot]. */
+    void (*store_key)(const float *key, uint32_t key_dim, rad_cache_type type, void *tile_keys,
                       uint32_t slot);
-    /* tile_values is [RAD_TILE_KEYS][head_dim]. */
-    void (*store_value)(const float *value, uint32_t head_dim, rad_cache_type type,
+    /* tile_values is [RAD_TILE_KEYS][value_dim]. */
+    void (*store_value)(const float *value, uint32_t value_dim, rad_cache_type type,
                         void *tile_values, uint32_t slot);
-    /* Attention of n_queries queries (rows of `queries`, query_stride floats apart) to one tile.
-     * Query i sees slots first[i]..last[i]-1 of the tile; an empty range leaves its state alone.
+    /* Attention of some queries to one tile. An empty range leaves a query's state alone.
      *
-     * - score[slot]: fma chain from 0 over d = 0..head_dim-1 of q[d] * k[d][slot], then times
+     * - score[slot]: fma chain from 0 over d = 0..key_dim-1 of q[d] * k[d][slot], then times
      *   `scale`, then cap * tanh(score / cap) when cap > 0.
      * - m = max over visible slots, leaving out NaN.
      * - p = exp(score - m) for visible slots and 0 for the others.
@@ -63,20 +86,17 @@ typedef struct rad_layer_kernels {
      * - o[d] = fma chain from 0 by increasing visible slot of p * v[slot][d]; the values of other
      *   slots are not read into any sum, so they may hold anything.
      *
-     * Then merges into the query's running state (rows of `state`, state_stride floats apart: max,
-     * sum, then head_dim outputs; max = -infinity and zeros at first):
+     * Then merges into the query's running state (max = -infinity and zeros at first):
      *
      * - M = max(max, m), a = exp(max - M) (0 at first), b = exp(m - M).
      * - sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b).
      *
      * The bits of a query's state do not depend on the other queries of the call. Takes about 20
      * KiB of stack. */
-    void (*attend_tile)(const float *queries, size_t query_stride, uint32_t n_queries,
-                        const uint8_t *first, const uint8_t *last, uint32_t head_dim,
-                        rad_cache_type type, const void *tile_keys, const void *tile_values,
-                        float scale, float cap, float *state, size_t state_stride);
+    void (*attend_tile)(const rad_attention_shape *shape, const rad_tile_queries *queries,
+                        const void *tile_keys, const void *tile_values);
     /* out[d] = state out[d] / sum. */
-    void (*finish_attention)(const float *state, uint32_t head_dim, float *out);
+    void (*finish_attention)(const float *state, uint32_t value_dim, float *out);
 } rad_layer_kernels;
 
 /* Which of them this CPU can run is decided by rad_kernels_find(). */

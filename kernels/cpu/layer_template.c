@@ -199,28 +199,28 @@ static void soft_cap(const float *x, float cap, uint32_t n, float *out)
 /* ---- the cache ---------------------------------------------------------------------------------
  */
 
-static void store_key(const float *key, uint32_t head_dim, rad_cache_type type, void *tile_keys,
+static void store_key(const float *key, uint32_t key_dim, rad_cache_type type, void *tile_keys,
                       uint32_t slot)
 {
     if (type == RAD_CACHE_F32) {
         float *keys = tile_keys;
-        for (uint32_t d = 0; d < head_dim; d++)
+        for (uint32_t d = 0; d < key_dim; d++)
             keys[(size_t)d * RAD_TILE_KEYS + slot] = key[d];
     } else {
         uint16_t *keys = tile_keys;
-        for (uint32_t d = 0; d < head_dim; d++)
+        for (uint32_t d = 0; d < key_dim; d++)
             keys[(size_t)d * RAD_TILE_KEYS + slot] = rad_half_saturated(key[d]);
     }
 }
 
-static void store_value(const float *value, uint32_t head_dim, rad_cache_type type,
+static void store_value(const float *value, uint32_t value_dim, rad_cache_type type,
                         void *tile_values, uint32_t slot)
 {
     if (type == RAD_CACHE_F32) {
-        memcpy((float *)tile_values + (size_t)slot * head_dim, value, head_dim * sizeof *value);
+        memcpy((float *)tile_values + (size_t)slot * value_dim, value, value_dim * sizeof *value);
     } else {
-        uint16_t *values = (uint16_t *)tile_values + (size_t)slot * head_dim;
-        for (uint32_t d = 0; d < head_dim; d++)
+        uint16_t *values = (uint16_t *)tile_values + (size_t)slot * value_dim;
+        for (uint32_t d = 0; d < value_dim; d++)
             values[d] = rad_half_saturated(value[d]);
     }
 }
@@ -254,7 +254,6 @@ typedef struct tile_group {
     size_t query_stride;
     uint32_t n;
     const uint8_t *first, *last;
-    uint32_t head_dim;
     float *state;
     size_t state_stride;
     float rescale[GROUP];               /* of the state so far */
@@ -352,20 +351,20 @@ static void score_floats(tile_group *group, uint32_t first_dim, uint32_t n_dims,
     score_chunk(group, first_dim, n_dims, keys, false);
 }
 
-static void score_group(tile_group *group, rad_cache_type type, const void *tile_keys)
+static void score_group(tile_group *group, const rad_attention_shape *shape, const void *tile_keys)
 {
-    uint32_t head_dim = group->head_dim;
+    uint32_t key_dim = shape->key_dim;
     memset(group->scores, 0, sizeof group->scores[0] * group->n);
-    if (type == RAD_CACHE_F32) {
-        score_floats(group, 0, head_dim, tile_keys);
+    if (shape->key_type == RAD_CACHE_F32) {
+        score_floats(group, 0, key_dim, tile_keys);
         return;
     }
     if (group->n <= 2 * BLOCK) {
-        score_chunk(group, 0, head_dim, tile_keys, true);
+        score_chunk(group, 0, key_dim, tile_keys, true);
         return;
     }
-    for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
-        uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
+    for (uint32_t d = 0; d < key_dim; d += CHUNK_DIMS) {
+        uint32_t n_dims = key_dim - d < CHUNK_DIMS ? key_dim - d : CHUNK_DIMS;
         float keys[CHUNK_DIMS * RAD_TILE_KEYS];
         convert_halves((const uint16_t *)tile_keys + (size_t)d * RAD_TILE_KEYS,
                        (size_t)n_dims * RAD_TILE_KEYS, keys);
@@ -609,58 +608,56 @@ static void output_floats(tile_group *group, const float *values, size_t stride,
     output_chunk(group, values, stride, false, first_dim, n_dims);
 }
 
-static void output_group(tile_group *group, rad_cache_type type, const void *tile_values)
+static void output_group(tile_group *group, const rad_attention_shape *shape,
+                         const void *tile_values)
 {
-    uint32_t head_dim = group->head_dim;
-    if (type == RAD_CACHE_F32) {
-        output_floats(group, tile_values, head_dim, 0, head_dim);
+    uint32_t value_dim = shape->value_dim;
+    if (shape->value_type == RAD_CACHE_F32) {
+        output_floats(group, tile_values, value_dim, 0, value_dim);
         return;
     }
     if (group->n <= 2 * BLOCK) {
-        output_chunk(group, tile_values, head_dim, true, 0, head_dim);
+        output_chunk(group, tile_values, value_dim, true, 0, value_dim);
         return;
     }
-    for (uint32_t d = 0; d < head_dim; d += CHUNK_DIMS) {
-        uint32_t n_dims = head_dim - d < CHUNK_DIMS ? head_dim - d : CHUNK_DIMS;
+    for (uint32_t d = 0; d < value_dim; d += CHUNK_DIMS) {
+        uint32_t n_dims = value_dim - d < CHUNK_DIMS ? value_dim - d : CHUNK_DIMS;
         float values[RAD_TILE_KEYS * CHUNK_DIMS];
         const uint16_t *halves = (const uint16_t *)tile_values + d;
         for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-            convert_halves(halves + (size_t)slot * head_dim, n_dims, values + slot * CHUNK_DIMS);
+            convert_halves(halves + (size_t)slot * value_dim, n_dims, values + slot * CHUNK_DIMS);
         output_floats(group, values, CHUNK_DIMS, d, n_dims);
     }
 }
 
-static void attend_tile(const float *queries, size_t query_stride, uint32_t n_queries,
-                        const uint8_t *first, const uint8_t *last, uint32_t head_dim,
-                        rad_cache_type type, const void *tile_keys, const void *tile_values,
-                        float scale_factor, float cap, float *state, size_t state_stride)
+static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries *queries,
+                        const void *tile_keys, const void *tile_values)
 {
-    for (uint32_t start = 0; start < n_queries; start += GROUP) {
+    for (uint32_t start = 0; start < queries->n; start += GROUP) {
         tile_group group;
-        group.queries = queries + start * query_stride;
-        group.query_stride = query_stride;
-        group.n = n_queries - start < GROUP ? n_queries - start : GROUP;
-        group.first = first + start;
-        group.last = last + start;
-        group.head_dim = head_dim;
-        group.state = state + start * state_stride;
-        group.state_stride = state_stride;
+        group.queries = queries->values + start * queries->stride;
+        group.query_stride = queries->stride;
+        group.n = queries->n - start < GROUP ? queries->n - start : GROUP;
+        group.first = queries->first + start;
+        group.last = queries->last + start;
+        group.state = queries->states + start * queries->state_stride;
+        group.state_stride = queries->state_stride;
         uint32_t n_seeing = 0;
         for (uint32_t i = 0; i < group.n; i++)
             n_seeing += sees_nothing(&group, i) ? 0 : 1;
         if (n_seeing == 0)
             continue;
-        score_group(&group, type, tile_keys);
-        normalise_group(&group, scale_factor, cap);
-        output_group(&group, type, tile_values);
+        score_group(&group, shape, tile_keys);
+        normalise_group(&group, shape->scale, shape->cap);
+        output_group(&group, shape, tile_values);
     }
 }
 
-static void finish_attention(const float *state, uint32_t head_dim, float *out)
+static void finish_attention(const float *state, uint32_t value_dim, float *out)
 {
     float sum = state[1];
     const float *outputs = state + 2;
-    for (uint32_t d = 0; d < head_dim; d++)
+    for (uint32_t d = 0; d < value_dim; d++)
         out[d] = outputs[d] / sum;
 }
 

@@ -168,7 +168,7 @@ radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, 
         const char *name, *text;
     } texts[] = {
         {"isa", inner->model->kernels->name},
-        {"cache_type", inner->plan.cache_type == RAD_CACHE_F32 ? "f32" : "f16"},
+        {"cache_type", inner->plan.cache.format.keys == RAD_CACHE_F32 ? "f32" : "f16"},
         {"fast", rad_cpu_backend_fast(inner->backend)},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -313,7 +313,7 @@ radllm_status radllm_session_sample(radllm_session *session, const radllm_option
 
 uint32_t radllm_session_length(const radllm_session *session)
 {
-    return session != NULL ? session->session->n_tokens : 0;
+    return session != NULL ? session->session->n_known : 0;
 }
 
 radllm_status radllm_session_rewind(radllm_session *session, uint32_t length, radllm_error *error)
@@ -323,10 +323,10 @@ radllm_status radllm_session_rewind(radllm_session *session, uint32_t length, ra
     radllm_status status = check_idle(session, error);
     if (status != RADLLM_OK)
         return status;
-    if (length > session->session->n_tokens)
+    if (length > session->session->n_known)
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "cannot rewind to %u tokens: the session holds %u", length,
-                        session->session->n_tokens);
+                        session->session->n_known);
     rad_session_cut(session->session, length);
     return RADLLM_OK;
 }

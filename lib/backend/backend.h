@@ -6,7 +6,7 @@
 #define RAD_BACKEND_H
 
 #include "backend/blas/blas_open.h"
-#include "cache/pages.h"
+#include "cache/sequence.h"
 #include "model/model.h"
 
 /* A program's intermediate results: matrices with a row for each token of the batch (per_output: at
@@ -64,13 +64,12 @@ typedef struct rad_program {
     uint8_t logits; /* the value that holds them at the end */
 } rad_program;
 
-/* Consecutive tokens of one sequence. pages[i] holds positions i * RAD_TILE_KEYS on; all pages up
- * to the span's last position are there. */
+/* Consecutive tokens of one sequence, which holds all pages that they see and their own. */
 typedef struct rad_token_span {
     uint32_t first_row; /* in the batch */
     uint32_t n_rows;
     uint32_t first_position;
-    uint8_t *const *pages;
+    const rad_sequence *sequence;
 } rad_token_span;
 
 typedef struct rad_batch {
@@ -110,11 +109,10 @@ typedef struct rad_backend_settings {
     const rad_backend *threads_of;
 } rad_backend_settings;
 
-/* The CPU backend. `program` and `pages` must outlive it. */
+/* The CPU backend. `program` and `cache` must outlive it. */
 radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *program,
-                                     const rad_page_pool *pages,
-                                     const rad_backend_settings *settings, rad_backend **out,
-                                     radllm_error *error);
+                                     const rad_cache *cache, const rad_backend_settings *settings,
+                                     rad_backend **out, radllm_error *error);
 /* What carries out unquantized products outside the contract; "" when all is inside. */
 const char *rad_cpu_backend_fast(const rad_backend *backend);
 /* How many tokens so far went to an expert of a layer that has some. Any thread, also during a

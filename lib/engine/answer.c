@@ -217,6 +217,10 @@ static void next_choice(rad_request *r)
         return;
     }
     rad_session_cut(r->session, r->n_prompt);
+    if (r->session->n_tokens < r->n_prompt) { /* a windowed layer lost the prompt's end */
+        r->session->n_known = r->session->n_tokens;
+        r->phase = RAD_PHASE_PROMPT;
+    }
 }
 
 static void score(rad_request *r, rad_choice *choice, const float *logits)
@@ -233,6 +237,10 @@ static void take_choice_logits(rad_request *r, const float *logits)
         rad_fail(&error, RADLLM_E_NUMERIC,
                  "the model's logits are not finite; the file may be damaged");
         rad_request_fail(r, &error);
+        return;
+    }
+    if (r->phase == RAD_PHASE_PROMPT && r->choices[0].n_scored > 0) { /* it was computed anew */
+        r->phase = RAD_PHASE_CHOICE;
         return;
     }
     if (r->phase == RAD_PHASE_PROMPT) { /* these logits score the first token of every answer */

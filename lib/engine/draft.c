@@ -7,7 +7,7 @@
 struct rad_draft_model {
     const rad_model *model;
     rad_program program;
-    rad_page_pool *pages;
+    rad_cache *cache;
     rad_backend *backend;
     uint32_t n_vocab; /* ids that both models know */
 
@@ -75,9 +75,6 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
         return status;
     plan->draft_context =
         draft->hparams.context_length < s->context ? draft->hparams.context_length : s->context;
-    plan->draft_cache_type = s->cache_type >= 0        ? (rad_cache_type)s->cache_type
-                             : rad_model_is_f32(draft) ? RAD_CACHE_F32
-                                                       : RAD_CACHE_F16;
     plan->draft_backend = (rad_backend_settings){.n_threads = s->n_threads,
                                                  .max_tokens = s->batch,
                                                  .max_outputs = s->n_sessions,
@@ -85,22 +82,19 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
                                                  .blas = s->blas};
     uint64_t activations = rad_cpu_backend_bytes(&program, &plan->draft_backend);
     rad_program_free(&program);
-    uint64_t pages =
-        ((uint64_t)plan->draft_context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS * s->n_sessions;
-    uint64_t page_bytes = rad_page_bytes(&draft->hparams, plan->draft_cache_type);
-    uint64_t cache = 0, weights = rad_model_weight_bytes(draft);
+    uint64_t weights = rad_model_weight_bytes(draft);
     plan->draft_bytes = weights;
-    if (pages > UINT32_MAX || page_bytes == 0 || activations == 0 ||
-        !rad_mul_u64(pages, page_bytes, &cache) ||
-        !rad_add_u64(plan->draft_bytes, cache, &plan->draft_bytes) ||
+    if (activations == 0 ||
+        !rad_cache_plan_make(&draft->hparams, rad_cache_format_of(draft, s), plan->draft_context,
+                             s->batch, s->n_sessions, &plan->draft_cache) ||
+        !rad_add_u64(plan->draft_bytes, plan->draft_cache.bytes, &plan->draft_bytes) ||
         !rad_add_u64(plan->draft_bytes, activations, &plan->draft_bytes) ||
         !rad_add_u64(plan->weight_bytes, weights, &plan->weight_bytes) ||
-        !rad_add_u64(plan->cache_bytes, cache, &plan->cache_bytes) ||
+        !rad_add_u64(plan->cache_bytes, plan->draft_cache.bytes, &plan->cache_bytes) ||
         !rad_add_u64(plan->activation_bytes, activations, &plan->activation_bytes))
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed with "
                         "this draft model; lower one of them");
-    plan->n_draft_pages = (uint32_t)pages;
     return RADLLM_OK;
 }
 
@@ -136,10 +130,10 @@ radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
     plan->draft_backend.threads_of = engine->backend;
     radllm_status status = rad_program_build(model, &draft->program, error);
     if (status == RADLLM_OK)
-        status = rad_page_pool_create(allocator, &model->hparams, plan->draft_cache_type,
-                                      plan->n_draft_pages, &draft->pages, error);
+        status =
+            rad_cache_create(allocator, &model->hparams, &plan->draft_cache, &draft->cache, error);
     if (status == RADLLM_OK)
-        status = rad_cpu_backend_create(&engine->host, &draft->program, draft->pages,
+        status = rad_cpu_backend_create(&engine->host, &draft->program, draft->cache,
                                         &plan->draft_backend, &draft->backend, error);
     if (status == RADLLM_OK)
         status = create_buffers(draft, engine, error);
@@ -155,7 +149,7 @@ void rad_draft_free(rad_engine *engine)
     const rad_backend_settings *settings = &engine->plan.draft_backend;
     if (draft->backend != NULL)
         draft->backend->table->free(draft->backend);
-    rad_page_pool_free(draft->pages);
+    rad_cache_free(draft->cache);
     rad_program_free(&draft->program);
     if (draft->tokens != NULL)
         rad_wipe(draft->tokens, settings->max_tokens * sizeof *draft->tokens);
@@ -168,9 +162,9 @@ void rad_draft_free(rad_engine *engine)
     engine->draft = NULL;
 }
 
-rad_page_pool *rad_draft_pages(rad_draft_model *draft)
+rad_cache *rad_draft_cache_of(rad_draft_model *draft)
 {
-    return draft->pages;
+    return draft->cache;
 }
 
 /* ---- proposing ------------------------------------------------------------------------------- */
@@ -196,7 +190,7 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
     }
     memcpy(draft->tokens + batch->n_tokens, session->tokens + first, n * sizeof *draft->tokens);
     draft->spans[batch->n_spans] =
-        (rad_token_span){batch->n_tokens, n, first, session->draft.pages};
+        (rad_token_span){batch->n_tokens, n, first, &session->draft.sequence};
     draft->owners[batch->n_spans] = r;
     draft->complete[batch->n_spans++] = n == all;
     batch->n_tokens += n;

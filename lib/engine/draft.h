@@ -16,7 +16,7 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error);
 /* For an engine whose plan and backend are made; settings.draft must outlive it. */
 radllm_status rad_draft_create(rad_engine *engine, radllm_error *error);
 void rad_draft_free(rad_engine *engine);
-rad_page_pool *rad_draft_pages(rad_draft_model *draft);
+rad_cache *rad_draft_cache_of(rad_draft_model *draft);
 
 /* Makes the drafts of requests that want one: up to `wanted` tokens each, into draft[1] on. The
  * sessions' tokens are followed by the answer's last one. Catches up with the sessions first, with

@@ -38,10 +38,10 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     const rad_engine_plan *plan = &engine->plan;
     radllm_status status = rad_program_build(engine->model, &engine->program, error);
     if (status == RADLLM_OK)
-        status = rad_page_pool_create(allocator, &engine->model->hparams, plan->cache_type,
-                                      plan->n_pages, &engine->pages, error);
+        status = rad_cache_create(allocator, &engine->model->hparams, &plan->cache, &engine->cache,
+                                  error);
     if (status == RADLLM_OK)
-        status = rad_cpu_backend_create(&engine->host, &engine->program, engine->pages,
+        status = rad_cpu_backend_create(&engine->host, &engine->program, engine->cache,
                                         &plan->backend, &engine->backend, error);
     if (status == RADLLM_OK)
         status =
@@ -84,7 +84,6 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
     engine->process = rad_process_id();
     /* With default attributes these never fail on the systems that the library runs on. */
     if (pthread_mutex_init(&engine->mutex, NULL) != 0 ||
-        pthread_mutex_init(&engine->pages_mutex, NULL) != 0 ||
         pthread_cond_init(&engine->changed, NULL) != 0) {
         rad_free(&host->allocator, engine, sizeof *engine);
         return rad_fail_memory(error, sizeof(pthread_mutex_t));
@@ -108,14 +107,13 @@ void rad_engine_free(rad_engine *engine)
     if (engine->process == rad_process_id()) {
         (void)rad_engine_stop_worker(engine, NULL);
         pthread_cond_destroy(&engine->changed);
-        pthread_mutex_destroy(&engine->pages_mutex);
         pthread_mutex_destroy(&engine->mutex);
     }
     rad_draft_free(engine); /* it uses the backend's threads */
     if (engine->backend != NULL)
         engine->backend->table->free(engine->backend);
     rad_sampler_free(engine->sampler);
-    rad_page_pool_free(engine->pages);
+    rad_cache_free(engine->cache);
     rad_program_free(&engine->program);
     rad_free(&allocator, engine->spans, settings->max_spans * sizeof *engine->spans);
     rad_wipe(engine->tokens,

@@ -1,10 +1,10 @@
 /* lib/engine: requests, scheduling, continuous batching, cancellation. It decides what is computed
  * when; what is computed does not depend on it.
  *
- * Locking: `mutex` guards the lists and the results of requests, `pages_mutex` the page pool (taken
- * inside the other, never around it). Computing is done by the one thread that holds the step
- * (rad_engine_take_step); it alone touches the backend, the sampler and the tokens of sessions, and
- * holds no mutex while it computes or calls back. */
+ * Locking: `mutex` guards the lists and the results of requests; the cache has one of its own
+ * (taken inside the other, never around it). Computing is done by the one thread that holds the
+ * step (rad_engine_take_step); it alone touches the backend, the sampler and the tokens of
+ * sessions, and holds no mutex while it computes or calls back. */
 #ifndef RAD_ENGINE_H
 #define RAD_ENGINE_H
 
@@ -12,7 +12,6 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
-#include "cache/pages.h"
 #include "forward/program.h"
 #include "sample/sampler.h"
 #include "text/tokenizer.h"
@@ -32,16 +31,17 @@ typedef struct rad_engine_settings {
 typedef struct rad_engine_plan {
     rad_engine_settings settings;
     rad_backend_settings backend;
-    rad_cache_type cache_type;
-    uint32_t n_pages; /* of all sessions */
+    rad_cache_plan cache;
     /* The draft model's part, when there is one; its bytes are in the sums below as well. */
     rad_backend_settings draft_backend;
-    rad_cache_type draft_cache_type;
-    uint32_t draft_context, n_draft_pages;
+    rad_cache_plan draft_cache;
+    uint32_t draft_context;
     uint64_t draft_bytes; /* weights included */
     uint64_t weight_bytes, cache_bytes, activation_bytes, session_bytes;
 } rad_engine_plan;
 
+/* The number format of keys and values for a model. */
+rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_settings *settings);
 /* RADLLM_E_LIMIT for more context than the model was made for. */
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error);
@@ -60,7 +60,7 @@ typedef struct rad_engine {
     const rad_model *model;
     rad_engine_plan plan;
     rad_program program;
-    rad_page_pool *pages;
+    rad_cache *cache;
     rad_backend *backend;
     rad_sampler *sampler;
     rad_draft_model *draft; /* NULL: none */
@@ -68,7 +68,7 @@ typedef struct rad_engine {
     double draft_cost;      /* of a token of the draft model, in the same unit */
     int64_t process;        /* that made it */
 
-    pthread_mutex_t mutex, pages_mutex;
+    pthread_mutex_t mutex;
     pthread_cond_t changed; /* the step was given back, a request finished or was submitted */
     bool stepping;
     pthread_t stepper;
@@ -109,17 +109,18 @@ radllm_status rad_engine_stop_worker(rad_engine *engine, radllm_error *error);
 
 /* What the draft model has computed of a session: keys and values of its first n_tokens tokens. */
 typedef struct rad_draft_cache {
-    uint8_t **pages; /* NULL: the engine has no draft model */
-    uint32_t n_pages, n_tokens;
+    rad_sequence sequence; /* never created where the engine has no draft model */
+    uint32_t n_tokens;
 } rad_draft_cache;
 
 struct rad_session {
     rad_engine *engine;
-    uint8_t **pages; /* n_pages of them are there */
-    uint32_t n_pages, max_pages;
+    rad_sequence sequence;
     int32_t *tokens; /* the sequence; n_tokens of them are in the cache. Behind them, while a step
                       * is prepared: the last token of the answer, and its draft */
     uint32_t n_tokens;
+    uint32_t n_known; /* tokens that belong to the sequence: more than n_tokens where a windowed
+                       * layer's keys were gone after a rewind; then the rest is computed anew */
     rad_draft_cache draft; /* the draft model's part */
     float *logits;         /* of the last token, when has_logits */
     bool has_logits;
@@ -128,7 +129,8 @@ struct rad_session {
 
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error);
 void rad_session_free(rad_session *session);
-/* Gives pages back from position `length` on. The caller holds the step or owns the session. */
+/* Forgets the tokens from position `length` on. Where a windowed layer does not hold any more what
+ * comes before it, n_tokens becomes 0. The caller holds the step or owns the session. */
 void rad_session_cut(rad_session *session, uint32_t length);
 /* Makes sure of pages for the first `length` positions; always succeeds within the context. */
 bool rad_session_extend(rad_session *session, uint32_t length);

@@ -36,6 +36,14 @@ static radllm_status fill_defaults(const rad_model *model, rad_engine_settings *
     return RADLLM_OK;
 }
 
+rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_settings *settings)
+{
+    rad_cache_type type = settings->cache_type >= 0 ? (rad_cache_type)settings->cache_type
+                          : rad_model_is_f32(model) ? RAD_CACHE_F32
+                                                    : RAD_CACHE_F16;
+    return (rad_cache_format){type, type};
+}
+
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error)
 {
@@ -45,11 +53,6 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     radllm_status status = fill_defaults(model, s, error);
     if (status != RADLLM_OK)
         return status;
-    plan->cache_type = s->cache_type >= 0        ? (rad_cache_type)s->cache_type
-                       : rad_model_is_f32(model) ? RAD_CACHE_F32
-                                                 : RAD_CACHE_F16;
-    uint64_t pages = ((uint64_t)s->context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS * s->n_sessions;
-    uint64_t page_bytes = rad_page_bytes(&model->hparams, plan->cache_type);
     rad_program program;
     status = rad_program_build(model, &program, error);
     if (status != RADLLM_OK)
@@ -64,12 +67,13 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     plan->session_bytes = ((uint64_t)s->context * sizeof(int32_t) +
                            (uint64_t)model->hparams.n_vocab * sizeof(float)) *
                           s->n_sessions;
-    if (pages > UINT32_MAX || page_bytes == 0 || plan->activation_bytes == 0 ||
-        !rad_mul_u64(pages, page_bytes, &plan->cache_bytes))
+    if (plan->activation_bytes == 0 ||
+        !rad_cache_plan_make(&model->hparams, rad_cache_format_of(model, s), s->context, s->batch,
+                             s->n_sessions, &plan->cache))
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");
-    plan->n_pages = (uint32_t)pages;
+    plan->cache_bytes = plan->cache.bytes;
     plan->weight_bytes = rad_model_weight_bytes(model);
     return s->draft != NULL ? rad_draft_plan(plan, error) : RADLLM_OK;
 }

@@ -209,8 +209,9 @@ static void reuse_prefix(rad_request *request)
     while (same < limit && session->tokens[same] == request->prompt[same])
         same++;
     rad_session_cut(session, same);
-    request->n_reused = same;
-    atomic_fetch_add(&engine_of(request)->tokens_reused, same);
+    session->n_known = session->n_tokens; /* the rest comes from the prompt */
+    request->n_reused = session->n_tokens;
+    atomic_fetch_add(&engine_of(request)->tokens_reused, session->n_tokens);
 }
 
 radllm_status rad_request_submit(rad_request *request, radllm_error *error)

@@ -54,7 +54,7 @@ static void add_request(builder *b, rad_request *r)
         return; /* cannot happen: the pool holds every session's whole context */
     memcpy(engine->tokens + b->batch.n_tokens, tokens, n * sizeof *tokens);
     engine->spans[b->n_work] =
-        (rad_token_span){b->batch.n_tokens, n, r->session->n_tokens, r->session->pages};
+        (rad_token_span){b->batch.n_tokens, n, r->session->n_tokens, &r->session->sequence};
     engine->work[b->n_work++] = (struct rad_work){
         r, r->phase == RAD_PHASE_GENERATE, true, n, 0, b->batch.n_outputs, n_outputs};
     b->batch.n_tokens += n;
@@ -106,6 +106,7 @@ static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
     memcpy(session->tokens + session->n_tokens, engine->tokens + span->first_row + work->n_booked,
            n * sizeof *engine->tokens);
     session->n_tokens += n;
+    session->n_known = session->n_tokens;
     session->has_logits = false;
     work->n_booked += n;
 }

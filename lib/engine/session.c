@@ -15,28 +15,16 @@ static size_t logits_bytes(const rad_engine *engine)
     return engine->model->hparams.n_vocab * sizeof(float);
 }
 
-static uint32_t pages_for(uint32_t length)
-{
-    return (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-}
-
-static size_t draft_pages_bytes(const rad_engine *engine)
-{
-    return engine->draft != NULL ? pages_for(engine->plan.draft_context) * sizeof(uint8_t *) : 0;
-}
-
 static bool create_parts(rad_session *session)
 {
-    const rad_engine *engine = session->engine;
+    rad_engine *engine = session->engine;
     const rad_allocator *allocator = &engine->host.allocator;
-    session->max_pages = pages_for(engine->plan.settings.context);
-    session->pages = rad_alloc(allocator, session->max_pages * sizeof *session->pages);
     session->tokens = rad_alloc(allocator, tokens_bytes(engine));
     session->logits = rad_alloc(allocator, logits_bytes(engine));
-    if (engine->draft != NULL)
-        session->draft.pages = rad_alloc(allocator, draft_pages_bytes(engine));
-    return session->pages != NULL && session->tokens != NULL && session->logits != NULL &&
-           (engine->draft == NULL || session->draft.pages != NULL);
+    return session->tokens != NULL && session->logits != NULL &&
+           rad_sequence_create(engine->cache, &session->sequence) &&
+           (engine->draft == NULL ||
+            rad_sequence_create(rad_draft_cache_of(engine->draft), &session->draft.sequence));
 }
 
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error)
@@ -73,8 +61,10 @@ void rad_session_free(rad_session *session)
         return;
     rad_engine *engine = session->engine;
     rad_allocator allocator = engine->host.allocator;
-    if (engine->process == rad_process_id()) {
-        rad_session_cut(session, 0);
+    bool alive = engine->process == rad_process_id();
+    rad_sequence_free(&session->sequence, alive);
+    rad_sequence_free(&session->draft.sequence, alive);
+    if (alive) {
         pthread_mutex_lock(&engine->mutex);
         engine->n_sessions--;
         pthread_mutex_unlock(&engine->mutex);
@@ -83,70 +73,40 @@ void rad_session_free(rad_session *session)
         rad_wipe(session->tokens, tokens_bytes(engine));
     if (session->logits != NULL)
         rad_wipe(session->logits, logits_bytes(engine));
-    rad_free(&allocator, session->pages, session->max_pages * sizeof *session->pages);
     rad_free(&allocator, session->tokens, tokens_bytes(engine));
     rad_free(&allocator, session->logits, logits_bytes(engine));
-    rad_free(&allocator, session->draft.pages, draft_pages_bytes(engine));
     rad_free(&allocator, session, sizeof *session);
-}
-
-static void release_pages(rad_session *session, rad_page_pool *pool, uint8_t **pages, uint32_t *n,
-                          uint32_t needed)
-{
-    pthread_mutex_lock(&session->engine->pages_mutex);
-    while (*n > needed)
-        rad_page_release(pool, pages[--*n]);
-    pthread_mutex_unlock(&session->engine->pages_mutex);
-}
-
-static bool take_pages(rad_session *session, rad_page_pool *pool, uint8_t **pages, uint32_t *n,
-                       uint32_t needed)
-{
-    bool enough = true;
-    pthread_mutex_lock(&session->engine->pages_mutex);
-    while (*n < needed && enough) {
-        uint8_t *page = rad_page_take(pool);
-        enough = page != NULL;
-        if (enough)
-            pages[(*n)++] = page;
-    }
-    pthread_mutex_unlock(&session->engine->pages_mutex);
-    return enough;
 }
 
 void rad_session_cut(rad_session *session, uint32_t length)
 {
-    if (length < session->n_tokens) {
-        rad_wipe(session->tokens + length, (session->n_tokens - length) * sizeof(int32_t));
-        session->n_tokens = length;
+    if (length < session->n_known) {
+        rad_wipe(session->tokens + length, (session->n_known - length) * sizeof(int32_t));
+        session->n_known = length;
         session->has_logits = false;
     }
-    release_pages(session, session->engine->pages, session->pages, &session->n_pages,
-                  pages_for(session->n_tokens));
+    uint32_t held = length < session->n_tokens ? length : session->n_tokens;
+    session->n_tokens = rad_sequence_cut(&session->sequence, held);
     rad_session_cut_draft(session, session->n_tokens);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)
 {
-    return take_pages(session, session->engine->pages, session->pages, &session->n_pages,
-                      pages_for(length));
+    return rad_sequence_extend(&session->sequence, session->n_tokens, length);
 }
 
 void rad_session_cut_draft(rad_session *session, uint32_t length)
 {
     rad_draft_cache *draft = &session->draft;
-    if (draft->pages == NULL)
+    if (draft->sequence.cache == NULL)
         return;
-    draft->n_tokens = length < draft->n_tokens ? length : draft->n_tokens;
-    release_pages(session, rad_draft_pages(session->engine->draft), draft->pages, &draft->n_pages,
-                  pages_for(draft->n_tokens));
+    uint32_t held = length < draft->n_tokens ? length : draft->n_tokens;
+    draft->n_tokens = rad_sequence_cut(&draft->sequence, held);
 }
 
 bool rad_session_extend_draft(rad_session *session, uint32_t length)
 {
-    rad_draft_cache *draft = &session->draft;
-    return take_pages(session, rad_draft_pages(session->engine->draft), draft->pages,
-                      &draft->n_pages, pages_for(length));
+    return rad_sequence_extend(&session->draft.sequence, session->draft.n_tokens, length);
 }
 
 /* ---- token level ----------------------------------------------------------------------------- */
@@ -156,11 +116,11 @@ static radllm_status check_tokens(const rad_session *session, const int32_t *tok
 {
     const rad_engine *engine = session->engine;
     uint32_t context = engine->plan.settings.context, n_vocab = engine->model->hparams.n_vocab;
-    if (count > context - session->n_tokens)
+    if (count > context - session->n_known)
         return rad_fail(error, RADLLM_E_LIMIT,
                         "%zu tokens behind the %u that the session holds are more than its context "
                         "of %u; make the engine with a larger option context",
-                        count, session->n_tokens, context);
+                        count, session->n_known, context);
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
             return rad_fail(error, RADLLM_E_ARGUMENT,
@@ -186,14 +146,17 @@ static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t c
     uint32_t n_outputs = f->callback != NULL ? count : want_last ? 1 : 0;
     for (uint32_t i = 0; i < n_outputs; i++)
         engine->outputs[i] = count - n_outputs + i;
-    rad_token_span span = {0, count, session->n_tokens, session->pages};
+    rad_token_span span = {0, count, session->n_tokens, &session->sequence};
     rad_batch batch = {count, tokens, 1, &span, n_outputs, engine->outputs};
     if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
     radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);
     if (status != RADLLM_OK)
         return status;
-    memcpy(session->tokens + session->n_tokens, tokens, count * sizeof *tokens);
+    if (session->n_tokens == session->n_known) { /* else they stand there already */
+        memcpy(session->tokens + session->n_tokens, tokens, count * sizeof *tokens);
+        session->n_known += count;
+    }
     atomic_fetch_add(&engine->tokens_computed, count);
     uint32_t first = session->n_tokens;
     session->n_tokens += count;
@@ -210,6 +173,21 @@ static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t c
     return RADLLM_OK;
 }
 
+/* What the session knows and the cache lost. */
+static radllm_status recompute(rad_session *session, const radllm_cancel *cancel,
+                               radllm_error *error)
+{
+    uint32_t piece = session->engine->plan.backend.max_tokens;
+    feed f = {.session = session, .cancel = cancel};
+    radllm_status status = RADLLM_OK;
+    while (session->n_tokens < session->n_known && status == RADLLM_OK) {
+        uint32_t left = session->n_known - session->n_tokens;
+        status = feed_piece(&f, session->tokens + session->n_tokens, left < piece ? left : piece,
+                            false, error);
+    }
+    return status;
+}
+
 radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size_t count,
                                radllm_logits_fn callback, void *user, const radllm_cancel *cancel,
                                radllm_error *error)
@@ -220,11 +198,12 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
         status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK || count == 0)
         return status;
-    uint32_t before = session->n_tokens;
+    uint32_t before = session->n_known;
     uint32_t piece =
         callback != NULL ? engine->plan.backend.max_outputs : engine->plan.backend.max_tokens;
     feed f = {session, callback, user, cancel};
     session->has_logits = false;
+    status = recompute(session, cancel, error);
     for (size_t done = 0; done < count && status == RADLLM_OK;) {
         size_t left = count - done;
         uint32_t n = left < piece ? (uint32_t)left : piece;

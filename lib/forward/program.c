@@ -94,7 +94,7 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
                            bool head_norms)
 {
     const rad_weight *weights = layer->weights;
-    uint32_t head_dim = w->program->model->hparams.head_dim;
+    const rad_hparams *h = &w->program->model->hparams;
     emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM],
               &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS], NORMED);
     emit_product(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS], NORMED, QUERY);
@@ -108,8 +108,8 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
         emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
         emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
     }
-    emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * head_dim);
-    emit_two(w, RAD_OP_ATTEND, QUERY, 0, ATTENDED, params->n_heads * head_dim);
+    emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * h->head_dim);
+    emit_two(w, RAD_OP_ATTEND, QUERY, 0, ATTENDED, params->n_heads * h->value_dim);
     w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_SINKS]);
 }
 
@@ -250,15 +250,15 @@ static uint32_t greater(uint32_t a, uint32_t b)
 
 static void declare_values(rad_program *program, const rad_hparams *h)
 {
-    uint32_t q = h->max_heads * h->head_dim, kv = h->max_kv_heads * h->head_dim;
+    uint32_t attended = h->max_heads * h->value_dim;
     uint32_t n_used = h->router.n_used; /* 0 without experts */
     uint32_t ffn = greater(greater(h->max_ffn, h->shared_ffn), n_used * h->expert_ffn);
     const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,
                                        [NORMED] = h->width,
-                                       [QUERY] = q,
-                                       [KEY] = kv,
-                                       [VALUE] = kv,
-                                       [ATTENDED] = q,
+                                       [QUERY] = h->max_heads * h->head_dim,
+                                       [KEY] = h->max_kv_heads * h->head_dim,
+                                       [VALUE] = h->max_kv_heads * h->value_dim,
+                                       [ATTENDED] = attended,
                                        [BRANCH] = h->width,
                                        [GATE] = ffn,
                                        [UP] = ffn,
@@ -268,7 +268,7 @@ static void declare_values(rad_program *program, const rad_hparams *h)
                                        [EXPERT_OUT] = n_used * h->width,
                                        [SHARED] = h->shared_ffn > 0 ? h->width : 0,
                                        [SHARED_GATE] = h->shared_ffn > 0 ? 1 : 0,
-                                       [OUT_ATTENDED] = q,
+                                       [OUT_ATTENDED] = attended,
                                        [OUT_HIDDEN] = h->width,
                                        [LOGITS] = h->n_vocab};
     for (int i = 0; i < N_VALUES; i++)

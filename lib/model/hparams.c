@@ -275,6 +275,7 @@ static void read_head_dim(reader *r, rad_hparams *h)
     }
     int64_t fallback = h->width / heads;
     h->head_dim = (uint32_t)integer(r, "attention.key_length", 1, RAD_MAX_HEAD_DIM, fallback);
+    h->value_dim = h->head_dim;
     int64_t values = integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, h->head_dim);
     if (r->status == RADLLM_OK && values != h->head_dim)
         r->status =

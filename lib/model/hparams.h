@@ -37,7 +37,9 @@ typedef struct rad_rope_params {
 
 typedef struct rad_hparams {
     const rad_architecture *architecture;
-    uint32_t n_layers, width, n_vocab, context_length, head_dim;
+    uint32_t n_layers, width, n_vocab, context_length;
+    uint32_t head_dim;  /* of queries and keys */
+    uint32_t value_dim; /* of values, and of what a head of attention gives */
     uint32_t max_heads, max_kv_heads, max_ffn; /* over all layers */
     float norm_epsilon, attention_cap, logit_cap, query_scale, embedding_scale;
     rad_router router;    /* n_experts 0: dense */

@@ -151,10 +151,17 @@ static void time_attend(void *data)
     memset(j->states, 0, j->n_queries * width * sizeof *j->states);
     for (uint32_t i = 0; i < j->n_queries; i++)
         j->states[i * width] = -INFINITY;
+    rad_attention_shape shape = {j->head_dim,   j->head_dim, RAD_CACHE_F16,
+                                 RAD_CACHE_F16, 0.125f,      0.0f};
+    rad_tile_queries rows = {.values = j->queries,
+                             .stride = j->head_dim,
+                             .n = j->n_queries,
+                             .first = first,
+                             .last = last,
+                             .states = j->states,
+                             .state_stride = width};
     for (uint32_t t = 0; t < j->n_tiles; t++)
-        j->kernels->attend_tile(j->queries, j->head_dim, j->n_queries, first, last, j->head_dim,
-                                RAD_CACHE_F16, j->keys + t * tile, j->values + t * tile, 0.125f,
-                                0.0f, j->states, width);
+        j->kernels->attend_tile(&shape, &rows, j->keys + t * tile, j->values + t * tile);
 }
 
 static void bench_attention(const rad_layer_kernels *kernels, const char *isa)

@@ -438,8 +438,15 @@ static void check_attention(uint32_t dim, uint32_t n, int kind, uint32_t style, 
     for (size_t t = 0; t < n_tables; t++) {
         fill_guards(states, n * state_stride + GUARDS);
         memcpy(states, before, n * state_stride * sizeof *states);
-        tables[t].kernels->attend_tile(queries, query_stride, n, first, last, dim, type, keys,
-                                       values, scale, cap, states, state_stride);
+        rad_attention_shape shape = {dim, dim, type, type, scale, cap};
+        rad_tile_queries rows = {.values = queries,
+                                 .stride = query_stride,
+                                 .n = n,
+                                 .first = first,
+                                 .last = last,
+                                 .states = states,
+                                 .state_stride = state_stride};
+        tables[t].kernels->attend_tile(&shape, &rows, keys, values);
         for (uint32_t i = 0; i < n; i++) { /* a maximum of 0 may have either sign */
             if (states[i * state_stride] == 0.0f && want[i * state_stride] == 0.0f)
                 states[i * state_stride] = want[i * state_stride];
@@ -488,8 +495,15 @@ START_TEST(masked_slots_may_hold_anything)
         float state[5 * (DIM + 2)] = {0}, out[DIM];
         for (int i = 0; i < 5; i++)
             state[i * (DIM + 2)] = -INFINITY;
-        tables[t].kernels->attend_tile(queries, DIM, 5, first, last, DIM, RAD_CACHE_F32, tile_keys,
-                                       tile_values, 0.125f, 0.0f, state, DIM + 2);
+        rad_attention_shape shape = {DIM, DIM, RAD_CACHE_F32, RAD_CACHE_F32, 0.125f, 0.0f};
+        rad_tile_queries rows = {.values = queries,
+                                 .stride = DIM,
+                                 .n = 5,
+                                 .first = first,
+                                 .last = last,
+                                 .states = state,
+                                 .state_stride = DIM + 2};
+        tables[t].kernels->attend_tile(&shape, &rows, tile_keys, tile_values);
         for (int i = 0; i < 5 * (DIM + 2); i++)
             require(isfinite(state[i]));
         tables[t].kernels->finish_attention(state + 2 * (DIM + 2), DIM, out);
@@ -521,9 +535,16 @@ START_TEST(attention_over_tiles_is_a_softmax)
     for (size_t k = 0; k < n_tables; k++) {
         float state[DIM + 2] = {-INFINITY}, result[DIM];
         uint8_t first = 0, last = 32;
+        rad_attention_shape shape = {DIM, DIM, RAD_CACHE_F32, RAD_CACHE_F32, 0.2f, 0.0f};
+        rad_tile_queries rows = {.values = queries,
+                                 .stride = DIM,
+                                 .n = 1,
+                                 .first = &first,
+                                 .last = &last,
+                                 .states = state,
+                                 .state_stride = DIM + 2};
         for (int t = 0; t < TILES; t++)
-            tables[k].kernels->attend_tile(queries, DIM, 1, &first, &last, DIM, RAD_CACHE_F32,
-                                           all_keys[t], all_values[t], 0.2f, 0.0f, state, DIM + 2);
+            tables[k].kernels->attend_tile(&shape, &rows, all_keys[t], all_values[t]);
         tables[k].kernels->finish_attention(state, DIM, result);
         for (int d = 0; d < DIM; d++)
             ck_assert_double_eq_tol(result[d], out[d] / sum, 1e-5);

@@ -42,22 +42,25 @@ static void store_block(void *data, uint32_t index, uint32_t worker)
     const rad_attention_block *block = &blocks_of(cpu)[index];
     const rad_token_span *span = &cpu->batch->spans[block->span];
     const rad_layer_kernels *layer = cpu->kernels->layer;
-    rad_cache_type type = rad_page_pool_type(cpu->pages);
-    uint32_t head_dim = cpu->model->hparams.head_dim, width = job->op->width;
+    const rad_hparams *h = &cpu->model->hparams;
+    rad_cache_format format = cpu->cache->plan.format;
+    uint32_t group = cpu->cache->layers[job->op->layer].group;
+    uint32_t key_width = job->params->n_kv_heads * h->head_dim;
+    uint32_t value_width = job->params->n_kv_heads * h->value_dim;
     const float *keys = rad_cpu_value(cpu, job->op->in);
     const float *values = rad_cpu_value(cpu, job->op->other);
     for (uint32_t i = 0; i < block->n_rows; i++) {
         uint32_t in_span = block->first_row + i;
         uint32_t position = span->first_position + in_span;
-        size_t row = (size_t)(span->first_row + in_span) * width;
-        uint8_t *page = span->pages[position / RAD_TILE_KEYS];
+        size_t row = span->first_row + in_span;
+        uint8_t *page = rad_sequence_page(span->sequence, group, position / RAD_TILE_KEYS);
         uint32_t slot = position % RAD_TILE_KEYS;
         for (uint32_t head = 0; head < job->params->n_kv_heads; head++) {
-            size_t at = row + (size_t)head * head_dim;
-            layer->store_key(keys + at, head_dim, type,
-                             page + rad_page_keys(cpu->pages, job->op->layer, head), slot);
-            layer->store_value(values + at, head_dim, type,
-                               page + rad_page_values(cpu->pages, job->op->layer, head), slot);
+            layer->store_key(keys + row * key_width + head * h->head_dim, h->head_dim, format.keys,
+                             page + rad_cache_keys(cpu->cache, job->op->layer, head), slot);
+            layer->store_value(values + row * value_width + head * h->value_dim, h->value_dim,
+                               format.values,
+                               page + rad_cache_values(cpu->cache, job->op->layer, head), slot);
         }
     }
 }
@@ -75,7 +78,7 @@ void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op)
 /* Scratch of a task: running states, then the visible range of each query. */
 static size_t state_width(const rad_hparams *hparams)
 {
-    return 2 + (size_t)hparams->head_dim;
+    return 2 + (size_t)hparams->value_dim;
 }
 
 static size_t max_queries(const rad_hparams *hparams)
@@ -125,36 +128,53 @@ static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile
         *first = *last;
 }
 
+static rad_attention_shape shape_of(const rad_cpu_backend *cpu)
+{
+    const rad_hparams *h = &cpu->model->hparams;
+    return (rad_attention_shape){.key_dim = h->head_dim,
+                                 .value_dim = h->value_dim,
+                                 .key_type = cpu->cache->plan.format.keys,
+                                 .value_type = cpu->cache->plan.format.values,
+                                 .scale = h->query_scale,
+                                 .cap = h->attention_cap};
+}
+
 /* One tile, all queries of the task. Either the tokens or the heads of the group form the kernel's
  * list of queries, whichever is longer; each query's bits are the same. */
 static void attend_one_tile(const attend_task *task, uint32_t tile)
 {
     const rad_cpu_backend *cpu = task->cpu;
-    const rad_hparams *h = &cpu->model->hparams;
-    const uint8_t *page = task->span->pages[tile];
-    const uint8_t *keys = page + rad_page_keys(cpu->pages, task->layer, task->kv_head);
-    const uint8_t *values = page + rad_page_values(cpu->pages, task->layer, task->kv_head);
-    rad_cache_type type = rad_page_pool_type(cpu->pages);
-    size_t width = state_width(h);
+    rad_attention_shape shape = shape_of(cpu);
+    uint32_t group = cpu->cache->layers[task->layer].group;
+    const uint8_t *page = rad_sequence_page(task->span->sequence, group, tile);
+    const uint8_t *keys = page + rad_cache_keys(cpu->cache, task->layer, task->kv_head);
+    const uint8_t *values = page + rad_cache_values(cpu->cache, task->layer, task->kv_head);
+    size_t width = state_width(&cpu->model->hparams);
+    rad_tile_queries queries = {.first = task->first, .last = task->last};
     if (task->n_tokens >= task->group) {
         for (uint32_t t = 0; t < task->n_tokens; t++)
             visible_slots(task, t, tile, &task->first[t], &task->last[t]);
-        for (uint32_t head = 0; head < task->group; head++)
-            cpu->kernels->layer->attend_tile(
-                task->queries + (size_t)head * h->head_dim, task->query_stride, task->n_tokens,
-                task->first, task->last, h->head_dim, type, keys, values, h->query_scale,
-                h->attention_cap, task->states + head * width, task->group * width);
+        queries.n = task->n_tokens;
+        queries.stride = task->query_stride;
+        queries.state_stride = task->group * width;
+        for (uint32_t head = 0; head < task->group; head++) {
+            queries.values = task->queries + (size_t)head * shape.key_dim;
+            queries.states = task->states + head * width;
+            cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
+        }
         return;
     }
+    queries.n = task->group;
+    queries.stride = shape.key_dim;
+    queries.state_stride = width;
     for (uint32_t t = 0; t < task->n_tokens; t++) {
         uint8_t first, last;
         visible_slots(task, t, tile, &first, &last);
         memset(task->first, first, task->group);
         memset(task->last, last, task->group);
-        cpu->kernels->layer->attend_tile(task->queries + t * task->query_stride, h->head_dim,
-                                         task->group, task->first, task->last, h->head_dim, type,
-                                         keys, values, h->query_scale, h->attention_cap,
-                                         task->states + t * task->group * width, width);
+        queries.values = task->queries + t * task->query_stride;
+        queries.states = task->states + t * task->group * width;
+        cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
     }
 }
 
@@ -177,11 +197,11 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     uint32_t n_kv_heads = job->params->n_kv_heads;
     const rad_attention_block *block = &blocks_of(cpu)[index / n_kv_heads];
     const rad_token_span *span = &cpu->batch->spans[block->span];
-    size_t row_width = job->op->width, width = state_width(h);
+    size_t width = state_width(h);
     uint32_t group = job->params->n_heads / n_kv_heads;
     uint32_t kv_head = index % n_kv_heads;
-    size_t at = (size_t)(span->first_row + block->first_row) * row_width +
-                (size_t)kv_head * group * h->head_dim;
+    size_t query_width = (size_t)job->params->n_heads * h->head_dim, out_width = job->op->width;
+    size_t row = span->first_row + block->first_row;
     float *states = rad_cpu_scratch(cpu, worker);
     uint8_t *ranges = (uint8_t *)(states + max_queries(h) * width);
     attend_task task = {.cpu = cpu,
@@ -192,8 +212,9 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
                         .group = group,
                         .n_tokens = block->n_rows,
                         .first_position = span->first_position + block->first_row,
-                        .queries = rad_cpu_value(cpu, job->op->in) + at,
-                        .query_stride = row_width,
+                        .queries = rad_cpu_value(cpu, job->op->in) + row * query_width +
+                                   (size_t)kv_head * group * h->head_dim,
+                        .query_stride = query_width,
                         .states = states,
                         .first = ranges,
                         .last = ranges + max_queries(h)};
@@ -203,11 +224,12 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     uint32_t last_tile = (task.first_position + block->n_rows - 1) / RAD_TILE_KEYS;
     for (uint32_t tile = first_tile; tile <= last_tile; tile++)
         attend_one_tile(&task, tile);
-    float *out = rad_cpu_value(cpu, job->op->out) + at;
+    float *out =
+        rad_cpu_value(cpu, job->op->out) + row * out_width + (size_t)kv_head * group * h->value_dim;
     for (uint32_t t = 0; t < block->n_rows; t++) {
         for (uint32_t head = 0; head < group; head++)
-            cpu->kernels->layer->finish_attention(states + (t * group + head) * width, h->head_dim,
-                                                  out + t * row_width + head * h->head_dim);
+            cpu->kernels->layer->finish_attention(states + (t * group + head) * width, h->value_dim,
+                                                  out + t * out_width + head * h->value_dim);
     }
 }
 

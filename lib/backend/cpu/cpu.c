@@ -270,9 +270,8 @@ static void fill_frequencies(rad_cpu_backend *cpu)
 }
 
 radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *program,
-                                     const rad_page_pool *pages,
-                                     const rad_backend_settings *settings, rad_backend **out,
-                                     radllm_error *error)
+                                     const rad_cache *cache, const rad_backend_settings *settings,
+                                     rad_backend **out, radllm_error *error)
 {
     rad_cpu_backend *cpu = rad_alloc_zero(&host->allocator, sizeof *cpu);
     if (cpu == NULL)
@@ -281,7 +280,7 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
     cpu->host = *host;
     cpu->program = program;
     cpu->model = program->model;
-    cpu->pages = pages;
+    cpu->cache = cache;
     cpu->kernels = program->model->kernels;
     cpu->settings = *settings;
     radllm_status status = RADLLM_OK;

@@ -55,7 +55,7 @@ typedef struct rad_cpu_backend {
     rad_host host;
     const rad_program *program;
     const rad_model *model;
-    const rad_page_pool *pages;
+    const rad_cache *cache;
     const rad_kernels *kernels;
     rad_backend_settings settings;
     rad_pool *pool;

@@ -1,0 +1,133 @@
+#include "cache/cache.h"
+
+#include <string.h>
+
+#define PAGE_ALIGNMENT 64
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static bool has_window(const rad_hparams *hparams, uint32_t layer)
+{
+    return hparams->layers[layer].window != 0;
+}
+
+/* Layers without a window stand in the first group, where there are any. */
+static uint32_t group_of(const rad_hparams *hparams, uint32_t layer)
+{
+    if (!has_window(hparams, layer))
+        return 0;
+    for (uint32_t i = 0; i < hparams->n_layers; i++) {
+        if (!has_window(hparams, i))
+            return 1;
+    }
+    return 0;
+}
+
+static uint64_t head_bytes(const rad_hparams *hparams, rad_cache_format format)
+{
+    return (uint64_t)rad_tile_bytes(format.keys, hparams->head_dim) +
+           rad_tile_bytes(format.values, hparams->value_dim);
+}
+
+/* Tiles that n consecutive positions touch at most, wherever they begin. */
+static uint64_t tiles_touched(uint64_t n)
+{
+    return (n + RAD_TILE_KEYS - 2) / RAD_TILE_KEYS + 1;
+}
+
+static bool finish_group(rad_cache_group *group, uint32_t context, uint32_t chunk,
+                         uint32_t n_sequences, uint64_t *bytes)
+{
+    uint64_t slots = ((uint64_t)context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS, pages, of_group;
+    if (group->window != 0) {
+        uint64_t needed = tiles_touched((uint64_t)group->window + chunk);
+        slots = needed < slots ? needed : slots;
+    }
+    if (!rad_mul_u64(slots, n_sequences, &pages) || pages > UINT32_MAX ||
+        !rad_mul_u64(pages, group->page_bytes, &of_group) || !rad_add_u64(*bytes, of_group, bytes))
+        return false;
+    group->n_slots = (uint32_t)slots;
+    group->n_pages = (uint32_t)pages;
+    return true;
+}
+
+bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, uint32_t context,
+                         uint32_t chunk, uint32_t n_sequences, rad_cache_plan *plan)
+{
+    *plan = (rad_cache_plan){.format = format};
+    uint64_t per_head = head_bytes(hparams, format);
+    for (uint32_t i = 0; i < hparams->n_layers; i++) {
+        uint32_t index = group_of(hparams, i);
+        rad_cache_group *group = &plan->groups[index];
+        plan->n_groups = index + 1 > plan->n_groups ? index + 1 : plan->n_groups;
+        if (hparams->layers[i].window > group->window)
+            group->window = hparams->layers[i].window;
+        uint64_t bytes;
+        if (!rad_mul_u64(hparams->layers[i].n_kv_heads, per_head, &bytes) ||
+            !rad_add_u64(group->page_bytes, bytes, &group->page_bytes))
+            return false;
+    }
+    for (uint32_t g = 0; g < plan->n_groups; g++) {
+        rad_cache_group *group = &plan->groups[g];
+        if (!rad_align_u64(group->page_bytes, PAGE_ALIGNMENT, &group->page_bytes) ||
+            !finish_group(group, context, chunk, n_sequences, &plan->bytes))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the memory ------------------------------------------------------------------------------ */
+
+static void place_layers(rad_cache *cache, const rad_hparams *hparams)
+{
+    size_t used[RAD_CACHE_GROUPS] = {0};
+    for (uint32_t i = 0; i < hparams->n_layers; i++) {
+        uint32_t group = group_of(hparams, i);
+        cache->layers[i] = (rad_cache_layer){group, used[group]};
+        used[group] += hparams->layers[i].n_kv_heads * (cache->key_bytes + cache->value_bytes);
+    }
+}
+
+radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
+                               const rad_cache_plan *plan, rad_cache **out, radllm_error *error)
+{
+    rad_cache *cache = rad_alloc_zero(allocator, sizeof *cache);
+    if (cache == NULL)
+        return rad_fail_memory(error, sizeof *cache);
+    cache->allocator = *allocator;
+    cache->plan = *plan;
+    cache->key_bytes = rad_tile_bytes(plan->format.keys, hparams->head_dim);
+    cache->value_bytes = rad_tile_bytes(plan->format.values, hparams->value_dim);
+    cache->n_layers = hparams->n_layers;
+    /* With default attributes this never fails on the systems that the library runs on. */
+    if (pthread_mutex_init(&cache->mutex, NULL) != 0) {
+        rad_free(allocator, cache, sizeof *cache);
+        return rad_fail_memory(error, sizeof(pthread_mutex_t));
+    }
+    radllm_status status = RADLLM_OK;
+    cache->layers = rad_alloc(allocator, cache->n_layers * sizeof *cache->layers);
+    if (cache->layers == NULL)
+        status = rad_fail_memory(error, cache->n_layers * sizeof *cache->layers);
+    for (uint32_t g = 0; status == RADLLM_OK && g < plan->n_groups; g++)
+        status = rad_page_pool_create(allocator, plan->groups[g].page_bytes,
+                                      plan->groups[g].n_pages, &cache->pools[g], error);
+    if (status != RADLLM_OK) {
+        rad_cache_free(cache);
+        return status;
+    }
+    place_layers(cache, hparams);
+    *out = cache;
+    return RADLLM_OK;
+}
+
+void rad_cache_free(rad_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    rad_allocator allocator = cache->allocator;
+    for (uint32_t g = 0; g < cache->plan.n_groups; g++)
+        rad_page_pool_free(cache->pools[g]);
+    pthread_mutex_destroy(&cache->mutex);
+    rad_free(&allocator, cache->layers, cache->n_layers * sizeof *cache->layers);
+    rad_free(&allocator, cache, sizeof *cache);
+}

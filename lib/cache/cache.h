@@ -1,0 +1,75 @@
+/* lib/cache: key/value memory: pages, and which page holds which positions of a sequence. Nothing
+ * here computes.
+ *
+ * Layers are taken in groups: those that look at all keys, and those that look at a window. A page
+ * of a group holds the keys and values of RAD_TILE_KEYS consecutive positions, for all its layers.
+ * Inside, layer after layer and key/value head after head, stand a tile of keys,
+ * [key_dim][RAD_TILE_KEYS], and a tile of values, [RAD_TILE_KEYS][value_dim]. */
+#ifndef RAD_CACHE_H
+#define RAD_CACHE_H
+
+#include <pthread.h>
+
+#include "cache/pages.h"
+#include "kernels/cpu/layer.h"
+#include "model/hparams.h"
+
+#define RAD_CACHE_GROUPS 2
+
+typedef struct rad_cache_format {
+    rad_cache_type keys, values;
+} rad_cache_format;
+
+/* What one group of layers takes. */
+typedef struct rad_cache_group {
+    uint32_t window;  /* the greatest of its layers; 0: they look at all keys */
+    uint32_t n_slots; /* pages of one sequence, at most */
+    uint32_t n_pages; /* of all sequences */
+    uint64_t page_bytes;
+} rad_cache_group;
+
+typedef struct rad_cache_plan {
+    rad_cache_format format;
+    uint32_t n_groups;
+    rad_cache_group groups[RAD_CACHE_GROUPS];
+    uint64_t bytes;
+} rad_cache_plan;
+
+/* For n_sequences of at most `context` positions, of which at most `chunk` are computed in one
+ * step. A windowed group holds window + chunk positions, however long a sequence is. False when the
+ * bytes or pages exceed what can be counted. */
+bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, uint32_t context,
+                         uint32_t chunk, uint32_t n_sequences, rad_cache_plan *plan);
+
+/* Where a layer's tiles stand inside the pages of its group. */
+typedef struct rad_cache_layer {
+    uint32_t group;
+    size_t first; /* keys of head 0; its values follow, then the next head's keys */
+} rad_cache_layer;
+
+typedef struct rad_cache {
+    rad_allocator allocator;
+    rad_cache_plan plan;
+    size_t key_bytes, value_bytes; /* of a tile */
+    rad_cache_layer *layers;
+    uint32_t n_layers;
+    pthread_mutex_t mutex; /* guards the pools; taken last */
+    rad_page_pool *pools[RAD_CACHE_GROUPS];
+} rad_cache;
+
+radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
+                               const rad_cache_plan *plan, rad_cache **out, radllm_error *error);
+/* All sequences must be freed before. */
+void rad_cache_free(rad_cache *cache);
+
+static inline size_t rad_cache_keys(const rad_cache *cache, uint32_t layer, uint32_t kv_head)
+{
+    return cache->layers[layer].first + kv_head * (cache->key_bytes + cache->value_bytes);
+}
+
+static inline size_t rad_cache_values(const rad_cache *cache, uint32_t layer, uint32_t kv_head)
+{
+    return rad_cache_keys(cache, layer, kv_head) + cache->key_bytes;
+}
+
+#endif
