@@ -22,6 +22,7 @@ typedef struct settings {
     const char *prompt_tokens;
     const char *generated_tokens;
     const char *sequences;
+    const char *depths;
     const char *steps;
     const char *format;
     int64_t repeats;
@@ -36,6 +37,7 @@ typedef struct plan {
     number_list prompts;
     number_list generated;
     number_list sequences; /* generated together */
+    number_list depths;    /* positions before a test */
     number_list steps;     /* tokens computed together; none: the library's own */
     int64_t repeats;
     bool no_cold;
@@ -181,6 +183,9 @@ static void describe(const runtime *run, const radllm_file *file, bench_model *m
                          (double)model_number(run->model, "layers") *
                          (double)model_number(run->model, "kv_heads") *
                          (double)model_number(run->model, "head_dim");
+    model->attention_macs = 2.0 * (double)model_number(run->model, "layers") *
+                            (double)model_number(run->model, "heads") *
+                            (double)model_number(run->model, "head_dim");
     check(radllm_file_number(file, "bytes", &model->file_bytes, program_error()), NULL);
     count_weights(file, model, architecture);
 }
@@ -210,6 +215,24 @@ static void stop_engine(runtime *run)
     run->engine = NULL;
 }
 
+static void bench_prompts(results *all, const runtime *run, const plan *work, bench_row test)
+{
+    for (size_t i = 0; i < work->prompts.count; i++) {
+        test.n_prompt = work->prompts.items[i];
+        if (test.n_prompt != 0)
+            add_test(all, run, &test, work->repeats);
+    }
+}
+
+static void bench_generated(results *all, const runtime *run, const plan *work, bench_row test)
+{
+    for (size_t i = 0; i < work->generated.count; i++) {
+        test.n_gen = work->generated.items[i];
+        if (test.n_gen != 0)
+            add_test(all, run, &test, work->repeats);
+    }
+}
+
 /* The tests of one sequence, with one number of threads and one size of steps. */
 static void bench_one(results *all, runtime *run, const common_settings *common, const plan *work,
                       const bench_row *base)
@@ -217,16 +240,11 @@ static void bench_one(results *all, runtime *run, const common_settings *common,
     set_number(common->options, "sessions", 1);
     runtime_start(run, common);
     bench_row test = *base;
-    for (size_t i = 0; i < work->prompts.count; i++) {
-        test.n_prompt = work->prompts.items[i];
-        if (test.n_prompt != 0)
-            add_test(all, run, &test, work->repeats);
-    }
-    test.n_prompt = 0;
-    for (size_t i = 0; i < work->generated.count && work->sequences.items[0] == 1; i++) {
-        test.n_gen = work->generated.items[i];
-        if (test.n_gen != 0)
-            add_test(all, run, &test, work->repeats);
+    for (size_t d = 0; d < work->depths.count; d++) {
+        test.n_depth = work->depths.items[d];
+        bench_prompts(all, run, work, test);
+        if (work->sequences.items[0] == 1)
+            bench_generated(all, run, work, test);
     }
     stop_engine(run);
 }
@@ -242,10 +260,9 @@ static void bench_many(results *all, runtime *run, const common_settings *common
             continue;
         set_number(common->options, "sessions", test.n_sequences);
         runtime_start(run, common);
-        for (size_t i = 0; i < work->generated.count; i++) {
-            test.n_gen = work->generated.items[i];
-            if (test.n_gen != 0)
-                add_test(all, run, &test, work->repeats);
+        for (size_t d = 0; d < work->depths.count; d++) {
+            test.n_depth = work->depths.items[d];
+            bench_generated(all, run, work, test);
         }
         stop_engine(run);
     }
@@ -341,6 +358,8 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
          "tokens of the generation test (64; 0: none)"},
         {'b', "batch", "N[,N]", ARGUMENT_TEXT, &own->sequences, NULL, 0, 0,
          "sequences that the generation test generates together (1)"},
+        {'d', "depth", "N[,N]", ARGUMENT_TEXT, &own->depths, NULL, 0, 0,
+         "positions that stand before each test (0)"},
         {'u', "step", "N[,N]", ARGUMENT_TEXT, &own->steps, NULL, 0, 0,
          "tokens of a prompt computed at the same time (the option batch)"},
         {'r', "repetitions", "N", ARGUMENT_INTEGER, &own->repeats, NULL, 1, 256,
@@ -358,7 +377,8 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
         "Measures a model on this machine, for each number of threads (-t 1,2): the speed of\n"
         "reading a prompt (pp) and of generating (tg; with -b 8 for 8 sequences together, tokens "
         "of\n"
-        "all), the time to the first token and between tokens, load times, peak memory, and "
+        "all; with -d 1024,16384 behind so many positions), the time to the first token and "
+        "between tokens, load times, peak memory, and "
         "joules\n"
         "where the machine has counters that may be read; beside it the machine's own limits,\n"
         "measured in the same run: reading memory, and multiplying 8-bit integers and floats in\n"
@@ -383,8 +403,11 @@ static int64_t processors(void)
 
 static int bench_main(int argc, char **argv)
 {
-    settings own = {
-        .prompt_tokens = "512", .generated_tokens = "64", .sequences = "1", .repeats = 5};
+    settings own = {.prompt_tokens = "512",
+                    .generated_tokens = "64",
+                    .sequences = "1",
+                    .depths = "0",
+                    .repeats = 5};
     common_settings common;
     parse(argc, argv, &own, &common);
     bench_format format = parse_format(&own, common.json);
@@ -400,6 +423,7 @@ static int bench_main(int argc, char **argv)
     work.prompts = parse_numbers(own.prompt_tokens, "-p", 0, 1 << 24);
     work.generated = parse_numbers(own.generated_tokens, "-n", 0, 1 << 24);
     work.sequences = parse_numbers(own.sequences, "-b", 1, 4096);
+    work.depths = parse_numbers(own.depths, "-d", 0, 1 << 24);
     if (own.steps != NULL)
         work.steps = parse_numbers(own.steps, "-u", 1, 1 << 24);
     int64_t longest = largest(&work.prompts);
@@ -408,7 +432,7 @@ static int bench_main(int argc, char **argv)
     if (longest == 0)
         fail_usage("-p 0 and -n 0 leave nothing to measure");
     if (!option_changed(common.options, "context"))
-        set_number(common.options, "context", longest + 1);
+        set_number(common.options, "context", longest + largest(&work.depths) + 1);
 
     char *isa = option_text(common.options, "isa");
     machine_limits *limits = memory_array(work.threads.count, sizeof *limits);
@@ -440,6 +464,7 @@ static int bench_main(int argc, char **argv)
     free(work.prompts.items);
     free(work.generated.items);
     free(work.sequences.items);
+    free(work.depths.items);
     free(work.steps.items);
     free(model_names);
     arguments_free(&common);

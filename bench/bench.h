@@ -22,7 +22,8 @@ typedef struct bench_model {
     double token_macs;        /* for one generated token */
     double prompt_float_macs; /* those of them with weights that are floats */
     double token_float_macs;
-    double load_cold; /* seconds */
+    double attention_macs; /* of one token with one position before it */
+    double load_cold;      /* seconds */
     double load_warm;
     double start;     /* load (warm), engine, and a prompt of one token up to the first answered */
     double file_read; /* the file mapped and read once, in the page cache; 0: not known */
@@ -37,6 +38,7 @@ typedef struct bench_row {
     const machine_limits *limits;
     int64_t threads;
     int64_t batch;
+    int64_t n_depth; /* positions that the session holds before the test */
     int64_t n_prompt;
     int64_t n_gen;       /* for each sequence */
     int64_t n_sequences; /* generated together */

@@ -5,13 +5,16 @@
         --peer ik_llama.cpp=IK/bin/llama-bench --peer llama.cpp=LLAMA/bin/llama-bench \\
         -t 2 -p 512 -n 64 -b 8 --rounds 5 --csv out.csv --svg out.svg MODEL.gguf...
 
+With -d 1024,4096,16384 each test begins behind so many positions, and --sweep draws the speed over
+them.
+
 All programs take turns, round by round and each round in another order, so that the machine's moods
 meet all of them alike. Of each figure the median over the rounds is shown, and how many times the
 peer's speed is ours. A share is that of the machine's limit, which radllm-bench measures in the
 same runs: the nearer one of memory bandwidth and arithmetic.
 
 A peer is llama-bench of llama.cpp or of a relative; behind its path may stand options of its own:
---peer "ik repacked=IK/bin/llama-bench -rtr 1". For -b above 1 (sequences generated together) its
+--peer "ik repacked=IK/bin/llama-bench -rtr 1"; --ours "radllm-bench=PATH --cache q8_0". For -b above 1 (sequences generated together) its
 llama-batched-bench is taken from the same folder.
 
 Exit codes: 0, 1 when a program failed (the others' figures are shown), 2 for a wrong command line.
@@ -26,9 +29,8 @@ import shlex
 import statistics
 import subprocess
 import sys
-from html import escape
 
-COLORS = ["#1b6ca8", "#d1783c", "#5c9e54", "#8a63a6", "#b2475a", "#6f6f6f"]
+import charts
 
 
 class Failure(Exception):
@@ -41,15 +43,15 @@ class Program:
         self.command = command
         self.ours = ours
         self.version = "?"
+        self.depth = None  # whether it has -d, once that was asked
 
     def batched(self):
         return [str(pathlib.Path(self.command[0]).with_name("llama-batched-bench"))]
 
 
-def test_name(prompt, generated, sequences):
-    if generated == 0:
-        return f"pp{prompt}"
-    return f"tg{generated}" + (f"x{sequences}" if sequences > 1 else "")
+def test_name(prompt, generated, sequences, depth):
+    name = f"tg{generated}" if generated else f"pp{prompt}"
+    return name + (f"x{sequences}" if sequences > 1 else "") + (f"@{depth}" if depth else "")
 
 
 # ---- running ----
@@ -79,8 +81,11 @@ def rows_of_json(text):
         rows = json.loads(text[at:])
         for row in rows:
             row["samples_ts"] = [float(value) for value in row["samples_ts"]]
-            row["test"] = test_name(int(row["n_prompt"]), int(row["n_gen"]),
-                                    int(row.get("n_sequences", 1)))
+            prompt, generated = int(row["n_prompt"]), int(row["n_gen"])
+            depth = int(row.get("n_depth", 0))
+            if prompt and generated:  # ik_llama.cpp: generation behind a prompt
+                prompt, depth = 0, prompt
+            row["test"] = test_name(prompt, generated, int(row.get("n_sequences", 1)), depth)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Failure("its output is not the JSON of llama-bench") from error
     if not rows:
@@ -94,11 +99,30 @@ def version_of(row):
     return str(row.get("build_version", "?"))
 
 
+def knows_depth(options, program):
+    """Whether a program has -d; ik_llama.cpp has only -gp, generation behind a prompt."""
+    if program.depth is None:
+        try:
+            program.depth = "--n-depth" in call(options, program.command + ["--help"], both=True)
+        except Failure:
+            program.depth = False
+    return program.depth
+
+
+def depth_words(options, program):
+    if program.ours or knows_depth(options, program):
+        return ["-d", ",".join(map(str, options.depth))]
+    return [word for depth in options.depth if depth for generated in options.gen if generated
+            for word in ("-gp", f"{depth},{generated}")]
+
+
 def run_bench(options, program, model):
     """Figures of one run: test -> (speeds, share of the limit or None)."""
     command = program.command + ["-m", model, "-t", str(options.threads), "-r",
                                  str(options.repeats), "-o", "json"]
     command += ["-p", ",".join(map(str, options.prompt)), "-n", ",".join(map(str, options.gen))]
+    if options.depth != [0]:
+        command += depth_words(options, program)
     if program.ours:
         command += ["--no-cold", "-b", ",".join(map(str, options.batch))]
         command += ["--no-limits"] if options.no_limits else []
@@ -107,9 +131,9 @@ def run_bench(options, program, model):
     return {row["test"]: (row["samples_ts"], row.get("share_of_limit")) for row in rows}
 
 
-def run_batched(options, program, model, generated, sequences):
+def run_batched(options, program, model, generated, sequences, depth):
     """What llama-batched-bench says of generating for several sequences, tokens of all."""
-    prompt = 16
+    prompt = depth or 16
     context = sequences * (prompt + generated) + 64
     output = call(options, program.batched() + [
         "-m", model, "-t", str(options.threads), "-c", str(context), "-npp", str(prompt),
@@ -127,10 +151,10 @@ def jobs(options, program, model):
     yield None, lambda: run_bench(options, program, model)
     for sequences in options.batch if not program.ours else []:
         for generated in options.gen if sequences > 1 else []:
-            if generated:
-                test = test_name(0, generated, sequences)
-                yield test, lambda n=generated, b=sequences, test=test: {
-                    test: ([run_batched(options, program, model, n, b)], None)}
+            for depth in options.depth if generated else []:
+                test = test_name(0, generated, sequences, depth)
+                yield test, lambda n=generated, b=sequences, d=depth, test=test: {
+                    test: ([run_batched(options, program, model, n, b, d)], None)}
 
 
 def run_once(options, program, model, results, failures):
@@ -170,18 +194,19 @@ def summarize(options, programs, results):
     """One dictionary for each model, test and program, in the order of the table."""
     rows = []
     ours = programs[0].name
-    tests = [test_name(p, 0, 1) for p in options.prompt if p]
-    tests += [test_name(0, n, b) for b in options.batch for n in options.gen if n]
+    tests = {test_name(p, 0, 1, d): d for d in options.depth for p in options.prompt if p}
+    tests |= {test_name(0, n, b, d): d
+              for d in options.depth for b in options.batch for n in options.gen if n}
     for model in options.models:
-        for test in tests:
+        for test, depth in tests.items():
             figures = results.get((model, test), {})
             own = statistics.median(figures[ours][0]) if ours in figures else None
             for program in programs:
                 speeds, shares = figures.get(program.name, ([], []))
                 middle = statistics.median(speeds) if speeds else None
                 rows.append({
-                    "model": pathlib.Path(model).name, "test": test, "threads": options.threads,
-                    "program": program.name, "version": program.version,
+                    "model": pathlib.Path(model).name, "test": test, "depth": depth,
+                    "threads": options.threads, "program": program.name, "version": program.version,
                     "tokens_per_second": middle, "lowest": min(speeds, default=None),
                     "highest": max(speeds, default=None), "samples": len(speeds),
                     "ours_to_this": own / middle if own and middle else None,
@@ -226,48 +251,34 @@ def write_csv(path, rows):
                          for row in rows)
 
 
-def bar(x, y, row, scale, color):
-    width = row["tokens_per_second"] * scale
+def bar_text(row):
     label = text(row["tokens_per_second"], ".1f")
     if row["ours_to_this"] and row["share_of_limit"] is None:
         label += f" ({row['ours_to_this']:.2f}x)"
     if row["share_of_limit"] is not None:
         label += f" ({row['share_of_limit']:.0%} of limit)"
-    return [f'<rect x="{x}" y="{y}" width="{width:.1f}" height="14" fill="{color}"/>',
-            f'<text x="{x + width + 4:.1f}" y="{y + 11}">{label}</text>']
+    return label
 
 
-def write_svg(path, rows, programs, title):
-    """Bars in groups; each test has a scale of its own, since prompts are so much faster."""
-    left, width, line = 250, 480, 17
+def write_bars(path, rows, programs, title):
+    """Each test has a scale of its own, since prompts are so much faster."""
     most = {}
     for row in rows:
         most[row["test"]] = max(most.get(row["test"], 0), row["tokens_per_second"] or 0)
-    parts, y = [], 52
-    for group in groups_of(rows, len(programs)):
-        label = escape(f"{group[0]['model']}, {group[0]['test']}")
-        parts.append(f'<text x="{left - 8}" y="{y + 11}" text-anchor="end">{label}</text>')
-        for index, row in enumerate(group):
-            if row["tokens_per_second"]:
-                parts += bar(left, y, row, width / most[row["test"]], COLORS[index % len(COLORS)])
-            else:
-                parts.append(f'<text x="{left + 4}" y="{y + 11}">-</text>')
-            y += line
-        y += 8
-    x, legend = left, []
-    for index, program in enumerate(programs):
-        color = COLORS[index % len(COLORS)]
-        name = escape(f"{program.name} {program.version}")
-        legend += [f'<rect x="{x}" y="28" width="10" height="10" fill="{color}"/>',
-                   f'<text x="{x + 14}" y="37">{name}</text>']
-        x += 30 + 7 * len(name)
-    total = max(left + width + 160, x)
-    head = (f'<svg xmlns="http://www.w3.org/2000/svg" width="{total}" height="{y + 8}"'
-            ' font-family="sans-serif" font-size="11">\n'
-            f'<rect width="{total}" height="{y + 8}" fill="#ffffff"/>\n'
-            f'<text x="8" y="18" font-size="14">{escape(title)}</text>')
-    pathlib.Path(path).write_text("\n".join([head, *legend, *parts, "</svg>\n"]),
-                                  encoding="utf-8")
+    groups = [(f"{group[0]['model']}, {group[0]['test']}", most[group[0]["test"]],
+               [(row["tokens_per_second"], bar_text(row)) for row in group])
+              for group in groups_of(rows, len(programs))]
+    charts.write_bars(path, title, [f"{p.name} {p.version}" for p in programs], groups)
+
+
+def write_sweep(path, rows, title):
+    """Speed over the position where a test begins, a line for each model, test and program."""
+    series = {}
+    for row in rows:
+        if row["tokens_per_second"]:
+            name = f"{row['program']}, {row['model']}, {row['test'].partition('@')[0]}"
+            series.setdefault(name, []).append((row["depth"], row["tokens_per_second"]))
+    charts.write_lines(path, title, "position", "tokens per second", series, log_x=True)
 
 
 def report(options, programs, rows, failures):
@@ -283,9 +294,12 @@ def report(options, programs, rows, failures):
     if options.csv:
         write_csv(options.csv, rows)
     if options.svg:
-        write_svg(options.svg, rows, programs,
-                  f"Tokens per second, {options.threads} threads, medians of {options.rounds} rounds"
-                  " (in brackets: how many times as fast we are)")
+        write_bars(options.svg, rows, programs,
+                   f"Tokens per second, {options.threads} threads, medians of {options.rounds} rounds"
+                   " (in brackets: how many times as fast we are)")
+    if options.sweep:
+        write_sweep(options.sweep, rows, "Tokens per second behind so many positions,"
+                    f" {options.threads} threads, medians of {options.rounds} rounds")
 
 
 # ---- command line ----
@@ -339,12 +353,15 @@ def parse():
         help="tokens of the generation test (64; 0: none)")
     add("-b", "--batch", type=numbers(1), default=[1], metavar="N[,N]",
         help="sequences generated together (1)")
+    add("-d", "--depth", type=numbers(0), default=[0], metavar="N[,N]",
+        help="positions that stand before each test (0)")
     add("--rounds", type=at_least_one, default=3, metavar="N", help="turns of each program (3)")
     add("-r", "--repeats", type=at_least_one, default=1, metavar="N",
         help="repeats inside a turn (1)")
     add("--no-limits", action="store_true", help="do not measure the machine's limits: no shares")
     add("--csv", metavar="FILE")
-    add("--svg", metavar="FILE")
+    add("--svg", metavar="FILE", help="a chart of bars")
+    add("--sweep", metavar="FILE", help="a chart of the speed over -d")
     add("--prefix", type=shlex.split, default=[], metavar="COMMAND",
         help="stands before every program, e.g. 'taskset -c 0,1'")
     add("--timeout", type=at_least_one, default=1800, metavar="SECONDS",

@@ -6,7 +6,8 @@
 #include "common/program.h"
 
 typedef struct test_tokens {
-    int32_t *prompt;  /* ids to feed */
+    int32_t *prompt;  /* ids to feed; those before the test first */
+    int32_t *last;    /* of the prompt of each of several sequences */
     double *between;  /* seconds between tokens, all repeats in turn */
     size_t n_between; /* so far */
 } test_tokens;
@@ -40,18 +41,27 @@ static int32_t *random_tokens(int64_t count, int64_t n_vocab)
     return tokens;
 }
 
-static void feed(const runtime *run, const int32_t *tokens, size_t count)
+static void feed(radllm_session *session, const int32_t *tokens, size_t count)
 {
-    check(radllm_session_feed(run->session, tokens, count, program_cancel(), program_error()),
-          NULL);
+    check(radllm_session_feed(session, tokens, count, program_cancel(), program_error()), NULL);
+}
+
+/* Brings a session to where the test begins; what it holds of the positions before stays. */
+static void go_to_depth(radllm_session *session, const bench_row *row, const test_tokens *data)
+{
+    uint32_t depth = (uint32_t)row->n_depth, held = radllm_session_length(session);
+    if (held > depth)
+        check(radllm_session_rewind(session, depth, program_error()), NULL);
+    else if (held < depth)
+        feed(session, data->prompt + held, depth - held);
 }
 
 static double run_prompt(const runtime *run, bench_row *row, const test_tokens *data)
 {
     int32_t token;
-    check(radllm_session_rewind(run->session, 0, program_error()), NULL);
+    go_to_depth(run->session, row, data);
     double start = clock_seconds();
-    feed(run, data->prompt, (size_t)row->n_prompt);
+    feed(run->session, data->prompt + row->n_depth, (size_t)row->n_prompt);
     double fed = clock_seconds();
     check(radllm_session_sample(run->session, NULL, &token, NULL, program_error()), NULL);
     row->first_token += clock_seconds() - start;
@@ -60,11 +70,11 @@ static double run_prompt(const runtime *run, bench_row *row, const test_tokens *
 
 static double run_generation(const runtime *run, const bench_row *row, test_tokens *data)
 {
-    check(radllm_session_rewind(run->session, 0, program_error()), NULL);
+    go_to_depth(run->session, row, data);
     double start = clock_seconds();
     double last = start;
     for (int64_t i = 0; i < row->n_gen; i++) {
-        feed(run, data->prompt + i, 1);
+        feed(run->session, data->prompt + row->n_depth + i, 1);
         double now = clock_seconds();
         data->between[data->n_between++] = now - last;
         last = now;
@@ -72,15 +82,19 @@ static double run_generation(const runtime *run, const bench_row *row, test_toke
     return last - start;
 }
 
-/* The sequences are requests that one engine computes together, each behind a token of its own. */
+/* The sequences are requests that one engine computes together, each behind the same positions and
+ * a token of its own. */
 static double run_together(const runtime *run, const bench_row *row, radllm_session **sessions,
                            const radllm_options *options, test_tokens *data)
 {
     size_t count = (size_t)row->n_sequences;
+    size_t depth = (size_t)row->n_depth;
     radllm_request **requests = memory_array(count, sizeof *requests);
+    for (size_t i = 0; i < count; i++)
+        go_to_depth(sessions[i], row, data);
     for (size_t i = 0; i < count; i++) {
-        check(radllm_session_rewind(sessions[i], 0, program_error()), NULL);
-        check(radllm_request_new_tokens(sessions[i], &data->prompt[i], 1, options, &requests[i],
+        data->prompt[depth] = data->last[i];
+        check(radllm_request_new_tokens(sessions[i], data->prompt, depth + 1, options, &requests[i],
                                         program_error()),
               NULL);
         check(radllm_request_submit(requests[i], program_error()), NULL);
@@ -153,8 +167,10 @@ static void run_repeats(const runtime *run, bench_row *row, test_tokens *data, i
 
 void measure_test(const runtime *run, bench_row *row, int64_t repeats)
 {
-    int64_t longest = row->n_prompt + row->n_gen + row->n_sequences;
-    test_tokens data = {.prompt = random_tokens(longest, model_number(run->model, "vocab_size")),
+    int64_t longest = row->n_depth + row->n_prompt + row->n_gen + 1;
+    int64_t n_vocab = model_number(run->model, "vocab_size");
+    test_tokens data = {.prompt = random_tokens(longest, n_vocab),
+                        .last = random_tokens(row->n_sequences, n_vocab),
                         .between =
                             memory_array((size_t)((repeats + 1) * row->n_gen), sizeof(double))};
     row->seconds = memory_array((size_t)repeats, sizeof *row->seconds);
@@ -165,5 +181,6 @@ void measure_test(const runtime *run, bench_row *row, int64_t repeats)
     row->between_p99 = quantile(data.between, data.n_between, 0.99);
     row->peak_memory = machine_peak_memory();
     free(data.between);
+    free(data.last);
     free(data.prompt);
 }

@@ -55,17 +55,29 @@ static double average_speed(const bench_row *row)
     return average;
 }
 
-/* Bytes of weights and cache that one generated token of a sequence needs: weights are read once
- * for all sequences, the cache of each at half its final length. */
-static double bytes_per_token(const bench_row *row)
+/* Positions that a token of the test sees, on average. */
+static double mean_position(const bench_row *row)
 {
-    double position = 0.5 * (double)(row->n_gen + 1);
-    return row->model->token_bytes / (double)row->n_sequences + row->model->cache_bytes * position;
+    return (double)row->n_depth + 0.5 * (double)(row->n_prompt + row->n_gen + 1);
 }
 
+/* Bytes of weights and cache that one generated token of a sequence needs: weights are read once
+ * for all sequences, the cache of each as far as it is filled. */
+static double bytes_per_token(const bench_row *row)
+{
+    return row->model->token_bytes / (double)row->n_sequences +
+           row->model->cache_bytes * mean_position(row);
+}
+
+/* With weights. */
 static double macs_per_token(const bench_row *row)
 {
     return row->n_gen != 0 ? row->model->token_macs : row->model->prompt_macs;
+}
+
+static double attention_macs_per_token(const bench_row *row)
+{
+    return row->model->attention_macs * mean_position(row);
 }
 
 static double bandwidth_share(const bench_row *row)
@@ -87,14 +99,15 @@ static double float_share(const bench_row *row)
     return peak > 0 ? macs_per_token(row) * average_speed(row) / peak : NAN;
 }
 
-/* The same with each weight at the peak of its own kind: integers where it is quantized. */
+/* The same with each weight at the peak of its own kind, integers where it is quantized, and with
+ * attention, in floats. */
 static double arithmetic_share(const bench_row *row)
 {
     if (row->limits->int8_macs <= 0 || row->limits->float_macs <= 0)
         return NAN;
     double floats = row->n_gen != 0 ? row->model->token_float_macs : row->model->prompt_float_macs;
-    double seconds =
-        (macs_per_token(row) - floats) / row->limits->int8_macs + floats / row->limits->float_macs;
+    double seconds = (macs_per_token(row) - floats) / row->limits->int8_macs +
+                     (floats + attention_macs_per_token(row)) / row->limits->float_macs;
     return seconds * average_speed(row);
 }
 
@@ -129,6 +142,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put(object, "n_threads", json_integer(row->threads));
     json_put(object, "type_k", json_string(model->cache_type));
     json_put(object, "type_v", json_string(model->cache_type));
+    json_put(object, "n_depth", json_integer(row->n_depth));
     json_put(object, "n_prompt", json_integer(row->n_prompt));
     json_put(object, "n_gen", json_integer(row->n_gen));
     json_put(object, "n_sequences", json_integer(row->n_sequences));
@@ -164,6 +178,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put_real(object, "weight_bytes_per_token", model->token_bytes);
     json_put_real(object, "cache_bytes_per_position", model->cache_bytes);
     json_put_real(object, "macs_per_token", macs_per_token(row));
+    json_put_real(object, "attention_macs_per_token", attention_macs_per_token(row));
     json_put_real(object, "share_of_bandwidth", bandwidth_share(row));
     json_put_real(object, "share_of_int8", int8_share(row));
     json_put_real(object, "share_of_float", float_share(row));
@@ -212,13 +227,16 @@ static void table_row(const bench_row *row)
 {
     double average, spread;
     speed(row, &average, &spread);
-    char test[48];
+    char test[64];
+    int n = 0;
     if (row->n_gen == 0)
-        snprintf(test, sizeof test, "pp%" PRId64, row->n_prompt);
+        n = snprintf(test, sizeof test, "pp%" PRId64, row->n_prompt);
     else if (row->n_sequences > 1)
-        snprintf(test, sizeof test, "tg%" PRId64 "x%" PRId64, row->n_gen, row->n_sequences);
+        n = snprintf(test, sizeof test, "tg%" PRId64 "x%" PRId64, row->n_gen, row->n_sequences);
     else
-        snprintf(test, sizeof test, "tg%" PRId64, row->n_gen);
+        n = snprintf(test, sizeof test, "tg%" PRId64, row->n_gen);
+    if (row->n_depth > 0)
+        snprintf(test + n, sizeof test - (size_t)n, "@%" PRId64, row->n_depth);
     char rate[64];
     snprintf(rate, sizeof rate, "%.2f ± %.2f", average, spread);
     char bandwidth[16], arithmetic[16], first[24] = "-", between[32] = "-", joules[24] = "-";
@@ -231,18 +249,18 @@ static void table_row(const bench_row *row)
                  1e3 * row->between_p99);
     if (row->joules_per_token >= 0)
         snprintf(joules, sizeof joules, "%.3f", row->joules_per_token);
-    output_format("| %-18s | %7" PRId64 " | %8s | %20s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
+    output_format("| %-18s | %7" PRId64 " | %12s | %20s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
                   row->model->type, row->threads, test, rate, first, between, bandwidth, arithmetic,
                   (double)row->peak_memory / 1048576, joules);
 }
 
 static void report_table(const bench_row *rows, size_t count, const char *cpu)
 {
-    output_text("| model              | threads |     test |                 t/s |  first ms |"
+    output_text("| model              | threads |         test |                 t/s |  first ms |"
                 " between tokens  | bandwidth |   arith |  peak MiB | J/token  |\n"
-                "|                    |         |          |                     |           |"
+                "|                    |         |              |                     |           |"
                 " median/p99 ms   |  of limit | of peak |           |          |\n"
-                "| ------------------ | ------: | -------: | ------------------: | --------: |"
+                "| ------------------ | ------: | -----------: | ------------------: | --------: |"
                 " --------------: | --------: | ------: | --------: | -------: |\n");
     for (size_t i = 0; i < count; i++)
         table_row(&rows[i]);

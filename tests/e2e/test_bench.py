@@ -62,6 +62,18 @@ expected = (row["weight_bytes_per_token"] + 2.5 * row["cache_bytes_per_position"
 check(abs(row["share_of_bandwidth"] / expected - 1) < 1e-9 and
       row["machine_read_kernel"] in ("in order", "in order, ahead", "4 streams"),
       "bandwidth: weights and cache over the best way to read", result)
+result = bench("-m", MODEL, "-t", "1", "-p", "16", "-n", "4", "-b", "1,2", "-d", "0,100", "-r", "1",
+               "-o", "json")
+rows = json.loads(result.out)
+check([(row["n_depth"], row["n_prompt"], row["n_gen"], row["n_sequences"]) for row in rows] ==
+      [(0, 16, 0, 1), (0, 0, 4, 1), (100, 16, 0, 1), (100, 0, 4, 1), (0, 0, 4, 2), (100, 0, 4, 2)],
+      "behind other positions", result)
+expected = (rows[3]["weight_bytes_per_token"] + 102.5 * rows[3]["cache_bytes_per_position"]) \
+    * rows[3]["avg_ts"] / rows[3]["machine_read_bytes_per_second"]
+check(abs(rows[3]["share_of_bandwidth"] / expected - 1) < 1e-9 and
+      rows[2]["attention_macs_per_token"] > 10 * rows[0]["attention_macs_per_token"] > 0,
+      "the cache is read as far as it is filled", result)
+expect(bench("-m", MODEL, "-d", "x"), 2, "no depth", "-d")
 expect(bench("-m", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
 expect(bench("-m", MODEL, "-b", "0"), 2, "no sequence", "-b")
 expect(bench("-m", MODEL, "-t", "0"), 2, "no threads", "-t")

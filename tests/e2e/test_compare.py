@@ -109,6 +109,27 @@ check("| - |" in result.text() and result.err.count("unknown type") == 1,
 odd = program_file("odd", f"#!{sys.executable}\nprint('no figures')\n")
 expect(compare("--ours", OURS, "--peer", odd, "-t", "1", "-p", "8", "-n", "2", "--rounds", "1",
                "--no-limits", MODEL), 1, "a peer that is another program", "not the JSON of llama-bench")
+deep = program_file("deep", PEER.replace("NAME", "deep").replace("SPEED", "10").replace(
+    'turn = ', """if "--help" in sys.argv:
+    sys.exit(print("  -d, --n-depth <n>"))
+turn = """).replace("for p, n in rows", "for p, n in rows for d in words['-d'].split(',')").replace(
+    '{{"build', '{{"n_depth": d, "build').replace('{"build', '{"n_depth": d, "build'))
+behind = program_file("behind", PEER.replace("NAME", "behind").replace("SPEED", "10").replace(
+    "rows = [", "rows = [tuple(map(int, words['-gp'].split(',')))] + ["))
+sweep = folder / "sweep.svg"
+result = compare("--ours", OURS, "--peer", f"deep={deep}", "--peer", f"behind={behind}", "-t", "1",
+                 "-p", "8", "-n", "4", "-d", "0,32", "--rounds", "1", "--no-limits", "--csv", table,
+                 "--sweep", sweep, MODEL)
+expect(result, 0, "tests behind other positions")
+rows = {(row["test"], row["program"]): row for row in csv.DictReader(table.open(encoding="utf-8"))}
+check({test for test, _ in rows} == {"pp8", "tg4", "pp8@32", "tg4@32"} and
+      all(rows[test, name]["tokens_per_second"] for test in ("pp8", "tg4", "pp8@32", "tg4@32")
+          for name in ("radllm-bench", "deep")) and
+      rows["pp8@32", "behind"]["tokens_per_second"] == "" and
+      rows["tg4@32", "behind"]["tokens_per_second"] and rows["tg4@32", "deep"]["depth"] == "32",
+      "a figure for each position, by -d or -gp", result)
+drawn = xml.etree.ElementTree.parse(sweep).getroot()
+check(sum(child.tag.endswith("polyline") for child in drawn) == 6, "a line for each sweep", result)
 expect(compare("--ours", folder / "none", MODEL), 2, "no program", "no program that can be run")
 expect(compare("--ours", OURS, folder / "none.gguf"), 2, "no model", "is no file")
 expect(compare("--ours", OURS, "-p", "x", MODEL), 2, "no number", "-p")
