@@ -373,7 +373,7 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
     };
     const program_usage usage = {
         "-m MODEL[,MODEL] [OPTION]...\nperplexity -m MODEL -f TEXT [OPTION]...\n"
-        "speculation -m MODEL [-f FILE] [OPTION]...",
+        "speculation -m MODEL [-f FILE] [OPTION]...\nshared -m MODEL [OPTION]...",
         "Measures a model on this machine, for each number of threads (-t 1,2): the speed of\n"
         "reading a prompt (pp) and of generating (tg; with -b 8 for 8 sequences together, tokens "
         "of\n"
@@ -478,5 +478,7 @@ int main(int argc, char **argv)
         return perplexity_main(argc - 1, argv + 1);
     if (argc > 1 && (strcmp(argv[1], "speculation") == 0 || strcmp(argv[1], "--speculation") == 0))
         return speculation_main(argc - 1, argv + 1);
+    if (argc > 1 && strcmp(argv[1], "shared") == 0)
+        return shared_main(argc - 1, argv + 1);
     return bench_main(argc, argv);
 }

@@ -57,6 +57,10 @@ typedef enum bench_format { BENCH_TABLE, BENCH_JSON, BENCH_CSV } bench_format;
  * sequence, of which run->session is the first. */
 void measure_test(const runtime *run, bench_row *row, int64_t repeats);
 
+/* Ids below `below`. Any will do where only time counts: what is computed does not depend on them.
+ * Another seed gives others. The caller frees them. */
+int32_t *random_tokens(int64_t count, int64_t below, uint64_t seed);
+
 /* report.c: all rows on standard output. */
 void report_rows(const bench_row *rows, size_t count, bench_format format);
 
@@ -65,5 +69,8 @@ int perplexity_main(int argc, char **argv);
 
 /* speculation.c: `radllm-bench speculation`, the same. */
 int speculation_main(int argc, char **argv);
+
+/* shared.c: `radllm-bench shared`, the same. */
+int shared_main(int argc, char **argv);
 
 #endif

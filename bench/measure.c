@@ -27,16 +27,15 @@ static double quantile(const double *sorted, size_t count, double share)
     return sorted[at < count ? at : count - 1];
 }
 
-/* Any ids will do: what is computed does not depend on them. */
-static int32_t *random_tokens(int64_t count, int64_t n_vocab)
+int32_t *random_tokens(int64_t count, int64_t below, uint64_t seed)
 {
     int32_t *tokens = memory_array((size_t)count, sizeof *tokens);
-    uint64_t state = 88172645463325252u;
+    uint64_t state = 88172645463325252u + seed;
     for (int64_t i = 0; i < count; i++) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        tokens[i] = (int32_t)(state % (uint64_t)n_vocab);
+        tokens[i] = (int32_t)(state % (uint64_t)below);
     }
     return tokens;
 }
@@ -169,8 +168,8 @@ void measure_test(const runtime *run, bench_row *row, int64_t repeats)
 {
     int64_t longest = row->n_depth + row->n_prompt + row->n_gen + 1;
     int64_t n_vocab = model_number(run->model, "vocab_size");
-    test_tokens data = {.prompt = random_tokens(longest, n_vocab),
-                        .last = random_tokens(row->n_sequences, n_vocab),
+    test_tokens data = {.prompt = random_tokens(longest, n_vocab, 0),
+                        .last = random_tokens(row->n_sequences, n_vocab, 1),
                         .between =
                             memory_array((size_t)((repeats + 1) * row->n_gen), sizeof(double))};
     row->seconds = memory_array((size_t)repeats, sizeof *row->seconds);

@@ -101,6 +101,21 @@ check([line.split("|")[1].strip() for line in result.text().splitlines()[2:]] ==
       ["off", "lookup", "draft"], "a table of the ways", result)
 expect(bench("speculation", "-m", MODEL, "--acceptance", "101"), 2, "more than all", "0 to 100")
 
+# ---- reports behind one instruction ----
+
+SHARED = ["--instruction", "100", "--report", "20", "--reports", "12", "-n", "3", "-b", "3"]
+result = bench("shared", "-m", MODEL, *SHARED, "--json")
+expect(result, 0, "a shared instruction")
+row = json.loads(result.out)
+check(row["reports"] == 12 and row["prompt_tokens_all"] - row["prompt_tokens_needed"] == 1100 and
+      row["prompt_tokens_computed"] + row["prompt_tokens_reused"] == row["prompt_tokens_all"] and
+      row["prompt_tokens_computed"] >= row["prompt_tokens_needed"] and
+      row["reports_per_second"] > 0, "computed and reused are all tokens", result)
+result = bench("shared", "-m", MODEL, *SHARED)
+check(result.code == 0 and f"{row['prompt_tokens_all']} without a cache" in result.text(),
+      "in words", result)
+expect(bench("shared", "-m", MODEL, "-b", "0"), 2, "no session")
+
 # ---- perplexity, computed again from the logits of radllm-generate ----
 
 TEXT = " ".join(f"Report {i}: there is no pleural effusion, and the heart has a normal size."
