@@ -34,7 +34,11 @@ typedef struct rad_tile_queries {
     size_t stride;
     uint32_t n;
     const uint8_t *first, *last; /* query i sees slots first[i]..last[i]-1 of the tile */
-    float *states;               /* rows, state_stride floats apart: max, sum, value_dim outputs */
+    /* ALiBi (Press et al. 2022): slot s adds slopes[i] * (distances[i] + s) to the score, where
+     * distances[i] is the position of slot 0 less that of query i. slopes NULL: none. */
+    const float *slopes;
+    const int32_t *distances;
+    float *states; /* rows, state_stride floats apart: max, sum, value_dim outputs */
     size_t state_stride;
 } rad_tile_queries;
 
@@ -79,7 +83,8 @@ typedef struct rad_layer_kernels {
     /* Attention of some queries to one tile. An empty range leaves a query's state alone.
      *
      * - score[slot]: fma chain from 0 over d = 0..key_dim-1 of q[d] * k[d][slot], then times
-     *   `scale`, then cap * tanh(score / cap) when cap > 0.
+     *   `scale`, then cap * tanh(score / cap) when cap > 0, then with slopes
+     *   fma(slope, (float)(distance + slot), score).
      * - m = max over visible slots, leaving out NaN.
      * - p = exp(score - m) for visible slots and 0 for the others.
      * - l = sum of p in a tree: slots 16 apart, then 8, 4, 2, 1.

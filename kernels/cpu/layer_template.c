@@ -254,6 +254,8 @@ typedef struct tile_group {
     size_t query_stride;
     uint32_t n;
     const uint8_t *first, *last;
+    const float *slopes; /* NULL: none */
+    const int32_t *distances;
     float *state;
     size_t state_stride;
     float rescale[GROUP];               /* of the state so far */
@@ -412,7 +414,14 @@ static bool is_masked(const tile_group *group, uint32_t i)
     return group->first[i] > 0 || group->last[i] < RAD_TILE_KEYS;
 }
 
-/* The greatest visible score, scaled and capped. */
+/* ALiBi: a bias that grows with the distance to the query. */
+static void add_bias(float *scores, float slope, int32_t distance)
+{
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+        scores[slot] = fmaf(slope, (float)(distance + slot), scores[slot]);
+}
+
+/* The greatest visible score, scaled, capped and biased. */
 static float scale_query(tile_group *group, uint32_t i, float scale_factor, float cap)
 {
     float *scores = group->scores[i];
@@ -422,6 +431,8 @@ static float scale_query(tile_group *group, uint32_t i, float scale_factor, floa
         scores[slot] = scores[slot] * scale_factor;
     if (cap > 0.0f)
         soft_cap(scores, cap, RAD_TILE_KEYS, scores);
+    if (group->slopes != NULL)
+        add_bias(scores, group->slopes[i], group->distances[i]);
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++) /* NaN would make the order matter */
         visible[slot] = scores[slot] == scores[slot] ? scores[slot] : -INFINITY;
     if (is_masked(group, i))
@@ -640,6 +651,8 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
         group.n = queries->n - start < GROUP ? queries->n - start : GROUP;
         group.first = queries->first + start;
         group.last = queries->last + start;
+        group.slopes = queries->slopes != NULL ? queries->slopes + start : NULL;
+        group.distances = queries->slopes != NULL ? queries->distances + start : NULL;
         group.state = queries->states + start * queries->state_stride;
         group.state_stride = queries->state_stride;
         uint32_t n_seeing = 0;

@@ -424,6 +424,19 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     return r.status;
 }
 
+/* ---- biases of attention -------------------------------------------------------------------- */
+
+float rad_alibi_slope(float max_bias, uint32_t n_heads, uint32_t head)
+{
+    uint32_t power = 1;
+    while (power <= n_heads / 2)
+        power *= 2;
+    double step = (double)max_bias / power;
+    if (head < power)
+        return (float)rad_pow(2.0, -step * (head + 1.0));
+    return (float)rad_pow(2.0, -step / 2.0 * (2.0 * (head - power) + 1.0));
+}
+
 /* ---- rotary frequencies ------------------------------------------------------------------ */
 
 static const double pi = 3.14159265358979323846;

@@ -42,6 +42,8 @@ typedef struct rad_hparams {
     uint32_t value_dim; /* of values, and of what a head of attention gives */
     uint32_t max_heads, max_kv_heads, max_ffn; /* over all layers */
     float norm_epsilon, attention_cap, logit_cap, query_scale, embedding_scale;
+    float max_alibi_bias; /* 0: no ALiBi */
+    float qkv_clamp;      /* queries, keys and values are held to +- it; 0: they are not */
     rad_router router;    /* n_experts 0: dense */
     uint32_t expert_ffn;  /* feed-forward length of an expert */
     uint32_t shared_ffn;  /* of the shared expert; 0: none */
@@ -60,6 +62,12 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
 
 /* Whether a layer's feed-forward is a mixture of experts. */
 bool rad_has_experts(const rad_hparams *hparams, uint32_t layer);
+
+/* ALiBi (Press et al. 2022): a key at distance d before the query has slope * d taken from its
+ * score. With n heads, a power of two, head h has the slope 2^(-bias (h + 1) / n). With other
+ * numbers the first heads have those of the greatest power of two below, and the others those of
+ * twice that power at h = 0, 2, 4, ..., as in the paper's own program. */
+float rad_alibi_slope(float max_bias, uint32_t n_heads, uint32_t head);
 
 /* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times
  * the attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling,

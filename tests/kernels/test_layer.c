@@ -14,7 +14,7 @@
 #define GUARD     0x7f1234abu /* a signalling NaN that no kernel makes */
 #define MAX_N     6000
 #define GUARDS    64
-#define MAX_DIM   256
+#define MAX_DIM   576
 #define MAX_QUERY 40
 
 /* Check notes every assertion, which is slow: in loops over values failures alone are told. */
@@ -176,20 +176,22 @@ static void plain_layer_norm(const float *x, const float *weight, const float *b
 }
 
 /* One query at a time, on keys and values as floats. */
-static void plain_attend(const float *query, uint32_t first, uint32_t last, uint32_t head_dim,
-                         const float *keys, const float *values, float scale, float cap,
-                         float *state)
+static void plain_attend(const rad_attention_shape *shape, const float *query, uint32_t first,
+                         uint32_t last, const float *keys, const float *values, float slope,
+                         int32_t distance, float *state)
 {
     if (first >= last)
         return;
     float p[32], l[32] = {0}, m = -INFINITY;
     for (uint32_t s = first; s < last; s++) {
         float score = 0.0f;
-        for (uint32_t d = 0; d < head_dim; d++)
+        for (uint32_t d = 0; d < shape->key_dim; d++)
             score = fmaf(query[d], keys[d * 32 + s], score);
-        p[s] = score * scale;
-        if (cap > 0.0f)
-            p[s] = cap * rad_tanhf(p[s] / cap);
+        p[s] = score * shape->scale;
+        if (shape->cap > 0.0f)
+            p[s] = shape->cap * rad_tanhf(p[s] / shape->cap);
+        if (slope != 0.0f)
+            p[s] = fmaf(slope, (float)(distance + (int32_t)s), p[s]);
         m = p[s] > m ? p[s] : m;
     }
     for (uint32_t s = first; s < last; s++)
@@ -198,10 +200,10 @@ static void plain_attend(const float *query, uint32_t first, uint32_t last, uint
     float a = rad_expf(state[0] - merged), b = rad_expf(m - merged);
     state[0] = merged;
     state[1] = fmaf(state[1], a, plain_tree(l, 32) * b);
-    for (uint32_t d = 0; d < head_dim; d++) {
+    for (uint32_t d = 0; d < shape->value_dim; d++) {
         float o = 0.0f;
         for (uint32_t s = first; s < last; s++)
-            o = fmaf(p[s], values[s * head_dim + d], o);
+            o = fmaf(p[s], values[s * shape->value_dim + d], o);
         state[2 + d] = fmaf(state[2 + d], a, o * b);
     }
 }
@@ -396,85 +398,130 @@ static void make_ranges(uint8_t *first, uint8_t *last, uint32_t n, uint32_t styl
     }
 }
 
-static void check_attention(uint32_t dim, uint32_t n, int kind, uint32_t style, float cap,
-                            rad_cache_type type)
+/* Rounds values as the cache does; gives what a kernel is handed. */
+static const void *as_cached(rad_cache_type type, const float *values, size_t n, uint16_t *halves,
+                             float *rounded)
 {
-    size_t query_stride = dim + random_below(4), state_stride = dim + 2 + random_below(6);
-    uint8_t first[MAX_QUERY], last[MAX_QUERY];
-    make_ranges(first, last, n, style);
-    fill(queries, n * query_stride, kind);
-    fill(tile_keys, (size_t)dim * 32, kind);
-    fill(tile_values, (size_t)dim * 32, kind);
-    const void *keys = tile_keys, *values = tile_values;
-    memcpy(rounded_keys, tile_keys, sizeof rounded_keys);
-    memcpy(rounded_values, tile_values, sizeof rounded_values);
-    if (type == RAD_CACHE_F16) {
-        for (uint32_t i = 0; i < dim * 32; i++) {
-            half_keys[i] = rad_half_saturated(tile_keys[i]);
-            half_values[i] = rad_half_saturated(tile_values[i]);
-            rounded_keys[i] = rad_float_of_half(half_keys[i]);
-            rounded_values[i] = rad_float_of_half(half_values[i]);
-        }
-        keys = half_keys;
-        values = half_values;
+    memcpy(rounded, values, n * sizeof *values);
+    if (type == RAD_CACHE_F32)
+        return values;
+    for (size_t i = 0; i < n; i++) {
+        halves[i] = rad_half_saturated(values[i]);
+        rounded[i] = rad_float_of_half(halves[i]);
     }
-    float scale = 1.0f / sqrtf((float)dim);
-    static float before[MAX_QUERY * (MAX_DIM + 7)];
-    fill_guards(before, n * state_stride);
+    return halves;
+}
+
+/* Fresh states, and states that something came into before. */
+static void make_states(float *before, uint32_t n, uint32_t value_dim, size_t stride)
+{
+    fill_guards(before, n * stride);
     for (uint32_t i = 0; i < n; i++) {
-        float *state = before + i * state_stride;
-        memset(state, 0, (dim + 2) * sizeof *state);
+        float *state = before + i * stride;
+        memset(state, 0, (value_dim + 2) * sizeof *state);
         state[0] = -INFINITY;
-        if (i % 2 != 0) { /* something came before */
-            fill(state, dim + 2, ORDINARY);
+        if (i % 2 != 0) {
+            fill(state, value_dim + 2, ORDINARY);
             state[1] = 3.0f;
         }
     }
+}
+
+/* Slopes as of heads, distances as of positions. */
+static void make_slopes(float *slopes, int32_t *distances, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        slopes[i] = 1.0f / (float)(1 + random_below(300));
+        distances[i] = -(int32_t)random_below(i % 8 == 0 ? 1u << 26 : 200);
+    }
+}
+
+static void check_tables(const rad_attention_shape *shape, rad_tile_queries *rows,
+                         const float *before, const void *keys, const void *values)
+{
+    size_t stride = rows->state_stride, width = shape->value_dim + 2;
+    for (size_t t = 0; t < n_tables; t++) {
+        fill_guards(states, rows->n * stride + GUARDS);
+        memcpy(states, before, rows->n * stride * sizeof *states);
+        tables[t].kernels->attend_tile(shape, rows, keys, values);
+        for (uint32_t i = 0; i < rows->n; i++) { /* a maximum of 0 may have either sign */
+            if (states[i * stride] == 0.0f && want[i * stride] == 0.0f)
+                states[i * stride] = want[i * stride];
+        }
+        check_same(want, states, rows->n * stride, "attend_tile", tables[t].name);
+        for (uint32_t i = 0; i < rows->n; i++)
+            check_guards(states + i * stride + width, stride - width, "attend_tile");
+        check_guards(states + rows->n * stride, GUARDS, "attend_tile");
+    }
+}
+
+static void check_attention(const rad_attention_shape *shape, uint32_t n, int kind, uint32_t style,
+                            bool biased)
+{
+    size_t key_dim = shape->key_dim, value_dim = shape->value_dim;
+    size_t stride = key_dim + random_below(4), state_stride = value_dim + 2 + random_below(6);
+    uint8_t first[MAX_QUERY], last[MAX_QUERY];
+    float slopes[MAX_QUERY] = {0};
+    int32_t distances[MAX_QUERY] = {0};
+    make_ranges(first, last, n, style);
+    if (biased)
+        make_slopes(slopes, distances, n);
+    fill(queries, n * stride, kind);
+    fill(tile_keys, key_dim * 32, kind);
+    fill(tile_values, value_dim * 32, kind);
+    const void *keys = as_cached(shape->key_type, tile_keys, key_dim * 32, half_keys, rounded_keys);
+    const void *values =
+        as_cached(shape->value_type, tile_values, value_dim * 32, half_values, rounded_values);
+    static float before[MAX_QUERY * (MAX_DIM + 7)];
+    make_states(before, n, shape->value_dim, state_stride);
     fill_guards(want, n * state_stride + GUARDS);
     memcpy(want, before, n * state_stride * sizeof *want);
     for (uint32_t i = 0; i < n; i++)
-        plain_attend(queries + i * query_stride, first[i], last[i], dim, rounded_keys,
-                     rounded_values, scale, cap, want + i * state_stride);
-    for (size_t t = 0; t < n_tables; t++) {
-        fill_guards(states, n * state_stride + GUARDS);
-        memcpy(states, before, n * state_stride * sizeof *states);
-        rad_attention_shape shape = {dim, dim, type, type, scale, cap};
-        rad_tile_queries rows = {.values = queries,
-                                 .stride = query_stride,
-                                 .n = n,
-                                 .first = first,
-                                 .last = last,
-                                 .states = states,
-                                 .state_stride = state_stride};
-        tables[t].kernels->attend_tile(&shape, &rows, keys, values);
-        for (uint32_t i = 0; i < n; i++) { /* a maximum of 0 may have either sign */
-            if (states[i * state_stride] == 0.0f && want[i * state_stride] == 0.0f)
-                states[i * state_stride] = want[i * state_stride];
-        }
-        check_same(want, states, n * state_stride, "attend_tile", tables[t].name);
-        for (uint32_t i = 0; i < n; i++)
-            check_guards(states + i * state_stride + dim + 2, state_stride - dim - 2,
-                         "attend_tile");
-        check_guards(states + n * state_stride, GUARDS, "attend_tile");
-    }
+        plain_attend(shape, queries + i * stride, first[i], last[i], rounded_keys, rounded_values,
+                     slopes[i], distances[i], want + i * state_stride);
+    rad_tile_queries rows = {.values = queries,
+                             .stride = stride,
+                             .n = n,
+                             .first = first,
+                             .last = last,
+                             .slopes = biased ? slopes : NULL,
+                             .distances = biased ? distances : NULL,
+                             .states = states,
+                             .state_stride = state_stride};
+    check_tables(shape, &rows, before, keys, values);
+}
+
+static rad_attention_shape random_shape(uint32_t key_dim, uint32_t value_dim, float cap)
+{
+    return (rad_attention_shape){.key_dim = key_dim,
+                                 .value_dim = value_dim,
+                                 .key_type = random_below(2) ? RAD_CACHE_F16 : RAD_CACHE_F32,
+                                 .value_type = random_below(2) ? RAD_CACHE_F16 : RAD_CACHE_F32,
+                                 .scale = 1.0f / sqrtf((float)key_dim),
+                                 .cap = cap};
 }
 
 START_TEST(attention_follows_the_text)
 {
-    static const uint32_t dims[] = {1, 2, 8, 15, 24, 40, 64, 80, 96, 128, 200, 256};
+    /* Keys and values of a head; the last are those of DeepSeek's compressed attention. */
+    static const uint32_t dims[][2] = {{1, 1},   {2, 2},     {8, 8},     {15, 15},  {24, 24},
+                                       {40, 40}, {64, 64},   {80, 80},   {96, 96},  {128, 128},
+                                       {192, 8}, {256, 256}, {192, 128}, {33, 200}, {576, 512}};
     static const uint32_t counts[] = {1, 2, 3, 4, 5, 8, 11, 31, 33, 40};
     for (size_t l = 0; l < sizeof dims / sizeof dims[0]; l++) {
         for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
             for (uint32_t style = 0; style < 4; style++) {
-                int kind = (int)random_below(FLAVOURS);
-                rad_cache_type type = random_below(2) ? RAD_CACHE_F16 : RAD_CACHE_F32;
-                check_attention(dims[l], counts[c], kind, style, style % 2 ? 50.0f : 0.0f, type);
+                rad_attention_shape shape =
+                    random_shape(dims[l][0], dims[l][1], style % 2 ? 50.0f : 0.0f);
+                check_attention(&shape, counts[c], (int)random_below(FLAVOURS), style, style == 2);
             }
         }
     }
-    for (uint32_t i = 0; i < 200; i++)
-        check_attention(1 + random_below(70), 1 + random_below(12), ORDINARY, i % 4,
-                        i % 3 ? 0.0f : 2.0f, i % 2 ? RAD_CACHE_F16 : RAD_CACHE_F32);
+    for (uint32_t i = 0; i < 300; i++) {
+        rad_attention_shape shape =
+            random_shape(1 + random_below(70), 1 + random_below(70), i % 3 ? 0.0f : 2.0f);
+        check_attention(&shape, 1 + random_below(12), ORDINARY, i % 4, i % 5 < 2);
+    }
 }
 END_TEST
 

@@ -75,7 +75,23 @@ void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op)
 /* ---- attending --------------------------------------------------------------------------------
  */
 
-/* Scratch of a task: running states, then the visible range of each query. */
+static float *slopes_of(const rad_cpu_backend *cpu)
+{
+    return (float *)(void *)(cpu->memory + cpu->layout.slopes);
+}
+
+/* ALiBi slopes of all heads; layers mostly have as many heads as the one before. */
+static void prepare_slopes(rad_cpu_backend *cpu, uint32_t n_heads)
+{
+    const rad_hparams *h = &cpu->model->hparams;
+    if (h->max_alibi_bias == 0.0f || cpu->n_slopes == n_heads)
+        return;
+    for (uint32_t i = 0; i < n_heads; i++)
+        slopes_of(cpu)[i] = rad_alibi_slope(h->max_alibi_bias, n_heads, i);
+    cpu->n_slopes = n_heads;
+}
+
+/* Scratch of a task: running states, then slopes, distances and visible range of each query. */
 static size_t state_width(const rad_hparams *hparams)
 {
     return 2 + (size_t)hparams->value_dim;
@@ -93,7 +109,8 @@ static size_t max_queries(const rad_hparams *hparams)
 
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 {
-    return max_queries(hparams) * (state_width(hparams) * sizeof(float) + 2);
+    return max_queries(hparams) *
+           (state_width(hparams) * sizeof(float) + sizeof(float) + sizeof(int32_t) + 2);
 }
 
 typedef struct attend_task {
@@ -101,10 +118,13 @@ typedef struct attend_task {
     const rad_token_span *span;
     const rad_layer_params *params;
     uint32_t layer, kv_head, group, n_tokens;
-    uint32_t first_position; /* of the block */
-    const float *queries;    /* of the block's first token and the group's first head */
-    size_t query_stride;     /* between tokens */
-    float *states;           /* [token][head of the group] */
+    uint32_t first_position;  /* of the block */
+    const float *queries;     /* of the block's first token and the group's first head */
+    size_t query_stride;      /* between tokens */
+    float *states;            /* [token][head of the group] */
+    const float *head_slopes; /* of the group's heads; NULL: no ALiBi */
+    float *slopes;            /* of the queries of a call to the kernel, as the following */
+    int32_t *distances;
     uint8_t *first, *last;
 } attend_task;
 
@@ -126,6 +146,12 @@ static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile
     *last = (uint8_t)(high < RAD_TILE_KEYS ? high : RAD_TILE_KEYS);
     if (*first > *last)
         *first = *last;
+}
+
+/* Position of the tile's first slot, less that of a token. */
+static int32_t distance_of(const attend_task *task, uint32_t token, uint32_t tile)
+{
+    return (int32_t)(tile * RAD_TILE_KEYS) - (int32_t)(task->first_position + token);
 }
 
 static rad_attention_shape shape_of(const rad_cpu_backend *cpu)
@@ -150,14 +176,20 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
     const uint8_t *keys = page + rad_cache_keys(cpu->cache, task->layer, task->kv_head);
     const uint8_t *values = page + rad_cache_values(cpu->cache, task->layer, task->kv_head);
     size_t width = state_width(&cpu->model->hparams);
-    rad_tile_queries queries = {.first = task->first, .last = task->last};
+    rad_tile_queries queries = {
+        .first = task->first, .last = task->last, .distances = task->distances};
     if (task->n_tokens >= task->group) {
-        for (uint32_t t = 0; t < task->n_tokens; t++)
+        for (uint32_t t = 0; t < task->n_tokens; t++) {
             visible_slots(task, t, tile, &task->first[t], &task->last[t]);
+            task->distances[t] = distance_of(task, t, tile);
+        }
         queries.n = task->n_tokens;
         queries.stride = task->query_stride;
         queries.state_stride = task->group * width;
         for (uint32_t head = 0; head < task->group; head++) {
+            for (uint32_t t = 0; task->head_slopes != NULL && t < task->n_tokens; t++)
+                task->slopes[t] = task->head_slopes[head];
+            queries.slopes = task->head_slopes != NULL ? task->slopes : NULL;
             queries.values = task->queries + (size_t)head * shape.key_dim;
             queries.states = task->states + head * width;
             cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
@@ -167,11 +199,14 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
     queries.n = task->group;
     queries.stride = shape.key_dim;
     queries.state_stride = width;
+    queries.slopes = task->head_slopes;
     for (uint32_t t = 0; t < task->n_tokens; t++) {
         uint8_t first, last;
         visible_slots(task, t, tile, &first, &last);
         memset(task->first, first, task->group);
         memset(task->last, last, task->group);
+        for (uint32_t head = 0; head < task->group; head++)
+            task->distances[head] = distance_of(task, t, tile);
         queries.values = task->queries + t * task->query_stride;
         queries.states = task->states + t * task->group * width;
         cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
@@ -203,21 +238,28 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     size_t query_width = (size_t)job->params->n_heads * h->head_dim, out_width = job->op->width;
     size_t row = span->first_row + block->first_row;
     float *states = rad_cpu_scratch(cpu, worker);
-    uint8_t *ranges = (uint8_t *)(states + max_queries(h) * width);
-    attend_task task = {.cpu = cpu,
-                        .span = span,
-                        .params = job->params,
-                        .layer = job->op->layer,
-                        .kv_head = kv_head,
-                        .group = group,
-                        .n_tokens = block->n_rows,
-                        .first_position = span->first_position + block->first_row,
-                        .queries = rad_cpu_value(cpu, job->op->in) + row * query_width +
-                                   (size_t)kv_head * group * h->head_dim,
-                        .query_stride = query_width,
-                        .states = states,
-                        .first = ranges,
-                        .last = ranges + max_queries(h)};
+    size_t n_queries = max_queries(h);
+    float *slopes = states + n_queries * width;
+    int32_t *distances = (int32_t *)(void *)(slopes + n_queries);
+    uint8_t *ranges = (uint8_t *)(distances + n_queries);
+    attend_task task = {
+        .cpu = cpu,
+        .span = span,
+        .params = job->params,
+        .layer = job->op->layer,
+        .kv_head = kv_head,
+        .group = group,
+        .n_tokens = block->n_rows,
+        .first_position = span->first_position + block->first_row,
+        .queries = rad_cpu_value(cpu, job->op->in) + row * query_width +
+                   (size_t)kv_head * group * h->head_dim,
+        .query_stride = query_width,
+        .states = states,
+        .head_slopes = h->max_alibi_bias > 0.0f ? slopes_of(cpu) + (size_t)kv_head * group : NULL,
+        .slopes = slopes,
+        .distances = distances,
+        .first = ranges,
+        .last = ranges + n_queries};
     const rad_weight *sinks = job->op->bias;
     clear_states(&task, sinks != NULL ? sinks->values + kv_head * group : NULL, width);
     uint32_t first_tile = first_visible(job->params, task.first_position) / RAD_TILE_KEYS;
@@ -247,6 +289,7 @@ static uint64_t attention_work(const rad_cpu_backend *cpu, uint32_t width)
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op)
 {
     cache_job job = {cpu, op, &cpu->model->hparams.layers[op->layer]};
+    prepare_slopes(cpu, job.params->n_heads);
     rad_cpu_parallel(cpu, attend_block, &job, cpu->n_blocks * job.params->n_kv_heads,
                      attention_work(cpu, op->width));
 }

@@ -118,6 +118,9 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
         place(&used, tiles, 1, &layout->tiles) &&
         place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
+        place(&used,
+              program->model->hparams.max_alibi_bias > 0.0f ? program->model->hparams.max_heads : 0,
+              sizeof(float), &layout->slopes) &&
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
         place(&used, settings->n_threads, layout->stream_bytes, &layout->stream) &&

@@ -33,6 +33,7 @@ typedef struct rad_cpu_layout {
     size_t quants, scales, sums;   /* the quantized input of products */
     size_t tiles;                  /* the same, four tokens side by side */
     size_t frequencies;            /* double[n_pairs] */
+    size_t slopes;                 /* float[max_heads], with ALiBi */
     size_t blocks;                 /* rad_attention_block[] */
     size_t scratch;                /* for each worker */
     size_t scratch_bytes;          /* of one worker */
@@ -62,7 +63,8 @@ typedef struct rad_cpu_backend {
     rad_cpu_layout layout;
     uint8_t *memory;
     float rope_magnitude;
-    rad_blas blas; /* product NULL: not used */
+    uint32_t n_slopes; /* the heads that the slopes are for; 0: none yet */
+    rad_blas blas;     /* product NULL: not used */
 
     /* The run in progress. */
     const rad_batch *batch;
