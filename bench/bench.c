@@ -101,14 +101,18 @@ static void copy_text(const radllm_model *model, const char *name, char *out, si
     free(text);
 }
 
-static void count_weight(bench_model *model, const radllm_tensor_info *info, double elements,
+/* `share`: of the tensor's rows that one token needs. */
+static void count_weight(bench_model *model, const radllm_tensor_info *info, double share,
                          bool head)
 {
-    model->token_bytes += (double)info->bytes;
+    model->token_bytes += (double)info->bytes * share;
     if (info->n_dims < 2)
         return;
     bool plain = strcmp(info->type, "F32") == 0 || strcmp(info->type, "F16") == 0 ||
                  strcmp(info->type, "BF16") == 0;
+    double elements = share;
+    for (uint32_t d = 0; d < info->n_dims && d < 4; d++)
+        elements *= (double)info->dims[d];
     model->token_macs += elements;
     model->token_float_macs += plain ? elements : 0;
     model->prompt_macs += head ? 0 : elements;
@@ -116,8 +120,10 @@ static void count_weight(bench_model *model, const radllm_tensor_info *info, dou
 }
 
 /* Sums over the tensors: what is read and multiplied per token. Of a table of embeddings one row is
- * read; where it also serves as output it is multiplied whole. */
-static void count_weights(const radllm_file *file, bench_model *model, const char *architecture)
+ * read; where it also serves as output it is multiplied whole. Of a stack of experts those are
+ * counted that a token goes to. */
+static void count_weights(const radllm_file *file, bench_model *model, const char *architecture,
+                          double experts_share)
 {
     uint64_t count = 0;
     check(radllm_file_number(file, "tensors", &count, program_error()), NULL);
@@ -132,13 +138,11 @@ static void count_weights(const radllm_file *file, bench_model *model, const cha
     }
     for (uint64_t i = 0; i < count; i++) {
         check(radllm_file_tensor(file, i, &info, program_error()), NULL);
-        double elements = 1;
-        for (uint32_t d = 0; d < info.n_dims && d < 4; d++)
-            elements *= (double)info.dims[d];
         bool table = strcmp(info.name, "token_embd.weight") == 0;
         bool head = strcmp(info.name, "output.weight") == 0 || (table && tied);
         if (!table || tied)
-            count_weight(model, &info, elements, head);
+            count_weight(model, &info, strstr(info.name, "_exps.") != NULL ? experts_share : 1,
+                         head);
         size_t at = 0;
         while (at < n_types && strcmp(names[at], info.type) != 0)
             at++;
@@ -187,7 +191,9 @@ static void describe(const runtime *run, const radllm_file *file, bench_model *m
                             (double)model_number(run->model, "heads") *
                             (double)model_number(run->model, "head_dim");
     check(radllm_file_number(file, "bytes", &model->file_bytes, program_error()), NULL);
-    count_weights(file, model, architecture);
+    double experts = (double)model_number(run->model, "experts");
+    double used = (double)model_number(run->model, "experts_used");
+    count_weights(file, model, architecture, experts > 0 ? used / experts : 1);
 }
 
 /* ---- measuring ---- */
