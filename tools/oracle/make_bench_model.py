@@ -168,7 +168,7 @@ def write_data(writer, rng, kind, number, rows, columns, deviation):
 
 
 def check_shape(parser, shape, kind):
-    if min(shape[key] for key in ("layers", "width", "heads", "kv_heads", "ffn")) < 1:
+    if min(shape[key] for key in ("layers", "width", "heads", "kv_heads", "ffn", "context")) < 1:
         parser.error("layers, widths and heads are 1 or more")
     if shape["width"] % shape["heads"] or shape["heads"] % shape["kv_heads"]:
         parser.error("the width must be a multiple of the heads, and these of the key heads")
@@ -204,7 +204,7 @@ def parse():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pure", action="store_true", help="the output matrix has the type too")
     parser.add_argument("--vocabulary", metavar="FILE")
-    for key in ("layers", "width", "heads", "kv_heads", "ffn"):
+    for key in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
         parser.add_argument("--" + key.replace("_", "-"), type=int, metavar="N",
                             help="instead of the shape's")
     parser.add_argument("--vocabulary-size", type=int, metavar="N", help="instead of the shape's")
@@ -218,7 +218,7 @@ def parse():
     if options.out is None:
         parser.error("name the file to write")
     shape = {**DEFAULTS, **SHAPES[options.shape]}
-    for key in ("layers", "width", "heads", "kv_heads", "ffn"):
+    for key in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
         if getattr(options, key) is not None:
             shape[key] = getattr(options, key)
     shape["vocabulary"] = options.vocabulary_size or shape["vocabulary"]
