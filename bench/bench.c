@@ -282,7 +282,7 @@ static int compare_doubles(const void *a, const void *b)
 }
 
 /* From nothing to the first token of a prompt of one token, with the file in the page cache; the
- * median of some tries. The model stays loaded. */
+ * median of some tries. */
 static void measure_start(runtime *run, const common_settings *common, bench_model *model,
                           int64_t tries)
 {
@@ -310,6 +310,18 @@ static void measure_start(runtime *run, const common_settings *common, bench_mod
     model->start = starts[tries / 2];
 }
 
+/* For the tests all weights are to be where they stay, unless the user wants it otherwise. */
+static void load_whole(runtime *run, const common_settings *common)
+{
+    if (option_changed(common->options, "load_wait"))
+        return;
+    runtime_free(run);
+    check(radllm_options_set_text(common->options, "load_wait", "yes", RADLLM_NUL, program_error()),
+          NULL);
+    runtime_load(run, common, false);
+    check(radllm_options_reset(common->options, "load_wait", program_error()), NULL);
+}
+
 static void bench_file(results *all, common_settings *common, const plan *work, bench_model *model,
                        const machine_limits *limits)
 {
@@ -326,6 +338,7 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
     int64_t most = largest(&work->threads);
     set_number(common->options, "threads", most);
     measure_start(&run, common, model, work->repeats);
+    load_whole(&run, common);
     model->file_read = machine_sum_file(model->path, (uint32_t)most);
     describe(&run, file, model);
     radllm_file_free(file);
