@@ -227,9 +227,13 @@ static void finish_sums(const float_job *job, uint32_t row, uint32_t n_rows, uin
         float *out = job->y + (token + t) * job->y_stride + row;
         for (uint32_t r = 0; r < n_rows; r += 16) {
             float values[16];
-            uint32_t n = n_rows - r < 16 ? n_rows - r : 16;
-            vf_store(values, vf_sum_16(of_token + r * 16));
-            memcpy(out + r, values, n * sizeof(float));
+            vf sixteen = vf_sum_16(of_token + r * 16);
+            if (n_rows - r >= 16) { /* a copy of unknown length takes longer than the sum */
+                vf_store(out + r, sixteen);
+                continue;
+            }
+            vf_store(values, sixteen);
+            memcpy(out + r, values, (n_rows - r) * sizeof(float));
         }
     }
 }
