@@ -67,6 +67,10 @@ typedef struct rad_layer_kernels {
     void (*clamped_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     /* y = gelu(x) in the tanh form. */
     void (*gelu_tanh)(const float *x, uint32_t n, float *y);
+    /* y = gelu(x) itself, by the normal distribution. */
+    void (*gelu_erf)(const float *x, uint32_t n, float *y);
+    /* out = x held to -limit..limit. */
+    void (*clamp)(const float *x, float limit, uint32_t n, float *out);
     void (*add)(const float *x, const float *y, uint32_t n, float *out);
     void (*scale)(const float *x, float factor, uint32_t n, float *out);
     /* out = fma(x, factor, out). */

@@ -168,6 +168,22 @@ static void gelu_tanh(const float *x, uint32_t n, float *y)
         y[i] = rad_gelu_tanhf(x[i]);
 }
 
+static void gelu_erf(const float *x, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++)
+        y[i] = rad_gelu_erff(x[i]);
+}
+
+static void clamp(const float *x, float limit, uint32_t n, float *out)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++) {
+        float below = x[i] > limit ? limit : x[i];
+        out[i] = below < -limit ? -limit : below;
+    }
+}
+
 static void add(const float *x, const float *y, uint32_t n, float *out)
 {
     SAME_INDEX_ONLY
@@ -682,6 +698,8 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .gelu_tanh_multiply = gelu_tanh_multiply,
     .clamped_multiply = clamped_multiply,
     .gelu_tanh = gelu_tanh,
+    .gelu_erf = gelu_erf,
+    .clamp = clamp,
     .add = add,
     .scale = scale,
     .add_scaled = add_scaled,

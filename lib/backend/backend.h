@@ -28,7 +28,8 @@ typedef enum rad_op_kind {
     RAD_OP_ROTATE,    /* in place: rotates the heads of out by the table `in` */
     RAD_OP_STORE,     /* writes keys `in` and values `other` to the cache of `layer` */
     RAD_OP_ATTEND,    /* out = attention of queries `in` to the cache of `layer`; `bias`: sinks */
-    RAD_OP_GELU,      /* in place: gelu(out), in the tanh form */
+    RAD_OP_GELU,      /* in place: gelu(out), in the family's form */
+    RAD_OP_CLAMP,     /* in place: out held to -number..number */
     RAD_OP_GATED,     /* out = gate(in) * other */
     RAD_OP_ADD,       /* out = in + other */
     RAD_OP_SELECT,    /* out = the output rows of in */

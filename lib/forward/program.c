@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#define OPS_PER_LAYER 32
+#define OPS_PER_LAYER 48
 #define OPS_OUTSIDE   8
 
 /* Names of the values. The ones of the second group have one row for each output. */
@@ -46,15 +46,21 @@ static const rad_weight *where_present(const rad_weight *weight)
     return weight != NULL && weight->tensor != NULL ? weight : NULL;
 }
 
-static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, const rad_weight *bias,
-                      uint8_t out)
+static void emit_norm_of(writer *w, uint8_t in, const rad_weight *weight, const rad_weight *bias,
+                         uint32_t width, uint8_t out)
 {
     rad_op *op = emit(w, RAD_OP_NORM);
     op->in = in;
     op->weight = weight;
     op->bias = where_present(bias);
-    op->width = w->program->model->hparams.width;
+    op->width = width;
     op->out = out;
+}
+
+static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, const rad_weight *bias,
+                      uint8_t out)
+{
+    emit_norm_of(w, in, weight, bias, w->program->model->hparams.width, out);
 }
 
 static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
@@ -89,18 +95,40 @@ static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uin
     op->width = width;
 }
 
+/* One of queries, keys and values. */
+static void emit_heads_of(writer *w, const rad_weight *weight, const rad_weight *bias,
+                          const rad_weight *norm, const rad_weight *norm_bias, uint8_t out)
+{
+    float limit = w->program->model->hparams.qkv_clamp;
+    uint32_t width = weight->matrix.n_rows;
+    emit_product(w, weight, bias, NORMED, out);
+    if (limit > 0.0f) {
+        rad_op *op = emit(w, RAD_OP_CLAMP);
+        op->out = out;
+        op->width = width;
+        op->number = limit;
+    }
+    if (norm != NULL && norm->tensor != NULL)
+        emit_norm_of(w, out, norm, norm_bias, width, out);
+}
+
 /* Queries, keys and values of the normed stream, and attention; the result stands in ATTENDED. */
-static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_params *params,
-                           bool head_norms)
+static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_params *params)
 {
     const rad_weight *weights = layer->weights;
     const rad_hparams *h = &w->program->model->hparams;
     emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM],
               &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS], NORMED);
-    emit_product(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS], NORMED, QUERY);
-    emit_product(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS], NORMED, KEY);
-    emit_product(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NORMED, VALUE);
-    if (head_norms) {
+    bool together = h->architecture->qk_layer_norms;
+    emit_heads_of(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS],
+                  together ? &weights[RAD_WEIGHT_QUERY_NORM] : NULL,
+                  &weights[RAD_WEIGHT_QUERY_NORM_BIAS], QUERY);
+    emit_heads_of(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS],
+                  together ? &weights[RAD_WEIGHT_KEY_NORM] : NULL,
+                  &weights[RAD_WEIGHT_KEY_NORM_BIAS], KEY);
+    emit_heads_of(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NULL, NULL,
+                  VALUE);
+    if (h->architecture->head_norms) {
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
@@ -125,7 +153,7 @@ static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
     emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], &weights[RAD_WEIGHT_FFN_NORM_BIAS], NORMED);
-    if (w->program->model->hparams.architecture->gate == RAD_GATE_NONE) {
+    if (!rad_has_gate(w->program->model->hparams.architecture->gate)) {
         emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, GATE);
         emit_two(w, RAD_OP_GELU, GATE, 0, GATE, weights[RAD_WEIGHT_UP].matrix.n_rows);
     } else {
@@ -192,8 +220,7 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     const rad_layer *layer = &model->layers[index];
     uint8_t hidden = HIDDEN, attended = ATTENDED;
     w->layer = index;
-    emit_attention(w, layer, &model->hparams.layers[index],
-                   model->hparams.architecture->head_norms);
+    emit_attention(w, layer, &model->hparams.layers[index]);
     if (index + 1 == model->hparams.n_layers) {
         hidden = OUT_HIDDEN;
         attended = OUT_ATTENDED;
@@ -220,7 +247,9 @@ static void emit_model(writer *w, const rad_model *model)
     embed->number = h->embedding_scale;
     embed->width = h->width;
     embed->out = HIDDEN;
-    if (h->architecture->learned_positions) {
+    if (model->embedding_norm.tensor != NULL)
+        emit_norm(w, HIDDEN, &model->embedding_norm, &model->embedding_norm_bias, HIDDEN);
+    if (model->positions.tensor != NULL) {
         rad_op *positions = emit(w, RAD_OP_POSITIONS);
         positions->weight = &model->positions;
         positions->width = h->width;

@@ -23,8 +23,21 @@ typedef enum rad_gate {
     RAD_GATE_GELU_TANH, /* the same with GELU in the tanh form */
     RAD_GATE_CLAMPED,   /* gpt-oss: silu with a slope of 1.702 of min(gate, 7), times up + 1 with up
                            held to -7..7 */
-    RAD_GATE_NONE       /* down(gelu(up x)), in the tanh form: GPT-2 */
+    RAD_GATE_NONE,      /* down(gelu(up x)), in the tanh form: GPT-2, BLOOM */
+    RAD_GATE_NONE_ERF   /* the same with GELU itself: MPT */
 } rad_gate;
+
+static inline bool rad_has_gate(rad_gate gate)
+{
+    return gate != RAD_GATE_NONE && gate != RAD_GATE_NONE_ERF;
+}
+
+/* Whether scores have the biases of ALiBi, in place of positions. */
+typedef enum rad_alibi {
+    RAD_ALIBI_NEVER,
+    RAD_ALIBI_ALWAYS, /* with a greatest bias of 8 where the file has no key */
+    RAD_ALIBI_KEYED   /* the file must say; 0: positions are learned instead */
+} rad_alibi;
 
 /* Which layers look at a window of keys only, where the file gives a window. */
 typedef enum rad_window_pattern {
@@ -55,13 +68,17 @@ typedef struct rad_architecture {
     uint32_t default_window; /* where the file has no key; 0: none */
     bool layer_norms;        /* LayerNorm, maybe with biases, in place of RMS norm */
     bool learned_positions;  /* a table of positions is added to the embeddings */
-    bool fused_qkv;          /* queries, keys and values are rows of one tensor (attn_qkv) */
-    bool sinks;              /* a learned score for each head joins each softmax (attn_sinks) */
-    bool yarn_exact;         /* yarn's borders are not rounded to whole pairs */
-    const char *ffn_norm;    /* the tensor's name where it is not ffn_norm */
-    bool head_norms;         /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
-    bool sandwich_norms;     /* a second norm behind attention and feed-forward */
-    bool scaled_embeddings;  /* embeddings times sqrt(width) */
+    rad_alibi alibi;
+    bool embedding_norm;    /* a norm behind the embeddings (token_embd_norm) */
+    bool clamped_qkv;       /* queries, keys and values are held where the file says so */
+    bool qk_layer_norms;    /* LayerNorm over all query heads, and all key heads, where present */
+    bool fused_qkv;         /* queries, keys and values are rows of one tensor (attn_qkv) */
+    bool sinks;             /* a learned score for each head joins each softmax (attn_sinks) */
+    bool yarn_exact;        /* yarn's borders are not rounded to whole pairs */
+    const char *ffn_norm;   /* the tensor's name where it is not ffn_norm */
+    bool head_norms;        /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
+    bool sandwich_norms;    /* a second norm behind attention and feed-forward */
+    bool scaled_embeddings; /* embeddings times sqrt(width) */
     float default_attention_cap;        /* soft cap of attention scores; 0: none */
     float default_logit_cap;            /* soft cap of the logits; 0: none */
     uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by

@@ -8,6 +8,7 @@ typedef enum need {
     NEED_ALWAYS,
     NEED_OPTIONAL,
     NEED_HEAD_NORMS,       /* where the architecture normalises heads */
+    NEED_QK_NORM_BIAS,     /* where it normalises all of them together */
     NEED_SANDWICH,         /* where it has second norms */
     NEED_DENSE,            /* where the layer has no experts */
     NEED_DENSE_OPTIONAL,   /* the same, and it may be absent */
@@ -27,7 +28,8 @@ typedef enum extent {
     EXTENT_WIDTH,
     EXTENT_Q,
     EXTENT_KV,
-    EXTENT_HEAD,
+    EXTENT_Q_NORM, /* a query, or all of a token */
+    EXTENT_K_NORM,
     EXTENT_HEADS,
     EXTENT_FFN,
     EXTENT_EXPERTS,
@@ -53,8 +55,12 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
-    [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", EXTENT_HEAD, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_Q_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", EXTENT_K_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
+    [RAD_WEIGHT_QUERY_NORM_BIAS] = {"attn_q_norm.bias", EXTENT_Q_NORM, EXTENT_NONE,
+                                    NEED_QK_NORM_BIAS},
+    [RAD_WEIGHT_KEY_NORM_BIAS] = {"attn_k_norm.bias", EXTENT_K_NORM, EXTENT_NONE,
+                                  NEED_QK_NORM_BIAS},
     [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", EXTENT_Q, EXTENT_WIDTH, NEED_ALWAYS},
     [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
@@ -112,8 +118,10 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
         return (uint64_t)layer->n_heads * h->head_dim;
     case EXTENT_KV:
         return (uint64_t)layer->n_kv_heads * h->head_dim;
-    case EXTENT_HEAD:
-        return h->head_dim;
+    case EXTENT_Q_NORM:
+        return (uint64_t)(h->architecture->qk_layer_norms ? layer->n_heads : 1) * h->head_dim;
+    case EXTENT_K_NORM:
+        return (uint64_t)(h->architecture->qk_layer_norms ? layer->n_kv_heads : 1) * h->head_dim;
     case EXTENT_HEADS:
         return layer->n_heads;
     case EXTENT_FFN:
@@ -286,13 +294,16 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     bool experts = rad_has_experts(h, layer);
     *required = need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL &&
                 need != NEED_EXPERTS_OPTIONAL && need != NEED_GATE_OPTIONAL &&
-                need != NEED_NORM_BIAS;
+                need != NEED_NORM_BIAS && need != NEED_QK_NORM_BIAS &&
+                !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
     switch (need) {
     case NEED_ALWAYS:
     case NEED_OPTIONAL:
         return true;
     case NEED_HEAD_NORMS:
-        return a->head_norms;
+        return a->head_norms || a->qk_layer_norms;
+    case NEED_QK_NORM_BIAS:
+        return a->qk_layer_norms;
     case NEED_SANDWICH:
         return a->sandwich_norms;
     case NEED_DENSE:
@@ -303,7 +314,7 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
         return experts;
     case NEED_GATE:
     case NEED_GATE_OPTIONAL:
-        return !experts && a->gate != RAD_GATE_NONE;
+        return !experts && rad_has_gate(a->gate);
     case NEED_NORM_BIAS:
         return a->layer_norms;
     case NEED_SINKS:
@@ -411,7 +422,8 @@ static bool is_bound(const rad_model *model, const rad_tensor *tensor)
 {
     if (is_of(&model->embedding, tensor) || is_of(&model->output_norm, tensor) ||
         is_of(&model->output, tensor) || is_of(&model->positions, tensor) ||
-        is_of(&model->output_norm_bias, tensor))
+        is_of(&model->output_norm_bias, tensor) || is_of(&model->embedding_norm, tensor) ||
+        is_of(&model->embedding_norm_bias, tensor))
         return true;
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
         for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
@@ -435,7 +447,8 @@ static uint64_t count_bound(const rad_model *model)
 {
     uint64_t n = (model->embedding.tensor != NULL) + (model->output_norm.tensor != NULL) +
                  (model->output.tensor != NULL) + (model->positions.tensor != NULL) +
-                 (model->output_norm_bias.tensor != NULL);
+                 (model->output_norm_bias.tensor != NULL) + (model->embedding_norm.tensor != NULL) +
+                 (model->embedding_norm_bias.tensor != NULL);
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
         for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
             n += model->layers[l].weights[role].tensor != NULL &&
@@ -465,30 +478,48 @@ static radllm_status check_leftovers(const rad_model *model, radllm_error *error
     return RADLLM_OK;
 }
 
-radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
+/* What stands before and behind the layers. */
+static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
+    const rad_architecture *a = h->architecture;
     const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
     const shape vector = {h->width, 1, false, 1, 0, 0};
     const shape places = {h->width, h->context_length, true, 1, 0, 0};
-    radllm_status status =
-        bind_tensor(model, "token_embd.weight", table, true, file_layout, &model->embedding, error);
-    if (status == RADLLM_OK)
-        status = bind_tensor(model, "output_norm.weight", vector, true, file_layout,
-                             &model->output_norm, error);
-    if (status == RADLLM_OK)
-        status =
-            bind_tensor(model, "output.weight", table, false, file_layout, &model->output, error);
-    if (status == RADLLM_OK && h->architecture->learned_positions)
-        status = bind_tensor(model, "position_embd.weight", places, true, true, &model->positions,
-                             error);
-    if (status == RADLLM_OK && h->architecture->layer_norms)
-        status = bind_tensor(model, "output_norm.bias", vector, false, file_layout,
-                             &model->output_norm_bias, error);
+    bool learned = a->learned_positions || (a->alibi == RAD_ALIBI_KEYED && h->max_alibi_bias == 0);
+    const struct {
+        const char *name;
+        const shape *wanted;
+        bool expected, required;
+        bool file_layout; /* where rows are only looked up */
+        rad_weight *weight;
+    } ends[] = {
+        {"token_embd.weight", &table, true, true, file_layout, &model->embedding},
+        {"token_embd_norm.weight", &vector, a->embedding_norm, true, true, &model->embedding_norm},
+        {"token_embd_norm.bias", &vector, a->embedding_norm && a->layer_norms, false, true,
+         &model->embedding_norm_bias},
+        {"position_embd.weight", &places, learned, true, true, &model->positions},
+        {"output_norm.weight", &vector, true, true, true, &model->output_norm},
+        {"output_norm.bias", &vector, a->layer_norms, false, true, &model->output_norm_bias},
+        {"output.weight", &table, true, false, file_layout, &model->output},
+    };
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && status == RADLLM_OK; i++) {
+        if (ends[i].expected)
+            status = bind_tensor(model, ends[i].name, *ends[i].wanted, ends[i].required,
+                                 ends[i].file_layout, ends[i].weight, error);
+    }
+    if (model->output.tensor != NULL)
+        model->embedding.matrix.layout = RAD_LAYOUT_FILE;
+    return status;
+}
+
+radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
+{
+    const rad_hparams *h = &model->hparams;
+    radllm_status status = bind_ends(model, file_layout, error);
     if (status != RADLLM_OK)
         return status;
-    if (model->output.tensor != NULL)
-        model->embedding.matrix.layout = RAD_LAYOUT_FILE; /* only looked up, row by row */
     size_t bytes = h->n_layers * sizeof *model->layers;
     model->layers = rad_arena_alloc_zero(&model->arena, bytes, _Alignof(rad_layer));
     if (model->layers == NULL)

@@ -349,6 +349,17 @@ static void read_rope(reader *r, rad_hparams *h)
     read_rope_scaling(r, h);
 }
 
+static void read_alibi(reader *r, rad_hparams *h)
+{
+    static const char key[] = "attention.max_alibi_bias";
+    rad_alibi kind = h->architecture->alibi;
+    if (kind == RAD_ALIBI_KEYED)
+        require(r, key);
+    if (kind != RAD_ALIBI_NEVER)
+        h->max_alibi_bias =
+            (float)real(r, key, kind == RAD_ALIBI_ALWAYS ? 0x1p-10 : 0.0, 0x1p10, 8.0);
+}
+
 static void read_scales(reader *r, rad_hparams *h)
 {
     const rad_architecture *a = h->architecture;
@@ -369,6 +380,8 @@ static void read_scales(reader *r, rad_hparams *h)
     double per_head = h->head_dim;
     if (a->width_scaled_query_layers != 0 && h->n_layers == a->width_scaled_query_layers)
         per_head = (double)h->width / h->layers[0].n_heads;
+    h->qkv_clamp = a->clamped_qkv ? (float)real(r, "attention.clamp_kqv", 0.0, 1e6, 0.0) : 0.0f;
+    read_alibi(r, h);
     /* A file may give the scale itself. */
     double scale = real(r, "attention.scale", 0.0, 1e3, 0.0);
     h->query_scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt(per_head));

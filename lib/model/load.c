@@ -12,10 +12,12 @@
 radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *data,
                                   radllm_error *error)
 {
-    rad_weight *heads[] = {&model->embedding, &model->positions, &model->output_norm,
-                           &model->output_norm_bias, &model->output};
+    rad_weight *heads[] = {&model->embedding,   &model->embedding_norm,
+                           &model->positions,   &model->embedding_norm_bias,
+                           &model->output_norm, &model->output_norm_bias,
+                           &model->output};
     radllm_status status = RADLLM_OK;
-    for (int i = 0; i < 5 && status == RADLLM_OK; i++) {
+    for (size_t i = 0; i < sizeof heads / sizeof *heads && status == RADLLM_OK; i++) {
         if (heads[i]->tensor != NULL)
             status = visit(model, heads[i], data, error);
     }

@@ -22,6 +22,8 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_VALUE_BIAS,
     RAD_WEIGHT_QUERY_NORM,
     RAD_WEIGHT_KEY_NORM,
+    RAD_WEIGHT_QUERY_NORM_BIAS,
+    RAD_WEIGHT_KEY_NORM_BIAS,
     RAD_WEIGHT_OUTPUT,
     RAD_WEIGHT_OUTPUT_BIAS,
     RAD_WEIGHT_POST_ATTENTION_NORM,
@@ -123,6 +125,7 @@ typedef struct rad_model {
     rad_hparams hparams;
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
     rad_weight positions, output_norm_bias;    /* where the family has them */
+    rad_weight embedding_norm, embedding_norm_bias;
     rad_layer *layers;
     const float *rope_divisors; /* n_pairs, or NULL */
 

@@ -82,7 +82,8 @@ def matrix(generator, kind, columns, rows):
                     for _ in range(columns * rows // 32))
 
 
-def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=False, experts=0):
+def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=False, experts=0,
+          given=None):
     """One layer of width 32, two heads, one of keys and values."""
     generator = random.Random(1)
     number = [("context_length", 64), ("embedding_length", 32), ("block_count", 1),
@@ -111,13 +112,25 @@ def model(architecture, kind, extra=(), head_norms=False, sandwich=False, tied=F
     shapes += [("blk.0.post_attention_norm", 32, 0),
                ("blk.0.post_ffw_norm", 32, 0)] if sandwich else []
     tensors, data = [], b""
-    for name, *dims in shapes:
+    for name, *dims in given or [(f"{name}.weight", *dims) for name, *dims in shapes]:
         dims = [dim for dim in dims if dim]
-        type_ = 0 if len(dims) == 1 or name.endswith("gate_inp") else kind
-        tensors.append(tensor(name + ".weight", dims, type_, len(data)))
+        type_ = 0 if len(dims) == 1 or "gate_inp" in name else kind
+        tensors.append(tensor(name, dims, type_, len(data)))
         data += matrix(generator, type_, dims[0], math.prod(dims[1:]))
         data += bytes(-len(data) % 32)
     return file(keys, tensors, data)
+
+
+def bloom():
+    """Layer norms with biases, a fused tensor, slopes."""
+    named = {"token_embd": (32, len(WORDS)), "blk.0.attn_qkv": (32, 64),
+             "blk.0.attn_output": (32, 32), "blk.0.ffn_up": (32, 32), "blk.0.ffn_down": (32, 32)}
+    norms = ["token_embd_norm", "output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"]
+    shapes = [(f"{name}.weight", *dims) for name, dims in named.items()]
+    shapes += [(f"{name}.{part}", 32) for name in norms for part in ("weight", "bias")]
+    shapes += [("blk.0.attn_qkv.bias", 64), ("blk.0.ffn_up.bias", 32)]
+    epsilon = key("bloom.attention.layer_norm_epsilon", 6, struct.pack("<f", 1e-5))
+    return model("bloom", 8, [epsilon], given=shapes)
 
 
 def model_seeds():
@@ -132,6 +145,7 @@ def model_seeds():
         "mixtral-q8_0": model("llama", 8, experts, experts=3),
         "llama-yarn-f32": model("llama", 0, yarn),
         "qwen3-q8_0": model("qwen3", 8, head_norms=True, tied=True),
+        "bloom-q8_0": bloom(),
         "gemma2-q8_0": model("gemma2", 8, window, sandwich=True, tied=True),
     }
 

@@ -276,6 +276,15 @@ START_TEST(elementwise_functions_follow_the_text)
                     expected[i] = rad_gelu_tanhf(x[i]);
                 k->gelu_tanh(x, n, got);
                 check_same(expected, got, n, "gelu_tanh", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = rad_gelu_erff(x[i]);
+                k->gelu_erf(x, n, got);
+                check_same(expected, got, n, "gelu_erf", name);
+                for (uint32_t i = 0; i < n; i++)
+                    expected[i] = x[i] > 1.5f ? 1.5f : x[i] < -1.5f ? -1.5f : x[i];
+                memcpy(got, x, n * sizeof *x);
+                k->clamp(got, 1.5f, n, got);
+                check_same(expected, got, n, "clamp", name);
                 for (uint32_t i = 0; i < n; i++) {
                     float g = x[i] > 7.0f ? 7.0f : x[i], u = w[i] > 7.0f ? 7.0f : w[i];
                     u = u < -7.0f ? -7.0f : u;

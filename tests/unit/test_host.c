@@ -213,12 +213,15 @@ START_TEST(every_allocation_may_fail_with_threads)
 }
 END_TEST
 
-/* Experts with and without biases and a shared one, learned positions, sinks, lanes of codes. */
+/* Experts with and without biases and a shared one, learned positions, sinks, slopes, lanes of
+ * codes. */
 static const char *const other_models[] = {
     "tests/golden/architectures/mixtral-q8_0.gguf",
     "tests/golden/architectures/qwen2moe-q8_0.gguf",
     "tests/golden/architectures/gpt-oss-q8_0.gguf",
     "tests/golden/architectures/gpt2-q8_0.gguf",
+    "tests/golden/architectures/bloom-q8_0.gguf",
+    "tests/golden/architectures/mpt-qk-norm-q8_0.gguf",
     "tests/golden/types/iq2_xs.gguf",
 };
 enum { OTHER_MODELS = sizeof other_models / sizeof other_models[0] };

@@ -207,6 +207,9 @@ START_TEST(float_functions_are_exact_to_two_units)
             double u = 0.7978845608028654 * (x + 0.044715 * (double)x * x * x);
             double gelu = 0.5 * x * (1.0 + tanh(u)), silu = x / (1.0 + exp(-(double)x));
             ck_assert(fabs(rad_gelu_tanhf(x) - gelu) <= 4e-7 * fabs(x) + 1e-44);
+            double exact = 0.5 * x * erfc(-x * 0.7071067811865476);
+            ck_assert(fabs(rad_gelu_erff(x) - exact) <= 6e-7 * fabs(exact) + 1e-36);
+            ck_assert(fabs(rad_gelu_erff(x) - exact) <= 3e-7 * fabs(x) + 1e-44);
             ck_assert(fabs(rad_siluf(x) - silu) <= 3e-7 * fabs(silu) + 1e-44);
         }
     }
@@ -239,6 +242,9 @@ START_TEST(float_functions_at_the_edges)
     ck_assert(rad_sigmoidf(-INFINITY) == 0.0f && rad_sigmoidf(INFINITY) == 1.0f);
     ck_assert(rad_siluf(-1e30f) == 0.0f && rad_siluf(1e30f) == 1e30f);
     ck_assert(rad_gelu_tanhf(-1e30f) == 0.0f && rad_gelu_tanhf(1e30f) == 1e30f);
+    ck_assert(rad_gelu_erff(-1e30f) == 0.0f && rad_gelu_erff(1e30f) == 1e30f);
+    ck_assert(rad_gelu_erff(INFINITY) == INFINITY && isnan(rad_gelu_erff(-INFINITY)));
+    ck_assert(isnan(rad_gelu_erff(NAN)));
 }
 END_TEST
 
@@ -303,11 +309,12 @@ START_TEST(bits_are_the_recorded_ones)
         double values[] = {rad_exp(x * 20), rad_ln(y),        rad_pow(x * x, x),
                            rad_tanh(x),     rad_sin(x * 1e8), rad_cos(y)};
         float f = (float)x;
-        float floats[] = {rad_expf(f), rad_tanhf(f), rad_siluf(f), rad_gelu_tanhf(f)};
+        float floats[] = {rad_expf(f), rad_tanhf(f), rad_siluf(f), rad_gelu_tanhf(f),
+                          rad_gelu_erff(f)};
         hash = mix(hash, values, sizeof values);
         hash = mix(hash, floats, sizeof floats);
     }
-    ck_assert_msg(hash == UINT64_C(0x6981428ef7d16946), "the hash is 0x%016llx",
+    ck_assert_msg(hash == UINT64_C(0xaa67027c0859406d), "the hash is 0x%016llx",
                   (unsigned long long)hash);
 }
 END_TEST

@@ -106,6 +106,9 @@ MODELS = {
     "mpt": ("mpt", transformers.MptConfig(
         vocab_size=N_VOCAB, d_model=64, n_layers=2, n_heads=4, max_seq_len=128,
         attn_config={"clip_qkv": 2.0, "alibi": True, "alibi_bias_max": 8})),
+    "mpt-qk-norm": ("mpt", transformers.MptConfig(
+        vocab_size=N_VOCAB, d_model=96, n_layers=2, n_heads=6, max_seq_len=128,
+        attn_config={"alibi": True, "alibi_bias_max": 16, "qk_ln": True})),
 }
 
 
@@ -130,7 +133,7 @@ def randomize(model, name, type_):
         for key, parameter in weights_of(model):
             rng = np.random.default_rng(zlib.crc32(f"{name}/{key}".encode()))
             values = rng.standard_normal(tuple(parameter.shape))
-            if "norm" in key or ".ln_" in key:
+            if "norm" in key or ".ln_" in key or "_ln." in key:
                 values = (0.0 if gemma else 1.0) + 0.2 * values
             elif key.endswith("bias"):
                 values *= 0.5
@@ -262,7 +265,7 @@ def write_model(path, name, architecture, model, type_):
 
 # Inputs that put a value on a rounding boundary early on, where any two correct computations part
 # (see contract.py), are passed over.
-PASSED_OVER = {"qwen3": 1, "gpt2": 2}
+PASSED_OVER = {"qwen3": 1, "gpt2": 2, "mpt-qk-norm": 1}
 
 
 def input_ids(name):
@@ -340,6 +343,8 @@ def make(folder, name):
     if architecture not in ("gpt2", "bloom", "mpt"):
         choices["experts_implementation"] = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, **choices)
+    if architecture == "mpt" and config.attn_config.qk_ln:
+        tiny_families.norm_queries_and_keys(model)
     model.eval()
     has_experts = any("mlp.experts" in key for key, _ in model.named_parameters())
     ids = input_ids(name)
@@ -377,8 +382,7 @@ def main():
         sys.exit(__doc__)
     torch.set_num_threads(1)
     os.makedirs(sys.argv[1], exist_ok=True)
-    # BLOOM and MPT are made by name alone until the library's table has rows for them.
-    for name in sys.argv[2:] or [name for name in MODELS if name not in ("bloom", "mpt")]:
+    for name in sys.argv[2:] or MODELS:
         if name not in MODELS:
             sys.exit(f"unknown model {name}; known: {', '.join(MODELS)}")
         make(sys.argv[1], name)

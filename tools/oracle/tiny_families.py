@@ -5,6 +5,7 @@ import re
 
 import gguf
 import numpy as np
+import torch
 
 from gguf_common import Type
 
@@ -40,8 +41,34 @@ PARTS = {
     "mlp.dense_h_to_4h": "ffn_up", "mlp.dense_4h_to_h": "ffn_down",
     # MPT
     "norm_1": "attn_norm", "attn.Wqkv": "attn_qkv", "attn.out_proj": "attn_output",
+    "attn.Wqkv.q_ln": "attn_q_norm", "attn.Wqkv.k_ln": "attn_k_norm",
     "norm_2": "ffn_norm", "ffn.up_proj": "ffn_up", "ffn.down_proj": "ffn_down",
 }
+
+
+class NormedQkv(torch.nn.Linear):
+    """Queries, keys and values of MPT with layer norms over all heads' queries, and all their keys
+    (qk_ln in its own configuration; `transformers` leaves it out)."""
+
+    def __init__(self, linear):
+        width = linear.in_features
+        super().__init__(width, 3 * width, bias=False)
+        self.q_ln, self.k_ln = torch.nn.LayerNorm(width), torch.nn.LayerNorm(width)
+
+    def forward(self, x):
+        q, k, v = super().forward(x).chunk(3, dim=2)
+        return torch.cat((self.q_ln(q), self.k_ln(k), v), dim=2)
+
+
+def norm_queries_and_keys(model):
+    """Also takes alibi_bias_max from the configuration, as MPT's own code does; `transformers`
+    always has 8."""
+    transformer, plain = model.transformer, type(model.transformer).build_mpt_alibi_tensor
+    for block in transformer.blocks:
+        block.attn.Wqkv = NormedQkv(block.attn.Wqkv)
+    bias = model.config.attn_config.alibi_bias_max
+    transformer.build_mpt_alibi_tensor = lambda heads, length, device=None: plain(
+        transformer, heads, length, bias, device)
 
 
 class Piece:

@@ -78,6 +78,7 @@ static void gate_row(const rad_cpu_backend *cpu, const float *gate, const float 
         layer->clamped_multiply(gate, up, n, out);
         break;
     case RAD_GATE_NONE:
+    case RAD_GATE_NONE_ERF:
         break;
     }
 }
@@ -158,7 +159,13 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         gate_row(cpu, in, other, n, out);
         break;
     case RAD_OP_GELU:
-        layer->gelu_tanh(out, n, out);
+        if (cpu->model->hparams.architecture->gate == RAD_GATE_NONE_ERF)
+            layer->gelu_erf(out, n, out);
+        else
+            layer->gelu_tanh(out, n, out);
+        break;
+    case RAD_OP_CLAMP:
+        layer->clamp(out, op->number, n, out);
         break;
     case RAD_OP_ADD:
         layer->add(in, other, n, out);
