@@ -435,9 +435,17 @@ RADLLM_API radllm_status radllm_engine_step(radllm_engine *engine, uint32_t *pen
 /* Starts a thread that steps while requests are pending; the host then need not. */
 RADLLM_API radllm_status radllm_engine_start_worker(radllm_engine *engine, radllm_error *error);
 RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm_error *error);
+/* Forgets what is kept of the beginnings of sequences for other sessions (option "prefix_cache"),
+ * and wipes what no session holds. */
+RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, radllm_error *error);
 /* Numbers: "threads", "context", "sessions", "batch", "cache_bytes", "activation_bytes",
- * "tokens_computed", "tokens_reused", "draft_bytes" (what the draft model takes, weights included;
- * 0 without), "drafted_tokens", "accepted_tokens" (of all requests so far). */
+ * "tokens_computed", "tokens_reused" (not computed, since the session or another one had done it),
+ * "tokens_shared" (of those, the ones that another had done), "draft_bytes" (what the draft model
+ * takes, weights included; 0 without), "drafted_tokens", "accepted_tokens" (of all requests so
+ * far). Of common beginnings: "prefix_memory" (bytes planned for them, in "cache_bytes" as well),
+ * "prefix_blocks" (of 32 tokens, kept now), "prefix_bytes" (of their pages, those that sessions
+ * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
+ * were shared), "pages_free" (that nobody holds now). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 

@@ -111,6 +111,19 @@ radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm_error *err
     return rad_engine_stop_worker(engine->engine, error);
 }
 
+radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(engine);
+    RAD_CHECK_PROCESS(engine->engine->process);
+    radllm_status status = rad_engine_take_step(engine->engine, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_cache_clear_prefixes(engine->engine->cache);
+    rad_engine_give_step(engine->engine);
+    return RADLLM_OK;
+}
+
 radllm_status radllm_engine_number(const radllm_engine *engine, const char *name, int64_t *out,
                                    radllm_error *error)
 {
@@ -121,6 +134,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
     RAD_CHECK_PROCESS(engine->engine->process);
     rad_engine *inner = engine->engine;
     const rad_engine_plan *plan = &inner->plan;
+    rad_cache_counts counts = rad_cache_count(inner->cache);
     const rad_named_number numbers[] = {
         {"threads", plan->settings.n_threads},
         {"context", plan->settings.context},
@@ -130,6 +144,13 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"activation_bytes", (int64_t)plan->activation_bytes},
         {"tokens_computed", (int64_t)atomic_load(&inner->tokens_computed)},
         {"tokens_reused", (int64_t)atomic_load(&inner->tokens_reused)},
+        {"tokens_shared", (int64_t)atomic_load(&inner->tokens_shared)},
+        {"prefix_memory", (int64_t)plan->cache.prefix_bytes},
+        {"prefix_blocks", counts.prefixes.n_nodes},
+        {"prefix_bytes", (int64_t)counts.prefixes.bytes},
+        {"pages_evicted", (int64_t)counts.prefixes.n_evicted},
+        {"pages_copied", (int64_t)counts.n_copied},
+        {"pages_free", (int64_t)counts.n_free},
         {"draft_bytes", (int64_t)plan->draft_bytes},
         {"drafted_tokens", (int64_t)atomic_load(&inner->tokens_drafted)},
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},

@@ -57,6 +57,13 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_CACHE] = {"cache", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto", "auto|f32|f16",
                           "number format of cached keys and values; auto: f32 for models in F32, "
                           "f16 for others"},
+    [RAD_OPTION_PREFIX_CACHE] = {"prefix_cache", RADLLM_OPTION_BOOLEAN, ENGINE, 0, 1, "1", "",
+                                 "what sessions have computed is kept while there is room, and "
+                                 "taken by others whose tokens "
+                                 "begin in the same way; answers stay the same"},
+    [RAD_OPTION_PREFIX_MEMORY] =
+        {"prefix_memory", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0, "0", "",
+         "bytes for kept beginnings, besides the memory of sessions that do not need it"},
     [RAD_OPTION_FAST] = {"fast", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "none", "none|blas",
                          "blas: products with F32, F16 and BF16 weights by OpenBLAS "
                          "(libradllm-blas.so), outside the numeric contract: answers then depend "
@@ -116,6 +123,9 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                  "8", "",
                                  "tokens guessed in one step at most; fewer where experience says "
                                  "that fewer are right"},
+    [RAD_OPTION_CACHE_SALT] = {"cache_salt", RADLLM_OPTION_TEXT, REQUEST, 0, RAD_SALT_SIZE, "", "",
+                               "what is computed for requests with one salt is not taken for those "
+                               "with another: keeps tenants apart"},
 };
 
 typedef struct option_value {
@@ -599,7 +609,9 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .batch = (uint32_t)rad_option_integer(options, RAD_OPTION_BATCH),
         .cache_type = (int)rad_option_integer(options, RAD_OPTION_CACHE) - 1,
         .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
-        .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1};
+        .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
+        .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
+        .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
 }
 
 /* ---- settings of a request ----------------------------------------------------------------------
@@ -725,6 +737,9 @@ radllm_status rad_options_request(const radllm_options *options, const rad_model
         .draft_tokens = (uint32_t)rad_option_integer(options, RAD_OPTION_DRAFT_TOKENS)};
     if (settings->top_logprobs > model->hparams.n_vocab)
         settings->top_logprobs = model->hparams.n_vocab;
+    rad_text salt = rad_option_text(options, RAD_OPTION_CACHE_SALT);
+    if (salt.size > 0)
+        rad_prefix_salt(salt.data, salt.size, settings->salt);
     read_sampler(options, &settings->sampler);
     radllm_status status = read_biases(options, model, lists, error);
     if (status == RADLLM_OK)

@@ -76,6 +76,26 @@ bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, ui
     return true;
 }
 
+bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes)
+{
+    uint64_t per_block = 0, pages;
+    for (uint32_t g = 0; g < plan->n_groups; g++) {
+        if (!rad_add_u64(per_block, plan->groups[g].page_bytes, &per_block))
+            return false;
+    }
+    uint64_t more = bytes / per_block;
+    for (uint32_t g = 0; g < plan->n_groups; g++) {
+        rad_cache_group *group = &plan->groups[g];
+        pages = group->n_pages + more;
+        if (pages >= UINT32_MAX)
+            return false;
+        group->n_pages = (uint32_t)pages;
+        plan->n_prefixes = group->n_pages > plan->n_prefixes ? group->n_pages : plan->n_prefixes;
+    }
+    plan->prefix_bytes = more * per_block + rad_prefixes_bytes(plan->n_prefixes);
+    return rad_add_u64(plan->bytes, plan->prefix_bytes, &plan->bytes);
+}
+
 /* ---- the memory ------------------------------------------------------------------------------ */
 
 static void place_layers(rad_cache *cache, const rad_hparams *hparams)
@@ -86,6 +106,19 @@ static void place_layers(rad_cache *cache, const rad_hparams *hparams)
         cache->layers[i] = (rad_cache_layer){group, used[group]};
         used[group] += hparams->layers[i].n_kv_heads * (cache->key_bytes + cache->value_bytes);
     }
+}
+
+static radllm_status create_prefixes(rad_cache *cache, radllm_error *error)
+{
+    const rad_cache_plan *plan = &cache->plan;
+    bool windowed[RAD_CACHE_GROUPS];
+    for (uint32_t g = 0; g < plan->n_groups; g++)
+        windowed[g] = plan->groups[g].window != 0;
+    cache->prefixes = rad_prefixes_create(&cache->allocator, plan->n_prefixes, cache->pools,
+                                          windowed, plan->n_groups);
+    return cache->prefixes != NULL
+               ? RADLLM_OK
+               : rad_fail_memory(error, (size_t)rad_prefixes_bytes(plan->n_prefixes));
 }
 
 radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
@@ -111,6 +144,8 @@ radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams
     for (uint32_t g = 0; status == RADLLM_OK && g < plan->n_groups; g++)
         status = rad_page_pool_create(allocator, plan->groups[g].page_bytes,
                                       plan->groups[g].n_pages, &cache->pools[g], error);
+    if (status == RADLLM_OK && plan->n_prefixes > 0)
+        status = create_prefixes(cache, error);
     if (status != RADLLM_OK) {
         rad_cache_free(cache);
         return status;
@@ -125,9 +160,64 @@ void rad_cache_free(rad_cache *cache)
     if (cache == NULL)
         return;
     rad_allocator allocator = cache->allocator;
+    rad_prefixes_free(cache->prefixes);
     for (uint32_t g = 0; g < cache->plan.n_groups; g++)
         rad_page_pool_free(cache->pools[g]);
     pthread_mutex_destroy(&cache->mutex);
     rad_free(&allocator, cache->layers, cache->n_layers * sizeof *cache->layers);
     rad_free(&allocator, cache, sizeof *cache);
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+static bool make_room(rad_cache *cache, uint32_t group)
+{
+    return rad_page_pool_free_pages(cache->pools[group]) > 0 ||
+           (cache->prefixes != NULL && rad_prefix_evict(cache->prefixes, group));
+}
+
+uint8_t *rad_cache_take_page(rad_cache *cache, uint32_t group)
+{
+    return make_room(cache, group) ? rad_page_take(cache->pools[group]) : NULL;
+}
+
+/* Where all pages are used by sequences, and yet this one has an owner more, that is the tree of
+ * beginnings (another sequence would leave a page over), which then lets go. */
+bool rad_cache_own_page(rad_cache *cache, uint32_t group, uint8_t **page)
+{
+    rad_page_pool *pool = cache->pools[group];
+    bool room = rad_page_owners(pool, *page) == 1 || make_room(cache, group);
+    while (!room && cache->prefixes != NULL && rad_prefix_forget(cache->prefixes))
+        room = rad_page_owners(pool, *page) == 1;
+    if (rad_page_owners(pool, *page) == 1)
+        return true;
+    uint8_t *copy = room ? rad_page_copy(pool, *page) : NULL;
+    if (copy == NULL)
+        return false;
+    rad_page_release(pool, *page);
+    *page = copy;
+    cache->n_copied++;
+    return true;
+}
+
+void rad_cache_clear_prefixes(rad_cache *cache)
+{
+    if (cache->prefixes == NULL)
+        return;
+    pthread_mutex_lock(&cache->mutex);
+    rad_prefix_clear(cache->prefixes);
+    pthread_mutex_unlock(&cache->mutex);
+}
+
+rad_cache_counts rad_cache_count(rad_cache *cache)
+{
+    rad_cache_counts counts = {0};
+    pthread_mutex_lock(&cache->mutex);
+    if (cache->prefixes != NULL)
+        counts.prefixes = rad_prefix_count(cache->prefixes);
+    for (uint32_t g = 0; g < cache->plan.n_groups; g++)
+        counts.n_free += rad_page_pool_free_pages(cache->pools[g]);
+    counts.n_copied = cache->n_copied;
+    pthread_mutex_unlock(&cache->mutex);
+    return counts;
 }

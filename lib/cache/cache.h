@@ -10,7 +10,7 @@
 
 #include <pthread.h>
 
-#include "cache/pages.h"
+#include "cache/prefix.h"
 #include "kernels/cpu/layer.h"
 #include "model/hparams.h"
 
@@ -24,7 +24,7 @@ typedef struct rad_cache_format {
 typedef struct rad_cache_group {
     uint32_t window;  /* the greatest of its layers; 0: they look at all keys */
     uint32_t n_slots; /* pages of one sequence, at most */
-    uint32_t n_pages; /* of all sequences */
+    uint32_t n_pages; /* of all sequences, and those kept for beginnings alone */
     uint64_t page_bytes;
 } rad_cache_group;
 
@@ -32,7 +32,9 @@ typedef struct rad_cache_plan {
     rad_cache_format format;
     uint32_t n_groups;
     rad_cache_group groups[RAD_CACHE_GROUPS];
-    uint64_t bytes;
+    uint32_t n_prefixes;   /* blocks of tokens whose pages are found again; 0: none are */
+    uint64_t prefix_bytes; /* for finding them, and pages that no sequence needs */
+    uint64_t bytes;        /* all */
 } rad_cache_plan;
 
 /* For n_sequences of at most `context` positions, of which at most `chunk` are computed in one
@@ -40,6 +42,9 @@ typedef struct rad_cache_plan {
  * bytes or pages exceed what can be counted. */
 bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, uint32_t context,
                          uint32_t chunk, uint32_t n_sequences, rad_cache_plan *plan);
+/* Adds that sequences share the pages of common beginnings, with `bytes` for pages more than the
+ * sequences need. */
+bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 
 /* Where a layer's tiles stand inside the pages of its group. */
 typedef struct rad_cache_layer {
@@ -53,14 +58,31 @@ typedef struct rad_cache {
     size_t key_bytes, value_bytes; /* of a tile */
     rad_cache_layer *layers;
     uint32_t n_layers;
-    pthread_mutex_t mutex; /* guards the pools; taken last */
+    pthread_mutex_t mutex; /* guards what follows; taken last */
     rad_page_pool *pools[RAD_CACHE_GROUPS];
+    rad_prefixes *prefixes; /* NULL: beginnings are not shared */
+    uint64_t n_copied;      /* pages so far, before a change that not all owners want */
 } rad_cache;
 
 radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
                                const rad_cache_plan *plan, rad_cache **out, radllm_error *error);
 /* All sequences must be freed before. */
 void rad_cache_free(rad_cache *cache);
+
+/* A page of zeros, for the caller alone; a beginning that nobody uses may go for it. NULL when all
+ * are in use. The caller holds the mutex. */
+uint8_t *rad_cache_take_page(rad_cache *cache, uint32_t group);
+/* Makes sure that *page belongs to nobody else, with a copy if need be. False when there is no page
+ * for it. The caller holds the mutex. */
+bool rad_cache_own_page(rad_cache *cache, uint32_t group, uint8_t **page);
+/* Forgets all beginnings; pages that no sequence holds are wiped. */
+void rad_cache_clear_prefixes(rad_cache *cache);
+
+typedef struct rad_cache_counts {
+    rad_prefix_counts prefixes;
+    uint64_t n_free, n_copied; /* pages of all groups */
+} rad_cache_counts;
+rad_cache_counts rad_cache_count(rad_cache *cache);
 
 static inline size_t rad_cache_keys(const rad_cache *cache, uint32_t layer, uint32_t kv_head)
 {

@@ -63,14 +63,33 @@ static uint32_t index_of(const rad_page_pool *pool, const uint8_t *page)
     return (uint32_t)((size_t)(page - pool->memory) / pool->page_bytes);
 }
 
-uint8_t *rad_page_take(rad_page_pool *pool)
+size_t rad_page_bytes(const rad_page_pool *pool)
+{
+    return pool->page_bytes;
+}
+
+static uint8_t *take(rad_page_pool *pool)
 {
     if (pool->n_free == 0)
         return NULL;
     uint32_t index = pool->free_pages[--pool->n_free];
-    uint8_t *page = pool->memory + (size_t)index * pool->page_bytes;
     pool->owners[index] = 1;
-    memset(page, 0, pool->page_bytes);
+    return pool->memory + (size_t)index * pool->page_bytes;
+}
+
+uint8_t *rad_page_take(rad_page_pool *pool)
+{
+    uint8_t *page = take(pool);
+    if (page != NULL)
+        memset(page, 0, pool->page_bytes);
+    return page;
+}
+
+uint8_t *rad_page_copy(rad_page_pool *pool, const uint8_t *from)
+{
+    uint8_t *page = take(pool);
+    if (page != NULL)
+        memcpy(page, from, pool->page_bytes);
     return page;
 }
 

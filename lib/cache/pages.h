@@ -12,9 +12,12 @@ radllm_status rad_page_pool_create(const rad_allocator *allocator, uint64_t page
 /* Wipes what is still in use. */
 void rad_page_pool_free(rad_page_pool *pool);
 uint32_t rad_page_pool_free_pages(const rad_page_pool *pool);
+size_t rad_page_bytes(const rad_page_pool *pool); /* of one page */
 
 /* A page full of zeros that belongs to the caller alone, or NULL when all are taken. */
 uint8_t *rad_page_take(rad_page_pool *pool);
+/* The same with what stands in a page. */
+uint8_t *rad_page_copy(rad_page_pool *pool, const uint8_t *from);
 /* One owner more. */
 void rad_page_share(rad_page_pool *pool, const uint8_t *page);
 uint32_t rad_page_owners(const rad_page_pool *pool, const uint8_t *page);

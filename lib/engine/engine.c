@@ -53,8 +53,9 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     engine->outputs = rad_alloc(allocator, plan->backend.max_outputs * sizeof *engine->outputs);
     engine->work = rad_alloc(allocator, work_bytes(engine));
     engine->drafting = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->drafting);
+    engine->starting = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->starting);
     if (engine->spans == NULL || engine->tokens == NULL || engine->outputs == NULL ||
-        engine->work == NULL || engine->drafting == NULL)
+        engine->work == NULL || engine->drafting == NULL || engine->starting == NULL)
         return rad_fail_memory(error, plan->backend.max_tokens * sizeof *engine->tokens);
     rad_speculation_start(engine);
     return plan->settings.draft != NULL ? rad_draft_create(engine, error) : RADLLM_OK;
@@ -122,6 +123,7 @@ void rad_engine_free(rad_engine *engine)
     rad_free(&allocator, engine->outputs, settings->max_outputs * sizeof *engine->outputs);
     rad_free(&allocator, engine->work, work_bytes(engine));
     rad_free(&allocator, engine->drafting, settings->max_spans * sizeof *engine->drafting);
+    rad_free(&allocator, engine->starting, settings->max_spans * sizeof *engine->starting);
     rad_free(&allocator, engine, sizeof *engine);
 }
 

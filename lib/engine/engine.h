@@ -24,6 +24,8 @@ typedef struct rad_engine_settings {
     int cache_type;         /* rad_cache_type, or -1: by the model's weights */
     uint64_t budget;        /* bytes for weights and engine together; 0: no limit */
     bool blas;              /* fast=blas */
+    bool no_prefixes;       /* sessions do not share the pages of common beginnings */
+    uint64_t prefix_memory; /* bytes for their pages, besides those that no session needs */
     const rad_model *draft; /* proposes tokens for speculation; NULL: none */
 } rad_engine_settings;
 
@@ -82,9 +84,13 @@ typedef struct rad_engine {
     int32_t *tokens;
     uint32_t *outputs;
     struct rad_work *work;  /* one for each span: whose it is */
+    rad_request **starting; /* those whose prompt is not computed, oldest first */
+    uint32_t n_starting;
     rad_request **drafting; /* those that generate, while their drafts are made */
 
-    _Atomic(uint64_t) tokens_computed, tokens_reused, tokens_drafted, tokens_accepted;
+    /* tokens_reused: also those of tokens_shared, which other sessions had computed. */
+    _Atomic(uint64_t) tokens_computed, tokens_reused, tokens_shared, tokens_drafted,
+        tokens_accepted;
 } rad_engine;
 
 radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
@@ -116,6 +122,7 @@ typedef struct rad_draft_cache {
 struct rad_session {
     rad_engine *engine;
     rad_sequence sequence;
+    int32_t salt[RAD_TILE_KEYS]; /* of what it shares: see rad_prefix_salt(); zeros: none */
     int32_t *tokens; /* the sequence; n_tokens of them are in the cache. Behind them, while a step
                       * is prepared: the last token of the answer, and its draft */
     uint32_t n_tokens;
@@ -132,6 +139,11 @@ void rad_session_free(rad_session *session);
 /* Forgets the tokens from position `length` on. Where a windowed layer does not hold any more what
  * comes before it, n_tokens becomes 0. The caller holds the step or owns the session. */
 void rad_session_cut(rad_session *session, uint32_t length);
+/* Takes what other sessions have computed of the first `limit` of `tokens`, which agree with the
+ * session's as far as it holds any. Returns how many tokens it holds more than before. */
+uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit);
+/* Lets other sessions find what this one has computed. */
+void rad_session_publish(rad_session *session);
 /* Makes sure of pages for the first `length` positions; always succeeds within the context. */
 bool rad_session_extend(rad_session *session, uint32_t length);
 /* The same for what the draft model holds. */

@@ -69,7 +69,8 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                           s->n_sessions;
     if (plan->activation_bytes == 0 ||
         !rad_cache_plan_make(&model->hparams, rad_cache_format_of(model, s), s->context, s->batch,
-                             s->n_sessions, &plan->cache))
+                             s->n_sessions, &plan->cache) ||
+        (!s->no_prefixes && !rad_cache_plan_prefixes(&plan->cache, s->prefix_memory)))
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");

@@ -208,6 +208,9 @@ static void reuse_prefix(rad_request *request)
     uint32_t same = 0;
     while (same < limit && session->tokens[same] == request->prompt[same])
         same++;
+    if (memcmp(session->salt, request->settings.salt, sizeof session->salt) != 0)
+        same = 0;
+    memcpy(session->salt, request->settings.salt, sizeof session->salt);
     rad_session_cut(session, same);
     session->n_known = session->n_tokens; /* the rest comes from the prompt */
     request->n_reused = session->n_tokens;

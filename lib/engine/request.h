@@ -25,7 +25,8 @@ typedef struct rad_request_settings {
     const int32_t *stop_tokens; /* copied */
     size_t n_stop_tokens;
     rad_speculation speculation;
-    uint32_t draft_tokens; /* in one step at most; up to RAD_MAX_DRAFT */
+    uint32_t draft_tokens;       /* in one step at most; up to RAD_MAX_DRAFT */
+    int32_t salt[RAD_TILE_KEYS]; /* of what is shared: see rad_prefix_salt(); zeros: none */
 } rad_request_settings;
 
 /* One of the answers of a choice. */
@@ -67,6 +68,7 @@ struct rad_request {
 
     /* Progress; the stepper's. */
     rad_phase phase;
+    bool waits;      /* for an older request that computes what both begin with */
     uint32_t choice; /* being scored */
     rad_detokenizer detokenizer;
     char *piece; /* room for one push of the detokenizer */

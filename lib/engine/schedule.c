@@ -5,6 +5,64 @@
 #include "engine/request.h"
 #include "engine/speculate.h"
 
+/* ---- common beginnings ------------------------------------------------------------------------
+ */
+
+/* Lists the requests whose prompt is not computed. */
+static void find_starting(rad_engine *engine)
+{
+    engine->n_starting = 0;
+    pthread_mutex_lock(&engine->mutex);
+    for (rad_request *r = engine->queue; r != NULL; r = r->next) {
+        if (r->phase == RAD_PHASE_PROMPT)
+            engine->starting[engine->n_starting++] = r;
+    }
+    pthread_mutex_unlock(&engine->mutex);
+}
+
+/* Whether an older request will compute at least a block of what r needs. */
+static bool computes_for(const rad_request *older, const rad_request *r)
+{
+    uint32_t held = r->session->n_tokens, done = older->session->n_tokens, same = 0;
+    uint32_t most = older->n_prompt / RAD_TILE_KEYS * RAD_TILE_KEYS; /* blocks that it completes */
+    most = most < r->n_prompt - 1 ? most : r->n_prompt - 1;
+    if (most < held + RAD_TILE_KEYS ||
+        memcmp(older->settings.salt, r->settings.salt, sizeof r->settings.salt) != 0)
+        return false;
+    while (same < most && older->prompt[same] == r->prompt[same])
+        same++;
+    return same >= held + RAD_TILE_KEYS && done / RAD_TILE_KEYS * RAD_TILE_KEYS < same;
+}
+
+/* What older requests have computed is taken; what they are about to compute is waited for. The
+ * oldest waits for nobody, so some request always goes on. Whom the step has no room for in any
+ * case is not looked at. */
+static void share_beginnings(rad_engine *engine)
+{
+    if (engine->cache->prefixes == NULL)
+        return;
+    find_starting(engine);
+    uint64_t planned = 0;
+    for (uint32_t i = 0; i < engine->n_starting; i++) {
+        rad_request *r = engine->starting[i];
+        r->waits = planned >= engine->plan.backend.max_tokens;
+        if (r->waits)
+            continue;
+        uint32_t taken = rad_session_adopt(r->session, r->prompt, r->n_prompt - 1);
+        if (taken > 0) {
+            pthread_mutex_lock(&engine->mutex);
+            r->n_reused += taken;
+            pthread_mutex_unlock(&engine->mutex);
+        }
+        for (uint32_t k = 0; k < i && !r->waits; k++)
+            r->waits = computes_for(engine->starting[k], r);
+        planned += r->waits ? 0 : r->n_prompt - r->session->n_tokens;
+    }
+}
+
+/* ---- the batch ---------------------------------------------------------------------------------
+ */
+
 /* What is left of a step's limits while the batch is built. */
 typedef struct builder {
     rad_engine *engine;
@@ -68,7 +126,8 @@ static void build_batch(builder *b)
     rad_engine *engine = b->engine;
     for (int pass = 0; pass < 2; pass++) {
         for (rad_request *r = engine->queue; r != NULL; r = r->next) {
-            if ((r->phase == RAD_PHASE_GENERATE) == (pass == 0))
+            bool waits = r->phase == RAD_PHASE_PROMPT && r->waits;
+            if ((r->phase == RAD_PHASE_GENERATE) == (pass == 0) && !waits)
                 add_request(b, r);
         }
     }
@@ -105,9 +164,12 @@ static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
     const rad_token_span *span = &engine->spans[work - engine->work];
     memcpy(session->tokens + session->n_tokens, engine->tokens + span->first_row + work->n_booked,
            n * sizeof *engine->tokens);
+    bool completes = session->n_tokens % RAD_TILE_KEYS + n >= RAD_TILE_KEYS; /* a block */
     session->n_tokens += n;
     session->n_known = session->n_tokens;
     session->has_logits = false;
+    if (completes)
+        rad_session_publish(session);
     work->n_booked += n;
 }
 
@@ -218,6 +280,7 @@ uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
     builder b = {.engine = engine};
     drop_cancelled(engine);
     rad_speculate(engine, cancel);
+    share_beginnings(engine);
     pthread_mutex_lock(&engine->mutex);
     build_batch(&b);
     pthread_mutex_unlock(&engine->mutex);

@@ -90,6 +90,26 @@ void rad_session_cut(rad_session *session, uint32_t length)
     rad_session_cut_draft(session, session->n_tokens);
 }
 
+uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit)
+{
+    uint32_t before = session->n_tokens;
+    session->n_tokens =
+        rad_sequence_adopt(&session->sequence, session->salt, tokens, before, limit);
+    uint32_t more = session->n_tokens - before;
+    if (tokens != session->tokens && more > 0)
+        memcpy(session->tokens + before, tokens + before, more * sizeof *tokens);
+    if (session->n_known < session->n_tokens)
+        session->n_known = session->n_tokens;
+    atomic_fetch_add(&session->engine->tokens_shared, more);
+    atomic_fetch_add(&session->engine->tokens_reused, more);
+    return more;
+}
+
+void rad_session_publish(rad_session *session)
+{
+    rad_sequence_publish(&session->sequence, session->salt, session->tokens, session->n_tokens);
+}
+
 bool rad_session_extend(rad_session *session, uint32_t length)
 {
     return rad_sequence_extend(&session->sequence, session->n_tokens, length);
@@ -137,30 +157,31 @@ typedef struct feed {
     const radllm_cancel *cancel;
 } feed;
 
-/* Computes one piece; outputs: all of it with a callback, else its last token when wanted. */
-static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t count,
-                                bool want_last, radllm_error *error)
+/* Computes the next n of the session's tokens; outputs: all of them with a callback, else the last
+ * one when wanted. */
+static radllm_status feed_piece(const feed *f, uint32_t n, bool call, bool want_last,
+                                radllm_error *error)
 {
     rad_session *session = f->session;
     rad_engine *engine = session->engine;
-    uint32_t n_outputs = f->callback != NULL ? count : want_last ? 1 : 0;
+    uint32_t n_outputs = call ? n : want_last ? 1 : 0;
     for (uint32_t i = 0; i < n_outputs; i++)
-        engine->outputs[i] = count - n_outputs + i;
-    rad_token_span span = {0, count, session->n_tokens, &session->sequence};
-    rad_batch batch = {count, tokens, 1, &span, n_outputs, engine->outputs};
-    if (!rad_session_extend(session, session->n_tokens + count))
+        engine->outputs[i] = n - n_outputs + i;
+    rad_token_span span = {0, n, session->n_tokens, &session->sequence};
+    rad_batch batch = {
+        n, session->tokens + session->n_tokens, 1, &span, n_outputs, engine->outputs};
+    if (!rad_session_extend(session, session->n_tokens + n))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
     radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);
     if (status != RADLLM_OK)
         return status;
-    if (session->n_tokens == session->n_known) { /* else they stand there already */
-        memcpy(session->tokens + session->n_tokens, tokens, count * sizeof *tokens);
-        session->n_known += count;
-    }
-    atomic_fetch_add(&engine->tokens_computed, count);
+    atomic_fetch_add(&engine->tokens_computed, n);
     uint32_t first = session->n_tokens;
-    session->n_tokens += count;
-    for (uint32_t i = 0; f->callback != NULL && i < count; i++) {
+    session->n_tokens += n;
+    if (session->n_known < session->n_tokens)
+        session->n_known = session->n_tokens;
+    rad_session_publish(session);
+    for (uint32_t i = 0; call && i < n; i++) {
         const float *logits = engine->backend->table->logits(engine->backend, i);
         if (f->callback(f->user, first + i, logits, engine->model->hparams.n_vocab) != 0)
             return rad_fail(error, RADLLM_E_CANCELLED, "the callback asked to stop");
@@ -173,17 +194,20 @@ static radllm_status feed_piece(const feed *f, const int32_t *tokens, uint32_t c
     return RADLLM_OK;
 }
 
-/* What the session knows and the cache lost. */
-static radllm_status recompute(rad_session *session, const radllm_cancel *cancel,
-                               radllm_error *error)
+/* Computes session->tokens up to `end`, of which the first `before` were fed earlier: what the
+ * cache lost of them is computed anew. */
+static radllm_status feed_tokens(const feed *f, uint32_t before, uint32_t end, radllm_error *error)
 {
-    uint32_t piece = session->engine->plan.backend.max_tokens;
-    feed f = {.session = session, .cancel = cancel};
+    rad_session *session = f->session;
+    const rad_backend_settings *limits = &session->engine->plan.backend;
     radllm_status status = RADLLM_OK;
-    while (session->n_tokens < session->n_known && status == RADLLM_OK) {
-        uint32_t left = session->n_known - session->n_tokens;
-        status = feed_piece(&f, session->tokens + session->n_tokens, left < piece ? left : piece,
-                            false, error);
+    (void)rad_session_adopt(session, session->tokens, f->callback != NULL ? before : end - 1);
+    while (session->n_tokens < end && status == RADLLM_OK) {
+        bool call = f->callback != NULL && session->n_tokens >= before;
+        uint32_t left = (f->callback != NULL && !call ? before : end) - session->n_tokens;
+        uint32_t most = call ? limits->max_outputs : limits->max_tokens;
+        uint32_t n = left < most ? left : most;
+        status = feed_piece(f, n, call, session->n_tokens + n == end, error);
     }
     return status;
 }
@@ -198,20 +222,15 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
         status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK || count == 0)
         return status;
-    uint32_t before = session->n_known;
-    uint32_t piece =
-        callback != NULL ? engine->plan.backend.max_outputs : engine->plan.backend.max_tokens;
+    uint32_t before = session->n_known, end = before + (uint32_t)count;
     feed f = {session, callback, user, cancel};
     session->has_logits = false;
-    status = recompute(session, cancel, error);
-    for (size_t done = 0; done < count && status == RADLLM_OK;) {
-        size_t left = count - done;
-        uint32_t n = left < piece ? (uint32_t)left : piece;
-        status = feed_piece(&f, tokens + done, n, left == n, error);
-        done += n;
-    }
-    if (status != RADLLM_OK)
+    memcpy(session->tokens + before, tokens, count * sizeof *tokens);
+    status = feed_tokens(&f, before, end, error);
+    if (status != RADLLM_OK) {
+        rad_wipe(session->tokens + before, count * sizeof *tokens);
         rad_session_cut(session, before);
+    }
     rad_engine_give_step(engine);
     return status;
 }
