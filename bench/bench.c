@@ -450,6 +450,8 @@ static int bench_main(int argc, char **argv)
         longest = largest(&work.generated);
     if (longest == 0)
         fail_usage("-p 0 and -n 0 leave nothing to measure");
+    /* The same tokens come again and again, and each time they are to be computed. */
+    option_set(common.options, "prefix_cache", "0", "prefix_cache");
     if (!option_changed(common.options, "context"))
         set_number(common.options, "context", longest + largest(&work.depths) + 1);
 
