@@ -506,8 +506,28 @@ RADLLM_API uint32_t radllm_session_length(const radllm_session *session);
 /* Forgets all tokens from position `length` on. The logits are gone until the next feed. */
 RADLLM_API radllm_status radllm_session_rewind(radllm_session *session, uint32_t length,
                                                radllm_error *error);
-/* Reserved names for a later version: radllm_session_snapshot, radllm_session_restore,
- * radllm_session_fork. */
+/* A second session that holds the same tokens, and counts for the option "sessions". Nothing is
+ * computed, and what both hold takes its memory once, until one of them goes on. */
+RADLLM_API radllm_status radllm_session_fork(radllm_session *session, radllm_session **out,
+                                             radllm_error *error);
+/* Takes `count` tokens from position `first` on out of the session. Those that follow move up; they
+ * are computed anew when the session goes on, as if they had been fed to a fresh one. The logits
+ * are gone until the next feed. */
+RADLLM_API radllm_status radllm_session_remove(radllm_session *session, uint32_t first,
+                                               uint32_t count, radllm_error *error);
+/* Writes what the session holds to a file that only its owner may read: tokens, keys and values,
+ * logits. It is written beside `path` first (path.partial) and then renamed, so that a failure
+ * (RADLLM_E_IO, a full disk for example) leaves what was there before. `cancel` may be NULL. Asks
+ * for the hash of the model, which reads its file the first time. */
+RADLLM_API radllm_status radllm_session_snapshot(radllm_session *session, const char *path,
+                                                 const radllm_cancel *cancel, radllm_error *error);
+/* Puts what such a file holds in place of what the session holds. It goes on with the same bits.
+ * Another model or other settings of the cache are RADLLM_E_ARGUMENT, with what differs; a
+ * truncated or changed file is RADLLM_E_FORMAT; more tokens than the context are RADLLM_E_LIMIT;
+ * the session then holds what it held before. The checksum finds accidents, no forgery: what was
+ * restored is not shared with other sessions, but for forks. */
+RADLLM_API radllm_status radllm_session_restore(radllm_session *session, const char *path,
+                                                const radllm_cancel *cancel, radllm_error *error);
 
 /* ---- requests ----------------------------------------------------------------------------------
  */

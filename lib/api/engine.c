@@ -241,8 +241,7 @@ void radllm_session_free(radllm_session *session)
     radllm_engine_free(engine);
 }
 
-/* For calls that need the session to be at rest. */
-static radllm_status check_idle(radllm_session *session, radllm_error *error)
+radllm_status rad_session_check_idle(radllm_session *session, radllm_error *error)
 {
     rad_engine *engine = session->engine->engine;
     RAD_CHECK_PROCESS(engine->process);
@@ -262,7 +261,7 @@ static radllm_status feed(radllm_session *session, const int32_t *tokens, size_t
     RAD_CHECK_NULL(session);
     if (tokens == NULL && count != 0)
         return rad_fail_null(error, "tokens");
-    radllm_status status = check_idle(session, error);
+    radllm_status status = rad_session_check_idle(session, error);
     if (status != RADLLM_OK)
         return status;
     rad_fpenv saved = rad_fpenv_enter();
@@ -316,7 +315,7 @@ radllm_status radllm_session_sample(radllm_session *session, const radllm_option
     rad_error_clear(error);
     RAD_CHECK_NULL(session);
     RAD_CHECK_NULL(token);
-    radllm_status status = check_idle(session, error);
+    radllm_status status = rad_session_check_idle(session, error);
     if (status != RADLLM_OK)
         return status;
     rad_request_settings settings;
@@ -341,7 +340,7 @@ radllm_status radllm_session_rewind(radllm_session *session, uint32_t length, ra
 {
     rad_error_clear(error);
     RAD_CHECK_NULL(session);
-    radllm_status status = check_idle(session, error);
+    radllm_status status = rad_session_check_idle(session, error);
     if (status != RADLLM_OK)
         return status;
     if (length > session->session->n_known)

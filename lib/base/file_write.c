@@ -12,6 +12,7 @@
 #define BUFFER_SIZE ((size_t)64 << 10)
 #define WRITE_CHUNK ((size_t)1 << 30)
 #define SUFFIX      ".partial"
+#define PRIVATE     (S_IRUSR | S_IWUSR)
 
 struct rad_output {
     rad_allocator allocator;
@@ -61,8 +62,8 @@ static radllm_status make_paths(rad_output *output, const char *path, radllm_err
     return RADLLM_OK;
 }
 
-radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
-                              radllm_error *error)
+static radllm_status open_output(const rad_allocator *allocator, const char *path, mode_t mode,
+                                 rad_output **out, radllm_error *error)
 {
     if (path == NULL || path[0] == '\0')
         return rad_fail(error, RADLLM_E_ARGUMENT,
@@ -78,9 +79,13 @@ radllm_status rad_output_open(const rad_allocator *allocator, const char *path, 
         const char *target = output->temporary != NULL ? output->temporary : output->path;
         int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT | O_TRUNC;
         do
-            output->descriptor = open(target, flags, 0666);
+            output->descriptor = open(target, flags, mode);
         while (output->descriptor < 0 && errno == EINTR);
-        if (output->descriptor < 0)
+        /* What an earlier attempt left may have had other rights. */
+        bool opened = output->descriptor >= 0;
+        if (opened && mode == PRIVATE && fchmod(output->descriptor, mode) != 0)
+            status = fail_write(output, "protect", errno, error);
+        if (!opened)
             status = fail_write(output, "create", errno, error);
     }
     if (status != RADLLM_OK)
@@ -88,6 +93,18 @@ radllm_status rad_output_open(const rad_allocator *allocator, const char *path, 
     else
         *out = output;
     return status;
+}
+
+radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
+                              radllm_error *error)
+{
+    return open_output(allocator, path, 0666, out, error);
+}
+
+radllm_status rad_output_open_private(const rad_allocator *allocator, const char *path,
+                                      rad_output **out, radllm_error *error)
+{
+    return open_output(allocator, path, PRIVATE, out, error);
 }
 
 static radllm_status write_all(rad_output *output, const uint8_t *data, size_t size,
@@ -169,6 +186,7 @@ void rad_output_free(rad_output *output)
         (void)close(output->descriptor);
     if (output->temporary != NULL)
         (void)unlink(output->temporary);
+    rad_wipe(output->buffer, sizeof output->buffer);
     rad_allocator allocator = output->allocator;
     rad_free(&allocator, output->temporary, output->temporary_size);
     rad_free(&allocator, output->path, output->path_size);

@@ -1,4 +1,4 @@
-/* Writing a file from front to back. The library itself never writes: converters and tools do. */
+/* Writing a file from front to back: snapshots of sessions, converters, tools. */
 #ifndef RAD_FILE_WRITE_H
 #define RAD_FILE_WRITE_H
 
@@ -11,6 +11,9 @@ typedef struct rad_output rad_output;
 
 radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
                               radllm_error *error);
+/* The same; nobody but the file's owner can read it. */
+radllm_status rad_output_open_private(const rad_allocator *allocator, const char *path,
+                                      rad_output **out, radllm_error *error);
 radllm_status rad_output_write(rad_output *output, const void *data, size_t size,
                                radllm_error *error);
 uint64_t rad_output_position(const rad_output *output); /* bytes written so far */

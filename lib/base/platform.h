@@ -77,4 +77,12 @@ radllm_status rad_file_map(rad_file *file, const uint8_t **data, radllm_error *e
 /* SHA-256 (FIPS 180-4, by nettle) of a piece of memory. */
 void rad_sha256(const void *data, size_t size, uint8_t digest[32]);
 
+/* The same, piece by piece. Copies of what was added may stay in it until the end. */
+typedef struct rad_hasher {
+    uint64_t state[20]; /* nettle's */
+} rad_hasher;
+void rad_hasher_start(rad_hasher *hasher);
+void rad_hasher_add(rad_hasher *hasher, const void *data, size_t size);
+void rad_hasher_end(rad_hasher *hasher, uint8_t digest[32]); /* wipes it */
+
 #endif

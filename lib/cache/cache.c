@@ -1,5 +1,6 @@
 #include "cache/cache.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PAGE_ALIGNMENT 64
@@ -94,6 +95,15 @@ bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes)
     }
     plan->prefix_bytes = more * per_block + rad_prefixes_bytes(plan->n_prefixes);
     return rad_add_u64(plan->bytes, plan->prefix_bytes, &plan->bytes);
+}
+
+void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity)
+{
+    int n = snprintf(text, capacity, "tile=%d\nkeys=%d\nvalues=%d\n", RAD_TILE_KEYS,
+                     (int)plan->format.keys, (int)plan->format.values);
+    for (uint32_t g = 0; g < plan->n_groups && n >= 0 && (size_t)n < capacity; g++)
+        n += snprintf(text + n, capacity - (size_t)n, "group%u=window %u, page %llu\n", g,
+                      plan->groups[g].window, (unsigned long long)plan->groups[g].page_bytes);
 }
 
 /* ---- the memory ------------------------------------------------------------------------------ */

@@ -46,6 +46,9 @@ bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, ui
  * sequences need. */
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 
+/* What must be equal for pages to mean the same, as lines "key=value". */
+void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity);
+
 /* Where a layer's tiles stand inside the pages of its group. */
 typedef struct rad_cache_layer {
     uint32_t group;

@@ -129,14 +129,13 @@ uint32_t rad_sequence_cut(rad_sequence *sequence, uint32_t length)
 
 /* ---- sharing --------------------------------------------------------------------------------- */
 
-static bool holds(const rad_sequence *sequence, uint32_t group, uint32_t tile)
+bool rad_sequence_holds(const rad_sequence *sequence, uint32_t group, uint32_t tile)
 {
     const rad_page_table *table = &sequence->tables[group];
     return tile >= table->first && tile < table->end;
 }
 
-/* A token at position `length` sees the tile. */
-static bool sees(const rad_sequence *sequence, uint32_t group, uint32_t length, uint32_t tile)
+bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t length, uint32_t tile)
 {
     return tile >= first_tile(&sequence->cache->plan.groups[group], length);
 }
@@ -153,7 +152,7 @@ static void unite(rad_sequence *sequence, rad_prefix node, uint32_t tile)
 {
     rad_cache *cache = sequence->cache;
     for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
-        if (!holds(sequence, g, tile))
+        if (!rad_sequence_holds(sequence, g, tile))
             continue;
         uint8_t **own = slot_of(sequence, g, tile);
         uint8_t *known = rad_prefix_page(cache->prefixes, node, g);
@@ -222,7 +221,8 @@ static bool complete(const rad_sequence *sequence, rad_prefix node, uint32_t til
 {
     const rad_cache *cache = sequence->cache;
     for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
-        if (sees(sequence, g, length, tile) && rad_prefix_page(cache->prefixes, node, g) == NULL)
+        if (rad_sequence_sees(sequence, g, length, tile) &&
+            rad_prefix_page(cache->prefixes, node, g) == NULL)
             return false;
     }
     return true;
@@ -251,7 +251,7 @@ static void take_group(rad_sequence *sequence, uint32_t group, const beginning *
     rad_prefix node = b->more > 0 ? b->part : b->node;
     uint32_t length = length_of(b), end = tiles_for(length), first = end;
     for (uint32_t tile = end; tile-- > 0; node = rad_prefix_parent(cache->prefixes, node)) {
-        if (!sees(sequence, group, length, tile))
+        if (!rad_sequence_sees(sequence, group, length, tile))
             break;
         uint8_t *page = rad_prefix_page(cache->prefixes, node, group);
         rad_page_share(cache->pools[group], page);
@@ -302,4 +302,35 @@ void rad_sequence_share(const rad_sequence *from, rad_sequence *to)
         to->tables[g].end = table->end;
     }
     pthread_mutex_unlock(&cache->mutex);
+}
+
+bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile)
+{
+    rad_page_table *table = &sequence->tables[group];
+    if (table->first == table->end)
+        table->first = table->end = tile;
+    if (tile != table->end ||
+        table->end - table->first == sequence->cache->plan.groups[group].n_slots)
+        return false;
+    pthread_mutex_lock(&sequence->cache->mutex);
+    uint8_t *page = rad_cache_take_page(sequence->cache, group);
+    pthread_mutex_unlock(&sequence->cache->mutex);
+    if (page != NULL)
+        *slot_of(sequence, group, table->end++) = page;
+    return page != NULL;
+}
+
+bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length)
+{
+    uint32_t n_tiles = tiles_for(length);
+    for (uint32_t g = 0; g < sequence->cache->plan.n_groups; g++) {
+        if (rad_sequence_holds(sequence, g, n_tiles))
+            return false;
+        for (uint32_t tile = 0; tile < n_tiles; tile++) {
+            if (rad_sequence_sees(sequence, g, length, tile) &&
+                !rad_sequence_holds(sequence, g, tile))
+                return false;
+        }
+    }
+    return true;
 }

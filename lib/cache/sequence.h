@@ -46,6 +46,16 @@ uint32_t rad_sequence_adopt(rad_sequence *sequence, const int32_t *salt, const i
 /* Lets `to`, of the same cache, hold the pages of `from` in place of its own. */
 void rad_sequence_share(const rad_sequence *from, rad_sequence *to);
 
+/* For sequences that come from elsewhere, from an empty one on. Whether a tile is held; whether a
+ * token at position `length` sees it, if it is before that; takes an empty page for a tile, in
+ * ascending order, false where such a sequence cannot hold it; whether all is held that a token at
+ * position `length` sees, and no more. */
+bool rad_sequence_holds(const rad_sequence *sequence, uint32_t group, uint32_t tile);
+bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t length,
+                       uint32_t tile);
+bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile);
+bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length);
+
 /* The page of a tile that is held. */
 static inline uint8_t *rad_sequence_page(const rad_sequence *sequence, uint32_t group,
                                          uint32_t tile)

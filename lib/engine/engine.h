@@ -123,6 +123,8 @@ struct rad_session {
     rad_engine *engine;
     rad_sequence sequence;
     int32_t salt[RAD_TILE_KEYS]; /* of what it shares: see rad_prefix_salt(); zeros: none */
+    bool own; /* its keys and values are of its own kind and not for others: they come from a file,
+               * or were shifted */
     int32_t *tokens; /* the sequence; n_tokens of them are in the cache. Behind them, while a step
                       * is prepared: the last token of the answer, and its draft */
     uint32_t n_tokens;
@@ -136,6 +138,12 @@ struct rad_session {
 
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error);
 void rad_session_free(rad_session *session);
+/* A second session that holds the same; pages are copied when one of the two writes to them. The
+ * caller owns `session`, on which no request runs. */
+radllm_status rad_session_fork(const rad_session *session, rad_session **out, radllm_error *error);
+/* Takes `count` tokens from position `first` on out of the sequence; what follows is computed anew
+ * when the session goes on. The caller as above. */
+void rad_session_remove(rad_session *session, uint32_t first, uint32_t count);
 /* Forgets the tokens from position `length` on. Where a windowed layer does not hold any more what
  * comes before it, n_tokens becomes 0. The caller holds the step or owns the session. */
 void rad_session_cut(rad_session *session, uint32_t length);

@@ -55,6 +55,28 @@ radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_e
     return rad_fail_memory(error, logits_bytes(engine));
 }
 
+radllm_status rad_session_fork(const rad_session *session, rad_session **out, radllm_error *error)
+{
+    rad_session *fork;
+    radllm_status status = rad_session_create(session->engine, &fork, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_sequence_share(&session->sequence, &fork->sequence);
+    if (fork->draft.sequence.cache != NULL)
+        rad_sequence_share(&session->draft.sequence, &fork->draft.sequence);
+    memcpy(fork->tokens, session->tokens, session->n_known * sizeof *session->tokens);
+    memcpy(fork->salt, session->salt, sizeof fork->salt);
+    fork->own = session->own;
+    fork->n_tokens = session->n_tokens;
+    fork->n_known = session->n_known;
+    fork->draft.n_tokens = session->draft.n_tokens;
+    fork->has_logits = session->has_logits;
+    if (session->has_logits)
+        memcpy(fork->logits, session->logits, logits_bytes(session->engine));
+    *out = fork;
+    return RADLLM_OK;
+}
+
 void rad_session_free(rad_session *session)
 {
     if (session == NULL)
@@ -87,7 +109,22 @@ void rad_session_cut(rad_session *session, uint32_t length)
     }
     uint32_t held = length < session->n_tokens ? length : session->n_tokens;
     session->n_tokens = rad_sequence_cut(&session->sequence, held);
+    session->own = session->own && session->n_tokens > 0;
     rad_session_cut_draft(session, session->n_tokens);
+}
+
+void rad_session_remove(rad_session *session, uint32_t first, uint32_t count)
+{
+    uint32_t end = session->n_known, left = end - first - count;
+    uint32_t held = session->n_tokens < first ? session->n_tokens : first;
+    session->n_tokens = rad_sequence_cut(&session->sequence, held);
+    session->own = session->own && session->n_tokens > 0;
+    rad_session_cut_draft(session, session->n_tokens);
+    memmove(session->tokens + first, session->tokens + first + count,
+            left * sizeof *session->tokens);
+    rad_wipe(session->tokens + first + left, count * sizeof *session->tokens);
+    session->n_known = first + left;
+    session->has_logits = false;
 }
 
 uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit)
@@ -96,6 +133,7 @@ uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t
     session->n_tokens =
         rad_sequence_adopt(&session->sequence, session->salt, tokens, before, limit);
     uint32_t more = session->n_tokens - before;
+    session->own = session->own && more == 0; /* else all its pages are others' now */
     if (tokens != session->tokens && more > 0)
         memcpy(session->tokens + before, tokens + before, more * sizeof *tokens);
     if (session->n_known < session->n_tokens)
@@ -107,7 +145,8 @@ uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t
 
 void rad_session_publish(rad_session *session)
 {
-    rad_sequence_publish(&session->sequence, session->salt, session->tokens, session->n_tokens);
+    if (!session->own)
+        rad_sequence_publish(&session->sequence, session->salt, session->tokens, session->n_tokens);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)

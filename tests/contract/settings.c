@@ -20,6 +20,9 @@ const dimension dimensions[DIMENSIONS] = {
     {"history", {"anew", "rewound"}},
     /* Who guesses the tokens of the answer; host: a callback that is right two times in three. */
     {"speculation", {"off", "lookup", "draft", "host"}},
+    /* Who computed the beginning of the text: the session itself, another one that shares it (its
+     * last page by a copy), or one that was written to a file. */
+    {"prefix", {"computed", "shared", "restored"}},
 };
 
 static size_t n_values(int d)
@@ -49,11 +52,13 @@ const char *describe(const combination *c)
     return text;
 }
 
-/* Every combination, but for this: how the prompt was computed and how the answer is guessed have
- * little to do with each other, so that pairs of them are enough. */
+/* Every combination, but for this: how the prompt was computed, who computed its beginning, and how
+ * the answer is guessed have little to do with each other, so that pairs of them are enough. */
 static bool worth_trying(const combination *c, cover wanted)
 {
-    return wanted != COVER_ALL || strcmp(value_of(c, "speculation"), "off") == 0 ||
+    bool plain = strcmp(value_of(c, "speculation"), "off") == 0 &&
+                 strcmp(value_of(c, "prefix"), "computed") == 0;
+    return wanted != COVER_ALL || plain ||
            (strcmp(value_of(c, "chunk"), "512") == 0 &&
             strcmp(value_of(c, "environment"), "default") == 0);
 }

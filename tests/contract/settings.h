@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIMENSIONS = 8, MAX_VALUES = 8 };
+enum { DIMENSIONS = 9, MAX_VALUES = 8 };
 
 /* One way: an index into the values of each dimension. */
 typedef struct combination {
@@ -18,7 +18,7 @@ typedef struct dimension {
     const char *values[MAX_VALUES + 1]; /* NULL behind the last */
 } dimension;
 
-/* threads, chunk, isa, layout, load, environment, history, speculation */
+/* threads, chunk, isa, layout, load, environment, history, speculation, prefix */
 extern const dimension dimensions[DIMENSIONS];
 
 typedef enum cover {

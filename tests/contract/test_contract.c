@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -38,7 +39,7 @@ typedef struct run_objects {
     radllm_options *options;
     radllm_model *model;
     radllm_engine *engine;
-    radllm_session *session;
+    radllm_session *session, *other; /* other: NULL where the session computes everything itself */
     int32_t ids[N_IDS];
     size_t n_ids;
 } run_objects;
@@ -71,8 +72,13 @@ static void open_objects(run_objects *r, const char *path, const combination *c)
     if (radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error) != RADLLM_OK ||
         radllm_model_number(r->model, "vocab_size", &n_vocab, r->error) != RADLLM_OK ||
         radllm_model_number(r->model, "context_length", &context, r->error) != RADLLM_OK ||
+        radllm_options_set_integer(r->options, "sessions", 2, r->error) != RADLLM_OK ||
         new_engine(r, c) != RADLLM_OK ||
         radllm_session_new(r->engine, &r->session, r->error) != RADLLM_OK)
+        fail(path, r->error);
+    r->other = NULL;
+    if (strcmp(value_of(c, "prefix"), "computed") != 0 &&
+        radllm_session_new(r->engine, &r->other, r->error) != RADLLM_OK)
         fail(path, r->error);
     make_ids(r->ids, n_vocab);
     r->n_ids = context < N_IDS ? (size_t)context : N_IDS;
@@ -81,18 +87,20 @@ static void open_objects(run_objects *r, const char *path, const combination *c)
 static void close_objects(run_objects *r)
 {
     radllm_session_free(r->session);
+    radllm_session_free(r->other);
     radllm_engine_free(r->engine);
     radllm_model_free(r->model);
     radllm_options_free(r->options);
     radllm_error_free(r->error);
 }
 
-static void feed(run_objects *r, const int32_t *ids, size_t n, size_t chunk, uint64_t *hash)
+static void feed(const run_objects *r, radllm_session *session, const int32_t *ids, size_t n,
+                 size_t chunk, uint64_t *hash)
 {
     for (size_t done = 0; done < n;) {
         size_t now = n - done < chunk ? n - done : chunk;
-        if (radllm_session_feed_each(r->session, ids + done, now, add_logits, hash, NULL,
-                                     r->error) != RADLLM_OK)
+        if (radllm_session_feed_each(session, ids + done, now, add_logits, hash, NULL, r->error) !=
+            RADLLM_OK)
             fail("feed", r->error);
         done += now;
     }
@@ -100,13 +108,59 @@ static void feed(run_objects *r, const int32_t *ids, size_t n, size_t chunk, uin
 
 /* Fills the session with the first ids and others behind them, and forgets the others: what is
  * computed next stands on memory that was used before. */
-static void rewind_session(run_objects *r, size_t kept, uint64_t *hash)
+static void rewind_session(const run_objects *r, radllm_session *session, size_t kept,
+                           uint64_t *hash)
 {
     uint64_t ignored = 0;
-    feed(r, r->ids, kept, 512, hash);
-    feed(r, r->ids + 3, r->n_ids - kept, 512, &ignored);
-    if (radllm_session_rewind(r->session, (uint32_t)kept, r->error) != RADLLM_OK)
+    feed(r, session, r->ids, kept, 512, hash);
+    feed(r, session, r->ids + 3, r->n_ids - kept, 512, &ignored);
+    if (radllm_session_rewind(session, (uint32_t)kept, r->error) != RADLLM_OK)
         fail("rewind", r->error);
+}
+
+/* The session takes the first tokens from the other one, and it is checked that it did. */
+static void share(const run_objects *r, size_t kept)
+{
+    int64_t shared = 0;
+    if (radllm_session_feed(r->session, r->ids, kept, NULL, r->error) != RADLLM_OK ||
+        radllm_engine_number(r->engine, "tokens_shared", &shared, r->error) != RADLLM_OK)
+        fail("share", r->error);
+    if (shared != (int64_t)kept - 1) {
+        printf("Bail out! %d of %d tokens were shared\n", (int)shared, (int)kept - 1);
+        exit(1);
+    }
+}
+
+/* It goes on with what the other one wrote to a file. */
+static void restore(const run_objects *r)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/radllm-contract-%ld", (long)getpid());
+    if (radllm_session_snapshot(r->other, path, NULL, r->error) != RADLLM_OK ||
+        radllm_session_restore(r->session, path, NULL, r->error) != RADLLM_OK)
+        fail("restore", r->error);
+    (void)unlink(path);
+}
+
+/* The beginning of the text, before the session itself goes on. Returns its length. */
+static size_t begin(const run_objects *r, const combination *c, uint64_t *hash)
+{
+    bool rewound = strcmp(value_of(c, "history"), "rewound") == 0;
+    radllm_session *first = r->other != NULL ? r->other : r->session;
+    size_t kept = r->n_ids * SHARED / N_IDS, chunk = (size_t)atoi(value_of(c, "chunk"));
+    if (rewound)
+        rewind_session(r, first, kept, hash);
+    else if (r->other != NULL)
+        feed(r, first, r->ids, kept, chunk, hash);
+    if (strcmp(value_of(c, "prefix"), "shared") == 0) {
+        uint64_t ignored = 0; /* more than the session takes, so that a page is copied */
+        if (!rewound)
+            feed(r, first, r->ids + kept, r->n_ids - kept, 512, &ignored);
+        share(r, kept);
+    } else if (r->other != NULL) {
+        restore(r);
+    }
+    return rewound || r->other != NULL ? kept : 0;
 }
 
 /* Of the fixed text, and of an answer to most of it. */
@@ -117,7 +171,6 @@ typedef struct hashes {
 static hashes run(const char *path, const combination *c)
 {
     run_objects r;
-    size_t kept = 0;
     hashes found = {14695981039346656037u, 0};
     open_objects(&r, path, c);
     bool odd = strcmp(value_of(c, "environment"), "odd") == 0;
@@ -129,11 +182,9 @@ static hashes run(const char *path, const combination *c)
         _mm_setcsr(_mm_getcsr() | 0x8040u); /* flush to zero, denormals are zero */
 #endif
     }
-    if (strcmp(value_of(c, "history"), "rewound") == 0) {
-        kept = r.n_ids * SHARED / N_IDS;
-        rewind_session(&r, kept, &found.text);
-    }
-    feed(&r, r.ids + kept, r.n_ids - kept, (size_t)atoi(value_of(c, "chunk")), &found.text);
+    size_t kept = begin(&r, c, &found.text);
+    feed(&r, r.session, r.ids + kept, r.n_ids - kept, (size_t)atoi(value_of(c, "chunk")),
+         &found.text);
     found.answer = hash_answer(r.session, r.ids, r.n_ids - ANSWER_TOKENS - 8,
                                value_of(c, "speculation"), r.error);
     bool kept_environment = !odd || fegetround() == FE_UPWARD;
