@@ -13,7 +13,7 @@
 #include "common/progress.h"
 #include "common/runtime.h"
 
-enum { PROMPT_LIMIT = 16 << 20, DEFAULT_TOKENS = 128 };
+enum { PROMPT_LIMIT = 16 << 20, DEFAULT_TOKENS = 128, TOGETHER = 8 };
 
 /* ---- what was asked for ---- */
 
@@ -182,14 +182,15 @@ static json_t *make_state(const label_job *self)
 
 /* ---- rows ---- */
 
-static radllm_request *make_request(label_job *self, const buffer *prompt, radllm_status *status)
+static radllm_request *make_request(const label_job *self, radllm_session *session,
+                                    const buffer *prompt, radllm_status *status)
 {
     radllm_error *error = program_error();
     radllm_request *request = NULL;
     const radllm_options *options = self->common->options;
     if (self->own->raw) {
-        *status = radllm_request_new_complete(self->run.session, prompt->data, prompt->length,
-                                              options, &request, error);
+        *status = radllm_request_new_complete(session, prompt->data, prompt->length, options,
+                                              &request, error);
     } else {
         radllm_chat *chat = NULL;
         check(radllm_chat_new(NULL, &chat, error), NULL);
@@ -199,7 +200,7 @@ static radllm_request *make_request(label_job *self, const buffer *prompt, radll
         if (*status == RADLLM_OK)
             *status = radllm_chat_add(chat, "user", prompt->data, prompt->length, error);
         if (*status == RADLLM_OK)
-            *status = radllm_request_new_chat(self->run.session, chat, options, &request, error);
+            *status = radllm_request_new_chat(session, chat, options, &request, error);
         radllm_chat_free(chat);
     }
     if (*status == RADLLM_OK && self->n_choices != 0)
@@ -241,23 +242,43 @@ static bool concerns_row_only(radllm_status status)
            status == RADLLM_E_BUDGET;
 }
 
-/* False when it was interrupted: there is no answer then. */
-static bool answer_row(label_job *self, const csv_reader *reader, uint64_t row, row_answer *answer)
+/* Hands a row to the engine, where it is computed together with others. */
+static void submit_row(label_job *self, label_slot *slot, const csv_reader *reader)
 {
-    *answer = (row_answer){0};
     buffer prompt = {0};
     prompt_fill(&self->prompt, reader, &prompt);
-    radllm_status status = RADLLM_OK;
-    radllm_request *request = make_request(self, &prompt, &status);
+    if (slot->session == NULL)
+        check(radllm_session_new(self->run.engine, &slot->session, program_error()), NULL);
+    slot->status = RADLLM_OK;
+    slot->request = make_request(self, slot->session, &prompt, &slot->status);
     buffer_free(&prompt);
+    if (slot->status == RADLLM_OK)
+        slot->status = radllm_request_submit(slot->request, program_error());
+    if (slot->status != RADLLM_OK)
+        slot->message = memory_text(radllm_error_message(program_error()));
+}
+
+static void slot_free(label_slot *slot)
+{
+    radllm_request_free(slot->request);
+    free(slot->message);
+    slot->request = NULL;
+    slot->message = NULL;
+}
+
+/* Waits for a row's answer. False when it was interrupted: there is no answer then. */
+static bool answer_row(label_job *self, label_slot *slot, uint64_t row, row_answer *answer)
+{
+    *answer = (row_answer){0};
+    radllm_request *request = slot->request;
+    radllm_status status = slot->status;
     if (status == RADLLM_OK)
         status = radllm_request_run(request, program_cancel(), program_error());
-    if (status == RADLLM_E_CANCELLED && program_interrupted()) {
-        radllm_request_free(request);
+    if (status == RADLLM_E_CANCELLED && program_interrupted())
         return false;
-    }
     if (status != RADLLM_OK) {
-        const char *message = radllm_error_message(program_error());
+        const char *message =
+            slot->message != NULL ? slot->message : radllm_error_message(program_error());
         if (!concerns_row_only(status))
             fail("row %" PRIu64 ": %s; the rows before it are written, and the same command goes"
                  " on behind them",
@@ -266,7 +287,7 @@ static bool answer_row(label_job *self, const csv_reader *reader, uint64_t row, 
         add_repaired(&copy, message, strlen(message));
         answer->error = copy.data;
         answer->finish = RADLLM_FINISH_ERROR;
-        radllm_request_free(request);
+        slot_free(slot);
         return true;
     }
     answer->text = request_text(request);
@@ -279,7 +300,7 @@ static bool answer_row(label_job *self, const csv_reader *reader, uint64_t row, 
         take_choices(self, request, answer);
     else
         take_text(request, answer);
-    radllm_request_free(request);
+    slot_free(slot);
     return true;
 }
 
@@ -321,38 +342,62 @@ static void show_row(const label_job *self, const csv_reader *reader, uint64_t r
     buffer_free(&text);
 }
 
-/* False when it was interrupted. */
+/* A reader before the record of row `row`. */
+static void go_to_row(const label_job *self, csv_reader *reader, uint64_t row)
+{
+    input_rewind(&self->input, reader);
+    for (uint64_t i = 1; i < row; i++)
+        (void)csv_read(reader);
+}
+
+/* Writes the row that `reader` is at. */
+static void write_row(label_job *self, const csv_reader *reader, uint64_t row,
+                      const row_answer *answer, progress_bar *bar)
+{
+    buffer record = {0};
+    make_record(self, reader, row, answer, &record);
+    output_record(&self->output, &record);
+    buffer_free(&record);
+    self->failed_rows += answer->error != NULL;
+    if (self->own->table) {
+        progress_clear(bar);
+        show_row(self, reader, row, answer);
+    }
+    progress_show(bar, row);
+}
+
+/* Several rows are computed together; they are written in their order. False when it was
+ * interrupted. */
 static bool label_rows(label_job *self)
 {
     progress_bar bar;
-    uint64_t first = self->output.rows;
+    uint64_t first = self->output.rows, n_slots = (uint64_t)self->together;
+    uint64_t next = first + 1; /* to be submitted */
     progress_begin(&bar, "label", "rows", self->input.rows, first);
-    csv_reader reader;
-    input_rewind(&self->input, &reader);
-    buffer record = {0};
+    csv_reader ahead, reader;
+    go_to_row(self, &ahead, next);
+    go_to_row(self, &reader, next);
+    label_slot *slots = memory_array(n_slots, sizeof *slots);
     bool complete = true;
     if (first < self->input.rows)
         progress_show(&bar, first); /* the first row of a large model can take minutes */
-    for (uint64_t row = 1; complete && csv_read(&reader) == CSV_RECORD; row++) {
-        if (row <= first)
-            continue;
+    for (uint64_t row = first + 1; complete && row <= self->input.rows; row++) {
+        for (; next < row + n_slots && csv_read(&ahead) == CSV_RECORD; next++)
+            submit_row(self, &slots[next % n_slots], &ahead);
         row_answer answer;
-        complete = !program_interrupted() && answer_row(self, &reader, row, &answer);
-        if (!complete)
+        complete = !program_interrupted() && answer_row(self, &slots[row % n_slots], row, &answer);
+        if (!complete || csv_read(&reader) != CSV_RECORD)
             break;
-        buffer_clear(&record);
-        make_record(self, &reader, row, &answer, &record);
-        output_record(&self->output, &record);
-        self->failed_rows += answer.error != NULL;
-        if (self->own->table) {
-            progress_clear(&bar);
-            show_row(self, &reader, row, &answer);
-        }
-        progress_show(&bar, row);
+        write_row(self, &reader, row, &answer, &bar);
         row_free(&answer);
     }
     progress_end(&bar);
-    buffer_free(&record);
+    for (uint64_t i = 0; i < n_slots; i++) {
+        slot_free(&slots[i]);
+        radllm_session_free(slots[i].session);
+    }
+    free(slots);
+    csv_reader_free(&ahead);
     csv_reader_free(&reader);
     return complete;
 }
@@ -411,7 +456,8 @@ static int run_job(label_job *self)
     runtime_load(&self->run, self->common, self->own->verbose);
     if (!self->own->raw)
         require_template(self->run.model, self->common->options);
-    runtime_start(&self->run, self->common);
+    int64_t rows_at_once = self->input.rows < TOGETHER ? (int64_t)self->input.rows : TOGETHER;
+    self->together = runtime_start_many(&self->run, self->common, rows_at_once);
     self->model_hash = model_hash(self->run.model);
     make_settings(self);
     json_t *state = make_state(self);
@@ -500,7 +546,9 @@ static void parse(int count, char **values, label_settings *own, common_settings
         "Fills a prompt from each row of a table, asks a language model, and writes the answer\n"
         "with its probability, the hash of the model and all settings. The temperature is 0\n"
         "unless --temp says otherwise.",
-        "Rows are written as they finish. A run that was interrupted, also by kill -9 or a power\n"
+        "Eight rows are computed together (--option sessions=N: another number; fewer where the\n"
+        "option memory_budget asks for it), what their prompts begin with once. Rows are written\n"
+        "in their order, as they finish. A run that was interrupted, also by kill -9 or a power\n"
         "failure, goes on where it stopped when the same command is given again: OUTPUT.state\n"
         "holds the hashes of input, prompt, model and settings, and where one of them differs the\n"
         "run is refused. Threads and instruction set may differ: they do not change answers. Rows\n"

@@ -116,6 +116,14 @@ typedef struct label_settings {
     bool verbose;
 } label_settings;
 
+/* A place among the rows that are computed together. */
+typedef struct label_slot {
+    radllm_session *session; /* NULL: not made yet */
+    radllm_request *request;
+    radllm_status status; /* of handing it to the engine, */
+    char *message;        /* and why that failed */
+} label_slot;
+
 /* All that a row needs. */
 typedef struct label_job {
     const label_settings *own;
@@ -132,6 +140,7 @@ typedef struct label_job {
     char *settings_line;
     char *model_hash;
     bool csv;
+    int64_t together; /* rows that are computed at the same time */
     label_output output;
     uint64_t failed_rows;
     uint64_t prompt_tokens;

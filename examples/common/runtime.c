@@ -59,17 +59,37 @@ void runtime_load(runtime *self, const common_settings *common, bool verbose)
     self->load_seconds = clock_seconds() - start;
 }
 
+static radllm_status new_engine(runtime *self, const common_settings *common)
+{
+    if (self->draft != NULL)
+        return radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
+                                            &self->engine, program_error());
+    return radllm_engine_new(self->host, self->model, common->options, &self->engine,
+                             program_error());
+}
+
 void runtime_start(runtime *self, const common_settings *common)
 {
-    radllm_error *error = program_error();
-    if (self->draft != NULL)
-        check(radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
-                                           &self->engine, error),
-              common->draft_model);
-    else
-        check(radllm_engine_new(self->host, self->model, common->options, &self->engine, error),
-              NULL);
+    check(new_engine(self, common), self->draft != NULL ? common->draft_model : NULL);
     check(radllm_session_new(self->engine, &self->session, program_error()), NULL);
+}
+
+int64_t runtime_start_many(runtime *self, const common_settings *common, int64_t sessions)
+{
+    radllm_error *error = program_error();
+    bool asked = option_changed(common->options, "sessions");
+    for (; !asked && sessions > 1; sessions /= 2) {
+        check(radllm_options_set_integer(common->options, "sessions", sessions, error), "sessions");
+        if (new_engine(self, common) != RADLLM_E_BUDGET) {
+            check(radllm_error_status(error), self->draft != NULL ? common->draft_model : NULL);
+            return sessions;
+        }
+    }
+    if (!asked)
+        check(radllm_options_set_integer(common->options, "sessions", 1, error), "sessions");
+    check(new_engine(self, common), self->draft != NULL ? common->draft_model : NULL);
+    check(radllm_engine_number(self->engine, "sessions", &sessions, error), NULL);
+    return sessions;
 }
 
 void runtime_free(runtime *self)
@@ -223,8 +243,9 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
         radllm_option_info info = {.size = sizeof info};
         if (radllm_option_describe(i, &info) != RADLLM_OK)
             break;
-        bool speed_only =
-            strcmp(info.name, "speculate") == 0 || strcmp(info.name, "draft_tokens") == 0;
+        bool speed_only = strcmp(info.name, "speculate") == 0 ||
+                          strcmp(info.name, "draft_tokens") == 0 ||
+                          strcmp(info.name, "cache_salt") == 0;
         bool changes_answers = ((info.scope & RADLLM_SCOPE_REQUEST) != 0 && !speed_only) ||
                                strcmp(info.name, "context") == 0 ||
                                strcmp(info.name, "cache") == 0 || strcmp(info.name, "fast") == 0;

@@ -22,6 +22,10 @@ typedef struct runtime {
 void runtime_load(runtime *self, const common_settings *common, bool verbose);
 /* An engine over the model and a session on it. */
 void runtime_start(runtime *self, const common_settings *common);
+/* An engine for several sessions, none of which is made: as many as the option "sessions" says,
+ * else `sessions`, or the half, a quarter, ... of them where the option memory_budget allows no
+ * more. Returns how many. */
+int64_t runtime_start_many(runtime *self, const common_settings *common, int64_t sessions);
 void runtime_free(runtime *self);
 
 int64_t model_number(const radllm_model *model, const char *name);

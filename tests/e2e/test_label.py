@@ -116,6 +116,13 @@ check((folder / "yes.csv").read_bytes() == WHOLE["yes.csv"], "not a byte was cha
 result = label(fresh("threads.csv"), *KINDS["yes.csv"], "-t", "2", "--isa", "scalar")
 check((folder / "threads.csv").read_bytes() == WHOLE["yes.csv"],
       "two threads and scalar kernels give the same file", result)
+result = label(fresh("alone.csv"), *KINDS["yes.csv"], "--option", "sessions=1",
+               "--option", "prefix_cache=off")
+check((folder / "alone.csv").read_bytes() == WHOLE["yes.csv"],
+      "one row at a time, each computed whole, gives the same file", result)
+result = label(fresh("small.csv"), *KINDS["yes.csv"], "--option", "memory_budget=9000000")
+check((folder / "small.csv").read_bytes() == WHOLE["yes.csv"],
+      "fewer rows at a time, where the memory budget is small, give the same file", result)
 result = label(fresh("summary.csv"), *KINDS["yes.csv"], "--json")
 summary = json.loads(result.out)
 check(summary["rows"] == ROWS and summary["complete"] and summary["reused_tokens"] > 0,
