@@ -120,9 +120,12 @@ result = label(fresh("alone.csv"), *KINDS["yes.csv"], "--option", "sessions=1",
                "--option", "prefix_cache=off")
 check((folder / "alone.csv").read_bytes() == WHOLE["yes.csv"],
       "one row at a time, each computed whole, gives the same file", result)
-result = label(fresh("small.csv"), *KINDS["yes.csv"], "--option", "memory_budget=9000000")
-check((folder / "small.csv").read_bytes() == WHOLE["yes.csv"],
-      "fewer rows at a time, where the memory budget is small, give the same file", result)
+if FORMAT == []: # the embedded model with one session takes 17.4 MB, with eight 32.2
+    result = label(fresh("small.csv"), *KINDS["yes.csv"], "--option", "memory_budget=20000000")
+    check((folder / "small.csv").read_bytes() == WHOLE["yes.csv"],
+          "fewer rows at a time, where the memory budget is small, give the same file", result)
+    result = label(fresh("small.csv"), *KINDS["yes.csv"], "--option", "memory_budget=9000000")
+    check(result.code == 1 and "largest context" in result.err, "no budget for one", result)
 result = label(fresh("summary.csv"), *KINDS["yes.csv"], "--json")
 summary = json.loads(result.out)
 check(summary["rows"] == ROWS and summary["complete"] and summary["reused_tokens"] > 0,
