@@ -22,7 +22,7 @@ enum {
     TILE_SUMS = 16 * RAD_TILE_TOKENS /* of a panel */
 };
 
-typedef void (*direct_fn)(const uint8_t *lanes, uint32_t n_blocks, token_view x, float *acc);
+typedef void (*direct_fn)(const uint8_t *lanes, uint32_t n_blocks, const token_view *x, float *acc);
 typedef void (*unpack_fn)(const uint8_t *lanes, uint32_t n_blocks, panel *out);
 typedef void (*terms_fn)(int offset, const uint8_t *tile, tile_terms *terms);
 typedef void (*tile_fn)(const panel *panels, uint32_t n_blocks, const uint8_t *tile,
@@ -125,25 +125,36 @@ static void finish_integers(float *sums, float scale)
     vf_store(sums, vf_multiply(vf_set(scale), vf_from_int(vi_load(sums))));
 }
 
-/* y of 1 to DIRECT_TOKENS tokens, of the 16 rows from `row`. `log2_n` chooses the kernel, which may
- * compute tokens that fill up their tile. */
-static void multiply_direct(const product_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
-                            uint32_t n, int log2_n)
+/* Tokens that one call of a format's kernel computes. They are the same for all rows, so that the
+ * view is made once: a kernel that reads it right behind its making would wait until all stores
+ * before it are in the cache, among them the sums of the rows before. */
+typedef struct token_group {
+    token_view x;
+    uint32_t token, n;
+    int log2_n; /* chooses the kernel, which may compute tokens that fill up their tile */
+} token_group;
+
+/* y of a group's tokens, of the 16 rows from `row`. */
+static void multiply_direct(const product_job *job, uint32_t row, uint32_t n_rows,
+                            const token_group *group)
 {
-    /* A lane matrix is one stretch of memory; file rows pass through the chunk in scratch. */
-    bool whole = job->w->layout == RAD_LAYOUT_LANE;
-    uint32_t step = whole ? job->n_blocks : job->blocks_a_chunk;
-    token_view x = log2_n == 0 ? view_token(job->x, token) : view_tile(job->x, token);
+    direct_fn direct = job->format->direct[group->log2_n];
     float *acc = job->scratch->acc;
-    memset(acc, 0, ((size_t)1 << log2_n) * 16 * sizeof(float));
-    for (uint32_t block = 0; block < job->n_blocks; block += step, next_chunk(&x)) {
-        uint32_t n_blocks = smaller(job->n_blocks - block, step);
-        job->format->direct[log2_n](lane_chunk(job, row, block, n_blocks), n_blocks, x, acc);
+    memset(acc, 0, ((size_t)1 << group->log2_n) * 16 * sizeof(float));
+    if (job->w->layout == RAD_LAYOUT_LANE) { /* one stretch of memory */
+        direct(lane_chunk(job, row, 0, job->n_blocks), job->n_blocks, &group->x, acc);
+    } else { /* the rows pass through the chunk in scratch */
+        token_view x = group->x;
+        for (uint32_t block = 0; block < job->n_blocks; block += job->blocks_a_chunk) {
+            uint32_t n_blocks = smaller(job->n_blocks - block, job->blocks_a_chunk);
+            direct(lane_chunk(job, row, block, n_blocks), n_blocks, &x, acc);
+            next_chunk(&x);
+        }
     }
-    for (uint32_t t = 0; t < n; t++, acc += 16) {
+    for (uint32_t t = 0; t < group->n; t++, acc += 16) {
         if (job->info->family == RAD_FAMILY_ROW)
-            finish_integers(acc, job->x->scales[token + t]);
-        put_sums(job->y + (token + t) * job->y_stride + row, acc, n_rows);
+            finish_integers(acc, job->x->scales[group->token + t]);
+        put_sums(job->y + (group->token + t) * job->y_stride + row, acc, n_rows);
     }
 }
 
@@ -156,19 +167,33 @@ static uint32_t most_direct(const format_kernels *format)
     return 1u << log2_n;
 }
 
+/* Up to n tokens from `token` on. */
+static token_group make_group(const product_job *job, uint32_t token, uint32_t n)
+{
+    token_group group = {.token = token, .n = n, .log2_n = 0};
+    while (1u << group.log2_n < n || job->format->direct[group.log2_n] == NULL)
+        group.log2_n++;
+    group.x = group.log2_n == 0 ? view_token(job->x, token) : view_tile(job->x, token);
+    return group;
+}
+
 static void product_direct(const product_job *job, uint32_t first_row, uint32_t last_row,
                            uint32_t first_token, uint32_t last_token)
 {
+    enum { MOST_GROUPS = 16 };
+    token_group groups[MOST_GROUPS];
     /* Without tiles only single tokens can be read. */
     uint32_t few = job->x->tiles != NULL ? most_direct(job->format) : 1;
-    for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS)
-        for (uint32_t token = first_token; token < last_token; token += few) {
-            uint32_t n = smaller(last_token - token, few);
-            int log2_n = 0;
-            while (1u << log2_n < n || job->format->direct[log2_n] == NULL)
-                log2_n++;
-            multiply_direct(job, row, smaller(last_row - row, RAD_LANE_ROWS), token, n, log2_n);
+    for (uint32_t token = first_token; token < last_token;) {
+        uint32_t n_groups = 0;
+        for (; n_groups < MOST_GROUPS && token < last_token; n_groups++) {
+            groups[n_groups] = make_group(job, token, smaller(last_token - token, few));
+            token += groups[n_groups].n;
         }
+        for (uint32_t row = first_row; row < last_row; row += RAD_LANE_ROWS)
+            for (uint32_t g = 0; g < n_groups; g++)
+                multiply_direct(job, row, smaller(last_row - row, RAD_LANE_ROWS), &groups[g]);
+    }
 }
 
 /* ---- many tokens ----------------------------------------------------------------------------- */

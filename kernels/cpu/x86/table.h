@@ -128,10 +128,10 @@ WHOLE_FAMILY(whole_rows, true)
 /* ---- formats --------------------------------------------------------------------------------- */
 
 #define DIRECT(type, shape, n)                                                                     \
-    static void direct_##type##_##n(const uint8_t *lanes, uint32_t n_blocks, token_view x,         \
+    static void direct_##type##_##n(const uint8_t *lanes, uint32_t n_blocks, const token_view *x,  \
                                     float *acc)                                                    \
     {                                                                                              \
-        shape##_direct(RAD_TYPE_##type, n, lanes, n_blocks, x, acc);                               \
+        shape##_direct(RAD_TYPE_##type, n, lanes, n_blocks, *x, acc);                              \
     }
 
 #if DIRECT_TOKENS == 8
@@ -177,12 +177,12 @@ WHOLE_FAMILY(whole_rows, true)
         direct_##type##_1, NULL, direct_##type##_4, NULL                                           \
     }
 #define FEW_DIRECTS(type, call_1, call_4)                                                          \
-    static void direct_##type##_1(const uint8_t *lanes, uint32_t n_blocks, token_view x,           \
+    static void direct_##type##_1(const uint8_t *lanes, uint32_t n_blocks, const token_view *x,    \
                                   float *acc)                                                      \
     {                                                                                              \
         call_1;                                                                                    \
     }                                                                                              \
-    static void direct_##type##_4(const uint8_t *lanes, uint32_t n_blocks, token_view x,           \
+    static void direct_##type##_4(const uint8_t *lanes, uint32_t n_blocks, const token_view *x,    \
                                   float *acc)                                                      \
     {                                                                                              \
         call_4;                                                                                    \
@@ -197,14 +197,14 @@ WHOLE_FAMILY(whole_rows, true)
 /* Kernels that the codebook formats share. */
 #define CODE_KERNELS(shape, wide_codes)                                                            \
     static NOT_INLINE void shape##_1(const code_format *format, const uint8_t *lanes,              \
-                                     uint32_t n_blocks, token_view x, float *acc)                  \
+                                     uint32_t n_blocks, const token_view *x, float *acc)           \
     {                                                                                              \
-        code_direct(wide_codes, 1, format, lanes, n_blocks, x, acc);                               \
+        code_direct(wide_codes, 1, format, lanes, n_blocks, *x, acc);                              \
     }                                                                                              \
     static NOT_INLINE void shape##_4(const code_format *format, const uint8_t *lanes,              \
-                                     uint32_t n_blocks, token_view x, float *acc)                  \
+                                     uint32_t n_blocks, const token_view *x, float *acc)           \
     {                                                                                              \
-        code_direct(wide_codes, 4, format, lanes, n_blocks, x, acc);                               \
+        code_direct(wide_codes, 4, format, lanes, n_blocks, *x, acc);                              \
     }                                                                                              \
     static NOT_INLINE void shape##_panel(const code_format *format, const uint8_t *lanes,          \
                                          super_panel *out)                                         \
@@ -242,19 +242,19 @@ CODE_FORMAT(IQ2_XS, triple_codes)
 CODE_FORMAT(IQ2_S, triple_codes)
 CODE_FORMAT(IQ1_S, triple_codes)
 CODE_FORMAT(IQ1_M, triple_codes)
-FEW_DIRECTS(TQ2_0, ternary_direct(1, lanes, n_blocks, x, acc),
-            ternary_direct(4, lanes, n_blocks, x, acc))
+FEW_DIRECTS(TQ2_0, ternary_direct(1, lanes, n_blocks, *x, acc),
+            ternary_direct(4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(TQ2_0, unpack_ternary(false, lanes, n_blocks, &out->whole))
-FEW_DIRECTS(I2_S, row_direct(1, lanes, n_blocks, x, acc), row_direct(4, lanes, n_blocks, x, acc))
+FEW_DIRECTS(I2_S, row_direct(1, lanes, n_blocks, *x, acc), row_direct(4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(I2_S, unpack_ternary(true, lanes, n_blocks, &out->whole))
-FEW_DIRECTS(NVFP4, block_16_direct(1, lanes, n_blocks, x, acc),
-            block_16_direct(4, lanes, n_blocks, x, acc))
+FEW_DIRECTS(NVFP4, block_16_direct(1, lanes, n_blocks, *x, acc),
+            block_16_direct(4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(NVFP4, unpack_nvfp4(lanes, n_blocks, &out->blocks_16))
-FEW_DIRECTS(Q1_0, wide_block_direct(RAD_TYPE_Q1_0, 1, lanes, n_blocks, x, acc),
-            wide_block_direct(RAD_TYPE_Q1_0, 4, lanes, n_blocks, x, acc))
+FEW_DIRECTS(Q1_0, wide_block_direct(RAD_TYPE_Q1_0, 1, lanes, n_blocks, *x, acc),
+            wide_block_direct(RAD_TYPE_Q1_0, 4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(Q1_0, unpack_wide_blocks(RAD_TYPE_Q1_0, lanes, n_blocks, &out->blocks))
-FEW_DIRECTS(Q2_0, wide_block_direct(RAD_TYPE_Q2_0, 1, lanes, n_blocks, x, acc),
-            wide_block_direct(RAD_TYPE_Q2_0, 4, lanes, n_blocks, x, acc))
+FEW_DIRECTS(Q2_0, wide_block_direct(RAD_TYPE_Q2_0, 1, lanes, n_blocks, *x, acc),
+            wide_block_direct(RAD_TYPE_Q2_0, 4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks))
 
 #define FEW_ENTRY(type, shape, family, quant_offset)                                               \
