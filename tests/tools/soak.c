@@ -298,7 +298,8 @@ int main(int argc, char **argv)
            peak_after);
     int failures = report(s.n_wrong == 0 && s.n_compared > 0, "answers are those of one alone");
     failures += report(bytes_after == bytes, "memory is what it was after a tenth of the requests");
-    failures += report(peak_after <= peak + peak / 50, "the most that was in use grew by 2 % at most");
+    failures +=
+        report(peak_after <= peak + peak / 50, "the most that was in use grew by 2 % at most");
     failures += report(n_free == s.n_pages, "no page is lost");
     failures += report(shared > 0 && evicted > 0 && copied > 0, "all ways were gone");
     end(&s);
