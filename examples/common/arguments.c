@@ -233,7 +233,7 @@ typedef struct shared_values {
     text_list pairs;
 } shared_values;
 
-enum { N_SHARED = 12 };
+enum { N_SHARED = 17 };
 
 static void fill_shared(argument *table, shared_values *values, common_settings *common,
                         bool threads_as_list)
@@ -243,7 +243,20 @@ static void fill_shared(argument *table, shared_values *values, common_settings 
         {'t', "threads", "N", ARGUMENT_OPTION, NULL, "threads", 0, 0,
          "threads that compute (0: as many as suit the machine)"},
         {'c', "context", "TOKENS", ARGUMENT_OPTION, NULL, "context", 0, 0,
-         "the most tokens that prompt and answer may have"},
+         "the most tokens that prompt and answer may have, or, where\n--attention goes on, that "
+         "are "
+         "kept of them"},
+        {'\0', "context-limit", "HOW", ARGUMENT_OPTION, NULL, "context_limit", 0, 0,
+         "ignore: more positions than the model was made for"},
+        {'\0', "attention", "POLICY", ARGUMENT_OPTION, NULL, "attention", 0, 0,
+         "auto (as the model says), full, window, sinks or recompute;\nthe last three go on "
+         "without end in constant memory"},
+        {'\0', "window", "TOKENS", ARGUMENT_OPTION, NULL, "window", 0, 0,
+         "last tokens that a token sees under these three"},
+        {'\0', "sinks", "TOKENS", ARGUMENT_OPTION, NULL, "sinks", 0, 0,
+         "first tokens that every token sees under --attention sinks"},
+        {'\0', "recompute-period", "N", ARGUMENT_OPTION, NULL, "recompute_period", 0, 0,
+         "under --attention recompute, rebuild at every N-th token"},
         {'s', "seed", "N", ARGUMENT_OPTION, NULL, "seed", 0, 0, "seed of the random choices"},
         {'\0', "temp", "T", ARGUMENT_OPTION, NULL, "temperature", 0, 0,
          "temperature; 0 always takes the most likely token"},

@@ -438,7 +438,9 @@ RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm
 /* Forgets what is kept of the beginnings of sequences for other sessions (option "prefix_cache"),
  * and wipes what no session holds. */
 RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, radllm_error *error);
-/* Numbers: "threads", "context", "sessions", "batch", "cache_bytes", "activation_bytes",
+/* Numbers: "threads", "context", "sessions", "batch", "positions" (of a session at most: its
+ * context, or, where attention goes on without end, 4294901760), "window", "sinks",
+ * "recompute_period" (of the attention policy; 0: not used), "cache_bytes", "activation_bytes",
  * "tokens_computed", "tokens_reused" (not computed, since the session or another one had done it),
  * "tokens_shared" (of those, the ones that another had done), "draft_bytes" (what the draft model
  * takes, weights included; 0 without), "drafted_tokens", "accepted_tokens" (of all requests so
@@ -449,7 +451,8 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
-/* Texts: "isa" (of the kernels in use), "cache_type" ("f32" or "f16"), "fast" (what computes
+/* Texts: "isa" (of the kernels in use), "cache_type" ("f32" or "f16"), "attention" (the policy's
+ * name), "fast" (what computes
  * outside the numeric contract, "" when nothing does). */
 RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
                                             char *buffer, size_t capacity, size_t *length,
@@ -469,9 +472,11 @@ RADLLM_API radllm_status radllm_engine_expert(const radllm_engine *engine, uint3
 /* ---- session -----------------------------------------------------------------------------------
  */
 
-/* One sequence of tokens and its key/value memory. One thread at a time. A request on a session
- * keeps the longest common beginning of the tokens it holds and the new ones, and computes only
- * the rest: the answer is the same as if it had computed all. */
+/* One sequence of tokens and its key/value memory. Under the options attention=window, sinks and
+ * recompute it goes on without end and keeps the last tokens, as many as the option context: these
+ * are what penalties, speculation and rewinding can go back to. One thread at a time. A request on
+ * a session keeps the longest common beginning of the tokens it holds and the new ones, and
+ * computes only the rest: the answer is the same as if it had computed all. */
 typedef struct radllm_session radllm_session;
 /* RADLLM_E_LIMIT when the engine has as many sessions as its option "sessions" says. */
 RADLLM_API radllm_status radllm_session_new(radllm_engine *engine, radllm_session **out,
@@ -479,7 +484,8 @@ RADLLM_API radllm_status radllm_session_new(radllm_engine *engine, radllm_sessio
 RADLLM_API void radllm_session_free(radllm_session *session);
 
 /* Appends tokens and computes them; logits of the last one are then in the session. `cancel` may be
- * NULL. On failure the session holds what it held before. */
+ * NULL. On failure the session holds what it held before; nothing, where that was forgotten
+ * meanwhile. */
 RADLLM_API radllm_status radllm_session_feed(radllm_session *session, const int32_t *tokens,
                                              size_t count, const radllm_cancel *cancel,
                                              radllm_error *error);
@@ -503,7 +509,8 @@ RADLLM_API radllm_status radllm_session_sample(radllm_session *session,
                                                float *logprob, radllm_error *error);
 /* How many tokens the session holds. */
 RADLLM_API uint32_t radllm_session_length(const radllm_session *session);
-/* Forgets all tokens from position `length` on. The logits are gone until the next feed. */
+/* Forgets all tokens from position `length` on. The logits are gone until the next feed.
+ * RADLLM_E_LIMIT where what stands before `length` was forgotten as well; 0 is always possible. */
 RADLLM_API radllm_status radllm_session_rewind(radllm_session *session, uint32_t length,
                                                radllm_error *error);
 /* A second session that holds the same tokens, and counts for the option "sessions". Nothing is

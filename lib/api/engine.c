@@ -140,6 +140,10 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"context", plan->settings.context},
         {"sessions", plan->settings.n_sessions},
         {"batch", plan->settings.batch},
+        {"positions", plan->positions},
+        {"window", plan->policy.window},
+        {"sinks", plan->policy.sinks},
+        {"recompute_period", plan->policy.period},
         {"cache_bytes", (int64_t)plan->cache_bytes},
         {"activation_bytes", (int64_t)plan->activation_bytes},
         {"tokens_computed", (int64_t)atomic_load(&inner->tokens_computed)},
@@ -190,6 +194,7 @@ radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, 
     } texts[] = {
         {"isa", inner->model->kernels->name},
         {"cache_type", inner->plan.cache.format.keys == RAD_CACHE_F32 ? "f32" : "f16"},
+        {"attention", rad_policy_name(&inner->plan.policy)},
         {"fast", rad_cpu_backend_fast(inner->backend)},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -347,6 +352,13 @@ radllm_status radllm_session_rewind(radllm_session *session, uint32_t length, ra
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "cannot rewind to %u tokens: the session holds %u", length,
                         session->session->n_known);
+    if (!rad_session_can_cut(session->session, length))
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "cannot rewind to %u tokens: the session keeps the last %u of its %u, and "
+                        "what came before %u is forgotten; rewind to 0, or make the engine with a "
+                        "larger option context",
+                        length, session->session->engine->plan.settings.context,
+                        session->session->n_known, length);
     rad_session_cut(session->session, length);
     return RADLLM_OK;
 }

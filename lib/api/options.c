@@ -48,7 +48,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                             "threads that compute, the calling one included; 0: one for each "
                             "processor"},
     [RAD_OPTION_CONTEXT] = {"context", RADLLM_OPTION_INTEGER, ENGINE, 0, RAD_MAX_CONTEXT, "0", "",
-                            "tokens that a session holds; 0: what the model was made for, at most "
+                            "tokens that a session holds, or, where attention goes on without "
+                            "end, keeps of its last ones; 0: what the model was made for, at most "
                             "4096"},
     [RAD_OPTION_SESSIONS] = {"sessions", RADLLM_OPTION_INTEGER, ENGINE, 1, 4096, "1", "",
                              "sessions that the engine can have at the same time"},
@@ -64,6 +65,27 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_PREFIX_MEMORY] =
         {"prefix_memory", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0, "0", "",
          "bytes for kept beginnings, besides the memory of sessions that do not need it"},
+    [RAD_OPTION_ATTENTION] =
+        {"attention", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto",
+         "auto|full|window|sinks|recompute",
+         "which keys a token sees. auto: what the model's metadata says. full: all. window: the "
+         "last ones. sinks: these and the first ones, with positions counted inside the cache. "
+         "recompute: keys are rebuilt from the last tokens. The last three go on without end in "
+         "constant memory"},
+    [RAD_OPTION_WINDOW] = {"window", RADLLM_OPTION_INTEGER, ENGINE, 0, RAD_MAX_CONTEXT, "0", "",
+                           "last tokens that a token sees, itself included, under attention="
+                           "window, sinks and recompute; 0: the model's own window"},
+    [RAD_OPTION_SINKS] = {"sinks", RADLLM_OPTION_INTEGER, ENGINE, 0, 65536, "4", "",
+                          "first tokens that every token sees under attention=sinks"},
+    [RAD_OPTION_RECOMPUTE_PERIOD] = {"recompute_period", RADLLM_OPTION_INTEGER, ENGINE, 1,
+                                     RAD_MAX_CONTEXT, "1", "",
+                                     "under attention=recompute, tokens from one rebuilding to the "
+                                     "next; a window then holds at least window - "
+                                     "recompute_period + 1 tokens"},
+    [RAD_OPTION_CONTEXT_LIMIT] = {"context_limit", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "model",
+                                  "model|ignore",
+                                  "model: no more positions than the model was made for. ignore: "
+                                  "more of them, which it has not learned to use"},
     [RAD_OPTION_FAST] = {"fast", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "none", "none|blas",
                          "blas: products with F32, F16 and BF16 weights by OpenBLAS "
                          "(libradllm-blas.so), outside the numeric contract: answers then depend "
@@ -561,6 +583,11 @@ int64_t rad_option_integer(const radllm_options *options, rad_option option)
     return value;
 }
 
+int64_t rad_option_if_set(const radllm_options *options, rad_option option)
+{
+    return options != NULL && options->values[option].set ? options->values[option].integer : -1;
+}
+
 double rad_option_real(const radllm_options *options, rad_option option)
 {
     const option_row *row = &rows[option];
@@ -609,6 +636,11 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .batch = (uint32_t)rad_option_integer(options, RAD_OPTION_BATCH),
         .cache_type = (int)rad_option_integer(options, RAD_OPTION_CACHE) - 1,
         .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
+        .attention = {(rad_attention_kind)rad_option_integer(options, RAD_OPTION_ATTENTION),
+                      rad_option_integer(options, RAD_OPTION_WINDOW),
+                      rad_option_if_set(options, RAD_OPTION_SINKS),
+                      rad_option_if_set(options, RAD_OPTION_RECOMPUTE_PERIOD)},
+        .unlimited = rad_option_integer(options, RAD_OPTION_CONTEXT_LIMIT) == 1,
         .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};

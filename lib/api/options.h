@@ -22,6 +22,11 @@ typedef enum rad_option {
     RAD_OPTION_CACHE,
     RAD_OPTION_PREFIX_CACHE,
     RAD_OPTION_PREFIX_MEMORY,
+    RAD_OPTION_ATTENTION,
+    RAD_OPTION_WINDOW,
+    RAD_OPTION_SINKS,
+    RAD_OPTION_RECOMPUTE_PERIOD,
+    RAD_OPTION_CONTEXT_LIMIT,
     RAD_OPTION_FAST,
     RAD_OPTION_SEED,
     RAD_OPTION_TEMPERATURE,
@@ -51,6 +56,8 @@ typedef enum rad_option {
 
 /* Values of options; NULL options mean the defaults. A choice's value is the index of its word. */
 int64_t rad_option_integer(const radllm_options *options, rad_option option);
+/* -1 where it was not set. */
+int64_t rad_option_if_set(const radllm_options *options, rad_option option);
 double rad_option_real(const radllm_options *options, rad_option option);
 rad_text rad_option_text(const radllm_options *options, rad_option option);
 size_t rad_option_list(const radllm_options *options, rad_option option, const rad_text **items);

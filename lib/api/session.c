@@ -39,6 +39,12 @@ radllm_status radllm_session_remove(radllm_session *session, uint32_t first, uin
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "cannot remove %u tokens from position %u on: the session holds %u", count,
                         first, length);
+    if (count > 0 &&
+        (first < session->session->first || !rad_session_can_cut(session->session, first)))
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "cannot remove tokens from position %u on: what came before is forgotten; "
+                        "make the engine with a larger option context",
+                        first);
     if (count > 0)
         rad_session_remove(session->session, first, count);
     return RADLLM_OK;

@@ -20,14 +20,15 @@ typedef struct rad_value {
 
 typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
-    RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position */
+    RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position, at most `limit` */
     RAD_OP_POSITIONS,    /* in place: adds the row of `weight` for each token's position */
     RAD_OP_NORM,      /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
     RAD_OP_PRODUCT,   /* out = `weight` in, plus the vector `bias` where there is one */
     RAD_OP_HEAD_NORM, /* in place: rms norm of each head of out, times `weight` */
-    RAD_OP_ROTATE,    /* in place: rotates the heads of out by the table `in` */
+    RAD_OP_ROTATE,    /* out = the heads of other, rotated by the table `in` */
     RAD_OP_STORE,     /* writes keys `in` and values `other` to the cache of `layer` */
-    RAD_OP_ATTEND,    /* out = attention of queries `in` to the cache of `layer`; `bias`: sinks */
+    RAD_OP_ATTEND,    /* out = attention of queries `in` to the cache of `layer`, of `other` to its
+                         first positions where the policy keeps them; `bias`: learned sinks */
     RAD_OP_GELU,      /* in place: gelu(out), in the family's form */
     RAD_OP_CLAMP,     /* in place: out held to -number..number */
     RAD_OP_GATED,     /* out = gate(in) * other */
@@ -54,6 +55,7 @@ typedef struct rad_op {
     uint32_t n_heads; /* of out (head norm, rotate) */
     bool by_choice;   /* expert product: in has a row for each choice of a token */
     float number;
+    uint32_t limit;
 } rad_op;
 
 typedef struct rad_program {

@@ -36,15 +36,21 @@ static uint64_t tiles_touched(uint64_t n)
     return (n + RAD_TILE_KEYS - 2) / RAD_TILE_KEYS + 1;
 }
 
-static bool finish_group(rad_cache_group *group, uint32_t context, uint32_t chunk,
+static uint64_t tiles_for(uint64_t length)
+{
+    return (length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+}
+
+static bool finish_group(rad_cache_group *group, uint32_t positions, uint32_t chunk,
                          uint32_t n_sequences, uint64_t *bytes)
 {
-    uint64_t slots = ((uint64_t)context + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS, pages, of_group;
+    uint64_t slots = tiles_for(positions), pages, of_group;
     if (group->window != 0) {
         uint64_t needed = tiles_touched((uint64_t)group->window + chunk);
+        slots = slots > group->n_sinks ? slots - group->n_sinks : 1;
         slots = needed < slots ? needed : slots;
     }
-    if (!rad_mul_u64(slots, n_sequences, &pages) || pages > UINT32_MAX ||
+    if (!rad_mul_u64(slots + group->n_sinks, n_sequences, &pages) || pages > UINT32_MAX ||
         !rad_mul_u64(pages, group->page_bytes, &of_group) || !rad_add_u64(*bytes, of_group, bytes))
         return false;
     group->n_slots = (uint32_t)slots;
@@ -52,17 +58,20 @@ static bool finish_group(rad_cache_group *group, uint32_t context, uint32_t chun
     return true;
 }
 
-bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, uint32_t context,
-                         uint32_t chunk, uint32_t n_sequences, rad_cache_plan *plan)
+bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy *policy,
+                         rad_cache_format format, uint32_t positions, uint32_t chunk,
+                         uint32_t n_sequences, rad_cache_plan *plan)
 {
-    *plan = (rad_cache_plan){.format = format};
+    *plan = (rad_cache_plan){.format = format, .policy = *policy};
     uint64_t per_head = head_bytes(hparams, format);
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
         uint32_t index = group_of(hparams, i);
         rad_cache_group *group = &plan->groups[index];
+        rad_reach reach = rad_policy_reach(policy, hparams->layers[i].window);
+        uint32_t n_sinks = (uint32_t)tiles_for(reach.sinks);
         plan->n_groups = index + 1 > plan->n_groups ? index + 1 : plan->n_groups;
-        if (hparams->layers[i].window > group->window)
-            group->window = hparams->layers[i].window;
+        group->window = reach.window > group->window ? reach.window : group->window;
+        group->n_sinks = n_sinks > group->n_sinks ? n_sinks : group->n_sinks;
         uint64_t bytes;
         if (!rad_mul_u64(hparams->layers[i].n_kv_heads, per_head, &bytes) ||
             !rad_add_u64(group->page_bytes, bytes, &group->page_bytes))
@@ -71,7 +80,7 @@ bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, ui
     for (uint32_t g = 0; g < plan->n_groups; g++) {
         rad_cache_group *group = &plan->groups[g];
         if (!rad_align_u64(group->page_bytes, PAGE_ALIGNMENT, &group->page_bytes) ||
-            !finish_group(group, context, chunk, n_sequences, &plan->bytes))
+            !finish_group(group, positions, chunk, n_sequences, &plan->bytes))
             return false;
     }
     return true;
@@ -99,8 +108,11 @@ bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes)
 
 void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity)
 {
-    int n = snprintf(text, capacity, "tile=%d\nkeys=%d\nvalues=%d\n", RAD_TILE_KEYS,
-                     (int)plan->format.keys, (int)plan->format.values);
+    const rad_attention_policy *policy = &plan->policy;
+    int n = snprintf(text, capacity,
+                     "tile=%d\nkeys=%d\nvalues=%d\nattention=%s, window %u, sinks %u, period %u\n",
+                     RAD_TILE_KEYS, (int)plan->format.keys, (int)plan->format.values,
+                     rad_policy_name(policy), policy->window, policy->sinks, policy->period);
     for (uint32_t g = 0; g < plan->n_groups && n >= 0 && (size_t)n < capacity; g++)
         n += snprintf(text + n, capacity - (size_t)n, "group%u=window %u, page %llu\n", g,
                       plan->groups[g].window, (unsigned long long)plan->groups[g].page_bytes);
@@ -113,7 +125,8 @@ static void place_layers(rad_cache *cache, const rad_hparams *hparams)
     size_t used[RAD_CACHE_GROUPS] = {0};
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
         uint32_t group = group_of(hparams, i);
-        cache->layers[i] = (rad_cache_layer){group, used[group]};
+        rad_reach reach = rad_policy_reach(&cache->plan.policy, hparams->layers[i].window);
+        cache->layers[i] = (rad_cache_layer){reach, group, used[group]};
         used[group] += hparams->layers[i].n_kv_heads * (cache->key_bytes + cache->value_bytes);
     }
 }

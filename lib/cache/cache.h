@@ -10,9 +10,9 @@
 
 #include <pthread.h>
 
+#include "cache/policy.h"
 #include "cache/prefix.h"
 #include "kernels/cpu/layer.h"
-#include "model/hparams.h"
 
 #define RAD_CACHE_GROUPS 2
 
@@ -23,13 +23,15 @@ typedef struct rad_cache_format {
 /* What one group of layers takes. */
 typedef struct rad_cache_group {
     uint32_t window;  /* the greatest of its layers; 0: they look at all keys */
-    uint32_t n_slots; /* pages of one sequence, at most */
+    uint32_t n_sinks; /* first pages of a sequence, which stay */
+    uint32_t n_slots; /* its other pages, at most */
     uint32_t n_pages; /* of all sequences, and those kept for beginnings alone */
     uint64_t page_bytes;
 } rad_cache_group;
 
 typedef struct rad_cache_plan {
     rad_cache_format format;
+    rad_attention_policy policy;
     uint32_t n_groups;
     rad_cache_group groups[RAD_CACHE_GROUPS];
     uint32_t n_prefixes;   /* blocks of tokens whose pages are found again; 0: none are */
@@ -37,11 +39,12 @@ typedef struct rad_cache_plan {
     uint64_t bytes;        /* all */
 } rad_cache_plan;
 
-/* For n_sequences of at most `context` positions, of which at most `chunk` are computed in one
- * step. A windowed group holds window + chunk positions, however long a sequence is. False when the
- * bytes or pages exceed what can be counted. */
-bool rad_cache_plan_make(const rad_hparams *hparams, rad_cache_format format, uint32_t context,
-                         uint32_t chunk, uint32_t n_sequences, rad_cache_plan *plan);
+/* For n_sequences of at most `positions` positions, of which at most `chunk` are computed in one
+ * step. A windowed group holds sinks + window + chunk positions, however long a sequence is. False
+ * when the bytes or pages exceed what can be counted. */
+bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy *policy,
+                         rad_cache_format format, uint32_t positions, uint32_t chunk,
+                         uint32_t n_sequences, rad_cache_plan *plan);
 /* Adds that sequences share the pages of common beginnings, with `bytes` for pages more than the
  * sequences need. */
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
@@ -49,8 +52,9 @@ bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 /* What must be equal for pages to mean the same, as lines "key=value". */
 void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity);
 
-/* Where a layer's tiles stand inside the pages of its group. */
+/* What a layer sees, and where its tiles stand inside the pages of its group. */
 typedef struct rad_cache_layer {
+    rad_reach reach;
     uint32_t group;
     size_t first; /* keys of head 0; its values follow, then the next head's keys */
 } rad_cache_layer;

@@ -2,7 +2,8 @@
 
 static size_t table_bytes(const rad_cache *cache, uint32_t group)
 {
-    return cache->plan.groups[group].n_slots * sizeof(uint8_t *);
+    const rad_cache_group *g = &cache->plan.groups[group];
+    return ((size_t)g->n_sinks + g->n_slots) * sizeof(uint8_t *);
 }
 
 static uint32_t tiles_for(uint32_t length)
@@ -10,17 +11,28 @@ static uint32_t tiles_for(uint32_t length)
     return length / RAD_TILE_KEYS + (length % RAD_TILE_KEYS != 0);
 }
 
-/* The first tile that a token at `position` sees in a group. */
+static uint32_t greater(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The first tile of the ring that a token at `position` sees in a group. */
 static uint32_t first_tile(const rad_cache_group *group, uint32_t position)
 {
     if (group->window == 0 || position < group->window)
-        return 0;
-    return (position - group->window + 1) / RAD_TILE_KEYS;
+        return group->n_sinks;
+    return greater((position - group->window + 1) / RAD_TILE_KEYS, group->n_sinks);
+}
+
+static const rad_cache_group *group_of(const rad_sequence *sequence, uint32_t group)
+{
+    return &sequence->cache->plan.groups[group];
 }
 
 static uint8_t **slot_of(const rad_sequence *sequence, uint32_t group, uint32_t tile)
 {
-    return &sequence->tables[group].pages[tile % sequence->cache->plan.groups[group].n_slots];
+    uint32_t slot = rad_cache_slot(group_of(sequence, group), tile);
+    return &sequence->tables[group].pages[slot];
 }
 
 bool rad_sequence_create(rad_cache *cache, rad_sequence *sequence)
@@ -53,17 +65,19 @@ static void release_last(rad_sequence *sequence, uint32_t group)
 static void cut_group(rad_sequence *sequence, uint32_t group, uint32_t end)
 {
     rad_page_table *table = &sequence->tables[group];
+    while (table->sinks > end)
+        rad_page_release(sequence->cache->pools[group], table->pages[--table->sinks]);
     while (table->end > end && table->end > table->first)
         release_last(sequence, group);
     if (table->first == table->end) /* empty: it can begin anywhere */
-        table->first = table->end = end;
+        table->first = table->end = greater(end, group_of(sequence, group)->n_sinks);
 }
 
 /* Takes one tile more, in the place of an old one where the ring is full. */
-static bool extend_group(rad_sequence *sequence, uint32_t group)
+static bool extend_ring(rad_sequence *sequence, uint32_t group)
 {
     rad_page_table *table = &sequence->tables[group];
-    if (table->end - table->first == sequence->cache->plan.groups[group].n_slots)
+    if (table->end - table->first == group_of(sequence, group)->n_slots)
         release_first(sequence, group);
     uint8_t *page = rad_cache_take_page(sequence->cache, group);
     if (page == NULL)
@@ -72,13 +86,46 @@ static bool extend_group(rad_sequence *sequence, uint32_t group)
     return true;
 }
 
+bool rad_sequence_holds(const rad_sequence *sequence, uint32_t group, uint32_t tile)
+{
+    const rad_page_table *table = &sequence->tables[group];
+    if (tile < group_of(sequence, group)->n_sinks)
+        return tile < table->sinks;
+    return tile >= table->first && tile < table->end;
+}
+
 /* Pages that are about to be written to belong to this sequence alone. */
 static bool own_pages(rad_sequence *sequence, uint32_t group, uint32_t from)
 {
+    const rad_page_table *table = &sequence->tables[group];
+    uint32_t end = greater(table->sinks, table->end);
     bool own = true;
-    for (uint32_t tile = from / RAD_TILE_KEYS; own && tile < sequence->tables[group].end; tile++)
-        own = rad_cache_own_page(sequence->cache, group, slot_of(sequence, group, tile));
+    for (uint32_t tile = from / RAD_TILE_KEYS; own && tile < end; tile++)
+        own = !rad_sequence_holds(sequence, group, tile) ||
+              rad_cache_own_page(sequence->cache, group, slot_of(sequence, group, tile));
     return own;
+}
+
+static bool extend_group(rad_sequence *sequence, uint32_t group, uint32_t from, uint32_t length)
+{
+    rad_page_table *table = &sequence->tables[group];
+    uint32_t n_sinks = group_of(sequence, group)->n_sinks, end = tiles_for(length);
+    uint32_t needed = first_tile(group_of(sequence, group), from);
+    while (table->sinks < n_sinks && table->sinks < end) {
+        uint8_t *page = rad_cache_take_page(sequence->cache, group);
+        if (page == NULL)
+            return false;
+        table->pages[table->sinks++] = page;
+    }
+    if (table->first == table->end && table->end < needed)
+        table->first = table->end = needed;
+    if (!own_pages(sequence, group, from))
+        return false;
+    while (table->end < end) {
+        if (!extend_ring(sequence, group))
+            return false;
+    }
+    return true;
 }
 
 void rad_sequence_free(rad_sequence *sequence, bool alive)
@@ -98,46 +145,40 @@ bool rad_sequence_extend(rad_sequence *sequence, uint32_t from, uint32_t length)
     rad_cache *cache = sequence->cache;
     bool enough = true;
     pthread_mutex_lock(&cache->mutex);
-    for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
-        uint32_t needed = first_tile(&cache->plan.groups[g], from);
-        rad_page_table *table = &sequence->tables[g];
-        if (table->first == table->end && table->end < needed)
-            table->first = table->end = needed;
-        enough = enough && own_pages(sequence, g, from);
-        while (enough && table->end < tiles_for(length))
-            enough = extend_group(sequence, g);
-    }
+    for (uint32_t g = 0; g < cache->plan.n_groups && enough; g++)
+        enough = extend_group(sequence, g, from, length);
     pthread_mutex_unlock(&cache->mutex);
     return enough;
+}
+
+bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length)
+{
+    for (uint32_t g = 0; g < sequence->cache->plan.n_groups; g++) {
+        const rad_page_table *table = &sequence->tables[g];
+        uint32_t needed = first_tile(group_of(sequence, g), length);
+        if (table->first > needed && needed < tiles_for(length))
+            return false;
+    }
+    return true;
 }
 
 uint32_t rad_sequence_cut(rad_sequence *sequence, uint32_t length)
 {
     rad_cache *cache = sequence->cache;
-    uint32_t kept = length;
+    uint32_t kept = rad_sequence_can_cut(sequence, length) ? length : 0;
     pthread_mutex_lock(&cache->mutex);
-    for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
-        cut_group(sequence, g, tiles_for(length));
-        if (sequence->tables[g].first > first_tile(&cache->plan.groups[g], length))
-            kept = 0;
-    }
-    for (uint32_t g = 0; g < cache->plan.n_groups && kept < length; g++)
-        cut_group(sequence, g, 0);
+    for (uint32_t g = 0; g < cache->plan.n_groups; g++)
+        cut_group(sequence, g, tiles_for(kept));
     pthread_mutex_unlock(&cache->mutex);
     return kept;
 }
 
 /* ---- sharing --------------------------------------------------------------------------------- */
 
-bool rad_sequence_holds(const rad_sequence *sequence, uint32_t group, uint32_t tile)
-{
-    const rad_page_table *table = &sequence->tables[group];
-    return tile >= table->first && tile < table->end;
-}
-
 bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t length, uint32_t tile)
 {
-    return tile >= first_tile(&sequence->cache->plan.groups[group], length);
+    const rad_cache_group *g = group_of(sequence, group);
+    return tile < g->n_sinks || tile >= first_tile(g, length);
 }
 
 /* Where the beginnings with this salt hang; RAD_PREFIX_NONE: nowhere yet. */
@@ -249,17 +290,19 @@ static void take_group(rad_sequence *sequence, uint32_t group, const beginning *
     const rad_cache *cache = sequence->cache;
     rad_page_table *table = &sequence->tables[group];
     rad_prefix node = b->more > 0 ? b->part : b->node;
-    uint32_t length = length_of(b), end = tiles_for(length), first = end;
+    uint32_t n_sinks = group_of(sequence, group)->n_sinks;
+    uint32_t length = length_of(b), end = tiles_for(length);
+    table->sinks = n_sinks < end ? n_sinks : end;
+    table->first = table->end = greater(end, n_sinks);
     for (uint32_t tile = end; tile-- > 0; node = rad_prefix_parent(cache->prefixes, node)) {
         if (!rad_sequence_sees(sequence, group, length, tile))
-            break;
+            continue;
         uint8_t *page = rad_prefix_page(cache->prefixes, node, group);
         rad_page_share(cache->pools[group], page);
         *slot_of(sequence, group, tile) = page;
-        first = tile;
+        if (tile >= n_sinks)
+            table->first = tile;
     }
-    table->first = first;
-    table->end = end;
 }
 
 uint32_t rad_sequence_adopt(rad_sequence *sequence, const int32_t *salt, const int32_t *tokens,
@@ -294,30 +337,49 @@ void rad_sequence_share(const rad_sequence *from, rad_sequence *to)
     for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
         const rad_page_table *table = &from->tables[g];
         cut_group(to, g, 0);
-        for (uint32_t tile = table->first; tile < table->end; tile++) {
+        for (uint32_t tile = 0; tile < greater(table->sinks, table->end); tile++) {
+            if (!rad_sequence_holds(from, g, tile))
+                continue;
             *slot_of(to, g, tile) = *slot_of(from, g, tile);
             rad_page_share(cache->pools[g], *slot_of(from, g, tile));
         }
+        to->tables[g].sinks = table->sinks;
         to->tables[g].first = table->first;
         to->tables[g].end = table->end;
     }
     pthread_mutex_unlock(&cache->mutex);
 }
 
+/* The next tile of a table that is filled in ascending order. */
+static bool is_next(const rad_sequence *sequence, uint32_t group, uint32_t tile)
+{
+    const rad_cache_group *g = group_of(sequence, group);
+    const rad_page_table *table = &sequence->tables[group];
+    if (tile < g->n_sinks)
+        return tile == table->sinks;
+    return table->first == table->end ||
+           (tile == table->end && table->end - table->first < g->n_slots);
+}
+
 bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile)
 {
     rad_page_table *table = &sequence->tables[group];
-    if (table->first == table->end)
-        table->first = table->end = tile;
-    if (tile != table->end ||
-        table->end - table->first == sequence->cache->plan.groups[group].n_slots)
+    if (!is_next(sequence, group, tile))
         return false;
     pthread_mutex_lock(&sequence->cache->mutex);
     uint8_t *page = rad_cache_take_page(sequence->cache, group);
     pthread_mutex_unlock(&sequence->cache->mutex);
-    if (page != NULL)
-        *slot_of(sequence, group, table->end++) = page;
-    return page != NULL;
+    if (page == NULL)
+        return false;
+    *slot_of(sequence, group, tile) = page;
+    if (tile < group_of(sequence, group)->n_sinks) {
+        table->sinks++;
+        return true;
+    }
+    if (table->first == table->end)
+        table->first = tile;
+    table->end = tile + 1;
+    return true;
 }
 
 bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length)

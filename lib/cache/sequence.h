@@ -1,13 +1,15 @@
 /* Which pages hold the keys and values of one sequence, group by group. A windowed group's table is
- * a ring over tiles: old tiles make room for new ones. */
+ * a ring over tiles: old tiles make room for new ones. Before it stand the tiles of sinks, which
+ * stay. */
 #ifndef RAD_SEQUENCE_H
 #define RAD_SEQUENCE_H
 
 #include "cache/cache.h"
 
 typedef struct rad_page_table {
-    uint8_t **pages;     /* of tile t: pages[t % n_slots] */
-    uint32_t first, end; /* tiles first..end-1 are held */
+    uint8_t **pages;     /* of a sink's tile t: pages[t]; others: pages[n_sinks + t % n_slots] */
+    uint32_t sinks;      /* tiles 0..sinks-1 are held, of n_sinks */
+    uint32_t first, end; /* and tiles first..end-1, from n_sinks on */
 } rad_page_table;
 
 typedef struct rad_sequence {
@@ -26,8 +28,10 @@ void rad_sequence_free(rad_sequence *sequence, bool alive);
  * cannot happen within the plan. */
 bool rad_sequence_extend(rad_sequence *sequence, uint32_t from, uint32_t length);
 
-/* Gives back the pages behind the first `length` positions. Returns `length` when all that a token
- * at that position would see is still held; else the sequence is emptied, and 0. */
+/* Whether all that a token at position `length` would see is held. */
+bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length);
+/* Gives back the pages behind the first `length` positions. Returns `length` where
+ * rad_sequence_can_cut() is true; else the sequence is emptied, and 0. */
 uint32_t rad_sequence_cut(rad_sequence *sequence, uint32_t length);
 
 /* Sharing, where the cache has been planned with it. `salt` is a block of rad_prefix_salt(), or one
@@ -56,11 +60,18 @@ bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t le
 bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile);
 bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length);
 
+/* Where a tile's page stands in its group's table. */
+static inline uint32_t rad_cache_slot(const rad_cache_group *group, uint32_t tile)
+{
+    return tile < group->n_sinks ? tile : group->n_sinks + tile % group->n_slots;
+}
+
 /* The page of a tile that is held. */
 static inline uint8_t *rad_sequence_page(const rad_sequence *sequence, uint32_t group,
                                          uint32_t tile)
 {
-    return sequence->tables[group].pages[tile % sequence->cache->plan.groups[group].n_slots];
+    return sequence->tables[group]
+        .pages[rad_cache_slot(&sequence->cache->plan.groups[group], tile)];
 }
 
 #endif

@@ -81,16 +81,33 @@ static bool is_stop_token(const rad_request *r, int32_t token)
     return false;
 }
 
+/* There is room already, but where an answer without end outgrows the context. */
+static radllm_status reserve_token(rad_request *r, radllm_error *error)
+{
+    rad_engine *engine = engine_of(r);
+    const rad_allocator *allocator = &engine->host.allocator;
+    size_t count = r->n_answer + 1, n_top = r->settings.top_logprobs;
+    pthread_mutex_lock(&engine->mutex);
+    bool enough = rad_reserve(allocator, (void **)&r->answer, &r->answer_capacity, count,
+                              sizeof *r->answer) &&
+                  (n_top == 0 || rad_reserve(allocator, (void **)&r->top, &r->top_capacity,
+                                             count * n_top, sizeof *r->top));
+    pthread_mutex_unlock(&engine->mutex);
+    return enough ? RADLLM_OK : rad_fail_memory(error, count * sizeof *r->answer);
+}
+
 /* Chooses a token and its log-probabilities and books them. */
 static bool choose(rad_request *r, const float *logits, int32_t *token)
 {
     rad_engine *engine = engine_of(r);
-    const rad_session *session = r->session;
     uint32_t n_vocab = engine->model->hparams.n_vocab, n_top = r->settings.top_logprobs;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status =
-        rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, n_vocab, session->tokens,
-                           session->n_tokens, 0, r->n_answer, token, &error);
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(r->session, 0, &n_history);
+    radllm_status status = reserve_token(r, &error);
+    if (status == RADLLM_OK)
+        status = rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, n_vocab, history,
+                                    n_history, 0, r->n_answer, token, &error);
     if (status != RADLLM_OK) {
         rad_request_fail(r, &error);
         return false;
@@ -154,7 +171,7 @@ static void take_answer_logits(rad_request *r, const float *logits)
     } else if (stopped) {
         rad_request_finish(r, RADLLM_FINISH_STOP);
     } else if ((most > 0 && r->n_answer >= (uint64_t)most) ||
-               r->session->n_tokens >= engine->plan.settings.context) {
+               r->session->n_known >= engine->plan.positions) {
         rad_request_finish(r, RADLLM_FINISH_LENGTH);
     }
 }
@@ -217,10 +234,8 @@ static void next_choice(rad_request *r)
         return;
     }
     rad_session_cut(r->session, r->n_prompt);
-    if (r->session->n_tokens < r->n_prompt) { /* a windowed layer lost the prompt's end */
-        r->session->n_known = r->session->n_tokens;
-        r->phase = RAD_PHASE_PROMPT;
-    }
+    if (r->session->n_tokens == 0) /* a windowed layer lost the prompt's end */
+        rad_request_restart(r);
 }
 
 static void score(rad_request *r, rad_choice *choice, const float *logits)

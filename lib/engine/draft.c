@@ -65,16 +65,30 @@ radllm_status rad_draft_check(const rad_model *model, const rad_model *draft, ra
 /* ---- memory ----------------------------------------------------------------------------------
  */
 
+/* The model's own, as far as the draft model can follow it: what it computes decides no answer. It
+ * keeps its keys where the model rebuilds them, and proposes nothing behind its context. */
+static rad_attention_policy policy_of(const rad_engine_plan *plan, const rad_model *draft)
+{
+    rad_attention_policy policy = plan->policy;
+    if (policy.kind == RAD_ATTENTION_RECOMPUTE || draft->hparams.architecture->learned_positions)
+        policy = (rad_attention_policy){.kind = RAD_ATTENTION_AUTO};
+    return policy;
+}
+
 radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
 {
     const rad_engine_settings *s = &plan->settings;
     const rad_model *draft = s->draft;
     rad_program program;
-    radllm_status status = rad_program_build(draft, &program, error);
+    plan->draft_policy = policy_of(plan, draft);
+    radllm_status status = rad_program_build(draft, &plan->draft_policy, &program, error);
     if (status != RADLLM_OK)
         return status;
-    plan->draft_context =
-        draft->hparams.context_length < s->context ? draft->hparams.context_length : s->context;
+    plan->draft_context = s->context;
+    if (rad_policy_is_endless(&plan->draft_policy, &draft->hparams))
+        plan->draft_context = RAD_MAX_POSITIONS;
+    else if (draft->hparams.context_length < s->context)
+        plan->draft_context = draft->hparams.context_length;
     plan->draft_backend = (rad_backend_settings){.n_threads = s->n_threads,
                                                  .max_tokens = s->batch,
                                                  .max_outputs = s->n_sessions,
@@ -85,8 +99,8 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
     uint64_t weights = rad_model_weight_bytes(draft);
     plan->draft_bytes = weights;
     if (activations == 0 ||
-        !rad_cache_plan_make(&draft->hparams, rad_cache_format_of(draft, s), plan->draft_context,
-                             s->batch, s->n_sessions, &plan->draft_cache) ||
+        !rad_cache_plan_make(&draft->hparams, &plan->draft_policy, rad_cache_format_of(draft, s),
+                             plan->draft_context, s->batch, s->n_sessions, &plan->draft_cache) ||
         !rad_add_u64(plan->draft_bytes, plan->draft_cache.bytes, &plan->draft_bytes) ||
         !rad_add_u64(plan->draft_bytes, activations, &plan->draft_bytes) ||
         !rad_add_u64(plan->weight_bytes, weights, &plan->weight_bytes) ||
@@ -128,7 +142,7 @@ radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
                          ? model->hparams.n_vocab
                          : engine->model->hparams.n_vocab;
     plan->draft_backend.threads_of = engine->backend;
-    radllm_status status = rad_program_build(model, &draft->program, error);
+    radllm_status status = rad_program_build(model, &plan->draft_policy, &draft->program, error);
     if (status == RADLLM_OK)
         status =
             rad_cache_create(allocator, &model->hparams, &plan->draft_cache, &draft->cache, error);
@@ -176,10 +190,14 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
 {
     rad_session *session = r->session;
     uint32_t first = session->draft.n_tokens;
-    uint32_t all = session->n_tokens + 1 + r->n_draft - first, room = max_tokens - batch->n_tokens;
+    if (first < session->first) { /* what it has not computed is forgotten */
+        r->wanted = 0;
+        return;
+    }
+    uint32_t all = session->n_known + 1 + r->n_draft - first, room = max_tokens - batch->n_tokens;
     uint32_t n = all < room ? all : room;
     for (uint32_t i = 0; i < n; i++) { /* ids that only the other model has */
-        if ((uint32_t)session->tokens[first + i] >= draft->model->hparams.n_vocab)
+        if ((uint32_t)*rad_session_at(session, first + i) >= draft->model->hparams.n_vocab)
             n = 0;
     }
     if (n < all)
@@ -188,7 +206,8 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
         r->wanted = 0;
         return;
     }
-    memcpy(draft->tokens + batch->n_tokens, session->tokens + first, n * sizeof *draft->tokens);
+    memcpy(draft->tokens + batch->n_tokens, rad_session_at(session, first),
+           n * sizeof *draft->tokens);
     draft->spans[batch->n_spans] =
         (rad_token_span){batch->n_tokens, n, first, &session->draft.sequence};
     draft->owners[batch->n_spans] = r;
@@ -202,11 +221,12 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
 static void take_token(rad_engine *engine, rad_request *r, const float *logits)
 {
     rad_session *session = r->session;
-    uint32_t n_history = session->n_tokens + 1 + r->n_draft;
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(session, 1 + r->n_draft, &n_history);
     int32_t token = -1;
     radllm_status status =
         rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, engine->draft->n_vocab,
-                           session->tokens, n_history, 0, r->n_answer + r->n_draft, &token, NULL);
+                           history, n_history, 0, r->n_answer + r->n_draft, &token, NULL);
     if (status != RADLLM_OK) { /* logits that are no numbers, or a bias for an id it lacks */
         r->wanted = r->n_draft;
         return;
@@ -217,7 +237,7 @@ static void take_token(rad_engine *engine, rad_request *r, const float *logits)
     }
     r->draft[++r->n_draft] = token;
     if (r->n_draft < r->wanted)
-        session->tokens[n_history] = token;
+        *rad_session_at(session, session->n_known + r->n_draft) = token;
 }
 
 void rad_draft_propose(rad_engine *engine, rad_request *const *requests, uint32_t count,

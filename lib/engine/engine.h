@@ -17,13 +17,15 @@
 #include "text/tokenizer.h"
 
 typedef struct rad_engine_settings {
-    uint32_t n_threads;     /* 0: all processors */
-    uint32_t context;       /* tokens per session; 0: the model's, at most 4096 */
-    uint32_t n_sessions;    /* at most */
-    uint32_t batch;         /* tokens of one step */
-    int cache_type;         /* rad_cache_type, or -1: by the model's weights */
-    uint64_t budget;        /* bytes for weights and engine together; 0: no limit */
-    bool blas;              /* fast=blas */
+    uint32_t n_threads;  /* 0: all processors */
+    uint32_t context;    /* tokens per session; 0: the model's, at most 4096 */
+    uint32_t n_sessions; /* at most */
+    uint32_t batch;      /* tokens of one step */
+    int cache_type;      /* rad_cache_type, or -1: by the model's weights */
+    uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
+    bool blas;           /* fast=blas */
+    rad_attention_options attention;
+    bool unlimited;         /* context_limit=ignore */
     bool no_prefixes;       /* sessions do not share the pages of common beginnings */
     uint64_t prefix_memory; /* bytes for their pages, besides those that no session needs */
     const rad_model *draft; /* proposes tokens for speculation; NULL: none */
@@ -32,13 +34,16 @@ typedef struct rad_engine_settings {
 /* What a model and these settings take, in bytes, and the settings with defaults filled in. */
 typedef struct rad_engine_plan {
     rad_engine_settings settings;
+    rad_attention_policy policy;
+    uint32_t positions; /* of a session, at most: its context, or without end */
     rad_backend_settings backend;
     rad_cache_plan cache;
     /* The draft model's part, when there is one; its bytes are in the sums below as well. */
     rad_backend_settings draft_backend;
     rad_cache_plan draft_cache;
-    uint32_t draft_context;
-    uint64_t draft_bytes; /* weights included */
+    rad_attention_policy draft_policy;
+    uint32_t draft_context; /* positions that it can follow */
+    uint64_t draft_bytes;   /* weights included */
     uint64_t weight_bytes, cache_bytes, activation_bytes, session_bytes;
 } rad_engine_plan;
 
@@ -119,19 +124,22 @@ typedef struct rad_draft_cache {
     uint32_t n_tokens;
 } rad_draft_cache;
 
+/* Positions are counted from the first token that ever was. The session keeps its last tokens, as
+ * many as the context (all, where positions end with the context). */
 struct rad_session {
     rad_engine *engine;
     rad_sequence sequence;
     int32_t salt[RAD_TILE_KEYS]; /* of what it shares: see rad_prefix_salt(); zeros: none */
     bool own; /* its keys and values are of its own kind and not for others: they come from a file,
                * or were shifted */
-    int32_t *tokens; /* the sequence; n_tokens of them are in the cache. Behind them, while a step
+    int32_t *tokens; /* from position `origin` on; see rad_session_at(). Behind them, while a step
                       * is prepared: the last token of the answer, and its draft */
-    uint32_t n_tokens;
-    uint32_t n_known; /* tokens that belong to the sequence: more than n_tokens where a windowed
-                       * layer's keys were gone after a rewind; then the rest is computed anew */
-    rad_draft_cache draft; /* the draft model's part */
-    float *logits;         /* of the last token, when has_logits */
+    uint32_t origin, first;  /* tokens before position `first` are forgotten */
+    uint32_t n_known;        /* positions of the sequence */
+    uint32_t base, n_tokens; /* base..n_tokens-1 are in the cache. Less than n_known where keys are
+                              * gone after a rewind, or the base moved: they are computed anew */
+    rad_draft_cache draft;   /* the draft model's part */
+    float *logits;           /* of the last token, when has_logits */
     bool has_logits;
     rad_request *request; /* the one that runs on it, or NULL */
 };
@@ -142,18 +150,35 @@ void rad_session_free(rad_session *session);
  * caller owns `session`, on which no request runs. */
 radllm_status rad_session_fork(const rad_session *session, rad_session **out, radllm_error *error);
 /* Takes `count` tokens from position `first` on out of the sequence; what follows is computed anew
- * when the session goes on. The caller as above. */
+ * when the session goes on. Only where rad_session_can_cut(first). The caller as above. */
 void rad_session_remove(rad_session *session, uint32_t first, uint32_t count);
-/* Forgets the tokens from position `length` on. Where a windowed layer does not hold any more what
- * comes before it, n_tokens becomes 0. The caller holds the step or owns the session. */
+/* Whether what a token at position `length` would see is in the cache, or can be computed anew. */
+bool rad_session_can_cut(const rad_session *session, uint32_t length);
+/* Forgets the tokens from position `length` on; all, where rad_session_can_cut() is false. Where a
+ * windowed layer does not hold any more what comes before it, n_tokens becomes 0. The caller holds
+ * the step or owns the session. */
 void rad_session_cut(rad_session *session, uint32_t length);
+/* Whether the session holds all from its first token on: only then it shares with others. */
+bool rad_session_shares(const rad_session *session);
 /* Takes what other sessions have computed of the first `limit` of `tokens`, which agree with the
  * session's as far as it holds any. Returns how many tokens it holds more than before. */
 uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit);
 /* Lets other sessions find what this one has computed. */
 void rad_session_publish(rad_session *session);
-/* Makes sure of pages for the first `length` positions; always succeeds within the context. */
+/* Under recompute: empties the cache where it does not begin with what `position` sees. */
+void rad_session_rebase(rad_session *session, uint32_t position);
+/* Makes sure of pages for the positions up to `length` - 1; always succeeds within the plan. */
 bool rad_session_extend(rad_session *session, uint32_t length);
+/* The tokens from `position` on, which is not before session->first. */
+int32_t *rad_session_at(const rad_session *session, uint32_t position);
+/* Adds known tokens; the oldest are forgotten. */
+void rad_session_append(rad_session *session, const int32_t *tokens, uint32_t count);
+/* Room for an answer's last token and its draft behind the known tokens. */
+int32_t *rad_session_behind(rad_session *session);
+/* What the session keeps, with `extra` tokens behind it: the last ones, as many as the context. */
+const int32_t *rad_session_history(const rad_session *session, uint32_t extra, uint32_t *count);
+/* How many tokens a session has room for. */
+uint64_t rad_session_capacity(const rad_engine_plan *plan);
 /* The same for what the draft model holds. */
 void rad_session_cut_draft(rad_session *session, uint32_t length);
 bool rad_session_extend_draft(rad_session *session, uint32_t length);

@@ -13,17 +13,42 @@ static uint32_t default_outputs(const rad_model *model, const rad_engine_setting
     return (uint32_t)(outputs > settings->batch ? settings->batch : outputs);
 }
 
-static radllm_status fill_defaults(const rad_model *model, rad_engine_settings *settings,
+/* A learned position is a row of a table, which ends somewhere; other positions can be computed. */
+static radllm_status check_context(const rad_model *model, const rad_engine_settings *settings,
                                    radllm_error *error)
 {
     uint32_t made_for = model->hparams.context_length;
-    if (settings->context > made_for)
-        return rad_fail(error, RADLLM_E_LIMIT,
-                        "a context of %u tokens was asked for; the model was made for %u: lower "
-                        "the option context",
-                        settings->context, made_for);
+    bool learned = model->hparams.architecture->learned_positions;
+    if (settings->context <= made_for || (settings->unlimited && !learned))
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_LIMIT,
+                    "a context of %u tokens was asked for; the model was made for %u: lower the "
+                    "option context, or set attention=%s%s",
+                    settings->context, made_for, learned ? "recompute" : "sinks",
+                    learned ? "" : ", or context_limit=ignore to go beyond what it has learned");
+}
+
+static radllm_status fill_defaults(const rad_model *model, rad_engine_plan *plan,
+                                   radllm_error *error)
+{
+    rad_engine_settings *settings = &plan->settings;
+    uint32_t made_for = model->hparams.context_length;
+    radllm_status status = rad_policy_make(&model->hparams, &settings->attention,
+                                           settings->unlimited, &plan->policy, error);
+    if (status != RADLLM_OK)
+        return status;
+    bool endless = rad_policy_is_endless(&plan->policy, &model->hparams);
+    status = endless ? RADLLM_OK : check_context(model, settings, error);
+    if (status != RADLLM_OK)
+        return status;
     if (settings->context == 0)
         settings->context = made_for < DEFAULT_CONTEXT ? made_for : DEFAULT_CONTEXT;
+    if (plan->policy.kind == RAD_ATTENTION_RECOMPUTE && settings->context < plan->policy.window)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "attention=recompute rebuilds from the last %u tokens, a session keeps "
+                        "%u: raise the option context or lower window",
+                        plan->policy.window, settings->context);
+    plan->positions = endless ? RAD_MAX_POSITIONS : settings->context;
     if (settings->n_threads == 0)
         settings->n_threads = rad_processor_count();
     if (settings->n_sessions == 0)
@@ -44,17 +69,23 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
     return (rad_cache_format){type, type};
 }
 
+/* Positions that a sequence holds at most of `positions`. */
+static uint32_t cached_positions(const rad_engine_plan *plan, uint32_t positions)
+{
+    return plan->policy.kind == RAD_ATTENTION_RECOMPUTE ? plan->policy.window : positions;
+}
+
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error)
 {
     memset(plan, 0, sizeof *plan);
     plan->settings = *settings;
     rad_engine_settings *s = &plan->settings;
-    radllm_status status = fill_defaults(model, s, error);
+    radllm_status status = fill_defaults(model, plan, error);
     if (status != RADLLM_OK)
         return status;
     rad_program program;
-    status = rad_program_build(model, &program, error);
+    status = rad_program_build(model, &plan->policy, &program, error);
     if (status != RADLLM_OK)
         return status;
     plan->backend = (rad_backend_settings){.n_threads = s->n_threads,
@@ -64,12 +95,13 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                                            .blas = s->blas};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
     rad_program_free(&program);
-    plan->session_bytes = ((uint64_t)s->context * sizeof(int32_t) +
+    plan->session_bytes = (rad_session_capacity(plan) * sizeof(int32_t) +
                            (uint64_t)model->hparams.n_vocab * sizeof(float)) *
                           s->n_sessions;
     if (plan->activation_bytes == 0 ||
-        !rad_cache_plan_make(&model->hparams, rad_cache_format_of(model, s), s->context, s->batch,
-                             s->n_sessions, &plan->cache) ||
+        !rad_cache_plan_make(&model->hparams, &plan->policy, rad_cache_format_of(model, s),
+                             cached_positions(plan, plan->positions), s->batch, s->n_sessions,
+                             &plan->cache) ||
         (!s->no_prefixes && !rad_cache_plan_prefixes(&plan->cache, s->prefix_memory)))
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed; lower "
@@ -102,6 +134,8 @@ uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_set
                                     uint64_t budget)
 {
     uint32_t low = 0, high = model->hparams.context_length;
+    if (settings->context > high)
+        high = budget != 0 ? RAD_MAX_CONTEXT : settings->context;
     while (low < high) { /* the greatest that fits is in low..high */
         uint32_t middle = high - (high - low) / 2;
         if (fits(model, settings, middle, budget))

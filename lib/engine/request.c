@@ -47,13 +47,16 @@ static bool copy_settings(rad_request *request, const rad_request_settings *sett
     return true;
 }
 
-/* Room for the answer, so that generating takes nothing from the host; text may outgrow it. */
+/* Room for the answer, so that generating takes nothing from the host; text may outgrow it, and so
+ * may an answer that is longer than the context, where positions go on. */
 static bool reserve_answer(rad_request *request)
 {
     rad_engine *engine = engine_of(request);
     const rad_allocator *allocator = &engine->host.allocator;
-    uint64_t most = engine->plan.settings.context - request->n_prompt + 1;
+    uint64_t most = (uint64_t)engine->plan.positions - request->n_prompt + 1;
     int64_t asked = request->settings.max_tokens;
+    if (most > (uint64_t)engine->plan.settings.context + 1)
+        most = (uint64_t)engine->plan.settings.context + 1;
     if (asked >= 0 && (uint64_t)asked < most)
         most = (uint64_t)asked;
     size_t tops = (size_t)most * request->settings.top_logprobs;
@@ -71,7 +74,7 @@ radllm_status rad_request_create(rad_session *session, const int32_t *prompt, si
 {
     rad_engine *engine = session->engine;
     const rad_allocator *allocator = &engine->host.allocator;
-    uint32_t context = engine->plan.settings.context, n_vocab = engine->model->hparams.n_vocab;
+    uint32_t context = engine->plan.positions, n_vocab = engine->model->hparams.n_vocab;
     if (n_prompt == 0)
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "the prompt has no tokens, and the model has no BOS to begin with");
@@ -161,7 +164,7 @@ radllm_status rad_request_set_choices(rad_request *request, const rad_text *choi
                                       radllm_error *error)
 {
     rad_engine *engine = engine_of(request);
-    uint32_t room = engine->plan.settings.context - request->n_prompt;
+    uint32_t room = engine->plan.positions - request->n_prompt;
     if (request->state != RADLLM_REQUEST_NEW)
         return rad_fail(error, RADLLM_E_STATE, "choices are set before the request is submitted");
     rad_choice *own = rad_arena_alloc_zero(&request->arena, count * sizeof *own, 8);
@@ -177,7 +180,7 @@ radllm_status rad_request_set_choices(rad_request *request, const rad_text *choi
             status = rad_fail(error, RADLLM_E_LIMIT,
                               "choice %zu has %zu tokens, which do not fit behind the prompt's %u "
                               "in the context of %u",
-                              i, tokens.count, request->n_prompt, engine->plan.settings.context);
+                              i, tokens.count, request->n_prompt, engine->plan.positions);
         if (status == RADLLM_OK) {
             own[i].n_tokens = (uint32_t)tokens.count;
             own[i].tokens =
@@ -198,23 +201,45 @@ radllm_status rad_request_set_choices(rad_request *request, const rad_text *choi
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+/* Where keys are rebuilt, the prompt begins with what its last token sees; else nothing is skipped.
+ */
+static void skip_unseen(rad_request *request)
+{
+    rad_session *session = request->session;
+    uint32_t last = request->n_prompt - 1;
+    uint32_t base = rad_policy_base(&engine_of(request)->plan.policy, last);
+    if (session->n_known < base)
+        rad_session_append(session, request->prompt + session->n_known, base - session->n_known);
+    rad_session_rebase(session, last);
+}
+
 /* Keeps what the session holds of the new prompt; its last token is always computed anew, for its
  * logits. */
 static void reuse_prefix(rad_request *request)
 {
     rad_session *session = request->session;
-    uint32_t limit =
-        session->n_tokens < request->n_prompt - 1 ? session->n_tokens : request->n_prompt - 1;
-    uint32_t same = 0;
+    uint32_t limit = request->n_prompt - 1, same = 0;
+    limit = session->n_known < limit ? session->n_known : limit;
+    if (session->first > 0)
+        limit = 0; /* how it began is forgotten */
     while (same < limit && session->tokens[same] == request->prompt[same])
         same++;
     if (memcmp(session->salt, request->settings.salt, sizeof session->salt) != 0)
         same = 0;
     memcpy(session->salt, request->settings.salt, sizeof session->salt);
     rad_session_cut(session, same);
-    session->n_known = session->n_tokens; /* the rest comes from the prompt */
-    request->n_reused = session->n_tokens;
-    atomic_fetch_add(&engine_of(request)->tokens_reused, session->n_tokens);
+    if (session->n_tokens == 0)
+        rad_session_cut(session, 0); /* all comes from the prompt */
+    skip_unseen(request);
+    request->n_reused = session->n_tokens - session->base;
+    atomic_fetch_add(&engine_of(request)->tokens_reused, request->n_reused);
+}
+
+void rad_request_restart(rad_request *request)
+{
+    rad_session_cut(request->session, 0);
+    skip_unseen(request);
+    request->phase = RAD_PHASE_PROMPT;
 }
 
 radllm_status rad_request_submit(rad_request *request, radllm_error *error)
@@ -308,7 +333,7 @@ void rad_request_finish(rad_request *request, int32_t finish)
         pthread_mutex_unlock(&engine->mutex);
     }
     /* The keys of a draft's wrong tokens; later the session is the host's. */
-    rad_session_cut(request->session, request->session->n_tokens);
+    rad_session_cut(request->session, request->session->n_known);
     remove_from_queue(request);
     pthread_mutex_lock(&engine->mutex);
     request->text_final = request->text_size;

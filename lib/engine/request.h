@@ -116,6 +116,8 @@ void rad_request_free(rad_request *request);
 /* For the scheduler; the caller holds the step. `logits` are of the next token to choose. */
 void rad_request_take_logits(rad_request *request, const float *logits);
 void rad_request_finish(rad_request *request, int32_t finish);
+/* The prompt's end is to be computed anew. */
+void rad_request_restart(rad_request *request);
 void rad_request_fail(rad_request *request, const radllm_error *error);
 /* Tells the callback what became final; it may cancel the request. */
 void rad_request_tell(rad_request *request);

@@ -26,7 +26,8 @@ static bool computes_for(const rad_request *older, const rad_request *r)
     uint32_t held = r->session->n_tokens, done = older->session->n_tokens, same = 0;
     uint32_t most = older->n_prompt / RAD_TILE_KEYS * RAD_TILE_KEYS; /* blocks that it completes */
     most = most < r->n_prompt - 1 ? most : r->n_prompt - 1;
-    if (most < held + RAD_TILE_KEYS ||
+    if (!rad_session_shares(older->session) || !rad_session_shares(r->session) ||
+        most < held + RAD_TILE_KEYS ||
         memcmp(older->settings.salt, r->settings.salt, sizeof r->settings.salt) != 0)
         return false;
     while (same < most && older->prompt[same] == r->prompt[same])
@@ -70,54 +71,85 @@ typedef struct builder {
     uint32_t n_work;
 } builder;
 
-/* The tokens that a request would compute next; *outputs of them, the last ones, want logits. */
-static uint32_t next_tokens(const rad_request *r, const int32_t **tokens, uint32_t *outputs)
+/* What a request would compute next: known tokens whose keys are gone, then new ones. */
+typedef struct piece {
+    uint32_t n_old, n_new;
+    const int32_t *tokens; /* the new ones */
+    uint32_t n_outputs;    /* of them, the last ones, that want logits */
+} piece;
+
+static piece next_piece(rad_request *r)
 {
-    uint32_t held = r->session->n_tokens;
+    rad_session *session = r->session;
+    const rad_attention_policy *policy = &session->engine->plan.policy;
     if (r->phase == RAD_PHASE_PROMPT) {
-        *tokens = r->prompt + held;
-        *outputs = 1;
-        return r->n_prompt - held;
+        uint32_t held = session->n_tokens;
+        return (piece){0, r->n_prompt - held, r->prompt + held, 1};
     }
+    rad_session_rebase(session, session->n_known);
+    piece next = {.n_old = session->n_known - session->n_tokens};
     if (r->phase == RAD_PHASE_GENERATE) { /* and its draft */
-        *tokens = r->n_draft > 0 ? r->draft : &r->answer[r->n_answer - 1].token;
-        *outputs = 1 + r->n_draft;
-        return 1 + r->n_draft;
+        next.tokens = r->n_draft > 0 ? r->draft : &r->answer[r->n_answer - 1].token;
+        next.n_new = 1 + r->n_draft;
+    } else {
+        const rad_choice *choice = &r->choices[r->choice];
+        uint32_t done = session->n_known - r->n_prompt;
+        uint32_t segment = rad_policy_segment(policy, session->n_known);
+        next.tokens = choice->tokens + done;
+        next.n_new = choice->n_tokens - 1 - done; /* the last one is scored, not computed */
+        next.n_new = next.n_new < segment ? next.n_new : segment;
     }
-    const rad_choice *choice = &r->choices[r->choice];
-    uint32_t done = held - r->n_prompt; /* the last token of an answer is scored, not computed */
-    *tokens = choice->tokens + done;
-    *outputs = choice->n_tokens - 1 - done;
-    return *outputs;
+    next.n_outputs = next.n_new;
+    return next;
+}
+
+/* Cuts a piece to what the step has room for; false where it has none. */
+static bool fit_piece(const builder *b, bool each, piece *next)
+{
+    const rad_backend_settings *limits = &b->engine->plan.backend;
+    uint32_t room = limits->max_tokens - b->batch.n_tokens;
+    uint32_t room_outputs = limits->max_outputs - b->batch.n_outputs;
+    uint32_t wanted = next->n_new;
+    next->n_old = next->n_old < room ? next->n_old : room;
+    room -= next->n_old;
+    next->n_new = next->n_new < room ? next->n_new : room;
+    if (each) { /* logits of each new token */
+        next->n_new = next->n_new < room_outputs ? next->n_new : room_outputs;
+        next->n_outputs = next->n_new;
+    } else if (next->n_new < wanted) {
+        next->n_outputs = 0;
+    }
+    return next->n_old + next->n_new > 0 && next->n_outputs <= room_outputs &&
+           b->n_work < limits->max_spans;
 }
 
 /* Adds a request's next piece as far as the step has room. */
 static void add_request(builder *b, rad_request *r)
 {
     rad_engine *engine = b->engine;
-    const rad_backend_settings *limits = &engine->plan.backend;
-    const int32_t *tokens;
-    uint32_t wanted_outputs;
-    uint32_t wanted = next_tokens(r, &tokens, &wanted_outputs);
-    uint32_t room = limits->max_tokens - b->batch.n_tokens;
-    uint32_t room_outputs = limits->max_outputs - b->batch.n_outputs;
-    uint32_t n = wanted < room ? wanted : room;
-    bool each = r->phase != RAD_PHASE_PROMPT; /* wants logits of each token */
-    if (each)
-        n = n < room_outputs ? n : room_outputs;
-    uint32_t n_outputs = each ? n : n == wanted ? 1 : 0;
-    if (n == 0 || n_outputs > room_outputs || b->n_work == limits->max_spans)
+    rad_session *session = r->session;
+    int32_t *tokens = engine->tokens + b->batch.n_tokens;
+    piece next = next_piece(r);
+    if (!fit_piece(b, r->phase != RAD_PHASE_PROMPT, &next))
         return;
-    if (!rad_session_extend(r->session, r->session->n_tokens + n))
-        return; /* cannot happen: the pool holds every session's whole context */
-    memcpy(engine->tokens + b->batch.n_tokens, tokens, n * sizeof *tokens);
+    uint32_t n = next.n_old + next.n_new, from = session->n_tokens;
+    if (!rad_session_extend(session, from + n))
+        return; /* cannot happen: the pool holds all that sessions can */
+    if (next.n_old > 0)
+        memcpy(tokens, rad_session_at(session, from), next.n_old * sizeof *tokens);
+    memcpy(tokens + next.n_old, next.tokens, next.n_new * sizeof *tokens);
     engine->spans[b->n_work] =
-        (rad_token_span){b->batch.n_tokens, n, r->session->n_tokens, &r->session->sequence};
-    engine->work[b->n_work++] = (struct rad_work){
-        r, r->phase == RAD_PHASE_GENERATE, true, n, 0, b->batch.n_outputs, n_outputs};
+        (rad_token_span){b->batch.n_tokens, n, from - session->base, &session->sequence};
+    engine->work[b->n_work++] = (struct rad_work){.request = r,
+                                                  .generates = r->phase == RAD_PHASE_GENERATE,
+                                                  .goes_on = true,
+                                                  .n_tokens = n,
+                                                  .n_old = next.n_old,
+                                                  .first_output = b->batch.n_outputs,
+                                                  .n_outputs = next.n_outputs};
     b->batch.n_tokens += n;
-    for (uint32_t i = 0; i < n_outputs; i++)
-        engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - n_outputs + i;
+    for (uint32_t i = 0; i < next.n_outputs; i++)
+        engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - next.n_outputs + i;
 }
 
 /* First the requests that generate, which need one token each, then the others, oldest first. */
@@ -162,11 +194,12 @@ static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
 {
     rad_session *session = work->request->session;
     const rad_token_span *span = &engine->spans[work - engine->work];
-    memcpy(session->tokens + session->n_tokens, engine->tokens + span->first_row + work->n_booked,
-           n * sizeof *engine->tokens);
+    const int32_t *tokens = engine->tokens + span->first_row + work->n_booked;
+    uint32_t old = session->n_known - session->n_tokens; /* these stand there already */
+    if (n > old)
+        rad_session_append(session, tokens + old, n - old);
     bool completes = session->n_tokens % RAD_TILE_KEYS + n >= RAD_TILE_KEYS; /* a block */
     session->n_tokens += n;
-    session->n_known = session->n_tokens;
     session->has_logits = false;
     if (completes)
         rad_session_publish(session);
@@ -182,12 +215,16 @@ static void hand_on(rad_engine *engine, const struct rad_work *work, uint32_t ou
 /* A piece of a prompt or of a choice is taken whole; of an answer the next token. */
 static void take_result(rad_engine *engine, struct rad_work *work)
 {
+    if (work->n_booked < work->n_old)
+        book(engine, work, work->n_old);
+    if (work->n_booked == work->n_tokens)
+        return; /* nothing new among them */
     if (work->generates) {
         book(engine, work, 1);
-        hand_on(engine, work, work->n_booked - 1);
+        hand_on(engine, work, work->n_booked - work->n_old - 1);
         return;
     }
-    book(engine, work, work->n_tokens);
+    book(engine, work, work->n_tokens - work->n_old);
     for (uint32_t o = 0; o < work->n_outputs; o++)
         hand_on(engine, work, o);
 }
@@ -197,7 +234,7 @@ static bool next_is_right(const rad_engine *engine, const struct rad_work *work)
 {
     const rad_request *r = work->request;
     const rad_token_span *span = &engine->spans[work - engine->work];
-    return work->generates && work->n_booked < work->n_tokens &&
+    return work->generates && work->n_booked > work->n_old && work->n_booked < work->n_tokens &&
            r->state == RADLLM_REQUEST_PENDING &&
            r->answer[r->n_answer - 1].token == engine->tokens[span->first_row + work->n_booked];
 }
@@ -220,8 +257,8 @@ static void take_results(builder *b)
     atomic_fetch_add(&engine->tokens_computed, b->batch.n_tokens);
     for (uint32_t i = 0; i < b->n_work; i++) {
         const struct rad_work *work = &engine->work[i];
-        if (work->generates && work->n_tokens > 1)
-            count_drafts(engine, work->request, work->n_tokens - 1, 0);
+        if (work->generates && work->n_outputs > 1)
+            count_drafts(engine, work->request, work->n_outputs - 1, 0);
     }
     for (bool any = true; any;) {
         for (uint32_t i = 0; i < b->n_work; i++) {
@@ -252,10 +289,10 @@ static void settle_drafts(const builder *b, bool computed)
         rad_request *r = work->request;
         if (!work->generates || r->state != RADLLM_REQUEST_PENDING)
             continue; /* a finished one was cut when it finished */
-        if (computed && work->n_tokens > 1)
-            rad_speculation_learn(r, work->n_tokens - 1, work->n_booked - 1);
-        if (work->n_tokens > 1 || r->session->draft.n_tokens > r->session->n_tokens)
-            rad_session_cut(r->session, r->session->n_tokens);
+        if (computed && work->n_outputs > 1)
+            rad_speculation_learn(r, work->n_outputs - 1, work->n_booked - work->n_old - 1);
+        if (work->n_outputs > 1 || r->session->draft.n_tokens > r->session->n_known)
+            rad_session_cut(r->session, r->session->n_known);
     }
 }
 

@@ -10,7 +10,8 @@ struct rad_work {
     bool generates; /* the tokens are the answer's last one and its draft */
     bool goes_on;   /* there is a result to be taken */
     uint32_t n_tokens;
-    uint32_t n_booked;                /* of them, into the session */
+    uint32_t n_old;                   /* of them, the first: known, and computed anew */
+    uint32_t n_booked;                /* into the session */
     uint32_t first_output, n_outputs; /* among the batch's outputs */
 };
 

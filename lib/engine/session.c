@@ -4,10 +4,11 @@
 #include <string.h>
 
 #include "engine/draft.h"
+#include "engine/request.h"
 
 static size_t tokens_bytes(const rad_engine *engine)
 {
-    return engine->plan.settings.context * sizeof(int32_t);
+    return (size_t)rad_session_capacity(&engine->plan) * sizeof(int32_t);
 }
 
 static size_t logits_bytes(const rad_engine *engine)
@@ -64,7 +65,11 @@ radllm_status rad_session_fork(const rad_session *session, rad_session **out, ra
     rad_sequence_share(&session->sequence, &fork->sequence);
     if (fork->draft.sequence.cache != NULL)
         rad_sequence_share(&session->draft.sequence, &fork->draft.sequence);
-    memcpy(fork->tokens, session->tokens, session->n_known * sizeof *session->tokens);
+    memcpy(fork->tokens, session->tokens,
+           (session->n_known - session->origin) * sizeof *session->tokens);
+    fork->origin = session->origin;
+    fork->first = session->first;
+    fork->base = session->base;
     memcpy(fork->salt, session->salt, sizeof fork->salt);
     fork->own = session->own;
     fork->n_tokens = session->n_tokens;
@@ -100,29 +105,134 @@ void rad_session_free(rad_session *session)
     rad_free(&allocator, session, sizeof *session);
 }
 
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
+/* Where positions have no end, tokens are moved to the beginning once in `context` tokens. */
+uint64_t rad_session_capacity(const rad_engine_plan *plan)
+{
+    uint64_t context = plan->settings.context;
+    return plan->positions == context ? context : 2 * context + 1 + RAD_MAX_DRAFT;
+}
+
+static uint32_t context_of(const rad_session *session)
+{
+    return session->engine->plan.settings.context;
+}
+
+int32_t *rad_session_at(const rad_session *session, uint32_t position)
+{
+    return session->tokens + (position - session->origin);
+}
+
+/* For at most as many tokens as the context, or as the draft of a step. */
+static int32_t *make_room(rad_session *session, uint32_t count)
+{
+    uint32_t held = session->n_known - session->origin, context = context_of(session);
+    if ((uint64_t)held + count > rad_session_capacity(&session->engine->plan) && held > context) {
+        uint32_t dropped = held - context;
+        memmove(session->tokens, session->tokens + dropped, context * sizeof(int32_t));
+        rad_wipe(session->tokens + context, dropped * sizeof(int32_t));
+        session->origin += dropped;
+    }
+    return rad_session_at(session, session->n_known);
+}
+
+int32_t *rad_session_behind(rad_session *session)
+{
+    return make_room(session, 1 + RAD_MAX_DRAFT);
+}
+
+void rad_session_append(rad_session *session, const int32_t *tokens, uint32_t count)
+{
+    uint32_t context = context_of(session);
+    for (uint32_t done = 0, n; done < count; done += n) {
+        n = count - done < context ? count - done : context;
+        memcpy(make_room(session, n), tokens + done, n * sizeof *tokens);
+        session->n_known += n;
+    }
+    if (session->n_known > context && session->n_known - context > session->first)
+        session->first = session->n_known - context;
+}
+
+const int32_t *rad_session_history(const rad_session *session, uint32_t extra, uint32_t *count)
+{
+    uint32_t end = session->n_known + extra, context = context_of(session);
+    uint32_t first = session->first;
+    if (end > context && end - context > first)
+        first = end - context;
+    *count = end - first;
+    return rad_session_at(session, first);
+}
+
+/* Forgets tokens; what is left may be nothing but their number. */
+static void cut_tokens(rad_session *session, uint32_t length)
+{
+    uint32_t kept = length > session->origin ? length : session->origin;
+    if (length >= session->n_known)
+        return;
+    rad_wipe(rad_session_at(session, kept), (session->n_known - kept) * sizeof(int32_t));
+    session->n_known = length;
+    session->has_logits = false;
+    if (length < session->first || length == 0)
+        session->first = length;
+    if (length < session->origin || length == 0)
+        session->origin = length;
+}
+
+/* ---- keys and values ------------------------------------------------------------------------- */
+
+bool rad_session_can_cut(const rad_session *session, uint32_t length)
+{
+    const rad_attention_policy *policy = &session->engine->plan.policy;
+    if (session->first == 0 || length == 0)
+        return true;
+    if (policy->kind == RAD_ATTENTION_RECOMPUTE)
+        return session->first <= rad_policy_base(policy, length);
+    return rad_sequence_can_cut(&session->sequence, length);
+}
+
+/* Gives back keys and values from position `length` on. */
+static void cut_keys(rad_session *session, uint32_t length)
+{
+    uint32_t held = length < session->n_tokens ? length : session->n_tokens;
+    if (held < session->base) {
+        (void)rad_sequence_cut(&session->sequence, 0);
+        session->base = held;
+    }
+    session->n_tokens = session->base + rad_sequence_cut(&session->sequence, held - session->base);
+    session->own = session->own && session->n_tokens > session->base;
+    rad_session_cut_draft(session, length);
+}
+
 void rad_session_cut(rad_session *session, uint32_t length)
 {
-    if (length < session->n_known) {
-        rad_wipe(session->tokens + length, (session->n_known - length) * sizeof(int32_t));
-        session->n_known = length;
-        session->has_logits = false;
-    }
-    uint32_t held = length < session->n_tokens ? length : session->n_tokens;
-    session->n_tokens = rad_sequence_cut(&session->sequence, held);
-    session->own = session->own && session->n_tokens > 0;
-    rad_session_cut_draft(session, session->n_tokens);
+    if (length < session->n_known && !rad_session_can_cut(session, length))
+        length = 0;
+    cut_tokens(session, length);
+    cut_keys(session, session->n_known);
+}
+
+void rad_session_rebase(rad_session *session, uint32_t position)
+{
+    uint32_t base = rad_policy_base(&session->engine->plan.policy, position);
+    if (base == session->base)
+        return;
+    (void)rad_sequence_cut(&session->sequence, 0);
+    session->base = session->n_tokens = base;
+}
+
+bool rad_session_shares(const rad_session *session)
+{
+    return session->first == 0 && session->base == 0;
 }
 
 void rad_session_remove(rad_session *session, uint32_t first, uint32_t count)
 {
-    uint32_t end = session->n_known, left = end - first - count;
-    uint32_t held = session->n_tokens < first ? session->n_tokens : first;
-    session->n_tokens = rad_sequence_cut(&session->sequence, held);
-    session->own = session->own && session->n_tokens > 0;
-    rad_session_cut_draft(session, session->n_tokens);
-    memmove(session->tokens + first, session->tokens + first + count,
-            left * sizeof *session->tokens);
-    rad_wipe(session->tokens + first + left, count * sizeof *session->tokens);
+    uint32_t left = session->n_known - first - count;
+    int32_t *tokens = rad_session_at(session, first);
+    cut_keys(session, first);
+    memmove(tokens, tokens + count, left * sizeof *tokens);
+    rad_wipe(tokens + left, count * sizeof *tokens);
     session->n_known = first + left;
     session->has_logits = false;
 }
@@ -130,14 +240,15 @@ void rad_session_remove(rad_session *session, uint32_t first, uint32_t count)
 uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit)
 {
     uint32_t before = session->n_tokens;
+    if (!rad_session_shares(session))
+        return 0;
     session->n_tokens =
         rad_sequence_adopt(&session->sequence, session->salt, tokens, before, limit);
     uint32_t more = session->n_tokens - before;
     session->own = session->own && more == 0; /* else all its pages are others' now */
-    if (tokens != session->tokens && more > 0)
-        memcpy(session->tokens + before, tokens + before, more * sizeof *tokens);
     if (session->n_known < session->n_tokens)
-        session->n_known = session->n_tokens;
+        rad_session_append(session, tokens + session->n_known,
+                           session->n_tokens - session->n_known);
     atomic_fetch_add(&session->engine->tokens_shared, more);
     atomic_fetch_add(&session->engine->tokens_reused, more);
     return more;
@@ -145,13 +256,14 @@ uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t
 
 void rad_session_publish(rad_session *session)
 {
-    if (!session->own)
+    if (!session->own && rad_session_shares(session))
         rad_sequence_publish(&session->sequence, session->salt, session->tokens, session->n_tokens);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)
 {
-    return rad_sequence_extend(&session->sequence, session->n_tokens, length);
+    return rad_sequence_extend(&session->sequence, session->n_tokens - session->base,
+                               length - session->base);
 }
 
 void rad_session_cut_draft(rad_session *session, uint32_t length)
@@ -174,12 +286,13 @@ static radllm_status check_tokens(const rad_session *session, const int32_t *tok
                                   radllm_error *error)
 {
     const rad_engine *engine = session->engine;
-    uint32_t context = engine->plan.settings.context, n_vocab = engine->model->hparams.n_vocab;
-    if (count > context - session->n_known)
+    uint32_t positions = engine->plan.positions, n_vocab = engine->model->hparams.n_vocab;
+    if (count > positions - session->n_known)
         return rad_fail(error, RADLLM_E_LIMIT,
                         "%zu tokens behind the %u that the session holds are more than its context "
-                        "of %u; make the engine with a larger option context",
-                        count, session->n_known, context);
+                        "of %u; make the engine with a larger option context, or with "
+                        "attention=sinks",
+                        count, session->n_known, positions);
     for (size_t i = 0; i < count; i++) {
         if (tokens[i] < 0 || (uint32_t)tokens[i] >= n_vocab)
             return rad_fail(error, RADLLM_E_ARGUMENT,
@@ -196,57 +309,104 @@ typedef struct feed {
     const radllm_cancel *cancel;
 } feed;
 
-/* Computes the next n of the session's tokens; outputs: all of them with a callback, else the last
- * one when wanted. */
-static radllm_status feed_piece(const feed *f, uint32_t n, bool call, bool want_last,
-                                radllm_error *error)
+/* Computes the next `count` known tokens; logits are wanted of the last n_outputs of them. */
+static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_outputs,
+                                   radllm_error *error)
 {
     rad_session *session = f->session;
     rad_engine *engine = session->engine;
-    uint32_t n_outputs = call ? n : want_last ? 1 : 0;
     for (uint32_t i = 0; i < n_outputs; i++)
-        engine->outputs[i] = n - n_outputs + i;
-    rad_token_span span = {0, n, session->n_tokens, &session->sequence};
+        engine->outputs[i] = count - n_outputs + i;
+    rad_token_span span = {0, count, session->n_tokens - session->base, &session->sequence};
     rad_batch batch = {
-        n, session->tokens + session->n_tokens, 1, &span, n_outputs, engine->outputs};
-    if (!rad_session_extend(session, session->n_tokens + n))
+        count, rad_session_at(session, session->n_tokens), 1, &span, n_outputs, engine->outputs};
+    if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
     radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);
     if (status != RADLLM_OK)
         return status;
-    atomic_fetch_add(&engine->tokens_computed, n);
-    uint32_t first = session->n_tokens;
-    session->n_tokens += n;
-    if (session->n_known < session->n_tokens)
-        session->n_known = session->n_tokens;
+    atomic_fetch_add(&engine->tokens_computed, count);
+    session->n_tokens += count;
     rad_session_publish(session);
-    for (uint32_t i = 0; call && i < n; i++) {
+    for (uint32_t i = 0; f->callback != NULL && i < n_outputs; i++) {
         const float *logits = engine->backend->table->logits(engine->backend, i);
-        if (f->callback(f->user, first + i, logits, engine->model->hparams.n_vocab) != 0)
+        if (f->callback(f->user, session->n_tokens - n_outputs + i, logits,
+                        engine->model->hparams.n_vocab) != 0)
             return rad_fail(error, RADLLM_E_CANCELLED, "the callback asked to stop");
     }
-    if (want_last) {
+    if (n_outputs > 0)
         memcpy(session->logits, engine->backend->table->logits(engine->backend, n_outputs - 1),
                logits_bytes(engine));
-        session->has_logits = true;
-    }
     return RADLLM_OK;
 }
 
-/* Computes session->tokens up to `end`, of which the first `before` were fed earlier: what the
- * cache lost of them is computed anew. */
-static radllm_status feed_tokens(const feed *f, uint32_t before, uint32_t end, radllm_error *error)
+/* Computes what is known and not in the cache; logits are wanted from position first_output on. */
+static radllm_status compute_known(const feed *f, uint32_t first_output, radllm_error *error)
 {
     rad_session *session = f->session;
     const rad_backend_settings *limits = &session->engine->plan.backend;
     radllm_status status = RADLLM_OK;
-    (void)rad_session_adopt(session, session->tokens, f->callback != NULL ? before : end - 1);
-    while (session->n_tokens < end && status == RADLLM_OK) {
-        bool call = f->callback != NULL && session->n_tokens >= before;
-        uint32_t left = (f->callback != NULL && !call ? before : end) - session->n_tokens;
-        uint32_t most = call ? limits->max_outputs : limits->max_tokens;
-        uint32_t n = left < most ? left : most;
-        status = feed_piece(f, n, call, session->n_tokens + n == end, error);
+    while (session->n_tokens < session->n_known && status == RADLLM_OK) {
+        uint32_t from = session->n_tokens, left = session->n_known - from;
+        uint32_t count = left < limits->max_tokens ? left : limits->max_tokens;
+        uint32_t not_wanted = first_output > from ? first_output - from : 0;
+        uint32_t outputs = count > not_wanted ? count - not_wanted : 0;
+        if (outputs > limits->max_outputs) {
+            count -= outputs - limits->max_outputs;
+            outputs = limits->max_outputs;
+        }
+        status = compute_piece(f, count, outputs, error);
+    }
+    return status;
+}
+
+/* How many of `left` tokens are fed together: what one step can compute, the history can hold and,
+ * where logits of each are wanted, what sees the same keys. */
+static uint32_t piece_of(const feed *f, size_t left)
+{
+    const rad_engine_plan *plan = &f->session->engine->plan;
+    uint32_t most = plan->backend.max_tokens;
+    most = plan->settings.context < most ? plan->settings.context : most;
+    if (f->callback != NULL) {
+        uint32_t segment = rad_policy_segment(&plan->policy, f->session->n_known);
+        most = plan->backend.max_outputs < most ? plan->backend.max_outputs : most;
+        most = segment < most ? segment : most;
+    }
+    return left < most ? (uint32_t)left : most;
+}
+
+/* The tokens are known at once, and what others have computed of them is taken. */
+static radllm_status feed_at_once(const feed *f, const int32_t *tokens, uint32_t count,
+                                  radllm_error *error)
+{
+    rad_session *session = f->session;
+    uint32_t before = session->n_known;
+    rad_session_append(session, tokens, count);
+    rad_session_rebase(session, session->n_known - 1);
+    uint32_t first_output = f->callback != NULL ? before : session->n_known - 1;
+    (void)rad_session_adopt(session, session->tokens, first_output);
+    return compute_known(f, first_output, error);
+}
+
+/* Piece by piece, since older tokens are forgotten meanwhile, or keys rebuilt. What the last token
+ * does not see need not be rebuilt where its logits alone are wanted. */
+static radllm_status feed_pieces(const feed *f, const int32_t *tokens, size_t count,
+                                 radllm_error *error)
+{
+    rad_session *session = f->session;
+    bool rebuilds = session->engine->plan.policy.kind == RAD_ATTENTION_RECOMPUTE;
+    radllm_status status = rebuilds ? RADLLM_OK : compute_known(f, session->n_known, error);
+    for (size_t done = 0; done < count && status == RADLLM_OK;) {
+        uint32_t n = piece_of(f, count - done);
+        rad_session_append(session, tokens + done, n);
+        done += n;
+        if (f->callback == NULL && done < count && rebuilds)
+            continue;
+        uint32_t first_output = f->callback != NULL ? session->n_known - n
+                                : done == count     ? session->n_known - 1
+                                                    : session->n_known;
+        rad_session_rebase(session, f->callback != NULL ? first_output : session->n_known - 1);
+        status = compute_known(f, first_output, error);
     }
     return status;
 }
@@ -261,15 +421,20 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
         status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK || count == 0)
         return status;
-    uint32_t before = session->n_known, end = before + (uint32_t)count;
+    uint32_t before = session->n_known;
     feed f = {session, callback, user, cancel};
     session->has_logits = false;
-    memcpy(session->tokens + before, tokens, count * sizeof *tokens);
-    status = feed_tokens(&f, before, end, error);
-    if (status != RADLLM_OK) {
-        rad_wipe(session->tokens + before, count * sizeof *tokens);
+    bool forgets =
+        count > context_of(session) - (before < context_of(session) ? before : context_of(session));
+    bool rebuilds = engine->plan.policy.kind == RAD_ATTENTION_RECOMPUTE;
+    if (forgets || (rebuilds && callback != NULL))
+        status = feed_pieces(&f, tokens, count, error);
+    else
+        status = feed_at_once(&f, tokens, (uint32_t)count, error);
+    if (status == RADLLM_OK)
+        session->has_logits = true;
+    else
         rad_session_cut(session, before);
-    }
     rad_engine_give_step(engine);
     return status;
 }
@@ -285,9 +450,10 @@ radllm_status rad_session_sample(rad_session *session, const rad_sampler_setting
     radllm_status status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK)
         return status;
-    status =
-        rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, session->tokens,
-                           session->n_tokens, 0, session->n_tokens, token, error);
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(session, 0, &n_history);
+    status = rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, history,
+                                n_history, 0, session->n_known, token, error);
     if (status == RADLLM_OK && logprob != NULL)
         *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
     rad_engine_give_step(engine);

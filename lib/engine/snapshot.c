@@ -26,6 +26,10 @@ typedef struct section_head {
     uint64_t size;
 } section_head;
 
+typedef struct token_head {
+    uint32_t n_tokens, base, first, zero; /* as in rad_session */
+} token_head;
+
 typedef struct page_head {
     uint32_t group, n;
 } page_head;
@@ -41,7 +45,7 @@ static void write_settings(const rad_engine *engine, const char *model_hash,
 
 static uint32_t tiles_of(const rad_session *session)
 {
-    return (session->n_tokens + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    return (session->n_tokens - session->base + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -75,7 +79,7 @@ static void put_section(writer *w, const char name[5], uint64_t size)
 static bool keeps(const rad_session *session, uint32_t group, uint32_t tile)
 {
     return rad_sequence_holds(&session->sequence, group, tile) &&
-           rad_sequence_sees(&session->sequence, group, session->n_tokens, tile);
+           rad_sequence_sees(&session->sequence, group, session->n_tokens - session->base, tile);
 }
 
 static void put_pages(writer *w, const rad_session *session, uint32_t group)
@@ -102,7 +106,8 @@ static void put_session(writer *w, const rad_session *session, const char *model
 {
     const rad_engine *engine = session->engine;
     char settings[SETTINGS_SIZE];
-    const uint32_t held[2] = {session->n_tokens, 0};
+    const token_head held = {session->n_tokens, session->base, session->first, 0};
+    uint32_t count = session->n_known - session->first;
     file_head head = {.version = VERSION, .zero = 0};
     memcpy(head.magic, magic, sizeof magic);
     put(w, &head, sizeof head);
@@ -111,9 +116,9 @@ static void put_session(writer *w, const rad_session *session, const char *model
     put(w, settings, strlen(settings));
     put_section(w, "salt", sizeof session->salt);
     put(w, session->salt, sizeof session->salt);
-    put_section(w, "toks", sizeof held + (uint64_t)session->n_known * sizeof(int32_t));
-    put(w, held, sizeof held);
-    put(w, session->tokens, session->n_known * sizeof(int32_t));
+    put_section(w, "toks", sizeof held + (uint64_t)count * sizeof(int32_t));
+    put(w, &held, sizeof held);
+    put(w, rad_session_at(session, session->first), count * sizeof(int32_t));
     for (uint32_t g = 0; g < engine->cache->plan.n_groups; g++)
         put_pages(w, session, g);
     size_t logits = session->has_logits ? engine->model->hparams.n_vocab * sizeof(float) : 0;
@@ -273,11 +278,27 @@ static radllm_status read_salt(reader *r, uint64_t size)
     return RADLLM_OK;
 }
 
+/* Whether a session of this engine can be in this state: what it has computed, and what of its
+ * tokens it needs to go on. */
+static bool is_possible(const rad_session *session, const token_head *held, uint32_t count)
+{
+    const rad_engine_plan *plan = &session->engine->plan;
+    uint64_t n_known = (uint64_t)held->first + count;
+    bool endless = plan->positions > plan->settings.context;
+    if (n_known > plan->positions || (held->first > 0 && !endless) || held->n_tokens > n_known ||
+        held->base > held->n_tokens)
+        return false;
+    if (plan->policy.kind != RAD_ATTENTION_RECOMPUTE)
+        return held->base == 0 && held->first <= held->n_tokens;
+    return held->n_tokens - held->base <= plan->policy.window &&
+           held->first <= rad_policy_base(&plan->policy, (uint32_t)n_known);
+}
+
 static radllm_status read_tokens(reader *r, uint64_t size)
 {
     rad_session *session = r->session;
     const rad_engine *engine = session->engine;
-    uint32_t held[2];
+    token_head held;
     if (size < sizeof held || (size - sizeof held) % sizeof(int32_t) != 0)
         return malformed(r, "its tokens have a wrong size");
     uint64_t count = (size - sizeof held) / sizeof(int32_t);
@@ -286,15 +307,18 @@ static radllm_status read_tokens(reader *r, uint64_t size)
                         "%s: the session has %" PRIu64 " tokens, more than the context of %u; "
                         "make the engine with a larger option context",
                         r->label, count, engine->plan.settings.context);
-    radllm_status status = get(r, held, sizeof held);
-    if (status == RADLLM_OK && held[0] > count)
-        status = malformed(r, "more tokens are computed than there are");
-    session->n_known = (uint32_t)count; /* what is read is wiped when more fails */
-    if (status == RADLLM_OK)
-        status = get(r, session->tokens, (size_t)count * sizeof(int32_t));
+    radllm_status status = get(r, &held, sizeof held);
+    if (status == RADLLM_OK && !is_possible(session, &held, (uint32_t)count))
+        status = malformed(r, "other tokens are computed than there are");
     if (status != RADLLM_OK)
         return status;
-    session->n_tokens = held[0];
+    session->origin = session->first = held.first;
+    session->n_known = held.first + (uint32_t)count; /* what is read is wiped when more fails */
+    session->base = session->n_tokens = held.base;
+    status = get(r, session->tokens, (size_t)count * sizeof(int32_t));
+    if (status != RADLLM_OK)
+        return status;
+    session->n_tokens = held.n_tokens;
     for (uint64_t i = 0; i < count; i++) {
         if (session->tokens[i] < 0 ||
             (uint32_t)session->tokens[i] >= engine->model->hparams.n_vocab)
@@ -399,7 +423,7 @@ static radllm_status read_session(reader *r)
     }
     if (step < needed || r->offset != r->end)
         return malformed(r, "a section is missing, or something follows the last one");
-    if (!rad_sequence_complete(&r->session->sequence, r->session->n_tokens))
+    if (!rad_sequence_complete(&r->session->sequence, r->session->n_tokens - r->session->base))
         return malformed(r, "a page is missing");
     return check_digest(r); /* it is what it was before */
 }

@@ -9,7 +9,8 @@
  *
  *   "set."  what must be equal where the session goes on, as lines "key=value"
  *   "salt"  of what it shares, as in rad_prefix_salt()
- *   "toks"  u32 tokens in the cache, u32 0, then the ids of all tokens of the session (i32)
+ *   "toks"  u32 length, u32 base: positions base..length-1 are in the cache; u32 first: tokens
+ *           before it are forgotten; u32 0; then the ids of all others (i32)
  *   "page"  one for each group of layers: u32 group, u32 n, n tiles (u32), n pages
  *   "logi"  logits of the last token (f32), where the session has them
  */

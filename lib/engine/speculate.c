@@ -81,12 +81,14 @@ static bool speculates(const rad_request *r)
 static uint32_t most_tokens(const rad_request *r, uint32_t share)
 {
     const rad_engine_plan *plan = &r->session->engine->plan;
-    uint32_t held = r->session->n_tokens, most = r->settings.draft_tokens;
+    uint32_t held = r->session->n_known, most = r->settings.draft_tokens;
     most = most < share ? most : share;
-    uint32_t context = plan->settings.context - held - 1;
-    most = most < context ? most : context;
+    uint32_t room = plan->positions - held - 1;
+    uint32_t segment = rad_policy_segment(&plan->policy, held) - 1;
+    most = most < room ? most : room;
+    most = most < segment ? most : segment; /* these see the same keys */
     if (r->draft_callback == NULL && r->settings.speculation == RAD_SPECULATION_DRAFT) {
-        uint32_t room = plan->draft_context > held ? plan->draft_context - held : 0;
+        room = plan->draft_context > held ? plan->draft_context - held : 0;
         most = most < room ? most : room;
     }
     if (r->settings.max_tokens < 0)
@@ -117,16 +119,18 @@ static void ask_host(rad_request *r, uint32_t most)
     uint32_t length = rad_pace_length(&r->pace, 0, r->cost, most);
     if (length == 0)
         return;
-    int32_t got = r->draft_callback(r->draft_user, r->session->tokens, r->session->n_tokens + 1,
-                                    r->draft + 1, length);
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(r->session, 1, &n_history);
+    int32_t got = r->draft_callback(r->draft_user, history, n_history, r->draft + 1, length);
     r->quality = 0;
     keep_useful(r, got < 0 ? 0 : (uint32_t)got < length ? (uint32_t)got : length);
 }
 
 static void look_up(rad_request *r, uint32_t most)
 {
-    uint32_t n = rad_lookup_draft(r->session->tokens, r->session->n_tokens + 1, most, r->draft + 1,
-                                  &r->quality);
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(r->session, 1, &n_history);
+    uint32_t n = rad_lookup_draft(history, n_history, most, r->draft + 1, &r->quality);
     if (n > 0)
         keep_useful(r, rad_pace_length(&r->pace, r->quality, r->cost, n));
 }
@@ -141,7 +145,7 @@ static bool draft_one(rad_request *r, uint32_t share, uint32_t n)
         return false;
     r->draft[0] = r->answer[r->n_answer - 1].token;
     /* Behind the sequence, so that it is one with its next token. */
-    r->session->tokens[r->session->n_tokens] = r->draft[0];
+    *rad_session_behind(r->session) = r->draft[0];
     r->cost = cost_of_token(engine, n, by_model);
     if (r->draft_callback != NULL) {
         ask_host(r, most);

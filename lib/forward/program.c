@@ -17,6 +17,8 @@ enum {
     GATE,
     UP,
     ROTARY,
+    SINK_ROTARY, /* of positions inside the cache, where sinks are kept */
+    SINK_QUERY,
     ROUTER,       /* logits of the experts */
     ROUTES,       /* the chosen experts and their weights */
     EXPERT_OUT,   /* what each of a token's experts gives */
@@ -30,6 +32,7 @@ enum {
 
 typedef struct writer {
     rad_program *program;
+    const rad_attention_policy *policy;
     uint32_t layer;
     bool per_output; /* behind the selection of output rows */
 } writer;
@@ -82,7 +85,22 @@ static void emit_heads(writer *w, rad_op_kind kind, uint8_t in, const rad_weight
     op->weight = weight;
     op->n_heads = n_heads;
     op->width = n_heads * w->program->model->hparams.head_dim;
+    op->other = out;
     op->out = out;
+}
+
+/* Keys that stay for ever are seen as from inside the cache, where the query's position is at most
+ * the last one: so the query is rotated a second time, and no key ever is. */
+static void emit_rotations(writer *w, const rad_layer_params *params)
+{
+    if (w->program->model->hparams.architecture->rotary == RAD_ROTARY_NONE)
+        return;
+    if (rad_policy_reach(w->policy, params->window).sinks > 0) {
+        emit_heads(w, RAD_OP_ROTATE, SINK_ROTARY, NULL, params->n_heads, SINK_QUERY);
+        w->program->ops[w->program->n_ops - 1].other = QUERY;
+    }
+    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
+    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
 }
 
 static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uint8_t out,
@@ -132,12 +150,11 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
         emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
-    if (w->program->model->hparams.architecture->rotary != RAD_ROTARY_NONE) {
-        emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
-        emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
-    }
+    emit_rotations(w, params);
     emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * h->head_dim);
-    emit_two(w, RAD_OP_ATTEND, QUERY, 0, ATTENDED, params->n_heads * h->value_dim);
+    bool rotates = h->architecture->rotary != RAD_ROTARY_NONE;
+    emit_two(w, RAD_OP_ATTEND, QUERY, rotates ? SINK_QUERY : QUERY, ATTENDED,
+             params->n_heads * h->value_dim);
     w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_SINKS]);
 }
 
@@ -239,6 +256,14 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
 }
 
+static void emit_rotary_table(writer *w, uint8_t out, uint32_t limit)
+{
+    rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
+    table->out = out;
+    table->width = 2 * w->program->model->hparams.rope.n_pairs;
+    table->limit = limit;
+}
+
 static void emit_model(writer *w, const rad_model *model)
 {
     const rad_hparams *h = &model->hparams;
@@ -256,9 +281,9 @@ static void emit_model(writer *w, const rad_model *model)
         positions->out = HIDDEN;
     }
     if (h->architecture->rotary != RAD_ROTARY_NONE) {
-        rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
-        table->out = ROTARY;
-        table->width = 2 * h->rope.n_pairs;
+        emit_rotary_table(w, ROTARY, RAD_MAX_POSITIONS);
+        if (w->policy->kind == RAD_ATTENTION_SINKS)
+            emit_rotary_table(w, SINK_ROTARY, w->policy->sinks + w->policy->window - 1);
     }
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
@@ -277,8 +302,10 @@ static uint32_t greater(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
-static void declare_values(rad_program *program, const rad_hparams *h)
+static void declare_values(rad_program *program, const rad_hparams *h,
+                           const rad_attention_policy *policy)
 {
+    bool sinks = policy->kind == RAD_ATTENTION_SINKS;
     uint32_t attended = h->max_heads * h->value_dim;
     uint32_t n_used = h->router.n_used; /* 0 without experts */
     uint32_t ffn = greater(greater(h->max_ffn, h->shared_ffn), n_used * h->expert_ffn);
@@ -292,6 +319,8 @@ static void declare_values(rad_program *program, const rad_hparams *h)
                                        [GATE] = ffn,
                                        [UP] = ffn,
                                        [ROTARY] = 2 * h->rope.n_pairs,
+                                       [SINK_ROTARY] = sinks ? 2 * h->rope.n_pairs : 0,
+                                       [SINK_QUERY] = sinks ? h->max_heads * h->head_dim : 0,
                                        [ROUTER] = h->router.n_experts,
                                        [ROUTES] = 2 * n_used,
                                        [EXPERT_OUT] = n_used * h->width,
@@ -312,15 +341,16 @@ static size_t ops_bytes(const rad_program *program)
            sizeof(rad_op);
 }
 
-radllm_status rad_program_build(const rad_model *model, rad_program *program, radllm_error *error)
+radllm_status rad_program_build(const rad_model *model, const rad_attention_policy *policy,
+                                rad_program *program, radllm_error *error)
 {
     memset(program, 0, sizeof *program);
     program->model = model;
     program->ops = rad_alloc(&model->host.allocator, ops_bytes(program));
     if (program->ops == NULL)
         return rad_fail_memory(error, ops_bytes(program));
-    writer w = {.program = program};
-    declare_values(program, &model->hparams);
+    writer w = {.program = program, .policy = policy};
+    declare_values(program, &model->hparams, policy);
     emit_model(&w, model);
     return RADLLM_OK;
 }

@@ -116,10 +116,11 @@ size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 typedef struct attend_task {
     const rad_cpu_backend *cpu;
     const rad_token_span *span;
-    const rad_layer_params *params;
+    const rad_reach *reach;
     uint32_t layer, kv_head, group, n_tokens;
     uint32_t first_position;  /* of the block */
     const float *queries;     /* of the block's first token and the group's first head */
+    const float *sinks;       /* the same, rotated as the keys of sinks want them */
     size_t query_stride;      /* between tokens */
     float *states;            /* [token][head of the group] */
     const float *head_slopes; /* of the group's heads; NULL: no ALiBi */
@@ -128,18 +129,26 @@ typedef struct attend_task {
     uint8_t *first, *last;
 } attend_task;
 
-/* First key that a query at `position` sees. */
-static uint32_t first_visible(const rad_layer_params *params, uint32_t position)
+/* First key of its window that a query at `position` sees. */
+static uint32_t first_visible(const rad_reach *reach, uint32_t position)
 {
-    return params->window != 0 && position >= params->window ? position - params->window + 1 : 0;
+    return reach->window != 0 && position >= reach->window ? position - reach->window + 1 : 0;
 }
 
-static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile, uint8_t *first,
-                          uint8_t *last)
+/* Where in a tile the keys are that a token sees: of the sinks, or of its window, which begins
+ * behind the sinks. */
+static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile, bool of_sinks,
+                          uint8_t *first, uint8_t *last)
 {
     uint32_t position = task->first_position + token;
-    uint32_t start = tile * RAD_TILE_KEYS;
-    uint32_t low = first_visible(task->params, position), high = position + 1;
+    uint32_t start = tile * RAD_TILE_KEYS, sinks = task->reach->sinks;
+    uint32_t low = first_visible(task->reach, position), high = position + 1;
+    if (of_sinks) {
+        low = 0;
+        high = high < sinks ? high : sinks;
+    } else if (low < sinks) {
+        low = sinks;
+    }
     low = low > start ? low - start : 0;
     high = high > start ? high - start : 0;
     *first = (uint8_t)(low < RAD_TILE_KEYS ? low : RAD_TILE_KEYS);
@@ -148,10 +157,12 @@ static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile
         *first = *last;
 }
 
-/* Position of the tile's first slot, less that of a token. */
-static int32_t distance_of(const attend_task *task, uint32_t token, uint32_t tile)
+/* Position of the tile's first slot, less that of a token; to sinks both inside the cache. */
+static int32_t distance_of(const attend_task *task, uint32_t token, uint32_t tile, bool of_sinks)
 {
-    return (int32_t)(tile * RAD_TILE_KEYS) - (int32_t)(task->first_position + token);
+    uint32_t position = task->first_position + token;
+    uint32_t last = task->reach->sinks + task->reach->window - 1;
+    return (int32_t)(tile * RAD_TILE_KEYS - (of_sinks && position > last ? last : position));
 }
 
 static rad_attention_shape shape_of(const rad_cpu_backend *cpu)
@@ -165,9 +176,10 @@ static rad_attention_shape shape_of(const rad_cpu_backend *cpu)
                                  .cap = h->attention_cap};
 }
 
-/* One tile, all queries of the task. Either the tokens or the heads of the group form the kernel's
- * list of queries, whichever is longer; each query's bits are the same. */
-static void attend_one_tile(const attend_task *task, uint32_t tile)
+/* One tile, its sinks or its other keys; all queries of the task. Either the tokens or the heads of
+ * the group form the kernel's list of queries, whichever is longer; each query's bits are the same.
+ */
+static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sinks)
 {
     const rad_cpu_backend *cpu = task->cpu;
     rad_attention_shape shape = shape_of(cpu);
@@ -175,13 +187,14 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
     const uint8_t *page = rad_sequence_page(task->span->sequence, group, tile);
     const uint8_t *keys = page + rad_cache_keys(cpu->cache, task->layer, task->kv_head);
     const uint8_t *values = page + rad_cache_values(cpu->cache, task->layer, task->kv_head);
+    const float *heads = of_sinks ? task->sinks : task->queries;
     size_t width = state_width(&cpu->model->hparams);
     rad_tile_queries queries = {
         .first = task->first, .last = task->last, .distances = task->distances};
     if (task->n_tokens >= task->group) {
         for (uint32_t t = 0; t < task->n_tokens; t++) {
-            visible_slots(task, t, tile, &task->first[t], &task->last[t]);
-            task->distances[t] = distance_of(task, t, tile);
+            visible_slots(task, t, tile, of_sinks, &task->first[t], &task->last[t]);
+            task->distances[t] = distance_of(task, t, tile, of_sinks);
         }
         queries.n = task->n_tokens;
         queries.stride = task->query_stride;
@@ -190,7 +203,7 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
             for (uint32_t t = 0; task->head_slopes != NULL && t < task->n_tokens; t++)
                 task->slopes[t] = task->head_slopes[head];
             queries.slopes = task->head_slopes != NULL ? task->slopes : NULL;
-            queries.values = task->queries + (size_t)head * shape.key_dim;
+            queries.values = heads + (size_t)head * shape.key_dim;
             queries.states = task->states + head * width;
             cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
         }
@@ -202,15 +215,29 @@ static void attend_one_tile(const attend_task *task, uint32_t tile)
     queries.slopes = task->head_slopes;
     for (uint32_t t = 0; t < task->n_tokens; t++) {
         uint8_t first, last;
-        visible_slots(task, t, tile, &first, &last);
+        visible_slots(task, t, tile, of_sinks, &first, &last);
         memset(task->first, first, task->group);
         memset(task->last, last, task->group);
         for (uint32_t head = 0; head < task->group; head++)
-            task->distances[head] = distance_of(task, t, tile);
-        queries.values = task->queries + t * task->query_stride;
+            task->distances[head] = distance_of(task, t, tile, of_sinks);
+        queries.values = heads + t * task->query_stride;
         queries.states = task->states + t * task->group * width;
         cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
     }
+}
+
+/* Sinks first, then the window, from left to right. A tile that holds both kinds of keys is taken
+ * in two parts, wherever the window stands. */
+static void attend_tiles(const attend_task *task)
+{
+    const rad_reach *reach = task->reach;
+    uint32_t first = first_visible(reach, task->first_position);
+    uint32_t last_tile = (task->first_position + task->n_tokens - 1) / RAD_TILE_KEYS;
+    for (uint32_t tile = 0; tile <= last_tile && tile * RAD_TILE_KEYS < reach->sinks; tile++)
+        attend_one_tile(task, tile, true);
+    first = first > reach->sinks ? first : reach->sinks;
+    for (uint32_t tile = first / RAD_TILE_KEYS; tile <= last_tile; tile++)
+        attend_one_tile(task, tile, false);
 }
 
 /* A head's learned sink is the tile before the first one: one score, whose value is nothing. */
@@ -237,6 +264,7 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     uint32_t kv_head = index % n_kv_heads;
     size_t query_width = (size_t)job->params->n_heads * h->head_dim, out_width = job->op->width;
     size_t row = span->first_row + block->first_row;
+    size_t first_query = row * query_width + (size_t)kv_head * group * h->head_dim;
     float *states = rad_cpu_scratch(cpu, worker);
     size_t n_queries = max_queries(h);
     float *slopes = states + n_queries * width;
@@ -245,14 +273,14 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     attend_task task = {
         .cpu = cpu,
         .span = span,
-        .params = job->params,
+        .reach = &cpu->cache->layers[job->op->layer].reach,
         .layer = job->op->layer,
         .kv_head = kv_head,
         .group = group,
         .n_tokens = block->n_rows,
         .first_position = span->first_position + block->first_row,
-        .queries = rad_cpu_value(cpu, job->op->in) + row * query_width +
-                   (size_t)kv_head * group * h->head_dim,
+        .queries = rad_cpu_value(cpu, job->op->in) + first_query,
+        .sinks = rad_cpu_value(cpu, job->op->other) + first_query,
         .query_stride = query_width,
         .states = states,
         .head_slopes = h->max_alibi_bias > 0.0f ? slopes_of(cpu) + (size_t)kv_head * group : NULL,
@@ -262,10 +290,7 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
         .last = ranges + n_queries};
     const rad_weight *sinks = job->op->bias;
     clear_states(&task, sinks != NULL ? sinks->values + kv_head * group : NULL, width);
-    uint32_t first_tile = first_visible(job->params, task.first_position) / RAD_TILE_KEYS;
-    uint32_t last_tile = (task.first_position + block->n_rows - 1) / RAD_TILE_KEYS;
-    for (uint32_t tile = first_tile; tile <= last_tile; tile++)
-        attend_one_tile(&task, tile);
+    attend_tiles(&task);
     float *out =
         rad_cpu_value(cpu, job->op->out) + row * out_width + (size_t)kv_head * group * h->value_dim;
     for (uint32_t t = 0; t < block->n_rows; t++) {
@@ -276,14 +301,16 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
 }
 
 /* Scores and weighted sums that the batch will compute, roughly. */
-static uint64_t attention_work(const rad_cpu_backend *cpu, uint32_t width)
+static uint64_t attention_work(const rad_cpu_backend *cpu, const rad_op *op)
 {
-    uint64_t keys = 0;
+    const rad_reach *reach = &cpu->cache->layers[op->layer].reach;
+    uint64_t keys = 0, most = (uint64_t)reach->window + reach->sinks;
     for (uint32_t s = 0; s < cpu->batch->n_spans; s++) {
         const rad_token_span *span = &cpu->batch->spans[s];
-        keys += (uint64_t)span->n_rows * (span->first_position + span->n_rows);
+        uint64_t seen = (uint64_t)span->first_position + span->n_rows;
+        keys += span->n_rows * (reach->window != 0 && most < seen ? most : seen);
     }
-    return keys * width;
+    return keys * op->width;
 }
 
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op)
@@ -291,5 +318,5 @@ void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op)
     cache_job job = {cpu, op, &cpu->model->hparams.layers[op->layer]};
     prepare_slopes(cpu, job.params->n_heads);
     rad_cpu_parallel(cpu, attend_block, &job, cpu->n_blocks * job.params->n_kv_heads,
-                     attention_work(cpu, op->width));
+                     attention_work(cpu, op));
 }

@@ -84,12 +84,13 @@ static void gate_row(const rad_cpu_backend *cpu, const float *gate, const float 
 }
 
 /* All cosines, then all sines. */
-static void rotary_row(const rad_cpu_backend *cpu, uint32_t row, float *out)
+static void rotary_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t row, float *out)
 {
     uint32_t n = cpu->model->hparams.rope.n_pairs;
     const double *frequencies =
         (const double *)(const void *)(cpu->memory + cpu->layout.frequencies);
-    double position = position_of_row(cpu->batch, row);
+    uint32_t counted = position_of_row(cpu->batch, row);
+    double position = counted < op->limit ? counted : op->limit;
     for (uint32_t i = 0; i < n; i++) {
         double angle = position * frequencies[i];
         double sine, cosine;
@@ -109,9 +110,12 @@ static void head_norm_row(const rad_cpu_backend *cpu, const rad_op *op, float *o
     }
 }
 
-static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float *table, float *out)
+static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float *table,
+                       const float *heads, float *out)
 {
     const rad_hparams *h = &cpu->model->hparams;
+    if (out != heads)
+        memcpy(out, heads, op->width * sizeof(float));
     uint32_t n = h->rope.n_pairs;
     int32_t interleaved = h->architecture->rotary == RAD_ROTARY_INTERLEAVED;
     for (uint32_t head = 0; head < op->n_heads; head++)
@@ -139,7 +143,7 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         embed_row(cpu, op, row, worker, out);
         break;
     case RAD_OP_ROTARY_TABLE:
-        rotary_row(cpu, row, out);
+        rotary_row(cpu, op, row, out);
         break;
     case RAD_OP_NORM:
         norm_row(cpu, op, in, out);
@@ -153,7 +157,7 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
     case RAD_OP_ROTATE:
         rotate_row(cpu, op,
                    rad_cpu_value(cpu, op->in) + (size_t)row * 2 * cpu->model->hparams.rope.n_pairs,
-                   out);
+                   other, out);
         break;
     case RAD_OP_GATED:
         gate_row(cpu, in, other, n, out);
