@@ -19,8 +19,10 @@
 #include "kernels/kernels.h"
 
 enum {
-    FLOAT_ROWS = 4,                       /* of a tile */
-    FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6, /* of a tile: 24 registers of sums of 32, or 12 of 16 */
+    FLOAT_ROWS = 4,                        /* of a tile */
+    FLOAT_STREAMS = VF_PARTS == 1 ? 8 : 4, /* rows of a tile of one token: memory delivers more to
+                                            * eight streams than to four */
+    FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6,  /* of a tile: 24 registers of sums of 32, or 12 of 16 */
     FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
     FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not packed */
     FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
@@ -75,10 +77,10 @@ typedef struct float_tile {
 INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int n_rows,
                             uint32_t step)
 {
-    size_t row = FLOAT_ROWS + (n_rows > 1 ? 2 * (step & 1) : 0);
-    __builtin_prefetch(weights + row * tile->row_bytes, 0, 2);
-    if (n_rows > 1)
-        __builtin_prefetch(weights + (row + 1) * tile->row_bytes, 0, 2);
+    int half = n_rows > 1 ? n_rows / 2 : 1;
+    weights += (n_rows + (n_rows > 1 ? half * (step & 1) : 0)) * tile->row_bytes;
+    UNROLL for (int r = 0; r < half; r++)
+        __builtin_prefetch(weights + (size_t)r * tile->row_bytes, 0, 2);
 }
 
 #define FOR_SUMS                                                                                   \
@@ -89,7 +91,7 @@ INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int 
 INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t step_bytes,
                              const float_tile *tile, int first_part, int n_parts)
 {
-    vf_part sum[VF_PARTS][FLOAT_ROWS][FLOAT_TOKENS];
+    vf_part sum[VF_PARTS][FLOAT_STREAMS][FLOAT_TOKENS];
     float *sums = tile->sums + first_part * VF_PART_LANES;
     const uint8_t *weights = tile->weights + (size_t)first_part * VF_PART_LANES * float_bytes(type);
     const float *x = tile->x + first_part * VF_PART_LANES;
@@ -152,7 +154,7 @@ typedef void (*float_tile_fn)(const float_tile *tile);
 #endif
 
 DIRECT_TILE(direct_one_row, 1, 1)
-DIRECT_TILE(direct_1, FLOAT_ROWS, 1)
+DIRECT_TILE(direct_1, FLOAT_STREAMS, 1)
 DIRECT_TILE(direct_2, FLOAT_ROWS, 2)
 DIRECT_TILE(direct_3, FLOAT_ROWS, 3)
 PACKED_TILE(1)
@@ -281,7 +283,8 @@ static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uin
                        .sum_stride = 16 * 16,
                        .ahead = token_values(job, token)};
     for (uint32_t r = 0; r < n_rows;) {
-        uint32_t step = n_rows - r < FLOAT_ROWS ? 1 : FLOAT_ROWS;
+        uint32_t tile_rows = n_tokens == 1 ? FLOAT_STREAMS : FLOAT_ROWS;
+        uint32_t step = n_rows - r < tile_rows ? 1 : tile_rows;
         tile.sums = sums[0] + r * 16;
         for (uint32_t column = 0, n; column == 0 || column < whole; column += chunk) {
             n = whole - column < chunk ? whole - column : chunk;
@@ -289,7 +292,7 @@ static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uin
             tile.x = token_values(job, token) + column;
             tile.n_steps = n / 16;
             tile.resume = column > 0;
-            if (step == FLOAT_ROWS)
+            if (step > 1)
                 direct_group(tiles, tile, n_tokens);
             else
                 direct_row(one_row, tile, n_tokens);
