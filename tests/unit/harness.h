@@ -36,6 +36,14 @@
 /* Runs the cases, prints TAP on standard output; returns the process's exit status. */
 int rad_test_main(const char *name, void (*add_cases)(Suite *suite));
 
+/* Whether ThreadSanitizer watches: tests that compare results on one thread tell it nothing, and
+ * take ten times as long under it. */
+#if defined(__SANITIZE_THREAD__)
+#define RAD_TEST_RACES_ONLY 1
+#else
+#define RAD_TEST_RACES_ONLY 0
+#endif
+
 /* A group of cases with the usual time limit (600 s each: sanitizers are slow,
  * and so are machines with other work), added to suite. */
 TCase *rad_test_case(Suite *suite, const char *name);

@@ -340,7 +340,8 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(cases, sessions_share_what_they_begin_with, 0, KINDS);
     tcase_add_loop_test(cases, room_is_made_for_what_is_needed_now, 0, KINDS);
     tcase_add_test(cases, memory_for_beginnings_is_added);
-    tcase_add_loop_test(cases, an_instruction_is_computed_once, 0, KINDS);
+    if (!RAD_TEST_RACES_ONLY)
+        tcase_add_loop_test(cases, an_instruction_is_computed_once, 0, KINDS);
     tcase_add_loop_test(cases, a_cancelled_request_releases_those_that_wait, 0, KINDS);
     tcase_add_test(cases, salts_keep_tenants_apart);
     tcase_add_test(cases, it_can_be_cleared_and_turned_off);
