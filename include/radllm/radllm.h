@@ -655,6 +655,14 @@ typedef int32_t (*radllm_draft_fn)(void *user, const int32_t *tokens, uint32_t c
  * before the request is submitted. */
 RADLLM_API radllm_status radllm_request_set_draft(radllm_request *request, radllm_draft_fn callback,
                                                   void *user, radllm_error *error);
+/* As radllm_session_remove(), but what follows is not computed anew: its keys are rotated to their
+ * new positions. Quick, and outside of the numeric contract: what follows still knows of what was
+ * removed, and later answers differ from those of a fresh session. What such a session holds is
+ * shared with no other. Where a layer's window does not hold all that moves, it is computed anew.
+ * RADLLM_E_UNSUPPORTED for models whose positions are learned, and for a cache in other formats
+ * than f32 and f16. */
+RADLLM_API radllm_status radllm_session_shift(radllm_session *session, uint32_t first,
+                                              uint32_t count, radllm_error *error);
 /* `callback` receives the logits of each position of the answer (from 0), the one that ends it
  * included, before a token is chosen from them. Call it before the request is submitted. */
 RADLLM_API radllm_status radllm_request_set_logits(radllm_request *request,

@@ -1,5 +1,6 @@
 /* Sessions that are copied, shortened, written to files and read again. */
 #include "api/engine.h"
+#include "engine/shift.h"
 #include "engine/snapshot.h"
 
 radllm_status radllm_session_fork(radllm_session *session, radllm_session **out,
@@ -26,11 +27,9 @@ radllm_status radllm_session_fork(radllm_session *session, radllm_session **out,
     return RADLLM_OK;
 }
 
-radllm_status radllm_session_remove(radllm_session *session, uint32_t first, uint32_t count,
-                                    radllm_error *error)
+static radllm_status check_range(radllm_session *session, uint32_t first, uint32_t count,
+                                 radllm_error *error)
 {
-    rad_error_clear(error);
-    RAD_CHECK_NULL(session);
     radllm_status status = rad_session_check_idle(session, error);
     if (status != RADLLM_OK)
         return status;
@@ -45,9 +44,29 @@ radllm_status radllm_session_remove(radllm_session *session, uint32_t first, uin
                         "cannot remove tokens from position %u on: what came before is forgotten; "
                         "make the engine with a larger option context",
                         first);
-    if (count > 0)
-        rad_session_remove(session->session, first, count);
     return RADLLM_OK;
+}
+
+radllm_status radllm_session_remove(radllm_session *session, uint32_t first, uint32_t count,
+                                    radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    radllm_status status = check_range(session, first, count, error);
+    if (status == RADLLM_OK && count > 0)
+        rad_session_remove(session->session, first, count);
+    return status;
+}
+
+radllm_status radllm_session_shift(radllm_session *session, uint32_t first, uint32_t count,
+                                   radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(session);
+    radllm_status status = check_range(session, first, count, error);
+    return status == RADLLM_OK && count > 0
+               ? rad_session_shift(session->session, first, count, error)
+               : status;
 }
 
 /* What a file is checked against, for a session at rest. */

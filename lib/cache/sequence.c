@@ -162,6 +162,16 @@ bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length)
     return true;
 }
 
+bool rad_sequence_own(rad_sequence *sequence, uint32_t from)
+{
+    bool own = true;
+    pthread_mutex_lock(&sequence->cache->mutex);
+    for (uint32_t g = 0; g < sequence->cache->plan.n_groups && own; g++)
+        own = own_pages(sequence, g, from);
+    pthread_mutex_unlock(&sequence->cache->mutex);
+    return own;
+}
+
 uint32_t rad_sequence_cut(rad_sequence *sequence, uint32_t length)
 {
     rad_cache *cache = sequence->cache;

@@ -28,6 +28,9 @@ void rad_sequence_free(rad_sequence *sequence, bool alive);
  * cannot happen within the plan. */
 bool rad_sequence_extend(rad_sequence *sequence, uint32_t from, uint32_t length);
 
+/* Makes sure that the pages it holds from position `from` on belong to no other sequence. */
+bool rad_sequence_own(rad_sequence *sequence, uint32_t from);
+
 /* Whether all that a token at position `length` would see is held. */
 bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length);
 /* Gives back the pages behind the first `length` positions. Returns `length` where

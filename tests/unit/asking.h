@@ -44,9 +44,8 @@ static inline gguf_builder make_model(int kind)
     return file;
 }
 
-static inline void open_kind(int kind)
+static inline void open_builder(gguf_builder file)
 {
-    gguf_builder file = make_model(kind);
     gguf_write(&file, rad_test_temp_path("sharing.gguf"));
     gguf_builder_free(&file);
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
@@ -58,6 +57,11 @@ static inline void open_kind(int kind)
     rad_assert_ok(
         radllm_model_open(NULL, rad_test_temp_path("sharing.gguf"), options, NULL, &model, error),
         error);
+}
+
+static inline void open_kind(int kind)
+{
+    open_builder(make_model(kind));
 }
 
 static inline void close_model(void)

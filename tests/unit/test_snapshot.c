@@ -87,6 +87,119 @@ START_TEST(what_follows_a_removal_is_computed_anew)
 }
 END_TEST
 
+/* Greatest difference between two rows of logits, beside their range. */
+static float difference(const float *a, const float *b, size_t n)
+{
+    float most = 0.0f, low = a[0], high = a[0];
+    for (size_t i = 0; i < n; i++) {
+        float d = a[i] < b[i] ? b[i] - a[i] : a[i] - b[i];
+        most = d > most ? d : most;
+        low = a[i] < low ? a[i] : low;
+        high = a[i] > high ? a[i] : high;
+    }
+    return most / (high - low);
+}
+
+/* In a model of one layer keys and values depend on the token and its position alone. So where
+ * shifting is right, the session is, but for rounding, one that never had what was removed. */
+static gguf_builder one_layer(int kind)
+{
+    static const char *const names[] = {"llama", "gemma2", "bloom"};
+    char key[64];
+    gguf_builder file =
+        kind == 2 ? gguf_load(rad_test_source_path("tests/golden/architectures/bloom-q8_0.gguf"))
+                  : make_model(kind);
+    snprintf(key, sizeof key, "%s.block_count", names[kind]);
+    gguf_key_u32(&file, key, 1);
+    snprintf(key, sizeof key, "%s.context_length", names[kind]);
+    gguf_key_u32(&file, key, CONTEXT);
+    for (size_t i = file.n_tensors; i-- > 0;) {
+        char name[128];
+        snprintf(name, sizeof name, "%.*s", (int)file.tensors[i].size, file.tensors[i].name);
+        if (strncmp(name, "blk.", 4) == 0 && strncmp(name, "blk.0.", 6) != 0)
+            gguf_remove_tensor(&file, name);
+    }
+    return file;
+}
+
+/* Interleaved pairs; halves, and a window; ALiBi. In F32 and in F16. */
+START_TEST(shifted_keys_stand_where_they_would)
+{
+    open_builder(one_layer(_i / 2));
+    set_text("cache", _i % 2 == 0 ? "f32" : "f16");
+    radllm_engine *engine = new_engine(3, 64, 256);
+    int64_t n_pages = number(engine, "pages_free");
+    radllm_session *one = new_session(engine), *two, *fresh = new_session(engine);
+    prompt p = make_prompt(1, 150, 1, 150), shorter = {.n = 110};
+    static float expected[4096], got[4096], before[4096], after[4096];
+    size_t n;
+    memcpy(shorter.ids, p.ids, 50 * sizeof *p.ids);
+    memcpy(shorter.ids + 50, p.ids + 90, 60 * sizeof *p.ids);
+    rad_assert_ok(radllm_session_feed(one, p.ids, 149, NULL, error), error);
+    rad_assert_ok(radllm_session_fork(one, &two, error), error);
+    int64_t blocks = number(engine, "prefix_blocks");
+    rad_assert_ok(radllm_session_shift(one, 50, 40, error), error);
+    ck_assert_uint_eq(radllm_session_length(one), 109);
+    int64_t computed = number(engine, "tokens_computed");
+    rad_assert_ok(radllm_session_feed(one, p.ids + 149, 1, NULL, error), error);
+    ck_assert_int_eq(number(engine, "tokens_computed"), computed + 1);
+    ck_assert_int_eq(number(engine, "prefix_blocks"), blocks); /* it is for nobody else */
+    rad_assert_ok(radllm_session_logits(one, got, 4096, &n, error), error);
+    rad_assert_ok(radllm_session_feed(fresh, shorter.ids, shorter.n, NULL, error), error);
+    rad_assert_ok(radllm_session_logits(fresh, expected, 4096, &n, error), error);
+    ck_assert_float_lt(difference(got, expected, n), _i % 2 == 0 ? 1e-4f : 1e-2f);
+    /* The fork kept what it had. */
+    rad_assert_ok(radllm_session_feed(two, p.ids + 149, 1, NULL, error), error);
+    rad_assert_ok(radllm_session_logits(two, after, 4096, &n, error), error);
+    ck_assert_float_gt(difference(after, expected, n), 1e-3f);
+    rad_assert_ok(radllm_engine_clear_prefixes(engine, error), error);
+    rad_assert_ok(radllm_session_rewind(fresh, 0, error), error);
+    rad_assert_ok(radllm_session_feed(fresh, p.ids, p.n, NULL, error), error);
+    rad_assert_ok(radllm_session_logits(fresh, before, 4096, &n, error), error);
+    ck_assert_mem_eq(before, after, n * sizeof *after);
+    radllm_session_free(one);
+    radllm_session_free(two);
+    radllm_session_free(fresh);
+    close_engine(engine, n_pages);
+    close_model();
+}
+END_TEST
+
+/* Behind a window there is nothing left to be moved; learned positions cannot be. */
+START_TEST(what_cannot_be_shifted_is_computed_or_refused)
+{
+    open_kind(2);
+    radllm_engine *engine = new_engine(1, 64, CONTEXT);
+    radllm_session *session = new_session(engine);
+    prompt p = make_prompt(1, 500, 1, 500), shorter = {.n = 100};
+    static float expected[4096], got[4096];
+    size_t n;
+    memcpy(shorter.ids, p.ids, 20 * sizeof *p.ids);
+    memcpy(shorter.ids + 20, p.ids + 420, 80 * sizeof *p.ids);
+    rad_assert_ok(radllm_session_feed(session, p.ids, 499, NULL, error), error);
+    rad_assert_ok(radllm_session_shift(session, 20, 400, error), error);
+    rad_assert_ok(radllm_session_feed(session, p.ids + 499, 1, NULL, error), error);
+    rad_assert_ok(radllm_session_logits(session, got, 4096, &n, error), error);
+    rad_assert_ok(radllm_session_rewind(session, 0, error), error);
+    rad_assert_ok(radllm_session_feed(session, shorter.ids, shorter.n, NULL, error), error);
+    rad_assert_ok(radllm_session_logits(session, expected, 4096, &n, error), error);
+    ck_assert_mem_eq(expected, got, n * sizeof *got);
+    radllm_session_free(session);
+    radllm_engine_free(engine);
+    close_model();
+    open_builder(gguf_load(rad_test_source_path("tests/golden/architectures/gpt2-q8_0.gguf")));
+    engine = new_engine(1, 64, 64);
+    session = new_session(engine);
+    rad_assert_ok(radllm_session_feed(session, p.ids, 40, NULL, error), error);
+    rad_assert_error(radllm_session_shift(session, 10, 10, error), RADLLM_E_UNSUPPORTED, error,
+                     "learned");
+    ck_assert_uint_eq(radllm_session_length(session), 40);
+    radllm_session_free(session);
+    radllm_engine_free(engine);
+    close_model();
+}
+END_TEST
+
 /* ---- files -------------------------------------------------------------------------------------
  */
 
@@ -407,6 +520,8 @@ static radllm_status go_all_ways(const radllm_host *host, const char *path, radl
     if (status == RADLLM_OK)
         status = radllm_session_remove(one, 10, 10, e);
     if (status == RADLLM_OK)
+        status = radllm_session_shift(fork, 10, 10, e);
+    if (status == RADLLM_OK)
         status = radllm_session_restore(one, path, NULL, e);
     if (status == RADLLM_OK)
         status = radllm_engine_clear_prefixes(engine, e);
@@ -449,6 +564,8 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "snapshots");
     tcase_add_loop_test(cases, a_fork_goes_its_own_way, 0, KINDS);
     tcase_add_loop_test(cases, what_follows_a_removal_is_computed_anew, 0, KINDS);
+    tcase_add_loop_test(cases, shifted_keys_stand_where_they_would, 0, 6);
+    tcase_add_test(cases, what_cannot_be_shifted_is_computed_or_refused);
     tcase_add_loop_test(cases, a_restored_session_goes_on, 0, KINDS);
     tcase_add_test(cases, a_damaged_file_is_refused);
     tcase_add_test(cases, a_forged_file_is_refused);
