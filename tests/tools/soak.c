@@ -1,7 +1,7 @@
 /* Many requests of random kinds and lengths over one engine whose memory is small: some are
  * cancelled, sessions come, go, fork, are rewound, shortened, written to a file and read again.
  *
- * soak MODEL.gguf REQUESTS [SEED]
+ * soak MODEL.gguf REQUESTS [SEED [KEY=VALUE...]]     options of the library
  *
  * Prints TAP. What must hold: an answer is that of a session that computes everything itself (one
  * in 8 is compared); memory does not grow; no page is lost; and the engine shared, evicted and
@@ -225,7 +225,20 @@ static void run(soak *s, uint64_t n_requests)
 /* ---- the whole ---------------------------------------------------------------------------------
  */
 
-static void begin(soak *s, const char *path, uint64_t seed)
+static void set_option(soak *s, const char *argument)
+{
+    const char *equal = strchr(argument, '=');
+    char key[64];
+    if (equal == NULL || (size_t)(equal - argument) >= sizeof key) {
+        printf("Bail out! %s is not KEY=VALUE\n", argument);
+        exit(1);
+    }
+    memcpy(key, argument, (size_t)(equal - argument));
+    key[equal - argument] = '\0';
+    check(s, radllm_options_set_text(s->options, key, equal + 1, RADLLM_NUL, s->error), argument);
+}
+
+static void begin(soak *s, const char *path, uint64_t seed, char **more, int n_more)
 {
     s->random = seed * 2654435761u + 88172645463325252u;
     snprintf(s->path, sizeof s->path, "/tmp/radllm-soak-%ld", (long)getpid());
@@ -239,6 +252,8 @@ static void begin(soak *s, const char *path, uint64_t seed)
     set(s, "ignore_end", 1);
     set(s, "batch", 64);
     set(s, "context", CONTEXT);
+    for (int i = 0; i < n_more; i++)
+        set_option(s, more[i]);
     check(s, radllm_model_open(NULL, path, s->options, NULL, &s->model, s->error), path);
     set(s, "sessions", SESSIONS);
     check(s, radllm_engine_new(s->host, s->model, s->options, &s->engine, s->error), "engine");
@@ -270,12 +285,13 @@ static int report(bool good, const char *text)
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: %s MODEL.gguf REQUESTS [SEED]\n", argv[0]);
+        fprintf(stderr, "usage: %s MODEL.gguf REQUESTS [SEED [KEY=VALUE...]]\n", argv[0]);
         return 2;
     }
     soak s = {0};
     uint64_t n = strtoull(argv[2], NULL, 10), warm = n / 10 + 1;
-    begin(&s, argv[1], argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    begin(&s, argv[1], argc > 3 ? strtoull(argv[3], NULL, 10) : 1, argv + 4,
+          argc > 4 ? argc - 4 : 0);
     run(&s, warm);
     unsigned long long bytes = atomic_load(&s.memory.live_bytes);
     unsigned long long peak = atomic_load(&s.memory.peak_bytes);
