@@ -1,6 +1,9 @@
 /* How well a model predicts a text, by the protocol of llama.cpp's perplexity program, so that the
  * figures compare: the text is cut into chunks of n_ctx tokens; the first token of each chunk is
- * replaced by BOS where the model adds one; the second half of each chunk is scored. */
+ * replaced by BOS where the model adds one; the second half of each chunk is scored.
+ *
+ * With --stream the text is one sequence, and every token behind the first is scored: what a policy
+ * of attention makes of a text longer than its window. --cut begins anew after so many tokens. */
 #include "bench.h"
 
 #include <inttypes.h>
@@ -22,6 +25,7 @@ typedef struct score {
     double sum;    /* of negative log-probabilities */
     double sum_of_squares;
     uint64_t count;
+    FILE *each; /* receives every value; NULL: nothing does */
 } score;
 
 static double negative_logprob(const float *logits, uint32_t n_vocab, int32_t token)
@@ -44,6 +48,8 @@ static int32_t take_logits(void *user, uint32_t position, const float *logits, u
     self->sum += value;
     self->sum_of_squares += value * value;
     self->count++;
+    if (self->each != NULL)
+        fprintf(self->each, "%.6f\n", value);
     return 0;
 }
 
@@ -105,22 +111,65 @@ static void measure(runtime *run, const common_settings *common, token_list *lis
     print_result(common, &total, chunks, clock_seconds() - start);
 }
 
+/* The text as one sequence, or as pieces that begin anew. */
+static void measure_stream(runtime *run, const common_settings *common, const token_list *list,
+                           int64_t cut, FILE *each)
+{
+    enum { FED = 1024 }; /* between looks at a signal */
+    int64_t count = (int64_t)list->count;
+    score total = {.n_context = cut, .each = each};
+    double start = clock_seconds();
+    for (int64_t first = 0; first < count; first += cut) {
+        int64_t n = count - first < cut ? count - first : cut;
+        total.tokens = list->ids + first;
+        total.n_context = n;
+        check(radllm_session_rewind(run->session, 0, program_error()), NULL);
+        for (int64_t done = 0; done < n; done += FED) {
+            int64_t now = n - done < FED ? n - done : FED;
+            check(radllm_session_feed_each(run->session, total.tokens + done, (size_t)now,
+                                           take_logits, &total, program_cancel(), program_error()),
+                  NULL);
+        }
+    }
+    total.n_context = cut;
+    print_result(common, &total, (count + cut - 1) / cut, clock_seconds() - start);
+}
+
+static FILE *open_each(const char *path)
+{
+    FILE *file = path != NULL ? fopen(path, "w") : NULL;
+    if (path != NULL && file == NULL)
+        fail("cannot write %s", path);
+    return file;
+}
+
 int perplexity_main(int argc, char **argv)
 {
     const char *file = NULL;
     const char *text_argument = NULL;
-    int64_t wanted = -1;
+    int64_t wanted = -1, limit = -1, cut = -1;
+    bool stream = false;
+    const char *each_path = NULL;
     const argument table[] = {
         {'f', "file", "FILE", ARGUMENT_TEXT, &file, NULL, 0, 0, "the text (- is standard input)"},
         {'p', "prompt", "TEXT", ARGUMENT_TEXT, &text_argument, NULL, 0, 0, "the text itself"},
         {'\0', "chunks", "N", ARGUMENT_INTEGER, &wanted, NULL, -1, INT32_MAX,
          "at most so many chunks (-1: all)"},
+        {'\0', "stream", NULL, ARGUMENT_FLAG, &stream, NULL, 0, 0,
+         "the text is one sequence, every token is scored"},
+        {'\0', "cut", "N", ARGUMENT_INTEGER, &cut, NULL, 2, INT32_MAX,
+         "with --stream: begin anew after every N tokens"},
+        {'n', "tokens", "N", ARGUMENT_INTEGER, &limit, NULL, 2, INT32_MAX,
+         "with --stream: the first N tokens of the text"},
+        {'\0', "each", "FILE", ARGUMENT_TEXT, &each_path, NULL, 0, 0,
+         "with --stream: write the negative log-probability of each\ntoken, one on a line"},
         {'b', "batch", "N", ARGUMENT_OPTION, NULL, "batch", 0, 0,
          "tokens computed at the same time"},
     };
     static const char *const presets[] = {"context", "512", NULL};
     const program_usage usage = {
-        "perplexity -m MODEL -f TEXT [-c 512] [--chunks N]",
+        "perplexity -m MODEL -f TEXT [-c 512] [--chunks N]\n"
+        "perplexity -m MODEL -f TEXT --stream [--attention POLICY] [--cut N] [-n N]",
         "The perplexity of a model on a text: chunks of -c tokens (512), BOS at the head of each\n"
         "where the model adds one, the second half of each scored. Running values go to standard\n"
         "error, the final one to standard output.",
@@ -135,6 +184,8 @@ int perplexity_main(int argc, char **argv)
         fail_usage("\"%s\" belongs to no option", common.positional.items[0]);
     if ((file == NULL) == (text_argument == NULL))
         fail_usage("give the text: -f FILE or -p TEXT");
+    if (!stream && (cut > 0 || limit > 0 || each_path != NULL))
+        fail_usage("--cut, --tokens and --each go with --stream");
     program_catch_signals(false);
     program_end_at_once(true);
     runtime run;
@@ -150,8 +201,23 @@ int perplexity_main(int argc, char **argv)
         text = read_whole(file, TEXT_LIMIT);
     else
         buffer_add_text(&text, text_argument);
-    token_list list = tokenize(run.model, text.data, text.length, RADLLM_TOKENIZE_ADD_SPECIAL);
+    uint32_t flags = RADLLM_TOKENIZE_ADD_SPECIAL;
+    if (option_changed(common.options, "special"))
+        flags |= RADLLM_TOKENIZE_PARSE_SPECIAL;
+    token_list list = tokenize(run.model, text.data, text.length, flags);
     buffer_free(&text);
+    if (stream) {
+        if (limit > 0 && (size_t)limit < list.count)
+            list.count = (size_t)limit;
+        FILE *each = open_each(each_path);
+        measure_stream(&run, &common, &list, cut > 0 ? cut : (int64_t)list.count, each);
+        if (each != NULL && fclose(each) != 0)
+            fail("cannot write %s", each_path);
+        free(list.ids);
+        runtime_free(&run);
+        arguments_free(&common);
+        return program_finish(EXIT_CODE_OK);
+    }
     int64_t chunks = (int64_t)list.count / n_context;
     if (chunks == 0)
         fail("the text has %zu tokens and a chunk needs %" PRId64 "; take a longer text or a"

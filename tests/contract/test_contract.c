@@ -5,6 +5,8 @@
  *   test_contract HASHES.json MODEL...          compares with the committed hashes
  *   test_contract --update HASHES.json MODEL... writes them: after a change of the numeric version
  *
+ * --attention=POLICY among the models is for those that follow: each policy has hashes of its own.
+ *
  * A pairwise cover of the ways to compute is tried; RADLLM_CONTRACT=full in the environment tries
  * every combination. With clang, and without optimisation (which is slow), each value of each
  * dimension occurs once at least: there the question is whether the compiler changes the bits. */
@@ -34,12 +36,43 @@ static void make_ids(int32_t *ids, int64_t n_vocab)
     }
 }
 
+/* The window is short, and sinks share a tile with it, so that most of the text is forgotten. */
+typedef struct policy {
+    const char *name;
+    const char *options[6]; /* keys and values, NULL behind the last */
+} policy;
+
+static const policy policies[] = {
+    {"auto", {NULL}},
+    {"full", {NULL}},
+    {"window", {"window", "70", NULL}},
+    {"sinks", {"window", "60", "sinks", "5", NULL}},
+    {"recompute", {"window", "64", "recompute_period", "24", NULL}},
+};
+
+static const policy *find_policy(const char *name)
+{
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++) {
+        if (strcmp(policies[i].name, name) == 0)
+            return &policies[i];
+    }
+    printf("Bail out! there is no policy %s\n", name);
+    exit(1);
+}
+
+/* A model's file, and the policy it is run under. */
+typedef struct subject {
+    const char *path;
+    const policy *attention;
+} subject;
+
 typedef struct run_objects {
     radllm_error *error;
     radllm_options *options;
     radllm_model *model;
     radllm_engine *engine;
     radllm_session *session, *other; /* other: NULL where the session computes everything itself */
+    bool rebuilds;                   /* attention=recompute */
     int32_t ids[N_IDS];
     size_t n_ids;
 } run_objects;
@@ -53,8 +86,22 @@ static radllm_status new_engine(run_objects *r, const combination *c)
     return radllm_engine_new(NULL, r->model, r->options, &r->engine, r->error);
 }
 
-static void open_objects(run_objects *r, const char *path, const combination *c)
+static void set_attention(const run_objects *r, const policy *attention)
 {
+    const char *const *option = attention->options;
+    if (radllm_options_set_text(r->options, "attention", attention->name, RADLLM_NUL, r->error) !=
+        RADLLM_OK)
+        fail("attention", r->error);
+    for (; *option != NULL; option += 2) {
+        if (radllm_options_set_text(r->options, option[0], option[1], RADLLM_NUL, r->error) !=
+            RADLLM_OK)
+            fail("attention", r->error);
+    }
+}
+
+static void open_objects(run_objects *r, const subject *what, const combination *c)
+{
+    const char *path = what->path;
     bool behind = strcmp(value_of(c, "load"), "behind") == 0;
     const char *const passed_on[][2] = {{"threads", value_of(c, "threads")},
                                         {"isa", value_of(c, "isa")},
@@ -68,6 +115,8 @@ static void open_objects(run_objects *r, const char *path, const combination *c)
                                     r->error) != RADLLM_OK)
             fail("options", r->error);
     }
+    set_attention(r, what->attention);
+    r->rebuilds = strcmp(what->attention->name, "recompute") == 0;
     int64_t n_vocab = 0, context = 0;
     if (radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error) != RADLLM_OK ||
         radllm_model_number(r->model, "vocab_size", &n_vocab, r->error) != RADLLM_OK ||
@@ -125,8 +174,9 @@ static void share(const run_objects *r, size_t kept)
     if (radllm_session_feed(r->session, r->ids, kept, NULL, r->error) != RADLLM_OK ||
         radllm_engine_number(r->engine, "tokens_shared", &shared, r->error) != RADLLM_OK)
         fail("share", r->error);
-    if (shared != (int64_t)kept - 1) {
-        printf("Bail out! %d of %d tokens were shared\n", (int)shared, (int)kept - 1);
+    int64_t expected = r->rebuilds ? 0 : (int64_t)kept - 1; /* rebuilt keys are nobody else's */
+    if (shared != expected) {
+        printf("Bail out! %d of %d tokens were shared\n", (int)shared, (int)expected);
         exit(1);
     }
 }
@@ -168,11 +218,11 @@ typedef struct hashes {
     uint64_t text, answer;
 } hashes;
 
-static hashes run(const char *path, const combination *c)
+static hashes run(const subject *what, const combination *c)
 {
     run_objects r;
     hashes found = {14695981039346656037u, 0};
-    open_objects(&r, path, c);
+    open_objects(&r, what, c);
     bool odd = strcmp(value_of(c, "environment"), "odd") == 0;
     fenv_t saved;
     fegetenv(&saved);
@@ -197,17 +247,21 @@ static hashes run(const char *path, const combination *c)
     return found;
 }
 
-/* "q8_0.gguf" of a path. */
-static const char *base_name(const char *path)
+/* "q8_0.gguf" of a path, and the policy where one is asked for; in a static buffer. */
+static const char *name_of(const subject *what)
 {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
+    static char name[96];
+    const char *slash = strrchr(what->path, '/');
+    bool own = what->attention != &policies[0];
+    snprintf(name, sizeof name, "%s%s%s", slash != NULL ? slash + 1 : what->path, own ? " " : "",
+             own ? what->attention->name : "");
+    return name;
 }
 
 /* The committed hash of a model's text, or of its answer; NULL when there is none. */
 static const char *committed(const json_t *all, const char *name, bool answer)
 {
-    char key[96];
+    char key[160];
     snprintf(key, sizeof key, "%s%s", name, answer ? " answer" : "");
     const char *found = json_string_value(json_object_get(all, key));
     if (found == NULL)
@@ -226,17 +280,17 @@ static bool same(const char *name, const char *what, uint64_t found, const char 
     return false;
 }
 
-static int compare(const char *const *paths, int n_paths, const combination *list, size_t n,
+static int compare(const subject *subjects, int count, const combination *list, size_t n,
                    const json_t *all)
 {
     int failures = 0;
-    printf("1..%d\n", n_paths);
-    for (int m = 0; m < n_paths; m++) {
-        const char *name = base_name(paths[m]);
+    printf("1..%d\n", count);
+    for (int m = 0; m < count; m++) {
+        const char *name = name_of(&subjects[m]);
         const char *text = committed(all, name, false), *answer = committed(all, name, true);
         bool good = text != NULL && answer != NULL;
         for (size_t i = 0; i < n && text != NULL && answer != NULL; i++) {
-            hashes found = run(paths[m], &list[i]);
+            hashes found = run(&subjects[m], &list[i]);
             good = same(name, "text", found.text, text, &list[i]) && good;
             good = same(name, "answer", found.answer, answer, &list[i]) && good;
         }
@@ -249,7 +303,7 @@ static int compare(const char *const *paths, int n_paths, const combination *lis
 
 static void put_hash(json_t *all, const char *name, const char *what, uint64_t hash)
 {
-    char key[96], text[17];
+    char key[160], text[17];
     snprintf(key, sizeof key, "%s%s", name, what);
     snprintf(text, sizeof text, "%016llx", (unsigned long long)hash);
     json_object_set_new(all, key, json_string(text));
@@ -268,20 +322,36 @@ static const combination *quickest(const combination *list, size_t n)
     return best;
 }
 
-static void update(const char *hashes_path, const char *const *paths, int n_paths,
+static void update(const char *hashes_path, const subject *subjects, int count,
                    const combination *first)
 {
     json_t *all = json_object();
-    for (int m = 0; m < n_paths; m++) {
-        hashes found = run(paths[m], first);
-        put_hash(all, base_name(paths[m]), "", found.text);
-        put_hash(all, base_name(paths[m]), " answer", found.answer);
+    for (int m = 0; m < count; m++) {
+        hashes found = run(&subjects[m], first);
+        put_hash(all, name_of(&subjects[m]), "", found.text);
+        put_hash(all, name_of(&subjects[m]), " answer", found.answer);
     }
     if (json_dump_file(all, hashes_path, JSON_INDENT(1) | JSON_SORT_KEYS) != 0) {
         printf("Bail out! cannot write %s\n", hashes_path);
         exit(1);
     }
     json_decref(all);
+}
+
+/* Models and --attention=POLICY, by malloc. */
+static subject *read_subjects(char **words, int n_words, int *count)
+{
+    static const char option[] = "--attention=";
+    subject *subjects = malloc((size_t)n_words * sizeof *subjects);
+    const policy *attention = &policies[0];
+    *count = 0;
+    for (int i = 0; i < n_words; i++) {
+        if (strncmp(words[i], option, strlen(option)) == 0)
+            attention = find_policy(words[i] + strlen(option));
+        else
+            subjects[(*count)++] = (subject){words[i], attention};
+    }
+    return subjects;
 }
 
 int main(int argc, char **argv)
@@ -295,8 +365,8 @@ int main(int argc, char **argv)
     const char *mode = getenv("RADLLM_CONTRACT");
     if (mode == NULL)
         mode = getenv("RADLLM_CONTRACT_DEFAULT"); /* of this build and test */
-    const char *const *paths = (const char *const *)&argv[first + 1];
-    int n_paths = argc - first - 1, failures = 0;
+    int count, failures = 0;
+    subject *subjects = read_subjects(&argv[first + 1], argc - first - 1, &count);
     size_t n;
 #if defined(__OPTIMIZE__) && !defined(__clang__)
     cover wanted = COVER_PAIRS;
@@ -311,16 +381,17 @@ int main(int argc, char **argv)
     if (mode != NULL && strcmp(mode, "sample") == 0 && n > 3)
         n = 3; /* where nothing is optimised: the first ones differ in every dimension */
     if (updates) {
-        update(argv[first], paths, n_paths, quickest(list, n));
+        update(argv[first], subjects, count, quickest(list, n));
     } else {
         json_t *all = json_load_file(argv[first], 0, NULL);
         if (all == NULL) {
             printf("Bail out! cannot read %s\n", argv[first]);
             return 1;
         }
-        failures = compare(paths, n_paths, list, n, all);
+        failures = compare(subjects, count, list, n, all);
         json_decref(all);
     }
     free(list);
+    free(subjects);
     return failures == 0 ? 0 : 1;
 }
