@@ -160,6 +160,35 @@ if adds_bos:
         tap.skip("perplexity by hand", "the chunk's text does not give its tokens back")
 else:
     tap.skip("perplexity by hand", "the model adds no BOS")
+
+# ---- a text as one sequence ----
+
+each = write("each.txt", "")
+
+
+def stream(*options):
+    done = bench("perplexity", "-m", MODEL, "-f", path, "--stream", "-n", "300", "--each", each, "--json",
+                 *options)
+    expect(done, 0, f"--stream {options}")
+    scores = [float(line) for line in each.read_text().split()]
+    total = json.loads(done.out)
+    check(total["tokens_scored"] == len(scores) and
+          abs(total["perplexity"] / math.exp(sum(scores) / len(scores)) - 1) < 1e-4,
+          f"--each and the sum agree {options}", done)
+    return scores
+
+
+whole = stream("-c", "300")
+check(len(whole) == 299, "every token is scored but the first")
+check(stream("--attention", "sinks", "--window", "296", "--sinks", "32")[:299] == whole,
+      "sinks change nothing where nothing is forgotten")
+short = stream("--attention", "sinks", "--window", "60")
+check(short[:50] != whole[50:100] and short[200:] != whole[200:], "and something where it is")
+check(stream("--attention", "recompute", "--window", "100", "--recompute-period", "100")[:99] ==
+      stream("--cut", "100")[:99] == whole[:99], "a text that is cut begins in the same way")
+expect(bench("perplexity", "-m", MODEL, "-f", path, "--cut", "5"), 2, "--cut without --stream",
+       "go with --stream")
+
 result = bench("perplexity", "-m", MODEL, "-f", path, "-c", CONTEXT, "--chunks", "3")
 check("Final estimate: PPL = " in result.text() and " +/- " in result.text() and
       "[1]" in result.err and "[3]" in result.err, "the final line", result)

@@ -1,5 +1,6 @@
 /* Attention policies: what a token sees, that its logits depend on nothing else, and that a session
  * goes on behind its context in the memory that was planned. */
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -273,6 +274,61 @@ START_TEST(recomputed_keys_are_those_of_a_fresh_text)
         }
     }
     stop(&plain);
+    radllm_model_free(model);
+}
+END_TEST
+
+/* Log-probabilities of a text's tokens, beside those of tools/oracle/attention_reference.py. */
+typedef struct scoring {
+    const int32_t *tokens;
+    const json_t *expected;
+    double greatest;
+} scoring;
+
+static int32_t score(void *user, uint32_t position, const float *logits, uint32_t n_vocab)
+{
+    scoring *s = user;
+    double sum = 0.0;
+    if (position >= json_array_size(s->expected))
+        return 0;
+    for (uint32_t i = 0; i < n_vocab; i++)
+        sum += exp((double)logits[i] - (double)logits[s->tokens[position + 1]]);
+    double difference = log(sum) - json_real_value(json_array_get(s->expected, position));
+    s->greatest = fabs(difference) > s->greatest ? fabs(difference) : s->greatest;
+    return 0;
+}
+
+START_TEST(scores_are_those_of_a_plain_implementation)
+{
+    int32_t tokens[LONG];
+    json_t *golden = json_load_file(rad_test_source_path("tests/golden/attention.json"), 0, NULL);
+    ck_assert_ptr_nonnull(golden);
+    const json_t *ids = json_object_get(golden, "tokens"),
+                 *cases = json_object_get(golden, "cases");
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        tokens[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    radllm_model *model =
+        open_model(rad_test_source_path("tests/golden/architectures/llama-mha-f32.gguf"));
+    ck_assert_uint_eq(json_array_size(cases), 6);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *c = json_array_get(cases, i);
+        policy p = {json_string_value(json_object_get(c, "attention")),
+                    json_integer_value(json_object_get(c, "window")),
+                    json_integer_value(json_object_get(c, "sinks")),
+                    json_integer_value(json_object_get(c, "period"))};
+        p.period = strcmp(p.attention, "recompute") == 0 ? p.period : 0;
+        set_policy(&p);
+        running r = start(model);
+        scoring s = {tokens, json_object_get(c, "scores"), 0.0};
+        ck_assert_uint_eq(json_array_size(s.expected), json_array_size(ids) - 1);
+        rad_assert_ok(radllm_session_feed_each(r.session, tokens, json_array_size(ids), score, &s,
+                                               NULL, error),
+                      error);
+        printf("# %s: %.7f\n", p.attention, s.greatest);
+        ck_assert_double_le(s.greatest, 1e-4);
+        stop(&r);
+    }
+    json_decref(golden);
     radllm_model_free(model);
 }
 END_TEST
@@ -810,6 +866,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, sinks_change_nothing_at_first);
     tcase_add_test(cases, sinks_count_positions_inside_the_cache);
     tcase_add_test(cases, recomputed_keys_are_those_of_a_fresh_text);
+    tcase_add_test(cases, scores_are_those_of_a_plain_implementation);
     tcase_add_loop_test(cases, any_pieces_give_the_same, 0, N_MODELS);
     tcase_add_test(cases, a_session_rewinds);
     tcase_add_test(cases, answers_go_on_behind_the_context);
