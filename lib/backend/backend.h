@@ -16,7 +16,7 @@ typedef struct rad_value {
     bool per_output;
 } rad_value;
 
-#define RAD_MAX_VALUES 24
+#define RAD_MAX_VALUES 28
 
 typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
@@ -25,16 +25,19 @@ typedef enum rad_op_kind {
     RAD_OP_NORM,      /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
     RAD_OP_PRODUCT,   /* out = `weight` in, plus the vector `bias` where there is one */
     RAD_OP_HEAD_NORM, /* in place: rms norm of each head of out, times `weight` */
-    RAD_OP_ROTATE,    /* out = the heads of other, rotated by the table `in` */
-    RAD_OP_STORE,     /* writes keys `in` and values `other` to the cache of `layer` */
-    RAD_OP_ATTEND,    /* out = attention of queries `in` to the cache of `layer`, of `other` to its
-                         first positions where the policy keeps them; `bias`: learned sinks */
-    RAD_OP_GELU,      /* in place: gelu(out), in the family's form */
-    RAD_OP_CLAMP,     /* in place: out held to -number..number */
-    RAD_OP_GATED,     /* out = gate(in) * other */
-    RAD_OP_ADD,       /* out = in + other */
-    RAD_OP_SELECT,    /* out = the output rows of in */
-    RAD_OP_SOFT_CAP,  /* in place: out = number * tanh(out / number) */
+    RAD_OP_ROTATE,    /* out = other, with its parts `to` rotated by the table `in` */
+    RAD_OP_COPY,      /* parts `to` of out = parts `from` of in, `width` floats each */
+    RAD_OP_HEAD_PRODUCT, /* parts `to` of out = each head's matrix of `weight`, times parts `from`
+                            of in */
+    RAD_OP_STORE,        /* writes keys `in` and values `other` to the cache of `layer` */
+    RAD_OP_ATTEND,   /* out = attention of queries `in` to the cache of `layer`, of `other` to its
+                        first positions where the policy keeps them; `bias`: learned sinks */
+    RAD_OP_GELU,     /* in place: gelu(out), in the family's form */
+    RAD_OP_CLAMP,    /* in place: out held to -number..number */
+    RAD_OP_GATED,    /* out = gate(in) * other */
+    RAD_OP_ADD,      /* out = in + other */
+    RAD_OP_SELECT,   /* out = the output rows of in */
+    RAD_OP_SOFT_CAP, /* in place: out = number * tanh(out / number) */
     /* A mixture of experts. A token goes to k experts, so there are k rows for each token: the
      * chosen ones' intermediate results. Which row is whose is the backend's affair. */
     RAD_OP_ROUTE, /* out = the k experts of each token by its logits `in`, and their weights;
@@ -45,6 +48,12 @@ typedef enum rad_op_kind {
     RAD_OP_ADD_GATED /* out = out + in * sigmoid(the one number of other) */
 } rad_op_kind;
 
+/* Parts of each row of a value, one for each head. */
+typedef struct rad_parts {
+    uint32_t row;           /* floats of a row */
+    uint32_t first, stride; /* of the first part, and from one to the next; stride 0: the same */
+} rad_parts;
+
 typedef struct rad_op {
     rad_op_kind kind;
     uint32_t layer;
@@ -52,8 +61,9 @@ typedef struct rad_op {
     bool per_output;        /* runs on the output rows, not on all tokens */
     const rad_weight *weight, *bias;
     uint32_t width;   /* of a row of out; of the keys for RAD_OP_STORE. Rows are contiguous */
-    uint32_t n_heads; /* of out (head norm, rotate) */
-    bool by_choice;   /* expert product: in has a row for each choice of a token */
+    uint32_t n_heads; /* of out (head norm, rotate, copy, head product) */
+    rad_parts from, to;
+    bool by_choice; /* expert product: in has a row for each choice of a token */
     float number;
     uint32_t limit;
 } rad_op;

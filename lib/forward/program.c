@@ -12,6 +12,10 @@ enum {
     QUERY,
     KEY,
     VALUE,
+    QUERY_LATENT, /* of latent attention: the short vector of queries */
+    HEAD_QUERY,   /* queries before they are compressed */
+    LATENT,       /* the short vector, and the part of keys that rotates */
+    EXPANDED,     /* keys and values of heads; or what heads give, behind their last product */
     ATTENDED,
     BRANCH, /* what attention or feed-forward adds to the stream */
     GATE,
@@ -77,30 +81,42 @@ static void emit_product(writer *w, const rad_weight *weight, const rad_weight *
     op->out = out;
 }
 
-static void emit_heads(writer *w, rad_op_kind kind, uint8_t in, const rad_weight *weight,
-                       uint32_t n_heads, uint8_t out)
+static void emit_head_norm(writer *w, const rad_weight *weight, uint32_t n_heads, uint8_t out)
 {
-    rad_op *op = emit(w, kind);
-    op->in = in;
+    rad_op *op = emit(w, RAD_OP_HEAD_NORM);
     op->weight = weight;
     op->n_heads = n_heads;
     op->width = n_heads * w->program->model->hparams.head_dim;
-    op->other = out;
     op->out = out;
 }
 
-/* Keys that stay for ever are seen as from inside the cache, where the query's position is at most
- * the last one: so the query is rotated a second time, and no key ever is. */
-static void emit_rotations(writer *w, const rad_layer_params *params)
+/* A part of each head of queries or keys, as attention takes them. */
+static rad_parts heads_from(const rad_hparams *h, uint32_t n_heads, uint32_t first)
 {
-    if (w->program->model->hparams.architecture->rotary == RAD_ROTARY_NONE)
-        return;
-    if (rad_policy_reach(w->policy, params->window).sinks > 0) {
-        emit_heads(w, RAD_OP_ROTATE, SINK_ROTARY, NULL, params->n_heads, SINK_QUERY);
-        w->program->ops[w->program->n_ops - 1].other = QUERY;
-    }
-    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_heads, QUERY);
-    emit_heads(w, RAD_OP_ROTATE, ROTARY, NULL, params->n_kv_heads, KEY);
+    return (rad_parts){n_heads * h->head_dim, first, h->head_dim};
+}
+
+static void emit_rotate(writer *w, uint8_t table, uint32_t n_heads, rad_parts parts, uint8_t from,
+                        uint8_t out)
+{
+    rad_op *op = emit(w, RAD_OP_ROTATE);
+    op->in = table;
+    op->other = from;
+    op->n_heads = n_heads;
+    op->to = parts;
+    op->width = parts.row;
+    op->out = out;
+}
+
+/* From `first` on in each head. Keys that stay for ever are seen as from inside the cache, where
+ * the query's position is at most the last one: so the query is rotated a second time, and no key
+ * ever is. */
+static void emit_query_rotations(writer *w, const rad_layer_params *params, uint32_t first)
+{
+    rad_parts parts = heads_from(&w->program->model->hparams, params->n_heads, first);
+    if (rad_policy_reach(w->policy, params->window).sinks > 0)
+        emit_rotate(w, SINK_ROTARY, params->n_heads, parts, QUERY, SINK_QUERY);
+    emit_rotate(w, ROTARY, params->n_heads, parts, QUERY, QUERY);
 }
 
 static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uint8_t out,
@@ -130,6 +146,128 @@ static void emit_heads_of(writer *w, const rad_weight *weight, const rad_weight 
         emit_norm_of(w, out, norm, norm_bias, width, out);
 }
 
+static void emit_store_and_attend(writer *w, const rad_layer_params *params, uint8_t key,
+                                  uint8_t sink_query, const rad_weight *sinks)
+{
+    const rad_hparams *h = &w->program->model->hparams;
+    emit_two(w, RAD_OP_STORE, key, VALUE, 0, params->n_kv_heads * h->head_dim);
+    emit_two(w, RAD_OP_ATTEND, QUERY, sink_query, ATTENDED, params->n_heads * h->value_dim);
+    w->program->ops[w->program->n_ops - 1].bias = where_present(sinks);
+}
+
+/* ---- latent attention ------------------------------------------------------------------------ */
+
+static void emit_copy(writer *w, uint32_t n_heads, uint32_t width, uint8_t in, rad_parts from,
+                      uint8_t out, rad_parts to)
+{
+    rad_op *op = emit(w, RAD_OP_COPY);
+    op->n_heads = n_heads;
+    op->width = width;
+    op->in = in;
+    op->from = from;
+    op->out = out;
+    op->to = to;
+}
+
+static void emit_head_product(writer *w, const rad_weight *weight, uint8_t in, rad_parts from,
+                              uint8_t out, rad_parts to)
+{
+    rad_op *op = emit(w, RAD_OP_HEAD_PRODUCT);
+    op->weight = weight;
+    op->n_heads = weight->n_experts;
+    op->width = rad_weight_rows(weight);
+    op->in = in;
+    op->from = from;
+    op->out = out;
+    op->to = to;
+}
+
+/* The queries of all heads, before rotation. */
+static void emit_latent_queries(writer *w, const rad_weight *weights, uint8_t out)
+{
+    const rad_latent *latent = &w->program->model->hparams.latent;
+    if (latent->query_rank > 0) {
+        emit_product(w, &weights[RAD_WEIGHT_QUERY_A], NULL, NORMED, QUERY_LATENT);
+        emit_norm_of(w, QUERY_LATENT, &weights[RAD_WEIGHT_QUERY_A_NORM], NULL, latent->query_rank,
+                     QUERY_LATENT);
+        emit_product(w, &weights[RAD_WEIGHT_QUERY_B], NULL, QUERY_LATENT, out);
+    } else {
+        emit_product(w, &weights[RAD_WEIGHT_QUERY], NULL, NORMED, out);
+    }
+}
+
+/* LATENT: the short vector, normed, and the rotated part of keys; VALUE: the short vector alone. */
+static void emit_short_vector(writer *w, const rad_weight *weights)
+{
+    const rad_latent *latent = &w->program->model->hparams.latent;
+    rad_parts both = {latent->rank + latent->rotated, 0, 0}, alone = {latent->rank, 0, 0};
+    emit_product(w, &weights[RAD_WEIGHT_KV_A], NULL, NORMED, LATENT);
+    emit_copy(w, 1, latent->rank, LATENT, both, VALUE, alone);
+    emit_norm_of(w, VALUE, &weights[RAD_WEIGHT_KV_A_NORM], NULL, latent->rank, VALUE);
+    emit_copy(w, 1, latent->rank, VALUE, alone, LATENT, both);
+    emit_rotate(w, ROTARY, 1, (rad_parts){both.row, latent->rank, 0}, LATENT, LATENT);
+}
+
+/* Each head's keys and values, from the short vector. */
+static void emit_expanded(writer *w, const rad_weight *weights, uint32_t n_heads)
+{
+    const rad_hparams *h = &w->program->model->hparams;
+    const rad_latent *latent = &h->latent;
+    uint32_t size = latent->plain + latent->value;
+    emit_product(w, &weights[RAD_WEIGHT_KV_B], NULL, VALUE, EXPANDED);
+    emit_copy(w, n_heads, latent->plain, EXPANDED, (rad_parts){n_heads * size, 0, size}, KEY,
+              heads_from(h, n_heads, 0));
+    emit_copy(w, n_heads, latent->rotated, LATENT,
+              (rad_parts){latent->rank + latent->rotated, latent->rank, 0}, KEY,
+              heads_from(h, n_heads, latent->plain));
+    emit_copy(w, n_heads, latent->value, EXPANDED, (rad_parts){n_heads * size, latent->plain, size},
+              VALUE, (rad_parts){n_heads * latent->value, 0, latent->value});
+}
+
+/* Queries that are compared with short vectors: the key's product is taken to this side. */
+static void emit_compressed_queries(writer *w, const rad_weight *weights, uint32_t n_heads)
+{
+    const rad_hparams *h = &w->program->model->hparams;
+    const rad_latent *latent = &h->latent;
+    uint32_t size = latent->plain + latent->rotated;
+    emit_head_product(w, &weights[RAD_WEIGHT_KEY_B], HEAD_QUERY,
+                      (rad_parts){n_heads * size, 0, size}, QUERY, heads_from(h, n_heads, 0));
+    emit_copy(w, n_heads, latent->rotated, HEAD_QUERY,
+              (rad_parts){n_heads * size, latent->plain, size}, QUERY,
+              heads_from(h, n_heads, latent->rank));
+}
+
+static void emit_latent_attention(writer *w, const rad_layer *layer, const rad_layer_params *params)
+{
+    const rad_weight *weights = layer->weights;
+    const rad_latent *latent = &w->program->model->hparams.latent;
+    bool compressed = latent->compressed;
+    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM], NULL, NORMED);
+    emit_latent_queries(w, weights, compressed ? HEAD_QUERY : QUERY);
+    emit_short_vector(w, weights);
+    if (compressed)
+        emit_compressed_queries(w, weights, params->n_heads);
+    else
+        emit_expanded(w, weights, params->n_heads);
+    emit_query_rotations(w, params, compressed ? latent->rank : latent->plain);
+    emit_store_and_attend(w, params, compressed ? LATENT : KEY, SINK_QUERY, NULL);
+}
+
+/* Behind attention to short vectors: what each head gives; returns where it stands. */
+static uint8_t emit_values_of_heads(writer *w, const rad_layer *layer,
+                                    const rad_layer_params *params, uint8_t attended)
+{
+    const rad_latent *latent = &w->program->model->hparams.latent;
+    if (!latent->compressed)
+        return attended;
+    emit_head_product(w, &layer->weights[RAD_WEIGHT_VALUE_B], attended,
+                      (rad_parts){params->n_heads * latent->rank, 0, latent->rank}, EXPANDED,
+                      (rad_parts){params->n_heads * latent->value, 0, latent->value});
+    return EXPANDED;
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
 /* Queries, keys and values of the normed stream, and attention; the result stands in ATTENDED. */
 static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_params *params)
 {
@@ -147,15 +285,15 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
     emit_heads_of(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NULL, NULL,
                   VALUE);
     if (h->architecture->head_norms) {
-        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
-        emit_heads(w, RAD_OP_HEAD_NORM, 0, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
+        emit_head_norm(w, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
+        emit_head_norm(w, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
-    emit_rotations(w, params);
-    emit_two(w, RAD_OP_STORE, KEY, VALUE, 0, params->n_kv_heads * h->head_dim);
     bool rotates = h->architecture->rotary != RAD_ROTARY_NONE;
-    emit_two(w, RAD_OP_ATTEND, QUERY, rotates ? SINK_QUERY : QUERY, ATTENDED,
-             params->n_heads * h->value_dim);
-    w->program->ops[w->program->n_ops - 1].bias = where_present(&weights[RAD_WEIGHT_SINKS]);
+    if (rotates) {
+        emit_query_rotations(w, params, 0);
+        emit_rotate(w, ROTARY, params->n_kv_heads, heads_from(h, params->n_kv_heads, 0), KEY, KEY);
+    }
+    emit_store_and_attend(w, params, KEY, rotates ? SINK_QUERY : QUERY, &weights[RAD_WEIGHT_SINKS]);
 }
 
 /* hidden = hidden + norm(branch), the norm only where the family has second norms. */
@@ -237,15 +375,20 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     const rad_layer *layer = &model->layers[index];
     uint8_t hidden = HIDDEN, attended = ATTENDED;
     w->layer = index;
-    emit_attention(w, layer, &model->hparams.layers[index]);
+    const rad_layer_params *params = &model->hparams.layers[index];
+    if (model->hparams.latent.rank > 0)
+        emit_latent_attention(w, layer, params);
+    else
+        emit_attention(w, layer, params);
     if (index + 1 == model->hparams.n_layers) {
         hidden = OUT_HIDDEN;
         attended = OUT_ATTENDED;
         w->per_output = true;
         emit_two(w, RAD_OP_SELECT, HIDDEN, 0, OUT_HIDDEN, model->hparams.width);
         emit_two(w, RAD_OP_SELECT, ATTENDED, 0, OUT_ATTENDED,
-                 layer->weights[RAD_WEIGHT_OUTPUT].matrix.n_columns);
+                 params->n_heads * model->hparams.value_dim);
     }
+    attended = emit_values_of_heads(w, layer, params, attended);
     emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
                  attended, BRANCH);
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);
@@ -308,12 +451,21 @@ static void declare_values(rad_program *program, const rad_hparams *h,
     bool sinks = policy->kind == RAD_ATTENTION_SINKS;
     uint32_t attended = h->max_heads * h->value_dim;
     uint32_t n_used = h->router.n_used; /* 0 without experts */
+    const rad_latent *latent = &h->latent;
+    uint32_t head = latent->plain + latent->rotated;
+    uint32_t expanded = latent->compressed ? latent->value : latent->plain + latent->value;
+    uint32_t keys = h->max_kv_heads * h->head_dim;
+    uint32_t values = greater(h->max_kv_heads * h->value_dim, latent->rank);
     uint32_t ffn = greater(greater(h->max_ffn, h->shared_ffn), n_used * h->expert_ffn);
     const uint32_t widths[N_VALUES] = {[HIDDEN] = h->width,
                                        [NORMED] = h->width,
                                        [QUERY] = h->max_heads * h->head_dim,
-                                       [KEY] = h->max_kv_heads * h->head_dim,
-                                       [VALUE] = h->max_kv_heads * h->value_dim,
+                                       [KEY] = latent->compressed ? 0 : keys,
+                                       [VALUE] = values,
+                                       [QUERY_LATENT] = latent->query_rank,
+                                       [HEAD_QUERY] = latent->compressed ? h->max_heads * head : 0,
+                                       [LATENT] = latent->rank + latent->rotated,
+                                       [EXPANDED] = h->max_heads * expanded,
                                        [ATTENDED] = attended,
                                        [BRANCH] = h->width,
                                        [GATE] = ffn,

@@ -7,6 +7,13 @@
 typedef enum need {
     NEED_ALWAYS,
     NEED_OPTIONAL,
+    NEED_QUERY,            /* where queries are one product */
+    NEED_HEADS,            /* where keys and values are */
+    NEED_HEADS_OPTIONAL,   /* the same, and it may be absent */
+    NEED_LATENT,           /* where they come from short vectors */
+    NEED_LATENT_QUERY,     /* where queries do too */
+    NEED_EXPANDED,         /* where the cache holds the keys and values of heads */
+    NEED_COMPRESSED,       /* where it holds the short vectors */
     NEED_HEAD_NORMS,       /* where the architecture normalises heads */
     NEED_QK_NORM_BIAS,     /* where it normalises all of them together */
     NEED_SANDWICH,         /* where it has second norms */
@@ -27,7 +34,15 @@ typedef enum extent {
     EXTENT_NONE,
     EXTENT_WIDTH,
     EXTENT_Q,
-    EXTENT_KV,
+    EXTENT_K,
+    EXTENT_V,
+    EXTENT_ATTENDED, /* of all heads, as the output's product takes it */
+    EXTENT_Q_RANK,
+    EXTENT_RANK,
+    EXTENT_RANK_ROTATED,
+    EXTENT_PLAIN,
+    EXTENT_VALUE,
+    EXTENT_PLAIN_VALUE,
     EXTENT_Q_NORM, /* a query, or all of a token */
     EXTENT_K_NORM,
     EXTENT_HEADS,
@@ -49,19 +64,28 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
     [RAD_WEIGHT_ATTENTION_NORM_BIAS] = {"attn_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_NORM_BIAS},
-    [RAD_WEIGHT_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_ALWAYS},
-    [RAD_WEIGHT_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
-    [RAD_WEIGHT_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_KV, NEED_ALWAYS},
-    [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", EXTENT_KV, EXTENT_NONE, NEED_OPTIONAL},
+    [RAD_WEIGHT_QUERY_A] = {"attn_q_a.weight", EXTENT_WIDTH, EXTENT_Q_RANK, NEED_LATENT_QUERY},
+    [RAD_WEIGHT_QUERY_A_NORM] = {"attn_q_a_norm.weight", EXTENT_Q_RANK, EXTENT_NONE,
+                                 NEED_LATENT_QUERY},
+    [RAD_WEIGHT_QUERY_B] = {"attn_q_b.weight", EXTENT_Q_RANK, EXTENT_Q, NEED_LATENT_QUERY},
+    [RAD_WEIGHT_KV_A] = {"attn_kv_a_mqa.weight", EXTENT_WIDTH, EXTENT_RANK_ROTATED, NEED_LATENT},
+    [RAD_WEIGHT_KV_A_NORM] = {"attn_kv_a_norm.weight", EXTENT_RANK, EXTENT_NONE, NEED_LATENT},
+    [RAD_WEIGHT_KV_B] = {"attn_kv_b.weight", EXTENT_RANK, EXTENT_PLAIN_VALUE, NEED_EXPANDED},
+    [RAD_WEIGHT_KEY_B] = {"attn_k_b.weight", EXTENT_PLAIN, EXTENT_RANK, NEED_COMPRESSED},
+    [RAD_WEIGHT_VALUE_B] = {"attn_v_b.weight", EXTENT_RANK, EXTENT_VALUE, NEED_COMPRESSED},
+    [RAD_WEIGHT_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_QUERY},
+    [RAD_WEIGHT_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_K, NEED_HEADS},
+    [RAD_WEIGHT_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_V, NEED_HEADS},
+    [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_HEADS_OPTIONAL},
+    [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", EXTENT_K, EXTENT_NONE, NEED_HEADS_OPTIONAL},
+    [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", EXTENT_V, EXTENT_NONE, NEED_HEADS_OPTIONAL},
     [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_Q_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
     [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", EXTENT_K_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
     [RAD_WEIGHT_QUERY_NORM_BIAS] = {"attn_q_norm.bias", EXTENT_Q_NORM, EXTENT_NONE,
                                     NEED_QK_NORM_BIAS},
     [RAD_WEIGHT_KEY_NORM_BIAS] = {"attn_k_norm.bias", EXTENT_K_NORM, EXTENT_NONE,
                                   NEED_QK_NORM_BIAS},
-    [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", EXTENT_Q, EXTENT_WIDTH, NEED_ALWAYS},
+    [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", EXTENT_ATTENDED, EXTENT_WIDTH, NEED_ALWAYS},
     [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_SANDWICH},
@@ -100,14 +124,23 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
 };
 
-/* Whether a role's tensor holds the matrices, or vectors, of all experts: one dimension more. */
-static bool is_stack(int role)
+static bool is_by_head(int role)
 {
-    return role >= RAD_WEIGHT_EXPERT_GATES && role <= RAD_WEIGHT_EXPERT_DOWN_BIASES;
+    return role == RAD_WEIGHT_KEY_B || role == RAD_WEIGHT_VALUE_B;
+}
+
+/* How many matrices, or vectors, a role's tensor holds, in one dimension more: of all experts, or
+ * of all heads. 1: it is no stack. */
+static uint32_t stack_of(const rad_hparams *h, const rad_layer_params *layer, int role)
+{
+    if (role >= RAD_WEIGHT_EXPERT_GATES && role <= RAD_WEIGHT_EXPERT_DOWN_BIASES)
+        return h->router.n_experts;
+    return is_by_head(role) ? layer->n_heads : 1;
 }
 
 static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, extent which)
 {
+    const rad_latent *latent = &h->latent;
     switch (which) {
     case EXTENT_NONE:
     case EXTENT_ONE:
@@ -115,9 +148,26 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
     case EXTENT_WIDTH:
         return h->width;
     case EXTENT_Q:
-        return (uint64_t)layer->n_heads * h->head_dim;
-    case EXTENT_KV:
+        return (uint64_t)layer->n_heads *
+               (latent->rank > 0 ? latent->plain + latent->rotated : h->head_dim);
+    case EXTENT_K:
         return (uint64_t)layer->n_kv_heads * h->head_dim;
+    case EXTENT_V:
+        return (uint64_t)layer->n_kv_heads * h->value_dim;
+    case EXTENT_ATTENDED:
+        return (uint64_t)layer->n_heads * (latent->rank > 0 ? latent->value : h->value_dim);
+    case EXTENT_Q_RANK:
+        return latent->query_rank;
+    case EXTENT_RANK:
+        return latent->rank;
+    case EXTENT_RANK_ROTATED:
+        return latent->rank + latent->rotated;
+    case EXTENT_PLAIN:
+        return latent->plain;
+    case EXTENT_VALUE:
+        return latent->value;
+    case EXTENT_PLAIN_VALUE:
+        return (uint64_t)layer->n_heads * (latent->plain + latent->value);
     case EXTENT_Q_NORM:
         return (uint64_t)(h->architecture->qk_layer_norms ? layer->n_heads : 1) * h->head_dim;
     case EXTENT_K_NORM:
@@ -232,7 +282,7 @@ static void count_parameters(rad_model *model, const rad_weight *weight)
     if (weight->matrix.n_rows != 0)
         n = (uint64_t)weight->matrix.n_rows * weight->matrix.n_columns;
     model->n_parameters += n;
-    if (weight->n_experts > 1)
+    if (weight->n_experts > 1 && !weight->by_head)
         n = n / weight->n_experts * model->hparams.router.n_used;
     model->n_active_parameters += n;
 }
@@ -294,12 +344,25 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     bool experts = rad_has_experts(h, layer);
     *required = need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL &&
                 need != NEED_EXPERTS_OPTIONAL && need != NEED_GATE_OPTIONAL &&
-                need != NEED_NORM_BIAS && need != NEED_QK_NORM_BIAS &&
-                !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
+                need != NEED_NORM_BIAS && need != NEED_HEADS_OPTIONAL &&
+                need != NEED_QK_NORM_BIAS && !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
     switch (need) {
     case NEED_ALWAYS:
     case NEED_OPTIONAL:
         return true;
+    case NEED_QUERY:
+        return h->latent.query_rank == 0;
+    case NEED_HEADS:
+    case NEED_HEADS_OPTIONAL:
+        return h->latent.rank == 0;
+    case NEED_LATENT:
+        return h->latent.rank > 0;
+    case NEED_LATENT_QUERY:
+        return h->latent.query_rank > 0;
+    case NEED_EXPANDED:
+        return h->latent.rank > 0 && !h->latent.compressed;
+    case NEED_COMPRESSED:
+        return h->latent.compressed;
     case NEED_HEAD_NORMS:
         return a->head_norms || a->qk_layer_norms;
     case NEED_QK_NORM_BIAS:
@@ -347,13 +410,14 @@ static void name_tensor(const rad_hparams *h, uint32_t layer, int role, char *na
 /* Queries, keys and values as parts of one tensor, in this order. */
 static void take_part(const rad_hparams *h, const rad_layer_params *params, int role, shape *wanted)
 {
-    uint64_t q = extent_of(h, params, EXTENT_Q), kv = extent_of(h, params, EXTENT_KV);
+    uint64_t q = extent_of(h, params, EXTENT_Q), k = extent_of(h, params, EXTENT_K),
+             v = extent_of(h, params, EXTENT_V);
     if (!is_qkv(role))
         return;
     int part = (role - RAD_WEIGHT_QUERY) % 3;
-    wanted->first = part == 0 ? 0 : part == 1 ? q : q + kv;
-    wanted->n_part = part == 0 ? q : kv;
-    *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + 2 * kv;
+    wanted->first = part == 0 ? 0 : part == 1 ? q : q + k;
+    wanted->n_part = part == 0 ? q : part == 1 ? k : v;
+    *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + k + v;
 }
 
 static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
@@ -371,11 +435,12 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
         shape wanted = {extent_of(h, params, row->columns),
                         extent_of(h, params, row->rows),
                         row->rows != EXTENT_NONE,
-                        is_stack(role) ? h->router.n_experts : 1,
+                        stack_of(h, params, role),
                         0,
                         0};
         if (h->architecture->fused_qkv)
             take_part(h, params, role, &wanted);
+        model->layers[index].weights[role].by_head = is_by_head(role);
         radllm_status status = bind_tensor(model, name, wanted, required, file_layout,
                                            &model->layers[index].weights[role], error);
         if (status != RADLLM_OK)
@@ -436,8 +501,13 @@ static bool is_bound(const rad_model *model, const rad_tensor *tensor)
 
 /* Tables that old converters stored and that follow from the metadata; scales for activations in 4
  * bits, which are not computed with here. */
-static bool is_redundant(const rad_tensor *tensor)
+static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
 {
+    const rad_latent *latent = &model->hparams.latent;
+    if (latent->rank > 0 && !latent->compressed && /* the same as attn_kv_b */
+        (ends_with(tensor->name, ".attn_k_b.weight") ||
+         ends_with(tensor->name, ".attn_v_b.weight")))
+        return true;
     return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
            ends_with(tensor->name, "rotary_emb.inv_freq") ||
            ends_with(tensor->name, ".input_scale");
@@ -467,7 +537,7 @@ static radllm_status check_leftovers(const rad_model *model, radllm_error *error
     for (uint64_t i = 0; i < n; i++) {
         const rad_tensor *tensor = rad_source_tensor(model->source, i);
         char quoted[RAD_QUOTE_SIZE];
-        if (!is_redundant(tensor) && !is_bound(model, tensor))
+        if (!is_redundant(model, tensor) && !is_bound(model, tensor))
             return rad_fail(error, RADLLM_E_UNSUPPORTED,
                             "%s: tensor \"%s\" has no place in a model of architecture %s with %u "
                             "layers as this version computes it",

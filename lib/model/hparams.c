@@ -260,6 +260,58 @@ static void read_layers(reader *r, rad_hparams *h)
     }
 }
 
+/* Where latent attention keeps the short vectors, they are one head's keys and values for all. */
+static void set_kv_heads(reader *r, rad_hparams *h)
+{
+    h->max_kv_heads = 0;
+    for (uint32_t i = 0; i < h->n_layers && r->status == RADLLM_OK; i++) {
+        rad_layer_params *layer = &h->layers[i];
+        layer->n_kv_heads = h->latent.compressed ? 1 : layer->n_heads;
+        if (layer->n_kv_heads > h->max_kv_heads)
+            h->max_kv_heads = layer->n_kv_heads;
+    }
+}
+
+/* One of two keys for a head's size: with compressed caches that of the heads themselves. */
+static uint32_t latent_length(reader *r, const rad_hparams *h, const char *key, const char *plain)
+{
+    const char *name = h->latent.compressed ? key : plain;
+    require(r, name);
+    return (uint32_t)integer(r, name, 1, RAD_MAX_HEAD_DIM, 2);
+}
+
+static void read_latent(reader *r, rad_hparams *h)
+{
+    rad_latent *latent = &h->latent;
+    require(r, "attention.kv_lora_rank");
+    require(r, "rope.dimension_count");
+    latent->rank = (uint32_t)integer(r, "attention.kv_lora_rank", 1, RAD_MAX_LATENT, 1);
+    latent->query_rank = (uint32_t)integer(r, "attention.q_lora_rank", 0, RAD_MAX_WIDTH, 0);
+    latent->rotated = (uint32_t)integer(r, "rope.dimension_count", 2, RAD_MAX_HEAD_DIM, 2);
+    latent->compressed = has(r, "attention.key_length_mla");
+    uint32_t key = latent_length(r, h, "attention.key_length_mla", "attention.key_length");
+    latent->value = latent_length(r, h, "attention.value_length_mla", "attention.value_length");
+    if (real(r, "attention.temperature_scale", -1e6, 1e6, 0.0) != 0.0 && r->status == RADLLM_OK)
+        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                             "%s: key %s.attention.temperature_scale: scores that grow with the "
+                             "position are not supported",
+                             rad_source_label(r->source), r->architecture);
+    if (r->status != RADLLM_OK)
+        return;
+    if (latent->rotated >= key) {
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s: key %s.rope.dimension_count: %u of a head's %u key values rotate; "
+                     "some must be left that do not",
+                     rad_source_label(r->source), r->architecture, latent->rotated, key);
+        return;
+    }
+    latent->plain = key - latent->rotated;
+    h->head_dim = latent->compressed ? latent->rank + latent->rotated : key;
+    h->value_dim = latent->compressed ? latent->rank : latent->value;
+    set_kv_heads(r, h);
+}
+
 static void read_head_dim(reader *r, rad_hparams *h)
 {
     uint32_t heads = h->layers[0].n_heads;
@@ -275,14 +327,9 @@ static void read_head_dim(reader *r, rad_hparams *h)
     }
     int64_t fallback = h->width / heads;
     h->head_dim = (uint32_t)integer(r, "attention.key_length", 1, RAD_MAX_HEAD_DIM, fallback);
-    h->value_dim = h->head_dim;
-    int64_t values = integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, h->head_dim);
-    if (r->status == RADLLM_OK && values != h->head_dim)
-        r->status =
-            rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                     "%s: key %s.attention.value_length: %lld differs from key_length %u, "
-                     "which this version cannot run",
-                     rad_source_label(r->source), r->architecture, (long long)values, h->head_dim);
+    if (h->width % heads != 0)
+        fallback = h->head_dim;
+    h->value_dim = (uint32_t)integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, fallback);
     if (r->status == RADLLM_OK && (h->head_dim % 2 != 0 || h->head_dim > RAD_MAX_HEAD_DIM))
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: a head dimension of %u is not supported; it must be even and at "
@@ -322,6 +369,7 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
                                       real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0));
         rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
         rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
+        rope->level = h->latent.rank > 0 && has(r, "rope.scaling.yarn_log_multiplier");
         if (rope->extension_factor < 0.0)
             rope->extension_factor = 1.0;
     } else {
@@ -360,6 +408,16 @@ static void read_alibi(reader *r, rad_hparams *h)
             (float)real(r, key, kind == RAD_ALIBI_ALWAYS ? 0x1p-10 : 0.0, 0x1p10, 8.0);
 }
 
+/* What latent attention multiplies scores with, in place of longer rotations. */
+static double yarn_score_scale(reader *r, const rad_hparams *h)
+{
+    double multiplier = real(r, "rope.scaling.yarn_log_multiplier", 0.0, 1e3, 0.0);
+    if (r->status != RADLLM_OK || !h->rope.level || h->rope.factor <= 1.0)
+        return 1.0;
+    double growth = 1.0 + multiplier * rad_ln(h->rope.factor);
+    return growth * growth;
+}
+
 static void read_scales(reader *r, rad_hparams *h)
 {
     const rad_architecture *a = h->architecture;
@@ -377,14 +435,15 @@ static void read_scales(reader *r, rad_hparams *h)
         h->logit_cap = (float)real(r, "final_logit_softcapping", 0.0, 1e6, a->default_logit_cap);
     if (r->status != RADLLM_OK)
         return;
-    double per_head = h->head_dim;
+    double per_head = h->latent.rank > 0 ? h->latent.plain + h->latent.rotated : h->head_dim;
     if (a->width_scaled_query_layers != 0 && h->n_layers == a->width_scaled_query_layers)
         per_head = (double)h->width / h->layers[0].n_heads;
     h->qkv_clamp = a->clamped_qkv ? (float)real(r, "attention.clamp_kqv", 0.0, 1e6, 0.0) : 0.0f;
     read_alibi(r, h);
     /* A file may give the scale itself. */
     double scale = real(r, "attention.scale", 0.0, 1e3, 0.0);
-    h->query_scale = (float)(scale != 0.0 ? scale : 1.0 / sqrt(per_head));
+    scale = scale != 0.0 ? scale : 1.0 / sqrt(per_head);
+    h->query_scale = (float)(scale * yarn_score_scale(r, h));
     h->embedding_scale = a->scaled_embeddings ? (float)sqrt((double)h->width) : 1.0f;
 }
 
@@ -431,7 +490,10 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     if (h->layers == NULL)
         return rad_fail_memory(error, bytes);
     read_layers(&r, h);
-    read_head_dim(&r, h);
+    if (h->architecture->latent)
+        read_latent(&r, h);
+    else
+        read_head_dim(&r, h);
     read_rope(&r, h);
     read_scales(&r, h);
     return r.status;
@@ -504,6 +566,6 @@ float rad_rope_magnitude(const rad_rope_params *rope)
 {
     if (rope->scaling != RAD_ROPE_YARN || rope->extension_factor == 0.0)
         return (float)rope->attention_factor;
-    double growth = rope->factor > 1.0 ? 0.1 * rad_ln(rope->factor) + 1.0 : 1.0;
+    double growth = rope->factor > 1.0 && !rope->level ? 0.1 * rad_ln(rope->factor) + 1.0 : 1.0;
     return (float)(rope->attention_factor * growth);
 }

@@ -10,6 +10,7 @@
 #define RAD_MAX_FFN      (1u << 22)
 #define RAD_MAX_HEADS    4096
 #define RAD_MAX_HEAD_DIM 1024
+#define RAD_MAX_LATENT   4096
 #define RAD_MAX_CONTEXT  (1u << 26)
 
 typedef struct rad_layer_params {
@@ -33,13 +34,28 @@ typedef struct rad_rope_params {
     double original_context; /* yarn */
     double attention_factor, extension_factor, beta_fast, beta_slow;
     bool exact; /* yarn: the borders of its ramp are not rounded */
+    bool level; /* yarn: rotations have length 1, scores are scaled instead */
 } rad_rope_params;
+
+/* Multi-head latent attention (DeepSeek-V2): keys and values of all heads are products of one short
+ * vector for each token, and a part of the key that rotates is common to all heads. Where files
+ * have the two products apart, the cache holds the short vector and the rotated part; a head's
+ * query is multiplied with its key product instead, and what it attends to with its value product.
+ * Where they have one product, the cache holds each head's keys and values. */
+typedef struct rad_latent {
+    uint32_t rank;       /* of the short vector; 0: this is no latent attention */
+    uint32_t query_rank; /* queries are products of a short vector of their own; 0: of the stream */
+    uint32_t plain, rotated; /* the two parts of a head's query and key, in this order */
+    uint32_t value;          /* of a head */
+    bool compressed;         /* the cache holds the short vector */
+} rad_latent;
 
 typedef struct rad_hparams {
     const rad_architecture *architecture;
     uint32_t n_layers, width, n_vocab, context_length;
-    uint32_t head_dim;  /* of queries and keys */
+    uint32_t head_dim;  /* of queries and keys, as attention takes and the cache holds them */
     uint32_t value_dim; /* of values, and of what a head of attention gives */
+    rad_latent latent;
     uint32_t max_heads, max_kv_heads, max_ffn; /* over all layers */
     float norm_epsilon, attention_cap, logit_cap, query_scale, embedding_scale;
     float max_alibi_bias; /* 0: no ALiBi */

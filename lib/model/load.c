@@ -70,7 +70,9 @@ static uint64_t active_bytes(const rad_model *model, const rad_weight *weight)
     if (weight->matrix.n_rows == 0 || weight == &model->positions ||
         (weight == &model->embedding && model->output.tensor != NULL))
         return 0;
-    return weight->n_experts > 1 ? bytes / weight->n_experts * model->hparams.router.n_used : bytes;
+    return weight->n_experts > 1 && !weight->by_head
+               ? bytes / weight->n_experts * model->hparams.router.n_used
+               : bytes;
 }
 
 static radllm_status number_weight(rad_model *model, rad_weight *weight, void *data,
@@ -230,7 +232,7 @@ bool rad_model_is_f32(const rad_model *model)
 {
     if (model->vocabulary_only)
         return false;
-    return model->layers[0].weights[RAD_WEIGHT_QUERY].matrix.type == RAD_TYPE_F32;
+    return model->layers[0].weights[RAD_WEIGHT_OUTPUT].matrix.type == RAD_TYPE_F32;
 }
 
 /* A mapped model may be larger than memory: what is not used stays on the disk. */

@@ -14,6 +14,15 @@
 typedef enum rad_weight_role {
     RAD_WEIGHT_ATTENTION_NORM,
     RAD_WEIGHT_ATTENTION_NORM_BIAS,
+    /* Latent attention: short vectors, and the products that make queries, keys and values. */
+    RAD_WEIGHT_QUERY_A,
+    RAD_WEIGHT_QUERY_A_NORM,
+    RAD_WEIGHT_QUERY_B,
+    RAD_WEIGHT_KV_A,
+    RAD_WEIGHT_KV_A_NORM,
+    RAD_WEIGHT_KV_B,
+    RAD_WEIGHT_KEY_B, /* a matrix for each head: from queries to short vectors */
+    RAD_WEIGHT_VALUE_B,
     RAD_WEIGHT_QUERY,
     RAD_WEIGHT_KEY,
     RAD_WEIGHT_VALUE,
@@ -54,7 +63,8 @@ typedef enum rad_weight_role {
 } rad_weight_role;
 
 /* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. The
- * experts of a layer are one weight, their rows one behind the other. */
+ * experts of a layer are one weight, their rows one behind the other, and so are matrices that each
+ * head has one of. */
 typedef struct rad_weight {
     const rad_tensor *tensor; /* in the source; NULL: absent */
     rad_matrix matrix;
@@ -63,7 +73,8 @@ typedef struct rad_weight {
     uint32_t order;                 /* in which weights are read */
     uint64_t first;                 /* row of the tensor (a vector: value) that it begins with */
     uint64_t n_values;              /* of a vector */
-    uint32_t n_experts;             /* whose matrices (or vectors) it holds; 1: it is no stack */
+    uint32_t n_experts;             /* or heads, whose matrices it holds; 1: it is no stack */
+    bool by_head;                   /* heads: all are used */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;

@@ -175,8 +175,142 @@ START_TEST(a_clamp_that_nothing_reaches)
 }
 END_TEST
 
+/* ---- latent attention, and values of another size than keys ---------------------------------- */
+
+START_TEST(wrong_latent_keys)
+{
+    static const struct {
+        const char *model, *key;
+        uint32_t value;
+        const char *message;
+    } wrong[] = {
+        {"deepseek2-v3-f32", "deepseek2.attention.kv_lora_rank", 0, "kv_lora_rank"},
+        {"deepseek2-v3-f32", "deepseek2.attention.kv_lora_rank", 0xffffffffu, "kv_lora_rank"},
+        {"deepseek2-v3-f32", "deepseek2.attention.kv_lora_rank", 96, "attn_kv_a_mqa.weight"},
+        {"deepseek2-v3-f32", "deepseek2.attention.q_lora_rank", 0x80000000u, "q_lora_rank"},
+        {"deepseek2-v3-f32", "deepseek2.attention.q_lora_rank", 64, "attn_q_a.weight"},
+        {"deepseek2-v3-f32", "deepseek2.attention.q_lora_rank", 0, "attn_q.weight is missing"},
+        {"deepseek2-v3-f32", "deepseek2.rope.dimension_count", 48, "rope.dimension_count"},
+        {"deepseek2-v3-f32", "deepseek2.rope.dimension_count", 15, "rope.dimension_count"},
+        {"deepseek2-v3-f32", "deepseek2.attention.key_length_mla", 1025, "key_length_mla"},
+        {"deepseek2-v3-f32", "deepseek2.attention.value_length_mla", 0, "value_length_mla"},
+        {"deepseek2-v3-f32", "deepseek2.attention.value_length_mla", 32, "attn_v_b.weight"},
+        {"deepseek2-lite-f32", "deepseek2.attention.value_length", 24, "attn_kv_b.weight"},
+        {"deepseek2-lite-f32", "deepseek2.attention.key_length", 8, "rope.dimension_count"},
+        {"deepseek2-lite-f32", "deepseek2.attention.q_lora_rank", 32, "attn_q_a.weight is missing"},
+        {"llama-values-f32", "llama.attention.value_length", 32, "blk.0.attn_v.weight"},
+        {"llama-values-f32", "llama.attention.value_length", 0, "value_length"},
+        {"llama-values-f32", "llama.attention.value_length", 0x7fffffffu, "value_length"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        gguf_builder file = gguf_load(golden(wrong[i].model));
+        gguf_key_u32(&file, wrong[i].key, wrong[i].value);
+        refuse(&file, RADLLM_E_FORMAT, wrong[i].message);
+    }
+    static const char *const needed[] = {"kv_lora_rank", "value_length_mla", "key_length_mla"};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        gguf_builder file = gguf_load(golden("deepseek2-v3-f32"));
+        char key[64];
+        snprintf(key, sizeof key, "deepseek2.attention.%s", needed[i]);
+        gguf_remove_key(&file, key);
+        /* Without key_length_mla it is a file of the older kind, whose tensors are others. */
+        refuse(&file, RADLLM_E_FORMAT, i < 2 ? key : "attn_q_b.weight has the shape");
+    }
+    gguf_builder file = gguf_load(golden("deepseek2-v3-f32"));
+    gguf_key_f32(&file, "deepseek2.rope.scaling.yarn_log_multiplier", NAN);
+    refuse(&file, RADLLM_E_FORMAT, "yarn_log_multiplier");
+    file = gguf_load(golden("deepseek2-v3-f32"));
+    gguf_key_f32(&file, "deepseek2.attention.temperature_scale", 0.1f);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "temperature_scale");
+}
+END_TEST
+
+START_TEST(wrong_latent_tensors)
+{
+    static const char *const needed[][2] = {{"deepseek2-v3-q8_0", "blk.1.attn_k_b.weight"},
+                                            {"deepseek2-v3-q8_0", "blk.2.attn_v_b.weight"},
+                                            {"deepseek2-v3-q8_0", "blk.0.attn_kv_a_norm.weight"},
+                                            {"deepseek2-v3-q8_0", "blk.0.attn_q_a_norm.weight"},
+                                            {"deepseek2-lite-q8_0", "blk.0.attn_kv_b.weight"},
+                                            {"deepseek2-lite-q8_0", "blk.1.attn_kv_a_mqa.weight"}};
+    for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
+        gguf_builder file = gguf_load(golden(needed[i][0]));
+        gguf_remove_tensor(&file, needed[i][1]);
+        refuse(&file, RADLLM_E_FORMAT, needed[i][1]);
+        file = gguf_load(golden(needed[i][0]));
+        gguf_remove_tensor(&file, needed[i][1]);
+        gguf_tensor_random(&file, needed[i][1], 3, (uint64_t[]){64, 7, 3}, 1.0f);
+        refuse(&file, RADLLM_E_FORMAT, needed[i][1]);
+    }
+    gguf_builder file = gguf_load(golden("deepseek2-v3-q8_0")); /* a head is missing */
+    gguf_remove_tensor(&file, "blk.0.attn_k_b.weight");
+    gguf_tensor_random(&file, "blk.0.attn_k_b.weight", 3, (uint64_t[]){32, 64, 3}, 1.0f);
+    refuse(&file, RADLLM_E_FORMAT, "blk.0.attn_k_b.weight");
+    file = gguf_load(golden("deepseek2-v3-q8_0")); /* the layer that guesses further tokens */
+    gguf_tensor_random(&file, "blk.3.nextn.eh_proj.weight", 2, (uint64_t[]){128, 64}, 1.0f);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "blk.3.nextn.eh_proj.weight");
+}
+END_TEST
+
+/* Some converters write both forms of the product; the older keys say which is used. */
+START_TEST(both_forms_of_the_product)
+{
+    static const int32_t ids[] = {317, 5, 77, 201};
+    float one[320], both[320];
+    gguf_builder file = gguf_load(golden("deepseek2-lite-f32"));
+    logits_of(&file, ids, 4, one);
+    file = gguf_load(golden("deepseek2-lite-f32"));
+    for (uint32_t layer = 0; layer < 3; layer++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.attn_k_b.weight", layer);
+        gguf_tensor_random(&file, name, 2, (uint64_t[]){24, 128}, 1.0f);
+        snprintf(name, sizeof name, "blk.%u.attn_v_b.weight", layer);
+        gguf_tensor_random(&file, name, 2, (uint64_t[]){32, 64}, 1.0f);
+    }
+    logits_of(&file, ids, 4, both);
+    ck_assert_int_eq(memcmp(one, both, sizeof one), 0);
+}
+END_TEST
+
+/* A cache of short vectors does not grow with the heads. */
+START_TEST(the_cache_holds_short_vectors)
+{
+    static const struct {
+        const char *model;
+        uint64_t floats; /* of a position and a layer */
+    } expected[] = {{"deepseek2-v3-f32", 64 + 16 + 64}, {"deepseek2-lite-f32", 4 * (32 + 16)}};
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options;
+        radllm_file *file;
+        radllm_error *error;
+        uint64_t bytes[2];
+        ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+        rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+        rad_assert_ok(radllm_file_open(NULL, golden(expected[i].model), &file, error), error);
+        for (int n = 0; n < 2; n++) {
+            radllm_plan *plan;
+            rad_assert_ok(radllm_options_set_integer(options, "context", n == 0 ? 96 : 224, error),
+                          error);
+            rad_assert_ok(radllm_options_set_integer(options, "prefix_cache", 0, error), error);
+            rad_assert_ok(radllm_plan_new(file, options, &plan, error), error);
+            rad_assert_ok(radllm_plan_number(plan, "cache", &bytes[n], error), error);
+            radllm_plan_free(plan);
+        }
+        ck_assert_uint_eq(bytes[1] - bytes[0], 128 * 3 * expected[i].floats * sizeof(float));
+        radllm_file_free(file);
+        radllm_options_free(options);
+        radllm_error_free(error);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
+    TCase *latent = rad_test_case(suite, "latent");
+    tcase_add_test(latent, wrong_latent_keys);
+    tcase_add_test(latent, wrong_latent_tensors);
+    tcase_add_test(latent, both_forms_of_the_product);
+    tcase_add_test(latent, the_cache_holds_short_vectors);
     TCase *alibi = rad_test_case(suite, "alibi");
     tcase_add_test(alibi, slopes_are_those_of_the_paper);
     tcase_add_test(alibi, wrong_keys);

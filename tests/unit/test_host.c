@@ -213,8 +213,8 @@ START_TEST(every_allocation_may_fail_with_threads)
 }
 END_TEST
 
-/* Experts with and without biases and a shared one, learned positions, sinks, slopes, lanes of
- * codes. */
+/* Experts with and without biases and a shared one, learned positions, sinks, slopes, short vectors
+ * in place of keys, lanes of codes. */
 static const char *const other_models[] = {
     "tests/golden/architectures/mixtral-q8_0.gguf",
     "tests/golden/architectures/qwen2moe-q8_0.gguf",
@@ -222,6 +222,8 @@ static const char *const other_models[] = {
     "tests/golden/architectures/gpt2-q8_0.gguf",
     "tests/golden/architectures/bloom-q8_0.gguf",
     "tests/golden/architectures/mpt-qk-norm-q8_0.gguf",
+    "tests/golden/architectures/deepseek2-lite-q8_0.gguf",
+    "tests/golden/architectures/deepseek2-v3-q8_0.gguf",
     "tests/golden/types/iq2_xs.gguf",
 };
 enum { OTHER_MODELS = sizeof other_models / sizeof other_models[0] };

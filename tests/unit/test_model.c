@@ -180,9 +180,6 @@ START_TEST(what_this_version_cannot_run)
     file = gguf_tiny_llama();
     gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
     refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");
-    file = gguf_tiny_llama();
-    gguf_key_u32(&file, "llama.attention.value_length", 16);
-    refuse(&file, RADLLM_E_UNSUPPORTED, "value_length");
 }
 END_TEST
 

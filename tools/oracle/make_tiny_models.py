@@ -9,6 +9,7 @@ input ids and what the figures are) and FILE.logits.f32 (little-endian float32, 
 per position); for Q8_0 also FILE.contract.logits.f32 (see contract.py). The models are seeded: the same versions give the same files.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -96,6 +97,27 @@ MODELS = {
         rope_parameters={"rope_type": "yarn", "rope_theta": 150000.0, "factor": 32.0,
                          "beta_fast": 32.0, "beta_slow": 1.0, "truncate": False,
                          "original_max_position_embeddings": 64}))),
+    # Values of half the size of keys.
+    "llama-values": ("llama", transformers.LlamaConfig(**base(head_dim=32))),
+    # Keys and values of all heads in the cache, as files of before April 2025 ask for.
+    "deepseek2-lite": ("deepseek2", transformers.DeepseekV2Config(**base(
+        num_hidden_layers=3, num_key_value_heads=4, rms_norm_eps=1e-6, q_lora_rank=None,
+        kv_lora_rank=32, qk_nope_head_dim=24, qk_rope_head_dim=8, v_head_dim=16,
+        n_routed_experts=8, num_experts_per_tok=3, n_shared_experts=2, moe_intermediate_size=32,
+        first_k_dense_replace=1, routed_scaling_factor=1.0, topk_method="greedy",
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                         "mscale": 0.707, "mscale_all_dim": 0.707, "beta_fast": 32.0,
+                         "beta_slow": 1.0, "original_max_position_embeddings": 64}))),
+    # Short vectors in the cache; queries from short vectors too.
+    "deepseek2-v3": ("deepseek2", transformers.DeepseekV3Config(**base(
+        num_hidden_layers=3, num_key_value_heads=4, rms_norm_eps=1e-6, q_lora_rank=32,
+        kv_lora_rank=64, qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=16,
+        n_routed_experts=8, n_group=4, topk_group=2, num_experts_per_tok=3, n_shared_experts=1,
+        moe_intermediate_size=32, first_k_dense_replace=1, norm_topk_prob=True,
+        routed_scaling_factor=2.5,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                         "mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32.0,
+                         "beta_slow": 1.0, "original_max_position_embeddings": 64}))),
     "gpt2": ("gpt2", transformers.GPT2Config(
         vocab_size=N_VOCAB, n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=BOS_ID,
         eos_token_id=EOS_ID)),
@@ -110,6 +132,11 @@ MODELS = {
         vocab_size=N_VOCAB, d_model=96, n_layers=2, n_heads=6, max_seq_len=128,
         attn_config={"alibi": True, "alibi_bias_max": 16, "qk_ln": True})),
 }
+
+
+VALUE_SIZES = {"llama-values": 16}
+MODELS["deepseek2-lite"][1].compressed = False
+MODELS["deepseek2-v3"][1].compressed = True
 
 
 def weights_of(model):
@@ -128,6 +155,8 @@ def randomize(model, name, type_):
     beyond what the tolerance is meant to tell."""
     gemma = model.config.model_type == "gemma2"
     mild = type_ == Type.Q8_0
+    # Latent attention has more products one behind the other.
+    branch = 0.25 if hasattr(model.config, "kv_lora_rank") else 0.6
     sharpness = 1.0 if mild else 3.0 if gemma else 1.7
     with torch.no_grad():
         for key, parameter in weights_of(model):
@@ -142,18 +171,20 @@ def randomize(model, name, type_):
             elif key.endswith(("mlp.gate.weight", "mlp.router.weight")):
                 values *= 4.0 / math.sqrt(parameter.shape[1])  # who is chosen is never close
             elif "mlp.experts." in key:
-                values *= (0.6 if mild and "down_proj" in key else 1.3) / math.sqrt(
+                values *= (branch if mild and "down_proj" in key else 1.3) / math.sqrt(
                     parameter.shape[1 if model.config.model_type == "gpt_oss" else 2])
             elif "wpe" in key:
                 values *= 0.2
             elif any(part in key for part in ("embed_tokens", "wte", "word_embeddings")):
                 values *= 0.8 if mild and not gemma else 0.4
+            elif mild and any(part in key for part in ("_a_proj", "_b_proj")):
+                values *= 0.8 / math.sqrt(parameter.shape[1])
             elif "q_proj" in key or "k_proj" in key:
                 values *= sharpness / math.sqrt(parameter.shape[1])
             else:
                 small = ("o_proj", "down_proj", "c_proj", "out_proj", "attention.dense", "4h_to_h")
                 inputs = parameter.shape[0 if model.config.model_type == "gpt2" else 1]
-                values *= (0.6 if mild and any(part in key for part in small)
+                values *= (branch if mild and any(part in key for part in small)
                            else 1.3) / math.sqrt(inputs)
             parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
@@ -174,7 +205,7 @@ PARTS_SANDWICH = {
 }
 
 
-def add_hyper_parameters(writer, architecture, config):
+def add_hyper_parameters(writer, name, architecture, config):
     heads = config.num_attention_heads
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // heads
     writer.add_context_length(config.max_position_embeddings)
@@ -182,11 +213,14 @@ def add_hyper_parameters(writer, architecture, config):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if head_dim * heads != config.hidden_size:
+    if architecture == "deepseek2":
+        tiny_families.add_latent_keys(writer, config)
+    else:
+        writer.add_head_count_kv(config.num_key_value_heads)
+    if head_dim * heads != config.hidden_size and architecture != "deepseek2":
         writer.add_key_length(head_dim)
-        writer.add_value_length(head_dim)
+        writer.add_value_length(VALUE_SIZES.get(name, head_dim))
     if architecture == "llama":
         writer.add_vocab_size(config.vocab_size)
         writer.add_rope_dimension_count(head_dim)
@@ -235,7 +269,7 @@ def write_model(path, name, architecture, model, type_):
     if type_ != Type.F32:
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     if not tiny_families.add_keys(writer, architecture, config):
-        add_hyper_parameters(writer, architecture, config)
+        add_hyper_parameters(writer, name, architecture, config)
     add_tiny_tokenizer(writer)
     if (getattr(config, "rope_parameters", None) or {}).get("rope_type") == "llama3":
         writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
@@ -329,7 +363,11 @@ def compute_logits(model, ids):
 
 def add_contract_logits(folder, stem, description, model, ids, block):
     """Writes STEM.contract.logits.f32 and says so in the description."""
-    logits, median, worst = contract_logits(model, ids, block)
+    way = contextlib.nullcontext()
+    if getattr(model.config, "compressed", False):
+        way = tiny_families.CompressedAttention(model)
+    with way:
+        logits, median, worst = contract_logits(model, ids, block)
     description["contract_logits"] = stem + ".contract.logits.f32"
     description["contract_positions"] = LAST_POSITIONS
     logits.tofile(os.path.join(folder, description["contract_logits"]))
@@ -343,6 +381,8 @@ def make(folder, name):
     if architecture not in ("gpt2", "bloom", "mpt"):
         choices["experts_implementation"] = "eager"
     model = transformers.AutoModelForCausalLM.from_config(config, **choices)
+    if name in VALUE_SIZES:
+        tiny_families.narrow_values(model, VALUE_SIZES[name])
     if architecture == "mpt" and config.attn_config.qk_ln:
         tiny_families.norm_queries_and_keys(model)
     model.eval()

@@ -24,6 +24,10 @@ FIXED = {
 PARTS = {
     "input_layernorm": "attn_norm", "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k",
     "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+    # DeepSeek-V2 and V3
+    "self_attn.q_a_proj": "attn_q_a", "self_attn.q_a_layernorm": "attn_q_a_norm",
+    "self_attn.q_b_proj": "attn_q_b", "self_attn.kv_a_proj_with_mqa": "attn_kv_a_mqa",
+    "self_attn.kv_a_layernorm": "attn_kv_a_norm", "self_attn.kv_b_proj": "attn_kv_b",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "post_attention_layernorm": "ffn_norm", "mlp.gate_proj": "ffn_gate",
     "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
@@ -69,6 +73,85 @@ def norm_queries_and_keys(model):
     bias = model.config.attn_config.alibi_bias_max
     transformer.build_mpt_alibi_tensor = lambda heads, length, device=None: plain(
         transformer, heads, length, bias, device)
+
+
+class NarrowValues(torch.nn.Linear):
+    """Values of fewer numbers than a key has: zeros stand for the others."""
+
+    def __init__(self, linear, heads, size):
+        super().__init__(linear.in_features, heads * size, bias=False)
+        self.heads, self.padding = heads, linear.out_features // heads - size
+
+    def forward(self, x):
+        values = super().forward(x).unflatten(-1, (self.heads, -1))
+        return torch.nn.functional.pad(values, (0, self.padding)).flatten(-2)
+
+
+class NarrowOutput(torch.nn.Linear):
+    """What attends to them, without the zeros."""
+
+    def __init__(self, linear, heads, size):
+        super().__init__(heads * size, linear.out_features, bias=False)
+        self.heads, self.size = heads, size
+
+    def forward(self, x):
+        return super().forward(x.unflatten(-1, (self.heads, -1))[..., :self.size].flatten(-2))
+
+
+def narrow_values(model, size):
+    config = model.config
+    for layer in model.model.layers:
+        attention = layer.self_attn
+        attention.v_proj = NarrowValues(attention.v_proj, config.num_key_value_heads, size)
+        attention.o_proj = NarrowOutput(attention.o_proj, config.num_attention_heads, size)
+
+
+class CompressedAttention:
+    """Within it, latent attention is computed as it is where caches hold the short vectors: queries
+    are taken through each head's key product, and what it attends to through its value product. The
+    same but for what is quantized."""
+
+    def __init__(self, model):
+        self.modules = [layer.self_attn for layer in model.model.layers]
+
+    @staticmethod
+    def forward_of(module):
+        linear = torch.nn.functional
+        plain, size = module.qk_nope_head_dim, module.qk_head_dim
+
+        def forward(hidden_states, position_embeddings, attention_mask, **_):
+            if module.q_lora_rank is None:
+                q = module.q_proj(hidden_states)
+            else:
+                q = module.q_b_proj(module.q_a_layernorm(module.q_a_proj(hidden_states)))
+            q = q.unflatten(-1, (-1, size)).transpose(1, 2)
+            both = module.kv_a_proj_with_mqa(hidden_states)
+            latent = module.kv_a_layernorm(both[..., :module.kv_lora_rank])[:, None]
+            cos, sin = (part[:, None, :, :part.shape[-1] // 2] for part in position_embeddings)
+
+            def rotate(x):
+                a, b = x[..., 0::2], x[..., 1::2]
+                return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+
+            products = module.kv_b_proj.weight.unflatten(0, (module.num_heads, -1))
+            compressed = torch.stack([linear.linear(q[:, h, :, :plain], products[h, :plain].T)
+                                      for h in range(module.num_heads)], 1)
+            query = torch.cat((compressed, rotate(q[..., plain:])), -1)
+            key = torch.cat((latent, rotate(both[:, None, :, module.kv_lora_rank:])), -1)
+            scores = query @ key.transpose(2, 3) * module.scaling + attention_mask
+            attended = scores.softmax(-1, dtype=torch.float32).to(query.dtype) @ latent
+            heads = [linear.linear(attended[:, h], products[h, plain:])
+                     for h in range(module.num_heads)]
+            return module.o_proj(torch.cat(heads, -1)), None
+        return forward
+
+    def __enter__(self):
+        for module in self.modules:
+            module.forward = self.forward_of(module)
+
+    def __exit__(self, *_):
+        for module in self.modules:
+            del module.forward
 
 
 class Piece:
@@ -133,6 +216,11 @@ def pieces(architecture, config, key, values):
     if part == "ffn_gate_inp_shexp":
         values = values[0]
     shape = values.shape
+    if part == "attn_kv_b" and config.compressed:
+        heads = values.reshape(config.num_attention_heads, -1, config.kv_lora_rank)
+        keys, values = np.split(heads, [config.qk_nope_head_dim], axis=1)
+        return [Piece(f"{prefix}attn_k_b.weight", keys.swapaxes(1, 2)),
+                Piece(f"{prefix}attn_v_b.weight", values)]
     if architecture == "gpt2" and values.ndim == 2:
         values, shape = values.T, shape[::-1]
     if architecture == "bloom" and part == "attn_qkv":
@@ -156,14 +244,36 @@ def add_expert_keys(writer, architecture, config):
         writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
     if architecture == "qwen2moe" and config.norm_topk_prob:
         writer.add_expert_weights_norm(True)
-    if architecture == "dots1":
+    if architecture in ("dots1", "deepseek2"):
         writer.add_leading_dense_block_count(config.first_k_dense_replace)
         writer.add_expert_shared_count(config.n_shared_experts)
         writer.add_expert_weights_scale(config.routed_scaling_factor)
         writer.add_expert_weights_norm(config.norm_topk_prob)
+        if config.model_type == "deepseek_v2":  # as the older converter writes them
+            return
         writer.add_expert_gating_func(gguf.ExpertGatingFuncType.SIGMOID)
         writer.add_expert_group_count(config.n_group)
         writer.add_expert_group_used_count(config.topk_group)
+
+
+def add_latent_keys(writer, config):
+    """As the converter writes them since April 2025 (compressed), or before."""
+    key = config.qk_nope_head_dim + config.qk_rope_head_dim
+    if config.q_lora_rank:
+        writer.add_q_lora_rank(config.q_lora_rank)
+    writer.add_kv_lora_rank(config.kv_lora_rank)
+    writer.add_rope_dimension_count(config.qk_rope_head_dim)
+    if config.compressed:
+        writer.add_head_count_kv(1)
+        writer.add_key_length(config.kv_lora_rank + config.qk_rope_head_dim)
+        writer.add_value_length(config.kv_lora_rank)
+        writer.add_key_length_mla(key)
+        writer.add_value_length_mla(config.v_head_dim)
+    else:
+        writer.add_head_count_kv(config.num_attention_heads)
+        writer.add_key_length(key)
+        writer.add_value_length(config.v_head_dim)
+    writer.add_rope_scaling_yarn_log_mul(0.1 * config.rope_parameters["mscale_all_dim"])
 
 
 def add_keys(writer, architecture, config):

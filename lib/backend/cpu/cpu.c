@@ -31,7 +31,8 @@ static size_t measure_stream(const rad_program *program)
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
         if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT &&
-            op->kind != RAD_OP_EMBED && op->kind != RAD_OP_POSITIONS)
+            op->kind != RAD_OP_HEAD_PRODUCT && op->kind != RAD_OP_EMBED &&
+            op->kind != RAD_OP_POSITIONS)
             continue;
         size_t needed = RAD_LANE_ROWS * file_row_bytes(&op->weight->matrix);
         most = needed > most ? needed : most;
@@ -49,11 +50,12 @@ static void measure_products(const rad_program *program, uint32_t *columns, size
         *scratch = program->model->hparams.width * sizeof(float);
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
-        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT)
+        if (op->kind != RAD_OP_PRODUCT && op->kind != RAD_OP_EXPERT_PRODUCT &&
+            op->kind != RAD_OP_HEAD_PRODUCT)
             continue;
         const rad_matrix *matrix = &op->weight->matrix;
         size_t needed = rad_product_scratch_bytes(matrix);
-        if (!op->by_choice)
+        if (!op->by_choice && op->kind != RAD_OP_HEAD_PRODUCT)
             *columns = matrix->n_columns > *columns ? matrix->n_columns : *columns;
         *scratch = needed > *scratch ? needed : *scratch;
     }
@@ -101,6 +103,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     uint64_t tiles;
     measure_products(program, &columns, &layout->scratch_bytes);
     layout->stream_bytes = measure_stream(program);
+    layout->head_input_bytes = rad_cpu_head_input_bytes(program);
     for (uint32_t i = 0; i < program->n_values; i++) {
         const rad_value *value = &program->values[i];
         uint64_t width;
@@ -124,6 +127,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
         place(&used, settings->n_threads, layout->stream_bytes, &layout->stream) &&
+        place(&used, settings->n_threads, layout->head_input_bytes, &layout->head_input) &&
         place(&used, settings->blas ? (uint64_t)RAD_BLAS_ROWS * columns : 0, sizeof(float),
               &layout->slab) &&
         place_experts(program, rows, &used, layout);
@@ -161,6 +165,9 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
         return; /* changes no value */
     case RAD_OP_ATTEND:
         rad_cpu_attend(cpu, op);
+        break;
+    case RAD_OP_HEAD_PRODUCT:
+        rad_cpu_head_product(cpu, op);
         break;
     case RAD_OP_ROUTE:
         rad_cpu_route(cpu, op);

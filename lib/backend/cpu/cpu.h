@@ -37,9 +37,11 @@ typedef struct rad_cpu_layout {
     size_t blocks;                 /* rad_attention_block[] */
     size_t scratch;                /* for each worker */
     size_t scratch_bytes;          /* of one worker */
-    size_t slab;                   /* rows widened to floats for BLAS */
-    size_t stream;                 /* rows read from the file, for each worker */
-    size_t stream_bytes;           /* of one worker; 0 when all weights are in memory */
+    size_t head_input; /* a part of some tokens' rows, for each worker (products by heads) */
+    size_t head_input_bytes;
+    size_t slab;         /* rows widened to floats for BLAS */
+    size_t stream;       /* rows read from the file, for each worker */
+    size_t stream_bytes; /* of one worker; 0 when all weights are in memory */
     /* For experts, with a row for each choice of a token; columns: the widest input. */
     size_t choice_values; /* only where a stack of experts is not quantized */
     size_t choice_quants, choice_scales, choice_sums, choice_tiles;
@@ -106,8 +108,12 @@ bool rad_cpu_read_rows(rad_cpu_backend *cpu, const rad_weight *weight, uint32_t 
                        uint32_t worker, rad_matrix *rows);
 uint32_t rad_cpu_stream_rows(const rad_cpu_backend *cpu, const rad_matrix *matrix);
 
+/* Tokens of one task of a product by heads. */
+#define RAD_HEAD_TOKENS 32
+
 /* One function for each kind of operation. */
 void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op);
+void rad_cpu_head_product(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_route(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_expert_product(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_combine(rad_cpu_backend *cpu, const rad_op *op);
@@ -125,13 +131,16 @@ void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const
 /* The input of an operation in the form that its weight wants, by token. */
 void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x);
 /* Rows first..last-1 of an expert's part of the weight (0: of the whole, where it is no stack),
- * times all tokens of x, with scale and bias. out has rad_weight_rows() columns. `ready`: the
+ * times all tokens of x, with scale and bias. Rows of out are `stride` floats apart. `ready`: the
  * weight is in memory. */
 void rad_cpu_product_rows(rad_cpu_backend *cpu, const rad_op *op, uint32_t expert,
                           const rad_activations *x, uint32_t first, uint32_t last, bool ready,
-                          uint32_t worker, float *out);
+                          uint32_t worker, float *out, size_t stride);
 /* How many rows a task should take of n_rows that it could take. */
 uint32_t rad_cpu_rows_per_task(const rad_cpu_backend *cpu, uint64_t n_rows, uint32_t n_tokens);
+
+/* The greatest that the input of a task of a product by heads takes; 0: the program has none. */
+size_t rad_cpu_head_input_bytes(const rad_program *program);
 
 /* Cuts the batch into blocks for rad_cpu_attend(); once for each batch. */
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);

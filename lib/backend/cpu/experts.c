@@ -225,7 +225,7 @@ static void expert_rows(void *data, uint32_t index, uint32_t worker)
     uint32_t last = first + job->rows_per_task;
     float *out = rad_cpu_value(job->cpu, job->op->out) + (size_t)group->first_row * n_rows;
     rad_cpu_product_rows(job->cpu, job->op, group->expert, &x, first, last > n_rows ? n_rows : last,
-                         job->ready, worker, out);
+                         job->ready, worker, out, n_rows);
 }
 
 void rad_cpu_expert_product(rad_cpu_backend *cpu, const rad_op *op)

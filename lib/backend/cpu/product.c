@@ -70,22 +70,22 @@ void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activatio
     cpu->quantized_kind = x->kind;
 }
 
-/* What comes behind a product: the scale of the whole matrix, then the bias. */
-static void finish_rows(const rad_op *op, uint32_t expert, float *out, uint32_t first,
-                        uint32_t last, uint32_t n_tokens)
+/* What comes behind a product: the scale of the whole matrix, then the bias. Rows of out are
+ * `stride` apart. */
+static void finish_rows(const rad_op *op, uint32_t expert, float *out, size_t stride,
+                        uint32_t first, uint32_t last, uint32_t n_tokens)
 {
     float scale = op->weight->scale;
-    uint32_t n_rows = rad_weight_rows(op->weight);
     for (uint32_t t = 0; t < n_tokens && scale != 1.0f; t++) {
-        float *row = out + (size_t)t * n_rows;
+        float *row = out + t * stride;
         for (uint32_t r = first; r < last; r++)
             row[r] *= scale;
     }
     if (op->bias == NULL)
         return;
-    const float *bias = op->bias->values + (size_t)expert * n_rows;
+    const float *bias = op->bias->values + (size_t)expert * rad_weight_rows(op->weight);
     for (uint32_t t = 0; t < n_tokens; t++) {
-        float *row = out + (size_t)t * n_rows;
+        float *row = out + t * stride;
         for (uint32_t r = first; r < last; r++)
             row[r] += bias[r];
     }
@@ -94,7 +94,7 @@ static void finish_rows(const rad_op *op, uint32_t expert, float *out, uint32_t 
 /* With rows from the file, some at a time. */
 static void product_from_file(rad_cpu_backend *cpu, const rad_weight *weight, uint32_t expert,
                               const rad_activations *x, uint32_t first, uint32_t last,
-                              uint32_t worker, float *out)
+                              uint32_t worker, float *out, size_t stride)
 {
     uint32_t n_rows = rad_weight_rows(weight), most = rad_cpu_stream_rows(cpu, &weight->matrix);
     for (; first < last; first += most) {
@@ -102,25 +102,25 @@ static void product_from_file(rad_cpu_backend *cpu, const rad_weight *weight, ui
         rad_matrix rows;
         if (!rad_cpu_read_rows(cpu, weight, expert * n_rows + first, n, worker, &rows))
             return;
-        cpu->kernels->product(&rows, x, 0, n, 0, x->n_tokens, out + first, n_rows,
+        cpu->kernels->product(&rows, x, 0, n, 0, x->n_tokens, out + first, stride,
                               rad_cpu_scratch(cpu, worker));
     }
 }
 
 void rad_cpu_product_rows(rad_cpu_backend *cpu, const rad_op *op, uint32_t expert,
                           const rad_activations *x, uint32_t first, uint32_t last, bool ready,
-                          uint32_t worker, float *out)
+                          uint32_t worker, float *out, size_t stride)
 {
     rad_matrix part = op->weight->matrix;
     part.n_rows = rad_weight_rows(op->weight);
     if (ready) {
         part.data += expert * rad_matrix_bytes(part.type, part.layout, part.n_rows, part.n_columns);
-        cpu->kernels->product(&part, x, first, last, 0, x->n_tokens, out, part.n_rows,
+        cpu->kernels->product(&part, x, first, last, 0, x->n_tokens, out, stride,
                               rad_cpu_scratch(cpu, worker));
     } else {
-        product_from_file(cpu, op->weight, expert, x, first, last, worker, out);
+        product_from_file(cpu, op->weight, expert, x, first, last, worker, out, stride);
     }
-    finish_rows(op, expert, out, first, last, x->n_tokens);
+    finish_rows(op, expert, out, stride, first, last, x->n_tokens);
 }
 
 typedef struct product_job {
@@ -157,7 +157,7 @@ static void product_task(void *data, uint32_t index, uint32_t worker)
     }
     uint32_t last = first + rows;
     rad_cpu_product_rows(job->cpu, job->op, 0, &job->input, first, last > n_rows ? n_rows : last,
-                         job->ready, worker, rad_cpu_value(job->cpu, job->op->out));
+                         job->ready, worker, rad_cpu_value(job->cpu, job->op->out), n_rows);
 }
 
 /* ---- BLAS, outside the contract ------------------------------------------------------------- */
@@ -191,7 +191,7 @@ static bool product_by_blas(rad_cpu_backend *cpu, const rad_op *op, const rad_ac
                              NULL) != RADLLM_OK)
             return false;
     }
-    finish_rows(op, 0, out, 0, matrix->n_rows, input->n_tokens);
+    finish_rows(op, 0, out, matrix->n_rows, 0, matrix->n_rows, input->n_tokens);
     return true;
 }
 

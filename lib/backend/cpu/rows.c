@@ -110,17 +110,33 @@ static void head_norm_row(const rad_cpu_backend *cpu, const rad_op *op, float *o
     }
 }
 
-static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, const float *table,
-                       const float *heads, float *out)
+static float *part_of(const rad_cpu_backend *cpu, uint8_t value, const rad_parts *parts,
+                      uint32_t row, uint32_t head)
+{
+    return rad_cpu_value(cpu, value) + (size_t)row * parts->row + parts->first +
+           (size_t)head * parts->stride;
+}
+
+static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t row)
 {
     const rad_hparams *h = &cpu->model->hparams;
-    if (out != heads)
-        memcpy(out, heads, op->width * sizeof(float));
     uint32_t n = h->rope.n_pairs;
+    const float *table = rad_cpu_value(cpu, op->in) + (size_t)row * 2 * n;
+    size_t start = (size_t)row * op->to.row;
     int32_t interleaved = h->architecture->rotary == RAD_ROTARY_INTERLEAVED;
+    if (op->other != op->out)
+        memcpy(rad_cpu_value(cpu, op->out) + start, rad_cpu_value(cpu, op->other) + start,
+               op->to.row * sizeof(float));
     for (uint32_t head = 0; head < op->n_heads; head++)
-        cpu->kernels->layer->rotate(out + (size_t)head * h->head_dim, table, table + n, n,
+        cpu->kernels->layer->rotate(part_of(cpu, op->out, &op->to, row, head), table, table + n, n,
                                     interleaved);
+}
+
+static void copy_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t row)
+{
+    for (uint32_t head = 0; head < op->n_heads; head++)
+        memcpy(part_of(cpu, op->out, &op->to, row, head),
+               part_of(cpu, op->in, &op->from, row, head), op->width * sizeof(float));
 }
 
 static float sigmoid(float x)
@@ -155,9 +171,10 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         head_norm_row(cpu, op, out);
         break;
     case RAD_OP_ROTATE:
-        rotate_row(cpu, op,
-                   rad_cpu_value(cpu, op->in) + (size_t)row * 2 * cpu->model->hparams.rope.n_pairs,
-                   other, out);
+        rotate_row(cpu, op, row);
+        break;
+    case RAD_OP_COPY:
+        copy_row(cpu, op, row);
         break;
     case RAD_OP_GATED:
         gate_row(cpu, in, other, n, out);
@@ -185,6 +202,7 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         layer->add_scaled(in, sigmoid(rad_cpu_value(cpu, op->other)[row]), n, out);
         break;
     case RAD_OP_PRODUCT:
+    case RAD_OP_HEAD_PRODUCT:
     case RAD_OP_STORE:
     case RAD_OP_ATTEND:
     case RAD_OP_ROUTE:
