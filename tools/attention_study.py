@@ -23,8 +23,9 @@ import charts  # noqa: E402
 
 def policies(arguments):
     window = arguments.window
-    found = [("dense", "dense", 0, ["--attention", "full", "--context-limit", "ignore"]),
-             ("dense, truncated", "truncated", 0, ["--cut", str(window)]),
+    whole = str(arguments.reference or window * arguments.windows)
+    found = [("dense", "dense", 0, ["--attention", "full", "-c", whole, "--context-limit", "ignore"]),
+             ("dense, truncated", "truncated", 0, ["--cut", str(window), "-c", str(window)]),
              ("window", "window", 0, ["--attention", "window", "--window", str(window)])]
     for period in arguments.periods:
         found.append((f"window, recomputed every {period}" if period > 1 else "window, recomputed",
@@ -40,7 +41,7 @@ def measure(arguments, count, options):
     with tempfile.TemporaryDirectory() as directory:
         each = Path(directory) / "each"
         command = [Path(arguments.build) / "bench" / "radllm-bench", "perplexity", "-m", arguments.model,
-                   "-f", arguments.text, "--stream", "-n", str(count), "-c", str(count), "--each", each,
+                   "-f", arguments.text, "--stream", "-n", str(count), "--each", each,
                    "--option", "special=1", *options]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

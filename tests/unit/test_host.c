@@ -157,6 +157,28 @@ static radllm_status feed_model(objects *o, const char *path, radllm_error *erro
     return radllm_session_feed(o->session, tokens, 5, NULL, error);
 }
 
+/* An answer that grows behind the context, under a policy of attention. */
+static radllm_status go_on(objects *o, const char *attention, radllm_error *error)
+{
+    static const char *const settings[][2] = {
+        {"context", "32"},     {"threads", "1"},    {"window", "24"},       {"max_tokens", "90"},
+        {"top_logprobs", "2"}, {"ignore_end", "1"}, {"speculate", "lookup"}};
+    int32_t tokens[50];
+    for (int i = 0; i < 50; i++)
+        tokens[i] = 5 + i;
+    TRY(radllm_options_new(o->host, &o->options, error));
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        TRY(radllm_options_set_text(o->options, settings[i][0], settings[i][1], RADLLM_NUL, error));
+    TRY(radllm_options_set_text(o->options, "attention", attention, RADLLM_NUL, error));
+    TRY(radllm_model_open(
+        o->host, rad_test_source_path("tests/golden/architectures/llama3-gqa-tied-q8_0.gguf"),
+        o->options, NULL, &o->model, error));
+    TRY(radllm_engine_new(o->host, o->model, o->options, &o->engine, error));
+    TRY(radllm_session_new(o->engine, &o->session, error));
+    TRY(radllm_request_new_tokens(o->session, tokens, 50, o->options, &o->text, error));
+    return radllm_request_run(o->text, NULL, error);
+}
+
 /* ---- memory ---- */
 
 typedef radllm_status (*work_fn)(objects *o, const char *argument, radllm_error *error);
@@ -210,6 +232,14 @@ END_TEST
 START_TEST(every_allocation_may_fail_with_threads)
 {
     ck_assert_uint_gt(fail_each(false, whole, "3"), 20);
+}
+END_TEST
+
+static const char *const policies[] = {"window", "sinks", "recompute"};
+
+START_TEST(every_allocation_may_fail_under_each_policy)
+{
+    ck_assert_uint_gt(fail_each(false, go_on, policies[_i]), 20);
 }
 END_TEST
 
@@ -803,6 +833,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, every_allocation_may_fail);
     tcase_add_test(cases, memory_may_end_for_good);
     tcase_add_test(cases, every_allocation_may_fail_with_threads);
+    tcase_add_loop_test(cases, every_allocation_may_fail_under_each_policy, 0, 3);
     tcase_add_loop_test(cases, every_allocation_may_fail_in_other_families, 0, OTHER_MODELS);
     tcase_add_test(cases, generating_takes_no_memory);
     tcase_add_test(cases, nothing_is_printed);

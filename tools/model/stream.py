@@ -1,8 +1,10 @@
 """Trains a small language model on a stream of synthetic reports, cut at random, for measuring
-policies of attention (tools/attention_study.py). Nothing marks the beginning of a cut, so that the
-model learns to use its first token, whatever it is, as the place for attention that has no use: what
-Xiao et al. 2023 call a sink.
+policies of attention (tools/attention_study.py). Large models put attention that they have no use for
+on their first token, whatever it is: what Xiao et al. 2023 call a sink. A model as small as this one
+does not learn that by itself in minutes, so a term of the loss asks for it in all layers but the first,
+which cannot know which token that is (--sink-weight 0 leaves it out).
 
+    stream.py --text reports.txt --chats chats.txt
     stream.py --tokenizer DIR/tokenizer.json --out DIR2 --minutes 12
     export.py --run DIR2 --out stream.gguf --type f32
 """
@@ -31,10 +33,26 @@ def text_of(seeds):
     return "\n\n".join(parts) + "\n\n"
 
 
+def shares_of_first(network):
+    """Of the attention of each later layer, what its first token gets: [layers, batch, heads, tokens]."""
+    found = []
+    for layer in network.layers[1:]:
+        q, k = layer.seen
+        score = (q @ k.transpose(2, 3)) * network.shape.head_dim ** -0.5
+        later = torch.ones(score.shape[-2:], dtype=torch.bool).triu(1)
+        found.append(torch.softmax(score.masked_fill(later, -1e9), -1)[..., 0])
+    return torch.stack(found)
+
+
+def save(network, step, out):
+    torch.save({"network": network.state_dict(), "shape": network.shape.as_dict(), "step": step},
+               out / "checkpoint.pt")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tokenizer", type=Path)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--minutes", type=float, default=12, help="of processor time")
     parser.add_argument("--reports", type=int, default=4000)
     parser.add_argument("--context", type=int, default=64)
@@ -42,11 +60,17 @@ def main():
     parser.add_argument("--width", type=int, default=96)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--rate", type=float, default=4e-3)
+    parser.add_argument("--sink-weight", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--text", type=Path, help="write a text that was not trained on, and end")
+    parser.add_argument("--chats", type=Path, help="the same, of chats as the embedded model knows them")
     arguments = parser.parse_args()
     if arguments.text:
         arguments.text.write_text(text_of(range(7_000_000, 7_001_000)), encoding="utf-8")
+    if arguments.chats:
+        arguments.chats.write_text("".join(chat.render(reports.conversation(seed, turns=3)[0])
+                                           for seed in range(900_000, 901_000)), encoding="utf-8")
+    if arguments.text or arguments.chats:
         return
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
@@ -71,8 +95,9 @@ def main():
         batch = torch.stack([data[s:s + length] for s in starts])
         state = network(batch[:, :-1])[1]
         loss = F.cross_entropy(network.logits(state).flatten(0, 1), batch[:, 1:].flatten())
+        shares = shares_of_first(network)[..., 8:]
         network.zero_grad()
-        loss.backward()
+        (loss + arguments.sink_weight * F.relu(0.6 - shares).mean()).backward()
         scale = rate_at(spent / (arguments.minutes * 60), 0.6) * min(1.0, (step + 1) / 50)
         for group in adam.param_groups:
             group["lr"] = arguments.rate * scale
@@ -82,16 +107,10 @@ def main():
         spent = time.process_time() - begun
         if spent - shown > 20:
             shown = spent
-            with torch.no_grad():
-                q, k = network.layers[-1].seen
-                score = (q @ k.transpose(2, 3)) * shape.head_dim ** -0.5
-                later = torch.ones(score.shape[-2:], dtype=torch.bool).triu(1)
-                share = torch.softmax(score.masked_fill(later, -1e9), -1)
-                share = share[:, :, arguments.context // 2:, 0].mean((0, 2))
             print(f"{spent:.0f} s, step {step}: loss {loss.item():.3f}, attention to the first token "
-                  + " ".join(f"{x:.2f}" for x in share.tolist()), flush=True)
-    torch.save({"network": network.state_dict(), "shape": shape.as_dict(), "step": step},
-               arguments.out / "checkpoint.pt")
+                  + " ".join(f"{x:.2f}" for x in shares.mean((1, 2, 3)).tolist()), flush=True)
+            save(network, step, arguments.out)
+    save(network, step, arguments.out)
 
 
 if __name__ == "__main__":
