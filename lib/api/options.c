@@ -115,7 +115,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_LOGIT_BIAS] = {"logit_bias", RADLLM_OPTION_LIST, REQUEST, 0, MAX_TEXT, "", "",
                                "TOKEN:BIAS, added to the token's logit; -inf forbids it"},
     [RAD_OPTION_MAX_TOKENS] = {"max_tokens", RADLLM_OPTION_INTEGER, REQUEST, -1, 2147483647.0, "-1",
-                               "", "tokens of the answer at most; -1: as the context allows"},
+                               "", "tokens of the answer at most; -1: as positions allow"},
     [RAD_OPTION_TOP_LOGPROBS] = {"top_logprobs", RADLLM_OPTION_INTEGER, REQUEST, 0, 1000, "0", "",
                                  "log-probabilities of this many most likely tokens at each "
                                  "position; 0: none are computed"},

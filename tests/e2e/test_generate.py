@@ -212,6 +212,26 @@ process.send_signal(signal.SIGINT)
 out, err = process.communicate(timeout=60)
 check(process.returncode in (0, 130), "Ctrl-C ends in order", Result(process.returncode, out, err))
 
+# ---- attention ----
+
+def ids(*options):
+    result = generate("-p", PROMPT, "--token-ids", "--option", "ignore_end=1", *options)
+    expect(result, 0, " ".join(options))
+    return result.text().split()
+
+
+full = ids("-n", "40", "--attention", "full")
+check(ids("-n", "40", "--attention", "sinks", "--window", "90", "--sinks", "32") == full and
+      ids("-n", "40", "--attention", "recompute", "--window", "100") == full,
+      "no policy changes what nothing is forgotten of")
+long = ids("-n", "3000", "-c", "64", "--attention", "sinks", "--window", "60")
+check(len(long) == 3000, "sinks go on behind the context and what the model was made for")
+check(ids("-n", "3000", "-c", "64", "--attention", "sinks", "--window", "60", "-t", "1", "--option",
+          "batch=7", "--speculate", "lookup") == long, "and so in any company")
+expect(generate("-p", PROMPT, "--window", "60"), 1, "--window alone", "attention is \"auto\"")
+expect(generate("-p", PROMPT, "--attention", "nothing"), 2, "an unknown policy",
+       "auto|full|window|sinks|recompute")
+
 # ---- chat ----
 
 if MODEL is None:
