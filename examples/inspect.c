@@ -185,9 +185,9 @@ static json_t *tensors_json(const radllm_file *file)
 static const char *const file_numbers[] = {"version", "alignment", "parts", "metadata",
                                            "tensors", "elements",  "bytes", "tensor_bytes"};
 static const char *const plan_numbers[] = {
-    "weights", "cache",           "activations", "vocabulary",   "overhead",      "total",
-    "context", "largest_context", "experts",     "experts_used", "active_weights"};
-enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 11 };
+    "weights", "cache",           "activations", "vocabulary",   "overhead",       "total",
+    "context", "largest_context", "experts",     "experts_used", "active_weights", "prefixes"};
+enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 12 };
 
 static uint64_t plan_number(const radllm_plan *plan, const char *name)
 {
@@ -355,6 +355,7 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
     output_format("\nMemory for a context of %" PRIu64 " tokens\n", plan_number(plan, "context"));
     for (size_t i = 0; i < 6; i++)
         print_bytes(plan_numbers[i], plan_number(plan, plan_numbers[i]));
+    print_bytes("kept beginnings", plan_number(plan, "prefixes")); /* part of the cache */
     output_format("  %-16s %" PRIu64 " tokens\n", "largest context",
                   plan_number(plan, "largest_context"));
     if (plan_number(plan, "largest_context") < plan_number(plan, "context"))

@@ -275,11 +275,13 @@ RADLLM_API radllm_status radllm_plan_new_with_draft(const radllm_file *file,
                                                     const radllm_options *options,
                                                     radllm_plan **out, radllm_error *error);
 RADLLM_API void radllm_plan_free(radllm_plan *plan);
-/* Bytes of "weights", "cache", "activations", "vocabulary", "overhead" or "total"; also "draft",
- * the part of the total that is the draft model's, "context", the tokens per session that it was
- * made for, and "largest_context", the most that would fit the option memory_budget (with no
- * budget: the model's own context length). Of a mixture of experts: "experts", "experts_used" (0
- * for other models) and "active_weights", the bytes of matrices that one token reads. */
+/* Bytes of "weights", "cache", "activations", "vocabulary", "overhead" or "total"; also "prefixes",
+ * the part of the cache that is for finding common beginnings and for keeping those that no session
+ * holds, "draft", the part of the total that is the draft model's, "context", the tokens per
+ * session that it was made for, and "largest_context", the most that would fit the option
+ * memory_budget (with no budget: the model's own context length). Of a mixture of experts:
+ * "experts", "experts_used" (0 for other models) and "active_weights", the bytes of matrices that
+ * one token reads. */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 

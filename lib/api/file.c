@@ -272,6 +272,7 @@ static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
     plan->experts_used = model->hparams.router.n_used;
     plan->active_weights = model->active_bytes;
     plan->cache = engine.cache_bytes;
+    plan->prefixes = engine.cache.prefix_bytes;
     plan->activations = engine.activation_bytes;
     plan->vocabulary = rad_tokenizer_bytes(model->tokenizer);
     plan->overhead = rad_arena_bytes(&model->arena) + engine.session_bytes;
@@ -372,6 +373,7 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"total", (int64_t)(plan->weights + plan->cache + plan->activations + plan->vocabulary +
                             plan->overhead)},
         {"draft", (int64_t)plan->draft},
+        {"prefixes", (int64_t)plan->prefixes},
         {"context", (int64_t)plan->context},
         {"largest_context", (int64_t)plan->largest_context},
         {"experts", (int64_t)plan->experts},

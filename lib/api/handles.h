@@ -31,6 +31,7 @@ struct radllm_plan {
     rad_allocator allocator;
     int64_t process;
     uint64_t weights, cache, activations, vocabulary, overhead, draft, context, largest_context;
+    uint64_t prefixes; /* of the cache */
     uint64_t experts, experts_used, active_weights;
 };
 

@@ -21,6 +21,7 @@ for path in GOLDEN + ([MODEL] if MODEL else []):
     parts = [plan[key] for key in ("weights", "cache", "activations", "vocabulary", "overhead")]
     check(plan["context"] == 64 and plan["total"] == sum(parts) and plan["weights"] > 0,
           f"{path.name}: memory plan", report)
+    check(0 < plan["prefixes"] < plan["cache"], f"{path.name}: what finding beginnings takes")
 
 path = GOLDEN[0]
 keys = {entry["key"]: entry for entry in json.loads(inspect(path, "--json").out)["metadata"]}

@@ -225,9 +225,31 @@ def chat_seeds():
     return seeds
 
 
+def section(name, data, flags=0):
+    return name + struct.pack("<IQ", flags, len(data)) + data
+
+
+def snapshot_seeds():
+    """Sessions of the model llama3-gqa-tied, without settings, last section and checksum."""
+    page = 2 * 2 * (16 + 16) * 32 * 2  # layers, heads, widths of keys and values, positions, F16
+
+    def session(tokens, computed, tiles, *more):
+        words = struct.pack("<4I", computed, 0, 0, 0) + struct.pack(f"<{len(tokens)}i", *tokens)
+        pages = struct.pack("<2I", 0, len(tiles)) + struct.pack(f"<{len(tiles)}I", *tiles)
+        return (section(b"salt", bytes(128)) + section(b"toks", words) +
+                section(b"page", pages + bytes(page * len(tiles))) + b"".join(more))
+
+    return {"empty": session([], 0, []),
+            "two-pages": session(list(range(3, 43)), 40, [0, 1]),
+            "not-computed": session(list(range(3, 43)), 0, []),
+            "known-later": session([7], 1, [0], section(b"news", b"anything", 1)),
+            "gap": session(list(range(3, 43)), 40, [1])}
+
+
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
-               "tokenizer": tokenizer_seeds(), "chat": chat_seeds()}
+               "tokenizer": tokenizer_seeds(), "chat": chat_seeds(),
+               "snapshot": snapshot_seeds()}
     for target, seeds in targets.items():
         folder = pathlib.Path(__file__).parent / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)
