@@ -74,7 +74,7 @@ static void move_key(const mover *m, const uint8_t *from, uint32_t from_slot, ui
                         : rad_f16_to_f32(((const uint16_t *)(const void *)from)[at]);
     }
     if (h->architecture->rotary != RAD_ROTARY_NONE)
-        layer->rotate(m->key, m->cosine, m->sine, h->rope.n_pairs,
+        layer->rotate(m->key + rad_rotated_first(h), m->cosine, m->sine, h->rope.n_pairs,
                       h->architecture->rotary == RAD_ROTARY_INTERLEAVED);
     layer->store_key(m->key, h->head_dim, type, to, to_slot);
 }

@@ -108,12 +108,13 @@ static void emit_rotate(writer *w, uint8_t table, uint32_t n_heads, rad_parts pa
     op->out = out;
 }
 
-/* From `first` on in each head. Keys that stay for ever are seen as from inside the cache, where
+/* Keys that stay for ever are seen as from inside the cache, where
  * the query's position is at most the last one: so the query is rotated a second time, and no key
  * ever is. */
-static void emit_query_rotations(writer *w, const rad_layer_params *params, uint32_t first)
+static void emit_query_rotations(writer *w, const rad_layer_params *params)
 {
-    rad_parts parts = heads_from(&w->program->model->hparams, params->n_heads, first);
+    const rad_hparams *h = &w->program->model->hparams;
+    rad_parts parts = heads_from(h, params->n_heads, rad_rotated_first(h));
     if (rad_policy_reach(w->policy, params->window).sinks > 0)
         emit_rotate(w, SINK_ROTARY, params->n_heads, parts, QUERY, SINK_QUERY);
     emit_rotate(w, ROTARY, params->n_heads, parts, QUERY, QUERY);
@@ -240,8 +241,7 @@ static void emit_compressed_queries(writer *w, const rad_weight *weights, uint32
 static void emit_latent_attention(writer *w, const rad_layer *layer, const rad_layer_params *params)
 {
     const rad_weight *weights = layer->weights;
-    const rad_latent *latent = &w->program->model->hparams.latent;
-    bool compressed = latent->compressed;
+    bool compressed = w->program->model->hparams.latent.compressed;
     emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM], NULL, NORMED);
     emit_latent_queries(w, weights, compressed ? HEAD_QUERY : QUERY);
     emit_short_vector(w, weights);
@@ -249,7 +249,7 @@ static void emit_latent_attention(writer *w, const rad_layer *layer, const rad_l
         emit_compressed_queries(w, weights, params->n_heads);
     else
         emit_expanded(w, weights, params->n_heads);
-    emit_query_rotations(w, params, compressed ? latent->rank : latent->plain);
+    emit_query_rotations(w, params);
     emit_store_and_attend(w, params, compressed ? LATENT : KEY, SINK_QUERY, NULL);
 }
 
@@ -290,7 +290,7 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
     }
     bool rotates = h->architecture->rotary != RAD_ROTARY_NONE;
     if (rotates) {
-        emit_query_rotations(w, params, 0);
+        emit_query_rotations(w, params);
         emit_rotate(w, ROTARY, params->n_kv_heads, heads_from(h, params->n_kv_heads, 0), KEY, KEY);
     }
     emit_store_and_attend(w, params, KEY, rotates ? SINK_QUERY : QUERY, &weights[RAD_WEIGHT_SINKS]);

@@ -246,8 +246,27 @@ static radllm_status read_scale(const rad_model *model, const rad_tensor *tensor
     return status;
 }
 
+/* A scale for each matrix of a stack. */
+static radllm_status bind_scales(rad_model *model, rad_weight *weight, radllm_error *error)
+{
+    const rad_tensor *tensor = weight->scale_tensor;
+    if (tensor->type != RAD_TYPE_F32)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s, of scales, must be F32",
+                        rad_source_label(model->source), tensor->name.data);
+    size_t bytes = weight->n_experts * sizeof(float);
+    float *scales = rad_arena_alloc(&model->arena, bytes, 64);
+    if (scales == NULL)
+        return rad_fail_memory(error, bytes);
+    weight->scales = scales;
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < weight->n_experts && status == RADLLM_OK; i++)
+        status = read_scale(model, tensor, tensor->offset + i * sizeof(float), &scales[i], error);
+    return status;
+}
+
 /* The scale of a whole matrix: behind its blocks in I2_S, or a tensor of its own beside it, as
- * files in NVFP4 have it: NAME.scale where the matrix is NAME.weight, or NAME.weight.scale. */
+ * files in NVFP4 have it: NAME.scale where the matrix is NAME.weight, or NAME.weight.scale. A
+ * stack may have one for each of its matrices. */
 static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_error *error)
 {
     const rad_tensor *tensor = weight->tensor;
@@ -269,6 +288,8 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
     tensor = weight->scale_tensor;
     if (tensor == NULL)
         return RADLLM_OK;
+    if (weight->n_experts > 1 && tensor->n_elements == weight->n_experts)
+        return bind_scales(model, weight, error);
     if (tensor->type != RAD_TYPE_F32 || tensor->n_elements != 1)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "%s: tensor %s, the scale of a matrix, must be one F32 number",

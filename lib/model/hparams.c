@@ -499,6 +499,11 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     return r.status;
 }
 
+uint32_t rad_rotated_first(const rad_hparams *h)
+{
+    return h->latent.compressed ? h->latent.rank : h->latent.plain;
+}
+
 /* ---- biases of attention -------------------------------------------------------------------- */
 
 float rad_alibi_slope(float max_bias, uint32_t n_heads, uint32_t head)

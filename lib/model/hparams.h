@@ -85,6 +85,9 @@ bool rad_has_experts(const rad_hparams *hparams, uint32_t layer);
  * twice that power at h = 0, 2, 4, ..., as in the paper's own program. */
 float rad_alibi_slope(float max_bias, uint32_t n_heads, uint32_t head);
 
+/* Where in a query or key, as attention takes it, the values begin that rotate. */
+uint32_t rad_rotated_first(const rad_hparams *hparams);
+
 /* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times
  * the attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling,
  * tensor rope_freqs.weight), 1 without. One scalar double-precision function, so that tables are

@@ -76,6 +76,7 @@ typedef struct rad_weight {
     uint32_t n_experts;             /* or heads, whose matrices it holds; 1: it is no stack */
     bool by_head;                   /* heads: all are used */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
+    const float *scales;            /* of a stack, one for each of its matrices; NULL: `scale` */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
 

@@ -2,6 +2,7 @@
  * I2_S.
  */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,6 +90,51 @@ START_TEST(scales_multiply_matrices)
 }
 END_TEST
 
+/* Four experts, of which two are used, in both layers. */
+static gguf_builder with_experts(void)
+{
+    static const char *const parts[] = {"ffn_gate", "ffn_up", "ffn_down"};
+    gguf_builder file = gguf_tiny_llama();
+    gguf_key_u32(&file, "llama.expert_count", 4);
+    gguf_key_u32(&file, "llama.expert_used_count", 2);
+    for (int i = 0; i < 6; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.%s.weight", i / 3, parts[i % 3]);
+        const gguf_tensor_entry *dense = gguf_find_tensor(&file, name);
+        uint64_t dims[3] = {dense->dims[0], dense->dims[1], 4};
+        gguf_remove_tensor(&file, name);
+        snprintf(name, sizeof name, "blk.%d.%s_exps.weight", i / 3, parts[i % 3]);
+        gguf_tensor_random(&file, name, 3, dims, 0.3f);
+        snprintf(name, sizeof name, "blk.%d.ffn_gate_inp.weight", i / 3);
+        if (i % 3 == 0)
+            gguf_tensor_random(&file, name, 2, (uint64_t[]){32, 4}, 1.0f);
+    }
+    return file;
+}
+
+/* As beside experts in NVFP4: a scale for each. */
+START_TEST(scales_multiply_experts)
+{
+    static const float factors[4] = {2.0f, 0.25f, -4.0f, 1.0f};
+    static float expected[N_IDS * N_VOCAB], found[N_IDS * N_VOCAB];
+    gguf_builder multiplied = with_experts(), scaled = with_experts(), plain = with_experts();
+    gguf_tensor_entry *stack = gguf_find_tensor(&multiplied, "blk.1.ffn_up_exps.weight");
+    size_t n = stack->data_size / sizeof(float);
+    for (size_t i = 0; i < n; i++) {
+        float value;
+        memcpy(&value, (uint8_t *)stack->data + i * sizeof value, sizeof value);
+        value *= factors[i / (n / 4)];
+        memcpy((uint8_t *)stack->data + i * sizeof value, &value, sizeof value);
+    }
+    gguf_tensor(&scaled, "blk.1.ffn_up_exps.scale", 0, 1, (uint64_t[]){4}, factors, sizeof factors);
+    compute(&multiplied, "copy", expected);
+    compute(&scaled, _i == 0 ? "copy" : "map", found);
+    ck_assert_mem_eq(found, expected, sizeof found);
+    compute(&plain, "copy", found);
+    ck_assert(memcmp(found, expected, sizeof found) != 0);
+}
+END_TEST
+
 static void refuse(gguf_builder *file, radllm_status expected, const char *part)
 {
     const char *path = rad_test_temp_path("refused.gguf");
@@ -117,6 +163,13 @@ START_TEST(scales_that_are_none)
     file = gguf_tiny_llama();
     gguf_tensor(&file, "output.scale", 1, 1, (uint64_t[]){1}, two, 2);
     refuse(&file, RADLLM_E_UNSUPPORTED, "output.scale");
+    static const float odd[4] = {1.0f, 1.0f, NAN, 1.0f};
+    file = with_experts();
+    gguf_tensor(&file, "blk.0.ffn_up_exps.scale", 0, 1, (uint64_t[]){4}, odd, sizeof odd);
+    refuse(&file, RADLLM_E_FORMAT, "blk.0.ffn_up_exps.scale: its scale");
+    file = with_experts();
+    gguf_tensor(&file, "blk.0.ffn_up_exps.scale", 0, 1, (uint64_t[]){3}, odd, 12);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "blk.0.ffn_up_exps.scale");
     /* Two scales for one matrix, and one for a vector: no place for them. */
     file = gguf_tiny_llama();
     add_scale(&file, "output.scale", 1.0f);
@@ -162,6 +215,7 @@ static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "scales");
     tcase_add_loop_test(cases, scales_multiply_matrices, 0, 2);
+    tcase_add_loop_test(cases, scales_multiply_experts, 0, 2);
     tcase_add_test(cases, scales_that_are_none);
     tcase_add_test(cases, ternary_tails);
 }

@@ -104,11 +104,11 @@ static float difference(const float *a, const float *b, size_t n)
  * shifting is right, the session is, but for rounding, one that never had what was removed. */
 static gguf_builder one_layer(int kind)
 {
-    static const char *const names[] = {"llama", "gemma2", "bloom"};
-    char key[64];
-    gguf_builder file =
-        kind == 2 ? gguf_load(rad_test_source_path("tests/golden/architectures/bloom-q8_0.gguf"))
-                  : make_model(kind);
+    static const char *const names[] = {"llama", "gemma2", "bloom", "deepseek2", "deepseek2"};
+    static const char *const models[] = {NULL, NULL, "bloom", "deepseek2-v3", "deepseek2-lite"};
+    char key[64], path[96];
+    snprintf(path, sizeof path, "tests/golden/architectures/%s-q8_0.gguf", models[kind]);
+    gguf_builder file = kind >= 2 ? gguf_load(rad_test_source_path(path)) : make_model(kind);
     snprintf(key, sizeof key, "%s.block_count", names[kind]);
     gguf_key_u32(&file, key, 1);
     snprintf(key, sizeof key, "%s.context_length", names[kind]);
@@ -122,7 +122,8 @@ static gguf_builder one_layer(int kind)
     return file;
 }
 
-/* Interleaved pairs; halves, and a window; ALiBi. In F32 and in F16. */
+/* Interleaved pairs; halves, and a window; ALiBi; latent attention of both kinds. In F32 and in
+ * F16. */
 START_TEST(shifted_keys_stand_where_they_would)
 {
     open_builder(one_layer(_i / 2));
@@ -564,7 +565,7 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "snapshots");
     tcase_add_loop_test(cases, a_fork_goes_its_own_way, 0, KINDS);
     tcase_add_loop_test(cases, what_follows_a_removal_is_computed_anew, 0, KINDS);
-    tcase_add_loop_test(cases, shifted_keys_stand_where_they_would, 0, 6);
+    tcase_add_loop_test(cases, shifted_keys_stand_where_they_would, 0, 10);
     tcase_add_test(cases, what_cannot_be_shifted_is_computed_or_refused);
     tcase_add_loop_test(cases, a_restored_session_goes_on, 0, KINDS);
     tcase_add_test(cases, a_damaged_file_is_refused);

@@ -75,7 +75,7 @@ void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activatio
 static void finish_rows(const rad_op *op, uint32_t expert, float *out, size_t stride,
                         uint32_t first, uint32_t last, uint32_t n_tokens)
 {
-    float scale = op->weight->scale;
+    float scale = op->weight->scales != NULL ? op->weight->scales[expert] : op->weight->scale;
     for (uint32_t t = 0; t < n_tokens && scale != 1.0f; t++) {
         float *row = out + t * stride;
         for (uint32_t r = first; r < last; r++)
