@@ -133,6 +133,23 @@ def bloom():
     return model("bloom", 8, [epsilon], given=shapes)
 
 
+def latent():
+    """Latent attention with short vectors in the cache."""
+    numbers = {"kv_lora_rank": 32, "q_lora_rank": 32, "key_length": 40, "value_length": 32,
+               "key_length_mla": 40, "value_length_mla": 16}
+    keys = [key(f"deepseek2.attention.{name}", 4, struct.pack("<I", value))
+            for name, value in numbers.items()]
+    keys.append(key("deepseek2.rope.dimension_count", 4, struct.pack("<I", 8)))
+    shapes = {"token_embd": (32, len(WORDS)), "output_norm": (32,), "blk.0.attn_norm": (32,),
+              "blk.0.attn_q_a": (32, 32), "blk.0.attn_q_a_norm": (32,), "blk.0.attn_q_b": (32, 80),
+              "blk.0.attn_kv_a_mqa": (32, 40), "blk.0.attn_kv_a_norm": (32,),
+              "blk.0.attn_k_b": (32, 32, 2), "blk.0.attn_v_b": (32, 16, 2),
+              "blk.0.attn_output": (32, 32), "blk.0.ffn_norm": (32,), "blk.0.ffn_gate": (32, 32),
+              "blk.0.ffn_up": (32, 32), "blk.0.ffn_down": (32, 32)}
+    return model("deepseek2", 8, keys,
+                 given=[(f"{name}.weight", *dims) for name, dims in shapes.items()])
+
+
 def model_seeds():
     yarn = [string("llama.rope.scaling.type", "yarn"),
             key("llama.rope.scaling.factor", 6, struct.pack("<f", 4.0)),
@@ -146,6 +163,7 @@ def model_seeds():
         "llama-yarn-f32": model("llama", 0, yarn),
         "qwen3-q8_0": model("qwen3", 8, head_norms=True, tied=True),
         "bloom-q8_0": bloom(),
+        "deepseek2-q8_0": latent(),
         "gemma2-q8_0": model("gemma2", 8, window, sandwich=True, tied=True),
     }
 
