@@ -181,12 +181,7 @@ static void describe(const runtime *run, const radllm_file *file, bench_model *m
     copy_text(run->model, "architecture", architecture, sizeof architecture);
     copy_text(run->model, "isa", model->isa, sizeof model->isa);
     copy_text(run->model, "layout", model->layout, sizeof model->layout);
-    copy_text(run->model, "cache_type", model->cache_type, sizeof model->cache_type);
     model->parameters = model_number(run->model, "parameters");
-    model->cache_bytes = 2.0 * (strcmp(model->cache_type, "f32") == 0 ? 4 : 2) *
-                         (double)model_number(run->model, "layers") *
-                         (double)model_number(run->model, "kv_heads") *
-                         (double)model_number(run->model, "head_dim");
     model->attention_macs = 2.0 * (double)model_number(run->model, "layers") *
                             (double)model_number(run->model, "heads") *
                             (double)model_number(run->model, "head_dim");
@@ -281,6 +276,16 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+static void describe_cache(const radllm_engine *engine, bench_model *model)
+{
+    int64_t bytes = 0;
+    check(radllm_engine_number(engine, "cache_position_bytes", &bytes, program_error()), NULL);
+    check(radllm_engine_text(engine, "cache_type", model->cache_type, sizeof model->cache_type,
+                             NULL, program_error()),
+          NULL);
+    model->cache_bytes = (double)bytes;
+}
+
 /* From nothing to the first token of a prompt of one token, with the file in the page cache; the
  * median of some tries. */
 static void measure_start(runtime *run, const common_settings *common, bench_model *model,
@@ -302,6 +307,7 @@ static void measure_start(runtime *run, const common_settings *common, bench_mod
         check(radllm_session_sample(run->session, NULL, &token, NULL, program_error()), NULL);
         starts[i] = clock_seconds() - begin;
         loads[i] = run->load_seconds;
+        describe_cache(run->engine, model);
         stop_engine(run);
     }
     qsort(loads, (size_t)tries, sizeof *loads, compare_doubles);

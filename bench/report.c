@@ -140,8 +140,10 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put(object, "model_n_params", json_integer(model->parameters));
     json_put(object, "n_batch", json_integer(row->batch));
     json_put(object, "n_threads", json_integer(row->threads));
-    json_put(object, "type_k", json_string(model->cache_type));
-    json_put(object, "type_v", json_string(model->cache_type));
+    const char *slash = strchr(model->cache_type, '/');
+    size_t length = slash != NULL ? (size_t)(slash - model->cache_type) : strlen(model->cache_type);
+    json_put(object, "type_k", json_from_text(model->cache_type, length));
+    json_put(object, "type_v", json_string(slash != NULL ? slash + 1 : model->cache_type));
     json_put(object, "n_depth", json_integer(row->n_depth));
     json_put(object, "n_prompt", json_integer(row->n_prompt));
     json_put(object, "n_gen", json_integer(row->n_gen));

@@ -233,7 +233,7 @@ typedef struct shared_values {
     text_list pairs;
 } shared_values;
 
-enum { N_SHARED = 17 };
+enum { N_SHARED = 18 };
 
 static void fill_shared(argument *table, shared_values *values, common_settings *common,
                         bool threads_as_list)
@@ -260,6 +260,8 @@ static void fill_shared(argument *table, shared_values *values, common_settings 
         {'s', "seed", "N", ARGUMENT_OPTION, NULL, "seed", 0, 0, "seed of the random choices"},
         {'\0', "temp", "T", ARGUMENT_OPTION, NULL, "temperature", 0, 0,
          "temperature; 0 always takes the most likely token"},
+        {'\0', "cache", "TYPE", ARGUMENT_OPTION, NULL, "cache", 0, 0,
+         "number format of cached keys and values: f32, f16, bf16, fp8, q8_0, q4_0 or auto"},
         {'\0', "isa", "NAME", ARGUMENT_OPTION, NULL, "isa", 0, 0,
          "instruction set: scalar, avx2, avx512, neon or auto"},
         {'\0', "option", "KEY=VALUE", ARGUMENT_TEXTS, &values->pairs, NULL, 0, 0,

@@ -241,7 +241,8 @@ static void put_found(json_t *object, const char *key, const char *asked, char *
 static bool engine_changes_answers(const radllm_options *options, const char *name)
 {
     static const char *const always[] = {"context", "cache", "fast", "attention"};
-    static const char *const where_set[] = {"window", "sinks", "recompute_period"};
+    static const char *const where_set[] = {"window", "sinks", "recompute_period", "cache_keys",
+                                            "cache_values"};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
         if (strcmp(name, always[i]) == 0)
             return true;

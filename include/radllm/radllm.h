@@ -442,7 +442,8 @@ RADLLM_API radllm_status radllm_engine_stop_worker(radllm_engine *engine, radllm
 RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, radllm_error *error);
 /* Numbers: "threads", "context", "sessions", "batch", "positions" (of a session at most: its
  * context, or, where attention goes on without end, 4294901760), "window", "sinks",
- * "recompute_period" (of the attention policy; 0: not used), "cache_bytes", "activation_bytes",
+ * "recompute_period" (of the attention policy; 0: not used), "cache_bytes",
+ * "cache_position_bytes" (of one position in all layers), "activation_bytes",
  * "tokens_computed", "tokens_reused" (not computed, since the session or another one had done it),
  * "tokens_shared" (of those, the ones that another had done), "draft_bytes" (what the draft model
  * takes, weights included; 0 without), "drafted_tokens", "accepted_tokens" (of all requests so
@@ -453,9 +454,9 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
-/* Texts: "isa" (of the kernels in use), "cache_type" ("f32" or "f16"), "attention" (the policy's
- * name), "fast" (what computes
- * outside the numeric contract, "" when nothing does). */
+/* Texts: "isa" (of the kernels in use), "cache_type" (the number format of cached keys and
+ * values, "q8_0", or "q8_0/f16" where keys and values differ), "attention" (the policy's name),
+ * "fast" (what computes outside the numeric contract, "" when nothing does). */
 RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
                                             char *buffer, size_t capacity, size_t *length,
                                             radllm_error *error);

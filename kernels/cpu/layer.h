@@ -11,13 +11,84 @@
 /* Keys of a tile: constant, at absolute positions (numeric contract, rule 7). */
 #define RAD_TILE_KEYS 32
 
-/* Number formats of cached keys and values. */
-typedef enum rad_cache_type { RAD_CACHE_F32 = 0, RAD_CACHE_F16 = 1 } rad_cache_type;
+/* Number formats of cached keys and values. What is stored of a float x:
+ *
+ * - F32: x. F16, BF16: x rounded to nearest even; finite values beyond the greatest become it.
+ * - FP8: E4M3 (greatest 448, no infinity), no scale, rounded and held likewise; what is not finite
+ *   becomes NaN.
+ * - Q8_0: blocks of 32 dimensions (the last may be shorter). d = F16 of (greatest |x| / 127),
+ *   q = round-half-even(x * (1 / d) held to -127..127), 0 where d is 0. The number is d q.
+ * - Q4_0: the same with d = F16 of (greatest |x| / 8), negative where the greatest is the maximum
+ *   and not only the minimum, and q held to -8..7.
+ *
+ * Beyond 127 or 8 times 65504 the last two hold values there; a block with a value that is not
+ * finite gets d = NaN. */
+typedef enum rad_cache_type {
+    RAD_CACHE_F32 = 0,
+    RAD_CACHE_F16 = 1,
+    RAD_CACHE_BF16 = 2,
+    RAD_CACHE_FP8 = 3,
+    RAD_CACHE_Q8_0 = 4,
+    RAD_CACHE_Q4_0 = 5
+} rad_cache_type;
+#define RAD_CACHE_TYPES 6
 
-/* Bytes of a tile of keys, or of values, of one head. */
-static inline size_t rad_tile_bytes(rad_cache_type type, uint32_t head_dim)
+/* True for those whose products are of integers. */
+static inline int32_t rad_cache_type_is_integer(rad_cache_type type)
 {
-    return (size_t)RAD_TILE_KEYS * head_dim * (type == RAD_CACHE_F16 ? 2 : 4);
+    return type == RAD_CACHE_Q8_0 || type == RAD_CACHE_Q4_0;
+}
+
+/* Blocks of a head in Q8_0 and Q4_0. */
+#define RAD_CACHE_BLOCK 32
+static inline uint32_t rad_cache_blocks(uint32_t head_dim)
+{
+    return (head_dim + RAD_CACHE_BLOCK - 1) / RAD_CACHE_BLOCK;
+}
+
+/* Bytes of an element of the formats without blocks. */
+static inline size_t rad_cache_element_bytes(rad_cache_type type)
+{
+    return type == RAD_CACHE_F32 ? 4 : type == RAD_CACHE_FP8 ? 1 : 2;
+}
+
+/* Bytes of a tile of keys of one head. Floats stand as [key_dim][RAD_TILE_KEYS]. Q8_0: bytes q +
+ * 128 as [dimensions by four][RAD_TILE_KEYS][4], behind them the d as
+ * uint16_t[block][RAD_TILE_KEYS]. Q4_0: dimensions by eight, of which byte j has j in its low and 4
+ * + j in its high half, as q + 8. So four dimensions of a key are one lane of a vector. */
+static inline size_t rad_key_tile_bytes(rad_cache_type type, uint32_t key_dim)
+{
+    if (!rad_cache_type_is_integer(type))
+        return RAD_TILE_KEYS * key_dim * rad_cache_element_bytes(type);
+    uint32_t words = type == RAD_CACHE_Q8_0 ? (key_dim + 3) / 4 : (key_dim + 7) / 8;
+    return RAD_TILE_KEYS * ((size_t)words * 4 + rad_cache_blocks(key_dim) * sizeof(uint16_t));
+}
+
+/* Bytes of one key's values in a row of the integers, without scales: dimensions are filled up so
+ * that vectors of 16 need no rest. */
+static inline size_t rad_value_row_bytes(rad_cache_type type, uint32_t value_dim)
+{
+    return type == RAD_CACHE_Q8_0 ? ((size_t)value_dim + 15) / 16 * 16
+                                  : (size_t)rad_cache_blocks(value_dim) * 16;
+}
+
+/* Bytes of a tile of values of one head. Floats stand as [RAD_TILE_KEYS][value_dim]. Q8_0: bytes q
+ * as [pair of keys][dimension][2], behind them the d as uint16_t[block][RAD_TILE_KEYS]. Q4_0:
+ * [pair][block][16][2], where byte j has dimension j in its low and 16 + j in its high half, as
+ * q + 8. So two keys of a dimension are one lane of a vector, and no byte belongs to two keys. */
+static inline size_t rad_value_tile_bytes(rad_cache_type type, uint32_t value_dim)
+{
+    if (!rad_cache_type_is_integer(type))
+        return RAD_TILE_KEYS * value_dim * rad_cache_element_bytes(type);
+    return RAD_TILE_KEYS *
+           (rad_value_row_bytes(type, value_dim) + rad_cache_blocks(value_dim) * sizeof(uint16_t));
+}
+
+/* A query in integers, for keys in Q8_0 and Q4_0: int8_t[blocks * 32], then float[blocks], the
+ * scale of each block, then int32_t[blocks], the sum of its integers. Aligned as a float. */
+static inline size_t rad_query_bytes(uint32_t key_dim)
+{
+    return (size_t)rad_cache_blocks(key_dim) * (RAD_CACHE_BLOCK + sizeof(float) + sizeof(int32_t));
 }
 
 /* One layer's heads, and how their keys and values are kept. */
@@ -32,6 +103,8 @@ typedef struct rad_attention_shape {
 typedef struct rad_tile_queries {
     const float *values; /* rows of key_dim floats, `stride` floats apart */
     size_t stride;
+    const uint8_t *integers; /* for keys in Q8_0 and Q4_0: from quantize_query() */
+    size_t integers_stride;  /* bytes */
     uint32_t n;
     const uint8_t *first, *last; /* query i sees slots first[i]..last[i]-1 of the tile */
     /* ALiBi (Press et al. 2022): slot s adds slopes[i] * (distances[i] + s) to the score, where
@@ -77,28 +150,38 @@ typedef struct rad_layer_kernels {
     void (*add_scaled)(const float *x, float factor, uint32_t n, float *out);
     /* out = cap * tanh(x / cap), cap > 0. */
     void (*soft_cap)(const float *x, float cap, uint32_t n, float *out);
-    /* Converts to the cache's format (F16: nearest even, finite values saturate) and stores a key:
-     * tile_keys is the tile's [key_dim][RAD_TILE_KEYS] block, so element d goes to [d][slot]. */
+    /* Converts to the cache's format and stores a key in its slot of a tile. Slots share no byte.
+     */
     void (*store_key)(const float *key, uint32_t key_dim, rad_cache_type type, void *tile_keys,
                       uint32_t slot);
-    /* tile_values is [RAD_TILE_KEYS][value_dim]. */
     void (*store_value)(const float *value, uint32_t value_dim, rad_cache_type type,
                         void *tile_values, uint32_t slot);
+    /* A query in integers, rad_query_bytes(): per block of 32 dimensions (the last may be shorter)
+     * by the rule for activations, d = greatest |x| / 127, q = round-half-even(x * (127 / greatest
+     * |x|)); zeros where that is below 2^-100, d = NaN where a value is not finite. */
+    void (*quantize_query)(const float *query, uint32_t key_dim, void *integers);
     /* Attention of some queries to one tile. An empty range leaves a query's state alone.
      *
-     * - score[slot]: fma chain from 0 over d = 0..key_dim-1 of q[d] * k[d][slot], then times
+     * - score[slot]: fma chain from 0 over d = 0..key_dim-1 of q[d] * k[d][slot]; of keys in Q8_0
+     *   and Q4_0 fma chain from 0 over blocks of (dq * dk) * float(exact integer sum). Then times
      *   `scale`, then cap * tanh(score / cap) when cap > 0, then with slopes
      *   fma(slope, (float)(distance + slot), score).
      * - m = max over visible slots, leaving out NaN.
      * - p = exp(score - m) for visible slots and 0 for the others.
      * - l = sum of p in a tree: slots 16 apart, then 8, 4, 2, 1.
      * - o[d] = fma chain from 0 by increasing visible slot of p * v[slot][d]; the values of other
-     *   slots are not read into any sum, so they may hold anything.
+     *   slots are not read into any sum, so they may hold anything. Of values in Q8_0 and Q4_0 see
+     *   below.
      *
      * Then merges into the query's running state (max = -infinity and zeros at first):
      *
      * - M = max(max, m), a = exp(max - M) (0 at first), b = exp(m - M).
      * - sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] * b).
+     *
+     * Values in Q8_0 and Q4_0, for each block of 32 dimensions: D = the greatest |dv| of the
+     * visible slots, w = dv * (32767 / D) (0 where D is 0), P = round-half-even(p w), an integer of
+     * 16 bits, 0 where masked; S = exact integer sum of P * v; c = (D / 32767) * b, NaN where the
+     * merged sum is NaN; out[d] = fma(out[d], a, float(S) * c).
      *
      * The bits of a query's state do not depend on the other queries of the call. Takes about 20
      * KiB of stack. */
@@ -113,9 +196,12 @@ extern const rad_layer_kernels rad_layer_kernels_scalar;
 #if defined(__x86_64__)
 extern const rad_layer_kernels rad_layer_kernels_scalar_fma;
 extern const rad_layer_kernels rad_layer_kernels_avx2;
+extern const rad_layer_kernels rad_layer_kernels_avx2_vnni;
 extern const rad_layer_kernels rad_layer_kernels_avx512;
+extern const rad_layer_kernels rad_layer_kernels_avx512_vnni;
 #elif defined(__aarch64__)
 extern const rad_layer_kernels rad_layer_kernels_neon;
+extern const rad_layer_kernels rad_layer_kernels_neon_dotprod;
 #endif
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "kernels/cpu/cache_numbers.h"
 #include "kernels/cpu/layer_vector.h"
 
 #define LANES 16 /* of the canonical shape of sums */
@@ -212,52 +213,14 @@ static void soft_cap(const float *x, float cap, uint32_t n, float *out)
         out[i] = cap * rad_tanhf(x[i] / cap);
 }
 
-/* ---- the cache ---------------------------------------------------------------------------------
- */
-
-static void store_key(const float *key, uint32_t key_dim, rad_cache_type type, void *tile_keys,
-                      uint32_t slot)
-{
-    if (type == RAD_CACHE_F32) {
-        float *keys = tile_keys;
-        for (uint32_t d = 0; d < key_dim; d++)
-            keys[(size_t)d * RAD_TILE_KEYS + slot] = key[d];
-    } else {
-        uint16_t *keys = tile_keys;
-        for (uint32_t d = 0; d < key_dim; d++)
-            keys[(size_t)d * RAD_TILE_KEYS + slot] = rad_half_saturated(key[d]);
-    }
-}
-
-static void store_value(const float *value, uint32_t value_dim, rad_cache_type type,
-                        void *tile_values, uint32_t slot)
-{
-    if (type == RAD_CACHE_F32) {
-        memcpy((float *)tile_values + (size_t)slot * value_dim, value, value_dim * sizeof *value);
-    } else {
-        uint16_t *values = (uint16_t *)tile_values + (size_t)slot * value_dim;
-        for (uint32_t d = 0; d < value_dim; d++)
-            values[d] = rad_half_saturated(value[d]);
-    }
-}
-
-static void convert_halves(const uint16_t *halves, size_t n, float *values)
-{
-    size_t i = 0;
-    for (; i + VECTOR_WIDTH <= n; i += VECTOR_WIDTH)
-        vector_store(values + i, vector_load_half(halves + i));
-    for (; i < n; i++)
-        values[i] = rad_float_of_half(halves[i]);
-}
-
 /* ---- attention to one tile
  * ------------------------------------------------------------------------ */
 
 /* Queries are taken in groups; inside a group, in blocks that share each load of the tile. Where a
  * group is more than two blocks, a chunk of an F16 tile is converted to floats once for all of
- * them, else as it is loaded. What a group lacks of a block is taken four, two or one at a time:
- * each query's sum is one chain of additions, and only several of them keep the adders busy. None
- * of this changes the order behind any value. */
+ * them, else as it is loaded; of narrower floats always once. What a group lacks of a block is
+ * taken four, two or one at a time: each query's sum is one chain of additions, and only several of
+ * them keep the adders busy. None of this changes the order behind any value. */
 #define GROUP      32
 #define BLOCK      (VECTOR_WIDTH == 16 ? 8 : 4)
 #define CHUNK_DIMS 64
@@ -268,6 +231,8 @@ static void convert_halves(const uint16_t *halves, size_t n, float *values)
 typedef struct tile_group {
     const float *queries;
     size_t query_stride;
+    const uint8_t *integers; /* the same of keys in Q8_0 and Q4_0 */
+    size_t integers_stride;
     uint32_t n;
     const uint8_t *first, *last;
     const float *slopes; /* NULL: none */
@@ -290,6 +255,11 @@ ALWAYS_INLINE vector load_elements(const void *data, size_t index, bool half)
 {
     return half ? vector_load_half((const uint16_t *)data + index)
                 : vector_load((const float *)data + index);
+}
+
+static bool is_masked(const tile_group *group, uint32_t i)
+{
+    return group->first[i] > 0 || group->last[i] < RAD_TILE_KEYS;
 }
 
 static bool sees_nothing(const tile_group *group, uint32_t i)
@@ -369,23 +339,29 @@ static void score_floats(tile_group *group, uint32_t first_dim, uint32_t n_dims,
     score_chunk(group, first_dim, n_dims, keys, false);
 }
 
+#include "kernels/cpu/attend_integers.h"
+
 static void score_group(tile_group *group, const rad_attention_shape *shape, const void *tile_keys)
 {
     uint32_t key_dim = shape->key_dim;
+    if (rad_cache_type_is_integer(shape->key_type)) {
+        score_integers(group, shape, tile_keys);
+        return;
+    }
     memset(group->scores, 0, sizeof group->scores[0] * group->n);
     if (shape->key_type == RAD_CACHE_F32) {
         score_floats(group, 0, key_dim, tile_keys);
         return;
     }
-    if (group->n <= 2 * BLOCK) {
+    if (shape->key_type == RAD_CACHE_F16 && group->n <= 2 * BLOCK) {
         score_chunk(group, 0, key_dim, tile_keys, true);
         return;
     }
     for (uint32_t d = 0; d < key_dim; d += CHUNK_DIMS) {
         uint32_t n_dims = key_dim - d < CHUNK_DIMS ? key_dim - d : CHUNK_DIMS;
         float keys[CHUNK_DIMS * RAD_TILE_KEYS];
-        convert_halves((const uint16_t *)tile_keys + (size_t)d * RAD_TILE_KEYS,
-                       (size_t)n_dims * RAD_TILE_KEYS, keys);
+        widen(tile_keys, (size_t)d * RAD_TILE_KEYS, (size_t)n_dims * RAD_TILE_KEYS, shape->key_type,
+              keys);
         score_floats(group, d, n_dims, keys);
     }
 }
@@ -423,11 +399,6 @@ static float sum_of_tile(const float values[RAD_TILE_KEYS])
         lanes[j] = values[j] + values[j + LANES];
     return sum_lanes(lanes);
 #endif
-}
-
-static bool is_masked(const tile_group *group, uint32_t i)
-{
-    return group->first[i] > 0 || group->last[i] < RAD_TILE_KEYS;
 }
 
 /* ALiBi: a bias that grows with the distance to the query. */
@@ -639,20 +610,24 @@ static void output_group(tile_group *group, const rad_attention_shape *shape,
                          const void *tile_values)
 {
     uint32_t value_dim = shape->value_dim;
+    if (rad_cache_type_is_integer(shape->value_type)) {
+        output_integers(group, shape, tile_values);
+        return;
+    }
     if (shape->value_type == RAD_CACHE_F32) {
         output_floats(group, tile_values, value_dim, 0, value_dim);
         return;
     }
-    if (group->n <= 2 * BLOCK) {
+    if (shape->value_type == RAD_CACHE_F16 && group->n <= 2 * BLOCK) {
         output_chunk(group, tile_values, value_dim, true, 0, value_dim);
         return;
     }
     for (uint32_t d = 0; d < value_dim; d += CHUNK_DIMS) {
         uint32_t n_dims = value_dim - d < CHUNK_DIMS ? value_dim - d : CHUNK_DIMS;
         float values[RAD_TILE_KEYS * CHUNK_DIMS];
-        const uint16_t *halves = (const uint16_t *)tile_values + d;
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-            convert_halves(halves + (size_t)slot * value_dim, n_dims, values + slot * CHUNK_DIMS);
+        for (size_t slot = 0; slot < RAD_TILE_KEYS; slot++)
+            widen(tile_values, slot * value_dim + d, n_dims, shape->value_type,
+                  values + slot * CHUNK_DIMS);
         output_floats(group, values, CHUNK_DIMS, d, n_dims);
     }
 }
@@ -664,6 +639,9 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
         tile_group group;
         group.queries = queries->values + start * queries->stride;
         group.query_stride = queries->stride;
+        group.integers_stride = queries->integers_stride;
+        group.integers =
+            queries->integers != NULL ? queries->integers + start * queries->integers_stride : NULL;
         group.n = queries->n - start < GROUP ? queries->n - start : GROUP;
         group.first = queries->first + start;
         group.last = queries->last + start;
@@ -706,6 +684,7 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .soft_cap = soft_cap,
     .store_key = store_key,
     .store_value = store_value,
+    .quantize_query = quantize_query,
     .attend_tile = attend_tile,
     .finish_attention = finish_attention,
 };

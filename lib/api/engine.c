@@ -145,6 +145,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"sinks", plan->policy.sinks},
         {"recompute_period", plan->policy.period},
         {"cache_bytes", (int64_t)plan->cache_bytes},
+        {"cache_position_bytes", (int64_t)rad_cache_position_bytes(&plan->cache)},
         {"activation_bytes", (int64_t)plan->activation_bytes},
         {"tokens_computed", (int64_t)atomic_load(&inner->tokens_computed)},
         {"tokens_reused", (int64_t)atomic_load(&inner->tokens_reused)},
@@ -189,11 +190,13 @@ radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, 
     RAD_CHECK_NULL(name);
     RAD_CHECK_PROCESS(engine->engine->process);
     const rad_engine *inner = engine->engine;
+    char cache_type[RAD_CACHE_FORMAT_NAME];
+    rad_cache_format_name(inner->plan.cache.format, cache_type);
     const struct {
         const char *name, *text;
     } texts[] = {
         {"isa", inner->model->kernels->name},
-        {"cache_type", inner->plan.cache.format.keys == RAD_CACHE_F32 ? "f32" : "f16"},
+        {"cache_type", cache_type},
         {"attention", rad_policy_name(&inner->plan.policy)},
         {"fast", rad_cpu_backend_fast(inner->backend)},
     };

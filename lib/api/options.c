@@ -18,6 +18,8 @@ typedef struct option_row {
 } option_row;
 
 #define MAX_TEXT 1048576.0
+/* rad_cache_type in its order, behind auto. */
+#define CACHE_TYPES "auto|f32|f16|bf16|fp8|q8_0|q4_0"
 
 static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_LOAD] = {"load", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|copy|map",
@@ -55,9 +57,14 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                              "sessions that the engine can have at the same time"},
     [RAD_OPTION_BATCH] = {"batch", RADLLM_OPTION_INTEGER, ENGINE, 1, 65536, "512", "",
                           "tokens computed in one step at most"},
-    [RAD_OPTION_CACHE] = {"cache", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto", "auto|f32|f16",
-                          "number format of cached keys and values; auto: f32 for models in F32, "
+    [RAD_OPTION_CACHE] = {"cache", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto", CACHE_TYPES,
+                          "number format of cached keys and values: fp8 is E4M3 without a scale, "
+                          "q8_0 and q4_0 have one for 32 values; auto: f32 for models in F32, "
                           "f16 for others"},
+    [RAD_OPTION_CACHE_KEYS] = {"cache_keys", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto",
+                               CACHE_TYPES, "the same of keys alone; auto: as cache says"},
+    [RAD_OPTION_CACHE_VALUES] = {"cache_values", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto",
+                                 CACHE_TYPES, "the same of values alone; auto: as cache says"},
     [RAD_OPTION_PREFIX_CACHE] = {"prefix_cache", RADLLM_OPTION_BOOLEAN, ENGINE, 0, 1, "1", "",
                                  "what sessions have computed is kept while there is room, and "
                                  "taken by others whose tokens "
@@ -627,6 +634,13 @@ void rad_options_model(const radllm_options *options, rad_model_settings *settin
         .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET)};
 }
 
+/* A rad_cache_type, or -1: by the model. */
+static int cache_type(const radllm_options *options, rad_option own)
+{
+    int64_t chosen = rad_option_integer(options, own);
+    return (int)(chosen != 0 ? chosen : rad_option_integer(options, RAD_OPTION_CACHE)) - 1;
+}
+
 void rad_options_engine(const radllm_options *options, rad_engine_settings *settings)
 {
     *settings = (rad_engine_settings){
@@ -634,7 +648,8 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .context = (uint32_t)rad_option_integer(options, RAD_OPTION_CONTEXT),
         .n_sessions = (uint32_t)rad_option_integer(options, RAD_OPTION_SESSIONS),
         .batch = (uint32_t)rad_option_integer(options, RAD_OPTION_BATCH),
-        .cache_type = (int)rad_option_integer(options, RAD_OPTION_CACHE) - 1,
+        .cache_keys = cache_type(options, RAD_OPTION_CACHE_KEYS),
+        .cache_values = cache_type(options, RAD_OPTION_CACHE_VALUES),
         .budget = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
         .attention = {(rad_attention_kind)rad_option_integer(options, RAD_OPTION_ATTENTION),
                       rad_option_integer(options, RAD_OPTION_WINDOW),

@@ -178,4 +178,52 @@ static inline uint16_t rad_half_saturated(float x)
     return (uint16_t)half;
 }
 
+/* bfloat16: exact to single; from single with rounding to nearest even, where finite values beyond
+ * the greatest become it, infinities stay and NaN becomes 0x7fc0. */
+static inline float rad_float_of_bf16(uint16_t bits)
+{
+    return rad_float_of_bits((uint32_t)bits << 16);
+}
+
+static inline uint16_t rad_bf16_saturated(float x)
+{
+    uint32_t bits = rad_float_bits(x);
+    uint32_t magnitude = bits & 0x7fffffffu;
+    uint32_t rounded = (magnitude + 0x7fffu + (magnitude >> 16 & 1u)) >> 16;
+    rounded = magnitude >= 0x7f7f8000u ? 0x7f7fu : rounded;
+    rounded = magnitude == 0x7f800000u ? 0x7f80u : rounded;
+    rounded |= bits >> 16 & 0x8000u;
+    rounded = magnitude > 0x7f800000u ? 0x7fc0u : rounded;
+    return (uint16_t)rounded;
+}
+
+/* FP8 E4M3 (OCP 8-bit floating point, revision 1.0): greatest 448, no infinity, NaN is 0x7f and
+ * 0xff. To single exact; from single with rounding to nearest even, where finite values beyond the
+ * greatest become it and what is not finite NaN. */
+static inline float rad_float_of_fp8(uint8_t code)
+{
+    uint32_t magnitude = code & 0x7fu;
+    /* Below the normal range: count the units of 2^-9 with a float whose last bit has that weight.
+     */
+    float small = rad_float_of_bits(0x46800000u + magnitude) - 16384.0f;
+    uint32_t normal = (magnitude << 20) + ((127u - 7u) << 23);
+    uint32_t bits = magnitude < 8u ? rad_float_bits(small) : normal;
+    bits = magnitude == 0x7fu ? 0x7fc00000u : bits;
+    return rad_float_of_bits(bits | (uint32_t)(code & 0x80u) << 24);
+}
+
+static inline uint8_t rad_fp8_saturated(float x)
+{
+    uint32_t bits = rad_float_bits(x);
+    uint32_t magnitude = bits & 0x7fffffffu;
+    /* Below 2^-6 the last bit weighs 2^-9: adding 2^14 rounds there. */
+    float shifted = rad_float_of_bits(magnitude) + 16384.0f;
+    uint32_t small = rad_float_bits(shifted) - 0x46800000u;
+    uint32_t normal = (magnitude - ((127u - 7u) << 23) + 0x7ffffu + (magnitude >> 20 & 1u)) >> 20;
+    uint32_t code = magnitude < 0x3c800000u ? small : normal;
+    code = magnitude >= 0x43e00000u ? 0x7eu : code; /* 448 and more */
+    code = magnitude >= 0x7f800000u ? 0x7fu : code;
+    return (uint8_t)(code | (bits >> 24 & 0x80u));
+}
+
 #endif

@@ -5,6 +5,15 @@
 
 #define PAGE_ALIGNMENT 64
 
+void rad_cache_format_name(rad_cache_format format, char name[RAD_CACHE_FORMAT_NAME])
+{
+    static const char *const names[RAD_CACHE_TYPES] = {"f32", "f16", "bf16", "fp8", "q8_0", "q4_0"};
+    if (format.keys == format.values)
+        snprintf(name, RAD_CACHE_FORMAT_NAME, "%s", names[format.keys]);
+    else
+        snprintf(name, RAD_CACHE_FORMAT_NAME, "%s/%s", names[format.keys], names[format.values]);
+}
+
 /* ---- the plan -------------------------------------------------------------------------------- */
 
 static bool has_window(const rad_hparams *hparams, uint32_t layer)
@@ -26,8 +35,8 @@ static uint32_t group_of(const rad_hparams *hparams, uint32_t layer)
 
 static uint64_t head_bytes(const rad_hparams *hparams, rad_cache_format format)
 {
-    return (uint64_t)rad_tile_bytes(format.keys, hparams->head_dim) +
-           rad_tile_bytes(format.values, hparams->value_dim);
+    return (uint64_t)rad_key_tile_bytes(format.keys, hparams->head_dim) +
+           rad_value_tile_bytes(format.values, hparams->value_dim);
 }
 
 /* Tiles that n consecutive positions touch at most, wherever they begin. */
@@ -118,6 +127,14 @@ void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity)
                       plan->groups[g].window, (unsigned long long)plan->groups[g].page_bytes);
 }
 
+uint64_t rad_cache_position_bytes(const rad_cache_plan *plan)
+{
+    uint64_t bytes = 0;
+    for (uint32_t g = 0; g < plan->n_groups; g++)
+        bytes += plan->groups[g].page_bytes;
+    return bytes / RAD_TILE_KEYS;
+}
+
 /* ---- the memory ------------------------------------------------------------------------------ */
 
 static void place_layers(rad_cache *cache, const rad_hparams *hparams)
@@ -152,8 +169,8 @@ radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams
         return rad_fail_memory(error, sizeof *cache);
     cache->allocator = *allocator;
     cache->plan = *plan;
-    cache->key_bytes = rad_tile_bytes(plan->format.keys, hparams->head_dim);
-    cache->value_bytes = rad_tile_bytes(plan->format.values, hparams->value_dim);
+    cache->key_bytes = rad_key_tile_bytes(plan->format.keys, hparams->head_dim);
+    cache->value_bytes = rad_value_tile_bytes(plan->format.values, hparams->value_dim);
     cache->n_layers = hparams->n_layers;
     /* With default attributes this never fails on the systems that the library runs on. */
     if (pthread_mutex_init(&cache->mutex, NULL) != 0) {

@@ -3,8 +3,8 @@
  *
  * Layers are taken in groups: those that look at all keys, and those that look at a window. A page
  * of a group holds the keys and values of RAD_TILE_KEYS consecutive positions, for all its layers.
- * Inside, layer after layer and key/value head after head, stand a tile of keys,
- * [key_dim][RAD_TILE_KEYS], and a tile of values, [RAD_TILE_KEYS][value_dim]. */
+ * Inside, layer after layer and key/value head after head, stand a tile of keys and a tile of
+ * values, as kernels/cpu/layer.h lays them out for each number format. */
 #ifndef RAD_CACHE_H
 #define RAD_CACHE_H
 
@@ -19,6 +19,10 @@
 typedef struct rad_cache_format {
     rad_cache_type keys, values;
 } rad_cache_format;
+
+/* "q8_0", or "q8_0/f16" where keys and values differ; with an end. */
+#define RAD_CACHE_FORMAT_NAME 16
+void rad_cache_format_name(rad_cache_format format, char name[RAD_CACHE_FORMAT_NAME]);
 
 /* What one group of layers takes. */
 typedef struct rad_cache_group {
@@ -51,6 +55,8 @@ bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 
 /* What must be equal for pages to mean the same, as lines "key=value". */
 void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity);
+/* Of one position in all layers. */
+uint64_t rad_cache_position_bytes(const rad_cache_plan *plan);
 
 /* What a layer sees, and where its tiles stand inside the pages of its group. */
 typedef struct rad_cache_layer {

@@ -21,7 +21,8 @@ typedef struct rad_engine_settings {
     uint32_t context;    /* tokens per session; 0: the model's, at most 4096 */
     uint32_t n_sessions; /* at most */
     uint32_t batch;      /* tokens of one step */
-    int cache_type;      /* rad_cache_type, or -1: by the model's weights */
+    int cache_keys;      /* rad_cache_type, or -1: by the model's weights */
+    int cache_values;    /* the same */
     uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
     bool blas;           /* fast=blas */
     rad_attention_options attention;

@@ -63,10 +63,10 @@ static radllm_status fill_defaults(const rad_model *model, rad_engine_plan *plan
 
 rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_settings *settings)
 {
-    rad_cache_type type = settings->cache_type >= 0 ? (rad_cache_type)settings->cache_type
-                          : rad_model_is_f32(model) ? RAD_CACHE_F32
-                                                    : RAD_CACHE_F16;
-    return (rad_cache_format){type, type};
+    rad_cache_type by_model = rad_model_is_f32(model) ? RAD_CACHE_F32 : RAD_CACHE_F16;
+    return (rad_cache_format){
+        settings->cache_keys >= 0 ? (rad_cache_type)settings->cache_keys : by_model,
+        settings->cache_values >= 0 ? (rad_cache_type)settings->cache_values : by_model};
 }
 
 /* Positions that a sequence holds at most of `positions`. */

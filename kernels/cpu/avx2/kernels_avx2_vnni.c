@@ -17,5 +17,5 @@
 #define TABLE_TEXT "avx2 vnni"
 #endif
 #define TABLE_ISA   RAD_ISA_AVX2
-#define TABLE_LAYER &rad_layer_kernels_avx2
+#define TABLE_LAYER &rad_layer_kernels_avx2_vnni
 #include "kernels/cpu/x86/table.h"

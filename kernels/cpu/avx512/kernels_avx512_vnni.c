@@ -6,7 +6,7 @@
 
 #ifndef TABLE_NAME /* the tests build the same table under another name, emulated */
 #define TABLE_NAME  rad_kernels_avx512_vnni
-#define TABLE_LAYER &rad_layer_kernels_avx512
+#define TABLE_LAYER &rad_layer_kernels_avx512_vnni
 #define TABLE_TEXT  "avx512 vnni"
 #endif
 #define TABLE_ISA RAD_ISA_AVX512

@@ -5,7 +5,7 @@
 #include "kernels/cpu/tables.h"
 
 #define TABLE_NAME  rad_kernels_neon_dotprod
-#define TABLE_LAYER &rad_layer_kernels_neon
+#define TABLE_LAYER &rad_layer_kernels_neon_dotprod
 #define TABLE_TEXT  "neon dotprod"
 #define TABLE_ISA   RAD_ISA_NEON
 #include "kernels/cpu/x86/table.h"

@@ -6,7 +6,7 @@
 #include "kernels/cpu/tables.h"
 
 #define TABLE_NAME  rad_kernels_neon_i8mm
-#define TABLE_LAYER &rad_layer_kernels_neon
+#define TABLE_LAYER &rad_layer_kernels_neon_dotprod
 #define TABLE_TEXT  "neon i8mm"
 #define TABLE_ISA   RAD_ISA_NEON
 #include "kernels/cpu/x86/table.h"

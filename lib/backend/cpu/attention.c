@@ -91,7 +91,8 @@ static void prepare_slopes(rad_cpu_backend *cpu, uint32_t n_heads)
     cpu->n_slopes = n_heads;
 }
 
-/* Scratch of a task: running states, then slopes, distances and visible range of each query. */
+/* Scratch of a task: running states, then slopes, distances, integers and visible range of each
+ * query. */
 static size_t state_width(const rad_hparams *hparams)
 {
     return 2 + (size_t)hparams->value_dim;
@@ -109,8 +110,8 @@ static size_t max_queries(const rad_hparams *hparams)
 
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 {
-    return max_queries(hparams) *
-           (state_width(hparams) * sizeof(float) + sizeof(float) + sizeof(int32_t) + 2);
+    return max_queries(hparams) * (state_width(hparams) * sizeof(float) + sizeof(float) +
+                                   sizeof(int32_t) + rad_query_bytes(hparams->head_dim) + 2);
 }
 
 typedef struct attend_task {
@@ -126,6 +127,8 @@ typedef struct attend_task {
     const float *head_slopes; /* of the group's heads; NULL: no ALiBi */
     float *slopes;            /* of the queries of a call to the kernel, as the following */
     int32_t *distances;
+    uint8_t *integers; /* [token][head of the group], rad_query_bytes() each; of keys in
+                        * integers */
     uint8_t *first, *last;
 } attend_task;
 
@@ -188,7 +191,7 @@ static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sink
     const uint8_t *keys = page + rad_cache_keys(cpu->cache, task->layer, task->kv_head);
     const uint8_t *values = page + rad_cache_values(cpu->cache, task->layer, task->kv_head);
     const float *heads = of_sinks ? task->sinks : task->queries;
-    size_t width = state_width(&cpu->model->hparams);
+    size_t width = state_width(&cpu->model->hparams), query_bytes = rad_query_bytes(shape.key_dim);
     rad_tile_queries queries = {
         .first = task->first, .last = task->last, .distances = task->distances};
     if (task->n_tokens >= task->group) {
@@ -199,11 +202,13 @@ static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sink
         queries.n = task->n_tokens;
         queries.stride = task->query_stride;
         queries.state_stride = task->group * width;
+        queries.integers_stride = task->group * query_bytes;
         for (uint32_t head = 0; head < task->group; head++) {
             for (uint32_t t = 0; task->head_slopes != NULL && t < task->n_tokens; t++)
                 task->slopes[t] = task->head_slopes[head];
             queries.slopes = task->head_slopes != NULL ? task->slopes : NULL;
             queries.values = heads + (size_t)head * shape.key_dim;
+            queries.integers = task->integers + head * query_bytes;
             queries.states = task->states + head * width;
             cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
         }
@@ -212,6 +217,7 @@ static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sink
     queries.n = task->group;
     queries.stride = shape.key_dim;
     queries.state_stride = width;
+    queries.integers_stride = query_bytes;
     queries.slopes = task->head_slopes;
     for (uint32_t t = 0; t < task->n_tokens; t++) {
         uint8_t first, last;
@@ -221,8 +227,25 @@ static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sink
         for (uint32_t head = 0; head < task->group; head++)
             task->distances[head] = distance_of(task, t, tile, of_sinks);
         queries.values = heads + t * task->query_stride;
+        queries.integers = task->integers + t * task->group * query_bytes;
         queries.states = task->states + t * task->group * width;
         cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
+    }
+}
+
+/* Queries, or what they are for sinks, as keys in integers want them: once for all tiles. */
+static void quantize_queries(const attend_task *task, const float *queries)
+{
+    uint32_t key_dim = task->cpu->model->hparams.head_dim;
+    if (!rad_cache_type_is_integer(task->cpu->cache->plan.format.keys))
+        return;
+    uint8_t *integers = task->integers;
+    for (uint32_t t = 0; t < task->n_tokens; t++) {
+        for (uint32_t head = 0; head < task->group; head++) {
+            const float *query = queries + t * task->query_stride + (size_t)head * key_dim;
+            task->cpu->kernels->layer->quantize_query(query, key_dim, integers);
+            integers += rad_query_bytes(key_dim);
+        }
     }
 }
 
@@ -233,8 +256,11 @@ static void attend_tiles(const attend_task *task)
     const rad_reach *reach = task->reach;
     uint32_t first = first_visible(reach, task->first_position);
     uint32_t last_tile = (task->first_position + task->n_tokens - 1) / RAD_TILE_KEYS;
+    if (reach->sinks != 0)
+        quantize_queries(task, task->sinks);
     for (uint32_t tile = 0; tile <= last_tile && tile * RAD_TILE_KEYS < reach->sinks; tile++)
         attend_one_tile(task, tile, true);
+    quantize_queries(task, task->queries);
     first = first > reach->sinks ? first : reach->sinks;
     for (uint32_t tile = first / RAD_TILE_KEYS; tile <= last_tile; tile++)
         attend_one_tile(task, tile, false);
@@ -269,7 +295,8 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     size_t n_queries = max_queries(h);
     float *slopes = states + n_queries * width;
     int32_t *distances = (int32_t *)(void *)(slopes + n_queries);
-    uint8_t *ranges = (uint8_t *)(distances + n_queries);
+    uint8_t *integers = (uint8_t *)(distances + n_queries);
+    uint8_t *ranges = integers + n_queries * rad_query_bytes(h->head_dim);
     attend_task task = {
         .cpu = cpu,
         .span = span,
@@ -286,6 +313,7 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
         .head_slopes = h->max_alibi_bias > 0.0f ? slopes_of(cpu) + (size_t)kv_head * group : NULL,
         .slopes = slopes,
         .distances = distances,
+        .integers = integers,
         .first = ranges,
         .last = ranges + n_queries};
     const rad_weight *sinks = job->op->bias;
