@@ -202,7 +202,13 @@ ALWAYS_INLINE integers pair_dot(integers sum, pair_weights weights, value_pairs 
 
 #else
 
-/* Plain C: as many lanes as the vector of floats has. */
+/* Plain C: as many lanes as the vector of floats has. Where those are many, for the tests, calls:
+ * inlined and unrolled they would take a compiler minutes. */
+#if defined(RAD_LAYER_EMULATED)
+#define PLAIN static __attribute__((noinline))
+#else
+#define PLAIN ALWAYS_INLINE
+#endif
 #define INTEGER_WIDTH   VECTOR_WIDTH
 #define KEY_OFFSET      0
 typedef struct integers {
@@ -221,7 +227,7 @@ typedef struct pair_weights {
     int16_t words[2];
 } pair_weights;
 
-ALWAYS_INLINE integers integers_set(int32_t x)
+PLAIN integers integers_set(int32_t x)
 {
     integers a;
     for (int i = 0; i < INTEGER_WIDTH; i++)
@@ -230,7 +236,7 @@ ALWAYS_INLINE integers integers_set(int32_t x)
 }
 #define integers_zero() integers_set(0)
 
-ALWAYS_INLINE vector integers_to_floats(integers a)
+PLAIN vector integers_to_floats(integers a)
 {
     float values[INTEGER_WIDTH];
     for (int i = 0; i < INTEGER_WIDTH; i++)
@@ -238,7 +244,7 @@ ALWAYS_INLINE vector integers_to_floats(integers a)
     return vector_load(values);
 }
 
-ALWAYS_INLINE key_bytes load_keys(const uint8_t *p)
+PLAIN key_bytes load_keys(const uint8_t *p)
 {
     key_bytes keys;
     for (int i = 0; i < 4 * INTEGER_WIDTH; i++)
@@ -246,7 +252,7 @@ ALWAYS_INLINE key_bytes load_keys(const uint8_t *p)
     return keys;
 }
 
-ALWAYS_INLINE key_bytes load_nibble_keys(const uint8_t *p, bool high)
+PLAIN key_bytes load_nibble_keys(const uint8_t *p, bool high)
 {
     key_bytes keys;
     for (int i = 0; i < 4 * INTEGER_WIDTH; i++)
@@ -254,12 +260,12 @@ ALWAYS_INLINE key_bytes load_nibble_keys(const uint8_t *p, bool high)
     return keys;
 }
 
-ALWAYS_INLINE query_bytes load_query(const int8_t *p)
+PLAIN query_bytes load_query(const int8_t *p)
 {
     return (query_bytes){{p[0], p[1], p[2], p[3]}};
 }
 
-ALWAYS_INLINE integers integer_dot(integers sum, key_bytes keys, query_bytes query)
+PLAIN integers integer_dot(integers sum, key_bytes keys, query_bytes query)
 {
     for (int i = 0; i < INTEGER_WIDTH; i++) {
         for (int j = 0; j < 4; j++)
@@ -268,7 +274,7 @@ ALWAYS_INLINE integers integer_dot(integers sum, key_bytes keys, query_bytes que
     return sum;
 }
 
-ALWAYS_INLINE value_pairs load_pairs(const uint8_t *p)
+PLAIN value_pairs load_pairs(const uint8_t *p)
 {
     value_pairs pairs;
     for (int i = 0; i < 2 * INTEGER_WIDTH; i++)
@@ -276,7 +282,7 @@ ALWAYS_INLINE value_pairs load_pairs(const uint8_t *p)
     return pairs;
 }
 
-ALWAYS_INLINE value_pairs load_nibble_pairs(const uint8_t *p, bool high)
+PLAIN value_pairs load_nibble_pairs(const uint8_t *p, bool high)
 {
     value_pairs pairs;
     for (int i = 0; i < 2 * INTEGER_WIDTH; i++)
@@ -284,12 +290,12 @@ ALWAYS_INLINE value_pairs load_nibble_pairs(const uint8_t *p, bool high)
     return pairs;
 }
 
-ALWAYS_INLINE pair_weights load_weights(const int16_t *p)
+PLAIN pair_weights load_weights(const int16_t *p)
 {
     return (pair_weights){{p[0], p[1]}};
 }
 
-ALWAYS_INLINE integers pair_dot(integers sum, pair_weights weights, value_pairs values)
+PLAIN integers pair_dot(integers sum, pair_weights weights, value_pairs values)
 {
     for (int i = 0; i < INTEGER_WIDTH; i++)
         sum.lanes[i] +=

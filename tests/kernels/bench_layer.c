@@ -3,7 +3,9 @@
  *
  *   bench_layer [--match TEXT] [--seconds S]
  *
- * Prints the best time of a call; for kernels also floating-point operations or bytes a second. */
+ * Prints the best time of a call; for kernels also operations or bytes a second, for attention (to
+ * 2048 keys that stand in the cache, with as many queries as share a tile) beside what
+ * multiply-adds of the formats' arithmetic alone would take in registers. */
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 
 #include "base/numeric.h"
 #include "base/platform.h"
+#include "bench/machine_loops.h"
 #include "kernels/cpu/layer.h"
 #include "kernels/kernels.h"
 #include "sample/sampler.h"
@@ -35,7 +38,8 @@ typedef struct timed {
     const char *unit;
 } timed;
 
-static void report(const char *name, const timed *job)
+/* With the time that the work would take at the processor's peak, where there is one. */
+static void report_share(const char *name, const timed *job, double at_peak)
 {
     if (strstr(name, match) == NULL)
         return;
@@ -49,8 +53,15 @@ static void report(const char *name, const timed *job)
     printf("%-44s %12.2f us", name, best * 1e6);
     if (job->amount > 0)
         printf(" %10.2f G%s/s", job->amount / best * 1e-9, job->unit);
+    if (at_peak > 0)
+        printf(" %5.1f %% of peak", 100 * at_peak / best);
     printf("\n");
     fflush(stdout);
+}
+
+static void report(const char *name, const timed *job)
+{
+    report_share(name, job, 0);
 }
 
 static float random_value(uint32_t i)
@@ -100,6 +111,9 @@ ROW_CALL(time_soft_cap, soft_cap(j->x, 30.0f, j->n, j->y))
 ROW_CALL(time_rotate, rotate(j->y, j->x, j->w, 64, 0))
 ROW_CALL(time_rotate_pairs, rotate(j->y, j->x, j->w, 64, 1))
 ROW_CALL(time_store_key, store_key(j->x, 128, RAD_CACHE_F16, j->y, 5))
+ROW_CALL(time_store_key_q8, store_key(j->x, 128, RAD_CACHE_Q8_0, j->y, 5))
+ROW_CALL(time_store_value_q8, store_value(j->x, 128, RAD_CACHE_Q8_0, j->y, 5))
+ROW_CALL(time_quantize_query, quantize_query(j->x, 128, j->y))
 ROW_CALL(time_store_value, store_value(j->x, 128, RAD_CACHE_F16, j->y, 5))
 
 static void bench_rows(const rad_layer_kernels *kernels, const char *isa)
@@ -117,8 +131,11 @@ static void bench_rows(const rad_layer_kernels *kernels, const char *isa)
                 {"rotate", time_rotate, 128},
                 {"rotate interleaved", time_rotate_pairs, 128},
                 {"store_key f16", time_store_key, 128},
-                {"store_value f16", time_store_value, 128}};
-    float *x = random_floats(4096), *w = random_floats(4096), *y = random_floats(4096);
+                {"store_value f16", time_store_value, 128},
+                {"store_key q8_0", time_store_key_q8, 128},
+                {"store_value q8_0", time_store_value_q8, 128},
+                {"quantize_query", time_quantize_query, 128}};
+    float *x = random_floats(4096), *w = random_floats(4096), *y = random_floats(8192);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char name[96];
         row_job job = {kernels, x, w, y, rows[i].n};
@@ -131,65 +148,138 @@ static void bench_rows(const rad_layer_kernels *kernels, const char *isa)
     free(y);
 }
 
+/* ---- attention
+ * -----------------------------------------------------------------------------------
+ */
+
 enum { MAX_TILES = 64, MAX_DIM = 128, MAX_QUERIES = 64 };
+
+/* Multiply-adds a second of one thread in registers. */
+typedef struct peaks {
+    double bytes, words, floats;
+} peaks;
+
+static peaks measure_peaks(const char *isa)
+{
+    enum { ROUNDS = 1 << 18 };
+    machine_loops loops = machine_best_loops(isa);
+    peaks found = {0};
+    for (int i = 0; i < 20; i++) {
+        double start = now();
+        double bytes = loops.int8 != NULL ? loops.int8(ROUNDS) / (now() - start) : 0;
+        start = now();
+        double floats = loops.real(ROUNDS) / (now() - start);
+        found.bytes = bytes > found.bytes ? bytes : found.bytes;
+        found.floats = floats > found.floats ? floats : found.floats;
+    }
+    found.words = found.bytes / 2; /* half as many in a register */
+    return found;
+}
 
 typedef struct attend_job {
     const rad_layer_kernels *kernels;
+    rad_attention_shape shape;
     const float *queries;
-    const uint16_t *keys, *values; /* tiles, one after the other */
+    uint8_t *integers;
+    const uint8_t *keys, *values; /* tiles, one after the other */
     float *states;
-    uint32_t n_queries, head_dim, n_tiles;
+    uint32_t n_queries, n_tiles;
 } attend_job;
 
 static void time_attend(void *data)
 {
     const attend_job *j = data;
     uint8_t first[MAX_QUERIES], last[MAX_QUERIES];
-    size_t width = j->head_dim + 2, tile = (size_t)j->head_dim * RAD_TILE_KEYS;
+    size_t width = j->shape.value_dim + 2;
+    size_t key_bytes = rad_key_tile_bytes(j->shape.key_type, j->shape.key_dim);
+    size_t value_bytes = rad_value_tile_bytes(j->shape.value_type, j->shape.value_dim);
     memset(first, 0, sizeof first);
     memset(last, RAD_TILE_KEYS, sizeof last);
     memset(j->states, 0, j->n_queries * width * sizeof *j->states);
     for (uint32_t i = 0; i < j->n_queries; i++)
         j->states[i * width] = -INFINITY;
-    rad_attention_shape shape = {j->head_dim,   j->head_dim, RAD_CACHE_F16,
-                                 RAD_CACHE_F16, 0.125f,      0.0f};
     rad_tile_queries rows = {.values = j->queries,
-                             .stride = j->head_dim,
+                             .stride = j->shape.key_dim,
+                             .integers = j->integers,
+                             .integers_stride = rad_query_bytes(j->shape.key_dim),
                              .n = j->n_queries,
                              .first = first,
                              .last = last,
                              .states = j->states,
                              .state_stride = width};
     for (uint32_t t = 0; t < j->n_tiles; t++)
-        j->kernels->attend_tile(&shape, &rows, j->keys + t * tile, j->values + t * tile);
+        j->kernels->attend_tile(&j->shape, &rows, j->keys + t * key_bytes,
+                                j->values + t * value_bytes);
+}
+
+static void fill_tiles(const attend_job *job, const float *numbers, uint8_t *keys, uint8_t *values)
+{
+    const rad_attention_shape *shape = &job->shape;
+    for (uint32_t position = 0; position < job->n_tiles * RAD_TILE_KEYS; position++) {
+        size_t tile = position / RAD_TILE_KEYS;
+        uint32_t slot = position % RAD_TILE_KEYS;
+        const float *x = numbers + position;
+        job->kernels->store_key(x, shape->key_dim, shape->key_type,
+                                keys + tile * rad_key_tile_bytes(shape->key_type, shape->key_dim),
+                                slot);
+        job->kernels->store_value(
+            x, shape->value_dim, shape->value_type,
+            values + tile * rad_value_tile_bytes(shape->value_type, shape->value_dim), slot);
+    }
+    for (uint32_t i = 0; i < job->n_queries; i++)
+        job->kernels->quantize_query(job->queries + (size_t)i * shape->key_dim, shape->key_dim,
+                                     job->integers + i * rad_query_bytes(shape->key_dim));
+}
+
+static void report_attention(const char *name, attend_job *job, const peaks *peak)
+{
+    double macs = (double)job->n_queries * job->shape.key_dim * job->n_tiles * RAD_TILE_KEYS;
+    double key_peak = rad_cache_type_is_integer(job->shape.key_type) ? peak->bytes : peak->floats;
+    double value_peak =
+        rad_cache_type_is_integer(job->shape.value_type) ? peak->words : peak->floats;
+    timed measured = {time_attend, job, 2 * macs, "MAC"};
+    report_share(name, &measured, macs / key_peak + macs / value_peak);
 }
 
 static void bench_attention(const rad_layer_kernels *kernels, const char *isa)
 {
     static const uint32_t dims[] = {64, 128}, counts[] = {1, 4, 8, 16, 32};
-    size_t n = (size_t)MAX_TILES * MAX_DIM * RAD_TILE_KEYS;
-    uint16_t *halves = malloc(2 * n * sizeof *halves);
+    static const char *const types[RAD_CACHE_TYPES] = {"f32", "f16", "bf16", "fp8", "q8_0", "q4_0"};
+    size_t n = (size_t)MAX_TILES * RAD_TILE_KEYS * MAX_DIM * sizeof(float);
+    uint8_t *tiles = malloc(2 * n);
     float *queries = random_floats((size_t)MAX_QUERIES * MAX_DIM);
+    float *numbers = random_floats((size_t)MAX_TILES * RAD_TILE_KEYS + MAX_DIM);
     float *states = random_floats((size_t)MAX_QUERIES * (MAX_DIM + 2));
-    if (halves == NULL)
+    float *integers = random_floats(MAX_QUERIES * rad_query_bytes(MAX_DIM) / sizeof(float));
+    if (tiles == NULL)
         exit(2);
-    for (size_t i = 0; i < 2 * n; i++)
-        halves[i] = rad_f32_to_f16(random_value((uint32_t)i));
-    for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
-        for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
-            char name[96];
-            attend_job job = {kernels, queries,   halves,  halves + n,
-                              states,  counts[c], dims[d], MAX_TILES};
-            double operations = 4.0 * counts[c] * dims[d] * MAX_TILES * RAD_TILE_KEYS;
-            timed measured = {time_attend, &job, operations, "FLOP"};
-            snprintf(name, sizeof name, "attention %s dim %u, %u queries, 2048 keys", isa, dims[d],
-                     counts[c]);
-            report(name, &measured);
+    peaks peak = measure_peaks(strncmp(isa, "avx512", 6) == 0 ? "avx512" : "avx2");
+    for (int type = 0; type < RAD_CACHE_TYPES; type++) {
+        for (size_t d = 0; d < sizeof dims / sizeof dims[0]; d++) {
+            for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+                char name[96];
+                attend_job job = {
+                    kernels,
+                    {dims[d], dims[d], (rad_cache_type)type, (rad_cache_type)type, 0.125f, 0.0f},
+                    queries,
+                    (uint8_t *)integers,
+                    tiles,
+                    tiles + n,
+                    states,
+                    counts[c],
+                    MAX_TILES};
+                fill_tiles(&job, numbers, tiles, tiles + n);
+                snprintf(name, sizeof name, "attention %s %s dim %u, %u queries", isa, types[type],
+                         dims[d], counts[c]);
+                report_attention(name, &job, &peak);
+            }
         }
     }
-    free(halves);
+    free(tiles);
     free(queries);
+    free(numbers);
     free(states);
+    free(integers);
 }
 
 /* ---- sampling ----------------------------------------------------------------------------------
