@@ -5,7 +5,8 @@
  *   test_contract HASHES.json MODEL...          compares with the committed hashes
  *   test_contract --update HASHES.json MODEL... writes them: after a change of the numeric version
  *
- * --attention=POLICY among the models is for those that follow: each policy has hashes of its own.
+ * --attention=POLICY and --cache=TYPE (q8_0/f16: of keys and of values) among the models are for
+ * those that follow: each policy and each number format has hashes of its own.
  *
  * A pairwise cover of the ways to compute is tried; RADLLM_CONTRACT=full in the environment tries
  * every combination. With clang, and without optimisation (which is slow), each value of each
@@ -60,10 +61,11 @@ static const policy *find_policy(const char *name)
     exit(1);
 }
 
-/* A model's file, and the policy it is run under. */
+/* A model's file, the policy it is run under, and the number formats of its keys and values. */
 typedef struct subject {
     const char *path;
     const policy *attention;
+    const char *cache;
 } subject;
 
 typedef struct run_objects {
@@ -101,13 +103,17 @@ static void set_attention(const run_objects *r, const policy *attention)
 
 static void open_objects(run_objects *r, const subject *what, const combination *c)
 {
-    const char *path = what->path;
+    const char *path = what->path, *values = strchr(what->cache, '/');
+    char keys[16];
+    snprintf(keys, sizeof keys, "%.*s", (int)strcspn(what->cache, "/"), what->cache);
     bool behind = strcmp(value_of(c, "load"), "behind") == 0;
     const char *const passed_on[][2] = {{"threads", value_of(c, "threads")},
                                         {"isa", value_of(c, "isa")},
                                         {"layout", value_of(c, "layout")},
                                         {"load", behind ? "copy" : value_of(c, "load")},
-                                        {"load_wait", behind ? "no" : "yes"}};
+                                        {"load_wait", behind ? "no" : "yes"},
+                                        {"cache", keys},
+                                        {"cache_values", values != NULL ? values + 1 : keys}};
     radllm_error_new(&r->error);
     radllm_options_new(NULL, &r->options, r->error);
     for (size_t i = 0; i < sizeof passed_on / sizeof *passed_on; i++) {
@@ -247,14 +253,15 @@ static hashes run(const subject *what, const combination *c)
     return found;
 }
 
-/* "q8_0.gguf" of a path, and the policy where one is asked for; in a static buffer. */
+/* "q8_0.gguf" of a path, and what is asked for of policy and number format; in a static buffer. */
 static const char *name_of(const subject *what)
 {
     static char name[96];
     const char *slash = strrchr(what->path, '/');
-    bool own = what->attention != &policies[0];
-    snprintf(name, sizeof name, "%s%s%s", slash != NULL ? slash + 1 : what->path, own ? " " : "",
-             own ? what->attention->name : "");
+    bool own = what->attention != &policies[0], formats = strcmp(what->cache, "auto") != 0;
+    snprintf(name, sizeof name, "%s%s%s%s%s", slash != NULL ? slash + 1 : what->path,
+             own ? " " : "", own ? what->attention->name : "", formats ? " cache " : "",
+             formats ? what->cache : "");
     return name;
 }
 
@@ -338,18 +345,21 @@ static void update(const char *hashes_path, const subject *subjects, int count,
     json_decref(all);
 }
 
-/* Models and --attention=POLICY, by malloc. */
+/* Models, --attention=POLICY and --cache=TYPE, by malloc. */
 static subject *read_subjects(char **words, int n_words, int *count)
 {
-    static const char option[] = "--attention=";
+    static const char option[] = "--attention=", format[] = "--cache=";
+    const char *cache = "auto";
     subject *subjects = malloc((size_t)n_words * sizeof *subjects);
     const policy *attention = &policies[0];
     *count = 0;
     for (int i = 0; i < n_words; i++) {
         if (strncmp(words[i], option, strlen(option)) == 0)
             attention = find_policy(words[i] + strlen(option));
+        else if (strncmp(words[i], format, strlen(format)) == 0)
+            cache = words[i] + strlen(format);
         else
-            subjects[(*count)++] = (subject){words[i], attention};
+            subjects[(*count)++] = (subject){words[i], attention, cache};
     }
     return subjects;
 }

@@ -2,12 +2,13 @@
  *
  * divergence tokens MODEL.gguf TEXT CONTEXT CHUNKS > IDS: the text's tokens, a chunk on each line.
  *
- * divergence logits MODEL.gguf OUT.f32 < IDS: logits of every position, floats.
+ * divergence logits MODEL.gguf OUT.f32 [KEYS VALUES] < IDS: logits of every position, floats.
  *
  * divergence compare VOCABULARY BASE.f32 FILE.f32... < IDS
  *
- * `logits` computes with keys and values in F32, so that activations of products are the only
- * values that are rounded; tools/oracle/llama_logits writes the same with llama.cpp.
+ * `logits` computes with keys and values in F32 where no number formats of theirs are named, so
+ * that activations of products are the only values that are rounded; tools/oracle/llama_logits
+ * writes the same with llama.cpp.
  *
  * `compare` prints a line for each FILE: the mean Kullback-Leibler divergence of its next-token
  * distributions from those of BASE in nats and its standard error, the mean change of the negative
@@ -75,13 +76,15 @@ typedef struct run {
     radllm_model *model;
 } run;
 
-static run run_new(const char *path)
+static run run_new(const char *path, const char *keys, const char *values)
 {
     run r = {0};
     if (radllm_error_new(&r.error) != RADLLM_OK)
         fail("memory", "there is not enough");
     check(radllm_options_new(NULL, &r.options, r.error), "options", r.error);
-    check(radllm_options_set_text(r.options, "cache", "f32", RADLLM_NUL, r.error), "cache",
+    check(radllm_options_set_text(r.options, "cache_keys", keys, RADLLM_NUL, r.error), keys,
+          r.error);
+    check(radllm_options_set_text(r.options, "cache_values", values, RADLLM_NUL, r.error), values,
           r.error);
     check(radllm_options_set_integer(r.options, "threads", 1, r.error), "threads", r.error);
     check(radllm_model_open(NULL, path, r.options, NULL, &r.model, r.error), path, r.error);
@@ -110,7 +113,7 @@ static char *read_text(const char *path, size_t *size)
 
 static int print_tokens(const char *model, const char *path, size_t context, size_t chunks)
 {
-    run r = run_new(model);
+    run r = run_new(model, "f32", "f32");
     size_t size, count = 0;
     int64_t bos = -1, adds_bos = 0;
     char *text = read_text(path, &size);
@@ -138,9 +141,9 @@ static int32_t write_logits(void *user, uint32_t position, const float *logits, 
     return fwrite(logits, sizeof *logits, n_vocab, user) == n_vocab ? 0 : 1;
 }
 
-static int print_logits(const char *model, const char *path)
+static int print_logits(const char *model, const char *path, const char *keys, const char *values)
 {
-    run r = run_new(model);
+    run r = run_new(model, keys, values);
     radllm_engine *engine;
     radllm_session *session;
     int32_t *ids = take(MAX_CONTEXT, sizeof *ids);
@@ -295,14 +298,16 @@ int main(int count, char **arguments)
                                 strtoul(arguments[5], NULL, 10));
     }
     if (strcmp(mode, "logits") == 0 && count == 4)
-        return print_logits(arguments[2], arguments[3]);
+        return print_logits(arguments[2], arguments[3], "f32", "f32");
+    if (strcmp(mode, "logits") == 0 && count == 6)
+        return print_logits(arguments[2], arguments[3], arguments[4], arguments[5]);
     if (strcmp(mode, "compare") == 0 && count > 4 && count <= 3 + MAX_FILES) {
         unsigned long n_vocab = strtoul(arguments[2], NULL, 10);
         if (n_vocab > 0 && n_vocab <= INT32_MAX)
             return compare((uint32_t)n_vocab, arguments + 3, count - 3);
     }
     fprintf(stderr, "usage: divergence tokens MODEL.gguf TEXT CONTEXT CHUNKS\n"
-                    "       divergence logits MODEL.gguf OUT.f32\n"
+                    "       divergence logits MODEL.gguf OUT.f32 [KEYS VALUES]\n"
                     "       divergence compare VOCABULARY BASE.f32 FILE.f32...\n");
     return 2;
 }
