@@ -424,6 +424,53 @@ START_TEST(a_session_rewinds)
 }
 END_TEST
 
+/* ---- copies ------------------------------------------------------------------------------------
+ */
+
+START_TEST(copies_go_on_the_same)
+{
+    enum { KEPT = 300 };
+    int32_t tokens[LONG];
+    make_tokens(tokens, LONG, 15);
+    radllm_model *model = open_model(rad_test_temp_path("tiny.gguf"));
+    const char *path = rad_test_temp_path("behind.session");
+    set_integer("batch", 48);
+    for (int i = 0; i < N_POLICIES; i++) {
+        set_policy(&policies[i]);
+        set_integer("sessions", 1);
+        trace expected = compute(model, tokens, LONG, 48, LONG), seen = {.next = 0};
+        set_integer("sessions", 3);
+        running r = start(model);
+        radllm_session *copies[2];
+        feed(r.session, tokens, KEPT, 77, &seen);
+        rad_assert_ok(radllm_session_fork(r.session, &copies[0], error), error);
+        rad_assert_ok(radllm_session_new(r.engine, &copies[1], error), error);
+        rad_assert_ok(radllm_session_snapshot(r.session, path, NULL, error), error);
+        rad_assert_ok(radllm_session_restore(copies[1], path, NULL, error), error);
+        for (int k = 0; k < 2; k++) {
+            ck_assert_uint_eq(radllm_session_length(copies[k]), KEPT);
+            ck_assert_uint_eq(last_hash(copies[k]), expected.hashes[KEPT - 1]);
+            feed(copies[k], tokens + KEPT, LONG - KEPT, 31, &seen);
+            ck_assert_mem_eq(&seen, &expected, sizeof seen);
+            seen.next = KEPT;
+        }
+        /* What is taken out near the end is as if it had never been; far back it is forgotten. */
+        rad_assert_error(radllm_session_remove(r.session, 70, 3, error), RADLLM_E_LIMIT, error,
+                         "is forgotten");
+        rad_assert_ok(radllm_session_rewind(r.session, KEPT - 2, error), error);
+        rad_assert_ok(radllm_session_feed(r.session, tokens, 2, NULL, error), error);
+        rad_assert_ok(radllm_session_remove(r.session, KEPT - 2, 2, error), error);
+        seen.next = KEPT - 2;
+        feed(r.session, tokens + KEPT - 2, LONG - KEPT + 2, 31, &seen);
+        ck_assert_mem_eq(&seen, &expected, sizeof seen);
+        radllm_session_free(copies[0]);
+        radllm_session_free(copies[1]);
+        stop(&r);
+    }
+    radllm_model_free(model);
+}
+END_TEST
+
 /* ---- requests ----------------------------------------------------------------------------------
  */
 
@@ -869,6 +916,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, scores_are_those_of_a_plain_implementation);
     tcase_add_loop_test(cases, any_pieces_give_the_same, 0, N_MODELS);
     tcase_add_test(cases, a_session_rewinds);
+    tcase_add_test(cases, copies_go_on_the_same);
     tcase_add_test(cases, answers_go_on_behind_the_context);
     tcase_add_test(cases, company_changes_nothing);
     tcase_add_test(cases, speculation_changes_nothing);
