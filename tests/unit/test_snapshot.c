@@ -188,16 +188,25 @@ START_TEST(what_cannot_be_shifted_is_computed_or_refused)
     radllm_session_free(session);
     radllm_engine_free(engine);
     close_model();
-    open_builder(gguf_load(rad_test_source_path("tests/golden/architectures/gpt2-q8_0.gguf")));
-    engine = new_engine(1, 64, 64);
-    session = new_session(engine);
-    rad_assert_ok(radllm_session_feed(session, p.ids, 40, NULL, error), error);
-    rad_assert_error(radllm_session_shift(session, 10, 10, error), RADLLM_E_UNSUPPORTED, error,
-                     "learned");
-    ck_assert_uint_eq(radllm_session_length(session), 40);
-    radllm_session_free(session);
-    radllm_engine_free(engine);
-    close_model();
+    static const struct {
+        const char *model, *cache, *part;
+    } refused_ways[] = {{"gpt2", "auto", "learned"}, {"qwen3", "q8_0", "f32 and f16"}};
+    for (int i = 0; i < 2; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "tests/golden/architectures/%s-q8_0.gguf",
+                 refused_ways[i].model);
+        open_builder(gguf_load(rad_test_source_path(path)));
+        set_text("cache", refused_ways[i].cache);
+        engine = new_engine(1, 64, 64);
+        session = new_session(engine);
+        rad_assert_ok(radllm_session_feed(session, p.ids, 40, NULL, error), error);
+        rad_assert_error(radllm_session_shift(session, 10, 10, error), RADLLM_E_UNSUPPORTED, error,
+                         refused_ways[i].part);
+        ck_assert_uint_eq(radllm_session_length(session), 40);
+        radllm_session_free(session);
+        radllm_engine_free(engine);
+        close_model();
+    }
 }
 END_TEST
 
