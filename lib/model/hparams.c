@@ -447,6 +447,17 @@ static void read_scales(reader *r, rad_hparams *h)
     h->embedding_scale = a->scaled_embeddings ? (float)sqrt((double)h->width) : 1.0f;
 }
 
+/* Where every token sees every other, a prompt could not be computed in pieces, nor its beginning
+ * be shared; the families here are none that need it. */
+static void require_causal(reader *r)
+{
+    if (!boolean(r, "attention.causal", true) && r->status == RADLLM_OK)
+        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                             "%s: key %s.attention.causal is false: models whose tokens see those "
+                             "behind them (encoders) are not supported",
+                             rad_source_label(r->source), r->architecture);
+}
+
 static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
 {
     h->n_vocab = n_vocab;
@@ -482,6 +493,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     h->width = (uint32_t)integer(&r, "embedding_length", 1, RAD_MAX_WIDTH, 1);
     h->n_layers = (uint32_t)integer(&r, "block_count", 1, RAD_MAX_LAYERS, 1);
     read_vocabulary_size(&r, n_vocab, h);
+    require_causal(&r);
     read_experts(&r, h);
     if (r.status != RADLLM_OK)
         return r.status;

@@ -180,6 +180,9 @@ START_TEST(what_this_version_cannot_run)
     file = gguf_tiny_llama();
     gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
     refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");
+    file = gguf_tiny_llama();
+    gguf_key_bool(&file, "llama.attention.causal", 0);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "llama.attention.causal");
 }
 END_TEST
 
