@@ -414,8 +414,7 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
         true,
         NULL};
     arguments_parse(argc, argv, &usage, common);
-    if (common->positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
+    arguments_refuse_positional(common);
     if (common->model == NULL)
         fail_usage("name a model file with -m FILE");
 }

@@ -180,8 +180,7 @@ int perplexity_main(int argc, char **argv)
         presets};
     common_settings common;
     arguments_parse(argc, argv, &usage, &common);
-    if (common.positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common.positional.items[0]);
+    arguments_refuse_positional(&common);
     if ((file == NULL) == (text_argument == NULL))
         fail_usage("give the text: -f FILE or -p TEXT");
     if (!stream && (cut > 0 || limit > 0 || each_path != NULL))

@@ -194,8 +194,7 @@ int shared_main(int argc, char **argv)
         false,
         NULL};
     arguments_parse(argc, argv, &usage, &common);
-    if (common.positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common.positional.items[0]);
+    arguments_refuse_positional(&common);
     int64_t longest = own.n_instruction + own.n_report + own.n_report / 2 + own.n_answer;
     if (!option_changed(common.options, "context"))
         check(radllm_options_set_integer(common.options, "context", longest, program_error()),

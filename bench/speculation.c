@@ -277,8 +277,7 @@ int speculation_main(int argc, char **argv)
         false,
         NULL};
     arguments_parse(argc, argv, &usage, &common);
-    if (common.positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common.positional.items[0]);
+    arguments_refuse_positional(&common);
     program_catch_signals(false);
     runtime run;
     runtime_load(&run, &common, false);

@@ -375,8 +375,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         false,
         NULL};
     arguments_parse(count, values, &usage, common);
-    if (common->positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
+    arguments_refuse_positional(common);
     if (own->raw && option_changed(common->options, "template"))
         fail_usage("--raw does not go with --template");
 }

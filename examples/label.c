@@ -563,8 +563,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
         false,
         presets};
     arguments_parse(count, values, &usage, common);
-    if (common->positional.count != 0)
-        fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
+    arguments_refuse_positional(common);
     if (own->input == NULL || own->output == NULL || common->model == NULL)
         fail_usage("-m MODEL, --input FILE and --output FILE are needed");
     if (own->resume + own->fresh + own->overwrite > 1)

@@ -31,19 +31,12 @@ import subprocess
 import sys
 import tempfile
 
+from calling import call
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TYPES = ["F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0",
          "IQ4_NL", "IQ4_XS", "MXFP4", "NVFP4", "Q3_K", "Q2_K", "Q2_0", "TQ2_0", "TQ1_0", "Q1_0"]
 TOLERATED = 1.02  # times llama.cpp's
-
-
-def call(command, text=None):
-    done = subprocess.run([str(word) for word in command], input=text, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, errors="replace")
-    if done.returncode != 0:
-        said = done.stderr.strip().split("\n")[-1]
-        raise RuntimeError(f"{command[0]}: exit code {done.returncode}: {said}")
-    return done.stdout
 
 
 def logits_of_llama(options, path, out):

@@ -15,22 +15,14 @@ import argparse
 import itertools
 import math
 import pathlib
-import subprocess
 import sys
 import tempfile
+
+from calling import call
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TYPES = ["f32", "f16", "bf16", "fp8", "q8_0", "q4_0"]
 BITS = {"f32": 32, "f16": 16, "bf16": 16, "fp8": 8, "q8_0": 8.5, "q4_0": 4.5}
-
-
-def call(command, text=None):
-    done = subprocess.run([str(word) for word in command], input=text, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, errors="replace")
-    if done.returncode != 0:
-        said = done.stderr.strip().split("\n")[-1]
-        raise RuntimeError(f"{command[0]}: exit code {done.returncode}: {said}")
-    return done.stdout
 
 
 def measure(options, folder):

@@ -373,6 +373,12 @@ void arguments_parse(int count, char **values, const program_usage *usage, commo
     exit(program_finish(EXIT_CODE_OK));
 }
 
+void arguments_refuse_positional(const common_settings *common)
+{
+    if (common->positional.count != 0)
+        fail_usage("\"%s\" belongs to no option", common->positional.items[0]);
+}
+
 void arguments_free(common_settings *common)
 {
     radllm_options_free(common->options);

@@ -71,6 +71,8 @@ typedef struct common_settings {
 /* Fills the targets and `common`. --help, --version and the lists print and end the program;
  * whatever is wrong ends it with EXIT_CODE_USAGE. */
 void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common);
+/* For a program that takes options alone: ends it when something else was given. */
+void arguments_refuse_positional(const common_settings *common);
 void arguments_free(common_settings *common);
 
 void text_list_add(text_list *list, const char *text);

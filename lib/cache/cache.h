@@ -14,7 +14,7 @@
 #include "cache/prefix.h"
 #include "kernels/cpu/layer.h"
 
-#define RAD_CACHE_GROUPS 2
+#define RAD_CACHE_GROUPS RAD_PREFIX_GROUPS
 
 typedef struct rad_cache_format {
     rad_cache_type keys, values;

@@ -51,11 +51,9 @@ static bool can_move(const rad_session *session, uint32_t first, uint32_t length
 
 static void fill_rotation(mover *m)
 {
-    const rad_rope_params *rope = &m->model->hparams.rope;
-    for (uint32_t i = 0; i < rope->n_pairs; i++) {
-        double divisor = m->model->rope_divisors != NULL ? (double)m->model->rope_divisors[i] : 1.0;
+    for (uint32_t i = 0; i < m->model->hparams.rope.n_pairs; i++) {
         double sine, cosine;
-        rad_sin_cos(-(double)m->count * rad_rope_frequency(rope, i, divisor), &sine, &cosine);
+        rad_sin_cos(-(double)m->count * rad_model_rope_frequency(m->model, i), &sine, &cosine);
         m->cosine[i] = (float)cosine;
         m->sine[i] = (float)sine;
     }
@@ -108,8 +106,8 @@ static radllm_status move_all(mover *m, uint32_t first, uint32_t length, radllm_
         return rad_fail_memory(error, bytes);
     m->sine = m->cosine + n_pairs;
     m->key = m->sine + n_pairs;
-    fill_rotation(m);
     rad_fpenv saved = rad_fpenv_enter();
+    fill_rotation(m);
     for (uint32_t layer = 0; layer < h->n_layers; layer++) {
         for (uint32_t position = first; position < length; position++)
             move_position(m, layer, position);

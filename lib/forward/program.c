@@ -108,9 +108,8 @@ static void emit_rotate(writer *w, uint8_t table, uint32_t n_heads, rad_parts pa
     op->out = out;
 }
 
-/* Keys that stay for ever are seen as from inside the cache, where
- * the query's position is at most the last one: so the query is rotated a second time, and no key
- * ever is. */
+/* Sinks are seen as from inside the cache, where a query's position is at most the last one. So the
+ * query is rotated a second time for them; keys in the cache never are. */
 static void emit_query_rotations(writer *w, const rad_layer_params *params)
 {
     const rad_hparams *h = &w->program->model->hparams;

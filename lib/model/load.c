@@ -277,6 +277,12 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
     return status;
 }
 
+double rad_model_rope_frequency(const rad_model *model, uint32_t pair)
+{
+    double divisor = model->rope_divisors != NULL ? (double)model->rope_divisors[pair] : 1.0;
+    return rad_rope_frequency(&model->hparams.rope, pair, divisor);
+}
+
 bool rad_model_is_ready(const rad_model *model, const rad_weight *weight)
 {
     return weight->order < atomic_load_explicit(&model->n_ready, memory_order_acquire);

@@ -162,6 +162,9 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
                              const radllm_cancel *cancel, radllm_error *error);
 void rad_model_free(rad_model *model);
 
+/* The frequency of a pair's rotation, with the file's own divisor where it has one. */
+double rad_model_rope_frequency(const rad_model *model, uint32_t pair);
+
 /* Whether a weight is in memory. While it is not, its rows are read from the file, in the file's
  * layout; RADLLM_E_IO when the file has become shorter. */
 bool rad_model_is_ready(const rad_model *model, const rad_weight *weight);

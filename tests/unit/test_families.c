@@ -10,27 +10,13 @@
 #include "unit/gguf_builder.h"
 #include "unit/harness.h"
 #include "unit/opened.h"
+#include "unit/refused.h"
 
 static const char *golden(const char *name)
 {
     static char path[160];
     snprintf(path, sizeof path, "tests/golden/architectures/%s.gguf", name);
     return rad_test_source_path(path);
-}
-
-/* Writes the model, which must be refused with this status and a message that has `part` in it. */
-static void refuse(gguf_builder *file, radllm_status expected, const char *part)
-{
-    radllm_error *error;
-    radllm_model *model = NULL;
-    const char *path = rad_test_temp_path("family.gguf");
-    gguf_write(file, path);
-    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
-    rad_assert_error(radllm_model_open(NULL, path, NULL, NULL, &model, error), expected, error,
-                     part);
-    ck_assert_ptr_null(model);
-    radllm_error_free(error);
-    gguf_builder_free(file);
 }
 
 typedef struct row {

@@ -271,11 +271,8 @@ static void fill_frequencies(rad_cpu_backend *cpu)
 {
     const rad_rope_params *rope = &cpu->model->hparams.rope;
     double *frequencies = (double *)(void *)(cpu->memory + cpu->layout.frequencies);
-    for (uint32_t i = 0; i < rope->n_pairs; i++) {
-        double divisor =
-            cpu->model->rope_divisors != NULL ? (double)cpu->model->rope_divisors[i] : 1.0;
-        frequencies[i] = rad_rope_frequency(rope, i, divisor);
-    }
+    for (uint32_t i = 0; i < rope->n_pairs; i++)
+        frequencies[i] = rad_model_rope_frequency(cpu->model, i);
     cpu->rope_magnitude = rad_rope_magnitude(rope);
 }
 
