@@ -26,7 +26,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                          "copy: weights in the library's own memory, in the layout that is "
                          "fastest; the file is not needed afterwards. map: weights stay in the "
                          "mapped file, also larger than memory; truncating the file then kills the "
-                         "process. auto: copy"},
+                         "process. auto: copy, but map what is larger than this machine's memory, "
+                         "with a warning"},
     [RAD_OPTION_LOAD_WAIT] =
         {"load_wait", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|yes|no",
          "yes: a model's matrices are copied before it is given out. no: behind "
@@ -624,6 +625,7 @@ void rad_options_model(const radllm_options *options, rad_model_settings *settin
     int64_t isa = rad_option_integer(options, RAD_OPTION_ISA);
     *settings = (rad_model_settings){
         .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
+        .map_large = rad_option_integer(options, RAD_OPTION_LOAD) == 0,
         .wait = (rad_wait)rad_option_integer(options, RAD_OPTION_LOAD_WAIT),
         .file_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
         .any_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 0,

@@ -79,6 +79,7 @@ const rad_meta *rad_source_find_meta(const rad_source *source, const char *key);
 
 uint64_t rad_source_n_tensors(const rad_source *source);
 const rad_tensor *rad_source_tensor(const rad_source *source, uint64_t index);
+uint64_t rad_source_tensor_index(const rad_source *source, const rad_tensor *tensor);
 const rad_tensor *rad_source_find_tensor(const rad_source *source, const char *name);
 
 /* Reads `size` bytes at absolute `offset` of a part. Any thread. Fails cleanly (RADLLM_E_IO, naming

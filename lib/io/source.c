@@ -207,6 +207,11 @@ const rad_tensor *rad_source_tensor(const rad_source *source, uint64_t index)
     return &source->tensors[index].tensor;
 }
 
+uint64_t rad_source_tensor_index(const rad_source *source, const rad_tensor *tensor)
+{
+    return (uint64_t)((const rad_tensor_entry *)(const void *)tensor - source->tensors);
+}
+
 /* ---- bytes ------------------------------------------------------------------------------- */
 
 radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t offset,

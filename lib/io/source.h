@@ -27,7 +27,7 @@ typedef struct rad_meta_table {
 } rad_meta_table;
 
 typedef struct rad_tensor_entry {
-    rad_tensor tensor;
+    rad_tensor tensor; /* first: rad_source_tensor_index() */
     uint64_t position; /* of its description in its file */
 } rad_tensor_entry;
 

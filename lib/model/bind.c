@@ -319,6 +319,8 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
                         "model again, to F16, Q8_0 or Q4_K_M for example",
                         rad_source_label(model->source), tensor->name.data, info->name);
     uint64_t rows = tensor->dims[1] * tensor->dims[2]; /* of all experts: bounds keep it small */
+    if (weight->parts != NULL)
+        rows *= weight->n_experts;
     if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
         (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX))
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
@@ -334,6 +336,13 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
     return bind_scale(model, weight, error);
 }
 
+static radllm_status missing(const rad_model *model, const char *name, radllm_error *error)
+{
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: tensor %s is missing; the file is no complete %s model, convert it again",
+                    rad_source_label(model->source), name, model->hparams.architecture->name);
+}
+
 static radllm_status bind_tensor(rad_model *model, const char *name, shape wanted, bool required,
                                  bool file_layout, rad_weight *weight, radllm_error *error)
 {
@@ -343,10 +352,7 @@ static radllm_status bind_tensor(rad_model *model, const char *name, shape wante
     if (weight->tensor == NULL) {
         if (!required)
             return RADLLM_OK;
-        return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s: tensor %s is missing; the file is no complete %s model, convert it "
-                        "again",
-                        rad_source_label(model->source), name, model->hparams.architecture->name);
+        return missing(model, name, error);
     }
     radllm_status status = check_shape(model, weight->tensor, &wanted, error);
     if (status != RADLLM_OK)
@@ -356,6 +362,66 @@ static radllm_status bind_tensor(rad_model *model, const char *name, shape wante
     weight->n_values = wanted.n_part != 0 ? wanted.n_part : weight->tensor->n_elements;
     count_parameters(model, weight);
     return bind_vector(model, weight, error);
+}
+
+/* ---- experts that are a tensor each ---------------------------------------------------------- */
+
+/* blk.3.ffn_gate.5.weight; "" for a role that files never had so. */
+static void name_expert(uint32_t layer, int role, uint32_t expert, char *name, size_t size)
+{
+    static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
+    name[0] = '\0';
+    if (role >= RAD_WEIGHT_EXPERT_GATES && role <= RAD_WEIGHT_EXPERT_DOWNS)
+        snprintf(name, size, "blk.%u.%s.%u.weight", layer, names[role - RAD_WEIGHT_EXPERT_GATES],
+                 expert);
+}
+
+static bool has_expert_tensors(const rad_model *model, uint32_t layer, int role)
+{
+    char name[64];
+    name_expert(layer, role, 0, name, sizeof name);
+    return rad_source_find_tensor(model->source, name) != NULL;
+}
+
+static radllm_status check_expert(const rad_model *model, const rad_tensor *tensor,
+                                  const rad_tensor *first, shape wanted, radllm_error *error)
+{
+    wanted.n_experts = 1;
+    radllm_status status = check_shape(model, tensor, &wanted, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (tensor->type == first->type && rad_type_find(tensor->type)->tail_bytes == 0)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    "%s: tensor %s has the type %s, the first expert's tensor %s; experts that "
+                    "have a tensor each must be of one type without a scale of its own: quantize "
+                    "the model again",
+                    rad_source_label(model->source), tensor->name.data,
+                    rad_type_find(tensor->type)->name, rad_type_find(first->type)->name);
+}
+
+/* Mixtral files of the first months: one weight, whose rows stand in many places. */
+static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, shape wanted,
+                                  bool file_layout, rad_weight *weight, radllm_error *error)
+{
+    size_t bytes = wanted.n_experts * sizeof *weight->parts;
+    rad_weight_part *parts = rad_arena_alloc_zero(&model->arena, bytes, _Alignof(rad_weight_part));
+    if (parts == NULL)
+        return rad_fail_memory(error, bytes);
+    for (uint32_t e = 0; e < wanted.n_experts; e++) {
+        char name[64];
+        name_expert(layer, role, e, name, sizeof name);
+        parts[e].tensor = rad_source_find_tensor(model->source, name);
+        if (parts[e].tensor == NULL)
+            return missing(model, name, error);
+        radllm_status status = check_expert(model, parts[e].tensor, parts[0].tensor, wanted, error);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    weight->n_experts = wanted.n_experts;
+    weight->parts = parts;
+    weight->tensor = parts[0].tensor;
+    return bind_matrix(model, weight, &wanted, file_layout, error);
 }
 
 /* Whether a role is looked for in a layer; *required: and must be there. */
@@ -441,29 +507,37 @@ static void take_part(const rad_hparams *h, const rad_layer_params *params, int 
     *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + k + v;
 }
 
-static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
-                                radllm_error *error)
+static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool required,
+                               bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
     const rad_layer_params *params = &h->layers[index];
+    const role_row *row = &role_rows[role];
+    rad_weight *weight = &model->layers[index].weights[role];
+    shape wanted = {extent_of(h, params, row->columns),
+                    extent_of(h, params, row->rows),
+                    row->rows != EXTENT_NONE,
+                    stack_of(h, params, role),
+                    0,
+                    0};
+    if (h->architecture->fused_qkv)
+        take_part(h, params, role, &wanted);
+    if (has_expert_tensors(model, index, role))
+        return bind_experts(model, index, role, wanted, file_layout, weight, error);
+    char name[64];
+    name_tensor(h, index, role, name, sizeof name);
+    weight->by_head = is_by_head(role);
+    return bind_tensor(model, name, wanted, required, file_layout, weight, error);
+}
+
+static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
+                                radllm_error *error)
+{
     for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
-        const role_row *row = &role_rows[role];
         bool required;
-        if (!is_expected(h, index, row->need, &required))
+        if (!is_expected(&model->hparams, index, role_rows[role].need, &required))
             continue;
-        char name[64];
-        name_tensor(h, index, role, name, sizeof name);
-        shape wanted = {extent_of(h, params, row->columns),
-                        extent_of(h, params, row->rows),
-                        row->rows != EXTENT_NONE,
-                        stack_of(h, params, role),
-                        0,
-                        0};
-        if (h->architecture->fused_qkv)
-            take_part(h, params, role, &wanted);
-        model->layers[index].weights[role].by_head = is_by_head(role);
-        radllm_status status = bind_tensor(model, name, wanted, required, file_layout,
-                                           &model->layers[index].weights[role], error);
+        radllm_status status = bind_role(model, index, role, required, file_layout, error);
         if (status != RADLLM_OK)
             return status;
     }
@@ -499,25 +573,30 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
 
 /* ---- tensors that nothing uses -------------------------------------------------------------- */
 
-static bool is_of(const rad_weight *weight, const rad_tensor *tensor)
+/* The tensors of a weight, in a table of all tensors. */
+static void mark(const rad_model *model, const rad_weight *weight, bool *is_bound)
 {
-    return tensor == weight->tensor || tensor == weight->scale_tensor;
+    const rad_tensor *found[] = {weight->tensor, weight->scale_tensor};
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++) {
+        if (found[i] != NULL)
+            is_bound[rad_source_tensor_index(model->source, found[i])] = true;
+    }
+    for (uint32_t e = 0; weight->parts != NULL && e < weight->n_experts; e++)
+        is_bound[rad_source_tensor_index(model->source, weight->parts[e].tensor)] = true;
 }
 
-static bool is_bound(const rad_model *model, const rad_tensor *tensor)
+static void mark_all(const rad_model *model, bool *is_bound)
 {
-    if (is_of(&model->embedding, tensor) || is_of(&model->output_norm, tensor) ||
-        is_of(&model->output, tensor) || is_of(&model->positions, tensor) ||
-        is_of(&model->output_norm_bias, tensor) || is_of(&model->embedding_norm, tensor) ||
-        is_of(&model->embedding_norm_bias, tensor))
-        return true;
+    const rad_weight *ends[] = {&model->embedding,   &model->embedding_norm,
+                                &model->positions,   &model->embedding_norm_bias,
+                                &model->output_norm, &model->output_norm_bias,
+                                &model->output};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        mark(model, ends[i], is_bound);
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
-        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++) {
-            if (is_of(&model->layers[l].weights[role], tensor))
-                return true;
-        }
+        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
+            mark(model, &model->layers[l].weights[role], is_bound);
     }
-    return false;
 }
 
 /* Tables that old converters stored and that follow from the metadata; scales for activations in 4
@@ -534,39 +613,29 @@ static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
            ends_with(tensor->name, ".input_scale");
 }
 
-static uint64_t count_bound(const rad_model *model)
-{
-    uint64_t n = (model->embedding.tensor != NULL) + (model->output_norm.tensor != NULL) +
-                 (model->output.tensor != NULL) + (model->positions.tensor != NULL) +
-                 (model->output_norm_bias.tensor != NULL) + (model->embedding_norm.tensor != NULL) +
-                 (model->embedding_norm_bias.tensor != NULL);
-    for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
-        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
-            n += model->layers[l].weights[role].tensor != NULL &&
-                 model->layers[l].weights[role].first == 0; /* of a fused tensor the first part */
-    }
-    return n;
-}
-
 /* A tensor left over would be a part of the model that is not computed: an answer without it would
  * be wrong in silence. */
 static radllm_status check_leftovers(const rad_model *model, radllm_error *error)
 {
     uint64_t n = rad_source_n_tensors(model->source);
-    if (count_bound(model) == n)
-        return RADLLM_OK;
-    for (uint64_t i = 0; i < n; i++) {
+    bool *is_bound = rad_alloc_zero(&model->host.allocator, (size_t)n);
+    if (is_bound == NULL)
+        return rad_fail_memory(error, (size_t)n);
+    mark_all(model, is_bound);
+    radllm_status status = RADLLM_OK;
+    for (uint64_t i = 0; i < n && status == RADLLM_OK; i++) {
         const rad_tensor *tensor = rad_source_tensor(model->source, i);
         char quoted[RAD_QUOTE_SIZE];
-        if (!is_redundant(model, tensor) && !is_bound(model, tensor))
-            return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                            "%s: tensor \"%s\" has no place in a model of architecture %s with %u "
-                            "layers as this version computes it",
-                            rad_source_label(model->source),
-                            rad_quote(quoted, tensor->name.data, tensor->name.size),
-                            model->hparams.architecture->name, model->hparams.n_layers);
+        if (!is_bound[i] && !is_redundant(model, tensor))
+            status = rad_fail(error, RADLLM_E_UNSUPPORTED,
+                              "%s: tensor \"%s\" has no place in a model of architecture %s with "
+                              "%u layers as this version computes it",
+                              rad_source_label(model->source),
+                              rad_quote(quoted, tensor->name.data, tensor->name.size),
+                              model->hparams.architecture->name, model->hparams.n_layers);
     }
-    return RADLLM_OK;
+    rad_free(&model->host.allocator, is_bound, (size_t)n);
+    return status;
 }
 
 /* What stands before and behind the layers. */

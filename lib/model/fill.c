@@ -76,15 +76,14 @@ static uint32_t rows_per_task(const rad_matrix *matrix)
     return (uint32_t)groups * RAD_LANE_ROWS;
 }
 
-static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight, radllm_error *error)
+static radllm_status copy_matrix(rad_filler *fill, const rad_tensor *tensor, uint64_t offset,
+                                 const rad_matrix *matrix, radllm_error *error)
 {
-    const rad_model *model = fill->model;
-    const rad_matrix *matrix = &weight->matrix;
-    matrix_copy copy = {.source = model->source,
-                        .tensor = weight->tensor,
-                        .offset = rad_weight_file_offset(weight),
+    matrix_copy copy = {.source = fill->model->source,
+                        .tensor = tensor,
+                        .offset = offset,
                         .matrix = matrix,
-                        .target = model->weights + weight->offset,
+                        .target = (uint8_t *)matrix->data, /* in the model's own block */
                         .scratch = fill->scratch,
                         .row_bytes = file_row_bytes(matrix),
                         .group_bytes = rad_lane_group_bytes(matrix->type, matrix->n_columns),
@@ -94,6 +93,22 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight, rad
     uint32_t tasks = (matrix->n_rows + copy.rows_per_task - 1) / copy.rows_per_task;
     rad_pool_run(fill->pool, copy_rows, &copy, tasks);
     return atomic_load(&copy.status);
+}
+
+static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, radllm_error *error)
+{
+    if (weight->parts == NULL)
+        return copy_matrix(fill, weight->tensor, rad_weight_file_offset(weight), &weight->matrix,
+                           error);
+    radllm_status status = RADLLM_OK;
+    rad_matrix expert = weight->matrix;
+    expert.n_rows = rad_weight_rows(weight);
+    for (uint32_t e = 0; e < weight->n_experts && status == RADLLM_OK; e++) {
+        const rad_tensor *tensor = weight->parts[e].tensor;
+        expert.data = weight->parts[e].data;
+        status = copy_matrix(fill, tensor, tensor->offset, &expert, error);
+    }
+    return status;
 }
 
 static radllm_status fill_vector(rad_model *model, rad_weight *weight, radllm_error *error)
@@ -135,6 +150,19 @@ static radllm_status report(rad_filler *fill, const rad_weight *weight, radllm_e
     return RADLLM_OK;
 }
 
+/* Experts that have tensors of their own stand where the file has them, or one behind the other. */
+static void prepare_parts(rad_model *model, rad_weight *weight)
+{
+    uint64_t bytes = rad_matrix_bytes(weight->matrix.type, weight->matrix.layout,
+                                      rad_weight_rows(weight), weight->matrix.n_columns);
+    for (uint32_t e = 0; e < weight->n_experts; e++) {
+        const rad_tensor *tensor = weight->parts[e].tensor;
+        weight->parts[e].data =
+            model->mapped ? rad_source_mapped(model->source, tensor->part) + tensor->offset
+                          : weight->matrix.data + e * bytes;
+    }
+}
+
 /* Vectors are read; matrices learn where they will stand. */
 static radllm_status prepare_weight(rad_model *model, rad_weight *weight, void *data,
                                     radllm_error *error)
@@ -148,6 +176,8 @@ static radllm_status prepare_weight(rad_model *model, rad_weight *weight, void *
     matrix->data = model->mapped ? rad_source_mapped(model->source, weight->tensor->part) +
                                        rad_weight_file_offset(weight)
                                  : model->weights + weight->offset;
+    if (weight->parts != NULL)
+        prepare_parts(model, weight);
     return RADLLM_OK;
 }
 
@@ -158,7 +188,7 @@ static radllm_status fill_matrix(rad_model *model, rad_weight *weight, void *dat
     radllm_status status = RADLLM_OK;
     if (weight->matrix.n_rows != 0) {
         if (!model->mapped)
-            status = copy_matrix(fill, weight, error);
+            status = copy_weight(fill, weight, error);
         if (status == RADLLM_OK)
             status = report(fill, weight, error);
     }

@@ -118,8 +118,9 @@ static radllm_status arrange_weights(rad_model *model, const rad_model_settings 
     radllm_status status = rad_for_each_weight(model, number_weight, NULL, error);
     if (status == RADLLM_OK)
         status = place_weights(model, bytes, error);
-    if (status != RADLLM_OK || settings->budget == 0 || *bytes <= settings->budget ||
-        !settings->any_layout)
+    uint64_t memory = settings->map_large ? rad_memory_size() : 0, limit = settings->budget;
+    limit = memory != 0 && (limit == 0 || memory < limit) ? memory : limit;
+    if (status != RADLLM_OK || limit == 0 || *bytes <= limit || !settings->any_layout)
         return status;
     status = rad_for_each_weight(model, stay_small, NULL, error);
     return status == RADLLM_OK ? place_weights(model, bytes, error) : status;
@@ -211,6 +212,14 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
         rad_model_free(model);
         return status;
     }
+    uint64_t memory = rad_memory_size();
+    if (settings->map_large && !model->mapped && rad_source_is_file(source) && memory != 0 &&
+        model->weight_bytes > memory) {
+        rad_model_settings mapped = *settings;
+        mapped.map = true;
+        rad_model_free(model);
+        return rad_model_bind(host, source, &mapped, out, error);
+    }
     *out = model;
     return RADLLM_OK;
 }
@@ -293,7 +302,14 @@ radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weig
 {
     const rad_matrix *matrix = &weight->matrix;
     uint64_t row_bytes = rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
-    return rad_source_read(model->source, weight->tensor->part,
-                           rad_weight_file_offset(weight) + first * row_bytes, buffer,
+    uint32_t part = weight->tensor->part;
+    uint64_t offset = rad_weight_file_offset(weight);
+    if (weight->parts != NULL) {
+        const rad_tensor *tensor = weight->parts[first / rad_weight_rows(weight)].tensor;
+        part = tensor->part;
+        offset = tensor->offset;
+        first %= rad_weight_rows(weight);
+    }
+    return rad_source_read(model->source, part, offset + first * row_bytes, buffer,
                            (size_t)(n * row_bytes), error);
 }

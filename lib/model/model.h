@@ -62,12 +62,19 @@ typedef enum rad_weight_role {
     RAD_LAYER_WEIGHTS
 } rad_weight_role;
 
+/* An expert's matrix where each is a tensor of its own, as files of 2023 have them. */
+typedef struct rad_weight_part {
+    const rad_tensor *tensor;
+    const uint8_t *data; /* its rows in memory */
+} rad_weight_part;
+
 /* A weight in memory: a matrix, or a vector of floats (values != NULL). Absent: both NULL. The
  * experts of a layer are one weight, their rows one behind the other, and so are matrices that each
  * head has one of. */
 typedef struct rad_weight {
-    const rad_tensor *tensor; /* in the source; NULL: absent */
+    const rad_tensor *tensor; /* in the source; NULL: absent; of parts the first one */
     rad_matrix matrix;
+    rad_weight_part *parts; /* a tensor for each expert; NULL: one for all */
     const float *values;
     uint64_t offset;                /* in the block of copied weights */
     uint32_t order;                 /* in which weights are read */
@@ -80,7 +87,8 @@ typedef struct rad_weight {
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
 
-/* Where its bytes begin in its part of the file, and how many they are. */
+/* Where its bytes begin in its part of the file, and how many they are (where experts have tensors
+ * of their own: where those of `tensor` begin, and how many they have together). */
 static inline uint64_t rad_weight_file_bytes(const rad_weight *weight)
 {
     uint64_t rows = weight->matrix.n_rows, columns = weight->matrix.n_columns;
@@ -102,6 +110,16 @@ static inline uint32_t rad_weight_rows(const rad_weight *weight)
     return weight->matrix.n_rows / weight->n_experts;
 }
 
+/* The rows of one expert (0: of a weight that is no stack) in memory. */
+static inline const uint8_t *rad_weight_expert_data(const rad_weight *weight, uint32_t expert)
+{
+    const rad_matrix *matrix = &weight->matrix;
+    if (weight->parts != NULL)
+        return weight->parts[expert].data;
+    return matrix->data + expert * rad_matrix_bytes(matrix->type, matrix->layout,
+                                                    rad_weight_rows(weight), matrix->n_columns);
+}
+
 typedef struct rad_layer {
     rad_weight weights[RAD_LAYER_WEIGHTS];
 } rad_layer;
@@ -113,6 +131,7 @@ typedef struct rad_loader rad_loader;
 
 typedef struct rad_model_settings {
     bool map;         /* load=map */
+    bool map_large;   /* load=auto: map what is larger than this machine's memory */
     rad_wait wait;    /* load_wait */
     bool file_layout; /* layout=file */
     bool any_layout;  /* layout=auto: lanes, but not larger than the file where memory is short */
@@ -168,6 +187,7 @@ double rad_model_rope_frequency(const rad_model *model, uint32_t pair);
 /* Whether a weight is in memory. While it is not, its rows are read from the file, in the file's
  * layout; RADLLM_E_IO when the file has become shorter. */
 bool rad_model_is_ready(const rad_model *model, const rad_weight *weight);
+/* The rows are of one expert, where they are of a stack. */
 radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
                                   uint32_t n, void *buffer, radllm_error *error);
 /* Around each step that computes with the model, so that the first one is not disturbed. */

@@ -11,14 +11,20 @@ typedef struct opened {
     radllm_session *session;
 } opened;
 
-static inline opened open_file(const char *path, const radllm_options *options)
+static inline opened open_by_host(const radllm_host *host, const char *path,
+                                  const radllm_options *options)
 {
     opened o;
     ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
-    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &o.model, o.error), o.error);
-    rad_assert_ok(radllm_engine_new(NULL, o.model, options, &o.engine, o.error), o.error);
+    rad_assert_ok(radllm_model_open(host, path, options, NULL, &o.model, o.error), o.error);
+    rad_assert_ok(radllm_engine_new(host, o.model, options, &o.engine, o.error), o.error);
     rad_assert_ok(radllm_session_new(o.engine, &o.session, o.error), o.error);
     return o;
+}
+
+static inline opened open_file(const char *path, const radllm_options *options)
+{
+    return open_by_host(NULL, path, options);
 }
 
 static inline void close_file(opened *o)

@@ -312,10 +312,62 @@ START_TEST(tensors_of_the_wrong_shape)
     gguf_builder file = tiny_experts();
     gguf_tensor_random(&file, "blk.0.ffn_up_exps.bias", 2, (uint64_t[]){FFN, EXPERTS + 1}, 1.0f);
     refuse(&file, RADLLM_E_FORMAT, "blk.0.ffn_up_exps.bias");
-    file = tiny_experts(); /* files of before 2024 have a tensor for each expert */
-    gguf_remove_tensor(&file, "blk.0.ffn_gate_exps.weight");
+}
+END_TEST
+
+/* Files of before 2024 have a tensor for each expert: blk.0.ffn_gate_exps.weight becomes
+ * blk.0.ffn_gate.0.weight and so on, in an order of their own. */
+static void split_experts(gguf_builder *file)
+{
+    static const char *const names[] = {"ffn_gate", "ffn_up", "ffn_down"};
+    for (int layer = 0; layer < LAYERS; layer++) {
+        for (int part = 0; part < 3; part++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%d.%s_exps.weight", layer, names[part]);
+            gguf_tensor_entry whole = *gguf_find_tensor(file, name);
+            size_t n = (size_t)whole.dims[2], bytes = whole.data_size / n;
+            uint8_t *data = malloc(whole.data_size);
+            ck_assert_ptr_nonnull(data);
+            memcpy(data, whole.data, whole.data_size);
+            gguf_remove_tensor(file, name);
+            for (size_t i = 0; i < n; i++) {
+                size_t e = (i * 3 + (size_t)part) % n;
+                snprintf(name, sizeof name, "blk.%d.%s.%zu.weight", layer, names[part], e);
+                gguf_tensor(file, name, whole.type, 2, whole.dims, data + e * bytes, bytes);
+            }
+            free(data);
+        }
+    }
+}
+
+START_TEST(experts_with_a_tensor_each_that_are_wrong)
+{
+    gguf_builder file = tiny_experts();
+    split_experts(&file);
+    gguf_remove_tensor(&file, "blk.1.ffn_up.2.weight");
+    refuse(&file, RADLLM_E_FORMAT, "blk.1.ffn_up.2.weight is missing");
+    file = tiny_experts();
+    split_experts(&file);
+    gguf_remove_tensor(&file, "blk.1.ffn_up.0.weight");
+    refuse(&file, RADLLM_E_FORMAT, "blk.1.ffn_up_exps.weight is missing");
+    file = tiny_experts();
+    split_experts(&file);
+    gguf_remove_tensor(&file, "blk.0.ffn_down.3.weight");
+    gguf_tensor_random(&file, "blk.0.ffn_down.3.weight", 2, (uint64_t[]){FFN, WIDTH + 1}, 1.0f);
+    refuse(&file, RADLLM_E_FORMAT, "blk.0.ffn_down.3.weight");
+    file = tiny_experts();
+    split_experts(&file);
+    gguf_remove_tensor(&file, "blk.0.ffn_gate.3.weight");
+    gguf_tensor(&file, "blk.0.ffn_gate.3.weight", 1, 2, (uint64_t[]){WIDTH, FFN}, NULL,
+                WIDTH * FFN * 2);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "blk.0.ffn_gate.3.weight has the type F16");
+    file = tiny_experts();
+    split_experts(&file); /* one more than there are experts, and both ways at once */
+    gguf_tensor_random(&file, "blk.0.ffn_gate.4.weight", 2, (uint64_t[]){WIDTH, FFN}, 1.0f);
+    refuse(&file, RADLLM_E_UNSUPPORTED, "blk.0.ffn_gate.4.weight");
+    file = tiny_experts();
     gguf_tensor_random(&file, "blk.0.ffn_gate.0.weight", 2, (uint64_t[]){WIDTH, FFN}, 1.0f);
-    refuse(&file, RADLLM_E_FORMAT, "blk.0.ffn_gate_exps.weight is missing");
+    refuse(&file, RADLLM_E_FORMAT, "blk.0.ffn_gate.1.weight is missing");
 }
 END_TEST
 
@@ -435,12 +487,69 @@ START_TEST(the_host_learns_who_was_chosen)
 }
 END_TEST
 
+/* Logits behind some tokens. */
+static float *logits_of(const char *path, const char *const settings[3][2], size_t *count)
+{
+    radllm_options *options;
+    radllm_error *error;
+    radllm_error_new(&error);
+    rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+    for (int i = 0; i < 3 && settings[i][0] != NULL; i++)
+        rad_assert_ok(
+            radllm_options_set_text(options, settings[i][0], settings[i][1], RADLLM_NUL, error),
+            error);
+    opened o = open_file(path, options);
+    int32_t tokens[24];
+    for (int i = 0; i < 24; i++)
+        tokens[i] = 3 + 5 * i;
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 24, NULL, o.error), o.error);
+    rad_assert_error(radllm_session_logits(o.session, NULL, 0, count, o.error), RADLLM_E_BUFFER,
+                     o.error, "logits");
+    float *logits = malloc(*count * sizeof *logits);
+    ck_assert_ptr_nonnull(logits);
+    rad_assert_ok(radllm_session_logits(o.session, logits, *count, count, o.error), o.error);
+    close_file(&o);
+    radllm_options_free(options);
+    radllm_error_free(error);
+    return logits;
+}
+
+START_TEST(a_tensor_for_each_expert_is_the_same_model)
+{
+    static const char *const ways[][3][2] = {
+        {{"load", "copy"}, {NULL}},
+        {{"load", "copy"}, {"layout", "file"}, {"threads", "2"}},
+        {{"load", "copy"}, {"load_wait", "no"}, {"threads", "2"}},
+        {{"load", "map"}, {"threads", "2"}, {"batch", "5"}},
+    };
+    static const char *const kinds[] = {"mixtral-q8_0", "mixtral-f32", "merged-experts-q8_0"};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
+        char name[128];
+        size_t count, other;
+        snprintf(name, sizeof name, "tests/golden/architectures/%s.gguf", kinds[k]);
+        float *expected = logits_of(rad_test_source_path(name), ways[0], &count);
+        gguf_builder file = gguf_load(rad_test_source_path(name));
+        split_experts(&file);
+        gguf_write(&file, rad_test_temp_path("split.gguf"));
+        for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
+            float *logits = logits_of(rad_test_temp_path("split.gguf"), ways[w], &other);
+            ck_assert_uint_eq(count, other);
+            ck_assert_msg(memcmp(logits, expected, count * sizeof *logits) == 0,
+                          "%s differs, way %zu", kinds[k], w);
+            free(logits);
+        }
+        gguf_builder_free(&file);
+        free(expected);
+    }
+}
+END_TEST
+
 /* ---- experts that nobody chose stay on the disk ------------------------------------------------
  */
 
 /* Makes the tensors of experts of one layer large; their values are zeros, which a file system need
  * not store. The router's zeros choose experts 0 and 1. */
-static void write_large(gguf_builder *file, uint64_t ffn, uint64_t *expert_bytes)
+static void write_large(gguf_builder *file, uint64_t ffn, uint64_t n, uint64_t *expert_bytes)
 {
     static const char *const names[] = {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"};
     gguf_key_u32(file, "llama.feed_forward_length", (uint32_t)ffn);
@@ -461,23 +570,21 @@ static void write_large(gguf_builder *file, uint64_t ffn, uint64_t *expert_bytes
     for (int part = 0; part < 3; part++) { /* behind the file's own data */
         char name[64];
         snprintf(name, sizeof name, "blk.0.%s.weight", names[part]);
-        gguf_tensor_entry *tensor = gguf_tensor(file, name, 0, 3,
-                                                part < 2 ? (uint64_t[]){WIDTH, ffn, EXPERTS}
-                                                         : (uint64_t[]){ffn, WIDTH, EXPERTS},
-                                                NULL, 0);
+        gguf_tensor_entry *tensor = gguf_tensor(
+            file, name, 0, 3, part < 2 ? (uint64_t[]){WIDTH, ffn, n} : (uint64_t[]){ffn, WIDTH, n},
+            NULL, 0);
         tensor->own_offset = true;
     }
     gguf_bytes bytes = gguf_build(file);
     end = (bytes.size - file->data_start + 31) / 32 * 32;
     for (int part = 0; part < 3; part++)
         file->tensors[file->n_tensors - 3 + (size_t)part].offset =
-            end + (uint64_t)part * matrix * EXPERTS;
+            end + (uint64_t)part * matrix * n;
     uint64_t data_start = file->data_start;
     gguf_bytes_free(&bytes);
     gguf_write(file, rad_test_temp_path("large.gguf"));
-    ck_assert_int_eq(truncate(rad_test_temp_path("large.gguf"),
-                              (off_t)(data_start + end + 3 * matrix * EXPERTS)),
-                     0);
+    ck_assert_int_eq(
+        truncate(rad_test_temp_path("large.gguf"), (off_t)(data_start + end + 3 * matrix * n)), 0);
     *expert_bytes = 3 * matrix;
 }
 
@@ -507,7 +614,7 @@ START_TEST(what_nobody_chose_is_not_read)
     uint64_t expert;
     gguf_builder file = tiny_experts();
     const char *path = rad_test_temp_path("large.gguf");
-    write_large(&file, 16384, &expert);
+    write_large(&file, 16384, EXPERTS, &expert);
     radllm_options *options;
     ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
     radllm_options_set_text(options, "load", "map", RADLLM_NUL, NULL);
@@ -535,29 +642,40 @@ static void count_warnings(void *user, int32_t level, const char *line)
         ++*(int *)user;
 }
 
-START_TEST(a_model_larger_than_memory_is_opened_with_a_warning)
+/* Weights that are larger than memory, which take no room on the disk: they are mapped without
+ * being asked for, and run. */
+START_TEST(a_model_larger_than_memory_runs_with_a_warning)
 {
-    uint64_t expert, memory = rad_memory_size();
+    uint64_t expert, memory = rad_memory_size(), many = 1024;
+    uint64_t ffn = memory / (many * 3 * WIDTH * sizeof(float)) / 16 * 16 + 16;
     const char *path = rad_test_temp_path("large.gguf");
+    if (memory == 0 || sizeof(off_t) < 8 || memory >> 46 != 0)
+        RAD_SKIP("no file can be made that is larger than memory");
     radllm_host *host;
     radllm_options *options;
-    radllm_model *model;
     radllm_error *error;
+    char text[8];
     int warnings = 0;
     gguf_builder file = tiny_experts();
-    write_large(&file, 64, &expert);
-    /* Made longer than memory by a hole, which takes no room on the disk. */
-    if (memory == 0 || sizeof(off_t) < 8 || truncate(path, (off_t)memory + 4096) != 0)
-        RAD_SKIP("no file can be made that is larger than memory");
+    gguf_key_u32(&file, "llama.expert_count", (uint32_t)many);
+    gguf_remove_tensor(&file, "blk.0.ffn_gate_inp.weight");
+    gguf_tensor_random(&file, "blk.0.ffn_gate_inp.weight", 2, (uint64_t[]){WIDTH, many}, 1.0f);
+    write_large(&file, ffn, many, &expert);
     radllm_error_new(&error);
     radllm_host_new(NULL, NULL, NULL, &host, error);
     radllm_host_set_log(host, count_warnings, &warnings, RADLLM_LOG_WARNING, error);
     radllm_options_new(NULL, &options, error);
-    radllm_options_set_text(options, "load", "map", RADLLM_NUL, error);
-    radllm_status status = radllm_model_open(host, path, options, NULL, &model, error);
-    ck_assert_msg(status == RADLLM_OK, "%s", radllm_error_message(error));
+    radllm_options_set_integer(options, "batch", 8, error);
+    opened o = open_by_host(host, path, options);
     ck_assert_int_eq(warnings, 1);
-    radllm_model_free(model);
+    rad_assert_ok(radllm_model_text(o.model, "load", text, sizeof text, NULL, error), error);
+    ck_assert_str_eq(text, "map");
+    int32_t tokens[] = {5, 6, 7};
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 3, NULL, o.error), o.error);
+    uint64_t touched = resident(path);
+    printf("# %" PRIu64 " bytes of %" PRIu64 " were read\n", touched, many * expert);
+    ck_assert(touched == UINT64_MAX || touched < 3 * expert);
+    close_file(&o);
     radllm_options_free(options);
     radllm_host_free(host);
     radllm_error_free(error);
@@ -575,12 +693,14 @@ static void add_cases(Suite *suite)
     tcase_add_test(files, keys_that_are_wrong);
     tcase_add_test(files, families_with_and_without_experts);
     tcase_add_test(files, tensors_of_the_wrong_shape);
+    tcase_add_test(files, experts_with_a_tensor_each_that_are_wrong);
     tcase_add_test(files, other_families_tensors);
     TCase *running = rad_test_case(suite, "running");
     tcase_add_test(running, a_router_that_is_no_number);
     tcase_add_test(running, the_host_learns_who_was_chosen);
+    tcase_add_test(running, a_tensor_for_each_expert_is_the_same_model);
     tcase_add_test(running, what_nobody_chose_is_not_read);
-    tcase_add_test(running, a_model_larger_than_memory_is_opened_with_a_warning);
+    tcase_add_test(running, a_model_larger_than_memory_runs_with_a_warning);
 }
 
 int main(void)

@@ -114,7 +114,7 @@ void rad_cpu_product_rows(rad_cpu_backend *cpu, const rad_op *op, uint32_t exper
     rad_matrix part = op->weight->matrix;
     part.n_rows = rad_weight_rows(op->weight);
     if (ready) {
-        part.data += expert * rad_matrix_bytes(part.type, part.layout, part.n_rows, part.n_columns);
+        part.data = rad_weight_expert_data(op->weight, expert);
         cpu->kernels->product(&part, x, first, last, 0, x->n_tokens, out, stride,
                               rad_cpu_scratch(cpu, worker));
     } else {
