@@ -120,7 +120,8 @@ typedef void (*radllm_executor_fn)(void *user, radllm_task_fn task, void *task_d
                                    uint32_t count);
 
 /* Called now and then during long work, on the calling thread: `done` of `total` units of `stage`
- * ("load", "hash"). A value other than 0 cancels the work (RADLLM_E_CANCELLED). */
+ * ("load", "hash", "quantize", "calibrate"). A value other than 0 cancels the work
+ * (RADLLM_E_CANCELLED). */
 typedef int32_t (*radllm_progress_fn)(void *user, const char *stage, uint64_t done, uint64_t total);
 
 /* allocate and release both NULL: the C library's memory. */
@@ -161,7 +162,12 @@ enum {
     RADLLM_OPTION_LIST = 6    /* of texts: each set adds one; radllm_options_reset() empties it */
 };
 
-enum { RADLLM_SCOPE_MODEL = 1, RADLLM_SCOPE_ENGINE = 2, RADLLM_SCOPE_REQUEST = 4 };
+enum {
+    RADLLM_SCOPE_MODEL = 1,
+    RADLLM_SCOPE_ENGINE = 2,
+    RADLLM_SCOPE_REQUEST = 4,
+    RADLLM_SCOPE_QUANTIZE = 8
+};
 
 RADLLM_API radllm_status radllm_options_new(const radllm_host *host, radllm_options **out,
                                             radllm_error *error);
@@ -642,6 +648,61 @@ typedef struct radllm_choice_result {
 } radllm_choice_result;
 RADLLM_API radllm_status radllm_request_choice(const radllm_request *request, uint64_t index,
                                                radllm_choice_result *out, radllm_error *error);
+
+/* ---- quantizing ------------------------------------------------------------------------------
+ */
+
+/* How much each column of each matrix matters: what encoders weigh errors with. Immutable; any
+ * number of threads. */
+typedef struct radllm_importance radllm_importance;
+RADLLM_API void radllm_importance_free(radllm_importance *importance);
+
+/* A plan to write a model again with its weights in other number formats, made by `options` (scope
+ * quantize): which tensor gets which type. Immutable; any number of threads. */
+typedef struct radllm_quantization radllm_quantization;
+
+/* Decides everything and writes nothing. Any file that opens can be taken, whether this version can
+ * run the model or not. importance may be NULL. RADLLM_E_ARGUMENT for a tensor that is quantized
+ * already (option quantize_again), for a pattern that fits no tensor, for importance of another
+ * model; RADLLM_E_UNSUPPORTED for tensors whose numbers this version does not know. */
+RADLLM_API radllm_status radllm_quantization_new(const radllm_host *host, const radllm_file *file,
+                                                 const radllm_importance *importance,
+                                                 const radllm_options *options,
+                                                 radllm_quantization **out, radllm_error *error);
+RADLLM_API void radllm_quantization_free(radllm_quantization *quantization);
+
+/* Numbers: "tensors", "quantized" (tensors that become a quantized type), "weighted" (of these,
+ * those that have importance), "fallbacks" (tensors that get another type than meant for them,
+ * since its blocks do not divide their rows), "elements", "source_bytes", "tensor_bytes" (of all
+ * tensors, before and after), "bytes" (of the file that would be written). */
+RADLLM_API radllm_status radllm_quantization_number(const radllm_quantization *quantization,
+                                                    const char *name, uint64_t *out,
+                                                    radllm_error *error);
+
+/* What becomes of a tensor. Set `size` first. Texts belong to the plan. */
+typedef struct radllm_quantized_tensor_info {
+    size_t size;
+    const char *name;
+    const char *source_type; /* "F16" */
+    const char *type;        /* "Q4_K" */
+    uint64_t source_bytes;
+    uint64_t bytes;
+    int32_t weighted; /* 1 when it has importance */
+    int32_t fallback; /* 1 when another type was meant for it */
+} radllm_quantized_tensor_info;
+RADLLM_API radllm_status radllm_quantization_tensor(const radllm_quantization *quantization,
+                                                    uint64_t index,
+                                                    radllm_quantized_tensor_info *info,
+                                                    radllm_error *error);
+
+/* Writes the GGUF file, with the source's metadata. The same source, options and importance give
+ * the same bytes on every machine, whatever the number of threads. It is written beside `path`
+ * first (path.partial) and then renamed: a failure (a full disk, RADLLM_E_IO), or a cancellation,
+ * leaves what was there before. Takes some MiB for each thread, whatever the size of the model.
+ * Progress is told by elements, stage "quantize". `cancel` may be NULL. */
+RADLLM_API radllm_status radllm_quantization_write(const radllm_quantization *quantization,
+                                                   const char *path, const radllm_cancel *cancel,
+                                                   radllm_error *error);
 
 /* ---- experimental ------------------------------------------------------------------------------
  */

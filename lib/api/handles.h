@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "model/model.h"
+#include "quantize/quantize.h"
 #include "text/chat_template.h"
 
 struct radllm_host {
@@ -33,6 +34,19 @@ struct radllm_plan {
     uint64_t weights, cache, activations, vocabulary, overhead, draft, context, largest_context;
     uint64_t prefixes; /* of the cache */
     uint64_t experts, experts_used, active_weights;
+};
+
+struct radllm_importance {
+    atomic_uint references;
+    rad_importance importance;
+    int64_t process;
+};
+
+struct radllm_quantization {
+    rad_allocator allocator;
+    int64_t process;
+    radllm_importance *importance; /* NULL: none */
+    rad_quantize_plan plan;
 };
 
 struct radllm_model {

@@ -6,9 +6,10 @@
 
 #include "api/handles.h"
 
-#define MODEL   RADLLM_SCOPE_MODEL
-#define ENGINE  RADLLM_SCOPE_ENGINE
-#define REQUEST RADLLM_SCOPE_REQUEST
+#define MODEL    RADLLM_SCOPE_MODEL
+#define ENGINE   RADLLM_SCOPE_ENGINE
+#define REQUEST  RADLLM_SCOPE_REQUEST
+#define QUANTIZE RADLLM_SCOPE_QUANTIZE
 
 typedef struct option_row {
     const char *name;
@@ -47,7 +48,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                         "instruction set of the kernels; all give the same bits"},
     [RAD_OPTION_VOCAB_ONLY] = {"vocab_only", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
                                "load the tokenizer only"},
-    [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0, 1024, "0", "",
+    [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE | QUANTIZE, 0, 1024,
+                            "0", "",
                             "threads that compute, the calling one included; 0: one for each "
                             "processor"},
     [RAD_OPTION_CONTEXT] = {"context", RADLLM_OPTION_INTEGER, ENGINE, 0, RAD_MAX_CONTEXT, "0", "",
@@ -156,6 +158,19 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_CACHE_SALT] = {"cache_salt", RADLLM_OPTION_TEXT, REQUEST, 0, RAD_SALT_SIZE, "", "",
                                "what is computed for requests with one salt is not taken for those "
                                "with another: keeps tenants apart"},
+    [RAD_OPTION_QUANTIZE] = {"quantize", RADLLM_OPTION_CHOICE, QUANTIZE, 0, 0, "Q4_K_M",
+                             RAD_FILE_TYPE_NAMES,
+                             "number format of most matrices; some get another one, where that "
+                             "serves the answers more than it costs. COPY: all stay as they are"},
+    [RAD_OPTION_QUANTIZE_PURE] = {"quantize_pure", RADLLM_OPTION_BOOLEAN, QUANTIZE, 0, 1, "0", "",
+                                  "all matrices get the same type"},
+    [RAD_OPTION_QUANTIZE_AGAIN] = {"quantize_again", RADLLM_OPTION_BOOLEAN, QUANTIZE, 0, 1, "0", "",
+                                   "take tensors that are quantized already, which loses more "
+                                   "than quantizing the original"},
+    [RAD_OPTION_QUANTIZE_TENSOR] = {"quantize_tensor", RADLLM_OPTION_LIST, QUANTIZE, 3, 4096, "",
+                                    "",
+                                    "PATTERN=TYPE: the type of tensors whose names fit; '*' is any "
+                                    "text, '?' one character. The last that fits counts"},
 };
 
 typedef struct option_value {
@@ -661,6 +676,17 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
+}
+
+void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings)
+{
+    *settings = (rad_quantize_settings){
+        .file_type = &rad_file_types[rad_option_integer(options, RAD_OPTION_QUANTIZE)],
+        .pure = rad_option_integer(options, RAD_OPTION_QUANTIZE_PURE) != 0,
+        .again = rad_option_integer(options, RAD_OPTION_QUANTIZE_AGAIN) != 0,
+        .n_threads = (uint32_t)rad_option_integer(options, RAD_OPTION_THREADS)};
+    settings->n_overrides =
+        rad_option_list(options, RAD_OPTION_QUANTIZE_TENSOR, &settings->overrides);
 }
 
 /* ---- settings of a request ----------------------------------------------------------------------

@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 #include "engine/request.h"
 #include "model/model.h"
+#include "quantize/quantize.h"
 #include "text/chat_template.h"
 
 /* Numbers of the options, in the order of the table. */
@@ -53,6 +54,10 @@ typedef enum rad_option {
     RAD_OPTION_SPECULATE,
     RAD_OPTION_DRAFT_TOKENS,
     RAD_OPTION_CACHE_SALT,
+    RAD_OPTION_QUANTIZE,
+    RAD_OPTION_QUANTIZE_PURE,
+    RAD_OPTION_QUANTIZE_AGAIN,
+    RAD_OPTION_QUANTIZE_TENSOR,
     RAD_OPTION_COUNT
 } rad_option;
 
@@ -67,6 +72,7 @@ size_t rad_option_list(const radllm_options *options, rad_option option, const r
 /* The settings of each scope. */
 void rad_options_model(const radllm_options *options, rad_model_settings *settings);
 void rad_options_engine(const radllm_options *options, rad_engine_settings *settings);
+void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings);
 /* Fills all but the arrays, which point into *lists; free those with rad_request_lists_free. */
 typedef struct rad_request_lists {
     rad_allocator allocator;

@@ -122,11 +122,13 @@ static written_key *find_key(rad_gguf_writer *writer, rad_text key)
     return NULL;
 }
 
-static void set_value(rad_gguf_writer *writer, rad_text key, uint8_t *value, size_t value_size)
+/* `fresh`: the key is known to be new. */
+static void set_value(rad_gguf_writer *writer, rad_text key, bool fresh, uint8_t *value,
+                      size_t value_size)
 {
     if (value == NULL)
         return;
-    written_key *entry = find_key(writer, key);
+    written_key *entry = fresh ? NULL : find_key(writer, key);
     if (entry == NULL) {
         void *keys = writer->keys;
         char *name = take(writer, key.size + 1);
@@ -147,7 +149,7 @@ static void set_value(rad_gguf_writer *writer, rad_text key, uint8_t *value, siz
     entry->value_size = value_size;
 }
 
-void rad_gguf_set_meta(rad_gguf_writer *writer, const rad_meta *meta)
+static void put_meta(rad_gguf_writer *writer, const rad_meta *meta, bool fresh)
 {
     if (writer->failure.status != RADLLM_OK)
         return;
@@ -186,7 +188,17 @@ void rad_gguf_set_meta(rad_gguf_writer *writer, const rad_meta *meta)
             out = put_string(out, meta->strings[i]);
     else
         (void)put_bytes(out, meta->items, (size_t)payload);
-    set_value(writer, meta->key, value, head + (size_t)payload);
+    set_value(writer, meta->key, fresh, value, head + (size_t)payload);
+}
+
+void rad_gguf_set_meta(rad_gguf_writer *writer, const rad_meta *meta)
+{
+    put_meta(writer, meta, false);
+}
+
+void rad_gguf_add_meta(rad_gguf_writer *writer, const rad_meta *meta)
+{
+    put_meta(writer, meta, true);
 }
 
 static void set_number(rad_gguf_writer *writer, const char *key, rad_meta_type type, uint64_t bits)
@@ -276,6 +288,21 @@ void rad_gguf_add_tensor(rad_gguf_writer *writer, const char *name, rad_type typ
     writer->tensors = tensors;
     writer->tensors[writer->n_tensors++] = tensor;
     writer->data_bytes = end;
+}
+
+radllm_status rad_gguf_file_bytes(const rad_gguf_writer *writer, uint64_t *out, radllm_error *error)
+{
+    if (writer->failure.status != RADLLM_OK)
+        return rad_fail(error, writer->failure.status, "%s", writer->failure.message);
+    uint64_t bytes = 4 + 4 + 8 + 8; /* sums of what is in memory, which do not overflow */
+    for (size_t i = 0; i < writer->n_keys; i++)
+        bytes += 8 + writer->keys[i].name_size + writer->keys[i].value_size;
+    for (size_t i = 0; i < writer->n_tensors; i++)
+        bytes += 8 + writer->tensors[i].name_size + 4 + 8 * writer->tensors[i].n_dims + 4 + 8;
+    if (!rad_align_u64(bytes, writer->alignment, &bytes) ||
+        !rad_add_u64(bytes, writer->data_bytes, out))
+        return rad_fail_memory(error, SIZE_MAX);
+    return RADLLM_OK;
 }
 
 /* ---- the file -------------------------------------------------------------------------------- */

@@ -22,10 +22,17 @@ void rad_gguf_set_bool(rad_gguf_writer *writer, const char *key, bool value);
 void rad_gguf_set_text(rad_gguf_writer *writer, const char *key, rad_text value);
 /* Any value, arrays included, as it was read or as the caller made it (items little-endian). */
 void rad_gguf_set_meta(rad_gguf_writer *writer, const rad_meta *meta);
+/* The same of a key that is known to be new: no search, so that many keys take no quadratic time.
+ */
+void rad_gguf_add_meta(rad_gguf_writer *writer, const rad_meta *meta);
 
 /* Declares a tensor of 1 to 4 dimensions, dims[0] contiguous. */
 void rad_gguf_add_tensor(rad_gguf_writer *writer, const char *name, rad_type type, uint32_t n_dims,
                          const uint64_t *dims);
+
+/* Bytes that the file will have, with what was added so far. */
+radllm_status rad_gguf_file_bytes(const rad_gguf_writer *writer, uint64_t *out,
+                                  radllm_error *error);
 
 /* Creates the file and writes all but the data. */
 radllm_status rad_gguf_begin(rad_gguf_writer *writer, const char *path, radllm_error *error);

@@ -24,7 +24,10 @@ ALLOWED = {
     "backend": LOW | {"model", "cache"},    # its operations name weights and pages
     "forward": LOW | {"model", "cache", "backend"},
     "engine": LOW | {"model", "cache", "backend", "forward", "sample", "text"},
-    "api": LOW | {"model", "cache", "backend", "forward", "sample", "text", "engine"},
+    # Calibration runs the model to see what its matrices are multiplied with.
+    "quantize": LOW | {"model", "cache", "backend", "forward", "sample", "text", "engine"},
+    "api": LOW | {"model", "cache", "backend", "forward", "sample", "text", "engine",
+            "quantize"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]', re.MULTILINE)
 

@@ -1,0 +1,136 @@
+/* Quantizing model files. */
+#include "api/file.h"
+
+/* ---- importance ---------------------------------------------------------------------------------
+ */
+
+void radllm_importance_free(radllm_importance *importance)
+{
+    if (importance == NULL || atomic_fetch_sub(&importance->references, 1) != 1)
+        return;
+    rad_allocator allocator = importance->importance.allocator;
+    rad_importance_free(&importance->importance);
+    rad_free(&allocator, importance, sizeof *importance);
+}
+
+/* ---- the plan -----------------------------------------------------------------------------------
+ */
+
+radllm_status radllm_quantization_new(const radllm_host *host, const radllm_file *file,
+                                      const radllm_importance *importance,
+                                      const radllm_options *options, radllm_quantization **out,
+                                      radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(file);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(file->process);
+    if (importance != NULL)
+        RAD_CHECK_PROCESS(importance->process);
+    rad_host own = rad_host_settings(host);
+    rad_quantize_settings settings;
+    rad_options_quantize(options, &settings);
+    radllm_quantization *quantization = rad_alloc_zero(&own.allocator, sizeof *quantization);
+    if (quantization == NULL)
+        return rad_fail_memory(error, sizeof *quantization);
+    quantization->allocator = own.allocator;
+    quantization->process = file->process;
+    if (importance != NULL) {
+        quantization->importance = (radllm_importance *)importance; /* the count is no change */
+        atomic_fetch_add(&quantization->importance->references, 1);
+        settings.importance = &importance->importance;
+    }
+    radllm_status status =
+        rad_quantize_plan_make(&own, file->source, &settings, &quantization->plan, error);
+    if (status != RADLLM_OK)
+        radllm_quantization_free(quantization);
+    else
+        *out = quantization;
+    return status;
+}
+
+void radllm_quantization_free(radllm_quantization *quantization)
+{
+    if (quantization == NULL)
+        return;
+    rad_allocator allocator = quantization->allocator;
+    rad_quantize_plan_free(&quantization->plan);
+    radllm_importance_free(quantization->importance);
+    rad_free(&allocator, quantization, sizeof *quantization);
+}
+
+radllm_status radllm_quantization_number(const radllm_quantization *quantization, const char *name,
+                                         uint64_t *out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(quantization);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(quantization->process);
+    const rad_quantize_plan *plan = &quantization->plan;
+    uint64_t bytes = 0;
+    radllm_status status = rad_quantize_file_bytes(plan, &bytes, error);
+    if (status != RADLLM_OK)
+        return status;
+    int64_t quantized = 0, weighted = 0, fallbacks = 0;
+    for (size_t i = 0; i < plan->n_tensors; i++) {
+        const rad_quantized_tensor *tensor = &plan->tensors[i];
+        bool changes = tensor->type != tensor->from->type;
+        quantized +=
+            changes && rad_type_find((uint32_t)tensor->type)->family != RAD_FAMILY_FLOAT ? 1 : 0;
+        weighted += tensor->importance != NULL ? 1 : 0;
+        fallbacks += tensor->fallback ? 1 : 0;
+    }
+    const rad_named_number numbers[] = {
+        {"tensors", (int64_t)plan->n_tensors},
+        {"quantized", quantized},
+        {"weighted", weighted},
+        {"fallbacks", fallbacks},
+        {"elements", (int64_t)plan->n_elements},
+        {"source_bytes", (int64_t)plan->bytes_from},
+        {"tensor_bytes", (int64_t)plan->bytes_to},
+        {"bytes", (int64_t)bytes},
+    };
+    int64_t value = 0;
+    status = rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, &value, error);
+    if (status == RADLLM_OK)
+        *out = (uint64_t)value;
+    return status;
+}
+
+radllm_status radllm_quantization_tensor(const radllm_quantization *quantization, uint64_t index,
+                                         radllm_quantized_tensor_info *info, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(quantization);
+    RAD_CHECK_NULL(info);
+    RAD_CHECK_PROCESS(quantization->process);
+    const rad_quantize_plan *plan = &quantization->plan;
+    if (index >= plan->n_tensors)
+        return rad_fail(error, RADLLM_E_NOT_FOUND, "there is no tensor %llu of %zu",
+                        (unsigned long long)index, plan->n_tensors);
+    const rad_quantized_tensor *tensor = &plan->tensors[index];
+    radllm_quantized_tensor_info known = {.size = info->size,
+                                          .name = tensor->from->name.data,
+                                          .source_type =
+                                              rad_type_find((uint32_t)tensor->from->type)->name,
+                                          .type = rad_type_find((uint32_t)tensor->type)->name,
+                                          .source_bytes = tensor->from->n_bytes,
+                                          .bytes = tensor->n_bytes,
+                                          .weighted = tensor->importance != NULL,
+                                          .fallback = tensor->fallback};
+    return rad_copy_info(info, &known, sizeof known, error);
+}
+
+radllm_status radllm_quantization_write(const radllm_quantization *quantization, const char *path,
+                                        const radllm_cancel *cancel, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(quantization);
+    RAD_CHECK_NULL(path);
+    RAD_CHECK_PROCESS(quantization->process);
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status = rad_quantize_write(&quantization->plan, path, cancel, error);
+    rad_fpenv_leave(saved);
+    return status;
+}

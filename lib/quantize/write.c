@@ -1,0 +1,286 @@
+/* From a plan to a file. Each tensor is cut into pieces of whole blocks that tasks read, decode and
+ * encode; while they do, what was encoded before is written. A piece is a function of its bytes
+ * alone, so the file does not depend on the number of threads. */
+#include "quantize/quantize.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/platform.h"
+#include "quant/quant.h"
+
+/* Elements of a task: a multiple of every type's block. */
+#define TASK_ELEMENTS ((uint64_t)1 << 16)
+/* Bytes of an element at most (F64, which is copied alone). */
+#define ELEMENT_BYTES 8
+#define TASK_BYTES    ((size_t)TASK_ELEMENTS * ELEMENT_BYTES)
+/* Tasks of a step for each thread. */
+#define TASKS_PER_THREAD 4
+
+typedef struct writer {
+    const rad_quantize_plan *plan;
+    rad_gguf_writer *file;
+    rad_pool *pool;
+    uint32_t tasks_per_step;
+    uint8_t *output[2];  /* of a step: encoded now, and written meanwhile */
+    size_t output_bytes; /* of each */
+    uint8_t *input;      /* for each worker: the bytes of a task */
+    float *values;       /* for each worker: the numbers of a task */
+
+    /* The tensor and the step at hand. */
+    const rad_quantized_tensor *tensor;
+    const rad_type_info *from, *to;
+    float tail_scale;    /* of types whose scale stands behind the blocks */
+    float *importance;   /* of all columns and matrices; NULL: none */
+    uint64_t first;      /* element that the step begins with */
+    uint64_t n_elements; /* of the step */
+    int now;             /* which output */
+    size_t waiting;      /* bytes in the other one that are to be written */
+
+    atomic_int status; /* the first failure of a task */
+    radllm_error error;
+} writer;
+
+static uint64_t bytes_of(const rad_type_info *type, uint64_t elements)
+{
+    return elements / type->block_elements * type->block_bytes;
+}
+
+static void fail_task(writer *w, radllm_status status, const radllm_error *error)
+{
+    int none = RADLLM_OK;
+    if (atomic_compare_exchange_strong(&w->status, &none, status))
+        memcpy(w->error.message, error->message, sizeof w->error.message);
+}
+
+/* Encodes elements of one row, or of a part of it. */
+static void encode(const writer *w, const float *values, uint64_t first, size_t n, uint8_t *out)
+{
+    (void)first;
+    w->to->encode(values, out, n);
+}
+
+static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, float *values,
+                    uint8_t *out)
+{
+    w->from->decode(in, values, n);
+    if (w->from->tail_bytes != 0)
+        for (size_t i = 0; i < n; i++)
+            values[i] *= w->tail_scale;
+    uint64_t row = w->tensor->from->dims[0];
+    for (size_t done = 0; done < n;) {
+        uint64_t in_row = (first + done) % row;
+        size_t piece = row - in_row < n - done ? (size_t)(row - in_row) : n - done;
+        encode(w, values + done, first + done, piece, out + bytes_of(w->to, done));
+        done += piece;
+    }
+}
+
+/* Index 0 writes the step before, the others encode a part of this one. */
+static void run_task(void *data, uint32_t index, uint32_t worker)
+{
+    writer *w = data;
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = RADLLM_OK;
+    if (atomic_load_explicit(&w->status, memory_order_relaxed) != RADLLM_OK)
+        return;
+    if (index == 0) {
+        if (w->waiting > 0)
+            status = rad_gguf_data(w->file, w->output[1 - w->now], w->waiting, &error);
+    } else {
+        uint64_t begin = (uint64_t)(index - 1) * TASK_ELEMENTS;
+        uint64_t left = w->n_elements - begin;
+        size_t n = (size_t)(left < TASK_ELEMENTS ? left : TASK_ELEMENTS);
+        const rad_tensor *tensor = w->tensor->from;
+        uint64_t offset = tensor->offset + bytes_of(w->from, w->first + begin);
+        uint8_t *out = w->output[w->now] + bytes_of(w->to, begin);
+        bool same = w->from == w->to;
+        uint8_t *in = same ? out : w->input + worker * TASK_BYTES;
+        status = rad_source_read(w->plan->source, tensor->part, offset, in,
+                                 (size_t)bytes_of(w->from, n), &error);
+        if (status == RADLLM_OK && !same)
+            convert(w, w->first + begin, n, in, w->values + worker * TASK_ELEMENTS, out);
+    }
+    if (status != RADLLM_OK)
+        fail_task(w, status, &error);
+}
+
+/* Runs the step at hand while the one before is written. */
+static radllm_status run_step(writer *w, radllm_error *error)
+{
+    uint64_t tasks = (w->n_elements + TASK_ELEMENTS - 1) / TASK_ELEMENTS;
+    rad_pool_run(w->pool, run_task, w, (uint32_t)tasks + 1);
+    radllm_status status = atomic_load(&w->status);
+    w->waiting = 0;
+    if (status != RADLLM_OK)
+        return rad_fail(error, status, "%s", w->error.message);
+    if (w->n_elements > 0)
+        w->waiting = (size_t)bytes_of(w->to, w->n_elements);
+    w->now = 1 - w->now;
+    return RADLLM_OK;
+}
+
+static radllm_status look_up(const writer *w, uint64_t done, const radllm_cancel *cancel,
+                             radllm_error *error)
+{
+    const rad_host *host = &w->plan->host;
+    if (rad_cancelled(cancel) ||
+        (host->progress != NULL &&
+         host->progress(host->progress_user, "quantize", done, w->plan->n_elements) != 0))
+        return rad_fail(error, RADLLM_E_CANCELLED, "quantizing was cancelled; no file was written");
+    return RADLLM_OK;
+}
+
+/* The scale that stands behind the blocks of a tensor (I2_S), or bytes that are copied. */
+static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
+{
+    const rad_tensor *tensor = w->tensor->from;
+    w->tail_scale = 1.0f;
+    if (w->from->tail_bytes == 0)
+        return RADLLM_OK;
+    radllm_status status = rad_source_read(w->plan->source, tensor->part,
+                                           tensor->offset + bytes_of(w->from, tensor->n_elements),
+                                           tail, w->from->tail_bytes, error);
+    if (status == RADLLM_OK)
+        memcpy(&w->tail_scale, tail, sizeof w->tail_scale);
+    return status;
+}
+
+static radllm_status write_tensor(writer *w, uint64_t done, const radllm_cancel *cancel,
+                                  radllm_error *error)
+{
+    const rad_tensor *tensor = w->tensor->from;
+    w->from = rad_type_find((uint32_t)tensor->type);
+    w->to = rad_type_find((uint32_t)w->tensor->type);
+    uint8_t tail[64];
+    radllm_status status = w->from->tail_bytes <= sizeof tail
+                               ? read_tail(w, tail, error)
+                               : rad_fail(error, RADLLM_E_INTERNAL, "a type's tail is too long");
+    uint64_t step = w->tasks_per_step * TASK_ELEMENTS;
+    for (w->first = 0; w->first < tensor->n_elements && status == RADLLM_OK; w->first += step) {
+        uint64_t left = tensor->n_elements - w->first;
+        w->n_elements = left < step ? left : step;
+        status = run_step(w, error);
+        if (status == RADLLM_OK)
+            status = look_up(w, done + w->first + w->n_elements, cancel, error);
+    }
+    if (status != RADLLM_OK)
+        return status;
+    w->n_elements = 0;
+    status = run_step(w, error); /* writes the last one */
+    if (status == RADLLM_OK && w->from == w->to && w->from->tail_bytes > 0)
+        status = rad_gguf_data(w->file, tail, w->from->tail_bytes, error);
+    return status;
+}
+
+static radllm_status write_tensors(writer *w, const radllm_cancel *cancel, radllm_error *error)
+{
+    uint64_t done = 0;
+    radllm_status status = look_up(w, 0, cancel, error);
+    for (size_t i = 0; i < w->plan->n_tensors && status == RADLLM_OK; i++) {
+        w->tensor = &w->plan->tensors[i];
+        char quoted[RAD_QUOTE_SIZE];
+        const rad_tensor *from = w->tensor->from;
+        rad_log_line(&w->plan->host, RADLLM_LOG_INFO, "%s: %s to %s%s%s",
+                     rad_quote(quoted, from->name.data, from->name.size),
+                     rad_type_find((uint32_t)from->type)->name,
+                     rad_type_find((uint32_t)w->tensor->type)->name,
+                     w->tensor->importance != NULL ? ", weighted" : "",
+                     w->tensor->fallback ? ", for rows of this length" : "");
+        status = write_tensor(w, done, cancel, error);
+        done += from->n_elements;
+    }
+    return status;
+}
+
+/* ---- the file -----------------------------------------------------------------------------------
+ */
+
+/* Keys that say how the source's file was made; the writer knows the alignment. */
+static bool is_replaced(const rad_quantize_plan *plan, const rad_meta *meta)
+{
+    const char *key = meta->key.data;
+    if (!plan->file_type->copy &&
+        (strcmp(key, "general.file_type") == 0 || strcmp(key, "general.quantization_version") == 0))
+        return true;
+    return strcmp(key, "general.alignment") == 0 || strncmp(key, "split.", 6) == 0 ||
+           strncmp(key, "quantize.imatrix.", 17) == 0;
+}
+
+static void declare(const rad_quantize_plan *plan, rad_gguf_writer *file)
+{
+    for (uint64_t i = 0; i < rad_source_n_meta(plan->source); i++)
+        if (!is_replaced(plan, rad_source_meta(plan->source, i)))
+            rad_gguf_add_meta(file, rad_source_meta(plan->source, i));
+    if (!plan->file_type->copy) {
+        rad_gguf_set_integer(file, "general.quantization_version", RAD_META_U32, 2);
+        rad_gguf_set_integer(file, "general.file_type", RAD_META_U32, plan->file_type->number);
+    }
+    for (size_t i = 0; i < plan->n_tensors; i++)
+        rad_gguf_add_tensor(file, plan->tensors[i].from->name.data, plan->tensors[i].type,
+                            plan->tensors[i].from->n_dims, plan->tensors[i].from->dims);
+}
+
+static radllm_status allocate(writer *w, const rad_allocator *allocator, radllm_error *error)
+{
+    size_t workers = rad_pool_size(w->pool);
+    w->tasks_per_step = (uint32_t)workers * TASKS_PER_THREAD;
+    w->output_bytes = w->tasks_per_step * TASK_BYTES;
+    for (int i = 0; i < 2; i++)
+        w->output[i] = rad_alloc(allocator, w->output_bytes);
+    w->input = rad_alloc(allocator, workers * TASK_BYTES);
+    w->values = rad_alloc(allocator, workers * TASK_BYTES);
+    if (w->output[0] == NULL || w->output[1] == NULL || w->input == NULL || w->values == NULL)
+        return rad_fail_memory(error, 2 * w->output_bytes + 2 * workers * TASK_BYTES);
+    return RADLLM_OK;
+}
+
+static void free_writer(writer *w, const rad_allocator *allocator)
+{
+    size_t workers = w->pool != NULL ? rad_pool_size(w->pool) : 0;
+    for (int i = 0; i < 2; i++)
+        rad_free(allocator, w->output[i], w->output_bytes);
+    rad_free(allocator, w->input, workers * TASK_BYTES);
+    rad_free(allocator, w->values, workers * TASK_BYTES);
+    rad_pool_free(w->pool);
+    rad_gguf_writer_free(w->file);
+}
+
+radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path,
+                                 const radllm_cancel *cancel, radllm_error *error)
+{
+    const rad_allocator *allocator = &plan->host.allocator;
+    writer w = {.plan = plan};
+    atomic_init(&w.status, RADLLM_OK);
+    uint32_t n_threads = plan->n_threads != 0 ? plan->n_threads : rad_processor_count();
+    radllm_status status = rad_gguf_writer_new(
+        allocator, (uint32_t)rad_source_alignment(plan->source), &w.file, error);
+    if (status == RADLLM_OK)
+        status = rad_pool_create(&plan->host, n_threads, &w.pool, error);
+    if (status == RADLLM_OK)
+        status = allocate(&w, allocator, error);
+    if (status == RADLLM_OK) {
+        declare(plan, w.file);
+        status = rad_gguf_begin(w.file, path, error);
+    }
+    if (status == RADLLM_OK)
+        status = write_tensors(&w, cancel, error);
+    if (status == RADLLM_OK)
+        status = rad_gguf_finish(w.file, error);
+    free_writer(&w, allocator);
+    return status;
+}
+
+radllm_status rad_quantize_file_bytes(const rad_quantize_plan *plan, uint64_t *out,
+                                      radllm_error *error)
+{
+    rad_gguf_writer *file;
+    radllm_status status = rad_gguf_writer_new(
+        &plan->host.allocator, (uint32_t)rad_source_alignment(plan->source), &file, error);
+    if (status != RADLLM_OK)
+        return status;
+    declare(plan, file);
+    status = rad_gguf_file_bytes(file, out, error);
+    rad_gguf_writer_free(file);
+    return status;
+}

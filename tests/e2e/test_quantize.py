@@ -1,0 +1,92 @@
+"""radllm-quantize: files that load and answer, sizes as --dry-run says, nothing left by failures."""
+import time
+
+from e2e import *
+
+MODEL = embedded_model() or shared("models/stories260K/stories260K.gguf")
+if MODEL is None:
+    tap.skip("radllm-quantize", "no model file at hand")
+    finish()
+
+
+def quantize(*arguments, **keys):
+    return run("radllm-quantize", *arguments, **keys)
+
+
+def answer(path):
+    return run("radllm-generate", "-m", path, "-p", "The liver", "-n", "8", "--option", "ignore_end=1")
+
+
+plain = folder / "f32.gguf"
+expect(quantize(MODEL, plain, "f32"), 0, "F32 from a quantized file needs no permission")
+TYPES = ["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S",
+         "IQ4_NL", "IQ4_XS", "MXFP4", "MXFP4_MOE", "NVFP4", "Q4_1", "Q4_0", "Q3_K_L", "Q3_K_M",
+         "Q3_K_S", "Q2_K", "Q2_K_S", "TQ2_0", "TQ1_0", "Q2_0", "Q1_0", "COPY"]
+for kind in TYPES:
+    path = folder / "out.gguf"
+    planned = json.loads(quantize("--dry-run", plain, kind, "--json").out)
+    result = quantize(plain, path, kind, "--json")
+    expect(result, 0, kind)
+    report = json.loads(result.out)
+    check(planned["bytes"] == report["bytes"] == path.stat().st_size and
+          planned["tensors"] == report["tensors"] and planned["type"] == kind,
+          f"{kind}: the size is what --dry-run said", result)
+    result = answer(path)
+    check(result.code == 0 and result.text() != "", f"{kind}: the file answers", result)
+check(answer(plain).out == answer(folder / "out.gguf").out, "COPY answers the same")
+
+result = quantize(plain, "q.gguf", "q4_k", "--dry-run", "--tensor-type", "blk.*.ffn_up=Q8_0",
+                  "--tensor-type", "blk.1.*=Q5_0")
+check("Q8_0    blk.0.ffn_up.weight" in result.text() and
+      "Q5_0    blk.1.ffn_up.weight" in result.text(), "overrides by pattern", result)
+check(not pathlib.Path("q.gguf").exists(), "--dry-run writes nothing")
+result = quantize("-m", plain, folder / "verbose.gguf", "-v", "-q", "Q8_0")
+check("-> Q8_0    blk.0.attn_q.weight" in result.text(), "-m, -q and -v", result)
+
+# ---- what is refused, and what failures leave ----
+
+out = folder / "none.gguf"
+expect(quantize(), 2, "no file", "name the model file")
+expect(quantize(plain), 2, "no output", "name the file to write")
+expect(quantize(plain, "Q8_0"), 2, "a type and no output", "name the file to write")
+expect(quantize(plain, out, "Q9_9"), 2, "an unknown type", "Q9_9")
+expect(quantize(plain, out, "-q", "Q9_9"), 2, "an unknown type by option", "Q9_9")
+expect(quantize(plain, plain, "Q8_0"), 1, "reading and writing one file", "name another one")
+expect(quantize(folder / "missing.gguf", out), 1, "no such file", "missing.gguf")
+expect(quantize(plain, out, "--tensor-type", "nothing=Q8_0"), 1, "a pattern without a tensor",
+       "no tensor has a name")
+eight = folder / "q8_0.gguf"
+expect(quantize(plain, eight, "Q8_0"), 0, "Q8_0")
+expect(quantize(eight, out, "Q4_0"), 1, "a quantized file", "--allow-requantize")
+expect(quantize(eight, folder / "again.gguf", "Q4_0", "--allow-requantize"), 0, "asked for")
+with open("/dev/full", "wb"):
+    expect(quantize(plain, "/dev/full", "Q8_0"), 1, "a full disk", "No space left")
+expect(quantize(plain, folder / "no" / "such.gguf"), 1, "no such folder", "such.gguf")
+check(not out.exists() and not list(folder.glob("*.partial")), "failures leave nothing")
+
+# Ctrl-C in the middle: a large file of zeros is long enough.
+large = folder / "large.gguf"
+rows, columns = 32768, 4096
+name = b"blk.0.ffn_up.weight"
+
+
+def number(value, size=8):
+    return value.to_bytes(size, "little")
+
+
+head = (b"GGUF" + number(3, 4) + number(1) + number(1) + number(20) + b"general.architecture" +
+        number(8, 4) + number(5) + b"llama" + number(len(name)) + name + number(2, 4) +
+        number(columns) + number(rows) + number(0, 4) + number(0))
+with open(large, "wb") as file:
+    file.write(head + bytes(-len(head) % 32))
+    file.truncate(len(head) + -len(head) % 32 + rows * columns * 4)
+process = start("radllm-quantize", "-t", "1", large, out, "Q4_K_M", "--pure")
+for _ in range(500):
+    if (folder / "none.gguf.partial").exists():
+        break
+    time.sleep(0.01)
+process.send_signal(signal.SIGINT)
+said = process.communicate(timeout=60)[1].decode()
+check(process.returncode == 130, f"Ctrl-C ends with 130, not {process.returncode}", None)
+check(not out.exists() and not (folder / "none.gguf.partial").exists(), "Ctrl-C leaves no file")
+finish()
