@@ -6,6 +6,7 @@
 #include "kernels/cpu/layer_integers.h"
 
 #define GREATEST_WEIGHT 32767.0f /* of a value, as an integer of 16 bits */
+#define SCORED          4        /* queries whose scores, and their sums, stay in registers */
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
@@ -16,52 +17,71 @@ static const uint16_t *scales_of_keys(const rad_attention_shape *shape, const ui
            (size_t)rad_cache_blocks(shape->key_dim) * RAD_TILE_KEYS;
 }
 
-/* Block `block` of n_words times four dimensions, for n_vectors of slots from `slot` on and
- * n_queries from `queries` on; adds to their scores. */
-ALWAYS_INLINE void score_block(const uint8_t *queries, size_t stride, uint32_t n_blocks,
-                               uint32_t block, uint32_t n_words, const uint8_t *keys,
-                               const uint16_t *scales, bool nibbles, float (*scores)[RAD_TILE_KEYS],
-                               int slot, int n_queries, int n_vectors)
+/* Scores of n_vectors of slots from `slot` on, of n_queries from `queries` on: over the blocks, the
+ * exact sums times both scales. */
+ALWAYS_INLINE void score_integer_slots(const uint8_t *queries, size_t stride, uint32_t key_dim,
+                                       const uint8_t *keys, const uint16_t *scales, bool nibbles,
+                                       float (*scores)[RAD_TILE_KEYS], int slot, int n_queries,
+                                       int n_vectors)
 {
-    integers sums[BLOCK][MAX_VECTORS];
-    size_t scale_at = (size_t)n_blocks * RAD_CACHE_BLOCK + block * sizeof(float);
+    vector found[SCORED][MAX_VECTORS];
+    uint32_t n_blocks = rad_cache_blocks(key_dim);
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-        int32_t sum;
-        memcpy(&sum, queries + q * stride + scale_at + n_blocks * sizeof(float), sizeof sum);
         UNROLL
         for (int v = 0; v < n_vectors; v++)
-            sums[q][v] = integers_set(-(nibbles ? 8 : KEY_OFFSET) * sum);
+            found[q][v] = vector_set(0.0f);
     }
-    for (uint32_t word = 0; word < n_words; word++) {
-        key_bytes four[MAX_VECTORS];
-        const uint8_t *at = keys + ((nibbles ? word / 2 : word) * RAD_TILE_KEYS + slot) * 4;
-        UNROLL
-        for (int v = 0; v < n_vectors; v++) {
-            const uint8_t *p = at + (size_t)v * INTEGER_WIDTH * 4;
-            four[v] = nibbles ? load_nibble_keys(p, word % 2 != 0) : load_keys(p);
-        }
+    for (uint32_t block = 0; block < n_blocks; block++) {
+        integers sums[SCORED][MAX_VECTORS];
+        uint32_t first = block * RAD_CACHE_BLOCK;
+        uint32_t n_words = (dims_of_block(key_dim, first) + 3) / 4;
+        const uint8_t *block_keys = keys + (size_t)first * RAD_TILE_KEYS / (nibbles ? 2 : 1);
+        size_t scale_at = (size_t)n_blocks * RAD_CACHE_BLOCK + block * sizeof(float);
         UNROLL
         for (int q = 0; q < n_queries; q++) {
-            query_bytes query = load_query((const int8_t *)queries + q * stride +
-                                           (size_t)block * RAD_CACHE_BLOCK + word * 4);
+            int32_t sum;
+            memcpy(&sum, queries + q * stride + scale_at + n_blocks * sizeof(float), sizeof sum);
             UNROLL
             for (int v = 0; v < n_vectors; v++)
-                sums[q][v] = integer_dot(sums[q][v], four[v], query);
+                sums[q][v] = integers_set(-(nibbles ? 8 : KEY_OFFSET) * sum);
+        }
+        for (uint32_t word = 0; word < n_words; word++) {
+            key_bytes four[MAX_VECTORS];
+            const uint8_t *at =
+                block_keys + ((nibbles ? word / 2 : word) * RAD_TILE_KEYS + slot) * 4;
+            UNROLL
+            for (int v = 0; v < n_vectors; v++) {
+                const uint8_t *p = at + (size_t)v * INTEGER_WIDTH * 4;
+                four[v] = nibbles ? load_nibble_keys(p, word % 2 != 0) : load_keys(p);
+            }
+            UNROLL
+            for (int q = 0; q < n_queries; q++) {
+                query_bytes query =
+                    load_query((const int8_t *)queries + q * stride + first + word * 4);
+                UNROLL
+                for (int v = 0; v < n_vectors; v++)
+                    sums[q][v] = integer_dot(sums[q][v], four[v], query);
+            }
+        }
+        UNROLL
+        for (int v = 0; v < n_vectors; v++) {
+            vector key_scale = vector_load_half(scales + (size_t)block * RAD_TILE_KEYS + slot +
+                                                v * INTEGER_WIDTH);
+            UNROLL
+            for (int q = 0; q < n_queries; q++) {
+                float query_scale;
+                memcpy(&query_scale, queries + q * stride + scale_at, sizeof query_scale);
+                vector scale = vector_multiply(vector_set(query_scale), key_scale);
+                found[q][v] = vector_fma(scale, integers_to_floats(sums[q][v]), found[q][v]);
+            }
         }
     }
     UNROLL
-    for (int v = 0; v < n_vectors; v++) {
-        int at = slot + v * INTEGER_WIDTH;
-        vector key_scale = vector_load_half(scales + (size_t)block * RAD_TILE_KEYS + at);
+    for (int q = 0; q < n_queries; q++) {
         UNROLL
-        for (int q = 0; q < n_queries; q++) {
-            float query_scale;
-            memcpy(&query_scale, queries + q * stride + scale_at, sizeof query_scale);
-            vector scale = vector_multiply(vector_set(query_scale), key_scale);
-            vector before = vector_load(&scores[q][at]);
-            vector_store(&scores[q][at], vector_fma(scale, integers_to_floats(sums[q][v]), before));
-        }
+        for (int v = 0; v < n_vectors; v++)
+            vector_store(&scores[q][slot + v * INTEGER_WIDTH], found[q][v]);
     }
 }
 
@@ -70,27 +90,19 @@ ALWAYS_INLINE void score_integer_queries(tile_group *group, uint32_t i, uint32_t
                                          int n_queries)
 {
     const int n_vectors = n_queries <= MANY_VECTORS_QUERIES ? MAX_VECTORS : 2;
-    uint32_t n_blocks = rad_cache_blocks(key_dim);
     const uint8_t *queries = group->integers + i * group->integers_stride;
-    for (uint32_t block = 0; block < n_blocks; block++) {
-        uint32_t first = block * RAD_CACHE_BLOCK;
-        uint32_t n_words = (dims_of_block(key_dim, first) + 3) / 4;
-        const uint8_t *at = keys + (size_t)first * RAD_TILE_KEYS / (nibbles ? 2 : 1);
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot += n_vectors * INTEGER_WIDTH)
-            score_block(queries, group->integers_stride, n_blocks, block, n_words, at, scales,
-                        nibbles, group->scores + i, slot, n_queries, n_vectors);
-    }
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot += n_vectors * INTEGER_WIDTH)
+        score_integer_slots(queries, group->integers_stride, key_dim, keys, scales, nibbles,
+                            group->scores + i, slot, n_queries, n_vectors);
 }
 
 ALWAYS_INLINE void score_integer_group(tile_group *group, uint32_t key_dim, const uint8_t *keys,
                                        const uint16_t *scales, bool nibbles)
 {
     for (uint32_t i = 0, size; i < group->n; i += size) {
-        size = block_size(group, i);
-        if (size == BLOCK)
-            score_integer_queries(group, i, key_dim, keys, scales, nibbles, BLOCK);
-        else if (size == 4)
-            score_integer_queries(group, i, key_dim, keys, scales, nibbles, 4);
+        size = block_size(group, i) < SCORED ? block_size(group, i) : SCORED;
+        if (size == SCORED)
+            score_integer_queries(group, i, key_dim, keys, scales, nibbles, SCORED);
         else if (size == 2)
             score_integer_queries(group, i, key_dim, keys, scales, nibbles, 2);
         else
@@ -101,7 +113,6 @@ ALWAYS_INLINE void score_integer_group(tile_group *group, uint32_t key_dim, cons
 static void score_integers(tile_group *group, const rad_attention_shape *shape, const void *keys)
 {
     const uint16_t *scales = scales_of_keys(shape, keys);
-    memset(group->scores, 0, sizeof group->scores[0] * group->n);
     if (shape->key_type == RAD_CACHE_Q8_0)
         score_integer_group(group, shape->key_dim, keys, scales, false);
     else
@@ -113,29 +124,31 @@ static void score_integers(tile_group *group, const rad_attention_shape *shape, 
 /* What the probabilities of a block of 32 dimensions are multiplied with to become integers, and
  * what the sums are then multiplied with. */
 typedef struct value_scales {
-    float weights[RAD_TILE_KEYS]; /* 0 where hidden */
+    _Alignas(64) float weights[RAD_TILE_KEYS]; /* 0 where hidden */
     float step;
 } value_scales;
 
 static void weigh_values(const uint16_t *scales, int32_t first, int32_t last, value_scales *out)
 {
-    uint32_t greatest = 0;
+    uint16_t greatest = 0;
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++) {
-        uint32_t magnitude = slot >= first && slot < last ? scales[slot] & 0x7fffu : 0u;
+        uint16_t magnitude = slot >= first && slot < last ? scales[slot] & 0x7fffu : 0u;
         greatest = magnitude > greatest ? magnitude : greatest;
     }
-    float largest = rad_float_of_half((uint16_t)greatest);
+    float largest = rad_float_of_half(greatest);
     float factor = largest > 0.0f ? GREATEST_WEIGHT / largest : 0.0f;
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot++) {
-        float weight = rad_float_of_half(scales[slot]) * factor;
-        out->weights[slot] = slot >= first && slot < last ? weight : 0.0f;
-    }
+    for (int slot = 0; slot < RAD_TILE_KEYS; slot += VECTOR_WIDTH)
+        vector_store(out->weights + slot,
+                     vector_multiply(vector_load_half(scales + slot), vector_set(factor)));
+    if (first > 0 || last < RAD_TILE_KEYS)
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            out->weights[slot] = slot >= first && slot < last ? out->weights[slot] : 0.0f;
     out->step = largest / GREATEST_WEIGHT;
 }
 
 /* The probabilities of the group as integers, for one block of dimensions. */
 typedef struct integer_weights {
-    int16_t weights[GROUP][RAD_TILE_KEYS];
+    _Alignas(64) int16_t weights[GROUP][RAD_TILE_KEYS];
     float factors[GROUP]; /* of a query's sums */
 } integer_weights;
 
@@ -153,8 +166,9 @@ static void weigh_queries(const tile_group *group, const uint16_t *scales, integ
     weigh_values(scales, 0, RAD_TILE_KEYS, &whole);
     for (uint32_t i = 0; i < group->n; i++) {
         const value_scales *used = &whole;
-        if (sees_nothing(group, i)) {
+        if (sees_nothing(group, i)) { /* -0 is what added changes no bit */
             memset(out->weights[i], 0, sizeof out->weights[i]);
+            out->factors[i] = -0.0f;
             continue;
         }
         if (is_masked(group, i)) {
@@ -162,7 +176,7 @@ static void weigh_queries(const tile_group *group, const uint16_t *scales, integ
             used = &part;
         }
         round_weights(group->scores[i], used->weights, out->weights[i]);
-        float sum = group->state[i * group->state_stride + 1];
+        float sum = state_of(group, i)[group->value_dim + 1];
         out->factors[i] = sum == sum ? used->step * group->weight[i] : sum;
     }
 }
@@ -197,9 +211,7 @@ ALWAYS_INLINE void output_pairs(const tile_group *group, uint32_t i, const integ
     }
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-        if (sees_nothing(group, i + q))
-            continue;
-        float *out = group->state + (i + q) * group->state_stride + 2 + dim;
+        float *out = state_of(group, i + q) + dim;
         vector rescale = vector_set(group->rescale[i + q]);
         vector factor = vector_set(weights->factors[i + q]);
         UNROLL

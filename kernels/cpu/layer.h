@@ -111,9 +111,15 @@ typedef struct rad_tile_queries {
      * distances[i] is the position of slot 0 less that of query i. slopes NULL: none. */
     const float *slopes;
     const int32_t *distances;
-    float *states; /* rows, state_stride floats apart: max, sum, value_dim outputs */
+    float *states; /* rows, state_stride floats apart: value_dim outputs, max, sum */
     size_t state_stride;
 } rad_tile_queries;
+
+/* A stride of states whose outputs, where they begin so, stay at the borders of cache lines. */
+static inline size_t rad_attention_state_floats(uint32_t value_dim)
+{
+    return ((size_t)value_dim + 2 + 15) / 16 * 16;
+}
 
 typedef struct rad_layer_kernels {
     /* y = x / sqrt(mean(x^2) + epsilon) * weight. The sum of squares is taken in the canonical dot
@@ -187,7 +193,7 @@ typedef struct rad_layer_kernels {
      * KiB of stack. */
     void (*attend_tile)(const rad_attention_shape *shape, const rad_tile_queries *queries,
                         const void *tile_keys, const void *tile_values);
-    /* out[d] = state out[d] / sum. */
+    /* out[d] = the state's out[d] / its sum. */
     void (*finish_attention)(const float *state, uint32_t value_dim, float *out);
 } rad_layer_kernels;
 

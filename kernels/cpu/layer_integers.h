@@ -49,6 +49,14 @@ typedef __m256i integers;
 
 #if defined(INTEGER_WIDTH) /* of x86 */
 
+/* gcc keeps a sum that a loop carries in two registers and copies it around, until it has too few.
+ * An empty statement that claims to change the sum holds it in one. */
+#if defined(__clang__)
+#define KEEP_IN_PLACE(vector)
+#else
+#define KEEP_IN_PLACE(vector) __asm__("" : "+v"(vector))
+#endif
+
 #define integers_to_floats(a) INTEGER(cvtepi32_ps)(a)
 #define integers_set(x)       INTEGER(set1_epi32)(x)
 
@@ -69,7 +77,9 @@ typedef integers query_bytes;
 
 ALWAYS_INLINE integers integer_dot(integers sum, key_bytes keys, query_bytes query)
 {
-    return dot_bytes(sum, keys, query);
+    sum = dot_bytes(sum, keys, query);
+    KEEP_IN_PLACE(sum);
+    return sum;
 }
 #else
 /* Bytes as words, the even ones and the odd ones: no sum of two products needs more than the 32
@@ -129,7 +139,9 @@ typedef integers pair_weights;
 
 ALWAYS_INLINE integers pair_dot(integers sum, pair_weights weights, integers values)
 {
-    return dot_words(sum, weights, values);
+    sum = dot_words(sum, weights, values);
+    KEEP_IN_PLACE(sum);
+    return sum;
 }
 
 #elif defined(RAD_LAYER_NEON)

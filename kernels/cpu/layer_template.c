@@ -239,10 +239,17 @@ typedef struct tile_group {
     const int32_t *distances;
     float *state;
     size_t state_stride;
-    float rescale[GROUP];               /* of the state so far */
-    float weight[GROUP];                /* of this tile's outputs */
-    float scores[GROUP][RAD_TILE_KEYS]; /* then probabilities */
+    uint32_t value_dim;
+    float rescale[GROUP];                            /* of the state so far */
+    float weight[GROUP];                             /* of this tile's outputs */
+    _Alignas(64) float scores[GROUP][RAD_TILE_KEYS]; /* then probabilities */
 } tile_group;
+
+/* Outputs, maximum, sum. */
+ALWAYS_INLINE float *state_of(const tile_group *group, uint32_t i)
+{
+    return group->state + i * group->state_stride;
+}
 
 /* Keys and values of a tile are floats, or halves that each load converts. */
 ALWAYS_INLINE const void *element(const void *data, size_t index, bool half)
@@ -372,34 +379,41 @@ ALWAYS_INLINE float greater(float a, float b)
     return a > b ? a : b;
 }
 
-/* slots 16 apart, then 8, 4, 2, 1. */
-static float greatest(const float values[RAD_TILE_KEYS])
+#ifndef RAD_LAYER_REDUCES
+/* slots 16 apart, then 8, 4, 2, 1; NaN is left out. */
+static float greatest_of_tile(const float values[RAD_TILE_KEYS])
 {
-#ifdef RAD_LAYER_REDUCES
-    return vector_greatest(values);
-#else
     float m[LANES];
     for (int j = 0; j < 16; j++)
-        m[j] = greater(values[j], values[j + 16]);
+        m[j] = greater(values[j + 16], greater(values[j], -INFINITY));
     for (int j = 0; j < 8; j++)
         m[j] = greater(m[j], m[j + 8]);
     for (int j = 0; j < 4; j++)
         m[j] = greater(m[j], m[j + 4]);
     return greater(greater(m[0], m[2]), greater(m[1], m[3]));
-#endif
 }
 
 static float sum_of_tile(const float values[RAD_TILE_KEYS])
 {
-#ifdef RAD_LAYER_REDUCES
-    return vector_sum_of_tile(values);
-#else
     float lanes[LANES];
     for (int j = 0; j < LANES; j++)
         lanes[j] = values[j] + values[j + LANES];
     return sum_lanes(lanes);
-#endif
 }
+#endif
+
+/* The same of the scores of all queries. */
+#define REDUCE_GROUP(name, of_tile, of_tiles)                                                      \
+    static void name(const tile_group *group, float *out)                                          \
+    {                                                                                              \
+        uint32_t i = 0;                                                                            \
+        for (; i + REDUCED_TILES <= group->n; i += REDUCED_TILES)                                  \
+            of_tiles(group->scores + i, out + i);                                                  \
+        for (; i < group->n; i++)                                                                  \
+            out[i] = of_tile(group->scores[i]);                                                    \
+    }
+REDUCE_GROUP(greatest_of_group, greatest_of_tile, greatest_of_tiles)
+REDUCE_GROUP(sums_of_group, sum_of_tile, sums_of_tiles)
 
 /* ALiBi: a bias that grows with the distance to the query. */
 static void add_bias(float *scores, float slope, int32_t distance)
@@ -408,57 +422,33 @@ static void add_bias(float *scores, float slope, int32_t distance)
         scores[slot] = fmaf(slope, (float)(distance + slot), scores[slot]);
 }
 
-/* The greatest visible score, scaled, capped and biased. */
-static float scale_query(tile_group *group, uint32_t i, float scale_factor, float cap)
+/* Scores of a query, scaled, capped and biased. */
+static void scale_query(tile_group *group, uint32_t i, float scale_factor, float cap)
 {
     float *scores = group->scores[i];
-    int32_t first = group->first[i], last = group->last[i];
-    float visible[RAD_TILE_KEYS];
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
         scores[slot] = scores[slot] * scale_factor;
     if (cap > 0.0f)
         soft_cap(scores, cap, RAD_TILE_KEYS, scores);
     if (group->slopes != NULL)
         add_bias(scores, group->slopes[i], group->distances[i]);
-    for (int slot = 0; slot < RAD_TILE_KEYS; slot++) /* NaN would make the order matter */
-        visible[slot] = scores[slot] == scores[slot] ? scores[slot] : -INFINITY;
-    if (is_masked(group, i))
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-            visible[slot] = slot >= first && slot < last ? visible[slot] : -INFINITY;
-    return greatest(visible);
 }
 
-/* Scores become probabilities, 0 where masked. Hidden scores may be above the greatest; whatever
- * they become is left out. */
-static void exponentiate_query(tile_group *group, uint32_t i, float maximum)
+static void hide_slots(tile_group *group, uint32_t i, float hidden)
 {
     float *scores = group->scores[i];
     int32_t first = group->first[i], last = group->last[i];
     for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-        scores[slot] = rad_expf_below_one(scores[slot] - maximum);
-    if (is_masked(group, i))
-        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
-            scores[slot] = slot >= first && slot < last ? scores[slot] : 0.0f;
+        scores[slot] = slot >= first && slot < last ? scores[slot] : hidden;
 }
 
-/* All queries that see something: their scores become probabilities, their maxima and sums are
- * merged, and the two factors of the coming merge of outputs are set. One stage for all queries,
- * then the next: each is a chain that waits for itself. */
-static void normalise_group(tile_group *group, float scale_factor, float cap)
+/* The running maximum and sum of each query that sees something, and the two factors of the coming
+ * merge of outputs. */
+static void merge_group(tile_group *group, const float *maxima, const float *sums)
 {
-    float maxima[GROUP] = {0}, sums[GROUP] = {0}, merged[GROUP] = {0};
+    float merged[GROUP];
     for (uint32_t i = 0; i < group->n; i++) {
-        if (!sees_nothing(group, i))
-            maxima[i] = scale_query(group, i, scale_factor, cap);
-    }
-    for (uint32_t i = 0; i < group->n; i++) {
-        if (!sees_nothing(group, i))
-            exponentiate_query(group, i, maxima[i]);
-    }
-    for (uint32_t i = 0; i < group->n; i++) {
-        float before = group->state[i * group->state_stride];
-        if (!sees_nothing(group, i))
-            sums[i] = sum_of_tile(group->scores[i]);
+        float before = state_of(group, i)[group->value_dim];
         merged[i] = greater(before, maxima[i]);
         group->rescale[i] = before - merged[i];
         group->weight[i] = maxima[i] - merged[i];
@@ -473,12 +463,41 @@ static void normalise_group(tile_group *group, float scale_factor, float cap)
         group->weight[i] = rad_expf_below_one(group->weight[i]);
     }
     for (uint32_t i = 0; i < group->n; i++) {
-        float *state = group->state + i * group->state_stride;
-        if (sees_nothing(group, i))
+        float *state = state_of(group, i) + group->value_dim;
+        if (sees_nothing(group, i)) {
+            group->rescale[i] = 1.0f;
             continue;
+        }
         state[0] = merged[i];
         state[1] = fmaf(state[1], group->rescale[i], sums[i] * group->weight[i]);
     }
+}
+
+/* Scores become probabilities, 0 where masked, and are merged into the states. One stage for all
+ * queries, then the next: each is a chain that waits for itself. */
+static void normalise_group(tile_group *group, float scale_factor, float cap)
+{
+    float maxima[GROUP], sums[GROUP];
+    bool masked = false;
+    for (uint32_t i = 0; i < group->n; i++) {
+        scale_query(group, i, scale_factor, cap);
+        if (is_masked(group, i)) {
+            masked = true;
+            hide_slots(group, i, -INFINITY);
+        }
+    }
+    greatest_of_group(group, maxima);
+    for (uint32_t i = 0; i < group->n; i++) {
+        float *scores = group->scores[i], maximum = maxima[i];
+        for (int slot = 0; slot < RAD_TILE_KEYS; slot++)
+            scores[slot] = rad_expf_below_one(scores[slot] - maximum);
+    }
+    for (uint32_t i = 0; masked && i < group->n; i++) {
+        if (is_masked(group, i)) /* where nothing has a score, the difference is NaN */
+            hide_slots(group, i, 0.0f);
+    }
+    sums_of_group(group, sums);
+    merge_group(group, maxima, sums);
 }
 
 /* Adds slots begin..end-1 to the sums of n_queries queries from i on. */
@@ -526,7 +545,7 @@ ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const void *values
     for (int q = 0; q < n_queries; q++) {
         add_values(group, i + q, values, stride, half, last, group->last[i + q], sums + q, 1,
                    n_vectors);
-        float *out = group->state + (i + q) * group->state_stride + 2 + dim;
+        float *out = state_of(group, i + q) + dim;
         vector rescale = vector_set(group->rescale[i + q]);
         vector weight = vector_set(group->weight[i + q]);
         UNROLL
@@ -548,7 +567,7 @@ ALWAYS_INLINE void output_dim(tile_group *group, uint32_t i, const void *values,
         float number = half ? rad_float_of_half(*(const uint16_t *)value) : *(const float *)value;
         sum = fmaf(group->scores[i][slot], number, sum);
     }
-    float *out = group->state + i * group->state_stride + 2 + dim;
+    float *out = state_of(group, i) + dim;
     *out = fmaf(*out, group->rescale[i], sum * group->weight[i]);
 }
 
@@ -649,6 +668,7 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
         group.distances = queries->slopes != NULL ? queries->distances + start : NULL;
         group.state = queries->states + start * queries->state_stride;
         group.state_stride = queries->state_stride;
+        group.value_dim = shape->value_dim;
         uint32_t n_seeing = 0;
         for (uint32_t i = 0; i < group.n; i++)
             n_seeing += sees_nothing(&group, i) ? 0 : 1;
@@ -662,10 +682,9 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
 
 static void finish_attention(const float *state, uint32_t value_dim, float *out)
 {
-    float sum = state[1];
-    const float *outputs = state + 2;
+    float sum = state[value_dim + 1];
     for (uint32_t d = 0; d < value_dim; d++)
-        out[d] = outputs[d] / sum;
+        out[d] = state[d] / sum;
 }
 
 const rad_layer_kernels RAD_LAYER_TABLE = {

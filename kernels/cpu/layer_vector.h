@@ -63,25 +63,6 @@ typedef float vector;
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* The 32 numbers of a tile to one, in the order 16, 8, 4, 2, 1 apart; the greatest by a > b ? a :
- * b, which is what the instruction does. */
-#if defined(RAD_LAYER_AVX2) || defined(RAD_LAYER_AVX512)
-#define RAD_LAYER_REDUCES
-#define REDUCE_TILE(name, operation)                                                               \
-    ALWAYS_INLINE float name(const float *p)                                                       \
-    {                                                                                              \
-        __m256 low = _mm256_##operation##_ps(_mm256_loadu_ps(p), _mm256_loadu_ps(p + 16));         \
-        __m256 high = _mm256_##operation##_ps(_mm256_loadu_ps(p + 8), _mm256_loadu_ps(p + 24));    \
-        __m256 eight = _mm256_##operation##_ps(low, high);                                         \
-        __m128 four =                                                                              \
-            _mm_##operation##_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));  \
-        __m128 two = _mm_##operation##_ps(four, _mm_movehl_ps(four, four));                        \
-        return _mm_cvtss_f32(_mm_##operation##_ss(two, _mm_movehdup_ps(two)));                     \
-    }
-REDUCE_TILE(vector_greatest, max)
-REDUCE_TILE(vector_sum_of_tile, add)
-#endif
-
 #if defined(RAD_LAYER_EMULATED)
 ALWAYS_INLINE vector vector_load_half(const uint16_t *halves)
 {
@@ -101,5 +82,7 @@ ALWAYS_INLINE vector vector_load_half(const uint16_t *halves)
 #define UNROLL          _Pragma("GCC unroll 16")
 #define SAME_INDEX_ONLY _Pragma("GCC ivdep")
 #endif
+
+#include "kernels/cpu/layer_reduce.h"
 
 #endif

@@ -75,7 +75,7 @@ static float random_value(uint32_t i)
 
 static float *random_floats(size_t n)
 {
-    float *values = malloc(n * sizeof *values);
+    float *values = aligned_alloc(64, (n * sizeof *values + 63) / 64 * 64);
     if (values == NULL)
         exit(2);
     for (size_t i = 0; i < n; i++)
@@ -190,14 +190,14 @@ static void time_attend(void *data)
 {
     const attend_job *j = data;
     uint8_t first[MAX_QUERIES], last[MAX_QUERIES];
-    size_t width = j->shape.value_dim + 2;
+    size_t width = rad_attention_state_floats(j->shape.value_dim);
     size_t key_bytes = rad_key_tile_bytes(j->shape.key_type, j->shape.key_dim);
     size_t value_bytes = rad_value_tile_bytes(j->shape.value_type, j->shape.value_dim);
     memset(first, 0, sizeof first);
     memset(last, RAD_TILE_KEYS, sizeof last);
     memset(j->states, 0, j->n_queries * width * sizeof *j->states);
     for (uint32_t i = 0; i < j->n_queries; i++)
-        j->states[i * width] = -INFINITY;
+        j->states[i * width + j->shape.value_dim] = -INFINITY;
     rad_tile_queries rows = {.values = j->queries,
                              .stride = j->shape.key_dim,
                              .integers = j->integers,
@@ -249,7 +249,7 @@ static void bench_attention(const rad_layer_kernels *kernels, const char *isa)
     uint8_t *tiles = malloc(2 * n);
     float *queries = random_floats((size_t)MAX_QUERIES * MAX_DIM);
     float *numbers = random_floats((size_t)MAX_TILES * RAD_TILE_KEYS + MAX_DIM);
-    float *states = random_floats((size_t)MAX_QUERIES * (MAX_DIM + 2));
+    float *states = random_floats((size_t)MAX_QUERIES * (MAX_DIM + 16));
     float *integers = random_floats(MAX_QUERIES * rad_query_bytes(MAX_DIM) / sizeof(float));
     if (tiles == NULL)
         exit(2);

@@ -73,15 +73,16 @@ static void plain_attend(const rad_attention_shape *shape, const float *query, u
     }
     for (uint32_t s = first; s < last; s++)
         l[s] = p[s] = rad_expf(p[s] - m);
-    float merged = state[0] > m ? state[0] : m;
-    float a = rad_expf(state[0] - merged), b = rad_expf(m - merged);
-    state[0] = merged;
-    state[1] = fmaf(state[1], a, plain_tree(l, 32) * b);
+    float *maximum = state + shape->value_dim, *sum = maximum + 1;
+    float merged = *maximum > m ? *maximum : m;
+    float a = rad_expf(*maximum - merged), b = rad_expf(m - merged);
+    *maximum = merged;
+    *sum = fmaf(*sum, a, plain_tree(l, 32) * b);
     for (uint32_t d = 0; d < shape->value_dim; d++) {
         float o = 0.0f;
         for (uint32_t s = first; s < last; s++)
             o = fmaf(p[s], values[s * shape->value_dim + d], o);
-        state[2 + d] = fmaf(state[2 + d], a, o * b);
+        state[d] = fmaf(state[d], a, o * b);
     }
 }
 
@@ -305,10 +306,10 @@ static void make_states(float *before, uint32_t n, uint32_t value_dim, size_t st
     for (uint32_t i = 0; i < n; i++) {
         float *state = before + i * stride;
         memset(state, 0, (value_dim + 2) * sizeof *state);
-        state[0] = -INFINITY;
+        state[value_dim] = -INFINITY;
         if (i % 2 != 0) {
             fill(state, value_dim + 2, ORDINARY);
-            state[1] = 3.0f;
+            state[value_dim + 1] = 3.0f;
         }
     }
 }
@@ -331,8 +332,9 @@ static void check_tables(const rad_attention_shape *shape, rad_tile_queries *row
         memcpy(states, before, rows->n * stride * sizeof *states);
         tables[t].kernels->attend_tile(shape, rows, keys, values);
         for (uint32_t i = 0; i < rows->n; i++) { /* a maximum of 0 may have either sign */
-            if (states[i * stride] == 0.0f && want[i * stride] == 0.0f)
-                states[i * stride] = want[i * stride];
+            size_t at = i * stride + shape->value_dim;
+            if (states[at] == 0.0f && want[at] == 0.0f)
+                states[at] = want[at];
         }
         check_same(want, states, rows->n * stride, "attend_tile", tables[t].name);
         for (uint32_t i = 0; i < rows->n; i++)
@@ -427,7 +429,7 @@ START_TEST(masked_slots_may_hold_anything)
     for (size_t t = 0; t < n_tables; t++) {
         float state[5 * (DIM + 2)] = {0}, out[DIM];
         for (int i = 0; i < 5; i++)
-            state[i * (DIM + 2)] = -INFINITY;
+            state[i * (DIM + 2) + DIM] = -INFINITY;
         rad_attention_shape shape = {DIM, DIM, RAD_CACHE_F32, RAD_CACHE_F32, 0.125f, 0.0f};
         rad_tile_queries rows = {.values = queries,
                                  .stride = DIM,
@@ -466,7 +468,7 @@ START_TEST(attention_over_tiles_is_a_softmax)
         }
     }
     for (size_t k = 0; k < n_tables; k++) {
-        float state[DIM + 2] = {-INFINITY}, result[DIM];
+        float state[DIM + 2] = {[DIM] = -INFINITY}, result[DIM];
         uint8_t first = 0, last = 32;
         rad_attention_shape shape = {DIM, DIM, RAD_CACHE_F32, RAD_CACHE_F32, 0.2f, 0.0f};
         rad_tile_queries rows = {.values = queries,

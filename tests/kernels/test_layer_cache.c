@@ -153,8 +153,9 @@ static void plain_integer_outputs(const float *p, uint32_t first, uint32_t last,
             if (exact == exact) /* else c is NaN */
                 sum += (int64_t)rint(exact) * values[s].quants[d];
         }
-        float c = state[1] == state[1] ? greatest / 32767.0f * b : NAN;
-        state[2 + d] = fmaf(state[2 + d], a, (float)sum * c);
+        float total = state[dim + 1];
+        float c = total == total ? greatest / 32767.0f * b : NAN;
+        state[d] = fmaf(state[d], a, (float)sum * c);
     }
 }
 
@@ -171,10 +172,11 @@ static void plain_attend(const rad_attention_shape *shape, const float *query, u
     }
     for (uint32_t s = first; s < last; s++)
         p[s] = rad_expf(p[s] - m);
-    float merged = state[0] > m ? state[0] : m;
-    float a = rad_expf(state[0] - merged), b = rad_expf(m - merged);
-    state[0] = merged;
-    state[1] = fmaf(state[1], a, plain_sum(p) * b);
+    float *maximum = state + shape->value_dim, *sum = maximum + 1;
+    float merged = *maximum > m ? *maximum : m;
+    float a = rad_expf(*maximum - merged), b = rad_expf(m - merged);
+    *maximum = merged;
+    *sum = fmaf(*sum, a, plain_sum(p) * b);
     if (shape->value_type == RAD_CACHE_Q8_0 || shape->value_type == RAD_CACHE_Q4_0) {
         plain_integer_outputs(p, first, last, shape->value_dim, values, a, b, state);
         return;
@@ -183,7 +185,7 @@ static void plain_attend(const rad_attention_shape *shape, const float *query, u
         float o = 0.0f;
         for (uint32_t s = first; s < last; s++)
             o = fmaf(p[s], values[s].values[d], o);
-        state[2 + d] = fmaf(state[2 + d], a, o * b);
+        state[d] = fmaf(state[d], a, o * b);
     }
 }
 
@@ -312,7 +314,7 @@ static void make_ranges(uint8_t *first, uint8_t *last, uint32_t n, uint32_t styl
 static void clear_state(float *state, uint32_t value_dim)
 {
     memset(state, 0, (value_dim + 2) * sizeof *state);
-    state[0] = -INFINITY;
+    state[value_dim] = -INFINITY;
 }
 
 static void run_tile(const rad_layer_kernels *kernels, const rad_attention_shape *shape, uint32_t n,
@@ -351,7 +353,7 @@ static void check_attention(const rad_attention_shape *shape, uint32_t n, int ki
         clear_state(want + i * width, shape->value_dim);
         if (i % 2 != 0) { /* something came before */
             fill(want + i * width, width, ORDINARY);
-            want[i * width + 1] = 3.0f;
+            want[i * width + shape->value_dim + 1] = 3.0f;
         }
     }
     static float before[MAX_QUERY * (MAX_HEAD + 2)];
@@ -364,8 +366,9 @@ static void check_attention(const rad_attention_shape *shape, uint32_t n, int ki
         memcpy(states, before, n * width * sizeof *states);
         run_tile(tables[t].kernels, shape, n, first, last);
         for (uint32_t i = 0; i < n; i++) { /* a maximum of 0 may have either sign */
-            if (states[i * width] == 0.0f && want[i * width] == 0.0f)
-                states[i * width] = want[i * width];
+            size_t at = i * width + shape->value_dim;
+            if (states[at] == 0.0f && want[at] == 0.0f)
+                states[at] = want[at];
         }
         check_same(want, states, n * width, "attend_tile", tables[t].name);
         check_guards(states + n * width, GUARDS, "attend_tile");
@@ -486,10 +489,10 @@ START_TEST(formats_are_as_exact_as_they_should_be)
                 make_tile(kernels, false, used->value_type, DIM, value_tile.bytes, value_rows);
                 clear_state(states, DIM);
                 run_tile(kernels, used, 1, &first, &last);
-                kernels->finish_attention(states, DIM, pass == 0 ? want : states + 2);
+                kernels->finish_attention(states, DIM, pass == 0 ? want : states);
             }
             for (int d = 0; d < DIM; d++) {
-                error += pow((double)states[2 + d] - (double)want[d], 2);
+                error += pow((double)states[d] - (double)want[d], 2);
                 power += pow((double)want[d], 2);
             }
         }

@@ -95,7 +95,7 @@ static void prepare_slopes(rad_cpu_backend *cpu, uint32_t n_heads)
  * query. */
 static size_t state_width(const rad_hparams *hparams)
 {
-    return 2 + (size_t)hparams->value_dim;
+    return rad_attention_state_floats(hparams->value_dim);
 }
 
 static size_t max_queries(const rad_hparams *hparams)
@@ -271,9 +271,10 @@ static void clear_states(const attend_task *task, const float *sinks, size_t wid
 {
     for (size_t i = 0; i < (size_t)task->n_tokens * task->group; i++) {
         float *state = task->states + i * width;
+        uint32_t value_dim = task->cpu->model->hparams.value_dim;
         memset(state, 0, width * sizeof(float));
-        state[0] = sinks != NULL ? sinks[i % task->group] : -INFINITY;
-        state[1] = sinks != NULL ? 1.0f : 0.0f;
+        state[value_dim] = sinks != NULL ? sinks[i % task->group] : -INFINITY;
+        state[value_dim + 1] = sinks != NULL ? 1.0f : 0.0f;
     }
 }
 

@@ -11,7 +11,7 @@
 #define RAD_BLAS_ROWS 256
 
 /* Queries of one task of attention: this many tokens share the loads of a tile. */
-#define RAD_ATTENTION_TOKENS 16
+#define RAD_ATTENTION_TOKENS 32
 
 /* Tokens of a span that one task of attention computes. */
 typedef struct rad_attention_block {
