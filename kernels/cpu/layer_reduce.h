@@ -53,12 +53,13 @@ ALWAYS_INLINE __m512 wide_first_max(__m512 a, __m512 b)
 
 /* Parts of 128 bits: of two tiles side by side, of four, then pairs of numbers of eight. */
 #define REDUCE_TILES(name, operation)                                                              \
-    ALWAYS_INLINE void name(const float (*tiles)[32], float *out)                                  \
+    ALWAYS_INLINE void name(float(*tiles)[32], float *out)                                         \
     {                                                                                              \
         __m512 a[8];                                                                               \
         UNROLL                                                                                     \
         for (int i = 0; i < 8; i++)                                                                \
-            a[i] = wide_first_##operation(_mm512_load_ps(tiles[i]), _mm512_load_ps(tiles[i] + 16)); \
+            a[i] =                                                                                 \
+                wide_first_##operation(_mm512_load_ps(tiles[i]), _mm512_load_ps(tiles[i] + 16));   \
         UNROLL                                                                                     \
         for (int i = 0; i < 4; i++)                                                                \
             a[i] = _mm512_##operation##_ps(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x44),     \
@@ -79,7 +80,7 @@ ALWAYS_INLINE __m512 wide_first_max(__m512 a, __m512 b)
 #else
 
 #define REDUCE_TILES(name, operation)                                                              \
-    ALWAYS_INLINE void name(const float (*tiles)[32], float *out)                                  \
+    ALWAYS_INLINE void name(float(*tiles)[32], float *out)                                         \
     {                                                                                              \
         __m256 a[8];                                                                               \
         UNROLL                                                                                     \

@@ -404,7 +404,7 @@ static float sum_of_tile(const float values[RAD_TILE_KEYS])
 
 /* The same of the scores of all queries. */
 #define REDUCE_GROUP(name, of_tile, of_tiles)                                                      \
-    static void name(const tile_group *group, float *out)                                          \
+    static void name(tile_group *group, float *out)                                                \
     {                                                                                              \
         uint32_t i = 0;                                                                            \
         for (; i + REDUCED_TILES <= group->n; i += REDUCED_TILES)                                  \
@@ -500,19 +500,19 @@ static void normalise_group(tile_group *group, float scale_factor, float cap)
     merge_group(group, maxima, sums);
 }
 
-/* Adds slots begin..end-1 to the sums of n_queries queries from i on. */
-ALWAYS_INLINE void add_values(const tile_group *group, uint32_t i, const void *values,
+/* Adds slots begin..end-1 to the sums of n_queries queries. */
+ALWAYS_INLINE void add_values(float (*probabilities)[RAD_TILE_KEYS], const void *values,
                               size_t stride, bool half, uint32_t begin, uint32_t end,
                               vector (*sums)[4], int n_queries, int n_vectors)
 {
-    for (uint32_t slot = begin; slot < end; slot++) {
+    for (size_t slot = begin; slot < end; slot++) {
         vector value[4];
         UNROLL
         for (int v = 0; v < n_vectors; v++)
             value[v] = load_elements(values, slot * stride + v * VECTOR_WIDTH, half);
         UNROLL
         for (int q = 0; q < n_queries; q++) {
-            vector p = vector_set(group->scores[i + q][slot]);
+            vector p = vector_set(probabilities[q][slot]);
             UNROLL
             for (int v = 0; v < n_vectors; v++)
                 sums[q][v] = vector_fma(p, value[v], sums[q][v]);
@@ -528,26 +528,28 @@ ALWAYS_INLINE void output_dims(tile_group *group, uint32_t i, const void *values
 {
     vector sums[BLOCK][4];
     uint32_t first = 0, last = RAD_TILE_KEYS;
+    const uint8_t *firsts = group->first + i, *lasts = group->last + i;
+    float(*probabilities)[RAD_TILE_KEYS] = group->scores + i;
+    float *state = state_of(group, i) + dim;
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-        first = group->first[i + q] > first ? group->first[i + q] : first;
-        last = group->last[i + q] < last ? group->last[i + q] : last;
+        first = firsts[q] > first ? firsts[q] : first;
+        last = lasts[q] < last ? lasts[q] : last;
         UNROLL
         for (int v = 0; v < n_vectors; v++)
             sums[q][v] = vector_set(0.0f);
     }
     UNROLL
     for (int q = 0; q < n_queries; q++)
-        add_values(group, i + q, values, stride, half, group->first[i + q], first, sums + q, 1,
+        add_values(probabilities + q, values, stride, half, firsts[q], first, sums + q, 1,
                    n_vectors);
-    add_values(group, i, values, stride, half, first, last, sums, n_queries, n_vectors);
+    add_values(probabilities, values, stride, half, first, last, sums, n_queries, n_vectors);
     UNROLL
     for (int q = 0; q < n_queries; q++) {
-        add_values(group, i + q, values, stride, half, last, group->last[i + q], sums + q, 1,
-                   n_vectors);
-        float *out = state_of(group, i + q) + dim;
-        vector rescale = vector_set(group->rescale[i + q]);
-        vector weight = vector_set(group->weight[i + q]);
+        add_values(probabilities + q, values, stride, half, last, lasts[q], sums + q, 1, n_vectors);
+        float *out = state + q * group->state_stride;
+        vector rescale = vector_set(group->rescale[i + (uint32_t)q]);
+        vector weight = vector_set(group->weight[i + (uint32_t)q]);
         UNROLL
         for (int v = 0; v < n_vectors; v++) {
             vector before = vector_load(out + v * VECTOR_WIDTH);
