@@ -66,8 +66,8 @@ ALWAYS_INLINE void score_integer_slots(const uint8_t *queries, size_t stride, ui
         }
         UNROLL
         for (int v = 0; v < n_vectors; v++) {
-            vector key_scale = vector_load_half(scales + (size_t)block * RAD_TILE_KEYS + slot +
-                                                v * INTEGER_WIDTH);
+            vector key_scale =
+                vector_load_half(scales + (size_t)block * RAD_TILE_KEYS + slot + v * INTEGER_WIDTH);
             UNROLL
             for (int q = 0; q < n_queries; q++) {
                 float query_scale;

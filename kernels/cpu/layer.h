@@ -193,7 +193,12 @@ typedef struct rad_layer_kernels {
      * KiB of stack. */
     void (*attend_tile)(const rad_attention_shape *shape, const rad_tile_queries *queries,
                         const void *tile_keys, const void *tile_values);
-    /* out[d] = the state's out[d] / its sum. */
+    /* Merges a state into another, as attend_tile() does with a tile: M = max(max, m),
+     * a = exp(max - M), b = exp(m - M), sum = fma(sum, a, l * b), out[d] = fma(out[d], a, o[d] *
+     * b). One that nothing came into (maximum -infinity, sum 0) changes nothing, and is replaced.
+     */
+    void (*merge_states)(float *state, const float *part, uint32_t value_dim);
+    /* out[d] = the state's out[d] / its sum; in place is allowed. */
     void (*finish_attention)(const float *state, uint32_t value_dim, float *out);
 } rad_layer_kernels;
 

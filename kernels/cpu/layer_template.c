@@ -682,6 +682,29 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
     }
 }
 
+static bool is_empty(const float *state, uint32_t value_dim)
+{
+    return state[value_dim] == -INFINITY && state[value_dim + 1] == 0.0f;
+}
+
+static void merge_states(float *state, const float *part, uint32_t value_dim)
+{
+    if (is_empty(part, value_dim))
+        return;
+    if (is_empty(state, value_dim)) {
+        memcpy(state, part, ((size_t)value_dim + 2) * sizeof *state);
+        return;
+    }
+    float before = state[value_dim], maximum = part[value_dim];
+    float merged = greater(before, maximum);
+    float rescale = rad_expf_below_one(before - merged);
+    float weight = rad_expf_below_one(maximum - merged);
+    state[value_dim] = merged;
+    state[value_dim + 1] = fmaf(state[value_dim + 1], rescale, part[value_dim + 1] * weight);
+    for (uint32_t d = 0; d < value_dim; d++)
+        state[d] = fmaf(state[d], rescale, part[d] * weight);
+}
+
 static void finish_attention(const float *state, uint32_t value_dim, float *out)
 {
     float sum = state[value_dim + 1];
@@ -707,5 +730,6 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .store_value = store_value,
     .quantize_query = quantize_query,
     .attend_tile = attend_tile,
+    .merge_states = merge_states,
     .finish_attention = finish_attention,
 };

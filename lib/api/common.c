@@ -3,7 +3,7 @@
 
 #include "api/handles.h"
 
-#define NUMERIC_VERSION 1
+#define NUMERIC_VERSION 2
 
 uint32_t radllm_version(void)
 {

@@ -487,6 +487,41 @@ START_TEST(attention_over_tiles_is_a_softmax)
 }
 END_TEST
 
+/* By the formula, bit for bit; what nothing came into changes nothing. */
+START_TEST(states_merge_as_tiles_do)
+{
+    enum { MAX_STATE = 82 };
+    static const uint32_t dims[] = {1, 7, 16, 33, 64, 80};
+    for (size_t l = 0; l < sizeof dims / sizeof dims[0]; l++) {
+        for (size_t t = 0; t < n_tables; t++) {
+            const rad_layer_kernels *kernels = tables[t].kernels;
+            uint32_t n = dims[l];
+            float state[MAX_STATE + GUARDS], part[MAX_STATE], plain[MAX_STATE], empty[MAX_STATE];
+            fill(part, n + 2, ORDINARY);
+            fill(plain, n + 2, ORDINARY);
+            memset(empty, 0, sizeof empty);
+            empty[n] = -INFINITY;
+            fill_guards(state, n + 2 + GUARDS);
+            memcpy(state, empty, (n + 2) * sizeof *state);
+            kernels->merge_states(state, part, n);
+            check_same(part, state, n + 2, "merge_states into nothing", tables[t].name);
+            kernels->merge_states(state, empty, n);
+            check_same(part, state, n + 2, "merge_states of nothing", tables[t].name);
+            memcpy(state, plain, (n + 2) * sizeof *state);
+            float most = plain[n] > part[n] ? plain[n] : part[n];
+            float a = rad_expf(plain[n] - most), weight = rad_expf(part[n] - most);
+            plain[n] = most;
+            plain[n + 1] = fmaf(plain[n + 1], a, part[n + 1] * weight);
+            for (uint32_t d = 0; d < n; d++)
+                plain[d] = fmaf(plain[d], a, part[d] * weight);
+            kernels->merge_states(state, part, n);
+            check_same(plain, state, n + 2, "merge_states", tables[t].name);
+            check_guards(state + n + 2, GUARDS, "merge_states");
+        }
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     find_tables();
@@ -498,6 +533,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, attention_follows_the_text);
     tcase_add_test(cases, masked_slots_may_hold_anything);
     tcase_add_test(cases, attention_over_tiles_is_a_softmax);
+    tcase_add_test(cases, states_merge_as_tiles_do);
 }
 
 int main(void)

@@ -1,5 +1,11 @@
-/* Attention to the cache, tile by tile from left to right (numeric contract, rule 7). A task is a
- * block of tokens of one sequence and one key/value head with the query heads that share it. */
+/* Attention to the cache (numeric contract, rule 7). A task is a block of tokens of one sequence
+ * and one key/value head with the query heads that share it.
+ *
+ * Keys are taken in ranges of RAD_RANGE_TILES tiles, whose borders are absolute positions. What
+ * precedes all keys (a learned sink, the sinks of a policy) and range 0 go into a query's state
+ * tile by tile from left to right. Every further range begins empty, and is merged as a whole, from
+ * left to right. So ranges may be computed by several threads, where a batch has too few tasks for
+ * them, with the same bits. */
 #include "backend/cpu/cpu.h"
 
 #include <math.h>
@@ -91,26 +97,42 @@ static void prepare_slopes(rad_cpu_backend *cpu, uint32_t n_heads)
     cpu->n_slopes = n_heads;
 }
 
-/* Scratch of a task: running states, then slopes, distances, integers and visible range of each
- * query. */
+/* Scratch of a task: states, those of a part, then slopes, distances, integers and visible range of
+ * each query. */
 static size_t state_width(const rad_hparams *hparams)
 {
     return rad_attention_state_floats(hparams->value_dim);
 }
 
-static size_t max_queries(const rad_hparams *hparams)
+static size_t max_group(const rad_hparams *hparams)
 {
     size_t most = 1;
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
         size_t group = hparams->layers[i].n_heads / hparams->layers[i].n_kv_heads;
         most = group > most ? group : most;
     }
-    return most * RAD_ATTENTION_TOKENS;
+    return most;
+}
+
+static size_t max_queries(const rad_hparams *hparams)
+{
+    return max_group(hparams) * RAD_ATTENTION_TOKENS;
+}
+
+/* Queries whose parts are computed at a time: 64 heads of one token, 16 of four. */
+static size_t part_queries(const rad_hparams *hparams)
+{
+    return 64 * max_group(hparams);
+}
+
+size_t rad_cpu_part_floats(const rad_hparams *hparams)
+{
+    return part_queries(hparams) * state_width(hparams);
 }
 
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 {
-    return max_queries(hparams) * (state_width(hparams) * sizeof(float) + sizeof(float) +
+    return max_queries(hparams) * (2 * state_width(hparams) * sizeof(float) + sizeof(float) +
                                    sizeof(int32_t) + rad_query_bytes(hparams->head_dim) + 2);
 }
 
@@ -119,17 +141,19 @@ typedef struct attend_task {
     const rad_token_span *span;
     const rad_reach *reach;
     uint32_t layer, kv_head, group, n_tokens;
-    uint32_t first_position;  /* of the block */
-    const float *queries;     /* of the block's first token and the group's first head */
-    const float *sinks;       /* the same, rotated as the keys of sinks want them */
-    size_t query_stride;      /* between tokens */
-    float *states;            /* [token][head of the group] */
-    const float *head_slopes; /* of the group's heads; NULL: no ALiBi */
-    float *slopes;            /* of the queries of a call to the kernel, as the following */
+    uint32_t first_position; /* of the block */
+    const float *queries;    /* of the block's first token and the group's first head */
+    const float *sinks;      /* the same, rotated as the keys of sinks want them */
+    size_t query_stride;     /* between tokens */
+    float *states;           /* [token][head of the group]: what is attended to is added to them */
+    const float *learned_sinks; /* of the group's heads; NULL: none */
+    const float *head_slopes;   /* of the group's heads; NULL: no ALiBi */
+    float *slopes;              /* of the queries of a call to the kernel, as the following */
     int32_t *distances;
     uint8_t *integers; /* [token][head of the group], rad_query_bytes() each; of keys in
                         * integers */
     uint8_t *first, *last;
+    float *out; /* of the block's first token and the group's first head */
 } attend_task;
 
 /* First key of its window that a query at `position` sees. */
@@ -249,56 +273,111 @@ static void quantize_queries(const attend_task *task, const float *queries)
     }
 }
 
-/* Sinks first, then the window, from left to right. A tile that holds both kinds of keys is taken
- * in two parts, wherever the window stands. */
-static void attend_tiles(const attend_task *task)
-{
-    const rad_reach *reach = task->reach;
-    uint32_t first = first_visible(reach, task->first_position);
-    uint32_t last_tile = (task->first_position + task->n_tokens - 1) / RAD_TILE_KEYS;
-    if (reach->sinks != 0)
-        quantize_queries(task, task->sinks);
-    for (uint32_t tile = 0; tile <= last_tile && tile * RAD_TILE_KEYS < reach->sinks; tile++)
-        attend_one_tile(task, tile, true);
-    quantize_queries(task, task->queries);
-    first = first > reach->sinks ? first : reach->sinks;
-    for (uint32_t tile = first / RAD_TILE_KEYS; tile <= last_tile; tile++)
-        attend_one_tile(task, tile, false);
-}
+/* ---- ranges -----------------------------------------------------------------------------------
+ */
 
-/* A head's learned sink is the tile before the first one: one score, whose value is nothing. */
-static void clear_states(const attend_task *task, const float *sinks, size_t width)
+/* States that nothing came into, or a head's learned sink alone: one score, whose value is nothing.
+ */
+static void clear_states(const attend_task *task, const float *sinks)
 {
+    const rad_hparams *h = &task->cpu->model->hparams;
+    size_t width = state_width(h);
     for (size_t i = 0; i < (size_t)task->n_tokens * task->group; i++) {
         float *state = task->states + i * width;
-        uint32_t value_dim = task->cpu->model->hparams.value_dim;
         memset(state, 0, width * sizeof(float));
-        state[value_dim] = sinks != NULL ? sinks[i % task->group] : -INFINITY;
-        state[value_dim + 1] = sinks != NULL ? 1.0f : 0.0f;
+        state[h->value_dim] = sinks != NULL ? sinks[i % task->group] : -INFINITY;
+        state[h->value_dim + 1] = sinks != NULL ? 1.0f : 0.0f;
     }
 }
 
-static void attend_block(void *data, uint32_t index, uint32_t worker)
+static uint32_t first_tile(const attend_task *task)
 {
-    const cache_job *job = data;
+    uint32_t first = first_visible(task->reach, task->first_position);
+    first = first > task->reach->sinks ? first : task->reach->sinks;
+    return first / RAD_TILE_KEYS;
+}
+
+static uint32_t last_tile(const attend_task *task)
+{
+    return (task->first_position + task->n_tokens - 1) / RAD_TILE_KEYS;
+}
+
+/* The first range behind range 0 that a task sees. */
+static uint32_t first_range(const attend_task *task)
+{
+    uint32_t range = first_tile(task) / RAD_RANGE_TILES;
+    return range > 0 ? range : 1;
+}
+
+/* Parts of a task: what precedes all keys and range 0, then each further range. */
+static uint32_t count_parts(const attend_task *task)
+{
+    uint32_t first = first_range(task), last = last_tile(task) / RAD_RANGE_TILES;
+    return 1 + (last >= first ? last - first + 1 : 0);
+}
+
+static void attend_range(const attend_task *task, uint32_t range)
+{
+    uint32_t tile = range * RAD_RANGE_TILES, end = tile + RAD_RANGE_TILES;
+    tile = first_tile(task) > tile ? first_tile(task) : tile;
+    end = last_tile(task) + 1 < end ? last_tile(task) + 1 : end;
+    for (; tile < end; tile++)
+        attend_one_tile(task, tile, false);
+}
+
+/* One part, from its own beginning. Sinks come first, then the window; a tile that holds both kinds
+ * of keys is taken in two parts, wherever the window stands. `prepared`: part 0 came before. */
+static void attend_part(const attend_task *task, uint32_t part, bool prepared)
+{
+    if (part > 0) {
+        clear_states(task, NULL);
+        if (!prepared)
+            quantize_queries(task, task->queries);
+        attend_range(task, first_range(task) + part - 1);
+        return;
+    }
+    clear_states(task, task->learned_sinks);
+    if (task->reach->sinks != 0)
+        quantize_queries(task, task->sinks);
+    for (uint32_t tile = 0; tile <= last_tile(task) && tile * RAD_TILE_KEYS < task->reach->sinks;
+         tile++)
+        attend_one_tile(task, tile, true);
+    quantize_queries(task, task->queries);
+    attend_range(task, 0);
+}
+
+/* Adds the states of a part to those of the parts before it. */
+static void merge_part(const attend_task *task, float *states, const float *part)
+{
+    const rad_hparams *h = &task->cpu->model->hparams;
+    size_t width = state_width(h);
+    for (size_t i = 0; i < (size_t)task->n_tokens * task->group; i++)
+        task->cpu->kernels->layer->merge_states(states + i * width, part + i * width, h->value_dim);
+}
+
+/* ---- tasks ------------------------------------------------------------------------------------
+ */
+
+/* Task `index` of an operation, with a worker's scratch. */
+static attend_task make_task(const cache_job *job, uint32_t index, uint32_t worker)
+{
     const rad_cpu_backend *cpu = job->cpu;
     const rad_hparams *h = &cpu->model->hparams;
-    uint32_t n_kv_heads = job->params->n_kv_heads;
+    uint32_t n_kv_heads = job->params->n_kv_heads, group = job->params->n_heads / n_kv_heads;
     const rad_attention_block *block = &blocks_of(cpu)[index / n_kv_heads];
     const rad_token_span *span = &cpu->batch->spans[block->span];
-    size_t width = state_width(h);
-    uint32_t group = job->params->n_heads / n_kv_heads;
     uint32_t kv_head = index % n_kv_heads;
-    size_t query_width = (size_t)job->params->n_heads * h->head_dim, out_width = job->op->width;
+    size_t query_width = (size_t)job->params->n_heads * h->head_dim;
     size_t row = span->first_row + block->first_row;
     size_t first_query = row * query_width + (size_t)kv_head * group * h->head_dim;
-    float *states = rad_cpu_scratch(cpu, worker);
     size_t n_queries = max_queries(h);
-    float *slopes = states + n_queries * width;
+    float *states = rad_cpu_scratch(cpu, worker);
+    float *slopes = states + 2 * n_queries * state_width(h);
     int32_t *distances = (int32_t *)(void *)(slopes + n_queries);
     uint8_t *integers = (uint8_t *)(distances + n_queries);
     uint8_t *ranges = integers + n_queries * rad_query_bytes(h->head_dim);
-    attend_task task = {
+    const rad_weight *sinks = job->op->bias;
+    return (attend_task){
         .cpu = cpu,
         .span = span,
         .reach = &cpu->cache->layers[job->op->layer].reach,
@@ -311,21 +390,125 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
         .sinks = rad_cpu_value(cpu, job->op->other) + first_query,
         .query_stride = query_width,
         .states = states,
+        .learned_sinks = sinks != NULL ? sinks->values + kv_head * group : NULL,
         .head_slopes = h->max_alibi_bias > 0.0f ? slopes_of(cpu) + (size_t)kv_head * group : NULL,
         .slopes = slopes,
         .distances = distances,
         .integers = integers,
         .first = ranges,
-        .last = ranges + n_queries};
-    const rad_weight *sinks = job->op->bias;
-    clear_states(&task, sinks != NULL ? sinks->values + kv_head * group : NULL, width);
-    attend_tiles(&task);
-    float *out =
-        rad_cpu_value(cpu, job->op->out) + row * out_width + (size_t)kv_head * group * h->value_dim;
-    for (uint32_t t = 0; t < block->n_rows; t++) {
-        for (uint32_t head = 0; head < group; head++)
-            cpu->kernels->layer->finish_attention(states + (t * group + head) * width, h->value_dim,
-                                                  out + t * out_width + head * h->value_dim);
+        .last = ranges + n_queries,
+        .out = rad_cpu_value(cpu, job->op->out) + row * job->op->width +
+               (size_t)kv_head * group * h->value_dim};
+}
+
+static void finish_task(const cache_job *job, const attend_task *task, const float *states)
+{
+    const rad_hparams *h = &task->cpu->model->hparams;
+    for (uint32_t t = 0; t < task->n_tokens; t++) {
+        for (uint32_t head = 0; head < task->group; head++)
+            task->cpu->kernels->layer->finish_attention(
+                states + (t * task->group + head) * state_width(h), h->value_dim,
+                task->out + (size_t)t * job->op->width + (size_t)head * h->value_dim);
+    }
+}
+
+/* A task as a whole. */
+static void attend_block(void *data, uint32_t index, uint32_t worker)
+{
+    const cache_job *job = data;
+    attend_task task = make_task(job, index, worker);
+    float *states = task.states, *part = states + max_queries(&job->cpu->model->hparams) *
+                                                      state_width(&job->cpu->model->hparams);
+    uint32_t n_parts = count_parts(&task);
+    attend_part(&task, 0, false);
+    task.states = part;
+    for (uint32_t i = 1; i < n_parts; i++) {
+        attend_part(&task, i, true);
+        merge_part(&task, states, part);
+    }
+    finish_task(job, &task, states);
+}
+
+/* ---- tasks in parts: few tokens behind many ---------------------------------------------------
+ */
+
+/* A round: parts first .. first + n - 1, counted over all tasks as if each had n_parts. */
+typedef struct parts_job {
+    cache_job base;
+    uint32_t n_parts;
+    uint32_t first, n;
+    size_t task_floats; /* of the states of a task */
+} parts_job;
+
+static float *states_of_task(const parts_job *job, uint32_t task)
+{
+    return (float *)(void *)(job->base.cpu->memory + job->base.cpu->layout.task_states) +
+           task * job->task_floats;
+}
+
+static float *states_of_part(const parts_job *job, uint32_t index)
+{
+    return (float *)(void *)(job->base.cpu->memory + job->base.cpu->layout.part_states) +
+           (index - job->first) * job->task_floats;
+}
+
+static void attend_one_part(void *data, uint32_t index, uint32_t worker)
+{
+    const parts_job *job = data;
+    uint32_t at = job->first + index, part = at % job->n_parts;
+    attend_task task = make_task(&job->base, at / job->n_parts, worker);
+    if (part >= count_parts(&task))
+        return;
+    task.states = part == 0 ? states_of_task(job, at / job->n_parts) : states_of_part(job, at);
+    attend_part(&task, part, false);
+}
+
+/* What the round found of a task; its output where that was the last of it. */
+static void merge_task(void *data, uint32_t index, uint32_t worker)
+{
+    const parts_job *job = data;
+    uint32_t begin = index * job->n_parts, end = begin + job->n_parts;
+    attend_task task = make_task(&job->base, index, worker);
+    float *states = states_of_task(job, index);
+    uint32_t n_parts = count_parts(&task);
+    for (uint32_t at = begin > job->first ? begin : job->first;
+         at < end && at < job->first + job->n; at++) {
+        uint32_t part = at - begin;
+        if (part > 0 && part < n_parts)
+            merge_part(&task, states, states_of_part(job, at));
+        if (part + 1 == n_parts)
+            finish_task(&job->base, &task, states);
+    }
+}
+
+/* True where the batch has few tasks for its threads and they are long: how to cut them. */
+static bool plan_parts(parts_job *job, uint32_t n_tasks)
+{
+    const rad_cpu_backend *cpu = job->base.cpu;
+    const rad_hparams *h = &cpu->model->hparams;
+    uint32_t group = job->base.params->n_heads / job->base.params->n_kv_heads, rows = 0;
+    job->n_parts = 1;
+    if (cpu->settings.n_threads == 1 || n_tasks >= RAD_TASKS_PER_THREAD * cpu->settings.n_threads)
+        return false;
+    for (uint32_t i = 0; i < n_tasks; i += job->base.params->n_kv_heads) {
+        attend_task task = make_task(&job->base, i, 0);
+        uint32_t n = count_parts(&task);
+        job->n_parts = n > job->n_parts ? n : job->n_parts;
+        rows = task.n_tokens > rows ? task.n_tokens : rows;
+    }
+    size_t queries = part_queries(h), of_task = (size_t)rows * group;
+    job->task_floats = of_task * state_width(h);
+    job->n = (uint32_t)(queries / of_task);
+    return job->n_parts > 2 && of_task * n_tasks <= queries && job->n >= cpu->settings.n_threads;
+}
+
+static void attend_in_parts(rad_cpu_backend *cpu, parts_job *job, uint32_t n_tasks, uint64_t work)
+{
+    uint32_t n = n_tasks * job->n_parts, at_a_time = job->n;
+    for (job->first = 0; job->first < n; job->first += at_a_time) {
+        job->n = n - job->first < at_a_time ? n - job->first : at_a_time;
+        rad_cpu_parallel(cpu, attend_one_part, job, job->n, work);
+        rad_cpu_parallel(cpu, merge_task, job, n_tasks, job->n * job->task_floats);
     }
 }
 
@@ -344,8 +527,12 @@ static uint64_t attention_work(const rad_cpu_backend *cpu, const rad_op *op)
 
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op)
 {
-    cache_job job = {cpu, op, &cpu->model->hparams.layers[op->layer]};
-    prepare_slopes(cpu, job.params->n_heads);
-    rad_cpu_parallel(cpu, attend_block, &job, cpu->n_blocks * job.params->n_kv_heads,
-                     attention_work(cpu, op));
+    parts_job job = {.base = {cpu, op, &cpu->model->hparams.layers[op->layer]}};
+    uint32_t n_tasks = cpu->n_blocks * job.base.params->n_kv_heads;
+    uint64_t work = attention_work(cpu, op);
+    prepare_slopes(cpu, job.base.params->n_heads);
+    if (plan_parts(&job, n_tasks))
+        attend_in_parts(cpu, &job, n_tasks, work);
+    else
+        rad_cpu_parallel(cpu, attend_block, &job.base, n_tasks, work);
 }

@@ -115,6 +115,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     tiles = rows > 1 ? rad_tiles_bytes(rows, columns) : 0;
     fits = fits && (tiles > 0 || rows <= 1 || columns == 0);
     uint64_t blocks = rows / RAD_ATTENTION_TOKENS + settings->max_spans;
+    uint64_t parts = settings->n_threads > 1 ? rad_cpu_part_floats(&program->model->hparams) : 0;
     fits =
         fits && place(&used, rows * columns, sizeof(int8_t), &layout->quants) &&
         place(&used, rows * (columns / 32 + 1), sizeof(float), &layout->scales) &&
@@ -125,6 +126,8 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
               program->model->hparams.max_alibi_bias > 0.0f ? program->model->hparams.max_heads : 0,
               sizeof(float), &layout->slopes) &&
         place(&used, blocks, sizeof(rad_attention_block), &layout->blocks) &&
+        place(&used, parts, sizeof(float), &layout->task_states) &&
+        place(&used, parts, sizeof(float), &layout->part_states) &&
         place(&used, settings->n_threads, layout->scratch_bytes, &layout->scratch) &&
         place(&used, settings->n_threads, layout->stream_bytes, &layout->stream) &&
         place(&used, settings->n_threads, layout->head_input_bytes, &layout->head_input) &&

@@ -13,6 +13,13 @@
 /* Queries of one task of attention: this many tokens share the loads of a tile. */
 #define RAD_ATTENTION_TOKENS 32
 
+/* Tiles of a range of keys, which are merged before they meet those of other ranges: part of the
+ * numeric contract. */
+#define RAD_RANGE_TILES 32
+
+/* Fewer tasks than this many for each thread are cut into ranges. */
+#define RAD_TASKS_PER_THREAD 4
+
 /* Tokens of a span that one task of attention computes. */
 typedef struct rad_attention_block {
     uint32_t span;
@@ -29,14 +36,15 @@ typedef struct rad_expert_group {
 
 /* Where everything stands inside the backend's one block of memory. */
 typedef struct rad_cpu_layout {
-    size_t values[RAD_MAX_VALUES]; /* offsets */
-    size_t quants, scales, sums;   /* the quantized input of products */
-    size_t tiles;                  /* the same, four tokens side by side */
-    size_t frequencies;            /* double[n_pairs] */
-    size_t slopes;                 /* float[max_heads], with ALiBi */
-    size_t blocks;                 /* rad_attention_block[] */
-    size_t scratch;                /* for each worker */
-    size_t scratch_bytes;          /* of one worker */
+    size_t values[RAD_MAX_VALUES];   /* offsets */
+    size_t quants, scales, sums;     /* the quantized input of products */
+    size_t tiles;                    /* the same, four tokens side by side */
+    size_t frequencies;              /* double[n_pairs] */
+    size_t slopes;                   /* float[max_heads], with ALiBi */
+    size_t blocks;                   /* rad_attention_block[] */
+    size_t task_states, part_states; /* of attention in parts */
+    size_t scratch;                  /* for each worker */
+    size_t scratch_bytes;            /* of one worker */
     size_t head_input; /* a part of some tokens' rows, for each worker (products by heads) */
     size_t head_input_bytes;
     size_t slab;         /* rows widened to floats for BLAS */
@@ -146,5 +154,7 @@ size_t rad_cpu_head_input_bytes(const rad_program *program);
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);
 /* Scratch of one worker for attention. */
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams);
+/* Floats of the states of tasks, and of parts, when attention is cut into ranges. */
+size_t rad_cpu_part_floats(const rad_hparams *hparams);
 
 #endif
