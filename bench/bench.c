@@ -119,6 +119,16 @@ static void count_weight(bench_model *model, const radllm_tensor_info *info, dou
     model->prompt_float_macs += plain && !head ? elements : 0;
 }
 
+/* One stack of all experts, or a tensor for each: blk.3.ffn_up_exps.weight, blk.3.ffn_up.5.weight.
+ */
+static bool is_of_experts(const char *name)
+{
+    int end = 0;
+    if (strstr(name, "_exps.") != NULL)
+        return true;
+    return sscanf(name, "blk.%*u.ffn_%*[a-z].%*u.weight%n", &end) == 0 && end > 0;
+}
+
 /* Sums over the tensors: what is read and multiplied per token. Of a table of embeddings one row is
  * read; where it also serves as output it is multiplied whole. Of a stack of experts those are
  * counted that a token goes to. */
@@ -141,8 +151,7 @@ static void count_weights(const radllm_file *file, bench_model *model, const cha
         bool table = strcmp(info.name, "token_embd.weight") == 0;
         bool head = strcmp(info.name, "output.weight") == 0 || (table && tied);
         if (!table || tied)
-            count_weight(model, &info, strstr(info.name, "_exps.") != NULL ? experts_share : 1,
-                         head);
+            count_weight(model, &info, is_of_experts(info.name) ? experts_share : 1, head);
         size_t at = 0;
         while (at < n_types && strcmp(names[at], info.type) != 0)
             at++;

@@ -80,6 +80,27 @@ static double attention_macs_per_token(const bench_row *row)
     return row->model->attention_macs * mean_position(row);
 }
 
+/* Keys or values in blocks of integers. */
+static bool cache_is_integer(const bench_model *model, bool values)
+{
+    const char *slash = strchr(model->cache_type, '/');
+    const char *type = values && slash != NULL ? slash + 1 : model->cache_type;
+    return strncmp(type, "q8_0", 4) == 0 || strncmp(type, "q4_0", 4) == 0;
+}
+
+/* What attention of one token takes at the peak of the arithmetic that it is done in: floats; with
+ * keys in integers bytes; with values in integers words, of which half as many are multiplied at a
+ * time, since probabilities keep 15 bits. */
+static double attention_seconds_per_token(const bench_row *row)
+{
+    const machine_limits *limits = row->limits;
+    double half = 0.5 * attention_macs_per_token(row);
+    double keys = cache_is_integer(row->model, false) ? limits->int8_macs : limits->float_macs;
+    double values =
+        cache_is_integer(row->model, true) ? 0.5 * limits->int8_macs : limits->float_macs;
+    return half / keys + half / values;
+}
+
 static double bandwidth_share(const bench_row *row)
 {
     if (row->n_gen == 0 || row->limits->read_bytes <= 0)
@@ -100,14 +121,14 @@ static double float_share(const bench_row *row)
 }
 
 /* The same with each weight at the peak of its own kind, integers where it is quantized, and with
- * attention, in floats. */
+ * attention. */
 static double arithmetic_share(const bench_row *row)
 {
     if (row->limits->int8_macs <= 0 || row->limits->float_macs <= 0)
         return NAN;
     double floats = row->n_gen != 0 ? row->model->token_float_macs : row->model->prompt_float_macs;
     double seconds = (macs_per_token(row) - floats) / row->limits->int8_macs +
-                     (floats + attention_macs_per_token(row)) / row->limits->float_macs;
+                     floats / row->limits->float_macs + attention_seconds_per_token(row);
     return seconds * average_speed(row);
 }
 

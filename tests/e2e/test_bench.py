@@ -73,6 +73,23 @@ expected = (rows[3]["weight_bytes_per_token"] + 102.5 * rows[3]["cache_bytes_per
 check(abs(rows[3]["share_of_bandwidth"] / expected - 1) < 1e-9 and
       rows[2]["attention_macs_per_token"] > 10 * rows[0]["attention_macs_per_token"] > 0,
       "the cache is read as far as it is filled", result)
+
+
+def attention_share(kind):
+    """What attention takes of the arithmetic share, in units of its speed in floats."""
+    found = bench("-m", MODEL, "-t", "1", "-p", "16", "-n", "0", "-d", "100", "-r", "1", "-o", "json",
+                  "--cache", kind)
+    one = json.loads(found.out)[0]
+    rate, floats = one["avg_ts"], one["machine_float_macs_per_second"]
+    weights = one["share_of_int8"]  # the embedded model's weights are all quantized
+    return ((one["share_of_arithmetic"] - weights) / rate * floats / one["attention_macs_per_token"],
+            floats / one["machine_int8_macs_per_second"], found)
+
+
+share, _, result = attention_share("f16")
+check(abs(share - 1) < 1e-6, "attention at the peak of floats", result)
+share, ratio, result = attention_share("q8_0")
+check(abs(share - 1.5 * ratio) < 1e-6, "attention to integers: bytes and words", result)
 expect(bench("-m", MODEL, "-d", "x"), 2, "no depth", "-d")
 expect(bench("-m", MODEL, "-p", "0", "-n", "0"), 2, "nothing to measure")
 expect(bench("-m", MODEL, "-b", "0"), 2, "no sequence", "-b")
