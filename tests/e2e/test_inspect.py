@@ -22,6 +22,14 @@ for path in GOLDEN + ([MODEL] if MODEL else []):
     check(plan["context"] == 64 and plan["total"] == sum(parts) and plan["weights"] > 0,
           f"{path.name}: memory plan", report)
     check(0 < plan["prefixes"] < plan["cache"], f"{path.name}: what finding beginnings takes")
+    # 200,000 positions of any model; learned positions end with their table, but for a window that
+    # is computed anew.
+    long = inspect(path, "--json", "-c", "200000", "--context-limit", "ignore")
+    if "plan" not in json.loads(long.out):
+        check("attention=recompute" in long.err, f"{path.name}: why 200000 positions cannot be", long)
+        long = inspect(path, "--json", "-c", "200000", "--attention", "recompute", "--window", "64")
+    plan = json.loads(long.out)["plan"]
+    check(plan["context"] == 200000 and plan["total"] > 0, f"{path.name}: 200000 positions", long)
 
 path = GOLDEN[0]
 keys = {entry["key"]: entry for entry in json.loads(inspect(path, "--json").out)["metadata"]}
