@@ -21,16 +21,23 @@ import torch.nn.functional as F
 import chat
 import reports
 from network import Network, Shape
-from train import rate_at
+from train import Muon, rate_at
 
 
 def text_of(seeds):
-    """Reports one behind the other, without questions."""
-    parts = []
+    """Reports one behind the other, without questions, in which half of the sentences are one of the
+    last three again: to know what comes next, a layer must look for where it stood before, and rest
+    where it did not."""
+    parts, last = [], []
     for seed in seeds:
         messages, _, begin = reports.conversation(seed, turns=0)
-        parts.append(messages[0][1][begin:].strip())
-    return "\n\n".join(parts) + "\n\n"
+        for sentence in messages[0][1][begin:].strip().replace("\n", " ").split(". "):
+            parts.append(sentence)
+            rng = random.Random(seed * 1000 + len(parts))
+            last = [*last[-2:], sentence]
+            while rng.random() < 0.5:
+                parts.append(rng.choice(last))
+    return ". ".join(parts) + ". "
 
 
 def shares_of_first(network):
@@ -58,9 +65,10 @@ def main():
     parser.add_argument("--context", type=int, default=64)
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--width", type=int, default=96)
-    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--layers", type=int, default=3)
     parser.add_argument("--rate", type=float, default=4e-3)
-    parser.add_argument("--sink-weight", type=float, default=1.0)
+    parser.add_argument("--sink-weight", type=float, default=4.0)
+    parser.add_argument("--share", type=float, default=0.5, help="of its attention that each head shall give the first token, at least")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--text", type=Path, help="write a text that was not trained on, and end")
     parser.add_argument("--chats", type=Path, help="the same, of chats as the embedded model knows them")
@@ -83,8 +91,11 @@ def main():
     shape = Shape(width=arguments.width, layers=arguments.layers, heads=arguments.width // 32,
                   kv_heads=arguments.width // 32, ffn=arguments.width * 3, context=arguments.context)
     network = Network(shape)
-    adam = torch.optim.AdamW(network.parameters(), lr=arguments.rate, betas=(0.9, 0.98),
-                             weight_decay=0.1)
+    matrices = [p for layer in network.layers for p in layer.parameters() if p.ndim == 2]
+    small = [p for layer in network.layers for p in layer.parameters() if p.ndim == 1] + [network.norm]
+    muon = Muon(matrices, 0, 1)
+    adam = torch.optim.AdamW([{"params": [network.embedding], "weight_decay": 0.01},
+                              {"params": small, "weight_decay": 0.0}], lr=arguments.rate, betas=(0.9, 0.98))
     arguments.out.mkdir(parents=True, exist_ok=True)
     shutil.copy(arguments.tokenizer, arguments.out / "tokenizer.json")
     network.train()
@@ -97,12 +108,14 @@ def main():
         loss = F.cross_entropy(network.logits(state).flatten(0, 1), batch[:, 1:].flatten())
         shares = shares_of_first(network)[..., 8:]
         network.zero_grad()
-        (loss + arguments.sink_weight * F.relu(0.6 - shares).mean()).backward()
+        off = F.relu(arguments.share - shares.mean((1, 3))).square().mean()
+        (loss + arguments.sink_weight * off).backward()
         scale = rate_at(spent / (arguments.minutes * 60), 0.6) * min(1.0, (step + 1) / 50)
         for group in adam.param_groups:
             group["lr"] = arguments.rate * scale
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         adam.step()
+        muon.step(0.02 * scale, 0.01)
         step += 1
         spent = time.process_time() - begun
         if spent - shown > 20:
