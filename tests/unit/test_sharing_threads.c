@@ -47,9 +47,16 @@ static void *run_some(void *data)
     return NULL;
 }
 
+/* By turns with and without a worker; then under a policy that forgets, in another number format.
+ */
 START_TEST(many_threads_share)
 {
-    open_kind(1);
+    open_kind(_i < 2 ? 1 : 0);
+    if (_i >= 2) {
+        set_text("attention", "sinks");
+        set_integer("window", 60);
+        set_text("cache", "q8_0");
+    }
     result expected[3];
     for (uint32_t i = 0; i < 3; i++) {
         prompt p = make_prompt(2, 120, i, 180);
@@ -59,7 +66,7 @@ START_TEST(many_threads_share)
     int64_t n_pages = number(engine, "pages_free");
     pthread_t threads[THREADS];
     runner runners[THREADS];
-    if (_i == 1)
+    if (_i % 2 == 1)
         rad_assert_ok(radllm_engine_start_worker(engine, error), error);
     for (uint32_t t = 0; t < THREADS; t++) {
         runners[t] = (runner){engine, t, expected, false};
@@ -78,7 +85,7 @@ END_TEST
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "threads");
-    tcase_add_loop_test(cases, many_threads_share, 0, 2);
+    tcase_add_loop_test(cases, many_threads_share, 0, 4);
 }
 
 int main(void)
