@@ -20,12 +20,20 @@ void radllm_model_free(radllm_model *model)
     rad_free(&allocator, model, sizeof *model);
 }
 
-static void match_template(radllm_model *model)
+/* A text of the file's metadata, or "" where there is none. */
+static rad_text file_text(const radllm_model *model, const char *key)
 {
     rad_text text;
-    if (rad_meta_text(model->file->source, "tokenizer.chat_template", &text, NULL) == RADLLM_OK &&
-        text.data != NULL)
-        model->chat_template = rad_chat_template_match(text);
+    if (rad_meta_text(model->file->source, key, &text, NULL) != RADLLM_OK || text.data == NULL)
+        return (rad_text){"", 0};
+    return text;
+}
+
+/* The chat template's text, from the metadata or from the files beside a tokenizer.json. */
+static rad_text template_text(const radllm_model *model)
+{
+    rad_text text = file_text(model, "tokenizer.chat_template");
+    return text.size > 0 ? text : rad_tokenizer_chat_template(model->model->tokenizer);
 }
 
 radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file,
@@ -55,7 +63,7 @@ radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file
         radllm_model_free(model);
         return status;
     }
-    match_template(model);
+    model->chat_template = rad_chat_template_match(template_text(model));
     rad_log_line(&own, RADLLM_LOG_INFO, "loaded %s: %llu parameters, %zu bytes, kernels %s",
                  rad_source_label(file->source), (unsigned long long)model->model->n_parameters,
                  model->model->weight_bytes, model->model->kernels->name);
@@ -109,15 +117,6 @@ radllm_status radllm_model_number(const radllm_model *model, const char *name, i
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
 
-/* A text of the file's metadata, or "" where there is none. */
-static rad_text file_text(const radllm_model *model, const char *key)
-{
-    rad_text text;
-    if (rad_meta_text(model->file->source, key, &text, NULL) != RADLLM_OK || text.data == NULL)
-        return (rad_text){"", 0};
-    return text;
-}
-
 radllm_status radllm_model_text(const radllm_model *model, const char *name, char *buffer,
                                 size_t capacity, size_t *length, radllm_error *error)
 {
@@ -143,10 +142,13 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
             return rad_copy_out(texts[i].text, strlen(texts[i].text), buffer, capacity, length,
                                 error);
     }
+    if (strcmp(name, "chat_template") == 0) {
+        rad_text text = template_text(model);
+        return rad_copy_out(text.data, text.size, buffer, capacity, length, error);
+    }
     const char *const keys[][2] = {{"architecture", "general.architecture"},
-                                   {"name", "general.name"},
-                                   {"chat_template", "tokenizer.chat_template"}};
-    for (size_t i = 0; i < 3; i++) {
+                                   {"name", "general.name"}};
+    for (size_t i = 0; i < 2; i++) {
         if (strcmp(keys[i][0], name) == 0) {
             rad_text text = file_text(model, keys[i][1]);
             return rad_copy_out(text.data, text.size, buffer, capacity, length, error);

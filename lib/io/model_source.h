@@ -66,6 +66,8 @@ void rad_source_release(rad_source *source);
 /* The (first) file's path as messages show it: printable, its end when it is long. */
 const char *rad_source_label(const rad_source *source);
 bool rad_source_is_file(const rad_source *source); /* false for a callback source */
+/* Whether it is a tokenizer.json that was opened by itself: a vocabulary without a model. */
+bool rad_source_is_vocabulary(const rad_source *source);
 uint32_t rad_source_version(const rad_source *source);
 uint64_t rad_source_alignment(const rad_source *source);
 uint32_t rad_source_n_parts(const rad_source *source);
@@ -86,6 +88,13 @@ const rad_tensor *rad_source_find_tensor(const rad_source *source, const char *n
  * file and offset) when the file has become shorter. */
 radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t offset,
                               void *buffer, size_t size, radllm_error *error);
+/* A text file beside the weights of a folder ("tokenizer.json"); *data is NULL where there is none.
+ * The caller frees it with the source's host and rad_free(); it has a NUL behind its end, which
+ * *size does not count but rad_free() wants (*size + 1). RADLLM_E_LIMIT above `most` bytes. */
+radllm_status rad_source_side_file(const rad_source *source, const rad_allocator *allocator,
+                                   const char *name, size_t most, char **data, size_t *size,
+                                   radllm_error *error);
+bool rad_source_has_side_file(const rad_source *source, const char *name);
 /* Maps all parts read-only (once; later calls do nothing); then rad_source_mapped gives pointers.
  * RADLLM_E_UNSUPPORTED for a callback source. */
 radllm_status rad_source_map(rad_source *source, radllm_error *error);

@@ -83,6 +83,12 @@ static radllm_status read_all(rad_source *source, radllm_error *error)
     return rad_tensors_finish(source, error);
 }
 
+static radllm_status open_gguf(rad_source *source, const char *path, radllm_error *error)
+{
+    radllm_status status = rad_source_add_part(source, path, error);
+    return status == RADLLM_OK ? read_all(source, error) : status;
+}
+
 radllm_status rad_source_open(const rad_host *host, const char *path, rad_source **out,
                               radllm_error *error)
 {
@@ -97,10 +103,10 @@ radllm_status rad_source_open(const rad_host *host, const char *path, rad_source
     source->path = rad_arena_copy(&source->arena, path, size);
     if (source->path == NULL)
         status = rad_fail_memory(error, size);
+    else if (rad_is_vocabulary_path(path))
+        status = rad_vocabulary_open(source, path, error);
     else
-        status = rad_source_add_part(source, path, error);
-    if (status == RADLLM_OK)
-        status = read_all(source, error);
+        status = open_gguf(source, path, error);
     if (status != RADLLM_OK)
         free_source(source);
     else

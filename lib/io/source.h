@@ -35,6 +35,7 @@ typedef struct rad_part {
     rad_file *file; /* NULL where the host supplies the bytes */
     uint64_t size;
     const uint8_t *mapped;           /* valid once rad_source.mapped is true */
+    const char *side;                /* the name of a file without weights, in the arena; or NULL */
     char label[RAD_PATH_LABEL_SIZE]; /* for messages */
 } rad_part;
 
@@ -106,6 +107,13 @@ radllm_status rad_split_read(rad_source *source, radllm_error *error);
 
 /* Opens the file at path as the next part. */
 radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error);
+
+/* ---- side_files.c ------------------------------------------------------------------------ */
+
+/* Whether path names a JSON text that is opened for its vocabulary alone (tokenizer.json). */
+bool rad_is_vocabulary_path(const char *path);
+/* Opens it, and the files beside it that say more of its tokens. */
+radllm_status rad_vocabulary_open(rad_source *source, const char *path, radllm_error *error);
 
 /* ---- foreign.c --------------------------------------------------------------------------- */
 

@@ -160,6 +160,11 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
     /* First, so that a family that is not known is not reported as some detail of its tokenizer. */
     const rad_architecture *architecture;
     radllm_status status = RADLLM_OK;
+    if (!settings->vocabulary_only && rad_source_is_vocabulary(model->source))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: this is a tokenizer without a model; open the model's folder, or set "
+                        "the option vocab_only",
+                        rad_source_label(model->source));
     if (!settings->vocabulary_only)
         status = rad_hparams_architecture(model->source, &architecture, error);
     if (status == RADLLM_OK)

@@ -123,7 +123,7 @@ static radllm_status add_merge(rad_tokenizer *tokenizer, uint64_t index, const r
         return bad_merge(error, index, text, "gives a piece that is not in the vocabulary");
     /* No text becomes a control token by merging. */
     if (rad_vocabulary_is_text(vocabulary, pair.merged))
-        (void)rad_merge_rules_add(&tokenizer->rules, &pair); /* of equal pairs the first counts */
+        rad_merge_rules_add(&tokenizer->rules, &pair, false);
     return RADLLM_OK;
 }
 
@@ -145,27 +145,20 @@ static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *sou
     for (uint64_t i = 0; i < meta->count; i++)
         if (meta->strings[i].size > longest)
             longest = meta->strings[i].size;
-    uint32_t slots = 16;
-    while (slots < meta->count + meta->count / 2)
-        slots *= 2;
-    size_t bytes = (size_t)slots * sizeof(rad_pair);
-    rad_merge_rules *rules = &tokenizer->rules;
-    rules->pairs = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(uint32_t));
+    radllm_status status =
+        rad_merge_rules_make(&tokenizer->rules, &vocabulary->arena, meta->count, error);
+    if (status != RADLLM_OK)
+        return status;
     uint8_t *joined = rad_alloc(vocabulary->arena.allocator, longest);
-    if (rules->pairs == NULL || joined == NULL) {
-        rad_free(vocabulary->arena.allocator, joined, longest);
-        return rad_fail_memory(error, bytes + longest);
-    }
-    memset(rules->pairs, 0xFF, bytes);
-    rules->pairs_mask = slots - 1;
-    radllm_status status = RADLLM_OK;
+    if (joined == NULL)
+        return rad_fail_memory(error, longest);
     for (uint64_t i = 0; i < meta->count && status == RADLLM_OK; i++)
         status = add_merge(tokenizer, i, &meta->strings[i], joined, error);
     rad_free(vocabulary->arena.allocator, joined, longest);
     return status;
 }
 
-static void find_byte_tokens(rad_tokenizer *tokenizer)
+void rad_byte_level_find_tokens(rad_tokenizer *tokenizer)
 {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint8_t letter[4];
@@ -209,7 +202,7 @@ static radllm_status index_pieces(rad_tokenizer *tokenizer, radllm_error *error)
 radllm_status rad_byte_level_make(rad_tokenizer *tokenizer, const rad_source *source,
                                   radllm_error *error)
 {
-    find_byte_tokens(tokenizer);
+    rad_byte_level_find_tokens(tokenizer);
     radllm_status status = read_merges(tokenizer, source, error);
     if (status == RADLLM_OK && tokenizer->pretokenizer->ignore_merges)
         status = index_pieces(tokenizer, error);

@@ -38,23 +38,68 @@ static bool has_false_space(const rad_tokenizer *tokenizer)
     return tokenizer->add_space_prefix || tokenizer->model == RAD_MODEL_WORDPIECE;
 }
 
-/* The bytes that a token adds behind others; *first says that there are none yet, and is kept up.
- * WordPiece tokens of brackets ("[CLS]") carry no mark of a word's beginning, but stand apart. */
-static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
-                                 bool *first, size_t *size, bool *space_before)
+/* What was said of a sequence so far. */
+typedef struct progress {
+    bool at_start;    /* nothing was given out yet */
+    bool at_head;     /* no token came yet */
+    uint8_t stripped; /* characters that were taken from the head */
+} progress;
+
+/* Takes characters from the head of all text, as many as the decoder says. */
+static const uint8_t *strip_head(const rad_pipeline *pipeline, const uint8_t *piece, size_t *size,
+                                 progress *p)
 {
-    const uint8_t *piece = piece_of(tokenizer, id, special, size);
+    size_t length = pipeline->strip_text.size;
+    while (p->stripped<pipeline->strip_head && * size> 0) {
+        if (*size < length || memcmp(piece, pipeline->strip_text.data, length) != 0) {
+            p->stripped = (uint8_t)pipeline->strip_head;
+            break;
+        }
+        p->stripped++;
+        piece += length;
+        *size -= length;
+    }
+    return piece;
+}
+
+/* The bytes that a token of a tokenizer.json adds behind others. */
+static const uint8_t *pipeline_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
+                                     progress *p, size_t *size)
+{
+    const rad_pipeline *pipeline = tokenizer->pipeline;
+    const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    *size = 0;
+    if (id < 0 || (uint32_t)id >= vocabulary->size || vocabulary->types[id] == RAD_TOKEN_UNUSED ||
+        (!special && is_silent(vocabulary->types[id])))
+        return (const uint8_t *)"";
+    const uint8_t *piece = rad_vocabulary_piece(vocabulary, (uint32_t)id, size);
+    if (p->at_head && pipeline->first_bytes != NULL) {
+        piece = pipeline->first_bytes + pipeline->first_start[id];
+        *size = pipeline->first_start[id + 1] - pipeline->first_start[id];
+    }
+    p->at_head = false;
+    return strip_head(pipeline, piece, size, p);
+}
+
+/* The bytes that a token adds behind others. WordPiece tokens of brackets ("[CLS]") carry no mark
+ * of a word's beginning, but stand apart. */
+static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
+                                 progress *p, size_t *size, bool *space_before)
+{
     *space_before = false;
+    if (tokenizer->pipeline != NULL)
+        return pipeline_piece(tokenizer, id, special, p, size);
+    const uint8_t *piece = piece_of(tokenizer, id, special, size);
     if (*size == 0)
         return piece;
-    if (*first && *piece == ' ' && has_false_space(tokenizer)) {
+    if (p->at_start && *piece == ' ' && has_false_space(tokenizer)) {
         piece++;
         (*size)--;
-    } else if (!*first && tokenizer->model == RAD_MODEL_WORDPIECE &&
+    } else if (!p->at_start && tokenizer->model == RAD_MODEL_WORDPIECE &&
                is_silent(tokenizer->vocabulary.types[id])) {
         *space_before = true;
     }
-    *first = false;
+    p->at_start = false;
     return piece;
 }
 
@@ -88,11 +133,11 @@ static size_t join(const rad_tokenizer *tokenizer, const int32_t *ids, size_t co
                    char *buffer, size_t capacity)
 {
     size_t total = 0;
-    bool first = true;
+    progress p = {true, true, 0};
     for (size_t i = 0; i < count; i++) {
         size_t size;
         bool space_before;
-        const uint8_t *piece = next_piece(tokenizer, ids[i], special, &first, &size, &space_before);
+        const uint8_t *piece = next_piece(tokenizer, ids[i], special, &p, &size, &space_before);
         if (space_before) {
             if (total < capacity)
                 buffer[total] = ' ';
@@ -138,7 +183,7 @@ void rad_detokenizer_start(rad_detokenizer *detokenizer, const rad_tokenizer *to
     memset(detokenizer, 0, sizeof *detokenizer);
     detokenizer->tokenizer = tokenizer;
     detokenizer->flags = flags;
-    detokenizer->at_start = true;
+    detokenizer->at_start = detokenizer->at_head = true;
 }
 
 size_t rad_detokenizer_bound(const rad_tokenizer *tokenizer)
@@ -181,9 +226,13 @@ size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buff
 {
     size_t size;
     bool space_before;
-    const uint8_t *piece = next_piece(detokenizer->tokenizer, id,
-                                      (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0,
-                                      &detokenizer->at_start, &size, &space_before);
+    progress p = {detokenizer->at_start, detokenizer->at_head, detokenizer->stripped};
+    const uint8_t *piece =
+        next_piece(detokenizer->tokenizer, id,
+                   (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0, &p, &size, &space_before);
+    detokenizer->at_start = p.at_start;
+    detokenizer->at_head = p.at_head;
+    detokenizer->stripped = p.stripped;
     size_t written = space_before ? take_byte(detokenizer, ' ', buffer) : 0;
     for (size_t i = 0; i < size; i++)
         written += take_byte(detokenizer, piece[i], buffer + written);

@@ -74,17 +74,8 @@ void rad_encoder_remember(rad_encoder *encoder, rad_known_word *slot, const uint
 
 /* ---- cutting at special tokens ------------------------------------------------------ */
 
-/* Where the stretches of text lie in which control tokens are read. */
-typedef struct stretches {
-    const rad_text_span *spans;
-    size_t count;
-    size_t at;        /* the span that the position is in */
-    size_t start;     /* of that span */
-    size_t parse_end; /* end of the stretch; 0 when control tokens are not read here */
-} stretches;
-
 /* Moves on to `position`, which never goes back. */
-static void stretches_move(stretches *s, size_t position)
+void rad_stretches_move(rad_stretches *s, size_t position)
 {
     while (s->at < s->count && position >= s->start + s->spans[s->at].text.size) {
         s->start += s->spans[s->at].text.size;
@@ -113,6 +104,8 @@ static bool encode_text(rad_encoder *encoder, const uint8_t *text, size_t size, 
         return rad_encode_byte_level(encoder, text, size);
     case RAD_MODEL_WORDPIECE:
         return rad_encode_wordpiece(encoder, text, size);
+    case RAD_MODEL_PIPELINE:
+        break; /* cuts by itself */
     }
     return false;
 }
@@ -122,7 +115,7 @@ static inline bool is_ascii_space(uint8_t byte)
     return byte == ' ' || (byte >= '\t' && byte <= '\r');
 }
 
-static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, stretches *s)
+static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, rad_stretches *s)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
     const rad_specials *specials = &tokenizer->specials;
@@ -133,7 +126,7 @@ static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, s
             at++;
             continue;
         }
-        stretches_move(s, at);
+        rad_stretches_move(s, at);
         size_t length = 0;
         int32_t id =
             rad_specials_match(specials, text + at, text + s->parse_end, text + size, &length);
@@ -160,6 +153,8 @@ static bool add_begin(rad_encoder *encoder, uint32_t flags)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
     const uint32_t wanted = RADLLM_TOKENIZE_ADD_SPECIAL | RAD_TOKENIZE_ADD_BOS;
+    if (tokenizer->pipeline != NULL)
+        return (flags & wanted) == 0 || rad_pipeline_add(encoder, true);
     bool add = (flags & wanted) != 0 && tokenizer->add_bos;
     return !add || tokenizer->bos < 0 || rad_encoder_push(encoder, tokenizer->bos);
 }
@@ -167,6 +162,8 @@ static bool add_begin(rad_encoder *encoder, uint32_t flags)
 static bool add_end(rad_encoder *encoder, uint32_t flags)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
+    if ((flags & RADLLM_TOKENIZE_ADD_SPECIAL) != 0 && tokenizer->pipeline != NULL)
+        return rad_pipeline_add(encoder, false);
     if ((flags & RADLLM_TOKENIZE_ADD_SPECIAL) == 0 || !tokenizer->add_eos)
         return true;
     int32_t id = tokenizer->model == RAD_MODEL_WORDPIECE ? tokenizer->separator : tokenizer->eos;
@@ -183,9 +180,9 @@ static void remove_second_bos(const rad_tokenizer *tokenizer, rad_tokens *out, s
     out->count--;
 }
 
-static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size,
-                                   const rad_text_span *spans, size_t count, uint32_t flags,
-                                   rad_tokens *out, radllm_error *error)
+radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size,
+                                const rad_text_span *spans, size_t count, uint32_t flags,
+                                rad_tokens *out, radllm_error *error)
 {
     size_t before = out->count;
     rad_encoder encoder = {.tokenizer = tokenizer, .out = out, .base = text};
@@ -195,8 +192,10 @@ static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t
     if (size >= REMEMBER_FROM)
         encoder.words =
             rad_alloc_zero(allocator, words_bytes); /* goes without when there is none */
-    stretches s = {.spans = spans, .count = count};
-    bool done = add_begin(&encoder, flags) && encode_all(&encoder, text, size, &s);
+    rad_stretches s = {.spans = spans, .count = count};
+    bool done = add_begin(&encoder, flags) &&
+                (tokenizer->pipeline != NULL ? rad_encode_pipeline(&encoder, text, size, &s)
+                                             : encode_all(&encoder, text, size, &s));
     if (done && (flags & RAD_TOKENIZE_ADD_BOS) != 0)
         remove_second_bos(tokenizer, out, before);
     done = done && add_end(&encoder, flags);
@@ -207,7 +206,7 @@ static radllm_status encode_joined(const rad_tokenizer *tokenizer, const uint8_t
     if (done)
         return RADLLM_OK;
     out->count = before;
-    return rad_fail_memory(error, size);
+    return rad_pipeline_report(encoder.failure, size, error);
 }
 
 radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const rad_text_span *spans,
@@ -220,9 +219,11 @@ radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const r
             return rad_fail(error, RADLLM_E_LIMIT,
                             "the text to tokenize is longer than %d bytes; cut it into parts",
                             INT32_MAX);
+    if (tokenizer->pipeline != NULL)
+        return rad_encode_pipeline_spans(tokenizer, spans, count, size, flags, out, error);
     if (count <= 1) {
         const uint8_t *text = size > 0 ? (const uint8_t *)spans[0].text.data : (const uint8_t *)"";
-        return encode_joined(tokenizer, text, size, spans, count, flags, out, error);
+        return rad_encode_joined(tokenizer, text, size, spans, count, flags, out, error);
     }
     const rad_allocator *allocator = &tokenizer->host.allocator;
     uint8_t *joined = rad_alloc(allocator, size + 1);
@@ -234,7 +235,8 @@ radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const r
             memcpy(joined + at, spans[i].text.data, spans[i].text.size);
         at += spans[i].text.size;
     }
-    radllm_status status = encode_joined(tokenizer, joined, size, spans, count, flags, out, error);
+    radllm_status status =
+        rad_encode_joined(tokenizer, joined, size, spans, count, flags, out, error);
     rad_wipe(joined, size + 1);
     rad_free(allocator, joined, size + 1);
     return status;

@@ -14,16 +14,33 @@ static uint32_t pair_slot(const rad_merge_rules *rules, int32_t left, int32_t ri
     return (uint32_t)(product >> 32) & rules->pairs_mask;
 }
 
-bool rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair)
+void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair, bool last_counts)
 {
     uint32_t slot = pair_slot(rules, pair->left, pair->right);
     while (rules->pairs[slot].left >= 0) {
-        if (rules->pairs[slot].left == pair->left && rules->pairs[slot].right == pair->right)
-            return false;
+        if (rules->pairs[slot].left == pair->left && rules->pairs[slot].right == pair->right) {
+            if (last_counts)
+                rules->pairs[slot] = *pair;
+            return;
+        }
         slot = (slot + 1) & rules->pairs_mask;
     }
     rules->pairs[slot] = *pair;
-    return true;
+}
+
+radllm_status rad_merge_rules_make(rad_merge_rules *rules, rad_arena *arena, uint64_t count,
+                                   radllm_error *error)
+{
+    uint32_t slots = 16;
+    while (slots < count + count / 2)
+        slots *= 2;
+    size_t bytes = (size_t)slots * sizeof(rad_pair);
+    rules->pairs = rad_arena_alloc(arena, bytes, sizeof(uint32_t));
+    if (rules->pairs == NULL)
+        return rad_fail_memory(error, bytes);
+    memset(rules->pairs, 0xFF, bytes);
+    rules->pairs_mask = slots - 1;
+    return RADLLM_OK;
 }
 
 /* The key of joining two neighbours, RAD_MERGE_NONE when they do not join, and what they become. */

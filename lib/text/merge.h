@@ -59,7 +59,10 @@ bool rad_merge_add(rad_merge_space *space, uint32_t start, uint32_t length, int3
  * left, in order. text: what the symbols' starts refer to. n log n; false when memory is short. */
 bool rad_merge_run(const rad_merge_rules *rules, rad_merge_space *space, const uint8_t *text);
 
-/* Adds a pair to the table; false when it is there already. */
-bool rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair);
+/* Makes a table for `count` pairs, at most RAD_VOCABULARY_MAX. */
+radllm_status rad_merge_rules_make(rad_merge_rules *rules, rad_arena *arena, uint64_t count,
+                                   radllm_error *error);
+/* Adds a pair to the table; of equal pairs the first or the last counts. */
+void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair, bool last_counts);
 
 #endif

@@ -600,6 +600,47 @@ const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size)
     return NULL;
 }
 
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define UPPER        "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER        "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define NO_WORD      "[^\\r\\n\\p{L}\\p{N}]?"
+#define SPACES       "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* The expressions of scanners as tokenizer.json files write them. */
+static const struct {
+    const char *pattern;
+    rad_split_fn split;
+} patterns[] = {
+    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+     split_gpt2},
+    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES,
+     split_llama3},
+    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES, split_qwen2},
+    {NO_WORD UPPER "*" LOWER "+" CONTRACTIONS "?|" NO_WORD UPPER "+" LOWER "*" CONTRACTIONS
+                   "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES,
+     split_gpt4o},
+    {NO_WORD UPPER "*" LOWER "+|" NO_WORD UPPER "+" LOWER
+                   "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES,
+     split_tekken},
+    {"\\p{N}{1,3}", split_three_numbers},
+    {"\\p{N}", split_number},
+    {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+",
+     split_deepseek3_cjk},
+    {"[!\"#$%&'()*+,\\-./"
+     ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+     "?[\\p{P}\\p{S}]+[\\r\\n]*" SPACES,
+     split_deepseek3},
+    {"[0-9][0-9][0-9]", split_three_digits},
+};
+
+rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size)
+{
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        if (strlen(patterns[i].pattern) == size && memcmp(patterns[i].pattern, pattern, size) == 0)
+            return patterns[i].split;
+    return NULL;
+}
+
 /* Recursion ends after RAD_SPLIT_STAGES levels. */
 static bool split_stage(const rad_split_fn *stages, uint32_t n_stages, const uint8_t *p,
                         const uint8_t *end, rad_piece_fn give, void *user)

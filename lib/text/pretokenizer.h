@@ -23,6 +23,9 @@ typedef struct rad_pretokenizer {
 /* NULL when the name is unknown. */
 const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size);
 
+/* The scanner of an expression as tokenizer.json files write it; NULL when there is none. */
+rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size);
+
 /* Receives one piece; false stops. */
 typedef bool (*rad_piece_fn)(void *user, const uint8_t *piece, size_t size);
 /* Gives all pieces in order. The text must satisfy rad_utf8_is_clean. */

@@ -31,10 +31,31 @@ static void insert(rad_specials *specials, const uint8_t *text, size_t size, int
     specials->nodes[at].token = token;
 }
 
+radllm_status rad_specials_start(rad_specials *specials, rad_arena *arena, size_t total,
+                                 const uint8_t *types, radllm_error *error)
+{
+    size_t bytes;
+    if (!rad_mul_size(total + 1, sizeof(rad_special_node), &bytes))
+        return rad_fail_memory(error, total);
+    specials->nodes = rad_arena_alloc(arena, bytes, sizeof(uint32_t));
+    if (specials->nodes == NULL)
+        return rad_fail_memory(error, bytes);
+    specials->n_nodes = 1;
+    specials->types = types;
+    memset(specials->root, 0, sizeof specials->root);
+    return RADLLM_OK;
+}
+
+void rad_specials_add(rad_specials *specials, const uint8_t *text, size_t size, int32_t token)
+{
+    if (size > 0)
+        insert(specials, text, size, token);
+}
+
 radllm_status rad_specials_make(rad_specials *specials, rad_vocabulary *vocabulary,
                                 radllm_error *error)
 {
-    size_t total = 1;
+    size_t total = 0;
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         size_t size;
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
@@ -49,22 +70,15 @@ radllm_status rad_specials_make(rad_specials *specials, rad_vocabulary *vocabula
         }
         total += size;
     }
-    size_t bytes;
-    if (!rad_mul_size(total, sizeof(rad_special_node), &bytes))
-        return rad_fail_memory(error, total);
-    specials->nodes = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(uint32_t));
-    if (specials->nodes == NULL)
-        return rad_fail_memory(error, bytes);
-    specials->n_nodes = 1;
-    specials->types = vocabulary->types;
-    memset(specials->root, 0, sizeof specials->root);
-    for (uint32_t id = 0; id < vocabulary->size; id++) {
+    radllm_status status =
+        rad_specials_start(specials, &vocabulary->arena, total, vocabulary->types, error);
+    for (uint32_t id = 0; id < vocabulary->size && status == RADLLM_OK; id++) {
         size_t size;
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
-        if (is_special(vocabulary->types[id]) && size > 0)
-            insert(specials, text, size, (int32_t)id);
+        if (is_special(vocabulary->types[id]))
+            rad_specials_add(specials, text, size, (int32_t)id);
     }
-    return RADLLM_OK;
+    return status;
 }
 
 int32_t rad_specials_match(const rad_specials *specials, const uint8_t *p, const uint8_t *parse_end,

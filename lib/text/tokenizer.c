@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "text/tokenizer_internal.h"
+#include "text/tokenizer_json.h"
 
 #define KEY(name) "tokenizer.ggml." name
 
@@ -219,6 +220,28 @@ static int32_t find_name(const rad_tokenizer *tokenizer, const char *text)
     return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text, strlen(text));
 }
 
+/* Marks tokens that end generation by their texts; those are control tokens whatever type a GGUF
+ * file gives them. */
+void rad_tokenizer_find_ends(rad_tokenizer *tokenizer)
+{
+    rad_vocabulary *vocabulary = &tokenizer->vocabulary;
+    /* In the harmony format <|end|> ends a message of several, not the answer. */
+    bool harmony = find_name(tokenizer, "<|return|>") >= 0 && find_name(tokenizer, "<|call|>") >= 0;
+    for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++) {
+        int32_t id = find_name(tokenizer, known_controls[i].text);
+        if (id < 0)
+            continue;
+        if (tokenizer->pipeline == NULL)
+            vocabulary->types[id] = RAD_TOKEN_CONTROL;
+        if (known_controls[i].ends && !(harmony && strcmp(known_controls[i].text, "<|end|>") == 0))
+            set_bit(tokenizer->ends, id);
+    }
+    int32_t sentence_end = find_name(tokenizer, "</s>");
+    if (sentence_end >= 0 && vocabulary->types[sentence_end] == RAD_TOKEN_CONTROL)
+        set_bit(tokenizer->ends, sentence_end);
+    set_bit(tokenizer->ends, tokenizer->eos);
+}
+
 /* Fills the set of tokens that end generation; sets the type of known control tokens. */
 static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *source,
                                radllm_error *error)
@@ -228,20 +251,7 @@ static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *sourc
     tokenizer->ends = rad_arena_alloc_zero(&vocabulary->arena, bytes, 1);
     if (tokenizer->ends == NULL)
         return rad_fail_memory(error, bytes);
-    /* In the harmony format <|end|> ends a message of several, not the answer. */
-    bool harmony = find_name(tokenizer, "<|return|>") >= 0 && find_name(tokenizer, "<|call|>") >= 0;
-    for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++) {
-        int32_t id = find_name(tokenizer, known_controls[i].text);
-        if (id < 0)
-            continue;
-        vocabulary->types[id] = RAD_TOKEN_CONTROL;
-        if (known_controls[i].ends && !(harmony && strcmp(known_controls[i].text, "<|end|>") == 0))
-            set_bit(tokenizer->ends, id);
-    }
-    int32_t sentence_end = find_name(tokenizer, "</s>");
-    if (sentence_end >= 0 && vocabulary->types[sentence_end] == RAD_TOKEN_CONTROL)
-        set_bit(tokenizer->ends, sentence_end);
-    set_bit(tokenizer->ends, tokenizer->eos);
+    rad_tokenizer_find_ends(tokenizer);
     static const struct {
         const char *key;
         bool ends;
@@ -338,21 +348,31 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_source *source, ra
     return status;
 }
 
-radllm_status rad_tokenizer_create(const rad_host *host, const rad_source *source,
-                                   rad_tokenizer **out, radllm_error *error)
+rad_tokenizer *rad_tokenizer_new(const rad_host *host)
 {
     const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL
                                          ? &host->allocator
                                          : &rad_default_allocator;
     rad_tokenizer *tokenizer = rad_alloc_zero(allocator, sizeof *tokenizer);
     if (tokenizer == NULL)
-        return rad_fail_memory(error, sizeof *tokenizer);
+        return NULL;
     if (host != NULL)
         tokenizer->host = *host;
     tokenizer->host.allocator = *allocator;
     tokenizer->vocabulary.arena.allocator = &tokenizer->host.allocator;
     tokenizer->rules.vocabulary = &tokenizer->vocabulary;
     tokenizer->rules.seed = (uint64_t)(uintptr_t)tokenizer * UINT64_C(0xD6E8FEB86659FD93);
+    return tokenizer;
+}
+
+radllm_status rad_tokenizer_create(const rad_host *host, const rad_source *source,
+                                   rad_tokenizer **out, radllm_error *error)
+{
+    if (rad_tokenizer_is_json(source))
+        return rad_tokenizer_create_folder(host, source, out, error);
+    rad_tokenizer *tokenizer = rad_tokenizer_new(host);
+    if (tokenizer == NULL)
+        return rad_fail_memory(error, sizeof *tokenizer);
     radllm_status status = make(tokenizer, source, error);
     if (status != RADLLM_OK) {
         rad_tokenizer_free(tokenizer);
@@ -381,7 +401,9 @@ uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer)
 const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer)
 {
     static const char *const names[] = {"llama", "gpt2", "bert"};
-    return names[tokenizer->model];
+    static const char *const models[] = {"bpe", "unigram", "wordpiece", "wordlevel"};
+    return tokenizer->pipeline != NULL ? models[tokenizer->pipeline->model]
+                                       : names[tokenizer->model];
 }
 
 const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer)
@@ -437,6 +459,11 @@ rad_text rad_tokenizer_entry(const rad_tokenizer *tokenizer, int32_t id)
 int32_t rad_tokenizer_find(const rad_tokenizer *tokenizer, const char *entry, size_t size)
 {
     return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)entry, size);
+}
+
+rad_text rad_tokenizer_chat_template(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->pipeline != NULL ? tokenizer->pipeline->chat_template : (rad_text){"", 0};
 }
 
 size_t rad_tokenizer_bytes(const rad_tokenizer *tokenizer)

@@ -19,9 +19,10 @@ typedef enum rad_token_type {
     RAD_TOKEN_BYTE = 6
 } rad_token_type;
 
-/* Builds a tokenizer from the tokenizer.ggml.* metadata and checks all of it (lengths and types of
- * the arrays, ids within the vocabulary, merges of known pieces, byte tokens, sizes). It keeps no
- * pointer into the source. Immutable afterwards; any number of threads. */
+/* Builds a tokenizer from the tokenizer.json beside the model where there is one
+ * (tokenizer_json.h), else from the tokenizer.ggml.* metadata, and checks all of it (lengths and
+ * types of the arrays, ids within the vocabulary, merges of known pieces, byte tokens, sizes). It
+ * keeps no pointer into the source. Immutable afterwards; any number of threads. */
 radllm_status rad_tokenizer_create(const rad_host *host, const rad_source *source,
                                    rad_tokenizer **out, radllm_error *error);
 void rad_tokenizer_free(rad_tokenizer *tokenizer);
@@ -78,6 +79,8 @@ typedef struct rad_detokenizer {
     const rad_tokenizer *tokenizer;
     uint32_t flags;
     bool at_start;      /* nothing was given out yet */
+    bool at_head;       /* no token came yet */
+    uint8_t stripped;   /* characters that were taken from the head */
     uint8_t pending[4]; /* the beginning of a character */
     uint32_t n_pending;
 } rad_detokenizer;
@@ -90,10 +93,11 @@ size_t rad_detokenizer_bound(const rad_tokenizer *tokenizer);
 size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buffer);
 size_t rad_detokenizer_finish(rad_detokenizer *detokenizer, char *buffer);
 
-uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer);    /* of the vocabulary */
-const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer); /* "llama", "gpt2", "bert" */
-const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer);  /* pre-tokenizer's name, or "" */
-int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer);      /* -1: none */
+uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer); /* of the vocabulary */
+/* "llama", "gpt2", "bert"; of a tokenizer.json "bpe", "unigram", "wordpiece", "wordlevel" */
+const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer);
+const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer); /* pre-tokenizer's name, or "" */
+int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer);     /* -1: none */
 int32_t rad_tokenizer_eos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_bos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_eos(const rad_tokenizer *tokenizer);
@@ -103,6 +107,8 @@ rad_token_type rad_tokenizer_type(const rad_tokenizer *tokenizer, int32_t id);
 rad_text rad_tokenizer_entry(const rad_tokenizer *tokenizer, int32_t id);
 /* The id of an entry, or -1. */
 int32_t rad_tokenizer_find(const rad_tokenizer *tokenizer, const char *entry, size_t size);
+/* The chat template's text in the files beside a tokenizer.json; "" where there is none. */
+rad_text rad_tokenizer_chat_template(const rad_tokenizer *tokenizer);
 const char *rad_unicode_version(void);                      /* of the character data in use */
 size_t rad_tokenizer_bytes(const rad_tokenizer *tokenizer); /* memory held */
 

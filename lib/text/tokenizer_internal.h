@@ -3,6 +3,7 @@
 #define RAD_TOKENIZER_INTERNAL_H
 
 #include "text/merge.h"
+#include "text/pipeline.h"
 #include "text/pretokenizer.h"
 #include "text/specials.h"
 #include "text/tokenizer.h"
@@ -11,7 +12,8 @@
 typedef enum rad_tokenizer_model {
     RAD_MODEL_SENTENCEPIECE, /* "llama" */
     RAD_MODEL_BYTE_LEVEL,    /* "gpt2" */
-    RAD_MODEL_WORDPIECE      /* "bert" */
+    RAD_MODEL_WORDPIECE,     /* "bert" */
+    RAD_MODEL_PIPELINE       /* of a tokenizer.json */
 } rad_tokenizer_model;
 
 /* Finds ids by the bytes that tokens stand for; only where pieces in the vocabulary are not merged.
@@ -28,6 +30,7 @@ struct rad_tokenizer {
     rad_vocabulary vocabulary;
     rad_specials specials;
     rad_merge_rules rules;
+    const rad_pipeline *pipeline;         /* NULL: the file is no tokenizer.json */
     const rad_pretokenizer *pretokenizer; /* byte-level only */
     rad_piece_index pieces;
     int32_t byte_tokens[256]; /* -1: none */
@@ -59,7 +62,35 @@ typedef struct rad_encoder {
     struct rad_known_word *words; /* NULL for short texts */
     const uint8_t *base;          /* of the text that known words point into */
     bool no_memory;
+    rad_pipeline_failure failure; /* of a pipeline */
 } rad_encoder;
+
+/* Where the stretches of text lie in which control tokens are read. */
+typedef struct rad_stretches {
+    const rad_text_span *spans;
+    size_t count;
+    size_t at;        /* the span that the position is in */
+    size_t start;     /* of that span */
+    size_t parse_end; /* end of the stretch; 0 when control tokens are not read here */
+} rad_stretches;
+/* Moves on to `position`, which never goes back. */
+void rad_stretches_move(rad_stretches *s, size_t position);
+
+radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size,
+                                const rad_text_span *spans, size_t count, uint32_t flags,
+                                rad_tokens *out, radllm_error *error);
+
+/* Of a tokenizer.json: the tokens before (head) or behind a text; a text of well-formed UTF-8;
+ * spans of any bytes, of which what is no UTF-8 is read as U+FFFD; what a failure says. */
+bool rad_pipeline_add(rad_encoder *encoder, bool head);
+bool rad_encode_pipeline(rad_encoder *encoder, const uint8_t *text, size_t size, rad_stretches *s);
+radllm_status rad_encode_pipeline_spans(const rad_tokenizer *tokenizer, const rad_text_span *spans,
+                                        size_t count, size_t size, uint32_t flags, rad_tokens *out,
+                                        radllm_error *error);
+radllm_status rad_pipeline_report(rad_pipeline_failure failure, size_t size, radllm_error *error);
+/* Appends the ids of one piece of text. */
+bool rad_pipeline_encode_piece(rad_encoder *encoder, rad_pipeline_space *space,
+                               const uint8_t *piece, size_t size);
 
 /* Each appends the ids of one stretch of text without special tokens; false when memory is short.
  * `first` is true at the head of the text and behind a special token. */
@@ -88,8 +119,11 @@ bool rad_encoder_push(rad_encoder *encoder, int32_t id);
 bool rad_encoder_scratch(rad_encoder *encoder, size_t size);
 
 /* Parts of rad_tokenizer_create. */
+rad_tokenizer *rad_tokenizer_new(const rad_host *host); /* NULL: memory */
+void rad_tokenizer_find_ends(rad_tokenizer *tokenizer);
 radllm_status rad_byte_level_make(rad_tokenizer *tokenizer, const rad_source *source,
                                   radllm_error *error);
+void rad_byte_level_find_tokens(rad_tokenizer *tokenizer); /* fills byte_tokens */
 radllm_status rad_sentencepiece_make(rad_tokenizer *tokenizer, radllm_error *error);
 
 #endif

@@ -62,19 +62,19 @@ uint64_t rad_text_hash(uint64_t seed, const uint8_t *text, size_t size)
     return mix(hash ^ word ^ second, first);
 }
 
-static int32_t find(const rad_vocabulary *vocabulary, const rad_text_index *index,
-                    const uint8_t *text, size_t size)
+/* The slot of an entry, or the free one where it belongs. */
+static uint32_t find_slot(const rad_vocabulary *vocabulary, const rad_text_index *index,
+                          uint32_t hash, const uint8_t *text, size_t size)
 {
-    uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
     for (uint32_t slot = hash & index->mask;; slot = (slot + 1) & index->mask) {
         int32_t id = index->ids[slot];
         if (id < 0)
-            return -1;
+            return slot;
         size_t entry_size;
         if (index->hashes[slot] == hash) {
             const uint8_t *entry = rad_vocabulary_entry(vocabulary, (uint32_t)id, &entry_size);
             if (entry_size == size && memcmp(entry, text, size) == 0)
-                return id;
+                return slot;
         }
     }
 }
@@ -83,7 +83,9 @@ int32_t rad_vocabulary_find(const rad_vocabulary *vocabulary, const uint8_t *tex
 {
     if (size == 0 || size > vocabulary->longest_entry)
         return -1;
-    return find(vocabulary, &vocabulary->entries, text, size);
+    const rad_text_index *index = &vocabulary->entries;
+    uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
+    return index->ids[find_slot(vocabulary, index, hash, text, size)];
 }
 
 int32_t rad_vocabulary_find_text(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size)
@@ -102,7 +104,8 @@ static uint32_t index_slots(uint32_t size)
     return slots;
 }
 
-static radllm_status index_entries(rad_vocabulary *vocabulary, radllm_error *error)
+radllm_status rad_vocabulary_index(rad_vocabulary *vocabulary, bool last_counts, const char *key,
+                                   radllm_error *error)
 {
     rad_text_index *index = &vocabulary->entries;
     uint32_t slots = index_slots(vocabulary->size);
@@ -119,46 +122,35 @@ static radllm_status index_entries(rad_vocabulary *vocabulary, radllm_error *err
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
         if (size == 0)
             continue; /* stands for nothing and is found by nothing */
-        int32_t other = find(vocabulary, index, text, size);
-        if (other >= 0) {
+        uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
+        uint32_t slot = find_slot(vocabulary, index, hash, text, size);
+        if (index->ids[slot] >= 0 && !last_counts) {
             char quoted[RAD_QUOTE_SIZE];
             return rad_fail(error, RADLLM_E_FORMAT,
-                            "tokenizer.ggml.tokens[%u] is \"%s\", as is tokenizer.ggml.tokens[%d]: "
-                            "each token's text must occur once; convert the model again",
-                            id, rad_quote(quoted, (const char *)text, size), other);
+                            "%s[%u] is \"%s\", as is %s[%d]: each token's text must occur once; "
+                            "convert the model again",
+                            key, id, rad_quote(quoted, (const char *)text, size), key,
+                            index->ids[slot]);
         }
-        uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
-        uint32_t slot = hash & index->mask;
-        while (index->ids[slot] >= 0)
-            slot = (slot + 1) & index->mask;
         index->ids[slot] = (int32_t)id;
         index->hashes[slot] = hash;
     }
     return RADLLM_OK;
 }
 
-static radllm_status read_entries(rad_vocabulary *vocabulary, const rad_source *source,
-                                  radllm_error *error)
+radllm_status rad_vocabulary_fill(rad_vocabulary *vocabulary, const rad_text *texts, uint64_t count,
+                                  const char *key, radllm_error *error)
 {
-    const char *key = "tokenizer.ggml.tokens";
-    const rad_meta *meta = rad_source_find_meta(source, key);
-    if (meta == NULL)
-        return rad_fail(error, RADLLM_E_FORMAT,
-                        "the key %s is missing: the file has no vocabulary; use a file that was "
-                        "converted with its tokenizer",
-                        key);
-    if (!meta->is_array || meta->type != RAD_META_STRING)
-        return rad_fail(error, RADLLM_E_FORMAT, "%s must be an array of strings", key);
-    if (meta->count == 0)
+    if (count == 0)
         return rad_fail(error, RADLLM_E_FORMAT,
                         "%s is empty: a vocabulary needs at least one token", key);
-    if (meta->count > RAD_VOCABULARY_MAX)
+    if (count > RAD_VOCABULARY_MAX)
         return rad_fail(error, RADLLM_E_LIMIT, "%s has %llu entries; at most %u are supported", key,
-                        (unsigned long long)meta->count, RAD_VOCABULARY_MAX);
-    vocabulary->size = (uint32_t)meta->count;
+                        (unsigned long long)count, RAD_VOCABULARY_MAX);
+    vocabulary->size = (uint32_t)count;
     uint64_t total = 0;
     for (uint32_t id = 0; id < vocabulary->size; id++) {
-        size_t size = meta->strings[id].size;
+        size_t size = texts[id].size;
         if (!rad_add_u64(total, size, &total) || total > INT32_MAX)
             return rad_fail(error, RADLLM_E_LIMIT,
                             "%s[%u]: the texts of the tokens up to here take more than 2 GiB", key,
@@ -174,12 +166,27 @@ static radllm_status read_entries(rad_vocabulary *vocabulary, const rad_source *
     uint32_t at = 0;
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         vocabulary->entry_start[id] = at;
-        if (meta->strings[id].size > 0)
-            memcpy(vocabulary->entry_bytes + at, meta->strings[id].data, meta->strings[id].size);
-        at += (uint32_t)meta->strings[id].size;
+        if (texts[id].size > 0)
+            memcpy(vocabulary->entry_bytes + at, texts[id].data, texts[id].size);
+        at += (uint32_t)texts[id].size;
     }
     vocabulary->entry_start[vocabulary->size] = at;
     return RADLLM_OK;
+}
+
+static radllm_status read_entries(rad_vocabulary *vocabulary, const rad_source *source,
+                                  radllm_error *error)
+{
+    const char *key = "tokenizer.ggml.tokens";
+    const rad_meta *meta = rad_source_find_meta(source, key);
+    if (meta == NULL)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "the key %s is missing: the file has no vocabulary; use a file that was "
+                        "converted with its tokenizer",
+                        key);
+    if (!meta->is_array || meta->type != RAD_META_STRING)
+        return rad_fail(error, RADLLM_E_FORMAT, "%s must be an array of strings", key);
+    return rad_vocabulary_fill(vocabulary, meta->strings, meta->count, key, error);
 }
 
 /* Finds an array that has one number for each token; *out becomes NULL when there is none. */
@@ -255,7 +262,7 @@ radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *
     if (status == RADLLM_OK)
         status = read_scores(vocabulary, source, error);
     if (status == RADLLM_OK)
-        status = index_entries(vocabulary, error);
+        status = rad_vocabulary_index(vocabulary, false, "tokenizer.ggml.tokens", error);
     return status;
 }
 

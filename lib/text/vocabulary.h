@@ -37,6 +37,12 @@ uint64_t rad_text_hash(uint64_t seed, const uint8_t *text, size_t size);
  * allocator; freeing the arena frees it, also after a failure. The pieces are made later. */
 radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *source,
                                   radllm_error *error);
+/* Parts of it, for vocabularies from elsewhere: fills the entries, and makes them findable. Of two
+ * equal texts the last counts, or both are an error. `key` names the list in messages. */
+radllm_status rad_vocabulary_fill(rad_vocabulary *vocabulary, const rad_text *texts, uint64_t count,
+                                  const char *key, radllm_error *error);
+radllm_status rad_vocabulary_index(rad_vocabulary *vocabulary, bool last_counts, const char *key,
+                                   radllm_error *error);
 /* Makes the pieces. byte_level: entries spell bytes in the alphabet of byte-level BPE; otherwise
  * U+2581 stands for a space and "<0x41>" of type byte for a byte. */
 radllm_status rad_vocabulary_make_pieces(rad_vocabulary *vocabulary, bool byte_level,

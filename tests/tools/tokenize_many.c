@@ -1,10 +1,13 @@
 /* Tokenizes many strings, for comparison with other implementations.
  *
- * Usage: tokenize_many MODEL.gguf [--add-special] [--parse-special] [--decode] [--repeat N]
+ * Usage: tokenize_many MODEL [--add-special] [--parse-special] [--decode] [--skip-special]
+ *        [--repeat N]
+ * MODEL is a GGUF file or a tokenizer.json.
  *
  * Standard input holds strings that each end in a NUL (the last one may lack it). Standard output
  * gets one line of ids per string; with --decode also a line with the bytes, as hexadecimal digits,
- * that the ids stand for. The time and speed of the best of N rounds go to standard error. */
+ * that the ids stand for (control tokens too where they are read, unless skipped). The time and
+ * speed of the best of N rounds go to standard error. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,8 +66,9 @@ static void print_ids(const rad_tokens *tokens)
 
 /* Encodes every string; prints the ids when `print`. Returns 0, or 1 after a failure. */
 static int encode_all(const rad_tokenizer *tokenizer, const char *data, size_t size, uint32_t flags,
-                      bool print, bool decode)
+                      bool print, bool decode, bool skip)
 {
+    bool special = (flags & RADLLM_TOKENIZE_PARSE_SPECIAL) != 0 && !skip;
     rad_tokens tokens = {.allocator = &rad_default_allocator};
     radllm_error error = {0};
     int failed = 0;
@@ -78,8 +82,7 @@ static int encode_all(const rad_tokenizer *tokenizer, const char *data, size_t s
         if (print)
             print_ids(&tokens);
         if (print && decode)
-            print_decoded(tokenizer, &tokens,
-                          (flags & RADLLM_TOKENIZE_PARSE_SPECIAL) ? RADLLM_DETOKENIZE_SPECIAL : 0);
+            print_decoded(tokenizer, &tokens, special ? RADLLM_DETOKENIZE_SPECIAL : 0);
     }
     if (failed)
         fprintf(stderr, "%s\n", error.message);
@@ -90,7 +93,7 @@ static int encode_all(const rad_tokenizer *tokenizer, const char *data, size_t s
 int main(int argc, char **argv)
 {
     uint32_t flags = 0;
-    bool decode = false;
+    bool decode = false, skip = false;
     int repeat = 1;
     for (int i = 2; i < argc; i++) {
         if (strcmp(argv[i], "--add-special") == 0)
@@ -99,12 +102,15 @@ int main(int argc, char **argv)
             flags |= RADLLM_TOKENIZE_PARSE_SPECIAL;
         else if (strcmp(argv[i], "--decode") == 0)
             decode = true;
+        else if (strcmp(argv[i], "--skip-special") == 0)
+            skip = true;
         else if (strcmp(argv[i], "--repeat") == 0 && i + 1 < argc)
             repeat = atoi(argv[++i]);
     }
     if (argc < 2) {
         fprintf(stderr,
-                "usage: %s MODEL.gguf [--add-special] [--parse-special] [--decode] [--repeat N]\n",
+                "usage: %s MODEL [--add-special] [--parse-special] [--decode] [--skip-special] "
+                "[--repeat N]\n",
                 argv[0]);
         return 2;
     }
@@ -127,12 +133,12 @@ int main(int argc, char **argv)
     int failed = data == NULL;
     for (int round = 0; round < repeat && !failed; round++) {
         double start = seconds();
-        failed = encode_all(tokenizer, data, size, flags, false, false);
+        failed = encode_all(tokenizer, data, size, flags, false, false, skip);
         double took = seconds() - start;
         best = round == 0 || took < best ? took : best;
     }
     if (!failed)
-        failed = encode_all(tokenizer, data, size, flags, true, decode);
+        failed = encode_all(tokenizer, data, size, flags, true, decode, skip);
     fprintf(stderr, "%zu bytes, %.4f s, %.3f MB/s; loaded in %.1f ms, %zu bytes held\n", size, best,
             (double)size / best / 1e6, loading * 1e3, rad_tokenizer_bytes(tokenizer));
     free(data);

@@ -1,0 +1,99 @@
+/* Texts beside the weights, and a tokenizer.json that is opened by itself. */
+#include "io/source.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static uint32_t find_side(const rad_source *source, const char *name)
+{
+    uint32_t part = 0;
+    while (part < source->n_parts &&
+           (source->parts[part].side == NULL || strcmp(source->parts[part].side, name) != 0))
+        part++;
+    return part;
+}
+
+bool rad_source_has_side_file(const rad_source *source, const char *name)
+{
+    return find_side(source, name) < source->n_parts;
+}
+
+radllm_status rad_source_side_file(const rad_source *source, const rad_allocator *allocator,
+                                   const char *name, size_t most, char **data, size_t *size,
+                                   radllm_error *error)
+{
+    uint32_t part = find_side(source, name);
+    *data = NULL;
+    *size = 0;
+    if (part == source->n_parts)
+        return RADLLM_OK;
+    uint64_t bytes = source->parts[part].size;
+    if (bytes > most || bytes >= SIZE_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "%s: the file has %" PRIu64 " bytes; at most %zu are read: fetch it again",
+                        source->parts[part].label, bytes, most);
+    char *text = rad_alloc(allocator, (size_t)bytes + 1);
+    if (text == NULL)
+        return rad_fail_memory(error, (size_t)bytes + 1);
+    radllm_status status = rad_source_read(source, part, 0, text, (size_t)bytes, error);
+    if (status != RADLLM_OK) {
+        rad_free(allocator, text, (size_t)bytes + 1);
+        return status;
+    }
+    text[bytes] = '\0';
+    *data = text;
+    *size = (size_t)bytes;
+    return RADLLM_OK;
+}
+
+bool rad_source_is_vocabulary(const rad_source *source)
+{
+    return source->n_parts > 0 && source->parts[0].side != NULL;
+}
+
+/* ---- a vocabulary by itself -------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t size = strlen(text), tail = strlen(ending);
+    return size >= tail && strcmp(text + size - tail, ending) == 0;
+}
+
+bool rad_is_vocabulary_path(const char *path)
+{
+    return ends_with(path, ".json") && !ends_with(path, ".safetensors.index.json");
+}
+
+static radllm_status add_side(rad_source *source, const char *path, const char *name,
+                              radllm_error *error)
+{
+    radllm_status status = rad_source_add_part(source, path, error);
+    if (status == RADLLM_OK)
+        source->parts[source->n_parts - 1].side = name;
+    return status;
+}
+
+radllm_status rad_vocabulary_open(rad_source *source, const char *path, radllm_error *error)
+{
+    static const char *const beside[] = {"tokenizer_config.json", "special_tokens_map.json",
+                                         "generation_config.json", "chat_template.jinja"};
+    static const char own[] = "tokenizer.json";
+    radllm_status status = add_side(source, path, own, error);
+    const char *slash = strrchr(path, '/');
+    size_t folder = slash == NULL ? 0 : (size_t)(slash - path) + 1;
+    if (strcmp(path + folder, own) != 0)
+        return status; /* under another name it may stand beside another one's files */
+    for (size_t i = 0; i < sizeof beside / sizeof *beside && status == RADLLM_OK; i++) {
+        size_t bytes = folder + strlen(beside[i]) + 1;
+        char *other = rad_arena_alloc(&source->arena, bytes, 1);
+        if (other == NULL)
+            return rad_fail_memory(error, bytes);
+        snprintf(other, bytes, "%.*s%s", (int)folder, path, beside[i]);
+        struct stat information;
+        if (stat(other, &information) == 0)
+            status = add_side(source, other, beside[i], error);
+    }
+    return status;
+}

@@ -1,0 +1,311 @@
+/* Puts a tokenizer of tokenizer.json together, and takes from the files beside it which tokens
+ * begin and end a text. */
+#include "text/tokenizer_json.h"
+
+#include <string.h>
+
+#include "text/pipeline_read.h"
+
+/* What the files may hold. The largest in use have 35 MB and 2 million values. */
+#define TOKENIZER_BYTES  ((size_t)128 << 20)
+#define TOKENIZER_VALUES ((size_t)8 << 20)
+#define SIDE_BYTES       ((size_t)16 << 20)
+#define SIDE_VALUES      ((size_t)1 << 20)
+
+/* ---- tokenizer.json -------------------------------------------------------------------------- */
+
+static radllm_status read_model_type(rad_pipeline_reader *r, uint32_t model)
+{
+    static const char *const names[] = {"BPE", "Unigram", "WordPiece", "WordLevel"};
+    uint32_t type = rad_tree_get(&r->json, model, "type");
+    if (rad_tree_kind_of(&r->json, model) != RAD_TREE_OBJECT)
+        return rad_fail(r->error, RADLLM_E_FORMAT,
+                        "tokenizer.json: there is no object \"model\"; give the tokenizer.json of "
+                        "a model's folder");
+    for (uint32_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (rad_tree_is(&r->json, type, names[i])) {
+            r->pipeline->model = (rad_pipeline_model)i;
+            return RADLLM_OK;
+        }
+    }
+    if (rad_tree_kind_of(&r->json, type) != RAD_TREE_NULL)
+        return rad_refuse_part(r, model, "model");
+    /* Older files do not say it. */
+    r->pipeline->model =
+        rad_tree_get(&r->json, model, "merges") != RAD_TREE_NONE   ? RAD_PIPELINE_BPE
+        : rad_tree_get(&r->json, model, "unk_id") != RAD_TREE_NONE ? RAD_PIPELINE_UNIGRAM
+        : rad_tree_get(&r->json, model, "max_input_chars_per_word") != RAD_TREE_NONE
+            ? RAD_PIPELINE_WORDPIECE
+            : RAD_PIPELINE_WORDLEVEL;
+    return RADLLM_OK;
+}
+
+static radllm_status check_version(const rad_pipeline_reader *r)
+{
+    uint32_t at = rad_tree_get(&r->json, 0, "version");
+    if (rad_tree_kind_of(&r->json, at) == RAD_TREE_NULL || rad_tree_is(&r->json, at, "1.0"))
+        return RADLLM_OK;
+    return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                    "tokenizer.json: its \"version\" is not \"1.0\", the one that is known");
+}
+
+static radllm_status read_tokenizer(rad_pipeline_reader *r)
+{
+    const rad_tree *json = &r->json;
+    uint32_t model = rad_tree_get(json, 0, "model");
+    uint32_t added = rad_tree_get(json, 0, "added_tokens");
+    radllm_status status = check_version(r);
+    if (status == RADLLM_OK)
+        status = read_model_type(r, model);
+    if (status == RADLLM_OK)
+        status = rad_read_vocabulary(r, model, added);
+    if (status == RADLLM_OK)
+        status = rad_read_normalizers(r, rad_tree_get(json, 0, "normalizer"));
+    if (status == RADLLM_OK)
+        status = rad_read_splitters(r, rad_tree_get(json, 0, "pre_tokenizer"));
+    if (status == RADLLM_OK)
+        status = rad_read_model(r, model);
+    if (status == RADLLM_OK)
+        status = rad_read_added(r, added);
+    if (status == RADLLM_OK)
+        status = rad_read_decoder(r, rad_tree_get(json, 0, "decoder"));
+    if (status == RADLLM_OK)
+        status = rad_read_frame(r, rad_tree_get(json, 0, "post_processor"));
+    return status;
+}
+
+/* ---- the files beside it --------------------------------------------------------------------- */
+
+/* Parses a file; json->count is 0 where there is none. */
+static radllm_status parse_side(rad_tree *json, const rad_tokenizer_file *file, const char *name,
+                                radllm_error *error)
+{
+    if (file->data == NULL)
+        return RADLLM_OK;
+    radllm_status status = rad_tree_parse(json, file->data, file->size, SIDE_VALUES, name, error);
+    if (status == RADLLM_OK && rad_tree_kind_of(json, 0) != RAD_TREE_OBJECT)
+        return rad_fail(error, RADLLM_E_FORMAT, "%s: the text is no JSON object", name);
+    return status;
+}
+
+/* The id of a token that is given as a text, or an object with "content"; -1: there is none. */
+static int32_t token_of(const rad_tokenizer *tokenizer, const rad_tree *json, const char *key)
+{
+    if (json->count == 0)
+        return -1;
+    uint32_t at = rad_tree_get(json, 0, key);
+    if (rad_tree_kind_of(json, at) == RAD_TREE_OBJECT)
+        at = rad_tree_get(json, at, "content");
+    if (rad_tree_kind_of(json, at) != RAD_TREE_STRING)
+        return -1;
+    rad_text text = rad_tree_text(json, at);
+    return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text.data, text.size);
+}
+
+/* true, false, or neither (-1) */
+static int flag_of(const rad_tree *json, const char *key)
+{
+    rad_tree_kind kind =
+        json->count == 0 ? RAD_TREE_NULL : rad_tree_kind_of(json, rad_tree_get(json, 0, key));
+    return kind == RAD_TREE_TRUE ? 1 : kind == RAD_TREE_FALSE ? 0 : -1;
+}
+
+/* The configuration's word on BOS and EOS counts more than the post-processor's. */
+static radllm_status apply_flags(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
+                                 const rad_tree *config, radllm_error *error)
+{
+    int bos = flag_of(config, "add_bos_token"), eos = flag_of(config, "add_eos_token");
+    if ((bos == 1 && tokenizer->bos < 0) || (eos == 1 && tokenizer->eos < 0))
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "tokenizer_config.json: %s is true, but no %s of the vocabulary is named",
+                        bos == 1 && tokenizer->bos < 0 ? "add_bos_token" : "add_eos_token",
+                        bos == 1 && tokenizer->bos < 0 ? "bos_token" : "eos_token");
+    if (bos >= 0) {
+        pipeline->n_before = (uint32_t)bos;
+        pipeline->before[0] = tokenizer->bos;
+    }
+    if (eos >= 0) {
+        pipeline->n_after = (uint32_t)eos;
+        pipeline->after[0] = tokenizer->eos;
+    }
+    tokenizer->add_bos = pipeline->n_before > 0;
+    tokenizer->add_eos = pipeline->n_after > 0;
+    return RADLLM_OK;
+}
+
+static void set_end(rad_tokenizer *tokenizer, int64_t id)
+{
+    if (id >= 0 && id < tokenizer->vocabulary.size)
+        tokenizer->ends[id >> 3] = (uint8_t)(tokenizer->ends[id >> 3] | 1u << (id & 7));
+}
+
+/* eos_token_id: a number or several */
+static void read_ends(rad_tokenizer *tokenizer, const rad_tree *generation)
+{
+    int64_t id;
+    if (generation->count == 0)
+        return;
+    uint32_t at = rad_tree_get(generation, 0, "eos_token_id");
+    if (rad_tree_integer(generation, at, &id))
+        set_end(tokenizer, id);
+    if (rad_tree_kind_of(generation, at) != RAD_TREE_ARRAY)
+        return;
+    uint32_t item = rad_tree_first(at);
+    for (uint32_t i = 0; i < generation->values[at].size; i++) {
+        if (rad_tree_integer(generation, item, &id))
+            set_end(tokenizer, id);
+        item = generation->values[item].next;
+    }
+}
+
+/* The template of the configuration: a text, or the one called "default" of several. */
+static rad_text template_of(const rad_tree *config)
+{
+    const rad_text none = {NULL, 0};
+    if (config->count == 0)
+        return none;
+    uint32_t at = rad_tree_get(config, 0, "chat_template");
+    if (rad_tree_kind_of(config, at) == RAD_TREE_STRING)
+        return rad_tree_text(config, at);
+    if (rad_tree_kind_of(config, at) != RAD_TREE_ARRAY)
+        return none;
+    uint32_t item = rad_tree_first(at);
+    for (uint32_t i = 0; i < config->values[at].size; i++, item = config->values[item].next) {
+        uint32_t text = rad_tree_get(config, item, "template");
+        if (rad_tree_is(config, rad_tree_get(config, item, "name"), "default") &&
+            rad_tree_kind_of(config, text) == RAD_TREE_STRING)
+            return rad_tree_text(config, text);
+    }
+    return none;
+}
+
+static radllm_status keep_template(rad_tokenizer *tokenizer, rad_pipeline *pipeline, rad_text text,
+                                   radllm_error *error)
+{
+    if (text.data == NULL)
+        text = (rad_text){"", 0};
+    char *kept = rad_arena_copy(&tokenizer->vocabulary.arena, text.data, text.size);
+    if (kept == NULL)
+        return rad_fail_memory(error, text.size);
+    pipeline->chat_template = (rad_text){kept, text.size};
+    return RADLLM_OK;
+}
+
+static radllm_status apply_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
+                                const rad_tokenizer_files *files, const rad_tree *config,
+                                const rad_tree *map, const rad_tree *generation,
+                                radllm_error *error)
+{
+    size_t bytes = (size_t)tokenizer->vocabulary.size / 8 + 1;
+    tokenizer->ends = rad_arena_alloc_zero(&tokenizer->vocabulary.arena, bytes, 1);
+    if (tokenizer->ends == NULL)
+        return rad_fail_memory(error, bytes);
+    tokenizer->bos = token_of(tokenizer, config, "bos_token");
+    tokenizer->eos = token_of(tokenizer, config, "eos_token");
+    tokenizer->separator = token_of(tokenizer, config, "sep_token");
+    if (tokenizer->bos < 0)
+        tokenizer->bos = token_of(tokenizer, map, "bos_token");
+    if (tokenizer->eos < 0)
+        tokenizer->eos = token_of(tokenizer, map, "eos_token");
+    if (tokenizer->bos < 0 && pipeline->n_before == 1)
+        tokenizer->bos = pipeline->before[0];
+    radllm_status status = apply_flags(tokenizer, pipeline, config, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_tokenizer_find_ends(tokenizer);
+    set_end(tokenizer, tokenizer->eos);
+    read_ends(tokenizer, generation);
+    rad_text text = {files->chat_template.data, files->chat_template.size};
+    return keep_template(tokenizer, pipeline, text.data != NULL ? text : template_of(config),
+                         error);
+}
+
+static radllm_status read_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
+                               const rad_tokenizer_files *files, radllm_error *error)
+{
+    const rad_allocator *allocator = &tokenizer->host.allocator;
+    rad_tree config = {.allocator = allocator}, map = {.allocator = allocator};
+    rad_tree generation = {.allocator = allocator};
+    radllm_status status = parse_side(&config, &files->config, "tokenizer_config.json", error);
+    if (status == RADLLM_OK)
+        status = parse_side(&map, &files->special_tokens_map, "special_tokens_map.json", error);
+    if (status == RADLLM_OK)
+        status =
+            parse_side(&generation, &files->generation_config, "generation_config.json", error);
+    if (status == RADLLM_OK)
+        status = apply_side(tokenizer, pipeline, files, &config, &map, &generation, error);
+    rad_tree_free(&config);
+    rad_tree_free(&map);
+    rad_tree_free(&generation);
+    return status;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *files,
+                          radllm_error *error)
+{
+    rad_arena *arena = &tokenizer->vocabulary.arena;
+    rad_pipeline *pipeline = rad_arena_alloc_zero(arena, sizeof *pipeline, 16);
+    if (pipeline == NULL)
+        return rad_fail_memory(error, sizeof *pipeline);
+    tokenizer->model = RAD_MODEL_PIPELINE;
+    tokenizer->pipeline = pipeline;
+    rad_pipeline_reader r = {.arena = arena, .tokenizer = tokenizer, .pipeline = pipeline};
+    r.error = error;
+    r.json.allocator = &tokenizer->host.allocator;
+    radllm_status status = rad_tree_parse(&r.json, files->tokenizer.data, files->tokenizer.size,
+                                          TOKENIZER_VALUES, "tokenizer.json", error);
+    if (status == RADLLM_OK)
+        status = read_tokenizer(&r);
+    rad_tree_free(&r.json);
+    return status == RADLLM_OK ? read_side(tokenizer, pipeline, files, error) : status;
+}
+
+radllm_status rad_tokenizer_create_json(const rad_host *host, const rad_tokenizer_files *files,
+                                        rad_tokenizer **out, radllm_error *error)
+{
+    rad_tokenizer *tokenizer = rad_tokenizer_new(host);
+    if (tokenizer == NULL)
+        return rad_fail_memory(error, sizeof *tokenizer);
+    radllm_status status = make(tokenizer, files, error);
+    if (status != RADLLM_OK) {
+        rad_tokenizer_free(tokenizer);
+        return status;
+    }
+    *out = tokenizer;
+    return RADLLM_OK;
+}
+
+bool rad_tokenizer_is_json(const rad_source *source)
+{
+    return rad_source_has_side_file(source, "tokenizer.json");
+}
+
+radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source *source,
+                                          rad_tokenizer **out, radllm_error *error)
+{
+    rad_tokenizer_files files = {0};
+    const struct {
+        const char *name;
+        rad_tokenizer_file *file;
+        size_t most;
+    } names[] = {{"tokenizer.json", &files.tokenizer, TOKENIZER_BYTES},
+                 {"tokenizer_config.json", &files.config, SIDE_BYTES},
+                 {"special_tokens_map.json", &files.special_tokens_map, SIDE_BYTES},
+                 {"generation_config.json", &files.generation_config, SIDE_BYTES},
+                 {"chat_template.jinja", &files.chat_template, SIDE_BYTES}};
+    const size_t count = sizeof names / sizeof *names;
+    const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL
+                                         ? &host->allocator
+                                         : &rad_default_allocator;
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < count && status == RADLLM_OK; i++)
+        status = rad_source_side_file(source, allocator, names[i].name, names[i].most,
+                                      &names[i].file->data, &names[i].file->size, error);
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_create_json(host, &files, out, error);
+    for (size_t i = 0; i < count; i++)
+        rad_free(allocator, names[i].file->data, names[i].file->size + 1);
+    return status;
+}

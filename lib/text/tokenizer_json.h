@@ -1,0 +1,32 @@
+/* Tokenizers of Hugging Face folders: tokenizer.json and the files beside it. */
+#ifndef RAD_TOKENIZER_JSON_H
+#define RAD_TOKENIZER_JSON_H
+
+#include "text/tokenizer.h"
+
+/* Texts of the files, which are changed while they are read; NULL: there is no such file. */
+typedef struct rad_tokenizer_file {
+    char *data;
+    size_t size;
+} rad_tokenizer_file;
+
+typedef struct rad_tokenizer_files {
+    rad_tokenizer_file tokenizer;          /* tokenizer.json */
+    rad_tokenizer_file config;             /* tokenizer_config.json */
+    rad_tokenizer_file special_tokens_map; /* special_tokens_map.json */
+    rad_tokenizer_file generation_config;  /* generation_config.json */
+    rad_tokenizer_file chat_template;      /* chat_template.jinja */
+} rad_tokenizer_files;
+
+/* Builds a tokenizer that gives the tokens that the package `tokenizers` gives. Parts of the file
+ * that are not known are refused by name. Keeps no pointer into the texts. */
+radllm_status rad_tokenizer_create_json(const rad_host *host, const rad_tokenizer_files *files,
+                                        rad_tokenizer **out, radllm_error *error);
+
+/* Whether the source has a tokenizer.json beside it, and the tokenizer of such a source.
+ * rad_tokenizer_create asks and calls these. */
+bool rad_tokenizer_is_json(const rad_source *source);
+radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source *source,
+                                          rad_tokenizer **out, radllm_error *error);
+
+#endif
