@@ -128,6 +128,13 @@ typedef struct value_scales {
     float step;
 } value_scales;
 
+/* Those of the first blocks of a tile. */
+#define KEPT_BLOCKS 8
+typedef struct tile_scales {
+    value_scales blocks[KEPT_BLOCKS];
+    uint32_t n;
+} tile_scales;
+
 static void weigh_values(const uint16_t *scales, int32_t first, int32_t last, value_scales *out)
 {
     uint16_t greatest = 0;
@@ -160,12 +167,12 @@ static void round_weights(const float *probabilities, const float *weights, int1
             (int16_t)rad_float_bits(fmaf(probabilities[slot], weights[slot], RAD_F32_ROUND));
 }
 
-static void weigh_queries(const tile_group *group, const uint16_t *scales, integer_weights *out)
+static void weigh_queries(const tile_group *group, const uint16_t *scales,
+                          const value_scales *whole, integer_weights *out)
 {
-    value_scales whole, part;
-    weigh_values(scales, 0, RAD_TILE_KEYS, &whole);
+    value_scales part;
     for (uint32_t i = 0; i < group->n; i++) {
-        const value_scales *used = &whole;
+        const value_scales *used = whole;
         if (sees_nothing(group, i)) { /* -0 is what added changes no bit */
             memset(out->weights[i], 0, sizeof out->weights[i]);
             out->factors[i] = -0.0f;
@@ -269,17 +276,36 @@ ALWAYS_INLINE void output_integer_block(const tile_group *group, const integer_w
     }
 }
 
-static void output_integers(const tile_group *group, const rad_attention_shape *shape,
-                            const uint8_t *values)
+static const uint16_t *scales_of_values(const rad_attention_shape *shape, const void *tile)
 {
-    uint32_t value_dim = shape->value_dim;
-    size_t stride = 2 * rad_value_row_bytes(shape->value_type, value_dim);
-    const uint16_t *scales =
-        (const uint16_t *)(const void *)(values + stride * (RAD_TILE_KEYS / 2));
-    for (uint32_t first = 0; first < value_dim; first += RAD_CACHE_BLOCK) {
+    return (const uint16_t *)(const void *)((const uint8_t *)tile +
+                                            rad_value_tile_bytes(shape->value_type,
+                                                                 shape->value_dim)) -
+           (size_t)rad_cache_blocks(shape->value_dim) * RAD_TILE_KEYS;
+}
+
+/* The same for all groups of queries: what a query that sees the whole tile multiplies with. */
+static void weigh_tile(const rad_attention_shape *shape, const void *values, tile_scales *out)
+{
+    uint32_t n = rad_cache_blocks(shape->value_dim);
+    out->n = n < KEPT_BLOCKS ? n : KEPT_BLOCKS;
+    for (uint32_t block = 0; block < out->n; block++)
+        weigh_values(scales_of_values(shape, values) + (size_t)block * RAD_TILE_KEYS, 0,
+                     RAD_TILE_KEYS, &out->blocks[block]);
+}
+
+static void output_integers(const tile_group *group, const rad_attention_shape *shape,
+                            const uint8_t *values, const tile_scales *kept)
+{
+    size_t stride = 2 * rad_value_row_bytes(shape->value_type, shape->value_dim);
+    for (uint32_t block = 0; block < rad_cache_blocks(shape->value_dim); block++) {
+        const uint16_t *scales = scales_of_values(shape, values) + (size_t)block * RAD_TILE_KEYS;
+        uint32_t first = block * RAD_CACHE_BLOCK, n_dims = dims_of_block(shape->value_dim, first);
         integer_weights weights;
-        uint32_t n_dims = dims_of_block(value_dim, first);
-        weigh_queries(group, scales + (size_t)first / RAD_CACHE_BLOCK * RAD_TILE_KEYS, &weights);
+        value_scales made;
+        if (block >= kept->n)
+            weigh_values(scales, 0, RAD_TILE_KEYS, &made);
+        weigh_queries(group, scales, block < kept->n ? &kept->blocks[block] : &made, &weights);
         if (shape->value_type == RAD_CACHE_Q8_0)
             output_integer_block(group, &weights, values, stride, false, first, n_dims);
         else

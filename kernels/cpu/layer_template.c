@@ -631,10 +631,6 @@ static void output_group(tile_group *group, const rad_attention_shape *shape,
                          const void *tile_values)
 {
     uint32_t value_dim = shape->value_dim;
-    if (rad_cache_type_is_integer(shape->value_type)) {
-        output_integers(group, shape, tile_values);
-        return;
-    }
     if (shape->value_type == RAD_CACHE_F32) {
         output_floats(group, tile_values, value_dim, 0, value_dim);
         return;
@@ -656,6 +652,10 @@ static void output_group(tile_group *group, const rad_attention_shape *shape,
 static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries *queries,
                         const void *tile_keys, const void *tile_values)
 {
+    tile_scales scales;
+    bool integer_values = rad_cache_type_is_integer(shape->value_type);
+    if (integer_values)
+        weigh_tile(shape, tile_values, &scales);
     for (uint32_t start = 0; start < queries->n; start += GROUP) {
         tile_group group;
         group.queries = queries->values + start * queries->stride;
@@ -678,7 +678,10 @@ static void attend_tile(const rad_attention_shape *shape, const rad_tile_queries
             continue;
         score_group(&group, shape, tile_keys);
         normalise_group(&group, shape->scale, shape->cap);
-        output_group(&group, shape, tile_values);
+        if (integer_values)
+            output_integers(&group, shape, tile_values, &scales);
+        else
+            output_group(&group, shape, tile_values);
     }
 }
 

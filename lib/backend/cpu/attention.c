@@ -11,6 +11,12 @@
 #include <math.h>
 #include <string.h>
 
+/* Tokens of a block: they share the loads of a tile, and with their heads they should stay in the
+ * second-level cache. */
+#define BLOCK_QUERIES      256
+#define MOST_BLOCK_TOKENS  32
+#define LEAST_BLOCK_TOKENS 8
+
 static rad_attention_block *blocks_of(const rad_cpu_backend *cpu)
 {
     return (rad_attention_block *)(void *)(cpu->memory + cpu->layout.blocks);
@@ -19,13 +25,12 @@ static rad_attention_block *blocks_of(const rad_cpu_backend *cpu)
 void rad_cpu_plan_attention(rad_cpu_backend *cpu)
 {
     rad_attention_block *blocks = blocks_of(cpu);
-    uint32_t n = 0;
+    uint32_t n = 0, most = rad_cpu_block_tokens(&cpu->model->hparams);
     for (uint32_t s = 0; s < cpu->batch->n_spans; s++) {
         uint32_t rows = cpu->batch->spans[s].n_rows;
-        for (uint32_t first = 0; first < rows; first += RAD_ATTENTION_TOKENS) {
+        for (uint32_t first = 0; first < rows; first += most) {
             uint32_t left = rows - first;
-            blocks[n++] = (rad_attention_block){
-                s, first, left < RAD_ATTENTION_TOKENS ? left : RAD_ATTENTION_TOKENS};
+            blocks[n++] = (rad_attention_block){s, first, left < most ? left : most};
         }
     }
     cpu->n_blocks = n;
@@ -114,9 +119,17 @@ static size_t max_group(const rad_hparams *hparams)
     return most;
 }
 
+uint32_t rad_cpu_block_tokens(const rad_hparams *hparams)
+{
+    size_t tokens = BLOCK_QUERIES / max_group(hparams);
+    return tokens > MOST_BLOCK_TOKENS    ? MOST_BLOCK_TOKENS
+           : tokens < LEAST_BLOCK_TOKENS ? LEAST_BLOCK_TOKENS
+                                         : (uint32_t)tokens;
+}
+
 static size_t max_queries(const rad_hparams *hparams)
 {
-    return max_group(hparams) * RAD_ATTENTION_TOKENS;
+    return max_group(hparams) * rad_cpu_block_tokens(hparams);
 }
 
 /* Queries whose parts are computed at a time: 64 heads of one token, 16 of four. */
@@ -130,10 +143,18 @@ size_t rad_cpu_part_floats(const rad_hparams *hparams)
     return part_queries(hparams) * state_width(hparams);
 }
 
+/* Of a query, as floats or as integers. */
+static size_t gathered_bytes(const rad_hparams *hparams)
+{
+    size_t floats = hparams->head_dim * sizeof(float),
+           integers = rad_query_bytes(hparams->head_dim);
+    return floats > integers ? floats : integers;
+}
+
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams)
 {
     return max_queries(hparams) * (2 * state_width(hparams) * sizeof(float) + sizeof(float) +
-                                   sizeof(int32_t) + rad_query_bytes(hparams->head_dim) + 2);
+                                   sizeof(int32_t) + gathered_bytes(hparams) + 2);
 }
 
 typedef struct attend_task {
@@ -150,8 +171,7 @@ typedef struct attend_task {
     const float *head_slopes;   /* of the group's heads; NULL: no ALiBi */
     float *slopes;              /* of the queries of a call to the kernel, as the following */
     int32_t *distances;
-    uint8_t *integers; /* [token][head of the group], rad_query_bytes() each; of keys in
-                        * integers */
+    uint8_t *gathered; /* queries, [token][head of the group]: floats, or rad_query_bytes() each */
     uint8_t *first, *last;
     float *out; /* of the block's first token and the group's first head */
 } attend_task;
@@ -203,72 +223,54 @@ static rad_attention_shape shape_of(const rad_cpu_backend *cpu)
                                  .cap = h->attention_cap};
 }
 
-/* One tile, its sinks or its other keys; all queries of the task. Either the tokens or the heads of
- * the group form the kernel's list of queries, whichever is longer; each query's bits are the same.
- */
+/* One tile, its sinks or its other keys; all queries of the task. */
 static void attend_one_tile(const attend_task *task, uint32_t tile, bool of_sinks)
 {
     const rad_cpu_backend *cpu = task->cpu;
     rad_attention_shape shape = shape_of(cpu);
     uint32_t group = cpu->cache->layers[task->layer].group;
     const uint8_t *page = rad_sequence_page(task->span->sequence, group, tile);
-    const uint8_t *keys = page + rad_cache_keys(cpu->cache, task->layer, task->kv_head);
-    const uint8_t *values = page + rad_cache_values(cpu->cache, task->layer, task->kv_head);
-    const float *heads = of_sinks ? task->sinks : task->queries;
-    size_t width = state_width(&cpu->model->hparams), query_bytes = rad_query_bytes(shape.key_dim);
-    rad_tile_queries queries = {
-        .first = task->first, .last = task->last, .distances = task->distances};
-    if (task->n_tokens >= task->group) {
-        for (uint32_t t = 0; t < task->n_tokens; t++) {
-            visible_slots(task, t, tile, of_sinks, &task->first[t], &task->last[t]);
-            task->distances[t] = distance_of(task, t, tile, of_sinks);
-        }
-        queries.n = task->n_tokens;
-        queries.stride = task->query_stride;
-        queries.state_stride = task->group * width;
-        queries.integers_stride = task->group * query_bytes;
-        for (uint32_t head = 0; head < task->group; head++) {
-            for (uint32_t t = 0; task->head_slopes != NULL && t < task->n_tokens; t++)
-                task->slopes[t] = task->head_slopes[head];
-            queries.slopes = task->head_slopes != NULL ? task->slopes : NULL;
-            queries.values = heads + (size_t)head * shape.key_dim;
-            queries.integers = task->integers + head * query_bytes;
-            queries.states = task->states + head * width;
-            cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
-        }
-        return;
-    }
-    queries.n = task->group;
-    queries.stride = shape.key_dim;
-    queries.state_stride = width;
-    queries.integers_stride = query_bytes;
-    queries.slopes = task->head_slopes;
+    rad_tile_queries queries = {.values = (const float *)(const void *)task->gathered,
+                                .stride = shape.key_dim,
+                                .integers = task->gathered,
+                                .integers_stride = rad_query_bytes(shape.key_dim),
+                                .n = task->n_tokens * task->group,
+                                .first = task->first,
+                                .last = task->last,
+                                .slopes = task->head_slopes != NULL ? task->slopes : NULL,
+                                .distances = task->distances,
+                                .states = task->states,
+                                .state_stride = state_width(&cpu->model->hparams)};
     for (uint32_t t = 0; t < task->n_tokens; t++) {
+        uint32_t at = t * task->group;
         uint8_t first, last;
         visible_slots(task, t, tile, of_sinks, &first, &last);
-        memset(task->first, first, task->group);
-        memset(task->last, last, task->group);
-        for (uint32_t head = 0; head < task->group; head++)
-            task->distances[head] = distance_of(task, t, tile, of_sinks);
-        queries.values = heads + t * task->query_stride;
-        queries.integers = task->integers + t * task->group * query_bytes;
-        queries.states = task->states + t * task->group * width;
-        cpu->kernels->layer->attend_tile(&shape, &queries, keys, values);
+        memset(task->first + at, first, task->group);
+        memset(task->last + at, last, task->group);
+        for (uint32_t head = 0; queries.slopes != NULL && head < task->group; head++)
+            task->distances[at + head] = distance_of(task, t, tile, of_sinks);
     }
+    cpu->kernels->layer->attend_tile(
+        &shape, &queries, page + rad_cache_keys(cpu->cache, task->layer, task->kv_head),
+        page + rad_cache_values(cpu->cache, task->layer, task->kv_head));
 }
 
-/* Queries, or what they are for sinks, as keys in integers want them: once for all tiles. */
-static void quantize_queries(const attend_task *task, const float *queries)
+/* Queries, or what they are for sinks, one behind the other and as the keys want them: once for all
+ * tiles. */
+static void gather_queries(const attend_task *task, const float *queries)
 {
-    uint32_t key_dim = task->cpu->model->hparams.head_dim;
-    if (!rad_cache_type_is_integer(task->cpu->cache->plan.format.keys))
-        return;
-    uint8_t *integers = task->integers;
+    const rad_cpu_backend *cpu = task->cpu;
+    uint32_t key_dim = cpu->model->hparams.head_dim;
+    bool integers = rad_cache_type_is_integer(cpu->cache->plan.format.keys);
+    size_t bytes = integers ? rad_query_bytes(key_dim) : key_dim * sizeof(float);
+    uint8_t *out = task->gathered;
     for (uint32_t t = 0; t < task->n_tokens; t++) {
-        for (uint32_t head = 0; head < task->group; head++) {
-            const float *query = queries + t * task->query_stride + (size_t)head * key_dim;
-            task->cpu->kernels->layer->quantize_query(query, key_dim, integers);
-            integers += rad_query_bytes(key_dim);
+        const float *heads = queries + t * task->query_stride;
+        for (uint32_t head = 0; head < task->group; head++, out += bytes) {
+            if (integers)
+                cpu->kernels->layer->quantize_query(heads + (size_t)head * key_dim, key_dim, out);
+            else
+                memcpy(out, heads + (size_t)head * key_dim, bytes);
         }
     }
 }
@@ -332,17 +334,17 @@ static void attend_part(const attend_task *task, uint32_t part, bool prepared)
     if (part > 0) {
         clear_states(task, NULL);
         if (!prepared)
-            quantize_queries(task, task->queries);
+            gather_queries(task, task->queries);
         attend_range(task, first_range(task) + part - 1);
         return;
     }
     clear_states(task, task->learned_sinks);
     if (task->reach->sinks != 0)
-        quantize_queries(task, task->sinks);
+        gather_queries(task, task->sinks);
     for (uint32_t tile = 0; tile <= last_tile(task) && tile * RAD_TILE_KEYS < task->reach->sinks;
          tile++)
         attend_one_tile(task, tile, true);
-    quantize_queries(task, task->queries);
+    gather_queries(task, task->queries);
     attend_range(task, 0);
 }
 
@@ -374,8 +376,8 @@ static attend_task make_task(const cache_job *job, uint32_t index, uint32_t work
     float *states = rad_cpu_scratch(cpu, worker);
     float *slopes = states + 2 * n_queries * state_width(h);
     int32_t *distances = (int32_t *)(void *)(slopes + n_queries);
-    uint8_t *integers = (uint8_t *)(distances + n_queries);
-    uint8_t *ranges = integers + n_queries * rad_query_bytes(h->head_dim);
+    uint8_t *gathered = (uint8_t *)(distances + n_queries);
+    uint8_t *ranges = gathered + n_queries * gathered_bytes(h);
     const rad_weight *sinks = job->op->bias;
     return (attend_task){
         .cpu = cpu,
@@ -394,11 +396,19 @@ static attend_task make_task(const cache_job *job, uint32_t index, uint32_t work
         .head_slopes = h->max_alibi_bias > 0.0f ? slopes_of(cpu) + (size_t)kv_head * group : NULL,
         .slopes = slopes,
         .distances = distances,
-        .integers = integers,
+        .gathered = gathered,
         .first = ranges,
         .last = ranges + n_queries,
         .out = rad_cpu_value(cpu, job->op->out) + row * job->op->width +
                (size_t)kv_head * group * h->value_dim};
+}
+
+/* Slopes of a task's queries, which are those of their heads. */
+static void repeat_slopes(const attend_task *task)
+{
+    for (uint32_t t = 0; task->head_slopes != NULL && t < task->n_tokens; t++)
+        memcpy(task->slopes + (size_t)t * task->group, task->head_slopes,
+               task->group * sizeof(float));
 }
 
 static void finish_task(const cache_job *job, const attend_task *task, const float *states)
@@ -420,6 +430,7 @@ static void attend_block(void *data, uint32_t index, uint32_t worker)
     float *states = task.states, *part = states + max_queries(&job->cpu->model->hparams) *
                                                       state_width(&job->cpu->model->hparams);
     uint32_t n_parts = count_parts(&task);
+    repeat_slopes(&task);
     attend_part(&task, 0, false);
     task.states = part;
     for (uint32_t i = 1; i < n_parts; i++) {
@@ -460,6 +471,7 @@ static void attend_one_part(void *data, uint32_t index, uint32_t worker)
     if (part >= count_parts(&task))
         return;
     task.states = part == 0 ? states_of_task(job, at / job->n_parts) : states_of_part(job, at);
+    repeat_slopes(&task);
     attend_part(&task, part, false);
 }
 

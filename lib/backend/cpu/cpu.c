@@ -114,7 +114,7 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
     }
     tiles = rows > 1 ? rad_tiles_bytes(rows, columns) : 0;
     fits = fits && (tiles > 0 || rows <= 1 || columns == 0);
-    uint64_t blocks = rows / RAD_ATTENTION_TOKENS + settings->max_spans;
+    uint64_t blocks = rows / rad_cpu_block_tokens(&program->model->hparams) + settings->max_spans;
     uint64_t parts = settings->n_threads > 1 ? rad_cpu_part_floats(&program->model->hparams) : 0;
     fits =
         fits && place(&used, rows * columns, sizeof(int8_t), &layout->quants) &&

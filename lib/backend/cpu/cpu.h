@@ -10,9 +10,6 @@
 /* Rows of a weight that are widened at a time for BLAS. */
 #define RAD_BLAS_ROWS 256
 
-/* Queries of one task of attention: this many tokens share the loads of a tile. */
-#define RAD_ATTENTION_TOKENS 32
-
 /* Tiles of a range of keys, which are merged before they meet those of other ranges: part of the
  * numeric contract. */
 #define RAD_RANGE_TILES 32
@@ -150,6 +147,8 @@ uint32_t rad_cpu_rows_per_task(const rad_cpu_backend *cpu, uint64_t n_rows, uint
 /* The greatest that the input of a task of a product by heads takes; 0: the program has none. */
 size_t rad_cpu_head_input_bytes(const rad_program *program);
 
+/* Tokens of one task of attention. */
+uint32_t rad_cpu_block_tokens(const rad_hparams *hparams);
 /* Cuts the batch into blocks for rad_cpu_attend(); once for each batch. */
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);
 /* Scratch of one worker for attention. */
