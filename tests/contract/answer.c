@@ -1,5 +1,6 @@
 #include "contract/answer.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,16 +43,14 @@ static int32_t propose(void *user, const int32_t *tokens, uint32_t count, int32_
     return (int32_t)n;
 }
 
-static uint64_t answer(radllm_session *session, const int32_t *prompt, size_t n_prompt,
-                       const char *speculate, recording *made, recording *guesses,
-                       radllm_error *error)
+static radllm_request *new_request(radllm_session *session, const int32_t *prompt, size_t n_prompt,
+                                   const char *speculate, radllm_error *error)
 {
     static const char *const settings[][2] = {{"temperature", "0.8"},    {"seed", "3"},
                                               {"repeat_penalty", "1.1"}, {"penalty_last_n", "24"},
                                               {"ignore_end", "1"},       {"draft_tokens", "5"}};
     radllm_options *options;
-    radllm_request *request;
-    uint64_t hash = 14695981039346656037u;
+    radllm_request *request = NULL;
     if (radllm_options_new(NULL, &options, error) != RADLLM_OK)
         fail("options", error);
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
@@ -61,9 +60,19 @@ static uint64_t answer(radllm_session *session, const int32_t *prompt, size_t n_
     }
     if (radllm_options_set_integer(options, "max_tokens", ANSWER_TOKENS, error) != RADLLM_OK ||
         radllm_options_set_text(options, "speculate", speculate, RADLLM_NUL, error) != RADLLM_OK ||
-        radllm_request_new_tokens(session, prompt, n_prompt, options, &request, error) !=
-            RADLLM_OK ||
-        radllm_request_set_logits(request, add_logits, &hash, error) != RADLLM_OK ||
+        radllm_request_new_tokens(session, prompt, n_prompt, options, &request, error) != RADLLM_OK)
+        fail("answer", error);
+    radllm_options_free(options);
+    return request;
+}
+
+static uint64_t answer(radllm_session *session, const int32_t *prompt, size_t n_prompt,
+                       const char *speculate, recording *made, recording *guesses,
+                       radllm_error *error)
+{
+    uint64_t hash = 14695981039346656037u;
+    radllm_request *request = new_request(session, prompt, n_prompt, speculate, error);
+    if (radllm_request_set_logits(request, add_logits, &hash, error) != RADLLM_OK ||
         (guesses != NULL &&
          radllm_request_set_draft(request, propose, guesses, error) != RADLLM_OK) ||
         radllm_request_run(request, NULL, error) != RADLLM_OK)
@@ -76,16 +85,25 @@ static uint64_t answer(radllm_session *session, const int32_t *prompt, size_t n_
         made->tokens[i] = token.token;
     }
     radllm_request_free(request);
-    radllm_options_free(options);
     return hash_bytes(hash, made->tokens, sizeof made->tokens);
 }
 
-uint64_t hash_answer(radllm_session *session, const int32_t *prompt, size_t n_prompt,
-                     const char *speculation, radllm_error *error)
+uint64_t hash_answer(radllm_session *session, radllm_session *company, const int32_t *prompt,
+                     size_t n_prompt, const char *speculation, radllm_error *error)
 {
     recording made, again;
-    if (strcmp(speculation, "host") != 0)
-        return answer(session, prompt, n_prompt, speculation, &made, NULL, error);
-    (void)answer(session, prompt, n_prompt, "off", &made, NULL, error);
-    return answer(session, prompt, n_prompt, "off", &again, &made, error);
+    radllm_request *beside = NULL;
+    uint64_t hash;
+    bool host = strcmp(speculation, "host") == 0;
+    if (host)
+        (void)answer(session, prompt, n_prompt, "off", &made, NULL, error);
+    if (company != NULL) { /* a prompt of other tokens, and an answer as long as this one's */
+        beside = new_request(company, prompt + 1, n_prompt / 5, host ? "off" : speculation, error);
+        if (radllm_request_submit(beside, error) != RADLLM_OK)
+            fail("company", error);
+    }
+    hash = host ? answer(session, prompt, n_prompt, "off", &again, &made, error)
+                : answer(session, prompt, n_prompt, speculation, &made, NULL, error);
+    radllm_request_free(beside);
+    return hash;
 }

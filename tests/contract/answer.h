@@ -10,10 +10,11 @@
 enum { ANSWER_TOKENS = 32 };
 
 /* Answers the prompt on the session with a random choice and repeated tokens made less likely;
- * returns the hash of the logits of each position. speculation: off, lookup, draft or host. Ends
- * the program with the library's message when that fails. */
-uint64_t hash_answer(radllm_session *session, const int32_t *prompt, size_t n_prompt,
-                     const char *speculation, radllm_error *error);
+ * returns the hash of the logits of each position. speculation: off, lookup, draft or host.
+ * company: another session of the engine, whose tokens are computed in the same steps, or NULL.
+ * Ends the program with the library's message when that fails. */
+uint64_t hash_answer(radllm_session *session, radllm_session *company, const int32_t *prompt,
+                     size_t n_prompt, const char *speculation, radllm_error *error);
 
 /* FNV-1a, 64 bits. */
 uint64_t hash_bytes(uint64_t hash, const void *data, size_t size);

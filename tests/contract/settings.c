@@ -8,7 +8,10 @@
 
 const dimension dimensions[DIMENSIONS] = {
     {"threads", {"1", "2", "3", "8"}},
-    {"chunk", {"1", "2", "3", "7", "16", "17", "64", "512"}},
+    /* Rows that the engine computes in one step at most. */
+    {"batch", {"17", "512", "3", "1", "16", "2"}},
+    /* How many tokens of the text the session is fed with at a time. */
+    {"chunk", {"7", "64", "600"}},
     {"isa", {"scalar", "avx2", "avx512", "neon"}},
     {"layout", {"file", "lane"}},
     /* behind: copied behind the first tokens, which read the file. */
@@ -23,7 +26,11 @@ const dimension dimensions[DIMENSIONS] = {
     /* Who computed the beginning of the text: the session itself, another one that shares it (its
      * last page by a copy), or one that was written to a file. */
     {"prefix", {"computed", "shared", "restored"}},
+    /* Whether another session's tokens are computed in the steps of the answer. */
+    {"company", {"none", "other"}},
 };
+
+enum { UNSET = 0xff }; /* index of a dimension that may still take any value */
 
 static size_t n_values(int d)
 {
@@ -36,7 +43,7 @@ static size_t n_values(int d)
 const char *value_of(const combination *c, const char *name)
 {
     for (int d = 0; d < DIMENSIONS; d++) {
-        if (strcmp(dimensions[d].name, name) == 0)
+        if (strcmp(dimensions[d].name, name) == 0 && c->index[d] != UNSET)
             return dimensions[d].values[c->index[d]];
     }
     return "";
@@ -50,17 +57,6 @@ const char *describe(const combination *c)
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s %s", d == 0 ? "" : ", ",
                                  dimensions[d].name, dimensions[d].values[c->index[d]]);
     return text;
-}
-
-/* Every combination, but for this: how the prompt was computed, who computed its beginning, and how
- * the answer is guessed have little to do with each other, so that pairs of them are enough. */
-static bool worth_trying(const combination *c, cover wanted)
-{
-    bool plain = strcmp(value_of(c, "speculation"), "off") == 0 &&
-                 strcmp(value_of(c, "prefix"), "computed") == 0;
-    return wanted != COVER_ALL || plain ||
-           (strcmp(value_of(c, "chunk"), "512") == 0 &&
-            strcmp(value_of(c, "environment"), "default") == 0);
 }
 
 /* Asked of the processor once, since virtual machines take long to answer. */
@@ -79,77 +75,210 @@ static bool can_run(const char *isa)
     return false;
 }
 
+/* Dimensions without a value yet can still take any. */
 static bool possible(const combination *c)
 {
     /* A mapped model has the file's layout whatever is asked for: one of the two is enough. */
     bool redundant =
         strcmp(value_of(c, "load"), "map") == 0 && strcmp(value_of(c, "layout"), "lane") == 0;
-    return !redundant && can_run(value_of(c, "isa"));
+    const char *isa = value_of(c, "isa"), *only = getenv("RADLLM_CONTRACT_ISA");
+    if (isa[0] != '\0' && (!can_run(isa) || (only != NULL && strcmp(isa, only) != 0)))
+        return false;
+    return !redundant;
 }
 
-static combination *all_combinations(cover wanted, size_t *count)
-{
-    size_t total = 1, n = 0;
-    for (int d = 0; d < DIMENSIONS; d++)
-        total *= n_values(d);
-    combination *all = malloc(total * sizeof *all);
-    for (size_t i = 0; i < total; i++) {
-        combination c;
-        size_t rest = i;
-        for (int d = 0; d < DIMENSIONS; d++) {
-            c.index[d] = (uint8_t)(rest % n_values(d));
-            rest /= n_values(d);
-        }
-        if (possible(&c) && worth_trying(&c, wanted))
-            all[n++] = c;
-    }
-    *count = n;
-    return all;
-}
+/* ---- covers of pairs and of values --------------------------------------------------------------
+ */
 
-/* Pairs of values that occur in c and were not seen before; with mark, they count as seen. */
-static int new_pairs(const combination *c,
-                     bool seen[DIMENSIONS][MAX_VALUES][DIMENSIONS][MAX_VALUES], cover wanted,
-                     bool mark)
+/* seen[a][i][b][j]: value i of dimension a occurred with value j of dimension b, a <= b; of a with
+ * itself: the value occurred. */
+typedef bool pairs_seen[DIMENSIONS][MAX_VALUES][DIMENSIONS][MAX_VALUES];
+
+typedef struct search {
+    pairs_seen seen;
+    cover wanted;
+    size_t turn; /* so that values of equal merit take turns */
+} search;
+
+/* Pairs with the value of dimension d that were not seen, among those whose values are set. */
+static int new_pairs(const search *s, const combination *c, int d)
 {
     int n = 0;
-    for (int a = 0; a < DIMENSIONS; a++) {
-        int last = wanted == COVER_VALUES ? a + 1 : DIMENSIONS; /* of a with itself: the value */
-        for (int b = a; b < last; b++) {
-            bool *pair = &seen[a][c->index[a]][b][c->index[b]];
-            n += *pair ? 0 : 1;
-            *pair = *pair || mark;
-        }
+    for (int other = 0; other < DIMENSIONS; other++) {
+        int a = d < other ? d : other, b = d < other ? other : d;
+        if ((s->wanted == COVER_VALUES && a != b) || c->index[other] == UNSET)
+            continue;
+        n += s->seen[a][c->index[a]][b][c->index[b]] ? 0 : 1;
     }
     return n;
 }
 
-combination *choose_combinations(cover wanted, size_t *count)
+static int count_new(const search *s, const combination *c)
 {
-    size_t n_all, chosen = 0;
-    combination *all = all_combinations(wanted, &n_all);
-    *count = n_all;
-    if (wanted == COVER_ALL)
-        return all;
-    static bool seen[DIMENSIONS][MAX_VALUES][DIMENSIONS][MAX_VALUES];
-    memset(seen, 0, sizeof seen);
-    for (;;) { /* take the one that adds most, until none adds any */
-        size_t best = 0;
-        int most = 0;
-        for (size_t i = chosen; i < n_all; i++) {
-            int n = new_pairs(&all[i], seen, wanted, false);
+    int n = 0;
+    for (int d = 0; d < DIMENSIONS; d++)
+        n += new_pairs(s, c, d);
+    return n;
+}
+
+/* Gives every dimension that has none the value that adds most. False when some has none left. */
+static bool complete(search *s, combination *c)
+{
+    for (int d = 0; d < DIMENSIONS; d++) {
+        int most = -1;
+        uint8_t best = 0;
+        if (c->index[d] != UNSET)
+            continue;
+        for (size_t i = 0; i < n_values(d); i++) {
+            c->index[d] = (uint8_t)((i + s->turn) % n_values(d));
+            int n = possible(c) ? new_pairs(s, c, d) : -1;
             if (n > most) {
                 most = n;
-                best = i;
+                best = c->index[d];
             }
         }
-        if (most == 0)
-            break;
-        new_pairs(&all[best], seen, wanted, true);
-        combination taken = all[best];
-        all[best] = all[chosen];
-        all[chosen++] = taken;
+        c->index[d] = best;
+        s->turn++;
+        if (most < 0)
+            return false;
     }
-    *count = chosen;
-    return all;
+    return true;
+}
+
+/* The best of the combinations that begin with a pair not seen yet. False when there is none. */
+static bool next_combination(search *s, combination *best)
+{
+    int most = 0;
+    for (int a = 0; a < DIMENSIONS; a++) {
+        int last = s->wanted == COVER_VALUES ? a + 1 : DIMENSIONS;
+        for (int b = a; b < last; b++) {
+            for (size_t pair = 0; pair < n_values(a) * n_values(b); pair++) {
+                combination c;
+                memset(c.index, UNSET, sizeof c.index);
+                c.index[a] = (uint8_t)(pair % n_values(a));
+                c.index[b] = (uint8_t)(a == b ? c.index[a] : pair / n_values(a));
+                if (s->seen[a][c.index[a]][b][c.index[b]] || !possible(&c) || !complete(s, &c))
+                    continue;
+                int n = count_new(s, &c);
+                if (n > most) {
+                    most = n;
+                    *best = c;
+                }
+            }
+        }
+    }
+    return most > 0;
+}
+
+static void mark(search *s, const combination *c)
+{
+    for (int a = 0; a < DIMENSIONS; a++)
+        for (int b = a; b < DIMENSIONS; b++)
+            s->seen[a][c->index[a]][b][c->index[b]] = true;
+}
+
+static size_t cover_pairs(cover wanted, combination *list, size_t capacity)
+{
+    static search s;
+    size_t n = 0;
+    memset(&s, 0, sizeof s);
+    s.wanted = wanted;
+    while (n < capacity && next_combination(&s, &list[n]))
+        mark(&s, &list[n++]);
+    return n;
+}
+
+/* ---- every combination --------------------------------------------------------------------------
+ */
+
+/* What decides which kernels compute which rows of what memory; the other dimensions say who
+ * computed which tokens, and whether anything else went on. */
+enum { KERNEL_DIMENSIONS = 6 };
+
+static size_t n_combinations(int first, int last)
+{
+    size_t n = 1;
+    for (int d = first; d < last; d++)
+        n *= n_values(d);
+    return n;
+}
+
+static void set_values(combination *c, int first, int last, size_t number)
+{
+    for (int d = first; d < last; d++) {
+        c->index[d] = (uint8_t)(number % n_values(d));
+        number /= n_values(d);
+    }
+}
+
+/* How the text is fed makes no difference where the engine cuts it finer anyway. */
+static bool worth_trying(const combination *c)
+{
+    return strcmp(value_of(c, "chunk"), "600") == 0 || atoi(value_of(c, "batch")) >= 17;
+}
+
+static uint64_t mixed(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+/* All of one group of dimensions, each with values of the other group that look random. */
+static size_t cross(int first, int last, combination *list)
+{
+    int other = first == 0 ? last : 0, other_end = first == 0 ? DIMENSIONS : first;
+    size_t n = 0, total = n_combinations(first, last);
+    for (size_t i = 0; i < total; i++) {
+        combination c;
+        uint64_t random = i;
+        set_values(&c, first, last, i);
+        do { /* values that exclude each other are drawn anew */
+            random = mixed(random + 0x9e3779b97f4a7c15u);
+            set_values(&c, other, other_end, (size_t)(random >> 16));
+        } while (first != 0 && !(possible(&c) && worth_trying(&c)));
+        if (possible(&c) && worth_trying(&c))
+            list[n++] = c;
+    }
+    return n;
+}
+
+/* Every combination of what decides about kernels, of the others too for COVER_ALL, and pairs. */
+static size_t cover_whole(cover wanted, combination *list, size_t capacity)
+{
+    size_t n = cross(0, KERNEL_DIMENSIONS, list);
+    if (wanted == COVER_ALL && n > 0)
+        n += cross(KERNEL_DIMENSIONS, DIMENSIONS, list + n);
+    return n + cover_pairs(COVER_PAIRS, list + n, capacity - n);
+}
+
+combination *choose_combinations(cover wanted, size_t *count)
+{
+    enum { PAIRS = 256 };
+    size_t capacity = n_combinations(0, KERNEL_DIMENSIONS) +
+                      n_combinations(KERNEL_DIMENSIONS, DIMENSIONS) + PAIRS;
+    combination *list = malloc(capacity * sizeof *list);
+    *count = 0;
+    if (list != NULL)
+        *count = wanted == COVER_ALL || wanted == COVER_KERNELS
+                     ? cover_whole(wanted, list, capacity)
+                     : cover_pairs(wanted, list, PAIRS);
+    return list;
+}
+
+cover cover_of(const char *name)
+{
+    static const char *const names[] = {[COVER_VALUES] = "values",
+                                        [COVER_PAIRS] = "pairs",
+                                        [COVER_KERNELS] = "kernels",
+                                        [COVER_ALL] = "full"};
+    for (size_t i = 0; name != NULL && i < sizeof names / sizeof *names; i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (cover)i;
+    }
+#if defined(__OPTIMIZE__) && !defined(__clang__)
+    return COVER_PAIRS;
+#else
+    return COVER_VALUES;
+#endif
 }

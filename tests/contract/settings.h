@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DIMENSIONS = 9, MAX_VALUES = 8 };
+enum { DIMENSIONS = 11, MAX_VALUES = 8 };
 
 /* One way: an index into the values of each dimension. */
 typedef struct combination {
@@ -18,17 +18,22 @@ typedef struct dimension {
     const char *values[MAX_VALUES + 1]; /* NULL behind the last */
 } dimension;
 
-/* threads, chunk, isa, layout, load, environment, history, speculation, prefix */
+/* threads, batch, chunk, isa, layout, load; environment, history, speculation, prefix, company */
 extern const dimension dimensions[DIMENSIONS];
 
 typedef enum cover {
-    COVER_VALUES, /* each value of each dimension occurs */
-    COVER_PAIRS,  /* each pair of values of two dimensions occurs */
-    COVER_ALL     /* every combination */
+    COVER_VALUES,  /* each value of each dimension occurs */
+    COVER_PAIRS,   /* each pair of values of two dimensions occurs */
+    COVER_KERNELS, /* every combination of the first six dimensions, and all pairs */
+    COVER_ALL      /* every combination of the first six dimensions, and of the others */
 } cover;
 
-/* Combinations, by malloc. Ways that this processor cannot go are left out. */
+/* Combinations, by malloc. Ways that this processor cannot go are left out, and with
+ * RADLLM_CONTRACT_ISA in the environment those of other instruction sets. */
 combination *choose_combinations(cover wanted, size_t *count);
+
+/* full, kernels, pairs or values; by anything else pairs, where that is quick, or values. */
+cover cover_of(const char *name);
 
 /* "threads 8, chunk 7, ..." in a static buffer. */
 const char *describe(const combination *c);
