@@ -50,7 +50,8 @@ static double error_in_ulp(double got, long double exact)
 
 static void note(double error, double x, double *worst, double limit, const char *what)
 {
-    ck_assert_msg(error <= limit, "%s is off by %g units in the last place at %a", what, error, x);
+    if (!(error <= limit)) /* an assertion for each number would take ten times as long */
+        ck_abort_msg("%s is off by %g units in the last place at %a", what, error, x);
     if (error > *worst)
         *worst = error;
 }
@@ -206,11 +207,12 @@ START_TEST(float_functions_are_exact_to_two_units)
         if (fabsf(x) < 80.0f) { /* both forms of GELU and SiLU, of the size of x */
             double u = 0.7978845608028654 * (x + 0.044715 * (double)x * x * x);
             double gelu = 0.5 * x * (1.0 + tanh(u)), silu = x / (1.0 + exp(-(double)x));
-            ck_assert(fabs(rad_gelu_tanhf(x) - gelu) <= 4e-7 * fabs(x) + 1e-44);
             double exact = 0.5 * x * erfc(-x * 0.7071067811865476);
-            ck_assert(fabs(rad_gelu_erff(x) - exact) <= 6e-7 * fabs(exact) + 1e-36);
-            ck_assert(fabs(rad_gelu_erff(x) - exact) <= 3e-7 * fabs(x) + 1e-44);
-            ck_assert(fabs(rad_siluf(x) - silu) <= 3e-7 * fabs(silu) + 1e-44);
+            if (!(fabs(rad_gelu_tanhf(x) - gelu) <= 4e-7 * fabs(x) + 1e-44 &&
+                  fabs(rad_gelu_erff(x) - exact) <= 6e-7 * fabs(exact) + 1e-36 &&
+                  fabs(rad_gelu_erff(x) - exact) <= 3e-7 * fabs(x) + 1e-44 &&
+                  fabs(rad_siluf(x) - silu) <= 3e-7 * fabs(silu) + 1e-44))
+                ck_abort_msg("GELU or SiLU of %a", (double)x);
         }
     }
     printf("# rad_expf %.3f ulp, rad_tanhf %.3f ulp, rad_sigmoidf %.3f ulp\n", worst[0], worst[1],
@@ -222,7 +224,8 @@ START_TEST(exponentials_below_one_are_those_of_all)
 {
     for (uint64_t bits = 0x80000000u; bits <= 0xff800000u; bits += 1009) { /* -0 to -infinity */
         float x = rad_float_of_bits((uint32_t)bits);
-        ck_assert_uint_eq(rad_float_bits(rad_expf_below_one(x)), rad_float_bits(rad_expf(x)));
+        if (rad_float_bits(rad_expf_below_one(x)) != rad_float_bits(rad_expf(x)))
+            ck_abort_msg("e^%a", (double)x);
     }
     static const float edges[] = {0.0f, -86.999f, -87.0f, -87.00001f, -INFINITY};
     for (int i = 0; i < 5; i++)
