@@ -9,7 +9,7 @@
  * those that follow: each policy and each number format has hashes of its own.
  *
  * A pairwise cover of the ways to compute is tried; RADLLM_CONTRACT=full in the environment tries
- * every combination, kernels fewer, then pairs, values, sample (settings.h). With clang, and
+ * every combination, kernels fewer, then pairs, values, sample, few (settings.h). With clang, and
  * without optimisation (which is slow), each value of each dimension occurs once at least: there
  * the question is whether the compiler changes the bits. */
 #include <fenv.h>
@@ -394,8 +394,11 @@ int main(int argc, char **argv)
         printf("Bail out! there is no way to compute\n");
         return 1;
     }
+    /* Where nothing is optimised: the first ones differ in every dimension. */
     if (mode != NULL && strcmp(mode, "sample") == 0 && n > 3)
-        n = 3; /* where nothing is optimised: the first ones differ in every dimension */
+        n = 3;
+    if (mode != NULL && strcmp(mode, "few") == 0 && n > 2)
+        n = 2;
     if (updates) {
         update(argv[first], subjects, count, quickest(list, n));
     } else {
