@@ -45,7 +45,23 @@ typedef enum rad_type {
     RAD_TYPE_MXFP4 = 39,
     RAD_TYPE_NVFP4 = 40,
     RAD_TYPE_Q1_0 = 41,
-    RAD_TYPE_Q2_0 = 42
+    RAD_TYPE_Q2_0 = 42,
+    /* Of safetensors files alone, with numbers that no GGUF file may use: known by their size. */
+    RAD_TYPE_FOREIGN = 64,
+    RAD_TYPE_BOOL = 64,
+    RAD_TYPE_U8 = 65,
+    RAD_TYPE_U16 = 66,
+    RAD_TYPE_U32 = 67,
+    RAD_TYPE_U64 = 68,
+    RAD_TYPE_C64 = 69,
+    RAD_TYPE_F8_E4M3 = 70,
+    RAD_TYPE_F8_E5M2 = 71,
+    RAD_TYPE_F8_E8M0 = 72,
+    RAD_TYPE_F8_E4M3FNUZ = 73,
+    RAD_TYPE_F8_E5M2FNUZ = 74,
+    RAD_TYPE_F6_E2M3 = 75,
+    RAD_TYPE_F6_E3M2 = 76,
+    RAD_TYPE_F4 = 77
 } rad_type;
 
 /* How activations are given to a product with weights of a type (numeric contract, rules 2, 3). */

@@ -80,6 +80,20 @@ static const rad_type_info types[] = {
     SIZE_ONLY(I32, 1, 4),
     SIZE_ONLY(I64, 1, 8),
     SIZE_ONLY(F64, 1, 8),
+    SIZE_ONLY(BOOL, 1, 1),
+    SIZE_ONLY(U8, 1, 1),
+    SIZE_ONLY(U16, 1, 2),
+    SIZE_ONLY(U32, 1, 4),
+    SIZE_ONLY(U64, 1, 8),
+    SIZE_ONLY(C64, 1, 8),
+    SIZE_ONLY(F8_E4M3, 1, 1),
+    SIZE_ONLY(F8_E5M2, 1, 1),
+    SIZE_ONLY(F8_E8M0, 1, 1),
+    SIZE_ONLY(F8_E4M3FNUZ, 1, 1),
+    SIZE_ONLY(F8_E5M2FNUZ, 1, 1),
+    SIZE_ONLY(F6_E2M3, 4, 3),
+    SIZE_ONLY(F6_E3M2, 4, 3),
+    SIZE_ONLY(F4, 2, 1),
 };
 
 const rad_type_info *rad_type_find(uint32_t type)

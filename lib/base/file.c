@@ -34,6 +34,8 @@ static radllm_status fail_open(radllm_error *error, const char *label, int numbe
         remedy = "check the path";
     else if (number == EACCES || number == EPERM)
         remedy = "check the permissions of the file and of its folders";
+    else if (number == ELOOP)
+        remedy = "a symbolic link in a model's folder may lead anywhere: put the file itself there";
     else if (number == EMFILE || number == ENFILE)
         remedy = "close other files or raise the limit of open files";
     return rad_fail(error, RADLLM_E_IO, "%s: cannot open the file: %s; %s", label,
@@ -60,8 +62,8 @@ static radllm_status check_kind(const struct stat *status, const char *label, ra
                     kind);
 }
 
-radllm_status rad_file_open(const rad_allocator *allocator, const char *path, rad_file **out,
-                            radllm_error *error)
+static radllm_status open_with(const rad_allocator *allocator, const char *path, int flags,
+                               rad_file **out, radllm_error *error)
 {
     if (path == NULL || path[0] == '\0')
         return rad_fail(error, RADLLM_E_ARGUMENT,
@@ -73,7 +75,7 @@ radllm_status rad_file_open(const rad_allocator *allocator, const char *path, ra
     rad_path_label(file->label, path);
     /* Non-blocking, so that opening a pipe without a writer returns and can be refused. */
     do
-        file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        file->descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | flags);
     while (file->descriptor < 0 && errno == EINTR);
     struct stat information;
     radllm_status status = RADLLM_OK;
@@ -88,6 +90,18 @@ radllm_status rad_file_open(const rad_allocator *allocator, const char *path, ra
     file->size = (uint64_t)information.st_size;
     *out = file;
     return RADLLM_OK;
+}
+
+radllm_status rad_file_open(const rad_allocator *allocator, const char *path, rad_file **out,
+                            radllm_error *error)
+{
+    return open_with(allocator, path, 0, out, error);
+}
+
+radllm_status rad_file_open_plain(const rad_allocator *allocator, const char *path, rad_file **out,
+                                  radllm_error *error)
+{
+    return open_with(allocator, path, O_NOFOLLOW, out, error);
 }
 
 void rad_file_close(rad_file *file)

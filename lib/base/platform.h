@@ -64,6 +64,9 @@ int64_t rad_process_id(void); /* to notice fork() */
 typedef struct rad_file rad_file;
 radllm_status rad_file_open(const rad_allocator *allocator, const char *path, rad_file **out,
                             radllm_error *error);
+/* The same, but a symbolic link is refused. */
+radllm_status rad_file_open_plain(const rad_allocator *allocator, const char *path, rad_file **out,
+                                  radllm_error *error);
 void rad_file_close(rad_file *file);
 uint64_t rad_file_size(const rad_file *file); /* when it was opened */
 /* Any thread. */

@@ -19,7 +19,7 @@ static radllm_status check_model(const rad_engine *engine, radllm_error *error)
     const rad_hparams *h = &engine->model->hparams;
     rad_cache_type keys = engine->cache->plan.format.keys;
     rad_cache_type values = engine->cache->plan.format.values;
-    if (h->architecture->rotary == RAD_ROTARY_NONE && h->max_alibi_bias <= 0.0f)
+    if (h->rotary == RAD_ROTARY_NONE && h->max_alibi_bias <= 0.0f)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the model's positions are learned and part of its keys, which cannot be "
                         "shifted; use radllm_session_remove()");
@@ -71,9 +71,9 @@ static void move_key(const mover *m, const uint8_t *from, uint32_t from_slot, ui
                         ? ((const float *)(const void *)from)[at]
                         : rad_f16_to_f32(((const uint16_t *)(const void *)from)[at]);
     }
-    if (h->architecture->rotary != RAD_ROTARY_NONE)
+    if (h->rotary != RAD_ROTARY_NONE)
         layer->rotate(m->key + rad_rotated_first(h), m->cosine, m->sine, h->rope.n_pairs,
-                      h->architecture->rotary == RAD_ROTARY_INTERLEAVED);
+                      h->rotary == RAD_ROTARY_INTERLEAVED);
     layer->store_key(m->key, h->head_dim, type, to, to_slot);
 }
 

@@ -287,7 +287,7 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
         emit_head_norm(w, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
         emit_head_norm(w, &weights[RAD_WEIGHT_KEY_NORM], params->n_kv_heads, KEY);
     }
-    bool rotates = h->architecture->rotary != RAD_ROTARY_NONE;
+    bool rotates = h->rotary != RAD_ROTARY_NONE;
     if (rotates) {
         emit_query_rotations(w, params);
         emit_rotate(w, ROTARY, params->n_kv_heads, heads_from(h, params->n_kv_heads, 0), KEY, KEY);
@@ -422,7 +422,7 @@ static void emit_model(writer *w, const rad_model *model)
         positions->width = h->width;
         positions->out = HIDDEN;
     }
-    if (h->architecture->rotary != RAD_ROTARY_NONE) {
+    if (h->rotary != RAD_ROTARY_NONE) {
         emit_rotary_table(w, ROTARY, RAD_MAX_POSITIONS);
         if (w->policy->kind == RAD_ATTENTION_SINKS)
             emit_rotary_table(w, SINK_ROTARY, w->policy->sinks + w->policy->window - 1);

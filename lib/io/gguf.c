@@ -416,7 +416,7 @@ static radllm_status read_type(gguf_parser *parser, rad_tensor *tensor)
                         "%s: %s has type %" PRIu32 " (byte %" PRIu64 "): %s; it cannot be read: "
                         "convert the model again, to Q4_0 or Q4_K_M for example",
                         reader->label, reader->place, type, position, removed);
-    const rad_type_info *info = rad_type_find(type);
+    const rad_type_info *info = type < RAD_TYPE_FOREIGN ? rad_type_find(type) : NULL;
     if (info == NULL)
         return rad_fail(parser->error, RADLLM_E_FORMAT,
                         "%s: %s has the unknown type %" PRIu32 " (byte %" PRIu64 "); the file is "

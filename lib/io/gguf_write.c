@@ -242,7 +242,8 @@ static radllm_status tensor_bytes(const char *name, rad_type type, uint32_t n_di
     const rad_type_info *info = rad_type_find((uint32_t)type);
     size_t name_size = strlen(name);
     uint64_t elements = 1;
-    bool possible = info != NULL && name_size >= 1 && name_size <= 64 && n_dims >= 1 && n_dims <= 4;
+    bool possible = info != NULL && (uint32_t)type < RAD_TYPE_FOREIGN && name_size >= 1 &&
+                    name_size <= 64 && n_dims >= 1 && n_dims <= 4;
     for (uint32_t i = 0; possible && i < n_dims; i++)
         possible = dims[i] > 0 && rad_mul_u64(elements, dims[i], &elements);
     if (!possible || dims[0] % info->block_elements != 0 ||

@@ -123,8 +123,8 @@ radllm_status rad_meta_table_integer(const rad_meta_table *table, const char *la
 radllm_status rad_meta_integer(const rad_source *source, const char *key, int64_t minimum,
                                int64_t maximum, int64_t fallback, int64_t *out, radllm_error *error)
 {
-    return rad_meta_table_integer(&source->metadata, source->parts[0].label, key, minimum, maximum,
-                                  fallback, out, error);
+    return rad_meta_table_integer(&source->metadata, rad_source_label(source), key, minimum,
+                                  maximum, fallback, out, error);
 }
 
 radllm_status rad_meta_real(const rad_source *source, const char *key, double minimum,
@@ -135,7 +135,7 @@ radllm_status rad_meta_real(const rad_source *source, const char *key, double mi
         *out = fallback;
         return RADLLM_OK;
     }
-    const char *label = source->parts[0].label;
+    const char *label = rad_source_label(source);
     if (meta->is_array || (meta->type != RAD_META_F32 && meta->type != RAD_META_F64))
         return fail_type(label, meta, "f32 or f64", error);
     double value = rad_meta_item_f64(meta, 0);
@@ -157,7 +157,7 @@ radllm_status rad_meta_bool(const rad_source *source, const char *key, bool fall
         return RADLLM_OK;
     }
     if (meta->is_array || meta->type != RAD_META_BOOL)
-        return fail_type(source->parts[0].label, meta, "bool", error);
+        return fail_type(rad_source_label(source), meta, "bool", error);
     *out = meta->items[0] != 0;
     return RADLLM_OK;
 }
@@ -171,7 +171,7 @@ radllm_status rad_meta_text(const rad_source *source, const char *key, rad_text 
         return RADLLM_OK;
     }
     if (meta->is_array || meta->type != RAD_META_STRING)
-        return fail_type(source->parts[0].label, meta, "string", error);
+        return fail_type(rad_source_label(source), meta, "string", error);
     *out = meta->strings[0];
     return RADLLM_OK;
 }

@@ -40,6 +40,9 @@ typedef struct rad_meta {
     const rad_text *strings; /* only for strings */
 } rad_meta;
 
+/* How a tensor's bytes are put together where no file has them as they are used: io/view.h. */
+typedef struct rad_view rad_view;
+
 typedef struct rad_tensor {
     rad_text name; /* also NUL-terminated */
     rad_type type;
@@ -47,14 +50,18 @@ typedef struct rad_tensor {
     uint64_t dims[4]; /* dims[0] contiguous; unused ones are 1 */
     uint64_t n_elements;
     uint64_t n_bytes;
-    uint32_t part;   /* file part */
-    uint64_t offset; /* absolute, inside that part */
+    uint32_t part;        /* file part */
+    uint64_t offset;      /* absolute, inside that part; with a view: of its first piece */
+    const rad_view *view; /* NULL: n_bytes stand at offset as they are used */
 } rad_tensor;
 
 typedef struct rad_source rad_source;
 
-/* Opens a GGUF file (split models: its first part; the others are found beside it). Everything that
- * the container can get wrong is checked here: see gguf.c. The path is kept for later reads. */
+/* Opens a GGUF file (split models: its first part; the others are found beside it), a folder as
+ * Hugging Face has them, a .safetensors file, or the index of several
+ * (model.safetensors.index.json). Everything that the container can get wrong is checked here: see
+ * gguf.c and safetensors.c. A folder's tensors and hyper-parameters have the names that GGUF has
+ * for them (families.c). The path is kept for later reads. */
 radllm_status rad_source_open(const rad_host *host, const char *path, rad_source **out,
                               radllm_error *error);
 radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read, void *user,
@@ -63,8 +70,10 @@ radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read
 rad_source *rad_source_retain(rad_source *source);
 void rad_source_release(rad_source *source);
 
-/* The (first) file's path as messages show it: printable, its end when it is long. */
+/* The (first) file's, or folder's, path as messages show it: printable, its end when it is long. */
 const char *rad_source_label(const rad_source *source);
+/* Whether it is GGUF; else safetensors, perhaps with a configuration beside it. */
+bool rad_source_is_gguf(const rad_source *source);
 bool rad_source_is_file(const rad_source *source); /* false for a callback source */
 /* Whether it is a tokenizer.json that was opened by itself: a vocabulary without a model. */
 bool rad_source_is_vocabulary(const rad_source *source);
@@ -88,6 +97,13 @@ const rad_tensor *rad_source_find_tensor(const rad_source *source, const char *n
  * file and offset) when the file has become shorter. */
 radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t offset,
                               void *buffer, size_t size, radllm_error *error);
+/* The same of a tensor: `size` bytes from byte `offset` of its own on, as they are used. With a
+ * view both are whole rows (of a vector: whole numbers). */
+radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor *tensor,
+                                     uint64_t offset, void *buffer, size_t size,
+                                     radllm_error *error);
+/* Whether a mapped file has the tensor as it is used, at an address that kernels can read from. */
+bool rad_tensor_is_mappable(const rad_tensor *tensor);
 /* A text file beside the weights of a folder ("tokenizer.json"); *data is NULL where there is none.
  * The caller frees it with the source's host and rad_free(); it has a NUL behind its end, which
  * *size does not count but rad_free() wants (*size + 1). RADLLM_E_LIMIT above `most` bytes. */

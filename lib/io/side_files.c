@@ -50,7 +50,7 @@ radllm_status rad_source_side_file(const rad_source *source, const rad_allocator
 
 bool rad_source_is_vocabulary(const rad_source *source)
 {
-    return source->n_parts > 0 && source->parts[0].side != NULL;
+    return !source->foreign && source->n_parts > 0 && source->parts[0].side != NULL;
 }
 
 /* ---- a vocabulary by itself -------------------------------------------------------------- */

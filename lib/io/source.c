@@ -1,5 +1,5 @@
 /* rad_source: opening, sharing, reading and mapping. */
-#include "io/source.h"
+#include "io/folder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -53,19 +53,30 @@ static radllm_status reserve_part(rad_source *source, radllm_error *error)
     return RADLLM_OK;
 }
 
-radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error)
+static radllm_status add_part(rad_source *source, const char *path, bool plain, radllm_error *error)
 {
     radllm_status status = reserve_part(source, error);
     if (status != RADLLM_OK)
         return status;
     rad_part *part = &source->parts[source->n_parts];
-    status = rad_file_open(&source->host.allocator, path, &part->file, error);
+    status = plain ? rad_file_open_plain(&source->host.allocator, path, &part->file, error)
+                   : rad_file_open(&source->host.allocator, path, &part->file, error);
     if (status != RADLLM_OK)
         return status;
     part->size = rad_file_size(part->file);
     rad_path_label(part->label, path);
     source->n_parts++;
     return RADLLM_OK;
+}
+
+radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error)
+{
+    return add_part(source, path, false, error);
+}
+
+radllm_status rad_source_add_plain_part(rad_source *source, const char *path, radllm_error *error)
+{
+    return add_part(source, path, true, error);
 }
 
 /* Reads the first part, then the others, then checks what concerns all. */
@@ -80,7 +91,7 @@ static radllm_status read_all(rad_source *source, radllm_error *error)
     status = rad_split_read(source, error);
     if (status != RADLLM_OK)
         return status;
-    return rad_tensors_finish(source, error);
+    return rad_tensors_finish(source, true, error);
 }
 
 static radllm_status open_gguf(rad_source *source, const char *path, radllm_error *error)
@@ -94,15 +105,19 @@ radllm_status rad_source_open(const rad_host *host, const char *path, rad_source
 {
     if (path == NULL || path[0] == '\0')
         return rad_fail(error, RADLLM_E_ARGUMENT,
-                        "the path of the model is empty; give the path of a GGUF file");
+                        "the path of the model is empty; give the path of a GGUF file, or of a "
+                        "folder with safetensors files");
     rad_source *source;
     radllm_status status = new_source(host, &source, error);
     if (status != RADLLM_OK)
         return status;
     size_t size = strlen(path);
     source->path = rad_arena_copy(&source->arena, path, size);
+    rad_path_label(source->label, path);
     if (source->path == NULL)
         status = rad_fail_memory(error, size);
+    else if (rad_is_folder_path(path))
+        status = rad_folder_open(source, path, error);
     else if (rad_is_vocabulary_path(path))
         status = rad_vocabulary_open(source, path, error);
     else
@@ -130,8 +145,8 @@ radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read
     status = reserve_part(source, error);
     if (status == RADLLM_OK) {
         source->parts[0].size = file_size;
-        snprintf(source->parts[0].label, sizeof source->parts[0].label,
-                 "(model supplied by the host)");
+        snprintf(source->label, sizeof source->label, "(model supplied by the host)");
+        memcpy(source->parts[0].label, source->label, sizeof source->label);
         source->n_parts = 1;
         status = read_all(source, error);
     }
@@ -160,7 +175,12 @@ void rad_source_release(rad_source *source)
 
 const char *rad_source_label(const rad_source *source)
 {
-    return source->parts[0].label;
+    return source->label;
+}
+
+bool rad_source_is_gguf(const rad_source *source)
+{
+    return !source->foreign;
 }
 
 bool rad_source_is_file(const rad_source *source)
@@ -245,12 +265,14 @@ radllm_status rad_source_map(rad_source *source, radllm_error *error)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "%s: bytes that the host supplies cannot be mapped; load with the option "
                         "load=copy instead",
-                        source->parts[0].label);
+                        source->label);
     radllm_status status = RADLLM_OK;
     (void)pthread_mutex_lock(&source->mapping);
     if (!atomic_load_explicit(&source->mapped, memory_order_relaxed)) {
-        for (size_t i = 0; i < source->n_parts && status == RADLLM_OK; i++)
-            status = rad_file_map(source->parts[i].file, &source->parts[i].mapped, error);
+        for (size_t i = 0; i < source->n_parts && status == RADLLM_OK; i++) {
+            if (source->parts[i].side == NULL)
+                status = rad_file_map(source->parts[i].file, &source->parts[i].mapped, error);
+        }
         if (status == RADLLM_OK)
             atomic_store_explicit(&source->mapped, true, memory_order_release);
     }

@@ -43,6 +43,8 @@ struct rad_source {
     rad_host host;
     atomic_uint references;
     char *path; /* in the arena; "" for a callback source */
+    char label[RAD_PATH_LABEL_SIZE];
+    bool foreign; /* no GGUF: a folder or safetensors */
     radllm_read_fn read;
     void *read_user;
     rad_arena arena;     /* keys, values, names */
@@ -88,8 +90,8 @@ radllm_status rad_meta_table_finish(const rad_source *source, const char *label,
 const rad_meta *rad_meta_table_find(const rad_meta_table *table, const char *key);
 void rad_meta_table_free(const rad_source *source, rad_meta_table *table);
 
-/* Sorts all tensors; two of one name, or two that share bytes, are an error. */
-radllm_status rad_tensors_finish(rad_source *source, radllm_error *error);
+/* Sorts all tensors; two of one name, or (with check_bytes) two that share bytes, are an error. */
+radllm_status rad_tensors_finish(rad_source *source, bool check_bytes, radllm_error *error);
 
 /* ---- meta.c ------------------------------------------------------------------------------ */
 
@@ -107,6 +109,8 @@ radllm_status rad_split_read(rad_source *source, radllm_error *error);
 
 /* Opens the file at path as the next part. */
 radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error);
+/* The same for a file beside others that came with it: a symbolic link is refused. */
+radllm_status rad_source_add_plain_part(rad_source *source, const char *path, radllm_error *error);
 
 /* ---- side_files.c ------------------------------------------------------------------------ */
 

@@ -176,7 +176,7 @@ static radllm_status check_unique(const rad_source *source, radllm_error *error)
     return RADLLM_OK;
 }
 
-radllm_status rad_tensors_finish(rad_source *source, radllm_error *error)
+radllm_status rad_tensors_finish(rad_source *source, bool check_bytes, radllm_error *error)
 {
     if (source->n_tensors == 0)
         return RADLLM_OK;
@@ -186,7 +186,7 @@ radllm_status rad_tensors_finish(rad_source *source, radllm_error *error)
         return rad_fail_memory(error, bytes);
     rad_sort_indexes(source->tensor_order, source->n_tensors, name_less, source->tensors);
     radllm_status status = check_unique(source, error);
-    if (status != RADLLM_OK)
+    if (status != RADLLM_OK || !check_bytes)
         return status;
     rad_sort_indexes(source->tensor_order, source->n_tensors, offset_less, source->tensors);
     status = check_overlap(source, error);

@@ -559,8 +559,7 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
     float *values = rad_arena_alloc(&model->arena, bytes, 64);
     if (values == NULL)
         return rad_fail_memory(error, bytes);
-    status = rad_source_read(model->source, divisors.tensor->part, divisors.tensor->offset, values,
-                             bytes, error);
+    status = rad_source_read_tensor(model->source, divisors.tensor, 0, values, bytes, error);
     for (uint32_t i = 0; i < model->hparams.rope.n_pairs && status == RADLLM_OK; i++) {
         if (!(values[i] > 0.0f && values[i] < 1e9f))
             status = rad_fail(error, RADLLM_E_FORMAT,

@@ -1,6 +1,6 @@
 /* Reads weights. With load=copy every tensor is read into the library's own memory, in the layout
  * its kernels like best, so that the file is not needed afterwards; with load=map the matrices stay
- * in the mapped file. */
+ * in the mapped file, but for those that it does not hold as they are used. */
 #include "model/fill.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@
 typedef struct matrix_copy {
     const rad_source *source;
     const rad_tensor *tensor;
-    uint64_t offset; /* of the first row, in its part of the file */
+    uint64_t offset; /* of the first row, in the tensor */
     const rad_matrix *matrix;
     uint8_t *target;
     uint8_t *scratch;     /* scratch_bytes for each worker */
@@ -50,8 +50,8 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
                          : copy->target + first * copy->row_bytes;
     radllm_error error = {.status = RADLLM_OK};
     radllm_status status =
-        rad_source_read(copy->source, copy->tensor->part, copy->offset + first * copy->row_bytes,
-                        rows, (size_t)((last - first) * copy->row_bytes), &error);
+        rad_source_read_tensor(copy->source, copy->tensor, copy->offset + first * copy->row_bytes,
+                               rows, (size_t)((last - first) * copy->row_bytes), &error);
     if (status != RADLLM_OK) {
         copy_failed(copy, status, &error);
         return;
@@ -98,7 +98,7 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_tensor *tensor, uin
 static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, radllm_error *error)
 {
     if (weight->parts == NULL)
-        return copy_matrix(fill, weight->tensor, rad_weight_file_offset(weight), &weight->matrix,
+        return copy_matrix(fill, weight->tensor, rad_weight_tensor_offset(weight), &weight->matrix,
                            error);
     radllm_status status = RADLLM_OK;
     rad_matrix expert = weight->matrix;
@@ -106,7 +106,7 @@ static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, rad
     for (uint32_t e = 0; e < weight->n_experts && status == RADLLM_OK; e++) {
         const rad_tensor *tensor = weight->parts[e].tensor;
         expert.data = weight->parts[e].data;
-        status = copy_matrix(fill, tensor, tensor->offset, &expert, error);
+        status = copy_matrix(fill, tensor, 0, &expert, error);
     }
     return status;
 }
@@ -120,8 +120,8 @@ static radllm_status fill_vector(rad_model *model, rad_weight *weight, radllm_er
     uint64_t n = weight->n_values, n_bytes = rad_weight_file_bytes(weight);
     size_t spare = (size_t)(n * sizeof(float) - n_bytes);
     uint8_t *raw = (uint8_t *)target + spare;
-    radllm_status status = rad_source_read(
-        model->source, tensor->part, rad_weight_file_offset(weight), raw, (size_t)n_bytes, error);
+    radllm_status status = rad_source_read_tensor(
+        model->source, tensor, rad_weight_tensor_offset(weight), raw, (size_t)n_bytes, error);
     if (status != RADLLM_OK)
         return status;
     if (tensor->type != RAD_TYPE_F32) {
@@ -151,15 +151,15 @@ static radllm_status report(rad_filler *fill, const rad_weight *weight, radllm_e
 }
 
 /* Experts that have tensors of their own stand where the file has them, or one behind the other. */
-static void prepare_parts(rad_model *model, rad_weight *weight)
+static void prepare_parts(rad_model *model, rad_weight *weight, bool mapped)
 {
     uint64_t bytes = rad_matrix_bytes(weight->matrix.type, weight->matrix.layout,
                                       rad_weight_rows(weight), weight->matrix.n_columns);
     for (uint32_t e = 0; e < weight->n_experts; e++) {
         const rad_tensor *tensor = weight->parts[e].tensor;
         weight->parts[e].data =
-            model->mapped ? rad_source_mapped(model->source, tensor->part) + tensor->offset
-                          : weight->matrix.data + e * bytes;
+            mapped ? rad_source_mapped(model->source, tensor->part) + tensor->offset
+                   : weight->matrix.data + e * bytes;
     }
 }
 
@@ -173,11 +173,12 @@ static radllm_status prepare_weight(rad_model *model, rad_weight *weight, void *
         radllm_status status = fill_vector(model, weight, error);
         return status == RADLLM_OK ? report(fill, weight, error) : status;
     }
-    matrix->data = model->mapped ? rad_source_mapped(model->source, weight->tensor->part) +
-                                       rad_weight_file_offset(weight)
-                                 : model->weights + weight->offset;
+    bool mapped = rad_weight_is_mapped(model, weight);
+    matrix->data = mapped ? rad_source_mapped(model->source, weight->tensor->part) +
+                                weight->tensor->offset + rad_weight_tensor_offset(weight)
+                          : model->weights + weight->offset;
     if (weight->parts != NULL)
-        prepare_parts(model, weight);
+        prepare_parts(model, weight, mapped);
     return RADLLM_OK;
 }
 
@@ -187,7 +188,7 @@ static radllm_status fill_matrix(rad_model *model, rad_weight *weight, void *dat
     rad_filler *fill = data;
     radllm_status status = RADLLM_OK;
     if (weight->matrix.n_rows != 0) {
-        if (!model->mapped)
+        if (!rad_weight_is_mapped(model, weight))
             status = copy_weight(fill, weight, error);
         if (status == RADLLM_OK)
             status = report(fill, weight, error);

@@ -14,6 +14,8 @@ typedef radllm_status (*rad_visit_fn)(rad_model *model, rad_weight *weight, void
                                       radllm_error *error);
 radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *data,
                                   radllm_error *error);
+/* Whether a matrix stays in the mapped file. */
+bool rad_weight_is_mapped(const rad_model *model, const rad_weight *weight);
 /* Bytes that a weight takes in the block of copied weights. */
 uint64_t rad_weight_copied_bytes(const rad_model *model, const rad_weight *weight);
 

@@ -8,6 +8,8 @@
 
 #define KEY_SIZE 160
 
+#define WINDOW_PATTERN "attention.sliding_window_pattern"
+
 /* Reads keys of the form ARCHITECTURE.NAME. The first failure is kept; later reads do nothing. */
 typedef struct reader {
     const rad_source *source;
@@ -226,11 +228,28 @@ static void read_experts(reader *r, rad_hparams *h)
     read_expert_sizes(r, h);
 }
 
+/* Which layers have the window, where the file says it of each. */
+static const rad_meta *window_pattern(reader *r, uint32_t n_layers)
+{
+    const rad_meta *meta = rad_source_find_meta(r->source, full_key(r, WINDOW_PATTERN));
+    if (meta == NULL || !meta->is_array || r->status != RADLLM_OK)
+        return NULL; /* a number is of families that are not known here */
+    if (meta->type == RAD_META_BOOL && meta->count == n_layers)
+        return meta;
+    r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                         "%s: key %s must be an array of %u bools, one for each layer; it has %llu "
+                         "items of type %s",
+                         rad_source_label(r->source), r->key, n_layers,
+                         (unsigned long long)meta->count, rad_meta_type_name(meta->type));
+    return NULL;
+}
+
 static void read_layers(reader *r, rad_hparams *h)
 {
     uint32_t n = h->n_layers;
+    const rad_meta *pattern = window_pattern(r, n);
     uint32_t window = 0;
-    if (h->architecture->windows != RAD_WINDOW_NEVER)
+    if (h->architecture->windows != RAD_WINDOW_NEVER || pattern != NULL)
         window = (uint32_t)integer(r, "attention.sliding_window", 0, UINT32_MAX,
                                    h->architecture->default_window);
     for (uint32_t i = 0; i < n && r->status == RADLLM_OK; i++) {
@@ -243,6 +262,8 @@ static void read_layers(reader *r, rad_hparams *h)
                 (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
         bool local = h->architecture->windows == RAD_WINDOW_ALL ||
                      (h->architecture->windows == RAD_WINDOW_EVEN && i % 2 == 0);
+        if (pattern != NULL)
+            local = rad_meta_item_u64(pattern, i) != 0;
         layer->window = local ? window : 0;
         if (r->status == RADLLM_OK && layer->n_heads % layer->n_kv_heads != 0) {
             r->status = rad_fail(r->error, RADLLM_E_FORMAT,
@@ -370,16 +391,39 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
         rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
         rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
         rope->level = h->latent.rank > 0 && has(r, "rope.scaling.yarn_log_multiplier");
+        rope->exact = boolean(r, "rope.scaling.yarn_exact", rope->exact);
         if (rope->extension_factor < 0.0)
             rope->extension_factor = 1.0;
+    } else if (text_is(type, "llama3")) {
+        rope->scaling = RAD_ROPE_LLAMA3;
+        rope->low_frequency = real(r, "rope.scaling.low_freq_factor", 0x1p-20, 0x1p20, 1.0);
+        rope->high_frequency = real(r, "rope.scaling.high_freq_factor", 0x1p-20, 0x1p20, 4.0);
     } else {
         char quoted[RAD_QUOTE_SIZE];
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: key %s.rope.scaling.type: \"%s\" is not supported; this version "
-                             "knows none, linear and yarn",
+                             "knows none, linear, yarn and llama3",
                              rad_source_label(r->source), r->architecture,
                              rad_quote(quoted, type.data, type.size));
     }
+}
+
+/* Converters reorder the rows of some families; a folder has them as they were trained. */
+static void read_rotary_layout(reader *r, rad_hparams *h)
+{
+    rad_text layout = {NULL, 0};
+    h->rotary = h->architecture->rotary;
+    if (r->status == RADLLM_OK)
+        r->status = rad_meta_text(r->source, full_key(r, "rope.layout"), &layout, r->error);
+    if (layout.data == NULL)
+        return;
+    if (text_is(layout, "halves") && h->rotary == RAD_ROTARY_INTERLEAVED && h->latent.rank == 0)
+        h->rotary = RAD_ROTARY_HALVES;
+    else if (r->status == RADLLM_OK)
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: key %s: only \"halves\" is known, for families whose rows "
+                             "converters reorder",
+                             rad_source_label(r->source), r->key);
 }
 
 static void read_rope(reader *r, rad_hparams *h)
@@ -395,6 +439,7 @@ static void read_rope(reader *r, rad_hparams *h)
     h->rope.n_pairs = (uint32_t)rotated / 2;
     h->rope.exact = h->architecture->yarn_exact;
     read_rope_scaling(r, h);
+    read_rotary_layout(r, h);
 }
 
 static void read_alibi(reader *r, rad_hparams *h)
@@ -567,11 +612,25 @@ static double yarn_mix(const rad_rope_params *rope, uint32_t pair)
     return (1.0 - ramp) * rope->extension_factor;
 }
 
+/* In single precision, as converters write it to files (rope_freqs.weight). */
+static double llama3_divisor(const rad_rope_params *rope, double frequency)
+{
+    double waves = rope->original_context * frequency / (2.0 * pi); /* in the original context */
+    if (waves > rope->high_frequency)
+        return 1.0;
+    if (waves < rope->low_frequency)
+        return (double)(float)rope->factor;
+    double smooth = (waves - rope->low_frequency) / (rope->high_frequency - rope->low_frequency);
+    return (double)(float)(1.0 / ((1.0 - smooth) / rope->factor + smooth));
+}
+
 double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor)
 {
     double frequency = rad_pow(rope->theta, -(double)pair / rope->n_pairs) / divisor;
     if (rope->scaling == RAD_ROPE_PLAIN)
         return frequency;
+    if (rope->scaling == RAD_ROPE_LLAMA3)
+        return frequency / llama3_divisor(rope, frequency);
     double divided = frequency / rope->factor;
     if (rope->scaling == RAD_ROPE_LINEAR)
         return divided;

@@ -23,7 +23,8 @@ typedef struct rad_layer_params {
 typedef enum rad_rope_scaling {
     RAD_ROPE_PLAIN,
     RAD_ROPE_LINEAR,
-    RAD_ROPE_YARN /* Peng et al. 2023 */
+    RAD_ROPE_YARN,  /* Peng et al. 2023 */
+    RAD_ROPE_LLAMA3 /* long waves are divided, short ones not, those between partly */
 } rad_rope_scaling;
 
 typedef struct rad_rope_params {
@@ -33,7 +34,8 @@ typedef struct rad_rope_params {
     double factor;           /* positions are divided by it; 1: none */
     double original_context; /* yarn */
     double attention_factor, extension_factor, beta_fast, beta_slow;
-    bool exact; /* yarn: the borders of its ramp are not rounded */
+    double low_frequency, high_frequency; /* llama3: waves in the original context */
+    bool exact;                           /* yarn: the borders of its ramp are not rounded */
     bool level; /* yarn: rotations have length 1, scores are scaled instead */
 } rad_rope_params;
 
@@ -52,6 +54,8 @@ typedef struct rad_latent {
 
 typedef struct rad_hparams {
     const rad_architecture *architecture;
+    rad_rotary_layout
+        rotary; /* the architecture's, or halves where a folder's rows are as trained */
     uint32_t n_layers, width, n_vocab, context_length;
     uint32_t head_dim;  /* of queries and keys, as attention takes and the cache holds them */
     uint32_t value_dim; /* of values, and of what a head of attention gives */

@@ -31,11 +31,21 @@ radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *da
     return status;
 }
 
+bool rad_weight_is_mapped(const rad_model *model, const rad_weight *weight)
+{
+    bool mapped = model->mapped && weight->matrix.n_rows != 0;
+    if (weight->parts == NULL)
+        return mapped && rad_tensor_is_mappable(weight->tensor);
+    for (uint32_t e = 0; e < weight->n_experts && mapped; e++)
+        mapped = rad_tensor_is_mappable(weight->parts[e].tensor);
+    return mapped;
+}
+
 uint64_t rad_weight_copied_bytes(const rad_model *model, const rad_weight *weight)
 {
     if (weight->matrix.n_rows == 0)
         return weight->n_values * sizeof(float);
-    if (model->mapped)
+    if (rad_weight_is_mapped(model, weight))
         return 0;
     return rad_matrix_bytes(weight->matrix.type, weight->matrix.layout, weight->matrix.n_rows,
                             weight->matrix.n_columns);
@@ -307,14 +317,13 @@ radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weig
 {
     const rad_matrix *matrix = &weight->matrix;
     uint64_t row_bytes = rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
-    uint32_t part = weight->tensor->part;
-    uint64_t offset = rad_weight_file_offset(weight);
+    const rad_tensor *tensor = weight->tensor;
+    uint64_t offset = rad_weight_tensor_offset(weight);
     if (weight->parts != NULL) {
-        const rad_tensor *tensor = weight->parts[first / rad_weight_rows(weight)].tensor;
-        part = tensor->part;
-        offset = tensor->offset;
+        tensor = weight->parts[first / rad_weight_rows(weight)].tensor;
+        offset = 0;
         first %= rad_weight_rows(weight);
     }
-    return rad_source_read(model->source, part, offset + first * row_bytes, buffer,
-                           (size_t)(n * row_bytes), error);
+    return rad_source_read_tensor(model->source, tensor, offset + first * row_bytes, buffer,
+                                  (size_t)(n * row_bytes), error);
 }

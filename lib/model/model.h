@@ -87,21 +87,21 @@ typedef struct rad_weight {
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;
 
-/* Where its bytes begin in its part of the file, and how many they are (where experts have tensors
- * of their own: where those of `tensor` begin, and how many they have together). */
+/* Where its bytes begin in its tensor, and how many they are (where experts have tensors of their
+ * own: how many they have together). */
 static inline uint64_t rad_weight_file_bytes(const rad_weight *weight)
 {
     uint64_t rows = weight->matrix.n_rows, columns = weight->matrix.n_columns;
     return rows != 0 ? rad_matrix_bytes(weight->matrix.type, RAD_LAYOUT_FILE, rows, columns)
                      : weight->n_values * rad_type_find(weight->tensor->type)->block_bytes;
 }
-static inline uint64_t rad_weight_file_offset(const rad_weight *weight)
+static inline uint64_t rad_weight_tensor_offset(const rad_weight *weight)
 {
     uint64_t one =
         weight->matrix.n_rows != 0
             ? rad_matrix_bytes(weight->matrix.type, RAD_LAYOUT_FILE, 1, weight->matrix.n_columns)
             : rad_type_find(weight->tensor->type)->block_bytes;
-    return weight->tensor->offset + weight->first * one;
+    return weight->first * one;
 }
 
 /* Rows of one expert; of a weight that is no stack, all. */

@@ -102,6 +102,8 @@ static bool encode_text(rad_encoder *encoder, const uint8_t *text, size_t size, 
         return rad_encode_sentencepiece(encoder, text, size, first);
     case RAD_MODEL_BYTE_LEVEL:
         return rad_encode_byte_level(encoder, text, size);
+    case RAD_MODEL_NONE:
+        return true; /* refused before */
     case RAD_MODEL_WORDPIECE:
         return rad_encode_wordpiece(encoder, text, size);
     case RAD_MODEL_PIPELINE:
@@ -214,6 +216,10 @@ radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const r
                                          radllm_error *error)
 {
     size_t size = 0;
+    if (tokenizer->model == RAD_MODEL_NONE)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the model comes without a tokenizer: give it token ids, or put its "
+                        "tokenizer files beside it");
     for (size_t i = 0; i < count; i++)
         if (!rad_add_size(size, spans[i].text.size, &size) || size > INT32_MAX)
             return rad_fail(error, RADLLM_E_LIMIT,

@@ -72,9 +72,14 @@ static radllm_status read_model(rad_tokenizer *tokenizer, const rad_source *sour
             tokenizer->add_bos = tokenizer->pretokenizer->add_bos;
         return status;
     }
+    if (text_is(&name, "none")) {
+        tokenizer->model = RAD_MODEL_NONE;
+        return RADLLM_OK;
+    }
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    KEY("model") " is \"%s\"; this version knows \"llama\", \"gpt2\" and \"bert\"",
+                    KEY("model") " is \"%s\"; this version knows \"llama\", \"gpt2\", \"bert\" "
+                                 "and \"none\"",
                     rad_quote(quoted, name.data, name.size));
 }
 
@@ -123,6 +128,7 @@ static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source
         {1, 2, 0, -1},
         {11, 11, -1, -1},
         {101, -1, 100, 102},
+        {-1, -1, -1, -1},
     };
     const int32_t *fallback = defaults[tokenizer->model];
     bool no_bos = strcmp(tokenizer->pre, "chatglm-bpe") == 0;
@@ -328,7 +334,9 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_source *source, ra
     radllm_status status = read_model(tokenizer, source, error);
     byte_level = tokenizer->model == RAD_MODEL_BYTE_LEVEL;
     if (status == RADLLM_OK)
-        status = rad_vocabulary_read(vocabulary, source, error);
+        status = tokenizer->model == RAD_MODEL_NONE
+                     ? rad_vocabulary_count(vocabulary, source, error)
+                     : rad_vocabulary_read(vocabulary, source, error);
     if (status == RADLLM_OK)
         status = read_ids(tokenizer, source, error);
     if (status == RADLLM_OK)
@@ -400,7 +408,7 @@ uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer)
 
 const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer)
 {
-    static const char *const names[] = {"llama", "gpt2", "bert"};
+    static const char *const names[] = {"llama", "gpt2", "bert", "none"};
     static const char *const models[] = {"bpe", "unigram", "wordpiece", "wordlevel"};
     return tokenizer->pipeline != NULL ? models[tokenizer->pipeline->model]
                                        : names[tokenizer->model];

@@ -13,6 +13,7 @@ typedef enum rad_tokenizer_model {
     RAD_MODEL_SENTENCEPIECE, /* "llama" */
     RAD_MODEL_BYTE_LEVEL,    /* "gpt2" */
     RAD_MODEL_WORDPIECE,     /* "bert" */
+    RAD_MODEL_NONE,          /* "none": ids alone, without texts */
     RAD_MODEL_PIPELINE       /* of a tokenizer.json */
 } rad_tokenizer_model;
 

@@ -1,6 +1,7 @@
 #include "text/vocabulary.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "text/utf8.h"
@@ -264,6 +265,38 @@ radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *
     if (status == RADLLM_OK)
         status = rad_vocabulary_index(vocabulary, false, "tokenizer.ggml.tokens", error);
     return status;
+}
+
+radllm_status rad_vocabulary_count(rad_vocabulary *vocabulary, const rad_source *source,
+                                   radllm_error *error)
+{
+    rad_text name;
+    int64_t size = 0;
+    char key[160];
+    radllm_status status = rad_meta_text(source, "general.architecture", &name, error);
+    if (status != RADLLM_OK)
+        return status;
+    snprintf(key, sizeof key, "%.*s.vocab_size", (int)(name.size < 64 ? name.size : 64),
+             name.data != NULL ? name.data : "");
+    status = rad_meta_integer(source, key, 1, RAD_VOCABULARY_MAX, 0, &size, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (size == 0)
+        return rad_fail(
+            error, RADLLM_E_FORMAT,
+            "tokenizer.ggml.model is \"none\", and the key %s, the number of tokens, is "
+            "missing; convert the model again",
+            key);
+    vocabulary->size = (uint32_t)size;
+    size_t starts = ((size_t)size + 1) * sizeof(uint32_t);
+    vocabulary->types = rad_arena_alloc(&vocabulary->arena, (size_t)size, 1);
+    vocabulary->entry_bytes = rad_arena_alloc_zero(&vocabulary->arena, 1, 1);
+    vocabulary->entry_start = rad_arena_alloc_zero(&vocabulary->arena, starts, sizeof(uint32_t));
+    if (vocabulary->types == NULL || vocabulary->entry_bytes == NULL ||
+        vocabulary->entry_start == NULL)
+        return rad_fail_memory(error, (size_t)size + 1 + starts);
+    memset(vocabulary->types, RAD_TOKEN_NORMAL, (size_t)size);
+    return rad_vocabulary_index(vocabulary, false, key, error);
 }
 
 /* ---- pieces ------------------------------------------------------------------------- */

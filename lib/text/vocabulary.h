@@ -43,6 +43,10 @@ radllm_status rad_vocabulary_fill(rad_vocabulary *vocabulary, const rad_text *te
                                   const char *key, radllm_error *error);
 radllm_status rad_vocabulary_index(rad_vocabulary *vocabulary, bool last_counts, const char *key,
                                    radllm_error *error);
+/* The same for a file that has a number of tokens (ARCHITECTURE.vocab_size) and no texts for them:
+ * all are empty. */
+radllm_status rad_vocabulary_count(rad_vocabulary *vocabulary, const rad_source *source,
+                                   radllm_error *error);
 /* Makes the pieces. byte_level: entries spell bytes in the alphabet of byte-level BPE; otherwise
  * U+2581 stands for a space and "<0x41>" of type byte for a byte. */
 radllm_status rad_vocabulary_make_pieces(rad_vocabulary *vocabulary, bool byte_level,

@@ -123,7 +123,7 @@ static void rotate_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t ro
     uint32_t n = h->rope.n_pairs;
     const float *table = rad_cpu_value(cpu, op->in) + (size_t)row * 2 * n;
     size_t start = (size_t)row * op->to.row;
-    int32_t interleaved = h->architecture->rotary == RAD_ROTARY_INTERLEAVED;
+    int32_t interleaved = h->rotary == RAD_ROTARY_INTERLEAVED;
     if (op->other != op->out)
         memcpy(rad_cpu_value(cpu, op->out) + start, rad_cpu_value(cpu, op->other) + start,
                op->to.row * sizeof(float));

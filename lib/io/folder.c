@@ -1,0 +1,352 @@
+/* Finds the files of a model's folder. Only plain files directly in the folder are opened: the
+ * names of weight files come from an index that anybody may have written. */
+#include "io/folder.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define INDEX_NAME  "model.safetensors.index.json"
+#define SINGLE_NAME "model.safetensors"
+#define JSON_MAX    ((size_t)64 << 20)
+#define NAME_MAX_   255u
+#define PARTS_MAX   4096u
+
+static bool ends_with(const char *text, const char *ending)
+{
+    size_t size = strlen(text), tail = strlen(ending);
+    return size >= tail && strcmp(text + size - tail, ending) == 0;
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat information;
+    return stat(path, &information) == 0 && S_ISDIR(information.st_mode);
+}
+
+bool rad_is_folder_path(const char *path)
+{
+    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json") ||
+           is_directory(path);
+}
+
+/* ---- one file of the folder ----------------------------------------------------------------- */
+
+static char *join(rad_folder *folder, const char *name, size_t size)
+{
+    size_t head = strlen(folder->path), bytes = head + size + 2;
+    char *path = rad_arena_alloc(&folder->source->arena, bytes, 1);
+    if (path != NULL)
+        snprintf(path, bytes, "%s/%.*s", folder->path, (int)size, name);
+    return path;
+}
+
+/* The hub's client keeps each file under its hash, and a folder of links "../../blobs/HASH" to
+ * them. Such a link, which cannot name anything else, is followed; no other one is. */
+static bool is_hub_link(const char *target)
+{
+    static const char prefix[] = "../../blobs/";
+    if (strncmp(target, prefix, sizeof prefix - 1) != 0)
+        return false;
+    const char *hash = target + sizeof prefix - 1;
+    size_t digits = strspn(hash, "0123456789abcdef");
+    return hash[digits] == '\0' && (digits == 40 || digits == 64);
+}
+
+/* Replaces *path by what it leads to when it is a link of the hub's client. */
+static radllm_status follow_hub_link(rad_folder *folder, char **path, radllm_error *error)
+{
+    char target[128];
+    ssize_t size = readlink(*path, target, sizeof target - 1);
+    if (size <= 0)
+        return RADLLM_OK; /* no link, or nothing: opening it tells */
+    target[size] = '\0';
+    if (!is_hub_link(target))
+        return RADLLM_OK;
+    *path = join(folder, target, (size_t)size);
+    return *path != NULL ? RADLLM_OK : rad_fail_memory(error, (size_t)size);
+}
+
+/* Opens a file of the folder as the next part. side: it holds no weights. */
+static radllm_status add_file(rad_folder *folder, const char *name, size_t size, bool side,
+                              radllm_error *error)
+{
+    rad_source *source = folder->source;
+    char *path = join(folder, name, size);
+    char *kept = rad_arena_copy(&source->arena, name, size);
+    if (path == NULL || kept == NULL)
+        return rad_fail_memory(error, size);
+    char label[RAD_PATH_LABEL_SIZE];
+    rad_path_label(label, path);
+    radllm_status status = follow_hub_link(folder, &path, error);
+    if (status == RADLLM_OK)
+        status = rad_source_add_plain_part(source, path, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_part *part = &source->parts[source->n_parts - 1];
+    part->side = side ? kept : NULL;
+    memcpy(part->label, label, sizeof label);
+    return RADLLM_OK;
+}
+
+static bool exists(rad_folder *folder, const char *name)
+{
+    struct stat information;
+    char *path = join(folder, name, strlen(name));
+    return path != NULL && lstat(path, &information) == 0;
+}
+
+radllm_status rad_folder_json(const rad_folder *folder, const char *name, json_t **out,
+                              radllm_error *error)
+{
+    const rad_source *source = folder->source;
+    char *text;
+    size_t size;
+    *out = NULL;
+    radllm_status status =
+        rad_source_side_file(source, &source->host.allocator, name, JSON_MAX, &text, &size, error);
+    if (status != RADLLM_OK || text == NULL)
+        return status;
+    char label[RAD_PATH_LABEL_SIZE + 64];
+    snprintf(label, sizeof label, "%s/%s", folder->label, name);
+    status = rad_json_object(label, text, size, out, error);
+    rad_free(&source->host.allocator, text, size + 1);
+    return status;
+}
+
+/* ---- the index ------------------------------------------------------------------------------ */
+
+static radllm_status check_name(const rad_folder *folder, const char *index, const char *name,
+                                radllm_error *error)
+{
+    size_t size = strlen(name);
+    if (strchr(name, '/') == NULL && strchr(name, '\\') == NULL && size <= NAME_MAX_ &&
+        ends_with(name, ".safetensors"))
+        return RADLLM_OK;
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(
+        error, RADLLM_E_FORMAT,
+        "%s/%s: weight_map names the file '%s'; only .safetensors files directly in the "
+        "model's folder are opened: the index is damaged or hostile: fetch it again",
+        folder->label, index, rad_quote(quoted, name, size));
+}
+
+/* Adds a file that the index names, once: `parts` holds the number of the part by name. */
+static radllm_status add_shard(rad_folder *folder, const char *index, const char *name,
+                               json_t *parts, radllm_error *error)
+{
+    rad_source *source = folder->source;
+    radllm_status status = check_name(folder, index, name, error);
+    if (status != RADLLM_OK || json_object_get(parts, name) != NULL)
+        return status;
+    if (source->n_parts >= PARTS_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT, "%s/%s: weight_map names more than %u files",
+                        folder->label, index, PARTS_MAX);
+    if (json_object_set_new(parts, name, json_integer((json_int_t)source->n_parts)) != 0)
+        return rad_fail_memory(error, strlen(name));
+    status = add_file(folder, name, strlen(name), false, error);
+    if (status != RADLLM_E_IO || error == NULL)
+        return status;
+    radllm_error inner = *error;
+    return rad_fail(error, status,
+                    "the file '%s', which %s names, is missing or cannot be read: %s; fetch all "
+                    "files of the model",
+                    name, index, inner.message);
+}
+
+/* Every tensor stands in the file that the index says. */
+static radllm_status check_index(rad_folder *folder, const char *index, json_t *map,
+                                 const json_t *parts, radllm_error *error)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(map, name, value)
+    {
+        const rad_stored *stored = rad_stored_find(&folder->stored, name);
+        const char *file = json_string_value(value);
+        char quoted[RAD_QUOTE_SIZE];
+        if (stored == NULL ||
+            json_integer_value(json_object_get(parts, file)) != (json_int_t)stored->part)
+            return rad_fail(
+                error, RADLLM_E_FORMAT,
+                "%s/%s: the tensor '%s' is not in %s as the index says; the files belong "
+                "to different models: fetch all files of one model",
+                folder->label, index, rad_quote(quoted, name, strlen(name)), file);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_headers(rad_folder *folder, radllm_error *error)
+{
+    rad_source *source = folder->source;
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < source->n_parts && status == RADLLM_OK; i++) {
+        if (source->parts[i].side == NULL)
+            status = rad_safetensors_read(source, (uint32_t)i, &folder->stored, error);
+    }
+    return status == RADLLM_OK ? rad_stored_finish(source, &folder->stored, error) : status;
+}
+
+/* `parts` is an empty object. */
+static radllm_status read_map(rad_folder *folder, const char *index, const json_t *root,
+                              json_t *parts, radllm_error *error)
+{
+    json_t *map = json_object_get(root, "weight_map"), *value;
+    const char *name;
+    radllm_status status = RADLLM_OK;
+    if (parts == NULL)
+        return rad_fail_memory(error, sizeof(void *));
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        return rad_fail(
+            error, RADLLM_E_FORMAT,
+            "%s/%s: the key weight_map is missing, empty or no object: this is no index "
+            "of safetensors files: fetch it again",
+            folder->label, index);
+    json_object_foreach(map, name, value)
+    {
+        if (!json_is_string(value))
+            return rad_fail(
+                error, RADLLM_E_FORMAT,
+                "%s/%s: weight_map must give a file's name for each tensor; the index is "
+                "damaged: fetch it again",
+                folder->label, index);
+        status = add_shard(folder, index, json_string_value(value), parts, error);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    status = read_headers(folder, error);
+    return status == RADLLM_OK ? check_index(folder, index, map, parts, error) : status;
+}
+
+static radllm_status open_index(rad_folder *folder, const char *name, radllm_error *error)
+{
+    json_t *root = NULL;
+    radllm_status status = add_file(folder, name, strlen(name), true, error);
+    if (status == RADLLM_OK)
+        status = rad_folder_json(folder, name, &root, error);
+    json_t *parts = json_object();
+    if (status == RADLLM_OK)
+        status = read_map(folder, name, root, parts, error);
+    json_decref(parts);
+    json_decref(root);
+    return status;
+}
+
+static radllm_status open_single(rad_folder *folder, const char *name, radllm_error *error)
+{
+    radllm_status status = add_file(folder, name, strlen(name), false, error);
+    return status == RADLLM_OK ? read_headers(folder, error) : status;
+}
+
+/* ---- the folder ----------------------------------------------------------------------------- */
+
+/* What else a folder may hold instead of weights that can be read, and what to do then. */
+static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
+{
+    static const struct {
+        const char *name, *remedy;
+    } kinds[] = {
+        {"adapter_model.safetensors", "this is an adapter (LoRA): give the base model's folder"},
+        {"pytorch_model.bin",
+         "its weights are Python pickles (pytorch_model.bin), which can run any "
+         "code; fetch the model's safetensors files"},
+        {"pytorch_model.bin.index.json",
+         "its weights are Python pickles (pytorch_model-*.bin), which can run any code; fetch the "
+         "model's safetensors files"},
+        {"consolidated.safetensors",
+         "its weights (consolidated.safetensors) have the publisher's own names; fetch "
+         "model.safetensors, or its index and files"},
+        {"consolidated.00.pth",
+         "its weights are Python pickles (consolidated.00.pth), which can run "
+         "any code; fetch the model's safetensors files"},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (exists(folder, kinds[i].name))
+            return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: %s", folder->label, kinds[i].remedy);
+    }
+    return rad_fail(error, RADLLM_E_IO,
+                    "%s: the folder has neither " SINGLE_NAME " nor " INDEX_NAME
+                    "; give a folder that has, or the path of a GGUF file",
+                    folder->label);
+}
+
+/* All of these are part of what the model is, so they are hashed with it. */
+static const char *const side_files[] = {"config.json",
+                                         "generation_config.json",
+                                         "tokenizer.json",
+                                         "tokenizer_config.json",
+                                         "special_tokens_map.json",
+                                         "added_tokens.json",
+                                         "chat_template.jinja",
+                                         "chat_template.json",
+                                         "tokenizer.model",
+                                         "vocab.json",
+                                         "merges.txt"};
+
+static radllm_status add_side_files(rad_folder *folder, radllm_error *error)
+{
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof side_files / sizeof *side_files && status == RADLLM_OK; i++) {
+        if (exists(folder, side_files[i]))
+            status = add_file(folder, side_files[i], strlen(side_files[i]), true, error);
+    }
+    return status;
+}
+
+/* A shard's own name leads to the index of all. */
+static bool is_shard(rad_folder *folder, const char *name)
+{
+    return strstr(name, "-of-") != NULL && exists(folder, INDEX_NAME);
+}
+
+static radllm_status open_weights(rad_folder *folder, const char *name, radllm_error *error)
+{
+    if (name != NULL && ends_with(name, ".index.json"))
+        return open_index(folder, name, error);
+    if (name != NULL && is_shard(folder, name))
+        return open_index(folder, INDEX_NAME, error);
+    if (name != NULL)
+        return open_single(folder, name, error);
+    if (exists(folder, SINGLE_NAME))
+        return open_single(folder, SINGLE_NAME, error);
+    if (exists(folder, INDEX_NAME))
+        return open_index(folder, INDEX_NAME, error);
+    return fail_no_weights(folder, error);
+}
+
+/* Cuts the path into the folder and a file's name in it (NULL: it is the folder). */
+static char *cut_path(rad_source *source, const char *path, const char **name)
+{
+    *name = NULL;
+    if (is_directory(path))
+        return rad_arena_copy(&source->arena, path, strlen(path));
+    const char *slash = strrchr(path, '/');
+    *name = slash == NULL ? path : slash + 1;
+    if (slash == NULL)
+        return rad_arena_copy(&source->arena, ".", 1);
+    return rad_arena_copy(&source->arena, path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error *error)
+{
+    rad_folder folder = {.source = source};
+    const char *name;
+    source->foreign = true;
+    folder.path = cut_path(source, path, &name);
+    if (folder.path == NULL)
+        return rad_fail_memory(error, strlen(path));
+    rad_path_label(folder.label, folder.path);
+    radllm_status status = open_weights(&folder, name, error);
+    if (status == RADLLM_OK)
+        status = add_side_files(&folder, error);
+    if (status == RADLLM_OK)
+        status = rad_folder_json(&folder, "config.json", &folder.config, error);
+    if (status == RADLLM_OK)
+        status = rad_folder_translate(&folder, error);
+    json_decref(folder.config);
+    rad_stored_free(source, &folder.stored);
+    return status;
+}

@@ -1,0 +1,584 @@
+/* config.json and the texts beside it, as the metadata that a GGUF file of the model has. Sizes are
+ * checked again where the metadata are read: here only what would be lost on the way. */
+#include "io/folder.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/numeric.h"
+
+#define CONFIG "config.json"
+
+typedef struct reader {
+    rad_folder *folder;
+    const rad_folder_family *family;
+    radllm_error *error;
+    radllm_status status; /* the first failure is kept; later reads do nothing */
+} reader;
+
+/* ---- metadata ------------------------------------------------------------------------------- */
+
+static rad_meta *add_entry(reader *r, const char *key, rad_meta_type type)
+{
+    rad_source *source = r->folder->source;
+    rad_meta_table *table = &source->metadata;
+    void *entries = table->entries;
+    if (r->status != RADLLM_OK)
+        return NULL;
+    size_t needed = table->count + 1 < 64 ? 64 : table->count + 1;
+    char *name = rad_arena_copy(&source->arena, key, strlen(key));
+    if (name == NULL || !rad_reserve(&source->host.allocator, &entries, &table->capacity, needed,
+                                     sizeof *table->entries)) {
+        r->status = rad_fail_memory(r->error, needed * sizeof *table->entries);
+        return NULL;
+    }
+    table->entries = entries;
+    rad_meta *meta = &table->entries[table->count++].meta;
+    table->entries[table->count - 1].position = 0;
+    *meta = (rad_meta){.key = {name, strlen(key)}, .type = type, .count = 1};
+    return meta;
+}
+
+static void add_bytes(reader *r, const char *key, rad_meta_type type, uint64_t count,
+                      const void *items, size_t size)
+{
+    rad_meta *meta = add_entry(r, key, type);
+    if (meta == NULL)
+        return;
+    meta->items = (const uint8_t *)rad_arena_copy(&r->folder->source->arena, items, size);
+    meta->count = count;
+    if (meta->items == NULL)
+        r->status = rad_fail_memory(r->error, size);
+}
+
+static const char *full_key(const reader *r, char key[128], const char *name)
+{
+    snprintf(key, 128, "%s.%s", r->family->architecture, name);
+    return key;
+}
+
+/* Keys below the architecture's name. */
+static void put_integer(reader *r, const char *name, int64_t value)
+{
+    char key[128];
+    add_bytes(r, full_key(r, key, name), RAD_META_I64, 1, &value, sizeof value);
+}
+
+static void put_real(reader *r, const char *name, double value)
+{
+    char key[128];
+    add_bytes(r, full_key(r, key, name), RAD_META_F64, 1, &value, sizeof value);
+}
+
+static void put_bool(reader *r, const char *name, bool value)
+{
+    char key[128];
+    uint8_t byte = value;
+    add_bytes(r, full_key(r, key, name), RAD_META_BOOL, 1, &byte, 1);
+}
+
+static void put_text(reader *r, const char *key, const char *text, size_t size)
+{
+    rad_arena *arena = &r->folder->source->arena;
+    rad_meta *meta = add_entry(r, key, RAD_META_STRING);
+    if (meta == NULL)
+        return;
+    rad_text *strings = rad_arena_alloc(arena, sizeof *strings, _Alignof(rad_text));
+    char *copy = rad_arena_copy(arena, text, size);
+    if (strings == NULL || copy == NULL) {
+        r->status = rad_fail_memory(r->error, size);
+        return;
+    }
+    *strings = (rad_text){copy, size};
+    meta->strings = strings;
+}
+
+/* A text below the architecture's name. */
+static void put_text_key(reader *r, const char *name, const char *text)
+{
+    char key[128];
+    put_text(r, full_key(r, key, name), text, strlen(text));
+}
+
+/* ---- values of the configuration ------------------------------------------------------------ */
+
+/* The value of the first of several keys ("a|b") that is there and not null. */
+static json_t *find(const json_t *object, const char *names)
+{
+    while (*names != '\0') {
+        char name[64];
+        size_t size = strcspn(names, "|");
+        snprintf(name, sizeof name, "%.*s", (int)size, names);
+        json_t *value = json_object_get(object, name);
+        if (value != NULL && !json_is_null(value))
+            return value;
+        names += size + (names[size] == '|');
+    }
+    return NULL;
+}
+
+static void fail_value(reader *r, const char *names, const char *wanted)
+{
+    if (r->status == RADLLM_OK)
+        r->status =
+            rad_fail(r->error, RADLLM_E_FORMAT,
+                     "%s/" CONFIG ": the key %.*s must be %s; the file is damaged, or not of "
+                     "a model: fetch it again",
+                     r->folder->label, (int)strcspn(names, "|"), names, wanted);
+}
+
+/* A size: a whole number from `minimum` to 2^31 - 1. */
+static int64_t size_in(reader *r, const json_t *object, const char *names, int64_t minimum,
+                       int64_t fallback)
+{
+    json_t *value = find(object, names);
+    if (value == NULL && fallback >= 0)
+        return fallback;
+    int64_t number = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+    /* Some converters write 4096.0. */
+    if (json_is_real(value) && json_real_value(value) >= 0.0 && json_real_value(value) < 2e9 &&
+        json_real_value(value) == (double)(int64_t)json_real_value(value))
+        number = (int64_t)json_real_value(value);
+    if (number >= minimum && number <= INT32_MAX)
+        return number;
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "a whole number from %d to %d", (int)minimum, INT32_MAX);
+    fail_value(r, names, wanted);
+    return minimum;
+}
+
+static int64_t size_of(reader *r, const char *names, int64_t fallback)
+{
+    return size_in(r, r->folder->config, names, 1, fallback);
+}
+
+static double real_in(reader *r, const json_t *object, const char *names, double fallback)
+{
+    json_t *value = find(object, names);
+    if (value == NULL)
+        return fallback;
+    if (json_is_number(value) && json_number_value(value) - json_number_value(value) == 0.0)
+        return json_number_value(value);
+    fail_value(r, names, "a finite number");
+    return fallback;
+}
+
+static bool bool_in(reader *r, const json_t *object, const char *names, bool fallback)
+{
+    json_t *value = find(object, names);
+    if (value != NULL && !json_is_boolean(value))
+        fail_value(r, names, "true or false");
+    return value != NULL ? json_is_true(value) : fallback;
+}
+
+static bool is_one_of(const char *text, const char *names)
+{
+    for (; *names != '\0'; names += *names == '|') {
+        size_t size = strcspn(names, "|");
+        if (strlen(text) == size && strncmp(text, names, size) == 0)
+            return true;
+        names += size;
+    }
+    return false;
+}
+
+static void refuse(reader *r, const char *key, const char *value, const char *remedy)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    if (r->status == RADLLM_OK)
+        r->status =
+            rad_fail(r->error, RADLLM_E_UNSUPPORTED, "%s/" CONFIG ": %s is \"%s\"; %s",
+                     r->folder->label, key, rad_quote(quoted, value, strlen(value)), remedy);
+}
+
+/* ---- rotations ------------------------------------------------------------------------------ */
+
+static void put_llama3(reader *r, const json_t *rope)
+{
+    put_text_key(r, "rope.scaling.type", "llama3");
+    put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 8.0));
+    put_real(r, "rope.scaling.low_freq_factor", real_in(r, rope, "low_freq_factor", 1.0));
+    put_real(r, "rope.scaling.high_freq_factor", real_in(r, rope, "high_freq_factor", 4.0));
+    put_integer(r, "rope.scaling.original_context_length",
+                size_in(r, rope, "original_max_position_embeddings", 1, 8192));
+}
+
+/* How long rotations are: by the factor alone in GGUF, which this is relative to. Latent attention
+ * scales its scores instead. */
+static void put_yarn_length(reader *r, const json_t *rope, double factor, bool latent)
+{
+    double plain = factor > 1.0 ? 0.1 * rad_ln(factor) + 1.0 : 1.0;
+    double all = real_in(r, rope, "mscale_all_dim", 0.0), own = real_in(r, rope, "mscale", 0.0);
+    double length = real_in(r, rope, "attention_factor", 0.0);
+    if (length == 0.0 && all != 0.0 && own != 0.0 && factor > 1.0)
+        length = (0.1 * own * rad_ln(factor) + 1.0) / (0.1 * all * rad_ln(factor) + 1.0);
+    if (latent && all != 0.0) {
+        put_real(r, "rope.scaling.yarn_log_multiplier", 0.1 * all);
+        if (length != 1.0)
+            refuse(r, "rope_scaling.mscale", "another number than mscale_all_dim",
+                   "rotations of this length are not supported");
+    } else if (length != 0.0) {
+        put_real(r, "rope.scaling.yarn_attn_factor", length / plain);
+    }
+}
+
+static void put_yarn(reader *r, const json_t *rope, bool latent)
+{
+    double factor = real_in(r, rope, "factor", 1.0);
+    put_text_key(r, "rope.scaling.type", "yarn");
+    put_real(r, "rope.scaling.factor", factor);
+    put_integer(r, "rope.scaling.original_context_length",
+                size_in(r, rope, "original_max_position_embeddings", 1,
+                        size_of(r, "max_position_embeddings", 1)));
+    put_real(r, "rope.scaling.yarn_beta_fast", real_in(r, rope, "beta_fast", 32.0));
+    put_real(r, "rope.scaling.yarn_beta_slow", real_in(r, rope, "beta_slow", 1.0));
+    put_bool(r, "rope.scaling.yarn_exact", !bool_in(r, rope, "truncate", true));
+    put_yarn_length(r, rope, factor, latent);
+}
+
+/* theta and scaling: in rope_parameters, or in rope_theta and rope_scaling as of old. */
+static void put_rope(reader *r, bool latent)
+{
+    const json_t *config = r->folder->config;
+    const json_t *rope = find(config, "rope_parameters|rope_scaling");
+    if (rope != NULL && !json_is_object(rope))
+        fail_value(r, "rope_parameters", "an object");
+    double theta = real_in(r, rope, "rope_theta", 0.0);
+    put_real(r, "rope.freq_base",
+             theta != 0.0 ? theta : real_in(r, config, "rope_theta", r->family->theta));
+    const json_t *type = find(rope, "rope_type|type");
+    const char *name = type == NULL ? "default" : json_string_value(type);
+    if (name == NULL)
+        fail_value(r, "rope_scaling.rope_type", "a text");
+    else if (strcmp(name, "llama3") == 0)
+        put_llama3(r, rope);
+    else if (strcmp(name, "yarn") == 0)
+        put_yarn(r, rope, latent);
+    else if (strcmp(name, "linear") == 0) {
+        put_text_key(r, "rope.scaling.type", "linear");
+        put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 1.0));
+    } else if (strcmp(name, "default") != 0)
+        refuse(r, "rope_scaling.rope_type", name,
+               "this version knows default, linear, llama3 and yarn");
+}
+
+/* ---- experts -------------------------------------------------------------------------------- */
+
+static void put_experts(reader *r, rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config;
+    int64_t count = size_of(r, "num_local_experts|num_experts|n_routed_experts", 0);
+    shape->n_experts = (uint32_t)count;
+    if (count == 0)
+        return;
+    put_integer(r, "expert_count", count);
+    put_integer(r, "expert_used_count", size_of(r, "num_experts_per_tok|experts_per_token", -1));
+    put_integer(r, "expert_feed_forward_length",
+                size_of(r, "moe_intermediate_size|intermediate_size", -1));
+    if (find(config, "shared_expert_intermediate_size") != NULL)
+        put_integer(r, "expert_shared_feed_forward_length",
+                    size_of(r, "shared_expert_intermediate_size", -1));
+    if (find(config, "norm_topk_prob") != NULL)
+        put_bool(r, "expert_weights_norm", bool_in(r, config, "norm_topk_prob", false));
+    if (find(config, "n_shared_experts") != NULL)
+        put_integer(r, "expert_shared_count", size_in(r, config, "n_shared_experts", 0, 0));
+    if (find(config, "first_k_dense_replace") != NULL)
+        put_integer(r, "leading_dense_block_count",
+                    size_in(r, config, "first_k_dense_replace", 0, 0));
+    if (find(config, "routed_scaling_factor") != NULL)
+        put_real(r, "expert_weights_scale", real_in(r, config, "routed_scaling_factor", 1.0));
+    /* V2-Lite has groups in its configuration and takes the best of all. */
+    const char *method = json_string_value(find(config, "topk_method"));
+    if (find(config, "n_group") != NULL && (method == NULL || strcmp(method, "greedy") != 0)) {
+        put_integer(r, "expert_group_count", size_of(r, "n_group", -1));
+        put_integer(r, "expert_group_used_count", size_of(r, "topk_group", -1));
+    }
+    if (size_in(r, config, "decoder_sparse_step|moe_layer_freq", 1, 1) != 1)
+        refuse(r, "decoder_sparse_step", "above 1",
+               "layers with and without experts in turns are "
+               "not supported");
+    const json_t *dense = find(config, "mlp_only_layers");
+    if (json_array_size(dense) != 0)
+        refuse(r, "mlp_only_layers", "not empty",
+               "layers of this list without experts are not "
+               "supported");
+}
+
+/* DeepSeek's routers and attention. */
+static void put_deepseek(reader *r, rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config;
+    bool third = strcmp(r->family->model_type, "deepseek_v2") != 0;
+    int64_t plain = size_of(r, "qk_nope_head_dim", -1),
+            rotated = size_of(r, "qk_rope_head_dim", -1);
+    int64_t value = size_of(r, "v_head_dim", -1), rank = size_of(r, "kv_lora_rank", -1);
+    put_integer(r, "expert_gating_func", third ? 2 : 1);
+    put_integer(r, "attention.kv_lora_rank", rank);
+    if (find(config, "q_lora_rank") != NULL)
+        put_integer(r, "attention.q_lora_rank", size_of(r, "q_lora_rank", -1));
+    put_integer(r, "rope.dimension_count", rotated);
+    put_integer(r, "attention.key_length_mla", plain + rotated);
+    put_integer(r, "attention.value_length_mla", value);
+    put_integer(r, "attention.key_length", rank + rotated);
+    put_integer(r, "attention.value_length", rank);
+    if (!bool_in(r, config, "rope_interleave", true))
+        refuse(r, "rope_interleave", "false", "this layout of rotations is not supported");
+    shape->latent_plain = (uint32_t)plain;
+    shape->latent_value = (uint32_t)value;
+}
+
+/* ---- windows -------------------------------------------------------------------------------- */
+
+/* Which layers have the window, where the configuration lists them. */
+static bool put_layer_types(reader *r, const rad_folder_shape *shape)
+{
+    const json_t *types = find(r->folder->config, "layer_types");
+    if (types == NULL || r->status != RADLLM_OK)
+        return false;
+    if (!json_is_array(types) || json_array_size(types) != shape->n_layers) {
+        fail_value(r, "layer_types", "a list of one text for each layer");
+        return false;
+    }
+    uint8_t *pattern = rad_arena_alloc_zero(&r->folder->source->arena, shape->n_layers, 1);
+    if (pattern == NULL) {
+        r->status = rad_fail_memory(r->error, shape->n_layers);
+        return false;
+    }
+    bool any = false;
+    for (size_t i = 0; i < shape->n_layers; i++) {
+        const char *name = json_string_value(json_array_get(types, i));
+        if (name != NULL && strcmp(name, "sliding_attention") == 0)
+            pattern[i] = 1;
+        else if (name == NULL || strcmp(name, "full_attention") != 0)
+            refuse(r, "layer_types", name == NULL ? "no text" : name,
+                   "this version knows full_attention and sliding_attention");
+        any = any || pattern[i] != 0;
+    }
+    char key[128];
+    if (any)
+        add_bytes(r, full_key(r, key, "attention.sliding_window_pattern"), RAD_META_BOOL,
+                  shape->n_layers, pattern, shape->n_layers);
+    if (any && r->status == RADLLM_OK) /* also where there is one layer */
+        r->folder->source->metadata.entries[r->folder->source->metadata.count - 1].meta.is_array =
+            true;
+    return any;
+}
+
+static void put_windows(reader *r, const rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config;
+    int64_t window = size_in(r, config, "sliding_window", 0, 0);
+    bool listed = false;
+    if (window != 0 && bool_in(r, config, "use_sliding_window", true))
+        listed = put_layer_types(r, shape);
+    if (listed || (window != 0 && r->family->windows == RAD_CONFIG_WINDOW_ALWAYS))
+        put_integer(r, "attention.sliding_window", window);
+    else if (r->family->windows != RAD_CONFIG_WINDOW_NEVER)
+        put_integer(r, "attention.sliding_window", 0);
+    if (!listed && window != 0 && r->family->windows == RAD_CONFIG_WINDOW_FLAGGED &&
+        bool_in(r, config, "use_sliding_window", false) && find(config, "layer_types") == NULL)
+        refuse(r, "use_sliding_window", "true", "windows need the list layer_types here");
+}
+
+/* ---- styles --------------------------------------------------------------------------------- */
+
+static void check_activation(reader *r)
+{
+    const json_t *value =
+        find(r->folder->config, "hidden_activation|hidden_act|activation_function");
+    const char *name = json_string_value(value);
+    if (name == NULL && value != NULL)
+        fail_value(r, "hidden_act", "a text");
+    else if (name != NULL && r->family->activation != NULL &&
+             !is_one_of(name, r->family->activation))
+        refuse(r, "hidden_act", name, "this activation is not supported in models of this type");
+}
+
+static void configure_usual(reader *r, rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config;
+    const rad_folder_family *family = r->family;
+    bool latent = strcmp(family->architecture, "deepseek2") == 0;
+    shape->n_layers = (uint32_t)size_of(r, "num_hidden_layers", -1);
+    shape->n_heads = (uint32_t)size_of(r, "num_attention_heads", -1);
+    shape->extra_layers = (uint32_t)size_in(r, config, "num_nextn_predict_layers", 0, 0);
+    put_integer(r, "context_length", size_of(r, "max_position_embeddings", -1));
+    put_integer(r, "embedding_length", size_of(r, "hidden_size", -1));
+    put_integer(r, "block_count", shape->n_layers);
+    put_integer(r, "feed_forward_length",
+                size_of(r, "intermediate_size|moe_intermediate_size", -1));
+    put_integer(r, "attention.head_count", shape->n_heads);
+    if (!latent)
+        put_integer(r, "attention.head_count_kv",
+                    size_of(r, "num_key_value_heads", shape->n_heads));
+    if (!latent && find(config, "head_dim") != NULL) {
+        put_integer(r, "attention.key_length", size_of(r, "head_dim", -1));
+        put_integer(r, "attention.value_length", size_of(r, "head_dim", -1));
+    }
+    put_real(r, "attention.layer_norm_rms_epsilon",
+             real_in(r, config, "rms_norm_eps", family->norm_epsilon));
+    if (strcmp(family->architecture, "gemma2") == 0) {
+        put_real(r, "attn_logit_softcapping", real_in(r, config, "attn_logit_softcapping", 0.0));
+        put_real(r, "final_logit_softcapping", real_in(r, config, "final_logit_softcapping", 0.0));
+        put_real(r, "attention.scale",
+                 1.0 / sqrt(real_in(r, config, "query_pre_attn_scalar", 256.0)));
+    }
+    if (latent)
+        put_deepseek(r, shape);
+    put_experts(r, shape);
+    put_windows(r, shape);
+    put_rope(r, latent);
+    if (family->halves)
+        put_text_key(r, "rope.layout", "halves");
+}
+
+static void put_plain_shape(reader *r, rad_folder_shape *shape, const char *width,
+                            const char *layers, const char *heads, int64_t context)
+{
+    shape->n_layers = (uint32_t)size_of(r, layers, -1);
+    shape->n_heads = (uint32_t)size_of(r, heads, -1);
+    put_integer(r, "context_length", context);
+    put_integer(r, "embedding_length", size_of(r, width, -1));
+    put_integer(r, "block_count", shape->n_layers);
+    put_integer(r, "attention.head_count", shape->n_heads);
+    put_real(r, "attention.layer_norm_epsilon",
+             real_in(r, r->folder->config, "layer_norm_epsilon", r->family->norm_epsilon));
+}
+
+static void configure_gpt2(reader *r, rad_folder_shape *shape)
+{
+    int64_t width = size_of(r, "n_embd", -1);
+    put_plain_shape(r, shape, "n_embd", "n_layer", "n_head", size_of(r, "n_positions|n_ctx", -1));
+    put_integer(r, "feed_forward_length", size_of(r, "n_inner", 4 * width));
+    if (bool_in(r, r->folder->config, "scale_attn_by_inverse_layer_idx", false) ||
+        !bool_in(r, r->folder->config, "scale_attn_weights", true))
+        refuse(r, "scale_attn_by_inverse_layer_idx", "another than GPT-2's",
+               "attention scaled so is not supported");
+}
+
+static void configure_bloom(reader *r, rad_folder_shape *shape)
+{
+    int64_t width = size_of(r, "hidden_size|n_embed", -1);
+    put_plain_shape(r, shape, "hidden_size|n_embed", "n_layer|num_hidden_layers",
+                    "n_head|num_attention_heads", size_of(r, "seq_length", 2048));
+    put_integer(r, "feed_forward_length", 4 * width);
+    if (bool_in(r, r->folder->config, "apply_residual_connection_post_layernorm", false))
+        refuse(r, "apply_residual_connection_post_layernorm", "true", "this is not supported");
+}
+
+static void configure_mpt(reader *r, rad_folder_shape *shape)
+{
+    const json_t *attention = find(r->folder->config, "attn_config");
+    int64_t width = size_of(r, "d_model", -1);
+    double clip = real_in(r, attention, "clip_qkv", 0.0);
+    put_plain_shape(r, shape, "d_model", "n_layers", "n_heads", size_of(r, "max_seq_len", -1));
+    double ffn = real_in(r, r->folder->config, "expansion_ratio", 4.0) * (double)width;
+    put_integer(r, "feed_forward_length", ffn > 0.0 && ffn < 2e9 ? (int64_t)ffn : 0);
+    if (clip != 0.0)
+        put_real(r, "attention.clamp_kqv", clip);
+    put_real(r, "attention.max_alibi_bias",
+             bool_in(r, attention, "alibi", true) ? real_in(r, attention, "alibi_bias_max", 8.0)
+                                                  : 0.0);
+    const json_t *scale = find(attention, "softmax_scale");
+    if (json_is_number(scale))
+        put_real(r, "attention.scale", json_number_value(scale));
+}
+
+/* ---- texts ---------------------------------------------------------------------------------- */
+
+/* The template named "default" of a list, or the only one. */
+static const json_t *template_of(const json_t *config)
+{
+    json_t *value = json_object_get(config, "chat_template"), *item;
+    size_t i;
+    if (!json_is_array(value))
+        return value;
+    json_array_foreach(value, i, item)
+    {
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name != NULL && strcmp(name, "default") == 0)
+            return json_object_get(item, "template");
+    }
+    return NULL;
+}
+
+static void put_template_of(reader *r, const char *name, bool *found)
+{
+    json_t *config = NULL;
+    if (r->status == RADLLM_OK && !*found)
+        r->status = rad_folder_json(r->folder, name, &config, r->error);
+    const json_t *text = template_of(config);
+    if (json_is_string(text)) {
+        put_text(r, "tokenizer.chat_template", json_string_value(text), json_string_length(text));
+        *found = true;
+    }
+    json_decref(config);
+}
+
+static void put_template(reader *r)
+{
+    const rad_source *source = r->folder->source;
+    char *text = NULL;
+    size_t size = 0;
+    bool found = false;
+    if (r->status == RADLLM_OK)
+        r->status = rad_source_side_file(source, &source->host.allocator, "chat_template.jinja",
+                                         (size_t)1 << 20, &text, &size, r->error);
+    if (text != NULL) {
+        put_text(r, "tokenizer.chat_template", text, size);
+        rad_free(&source->host.allocator, text, size + 1);
+        found = true;
+    }
+    put_template_of(r, "chat_template.json", &found);
+    put_template_of(r, "tokenizer_config.json", &found);
+}
+
+/* The folder's own name. */
+static void put_name(reader *r)
+{
+    const char *path = r->folder->path;
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/')
+        end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/')
+        start--;
+    if (end > start && path[start] != '.')
+        put_text(r, "general.name", path + start, end - start);
+}
+
+static void check_quantization(reader *r)
+{
+    const json_t *config = find(r->folder->config, "quantization_config");
+    const char *method = json_string_value(find(config, "quant_method"));
+    if (config == NULL || (method != NULL && strcmp(method, "mxfp4") == 0))
+        return;
+    refuse(
+        r, "quantization_config.quant_method", method == NULL ? "not said" : method,
+        "this version reads safetensors in F32, F16, BF16 and (gpt-oss) MXFP4; fetch the model in "
+        "one of these, or a GGUF file");
+}
+
+radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *family,
+                                   rad_folder_shape *shape, radllm_error *error)
+{
+    static void (*const styles[])(reader *,
+                                  rad_folder_shape *) = {[RAD_CONFIG_USUAL] = configure_usual,
+                                                         [RAD_CONFIG_GPT2] = configure_gpt2,
+                                                         [RAD_CONFIG_BLOOM] = configure_bloom,
+                                                         [RAD_CONFIG_MPT] = configure_mpt};
+    reader r = {.folder = folder, .family = family, .error = error};
+    *shape = (rad_folder_shape){0};
+    put_text(&r, "general.architecture", family->architecture, strlen(family->architecture));
+    put_name(&r);
+    check_quantization(&r);
+    check_activation(&r);
+    styles[family->style](&r, shape);
+    put_integer(&r, "vocab_size", size_of(&r, "vocab_size", -1));
+    put_text(&r, "tokenizer.ggml.model", "none", 4);
+    put_template(&r);
+    shape->tied = bool_in(&r, folder->config, "tie_word_embeddings", family->tied);
+    return r.status;
+}

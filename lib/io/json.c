@@ -1,0 +1,102 @@
+#include "io/json.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+typedef struct scan {
+    uint64_t values; /* at most this many, by the commas and brackets */
+    uint32_t depth, deepest;
+    bool in_string;
+} scan;
+
+/* Counts brackets and commas outside of strings; whether the text is JSON is not asked here. */
+static bool scan_text(scan *s, const char *text, size_t size, size_t *at)
+{
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        *at = i;
+        if (s->in_string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                s->in_string = false;
+            continue;
+        }
+        switch (c) {
+        case '"':
+            s->in_string = true;
+            break;
+        case '{':
+        case '[':
+            if (++s->depth > RAD_JSON_DEPTH_MAX)
+                return false;
+            s->values += 2;
+            break;
+        case '}':
+        case ']':
+            s->depth -= s->depth > 0;
+            break;
+        case ',':
+            s->values++;
+            break;
+        default:
+            break;
+        }
+        if (s->values > RAD_JSON_VALUES_MAX)
+            return false;
+    }
+    return true;
+}
+
+static radllm_status check_limits(const char *label, const char *text, size_t size,
+                                  radllm_error *error)
+{
+    scan s = {0};
+    size_t at = 0;
+    if (scan_text(&s, text, size, &at))
+        return RADLLM_OK;
+    if (s.depth > RAD_JSON_DEPTH_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "%s: the JSON text is nested more than %u deep at byte %zu, which no model "
+                        "needs; the file is damaged or hostile: fetch it again",
+                        label, RAD_JSON_DEPTH_MAX, at);
+    return rad_fail(error, RADLLM_E_LIMIT,
+                    "%s: the JSON text holds more than %u values (byte %zu), far more than any "
+                    "model needs; the file is damaged or hostile: fetch it again",
+                    label, RAD_JSON_VALUES_MAX, at);
+}
+
+/* Its messages may quote the text. */
+static radllm_status fail_parse(const char *label, const json_error_t *failure, radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    if (json_error_code(failure) == json_error_out_of_memory)
+        return rad_fail(error, RADLLM_E_MEMORY, "%s: memory is short while reading the JSON text",
+                        label);
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: the JSON text is faulty at line %d, byte %d: %s; the file is damaged: "
+                    "fetch it again",
+                    label, failure->line, failure->position,
+                    rad_quote(quoted, failure->text, strlen(failure->text)));
+}
+
+radllm_status rad_json_object(const char *label, const char *text, size_t size, json_t **out,
+                              radllm_error *error)
+{
+    radllm_status status = check_limits(label, text, size, error);
+    if (status != RADLLM_OK)
+        return status;
+    json_error_t failure;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &failure);
+    if (root == NULL)
+        return fail_parse(label, &failure, error);
+    if (!json_is_object(root)) {
+        json_decref(root);
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: the JSON text is no object ({...}); the file is damaged or another "
+                        "one: fetch it again",
+                        label);
+    }
+    *out = root;
+    return RADLLM_OK;
+}
