@@ -342,9 +342,14 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
     output_text("File ");
     output_escaped(path, strlen(path));
     output_format("\n  %-16s %s\n", "kind", described[kind]);
-    output_format("  %-16s GGUF %" PRIu64 "\n", "format", file_number(file, "version"));
+    uint64_t version = file_number(file, "version");
+    if (version == 0)
+        output_format("  %-16s safetensors\n", "format");
+    else
+        output_format("  %-16s GGUF %" PRIu64 "\n", "format", version);
     output_format("  %-16s %" PRIu64 "\n", "parts", file_number(file, "parts"));
-    output_format("  %-16s %" PRIu64 "\n", "alignment", file_number(file, "alignment"));
+    if (version != 0)
+        output_format("  %-16s %" PRIu64 "\n", "alignment", file_number(file, "alignment"));
     output_format("  %-16s %" PRIu64 "\n", "elements", file_number(file, "elements"));
     print_bytes("bytes", file_number(file, "bytes"));
     print_bytes("tensor bytes", file_number(file, "tensor_bytes"));

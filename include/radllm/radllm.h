@@ -212,7 +212,9 @@ RADLLM_API radllm_status radllm_option_describe(uint32_t index, radllm_option_in
 typedef struct radllm_file radllm_file;
 
 /* Opens a GGUF file (version 2 or 3; for a split model its first part: the others are found beside
- * it). Only the container is checked here; radllm_file_check_model() and radllm_model_load() check
+ * it), a folder as Hugging Face has them (config.json, safetensors files), a .safetensors file, or
+ * the index of several (model.safetensors.index.json). A folder's metadata and tensors are named as
+ * GGUF names them. Only the container is checked here; radllm_file_check_model() and radllm_model_load() check
  * that it is a model that this library can run. */
 RADLLM_API radllm_status radllm_file_open(const radllm_host *host, const char *path,
                                           radllm_file **out, radllm_error *error);
@@ -231,8 +233,8 @@ RADLLM_API void radllm_file_free(radllm_file *file);
  * shapes of tensors, tokenizer. */
 RADLLM_API radllm_status radllm_file_check_model(const radllm_file *file, radllm_error *error);
 
-/* Numbers of things in the file: "version", "alignment", "metadata", "tensors", "parts", "bytes",
- * "tensor_bytes", "elements". RADLLM_E_NOT_FOUND for other names. */
+/* Numbers of things in the file: "version" (of GGUF; 0: safetensors), "alignment", "metadata",
+ * "tensors", "parts", "bytes", "tensor_bytes", "elements". RADLLM_E_NOT_FOUND for other names. */
 RADLLM_API radllm_status radllm_file_number(const radllm_file *file, const char *name,
                                             uint64_t *out, radllm_error *error);
 

@@ -2,6 +2,7 @@
 """Writes the inputs that the fuzzers begin with to corpus/TARGET beside this script: small
 well-formed files and requests. Needs Python alone."""
 
+import json
 import math
 import pathlib
 import random
@@ -264,10 +265,109 @@ def snapshot_seeds():
             "gap": session(list(range(3, 43)), 40, [1])}
 
 
+# ---- folders -------------------------------------------------------------------------------------
+
+def safetensors(tensors):
+    """tensors: name -> (dtype, bytes of a number, shape)."""
+    header, data, at = {}, b"", 0
+    generator = random.Random(7)
+    for name, (dtype, size, shape) in tensors.items():
+        n = math.prod(shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n * size]}
+        at += n * size
+        data += (struct.pack(f"<{n}f", *(generator.uniform(-1, 1) for _ in range(n)))
+                 if dtype == "F32" else bytes([generator.randrange(96, 160) for _ in range(n * size)])
+                 if dtype == "U8" else b"\x80\x3f" * n if dtype == "BF16" else bytes([0x38]) * n)
+    text_ = json.dumps(header, separators=(",", ":")).encode()
+    return struct.pack("<Q", len(text_)) + text_ + data
+
+
+def folder(config, first, index=None, second=b""):
+    texts = [json.dumps(config).encode(), json.dumps(index).encode() if index else b""]
+    return struct.pack("<3H", len(texts[0]), len(texts[1]), len(first)) + b"".join(texts) + first + second
+
+
+def f32(*shape):
+    return "F32", 4, list(shape)
+
+
+def llama_tensors(ffn=True, layers="model.layers.0."):
+    tensors = {"model.embed_tokens.weight": f32(6, 8), "model.norm.weight": f32(8),
+               "lm_head.weight": ("BF16", 2, [6, 8]),
+               layers + "input_layernorm.weight": f32(8),
+               layers + "post_attention_layernorm.weight": f32(8)}
+    for part in "qkvo":
+        tensors[f"{layers}self_attn.{part}_proj.weight"] = ("F8_E4M3", 1, [8, 8]) \
+            if part == "o" else f32(8, 8)
+    if ffn:
+        tensors.update({layers + "mlp.gate_proj.weight": f32(4, 8),
+                        layers + "mlp.up_proj.weight": f32(4, 8),
+                        layers + "mlp.down_proj.weight": f32(8, 4)})
+    return tensors
+
+
+def folder_seeds():
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 4, "vocab_size": 6, "max_position_embeddings": 32}
+    layer = "model.layers.0."
+    llama = llama_tensors()
+    names = list(llama)
+    shards = [safetensors({name: llama[name] for name in names[part::2]}) for part in range(2)]
+    index = {"weight_map": {name: ("model", "b")[i % 2] + ".safetensors"
+                            for i, name in enumerate(names)}}
+    experts = llama_tensors(ffn=False)
+    experts[layer + "block_sparse_moe.gate.weight"] = f32(2, 8)
+    for expert in range(2):
+        for part, dims in (("w1", (4, 8)), ("w2", (8, 4)), ("w3", (4, 8))):
+            experts[f"{layer}block_sparse_moe.experts.{expert}.{part}.weight"] = f32(*dims)
+    wide = {"hidden_size": 32, "intermediate_size": 32, "head_dim": 8, "sliding_window": 4}
+    gpt_oss = {name: (dtype, size, [32 if d == 8 else d for d in dims])
+               for name, (dtype, size, dims) in llama_tensors(ffn=False).items()}
+    for part in "qkv":
+        gpt_oss[f"{layer}self_attn.{part}_proj.weight"] = f32(16, 32)
+    gpt_oss[layer + "self_attn.o_proj.weight"] = f32(32, 16)
+    gpt_oss.update({layer + "self_attn.sinks": f32(2), layer + "mlp.router.weight": f32(2, 32),
+                    layer + "mlp.router.bias": f32(2),
+                    layer + "mlp.experts.gate_up_proj_blocks": ("U8", 1, [2, 64, 1, 16]),
+                    layer + "mlp.experts.gate_up_proj_scales": ("U8", 1, [2, 64, 1]),
+                    layer + "mlp.experts.gate_up_proj_bias": f32(2, 64),
+                    layer + "mlp.experts.down_proj_blocks": ("U8", 1, [2, 32, 1, 16]),
+                    layer + "mlp.experts.down_proj_scales": ("U8", 1, [2, 32, 1]),
+                    layer + "mlp.experts.down_proj_bias": f32(2, 32)})
+    gpt2 = {"wte.weight": f32(6, 8), "wpe.weight": f32(32, 8), "ln_f.weight": f32(8),
+            "h.0.ln_1.weight": f32(8), "h.0.ln_2.weight": f32(8), "h.0.attn.c_attn.weight": f32(8, 24),
+            "h.0.attn.c_attn.bias": f32(24), "h.0.attn.c_proj.weight": f32(8, 8),
+            "h.0.mlp.c_fc.weight": f32(8, 32), "h.0.mlp.c_proj.weight": f32(32, 8)}
+    bloom = {"word_embeddings.weight": f32(6, 8), "word_embeddings_layernorm.weight": f32(8),
+             "ln_f.weight": f32(8), "h.0.input_layernorm.weight": f32(8),
+             "h.0.post_attention_layernorm.weight": f32(8),
+             "h.0.self_attention.query_key_value.weight": f32(24, 8),
+             "h.0.self_attention.query_key_value.bias": f32(24),
+             "h.0.self_attention.dense.weight": f32(8, 8),
+             "h.0.mlp.dense_h_to_4h.weight": f32(32, 8), "h.0.mlp.dense_4h_to_h.weight": f32(8, 32)}
+    return {
+        "llama": folder({"model_type": "llama", **shape}, safetensors(llama)),
+        "shards": folder({"model_type": "llama", "rope_scaling": {
+            "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}, **shape},
+            shards[0], index, shards[1]),
+        "mixtral": folder({"model_type": "mixtral", "num_local_experts": 2, "num_experts_per_tok": 1,
+                           **shape}, safetensors(experts)),
+        "gpt-oss": folder({"model_type": "gpt_oss", **shape, **wide, "num_local_experts": 2,
+                           "num_experts_per_tok": 1, "layer_types": ["sliding_attention"],
+                           "quantization_config": {"quant_method": "mxfp4"}},
+                          safetensors(gpt_oss)),
+        "gpt2": folder({"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2,
+                        "vocab_size": 6, "n_positions": 32}, safetensors(gpt2)),
+        "bloom": folder({"model_type": "bloom", "hidden_size": 8, "n_layer": 1, "n_head": 2,
+                         "vocab_size": 6}, safetensors(bloom)),
+        "bare": struct.pack("<3H", 0, 0, 0xffff) + safetensors(gpt2),
+    }
+
+
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
                "tokenizer": tokenizer_seeds(), "chat": chat_seeds(),
-               "snapshot": snapshot_seeds()}
+               "snapshot": snapshot_seeds(), "folder": folder_seeds()}
     for target, seeds in targets.items():
         folder = pathlib.Path(__file__).parent / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
-/* The models of tests/golden as folders (make_folder.py): against `transformers`, whose logits of the
- * same weights the golden files hold, and against the GGUF file that they were made from. */
+/* The models of tests/golden as folders (make_folder.py): against `transformers`, whose logits of
+ * the same weights the golden files hold, and against the GGUF file that they were made from. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +57,8 @@ static const struct {
     const char *folder;
     const char *golden; /* of which file; NULL: architectures/FOLDER-f32 */
     /* Whether the GGUF file gives the same bits. It does not where the rows that rotate are in
-     * another order there, so that scores are summed up in another order; where it has the heads' keys
-     * and values in place of short vectors; and where its other matrices are in Q8_0. */
+     * another order there, so that scores are summed up in another order; where it has the heads'
+     * keys and values in place of short vectors; and where its other matrices are in Q8_0. */
     bool same_bits;
 } models[] = {
     {"llama-mha", NULL, false},
@@ -122,9 +122,9 @@ END_TEST
 /* A file of the folder, and the index of several, lead to the same model. */
 START_TEST(files_lead_to_the_folder)
 {
-    static const char *const paths[] = {
-        "qwen3moe", "qwen3moe/", "qwen3moe/model.safetensors.index.json",
-        "qwen3moe/model-00002-of-00003.safetensors"};
+    static const char *const paths[] = {"qwen3moe", "qwen3moe/",
+                                        "qwen3moe/model.safetensors.index.json",
+                                        "qwen3moe/model-00002-of-00003.safetensors"};
     char hashes[4][65];
     for (size_t i = 0; i < 4; i++) {
         char path[1024];

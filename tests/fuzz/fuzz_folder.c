@@ -1,0 +1,164 @@
+/* Fuzzes folders of safetensors files through the public header: a folder is refused, or it loads
+ * and computes logits or says why not, in bounded memory. What radllm_file_check_model() takes must
+ * load, and copied and mapped weights must give the same bits. */
+#include "fuzz_common.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MOST_MEMORY ((size_t)64 << 20)
+
+static char folder[64];
+
+static const char *const names[] = {"config.json", "model.safetensors.index.json",
+                                    "model.safetensors", "b.safetensors"};
+enum { CONFIG, INDEX, FIRST, SECOND, N_NAMES };
+
+static const char *path_of(char path[160], int name)
+{
+    snprintf(path, 160, "%s/%s", folder, names[name]);
+    return path;
+}
+
+static void remove_folder(void)
+{
+    rmdir(folder);
+}
+
+static void make_folder(void)
+{
+    if (folder[0] != '\0')
+        return;
+    snprintf(folder, sizeof folder, "/dev/shm/radllm-folder-XXXXXX");
+    if (mkdtemp(folder) == NULL) {
+        snprintf(folder, sizeof folder, "/tmp/radllm-folder-XXXXXX");
+        HOLDS(mkdtemp(folder) != NULL);
+    }
+    HOLDS(atexit(remove_folder) == 0);
+}
+
+/* Memory beyond what such a small folder may ask for is refused. */
+static void *take_some(void *user, size_t size, size_t alignment)
+{
+    memory *m = user;
+    if (size > MOST_MEMORY || m->live_bytes > MOST_MEMORY)
+        return NULL;
+    return memory_take(user, size, alignment);
+}
+
+static bool is_known(radllm_status status)
+{
+    return status == RADLLM_OK || status == RADLLM_E_FORMAT || status == RADLLM_E_UNSUPPORTED ||
+           status == RADLLM_E_MEMORY || status == RADLLM_E_LIMIT || status == RADLLM_E_NUMERIC ||
+           status == RADLLM_E_ARGUMENT || status == RADLLM_E_IO;
+}
+
+static radllm_options *make_options(const radllm_host *host, bool map)
+{
+    radllm_options *options = NULL;
+    const char *const settings[][2] = {
+        {"threads", "1"}, {"context", "32"}, {"batch", "8"}, {"load", map ? "map" : "copy"}};
+    if (radllm_options_new(host, &options, NULL) != RADLLM_OK)
+        return NULL;
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        HOLDS(radllm_options_set_text(options, settings[i][0], settings[i][1], RADLLM_NUL, NULL) ==
+              RADLLM_OK);
+    return options;
+}
+
+/* A hash of the logits. */
+static int32_t add_logits(void *user, uint32_t position, const float *logits, uint32_t n_vocab)
+{
+    uint64_t *hash = user;
+    (void)position;
+    for (uint32_t i = 0; i < n_vocab; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], 4);
+        *hash = (*hash ^ (logits[i] == logits[i] ? bits : 0)) * 0x100000001b3u;
+    }
+    return 0;
+}
+
+static radllm_status compute(const radllm_host *host, const radllm_model *model,
+                             const radllm_options *options, uint64_t *hash)
+{
+    static const int32_t tokens[] = {0, 1, 2};
+    radllm_engine *engine = NULL;
+    radllm_session *session = NULL;
+    radllm_status status =
+        radllm_engine_new(host, (radllm_model *)(uintptr_t)model, options, &engine, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_session_new(engine, &session, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_session_feed_each(session, tokens, 3, add_logits, hash, NULL, NULL);
+    HOLDS(is_known(status));
+    radllm_session_free(session);
+    radllm_engine_free(engine);
+    return status;
+}
+
+static radllm_status load_and_compute(const radllm_host *host, const radllm_file *file, bool map,
+                                      radllm_status checked, uint64_t *hash)
+{
+    radllm_error error = {0};
+    radllm_model *model = NULL;
+    radllm_options *options = make_options(host, map);
+    if (options == NULL)
+        return RADLLM_E_MEMORY;
+    radllm_status status = radllm_model_load(host, file, options, NULL, &model, &error);
+    HOLDS(is_known(status) && (status == RADLLM_OK || error.message[0] != '\0'));
+    HOLDS(status == checked || status == RADLLM_E_MEMORY || checked == RADLLM_E_MEMORY);
+    if (status == RADLLM_OK)
+        status = compute(host, model, options, hash);
+    radllm_model_free(model);
+    radllm_options_free(options);
+    return status;
+}
+
+static void try_folder(const radllm_host *host)
+{
+    radllm_error error = {0};
+    radllm_file *file = NULL;
+    radllm_status status = radllm_file_open(host, folder, &file, &error);
+    HOLDS(is_known(status) && (status == RADLLM_OK || error.message[0] != '\0'));
+    if (status != RADLLM_OK)
+        return;
+    radllm_status checked = radllm_file_check_model(file, &error);
+    HOLDS(is_known(checked) && (checked == RADLLM_OK || error.message[0] != '\0'));
+    uint64_t copied = 0, mapped = 0;
+    status = load_and_compute(host, file, false, checked, &copied);
+    if (status == RADLLM_OK && load_and_compute(host, file, true, checked, &mapped) == RADLLM_OK)
+        HOLDS(copied == mapped);
+    radllm_file_free(file);
+}
+
+/* The input's head: the sizes of config.json, of the index and of the first file of weights, in 16
+ * bits; then these, and the second file. What has no byte is not there. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    make_folder();
+    input in = {data, size};
+    size_t sizes[N_NAMES];
+    for (int i = 0; i < SECOND; i++) {
+        sizes[i] = take_byte(&in);
+        sizes[i] |= (size_t)take_byte(&in) << 8;
+    }
+    sizes[SECOND] = SIZE_MAX;
+    char path[160];
+    for (int i = 0; i < N_NAMES; i++) {
+        input one = take_bytes(&in, sizes[i]);
+        if (one.size == 0)
+            continue;
+        FILE *out = fopen(path_of(path, i), "wb");
+        HOLDS(out != NULL && fwrite(one.data, 1, one.size, out) == one.size && fclose(out) == 0);
+    }
+    memory m = {.fail_at = failing_allocation(data, size, 96)};
+    radllm_host *host = NULL;
+    if (radllm_host_new(take_some, memory_give_back, &m, &host, NULL) == RADLLM_OK)
+        try_folder(host);
+    radllm_host_free(host);
+    HOLDS(m.live_blocks == 0 && m.live_bytes == 0);
+    for (int i = 0; i < N_NAMES; i++)
+        (void)unlink(path_of(path, i));
+    return 0;
+}

@@ -1,0 +1,709 @@
+/* safetensors files and folders of them: what they may hold, and that each lie is refused with a
+ * message. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "io/model_source.h"
+#include "unit/harness.h"
+
+/* ---- files ---------------------------------------------------------------------------------- */
+
+/* A path inside the folder `m` of this test, made at the first call. */
+static const char *inside(const char *name)
+{
+    char relative[300];
+    mkdir(rad_test_temp_path("m"), 0700);
+    snprintf(relative, sizeof relative, "m%s%s", name[0] != '\0' ? "/" : "", name);
+    return rad_test_temp_path(relative);
+}
+
+static void write_text(const char *name, const char *text)
+{
+    rad_test_write_file(inside(name), text, strlen(text));
+}
+
+/* A header and n_data bytes of data, each the low byte of its place. */
+static void write_tensors(const char *name, const char *header, size_t n_data)
+{
+    uint64_t size = strlen(header);
+    uint8_t *bytes = malloc(8 + size + n_data);
+    ck_assert_ptr_nonnull(bytes);
+    memcpy(bytes, &size, 8);
+    memcpy(bytes + 8, header, size);
+    for (size_t i = 0; i < n_data; i++)
+        bytes[8 + size + i] = (uint8_t)i;
+    rad_test_write_file(inside(name), bytes, 8 + size + n_data);
+    free(bytes);
+}
+
+static radllm_status open_path(const char *path, rad_test_memory *memory, rad_source **out,
+                               radllm_error *error)
+{
+    rad_host host = {.allocator = rad_test_allocator(memory)};
+    return rad_source_open(&host, path, out, error);
+}
+
+/* Opens what must be refused; nothing stays behind. */
+static void refuse(const char *path, radllm_status expected, const char *part)
+{
+    rad_test_memory memory;
+    rad_source *source = NULL;
+    radllm_error error = {0};
+    rad_test_memory_init(&memory, 0);
+    rad_assert_error(open_path(path, &memory, &source, &error), expected, &error, part);
+    ck_assert_ptr_null(source);
+    ck_assert_uint_gt(strlen(error.message), 20);
+    for (const char *c = error.message; *c != '\0'; c++)
+        ck_assert_msg((unsigned char)*c >= 0x20, "control character in: %s", error.message);
+    rad_test_memory_check(&memory);
+}
+
+static rad_source *accept(const char *path)
+{
+    rad_source *source = NULL;
+    radllm_error error = {0};
+    rad_assert_ok(rad_source_open(NULL, path, &source, &error), &error);
+    return source;
+}
+
+/* ---- one file ------------------------------------------------------------------------------- */
+
+START_TEST(lists_what_a_file_holds)
+{
+    write_tensors("one.safetensors",
+                  "{\"__metadata__\":{\"format\":\"pt\"},"
+                  "\"b\":{\"dtype\":\"F16\",\"shape\":[2,3],\"data_offsets\":[4,16]},"
+                  "\"a\":{\"dtype\":\"I8\",\"shape\":[4],\"data_offsets\":[0,4]},"
+                  "\"none\":{\"dtype\":\"F32\",\"shape\":[0,7],\"data_offsets\":[16,16]},"
+                  "\"one\":{\"dtype\":\"F8_E4M3\",\"shape\":[],\"data_offsets\":[16,17]}}  ",
+                  17);
+    rad_source *source = accept(inside("one.safetensors"));
+    ck_assert(!rad_source_is_gguf(source));
+    ck_assert_uint_eq(rad_source_n_tensors(source), 4);
+    const rad_tensor *b = rad_source_find_tensor(source, "b");
+    ck_assert_ptr_nonnull(b);
+    ck_assert_int_eq(b->type, RAD_TYPE_F16);
+    ck_assert_uint_eq(b->dims[0], 3);
+    ck_assert_uint_eq(b->dims[1], 2);
+    uint8_t bytes[12];
+    radllm_error error = {0};
+    rad_assert_ok(rad_source_read_tensor(source, b, 0, bytes, 12, &error), &error);
+    for (size_t i = 0; i < 12; i++)
+        ck_assert_uint_eq(bytes[i], 4 + i);
+    const rad_tensor *one = rad_source_find_tensor(source, "one");
+    ck_assert_uint_eq(one->n_elements, 1);
+    ck_assert_int_eq(one->type, RAD_TYPE_F8_E4M3);
+    ck_assert_uint_eq(rad_source_find_tensor(source, "none")->n_bytes, 0);
+    rad_source_release(source);
+}
+END_TEST
+
+#define TENSOR(name, dtype, shape, offsets)                                                        \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+
+static const struct {
+    const char *header;
+    size_t n_data;
+    radllm_status status;
+    const char *part;
+} lies[] = {
+    {"{" TENSOR("a", "F32", "[2]", "[0,8]") "}", 7, RADLLM_E_FORMAT, "ends at byte 8"},
+    {"{" TENSOR("a", "F32", "[2]", "[0,8]") "}", 9, RADLLM_E_FORMAT, "belongs to no tensor"},
+    {"{" TENSOR("a", "F32", "[2]", "[0,4]") "}", 8, RADLLM_E_FORMAT, "needs 8 bytes"},
+    {"{" TENSOR("a", "F32", "[2]", "[1,9]") "}", 9, RADLLM_E_FORMAT, "overlap or leave a gap"},
+    {"{" TENSOR("a", "U8", "[4]", "[0,4]") "," TENSOR("b", "U8", "[4]", "[2,6]") "}", 6,
+     RADLLM_E_FORMAT, "overlap"},
+    {"{" TENSOR("a", "U8", "[4]", "[0,4]") "," TENSOR("b", "U8", "[4]", "[0,4]") "}", 4,
+     RADLLM_E_FORMAT, "overlap"},
+    {"{" TENSOR("a", "U8", "[4]", "[0,4]") "," TENSOR("b", "U8", "[4]", "[5,9]") "}", 9,
+     RADLLM_E_FORMAT, "gap"},
+    {"{" TENSOR("a", "U8", "[1]", "[0,1]") "," TENSOR("a", "U8", "[1]", "[1,2]") "}", 2,
+     RADLLM_E_FORMAT, "uplicate"},
+    {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+     RADLLM_E_FORMAT, "uplicate"},
+    {"{" TENSOR("a", "Q4", "[2]", "[0,8]") "}", 8, RADLLM_E_UNSUPPORTED, "dtype 'Q4'"},
+    {"{" TENSOR("a", "F32", "[-2]", "[0,8]") "}", 8, RADLLM_E_FORMAT, "whole number"},
+    {"{" TENSOR("a", "F32", "[2.0]", "[0,8]") "}", 8, RADLLM_E_FORMAT, "whole number"},
+    {"{" TENSOR("a", "F32", "[18446744073709551616]", "[0,8]") "}", 8, RADLLM_E_FORMAT, "integer"},
+    {"{" TENSOR("a", "F32", "[4294967296,4294967296,2]", "[0,8]") "}", 8, RADLLM_E_FORMAT, "2^64"},
+    {"{" TENSOR("a", "F64", "[2305843009213693952,1]", "[0,8]") "}", 8, RADLLM_E_FORMAT, "2^64"},
+    {"{" TENSOR("a", "F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]") "}", 4, RADLLM_E_FORMAT, "8 dim"},
+    {"{" TENSOR("a", "F4", "[3]", "[0,2]") "}", 2, RADLLM_E_FORMAT, "whole number of bytes"},
+    {"{" TENSOR("a", "F32", "2", "[0,8]") "}", 8, RADLLM_E_FORMAT, "no list"},
+    {"{" TENSOR("a", "F32", "[2]", "[8,0]") "}", 8, RADLLM_E_FORMAT, "data_offsets"},
+    {"{" TENSOR("a", "F32", "[2]", "[0,8,8]") "}", 8, RADLLM_E_FORMAT, "data_offsets"},
+    {"{" TENSOR("a", "F32", "[2]", "{}") "}", 8, RADLLM_E_FORMAT, "data_offsets"},
+    {"{" TENSOR("a", "F32", "[2]", "[-8,0]") "}", 8, RADLLM_E_FORMAT, "data_offsets"},
+    {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, RADLLM_E_FORMAT, "dtype is missing"},
+    {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, RADLLM_E_FORMAT, "shape is missing"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, RADLLM_E_FORMAT, "data_offsets"},
+    {"{\"a\":7}", 0, RADLLM_E_FORMAT, "no object"},
+    {"{\"a\\u0000b\":{}}", 0, RADLLM_E_FORMAT, "faulty"},
+    {"{\"__metadata__\":{\"a\":{}}}", 0, RADLLM_E_FORMAT, "__metadata__"},
+    {"{\"__metadata__\":[]}", 0, RADLLM_E_FORMAT, "__metadata__"},
+    {"{} {}", 0, RADLLM_E_FORMAT, "faulty"},
+    {"{\"a\":", 0, RADLLM_E_FORMAT, "faulty"},
+    {"{\"\x80\":{}}", 0, RADLLM_E_FORMAT, "faulty"},
+    {" {}", 0, RADLLM_E_FORMAT, "does not begin with '{'"},
+    {"[]", 0, RADLLM_E_FORMAT, "does not begin with '{'"},
+};
+
+START_TEST(lie_is_refused)
+{
+    write_tensors("lie.safetensors", lies[_i].header, lies[_i].n_data);
+    refuse(inside("lie.safetensors"), lies[_i].status, lies[_i].part);
+}
+END_TEST
+
+START_TEST(headers_are_bounded)
+{
+    uint8_t head[16] = {0};
+    const struct {
+        uint64_t size;
+        const char *part;
+    } sizes[] = {{0, "from 2 to"},
+                 {1, "from 2 to"},
+                 {9, "beyond the end"},
+                 {100000000, "beyond"},
+                 {100000001, "from 2 to"},
+                 {UINT64_MAX, "from 2 to"},
+                 {UINT64_MAX - 7, "from 2 to"}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        memcpy(head, &sizes[i].size, 8);
+        rad_test_write_file(inside("h.safetensors"), head, sizeof head);
+        refuse(inside("h.safetensors"), RADLLM_E_FORMAT, sizes[i].part);
+    }
+    rad_test_write_file(inside("h.safetensors"), head, 7);
+    refuse(inside("h.safetensors"), RADLLM_E_FORMAT, "fewer than the 8");
+    rad_test_write_file(inside("h.safetensors"), head, 0);
+    refuse(inside("h.safetensors"), RADLLM_E_FORMAT, "fewer than the 8");
+}
+END_TEST
+
+/* Depth, and the memory that values would take, are bounded before anything is parsed. */
+START_TEST(json_is_bounded)
+{
+    size_t n = 12000000;
+    char *text = malloc(n + 1);
+    ck_assert_ptr_nonnull(text);
+    memset(text, '[', 100000);
+    memcpy(text, "{\"a\":", 5);
+    text[100000] = '\0';
+    write_tensors("deep.safetensors", text, 0);
+    refuse(inside("deep.safetensors"), RADLLM_E_LIMIT, "deep");
+    for (size_t i = 5; i + 3 <= n; i += 3)
+        memcpy(text + i, "[],", 3);
+    text[n] = '\0';
+    write_tensors("many.safetensors", text, 0);
+    refuse(inside("many.safetensors"), RADLLM_E_LIMIT, "values");
+    free(text);
+    remove(inside("many.safetensors"));
+}
+END_TEST
+
+/* Brackets inside of texts are none. */
+START_TEST(names_may_hold_anything)
+{
+    char header[2000], name[400];
+    memset(name, '[', 300);
+    memcpy(name, "\\\"\\\\", 4);
+    strcpy(name + 300, "\\n\\u00e9,");
+    snprintf(header, sizeof header,
+             "{\"%s\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", name);
+    write_tensors("names.safetensors", header, 1);
+    rad_source *source = accept(inside("names.safetensors"));
+    const rad_tensor *tensor = rad_source_tensor(source, 0);
+    ck_assert(memcmp(tensor->name.data, "\"\\[[", 4) == 0);
+    rad_source_release(source);
+}
+END_TEST
+
+/* ---- the shared test data ------------------------------------------------------------------- */
+
+START_TEST(crafted_files_are_judged_rightly)
+{
+    const char *path = rad_test_shared_path("malformed/crafted/expectations.json");
+    if (path == NULL)
+        RAD_SKIP("the shared test data is absent");
+    json_t *json = json_load_file(path, 0, NULL), *item;
+    size_t i, judged = 0;
+    json_array_foreach(json_object_get(json, "cases"), i, item)
+    {
+        const char *file = json_string_value(json_object_get(item, "file"));
+        const char *expect = json_string_value(json_object_get(item, "expect"));
+        if (strncmp(file, "safetensors/", 12) != 0)
+            continue;
+        char relative[300];
+        rad_test_memory memory;
+        rad_source *source = NULL;
+        radllm_error error = {0};
+        snprintf(relative, sizeof relative, "malformed/crafted/%s", file);
+        rad_test_memory_init(&memory, 0);
+        bool opened = open_path(rad_test_shared_path(relative), &memory, &source, &error) == 0;
+        if (strcmp(expect, "implementation-defined") != 0)
+            ck_assert_msg(opened == (strncmp(expect, "accept", 6) == 0), "%s: %s", file,
+                          error.message);
+        if (opened)
+            rad_source_release(source);
+        else
+            ck_assert_uint_gt(strlen(error.message), 20);
+        rad_test_memory_check(&memory);
+        judged++;
+    }
+    json_decref(json);
+    ck_assert_uint_ge(judged, 31);
+}
+END_TEST
+
+START_TEST(samples_are_read)
+{
+    static const char *const names[] = {"B", "H", "I", "b",       "d",        "e",
+                                        "f", "h", "i", "overall", "hadamards"};
+    if (rad_test_shared_path("models/safetensors-samples/B.safetensors") == NULL)
+        RAD_SKIP("the shared test data is absent");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char relative[300];
+        snprintf(relative, sizeof relative, "models/safetensors-samples/%s.safetensors", names[i]);
+        rad_source *source = accept(rad_test_shared_path(relative));
+        ck_assert_uint_ge(rad_source_n_tensors(source), 1);
+        for (uint64_t t = 0; t < rad_source_n_tensors(source); t++) {
+            const rad_tensor *tensor = rad_source_tensor(source, t);
+            void *bytes = malloc((size_t)tensor->n_bytes + 1);
+            ck_assert_int_eq(
+                rad_source_read_tensor(source, tensor, 0, bytes, (size_t)tensor->n_bytes, NULL),
+                RADLLM_OK);
+            free(bytes);
+        }
+        rad_source_release(source);
+    }
+}
+END_TEST
+
+/* ---- folders -------------------------------------------------------------------------------- */
+
+#define LLAMA                                                                                      \
+    "\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":"  \
+    "2,"                                                                                           \
+    "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32"
+
+static const struct {
+    const char *name;
+    size_t rows, columns; /* rows 0: a vector */
+    const char *dtype;
+} parts[] = {
+    {"model.embed_tokens.weight", 6, 8, "F32"},
+    {"model.norm.weight", 0, 8, "F16"},
+    {"lm_head.weight", 6, 8, "BF16"},
+    {"model.layers.0.input_layernorm.weight", 0, 8, "F32"},
+    {"model.layers.0.post_attention_layernorm.weight", 0, 8, "F32"},
+    {"model.layers.0.self_attn.q_proj.weight", 8, 8, "F32"},
+    {"model.layers.0.self_attn.k_proj.weight", 8, 8, "F32"},
+    {"model.layers.0.self_attn.v_proj.weight", 8, 8, "F8_E5M2"},
+    {"model.layers.0.self_attn.o_proj.weight", 8, 8, "F8_E4M3"},
+    {"model.layers.0.mlp.gate_proj.weight", 4, 8, "F32"},
+    {"model.layers.0.mlp.up_proj.weight", 4, 8, "F32"},
+    {"model.layers.0.mlp.down_proj.weight", 8, 4, "F32"},
+};
+enum { N_PARTS = sizeof parts / sizeof *parts };
+
+static size_t size_of_dtype(const char *dtype)
+{
+    return strcmp(dtype, "F32") == 0 ? 4 : strncmp(dtype, "F8", 2) == 0 ? 1 : 2;
+}
+
+/* Writes the tensors first, first + step, ... of a small model. */
+static void write_some(const char *file, size_t first, size_t step)
+{
+    char header[8000];
+    size_t used = (size_t)snprintf(header, sizeof header, "{"), at = 0;
+    for (size_t i = first; i < N_PARTS; i += step) {
+        size_t rows = parts[i].rows, columns = parts[i].columns;
+        size_t bytes = (rows == 0 ? 1 : rows) * columns * size_of_dtype(parts[i].dtype);
+        char shape[40];
+        snprintf(shape, sizeof shape, rows == 0 ? "[%zu]" : "[%zu,%zu]", rows == 0 ? columns : rows,
+                 columns);
+        used += (size_t)snprintf(
+            header + used, sizeof header - used,
+            "%s\"%s\":{\"dtype\":\"%s\",\"shape\":%s,\"data_offsets\":[%zu,%zu]}",
+            i == first ? "" : ",", parts[i].name, parts[i].dtype, shape, at, at + bytes);
+        at += bytes;
+    }
+    snprintf(header + used, sizeof header - used, "}");
+    write_tensors(file, header, at);
+}
+
+static void empty_folder(void)
+{
+    static const char *const names[] = {"model.safetensors",   "model.safetensors.index.json",
+                                        "config.json",         "a.safetensors",
+                                        "b.safetensors",       "tokenizer_config.json",
+                                        "chat_template.jinja", "adapter_model.safetensors",
+                                        "pytorch_model.bin"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlink(inside(names[i]));
+}
+
+static void write_model(const char *config)
+{
+    empty_folder();
+    write_some("model.safetensors", 0, 1);
+    write_text("config.json", config);
+}
+
+static void check_model(const char *path, radllm_status expected, const char *part)
+{
+    radllm_error *error;
+    radllm_model *model = NULL;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    radllm_status status = radllm_model_open(NULL, path, NULL, NULL, &model, error);
+    if (expected == RADLLM_OK)
+        rad_assert_ok(status, error);
+    else
+        rad_assert_error(status, expected, error, part);
+    radllm_model_free(model);
+    radllm_error_free(error);
+}
+
+/* What a number of 8 bits is worth, from its parts. */
+static double value_of_f8(unsigned code, int exponent_bits)
+{
+    int mantissa_bits = 7 - exponent_bits, bias = (1 << (exponent_bits - 1)) - 1;
+    int exponent = (int)(code >> mantissa_bits) & ((1 << exponent_bits) - 1);
+    double mantissa = (double)(code & ((1u << mantissa_bits) - 1)) / (1 << mantissa_bits);
+    double value =
+        exponent == 0 ? ldexp(mantissa, 1 - bias) : ldexp(1.0 + mantissa, exponent - bias);
+    if (exponent_bits == 5 && exponent == 31)
+        value = mantissa == 0.0 ? (double)INFINITY : (double)NAN;
+    if (exponent_bits == 4 && (code & 0x7f) == 0x7f)
+        value = (double)NAN;
+    return code & 0x80 ? -value : value;
+}
+
+/* All codes, by a matrix of 16 x 16. */
+START_TEST(numbers_of_8_bits_are_widened_exactly)
+{
+    for (int bits = 4; bits <= 5; bits++) {
+        char header[300];
+        empty_folder();
+        write_text("config.json", "{" LLAMA "}");
+        snprintf(header, sizeof header,
+                 "{\"model.embed_tokens.weight\":{\"dtype\":\"F8_E%dM%d\",\"shape\":[16,16],"
+                 "\"data_offsets\":[0,256]}}",
+                 bits, 7 - bits);
+        write_tensors("model.safetensors", header, 256);
+        rad_source *source = accept(inside(""));
+        const rad_tensor *tensor = rad_source_find_tensor(source, "token_embd.weight");
+        ck_assert_ptr_nonnull(tensor);
+        ck_assert_int_eq(tensor->type, RAD_TYPE_BF16);
+        ck_assert_uint_eq(tensor->n_bytes, 512);
+        uint16_t values[256];
+        ck_assert_int_eq(rad_source_read_tensor(source, tensor, 0, values, 512, NULL), RADLLM_OK);
+        for (unsigned code = 0; code < 256; code++) {
+            double expected = value_of_f8(code, bits), got = (double)rad_bf16_to_f32(values[code]);
+            ck_assert_msg(isnan(expected) ? isnan(got) : expected == got, "code %u: %g, not %g",
+                          code, got, expected);
+        }
+        rad_source_release(source);
+    }
+}
+END_TEST
+
+START_TEST(a_folder_is_a_model)
+{
+    write_model("{" LLAMA "}");
+    write_text("tokenizer_config.json", "{\"chat_template\":\"{{ messages }}\"}");
+    check_model(inside(""), RADLLM_OK, NULL);
+    rad_source *source = accept(inside("model.safetensors"));
+    rad_text text;
+    ck_assert_int_eq(rad_meta_text(source, "tokenizer.chat_template", &text, NULL), RADLLM_OK);
+    ck_assert_uint_eq(text.size, 14);
+    rad_source_release(source);
+    write_text("chat_template.jinja", "other");
+    source = accept(inside(""));
+    ck_assert_int_eq(rad_meta_text(source, "tokenizer.chat_template", &text, NULL), RADLLM_OK);
+    ck_assert(text.size == 5 && memcmp(text.data, "other", 5) == 0);
+    rad_source_release(source);
+}
+END_TEST
+
+static const struct {
+    const char *config;
+    radllm_status status;
+    const char *part;
+} configs[] = {
+    {"{}", RADLLM_E_FORMAT, "model_type"},
+    {"[]", RADLLM_E_FORMAT, "no object"},
+    {"{" LLAMA "," LLAMA "}", RADLLM_E_FORMAT, "uplicate"},
+    {"{\"model_type\":\"llama\"}", RADLLM_E_FORMAT, "num_hidden_layers"},
+    {"{\"model_type\":7}", RADLLM_E_FORMAT, "model_type"},
+    {"{\"model_type\":\"qwen\"}", RADLLM_E_UNSUPPORTED, "Qwen 1"},
+    {"{\"model_type\":\"nobody\\n\"}", RADLLM_E_UNSUPPORTED, "nobody\\x0a"},
+    {"{" LLAMA ",\"vision_config\":{}}", RADLLM_E_UNSUPPORTED, "vision_config"},
+    {"{" LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", RADLLM_E_UNSUPPORTED,
+     "gptq"},
+    {"{" LLAMA ",\"hidden_act\":\"relu\"}", RADLLM_E_UNSUPPORTED, "relu"},
+    {"{" LLAMA ",\"hidden_act\":3}", RADLLM_E_FORMAT, "hidden_act"},
+    {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},
+    {"{" LLAMA ",\"rms_norm_eps\":-1}", RADLLM_E_FORMAT, "epsilon"},
+    {"{" LLAMA ",\"num_key_value_heads\":0}", RADLLM_E_FORMAT, "num_key_value_heads"},
+    {"{" LLAMA ",\"num_key_value_heads\":3}", RADLLM_E_FORMAT, "head_count_kv"},
+    {"{" LLAMA ",\"num_key_value_heads\":-9223372036854775808}", RADLLM_E_FORMAT, "num_key_value"},
+    {"{" LLAMA ",\"head_dim\":2147483647}", RADLLM_E_FORMAT, "key_length"},
+    {"{" LLAMA ",\"num_local_experts\":2147483647}", RADLLM_E_FORMAT, "num_experts_per_tok"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}", RADLLM_E_UNSUPPORTED,
+     "dynamic"},
+    {"{" LLAMA ",\"rope_scaling\":[]}", RADLLM_E_FORMAT, "rope"},
+    {"{" LLAMA ",\"rope_theta\":1e400}", RADLLM_E_FORMAT, "faulty"},
+    {"{" LLAMA ",\"rope_theta\":0.0}", RADLLM_E_FORMAT, "freq_base"},
+    {"{" LLAMA ",\"tie_word_embeddings\":1}", RADLLM_E_FORMAT, "tie_word_embeddings"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":16,\"num_hidden_layers\":1,\"num_attention_heads\":"
+     "2,"
+     "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32}",
+     RADLLM_E_FORMAT, "has the shape"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":2,\"num_attention_heads\":"
+     "2,"
+     "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32}",
+     RADLLM_E_FORMAT, "blk.1.attn_norm.weight is missing"},
+    {"{\"model_type\":\"mixtral\",\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_"
+     "heads\":2,"
+     "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32,"
+     "\"num_local_experts\":2147483647,\"num_experts_per_tok\":2}",
+     RADLLM_E_FORMAT, "expert_count"},
+    {"{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_layer\":1,\"n_head\":2,\"vocab_size\":6,"
+     "\"n_positions\":32}",
+     RADLLM_E_FORMAT, "token_embd.weight is missing"},
+    {"{\"model_type\":\"gemma2\",\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":"
+     "2,"
+     "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32,\"head_dim\":4,"
+     "\"layer_types\":[\"sliding_attention\",\"sliding_attention\"],\"sliding_window\":8}",
+     RADLLM_E_FORMAT, "layer_types"},
+};
+
+START_TEST(config_is_refused)
+{
+    write_model(configs[_i].config);
+    check_model(inside(""), configs[_i].status, configs[_i].part);
+}
+END_TEST
+
+/* A tensor that no layer uses is no detail. */
+START_TEST(nothing_is_left_out_in_silence)
+{
+    write_model("{" LLAMA "}");
+    write_tensors("model.safetensors",
+                  "{\"model.layers.0.self_attn.surprise\":{\"dtype\":\"U8\",\"shape\":[1],"
+                  "\"data_offsets\":[0,1]}}",
+                  1);
+    rad_source *source = accept(inside(""));
+    ck_assert_ptr_nonnull(rad_source_find_tensor(source, "model.layers.0.self_attn.surprise"));
+    rad_source_release(source);
+}
+END_TEST
+
+#define INDEX(map) "{\"metadata\":{},\"weight_map\":{" map "}}"
+
+/* A folder of two files, with an index that says so. */
+static void write_shards(const char *index)
+{
+    empty_folder();
+    write_some("a.safetensors", 0, 2);
+    write_some("b.safetensors", 1, 2);
+    write_text("config.json", "{" LLAMA "}");
+    write_text("model.safetensors.index.json", index);
+}
+
+static char *whole_index(void)
+{
+    static char text[4000];
+    size_t used = (size_t)snprintf(text, sizeof text, "{\"weight_map\":{");
+    for (size_t i = 0; i < N_PARTS; i++)
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s\"%s\":\"%s.safetensors\"",
+                                 i == 0 ? "" : ",", parts[i].name, i % 2 == 0 ? "a" : "b");
+    snprintf(text + used, sizeof text - used, "}}");
+    return text;
+}
+
+START_TEST(several_files_are_one_model)
+{
+    write_shards(whole_index());
+    check_model(inside(""), RADLLM_OK, NULL);
+    check_model(inside("model.safetensors.index.json"), RADLLM_OK, NULL);
+    unlink(inside("b.safetensors"));
+    refuse(inside(""), RADLLM_E_IO, "b.safetensors");
+    write_some("b.safetensors", 0, 2); /* the tensors of the other one */
+    refuse(inside(""), RADLLM_E_FORMAT, "is also in");
+    write_some("b.safetensors", 3, 2); /* one is missing */
+    refuse(inside(""), RADLLM_E_FORMAT, "model.norm.weight");
+}
+END_TEST
+
+static const struct {
+    const char *index;
+    radllm_status status;
+    const char *part;
+} indexes[] = {
+    {"{}", RADLLM_E_FORMAT, "weight_map"},
+    {"{\"weight_map\":{}}", RADLLM_E_FORMAT, "weight_map"},
+    {"{\"weight_map\":[]}", RADLLM_E_FORMAT, "weight_map"},
+    {INDEX("\"a\":7"), RADLLM_E_FORMAT, "file's name"},
+    {INDEX("\"a\":\"../m/a.safetensors\""), RADLLM_E_FORMAT, "directly in the model's folder"},
+    {INDEX("\"a\":\"/etc/a.safetensors\""), RADLLM_E_FORMAT, "directly"},
+    {INDEX("\"a\":\"..\\\\a.safetensors\""), RADLLM_E_FORMAT, "directly"},
+    {INDEX("\"a\":\"config.json\""), RADLLM_E_FORMAT, "directly"},
+    {INDEX("\"a\":\"\""), RADLLM_E_FORMAT, "directly"},
+    {INDEX("\"a\":\"a.safetensors\\u0000\""), RADLLM_E_FORMAT, "faulty"},
+    {INDEX("\"a\":\"c.safetensors\""), RADLLM_E_IO, "'c.safetensors'"},
+    {INDEX("\"a\":\"a.safetensors\""), RADLLM_E_FORMAT, "not in a.safetensors"},
+    {INDEX("\"model.norm.weight\":\"a.safetensors\",\"lm_head.weight\":\"b.safetensors\""),
+     RADLLM_E_FORMAT, "as the index says"},
+};
+
+START_TEST(index_is_refused)
+{
+    write_shards(indexes[_i].index);
+    refuse(inside(""), indexes[_i].status, indexes[_i].part);
+}
+END_TEST
+
+START_TEST(links_are_refused)
+{
+    char elsewhere[1024];
+    write_shards(whole_index());
+    snprintf(elsewhere, sizeof elsewhere, "%s", rad_test_temp_path("elsewhere.safetensors"));
+    ck_assert_int_eq(rename(inside("b.safetensors"), elsewhere), 0);
+    ck_assert_int_eq(symlink(elsewhere, inside("b.safetensors")), 0);
+    refuse(inside(""), RADLLM_E_IO, "symbolic link");
+    unlink(inside("b.safetensors"));
+    ck_assert_int_eq(symlink("../elsewhere.safetensors", inside("b.safetensors")), 0);
+    refuse(inside(""), RADLLM_E_IO, "symbolic link");
+    write_model("{" LLAMA "}");
+    unlink(inside("config.json"));
+    ck_assert_int_eq(symlink("/etc/passwd", inside("config.json")), 0);
+    refuse(inside(""), RADLLM_E_IO, "symbolic link");
+}
+END_TEST
+
+/* The hub's client keeps files under their hashes, and links to them. */
+START_TEST(links_of_the_hub_are_followed)
+{
+    const char *hash = "0123456789abcdef0123456789abcdef01234567";
+    char blob[1024], folder[1024], link[1100];
+    mkdir(rad_test_temp_path("hub"), 0700);
+    mkdir(rad_test_temp_path("hub/blobs"), 0700);
+    mkdir(rad_test_temp_path("hub/snapshots"), 0700);
+    mkdir(rad_test_temp_path("hub/snapshots/one"), 0700);
+    write_model("{" LLAMA "}");
+    snprintf(blob, sizeof blob, "%s/%s", rad_test_temp_path("hub/blobs"), hash);
+    ck_assert_int_eq(rename(inside("model.safetensors"), blob), 0);
+    snprintf(folder, sizeof folder, "%s", rad_test_temp_path("hub/snapshots/one"));
+    snprintf(link, sizeof link, "%s/config.json", folder);
+    ck_assert_int_eq(rename(inside("config.json"), link), 0);
+    char target[200];
+    snprintf(link, sizeof link, "%s/model.safetensors", folder);
+    snprintf(target, sizeof target, "../../blobs/%s", hash);
+    ck_assert_int_eq(symlink(target, link), 0);
+    check_model(folder, RADLLM_OK, NULL);
+    check_model(link, RADLLM_OK, NULL);
+    /* What the link leads to must be a file. */
+    unlink(blob);
+    ck_assert_int_eq(symlink("/etc/passwd", blob), 0);
+    refuse(folder, RADLLM_E_IO, "symbolic link");
+}
+END_TEST
+
+START_TEST(folders_without_weights_say_what_they_are)
+{
+    empty_folder();
+    refuse(inside(""), RADLLM_E_IO, "neither model.safetensors nor");
+    write_text("pytorch_model.bin", "x");
+    refuse(inside(""), RADLLM_E_UNSUPPORTED, "pickles");
+    write_text("adapter_model.safetensors", "x");
+    refuse(inside(""), RADLLM_E_UNSUPPORTED, "adapter");
+    empty_folder();
+    write_some("model.safetensors", 0, 1);
+    rad_source *source = accept(inside("")); /* to be listed */
+    ck_assert_ptr_nonnull(rad_source_find_tensor(source, "lm_head.weight"));
+    rad_source_release(source);
+    check_model(inside(""), RADLLM_E_FORMAT, "config.json");
+}
+END_TEST
+
+START_TEST(every_allocation_may_fail)
+{
+    char path[1024];
+    write_shards(whole_index());
+    write_text("tokenizer_config.json", "{\"chat_template\":\"x\"}");
+    snprintf(path, sizeof path, "%s", inside(""));
+    for (uint64_t n = 1;; n++) {
+        rad_test_memory memory;
+        rad_source *source = NULL;
+        radllm_error error = {0};
+        rad_test_memory_init(&memory, n);
+        radllm_status status = open_path(path, &memory, &source, &error);
+        if (status == RADLLM_OK)
+            rad_source_release(source);
+        else
+            rad_assert_error(status, RADLLM_E_MEMORY, &error, "memory");
+        rad_test_memory_check(&memory);
+        if (!atomic_load(&memory.failed)) {
+            ck_assert_int_eq(status, RADLLM_OK);
+            ck_assert_uint_gt(n, 10);
+            return;
+        }
+        ck_assert_int_ne(status, RADLLM_OK);
+    }
+}
+END_TEST
+
+/* A file that became shorter is an error, not a signal. */
+START_TEST(a_shorter_file_is_noticed)
+{
+    write_model("{" LLAMA "}");
+    rad_source *source = accept(inside(""));
+    ck_assert_int_eq(truncate(inside("model.safetensors"), 100), 0);
+    for (uint64_t i = 0; i < rad_source_n_tensors(source); i++) {
+        const rad_tensor *tensor = rad_source_tensor(source, i);
+        uint8_t bytes[4096];
+        radllm_error error = {0};
+        rad_assert_error(
+            rad_source_read_tensor(source, tensor, 0, bytes, (size_t)tensor->n_bytes, &error),
+            RADLLM_E_IO, &error, "truncated");
+    }
+    rad_source_release(source);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "safetensors");
+    tcase_add_test(cases, lists_what_a_file_holds);
+    tcase_add_loop_test(cases, lie_is_refused, 0, sizeof lies / sizeof *lies);
+    tcase_add_test(cases, headers_are_bounded);
+    tcase_add_test(cases, json_is_bounded);
+    tcase_add_test(cases, names_may_hold_anything);
+    tcase_add_test(cases, crafted_files_are_judged_rightly);
+    tcase_add_test(cases, samples_are_read);
+    TCase *folders = rad_test_case(suite, "folders");
+    tcase_add_test(folders, a_folder_is_a_model);
+    tcase_add_test(folders, numbers_of_8_bits_are_widened_exactly);
+    tcase_add_loop_test(folders, config_is_refused, 0, sizeof configs / sizeof *configs);
+    tcase_add_test(folders, nothing_is_left_out_in_silence);
+    tcase_add_test(folders, several_files_are_one_model);
+    tcase_add_loop_test(folders, index_is_refused, 0, sizeof indexes / sizeof *indexes);
+    tcase_add_test(folders, links_are_refused);
+    tcase_add_test(folders, links_of_the_hub_are_followed);
+    tcase_add_test(folders, folders_without_weights_say_what_they_are);
+    tcase_add_test(folders, every_allocation_may_fail);
+    tcase_add_test(folders, a_shorter_file_is_noticed);
+}
+
+int main(void)
+{
+    return rad_test_main("safetensors", add_cases);
+}
