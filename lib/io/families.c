@@ -731,48 +731,21 @@ static rad_stored *find_expert(const translator *t, const char *pattern, uint32_
     return rad_stored_find(&t->folder->stored, name);
 }
 
+/* A tensor for each expert, named as files of 2023 have them: blk.3.ffn_gate.5.weight. */
 static radllm_status make_experts(const translator *t, const char *name, const char *pattern)
 {
-    const uint32_t n = t->shape->n_experts;
-    rad_stored *first = n > 0 ? find_expert(t, pattern, 0) : NULL;
-    rad_view *view;
-    if (first == NULL)
-        return RADLLM_OK;
-    if (first->n_dims != 2 || first->n_elements == 0)
-        return fail_shape(t, first, "must have two dimensions above 0");
-    if (n > t->folder->stored.count)
-        return fail_shape(t, first, "is of fewer experts than config.json counts");
-    uint64_t rows = first->dims[0], columns = first->dims[1], elements;
-    size_t size = number_bytes(first);
-    radllm_status status = check_numbers(t, first);
-    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, first) : NULL;
-    if (tensor == NULL)
-        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
-    status =
-        add_view(t, is_f8(first->type) ? RAD_VIEW_BF16 : RAD_VIEW_ROWS, first, n, tensor, &view);
-    if (status == RADLLM_OK && !rad_mul_u64(first->n_elements, (uint64_t)n * 8, &elements))
-        status = fail_shape(t, first, "is too large");
-    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++) {
+    const char *end = strstr(name, "_exps.");
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < t->shape->n_experts && status == RADLLM_OK; i++) {
+        char one[LAYER_NAME];
         rad_stored *expert = find_expert(t, pattern, i);
         if (expert == NULL)
-            return fail_shape(t, first,
-                              "has no companion for each of the experts that config.json "
-                              "counts");
-        if (expert->type != first->type || expert->n_dims != 2 || expert->dims[0] != rows ||
-            expert->dims[1] != columns)
-            return fail_shape(t, expert, "differs in shape or type from that of the first expert");
-        pieces_of(view)[i] = (rad_piece){expert->offset, expert->part};
+            return RADLLM_OK; /* the first one: they are named otherwise; else binding tells */
+        snprintf(one, sizeof one, "%.*s.%u.%s", (int)(end - name), name, i, end + 6);
         expert->used = true;
+        status = make_plain(t, one, expert);
     }
-    if (status != RADLLM_OK)
-        return status;
-    if (is_f8(first->type))
-        tensor->type = RAD_TYPE_BF16;
-    set_dims(tensor, columns, rows, n);
-    set_units(view, rows, 0, rows, rows);
-    set_bytes(view, columns, columns * rad_type_find((uint32_t)tensor->type)->block_bytes,
-              columns * size);
-    return RADLLM_OK;
+    return status;
 }
 
 /* NAME_blocks U8 [experts, rows, columns / 32, 16] and NAME_scales U8 [experts, rows, columns /

@@ -103,10 +103,11 @@ radllm_status rad_hparams_architecture(const rad_source *source, const rad_archi
     if (status != RADLLM_OK)
         return status;
     if (name.data == NULL && !rad_source_is_gguf(source))
-        return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s: there is no config.json beside the weights, which says what model they "
-                        "are of; fetch it into their folder",
-                        path);
+        return rad_fail(
+            error, RADLLM_E_FORMAT,
+            "%s: there is no config.json beside the weights, which says what model they "
+            "are of; fetch it into their folder",
+            path);
     if (name.data == NULL)
         return rad_fail(error, RADLLM_E_FORMAT,
                         "%s: key general.architecture is missing; this is no model file", path);

@@ -240,6 +240,12 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
     rad_arena arena = {.allocator = &plan->host.allocator};
     radllm_status status =
         rad_mixture_model_read(source, settings->importance != NULL, &p.model, error);
+    /* Its rows are in the order of training, which readers of GGUF files do not expect. */
+    if (status == RADLLM_OK && !rad_source_is_gguf(source))
+        status = rad_fail(error, RADLLM_E_UNSUPPORTED,
+                          "%s: only GGUF files are quantized in this version; convert the folder "
+                          "to GGUF in F16 or BF16 first",
+                          rad_source_label(source));
     if (status == RADLLM_OK && plan->n_tensors == 0)
         status = rad_fail(error, RADLLM_E_ARGUMENT, "%s holds no tensors; name a file of a model",
                           rad_source_label(source));
