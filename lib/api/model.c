@@ -86,6 +86,13 @@ radllm_status radllm_model_open(const radllm_host *host, const char *path,
     return status;
 }
 
+/* Logits of a position: those of a folder's model may go beyond the tokenizer's last token. */
+static uint32_t vocabulary_size(const radllm_model *model)
+{
+    return model->model->vocabulary_only ? rad_tokenizer_size(model->model->tokenizer)
+                                         : model->model->hparams.n_vocab;
+}
+
 radllm_status radllm_model_number(const radllm_model *model, const char *name, int64_t *out,
                                   radllm_error *error)
 {
@@ -97,7 +104,7 @@ radllm_status radllm_model_number(const radllm_model *model, const char *name, i
     const rad_model *inner = model->model;
     const rad_hparams *h = &inner->hparams;
     const rad_named_number numbers[] = {
-        {"vocab_size", rad_tokenizer_size(inner->tokenizer)},
+        {"vocab_size", vocabulary_size(model)},
         {"context_length", h->context_length},
         {"embedding_length", h->width},
         {"layers", h->n_layers},
@@ -180,7 +187,7 @@ radllm_status radllm_tokenize(const radllm_model *model, const char *text, size_
 
 static radllm_status check_token(const radllm_model *model, int32_t token, radllm_error *error)
 {
-    uint32_t size = rad_tokenizer_size(model->model->tokenizer);
+    uint32_t size = vocabulary_size(model);
     if (token >= 0 && (uint32_t)token < size)
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_ARGUMENT, "token %d is not in the vocabulary of %u entries",

@@ -577,7 +577,8 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
     check_activation(&r);
     styles[family->style](&r, shape);
     put_integer(&r, "vocab_size", size_of(&r, "vocab_size", -1));
-    put_text(&r, "tokenizer.ggml.model", "none", 4);
+    if (!rad_source_has_side_file(folder->source, "tokenizer.json"))
+        put_text(&r, "tokenizer.ggml.model", "none", 4);
     put_template(&r);
     shape->tied = bool_in(&r, folder->config, "tie_word_embeddings", family->tied);
     return r.status;

@@ -519,6 +519,13 @@ static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: the file has no vocabulary (tokenizer.ggml.tokens)",
                              rad_source_label(r->source));
+    else if (declared < n_vocab && !rad_source_is_gguf(r->source))
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s: config.json has a vocab_size of %lld, but the tokenizer has %u "
+                             "tokens; fetch all files of one model",
+                             rad_source_label(r->source), (long long)declared, n_vocab);
+    else if (!rad_source_is_gguf(r->source)) /* rows behind the last token stand for nothing */
+        h->n_vocab = (uint32_t)declared;
     else if (declared < n_vocab)
         r->status =
             rad_fail(r->error, RADLLM_E_FORMAT,

@@ -432,6 +432,44 @@ START_TEST(a_folder_is_a_model)
 }
 END_TEST
 
+/* Its tokenizer, of fewer tokens than the embedding has rows, is that of tokenizer.json. */
+START_TEST(a_folder_has_a_tokenizer)
+{
+    radllm_error *error;
+    radllm_model *model;
+    int32_t ids[8];
+    int64_t number;
+    size_t n;
+    char text[16];
+    write_model("{" LLAMA "}");
+    write_text("tokenizer.json",
+               "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":null,"
+               "\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"post_processor\":null,"
+               "\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"u\","
+               "\"vocab\":{\"u\":0,\"liver\":1,\"spleen\":2}}}");
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_model_open(NULL, inside(""), NULL, NULL, &model, error), error);
+    rad_assert_ok(radllm_tokenize(model, "spleen liver", RADLLM_NUL, 0, ids, 8, &n, error), error);
+    ck_assert(n == 2 && ids[0] == 2 && ids[1] == 1);
+    rad_assert_ok(radllm_model_number(model, "vocab_size", &number, error), error);
+    ck_assert_int_eq(number, 6);
+    ids[0] = 5; /* a row without a token */
+    rad_assert_ok(radllm_detokenize(model, ids, 1, 0, text, sizeof text, &n, error), error);
+    ck_assert_uint_eq(n, 0);
+    radllm_detokenizer *detokenizer;
+    rad_assert_ok(radllm_detokenizer_new(model, 0, &detokenizer, error), error);
+    rad_assert_ok(radllm_detokenizer_push(detokenizer, 5, text, sizeof text, &n, error), error);
+    ck_assert_uint_eq(n, 0);
+    radllm_detokenizer_free(detokenizer);
+    radllm_model_free(model);
+    write_text("tokenizer.json", "{\"model\":");
+    radllm_status status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    rad_assert_error(status, RADLLM_E_FORMAT, error, "tokenizer.json");
+    unlink(inside("tokenizer.json"));
+    radllm_error_free(error);
+}
+END_TEST
+
 static const struct {
     const char *config;
     radllm_status status;
@@ -691,6 +729,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, samples_are_read);
     TCase *folders = rad_test_case(suite, "folders");
     tcase_add_test(folders, a_folder_is_a_model);
+    tcase_add_test(folders, a_folder_has_a_tokenizer);
     tcase_add_test(folders, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(folders, config_is_refused, 0, sizeof configs / sizeof *configs);
     tcase_add_test(folders, nothing_is_left_out_in_silence);
