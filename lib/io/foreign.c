@@ -1,5 +1,5 @@
 /* Tells what a file is that is no GGUF file of a version that can be read, and what to do. */
-#include "io/source.h"
+#include "io/folder.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -7,9 +7,7 @@
 #define HEAD_SIZE    64u
 #define HEADER_BYTES 24u /* magic, version and the two counts */
 
-#define CONVERT_HF                                                                                 \
-    "convert the model's folder to GGUF (convert_hf_to_gguf.py of llama.cpp), or fetch a GGUF "    \
-    "file"
+#define CONVERT_HF  "fetch the model as safetensors files or as GGUF"
 #define CONVERT_OLD "fetch the model again as GGUF version 3, or convert its original weights again"
 
 typedef struct foreign_kind {
@@ -52,28 +50,14 @@ static const foreign_kind kinds[] = {
      4, "a program or shared library", "give the path of the model file"},
 };
 
-static uint64_t load_u64(const uint8_t *bytes)
-{
-    uint64_t value = 0;
-    for (int i = 7; i >= 0; i--)
-        value = value << 8 | bytes[i];
-    return value;
-}
-
-static bool is_safetensors(const uint8_t *head, size_t head_size, uint64_t file_size)
-{
-    if (head_size < 10 || head[8] != '{')
-        return false;
-    uint64_t json = load_u64(head);
-    return json >= 2 && json <= file_size - 8;
-}
-
 static radllm_status fail_magic(const char *label, const uint8_t *head, size_t head_size,
                                 uint64_t file_size, radllm_error *error)
 {
-    if (is_safetensors(head, head_size, file_size))
+    if (rad_is_safetensors(head, head_size, file_size))
         return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s: this is a safetensors file and not GGUF; " CONVERT_HF, label);
+                        "%s: this is a safetensors file, but its name does not end with "
+                        ".safetensors; name it so and put config.json beside it",
+                        label);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (head_size >= kinds[i].size && memcmp(head, kinds[i].magic, kinds[i].size) == 0)
             return rad_fail(error, RADLLM_E_FORMAT, "%s: this is %s and not GGUF; %s", label,
