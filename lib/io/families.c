@@ -108,6 +108,17 @@ static const rad_name_row llama_rows[] = {ENDS,
                                           {NULL, "self_attn.rotary_emb.inv_freq", FORM_NONE},
                                           END};
 
+static const rad_name_row phi3_rows[] = {
+    ENDS,
+    LAYERS("model.layers."),
+    NORMS,
+    {"attn_qkv.weight", "self_attn.qkv_proj.weight", FORM_PLAIN},
+    {"attn_output.weight", "self_attn.o_proj.weight", FORM_PLAIN},
+    {"ffn_up.weight", "mlp.gate_up_proj.weight", FORM_PLAIN},
+    {"ffn_down.weight", "mlp.down_proj.weight", FORM_PLAIN},
+    {NULL, "self_attn.rotary_emb.inv_freq", FORM_NONE},
+    END};
+
 static const rad_name_row mixtral_rows[] = {
     ENDS,
     LAYERS("model.layers."),
@@ -279,6 +290,22 @@ static const rad_folder_family families[] = {
      .norm_epsilon = 1e-6,
      .theta = 1e4,
      .halves = true,
+     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+    /* Full layers and layers with a window, as layer_types lists them. */
+    {.model_type = "ministral",
+     .architecture = "llama",
+     .rows = llama_rows,
+     .activation = "silu",
+     .norm_epsilon = 1e-6,
+     .theta = 1e4,
+     .halves = true,
+     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+    {.model_type = "phi3",
+     .architecture = "phi3",
+     .rows = phi3_rows,
+     .activation = "silu",
+     .norm_epsilon = 1e-5,
+     .theta = 1e4,
      .windows = RAD_CONFIG_WINDOW_ALWAYS},
     /* Published files have a stray window, which the models were not trained with. */
     {.model_type = "mixtral",

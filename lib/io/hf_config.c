@@ -238,9 +238,27 @@ static void put_yarn(reader *r, const json_t *rope, bool latent)
     put_yarn_length(r, rope, factor, latent);
 }
 
+/* Of a head's values the first ones may rotate alone. */
+static void put_partial_rotation(reader *r, bool latent)
+{
+    const json_t *config = r->folder->config;
+    const json_t *rope = find(config, "rope_parameters|rope_scaling");
+    double share =
+        real_in(r, rope, "partial_rotary_factor", real_in(r, config, "partial_rotary_factor", 1.0));
+    int64_t heads = size_of(r, "num_attention_heads", -1);
+    int64_t head = size_of(r, "head_dim", size_of(r, "hidden_size", -1) / (heads > 0 ? heads : 1));
+    if (latent || share == 1.0)
+        return;
+    if (!(share > 0.0 && share < 1.0))
+        fail_value(r, "partial_rotary_factor", "above 0 and at most 1");
+    else
+        put_integer(r, "rope.dimension_count", (int64_t)((double)head * share));
+}
+
 /* theta and scaling: in rope_parameters, or in rope_theta and rope_scaling as of old. */
 static void put_rope(reader *r, bool latent)
 {
+    put_partial_rotation(r, latent);
     const json_t *config = r->folder->config;
     const json_t *rope = find(config, "rope_parameters|rope_scaling");
     if (rope != NULL && !json_is_object(rope))

@@ -72,6 +72,13 @@ static const rad_architecture architectures[] = {
      .ffn_norm = "post_attention_norm",
      .experts = RAD_EXPERTS_ALWAYS,
      .gating = RAD_GATING_CHOSEN},
+    /* Phi-3 and Phi-4 with a context of up to 16k: rotations are not scaled. */
+    {.name = "phi3",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .windows = RAD_WINDOW_ALL,
+     .fused_qkv = true,
+     .fused_gate_up = true},
     {.name = "gpt2",
      .rotary = RAD_ROTARY_NONE,
      .gate = RAD_GATE_NONE,

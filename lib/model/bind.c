@@ -482,16 +482,33 @@ static bool is_qkv(int role)
     return role >= RAD_WEIGHT_QUERY && role <= RAD_WEIGHT_VALUE_BIAS;
 }
 
+static bool is_gate_or_up(int role)
+{
+    return role == RAD_WEIGHT_GATE || role == RAD_WEIGHT_UP;
+}
+
 static void name_tensor(const rad_hparams *h, uint32_t layer, int role, char *name, size_t size)
 {
     const rad_architecture *a = h->architecture;
     if (a->fused_qkv && is_qkv(role))
         snprintf(name, size, "blk.%u.attn_qkv.%s", layer,
                  role >= RAD_WEIGHT_QUERY_BIAS ? "bias" : "weight");
+    else if (a->fused_gate_up && is_gate_or_up(role))
+        snprintf(name, size, "blk.%u.ffn_up.weight", layer);
     else if (a->ffn_norm != NULL && role == RAD_WEIGHT_FFN_NORM)
         snprintf(name, size, "blk.%u.%s.weight", layer, a->ffn_norm);
     else
         snprintf(name, size, "blk.%u.%s", layer, role_rows[role].name);
+}
+
+/* Gates and ups as parts of one tensor, in this order. */
+static void take_half(const rad_layer_params *params, int role, shape *wanted)
+{
+    if (!is_gate_or_up(role))
+        return;
+    wanted->first = role == RAD_WEIGHT_GATE ? 0 : params->ffn_length;
+    wanted->n_part = params->ffn_length;
+    wanted->rows = 2 * (uint64_t)params->ffn_length;
 }
 
 /* Queries, keys and values as parts of one tensor, in this order. */
@@ -522,6 +539,8 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
                     0};
     if (h->architecture->fused_qkv)
         take_part(h, params, role, &wanted);
+    if (h->architecture->fused_gate_up)
+        take_half(params, role, &wanted);
     if (has_expert_tensors(model, index, role))
         return bind_experts(model, index, role, wanted, file_layout, weight, error);
     char name[64];

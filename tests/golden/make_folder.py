@@ -7,7 +7,8 @@ Usage: make_folder.py GOLDEN_FOLDER OUTPUT_FOLDER
 
 For each architectures/NAME.config.json the folder OUTPUT_FOLDER/NAME with the weights of
 NAME-f32.gguf; gpt-oss-mxfp4 with those of gpt-oss-q8_0.gguf, whose experts are MXFP4; and
-types-bf16, types-f16 with those of types/. qwen3moe is cut into three files."""
+types-bf16, types-f16 with those of types/. For each folders/NAME.config.json the weights of
+the GGUF file that it names, in the arrangement of another family. qwen3moe is cut into three files."""
 
 import json
 import os
@@ -246,9 +247,28 @@ def pairs_of_experts(tensors):
     return made
 
 
+def fused(tensors, names):
+    """Rows of several tensors one behind the other."""
+    parts = [tensors.pop(name) for name in names]
+    return Tensor(parts[0].dtype, [sum(part.shape[0] for part in parts)] + parts[0].shape[1:],
+                  b"".join(part.data for part in parts))
+
+
+def phi3_tensors(config, tensors):
+    """Of a layer of a llama: the same arithmetic with fused matrices."""
+    for part, heads in (("attn_q.weight", "num_attention_heads"),
+                        ("attn_k.weight", "num_key_value_heads")):
+        tensors[part] = halves(tensors[part], config[heads])
+    return {"self_attn.qkv_proj.weight": fused(tensors, ["attn_q.weight", "attn_k.weight",
+                                                         "attn_v.weight"]),
+            "mlp.gate_up_proj.weight": fused(tensors, ["ffn_gate.weight", "ffn_up.weight"])}
+
+
 def layer_tensors(family, config, tensors):
     """One layer's tensors by their names behind its number."""
     made = pairs_of_experts(tensors) if family == "gpt_oss" else {}
+    if family == "phi3":
+        made = phi3_tensors(config, tensors)
     names = {**USUAL, **CHANGES.get(family, {})}
     if "attn_sinks.weight" in tensors:
         made["self_attn.sinks"] = tensors.pop("attn_sinks.weight")
@@ -259,7 +279,7 @@ def layer_tensors(family, config, tensors):
                                                              tensors.pop("attn_v_b.weight"))
     for name, tensor in tensors.items():
         part, kind = name.rsplit(".", 1)
-        if part in ("attn_q", "attn_k") and family in ("llama", "mistral", "mixtral"):
+        if part in ("attn_q", "attn_k") and family in ("llama", "mistral", "ministral", "mixtral"):
             tensor = halves(tensor, config["num_attention_heads" if part == "attn_q"
                                            else "num_key_value_heads"])
         if family == "gemma2" and "norm" in part:
@@ -366,6 +386,13 @@ def main():
                  3 if name == "qwen3moe" else 1)
     make(os.path.join(architectures, "gpt-oss-q8_0.gguf"),
          os.path.join(architectures, "gpt-oss.config.json"), os.path.join(output, "gpt-oss-mxfp4"))
+    for name in sorted(os.listdir(os.path.join(golden, "folders"))):
+        if name.endswith(".config.json"):
+            path = os.path.join(golden, "folders", name)
+            with open(path) as file:
+                config = json.load(file)
+            make(os.path.join(architectures, config.pop("weights_of")), config,
+                 os.path.join(output, name.removesuffix(".config.json")))
     for type_ in ("f16", "bf16"):
         make(os.path.join(golden, "types", type_ + ".gguf"), TYPES_CONFIG,
              os.path.join(output, "types-" + type_))

@@ -84,6 +84,10 @@ static const struct {
     {"bloom", NULL, true},
     {"mpt", NULL, true},
     {"mpt-qk-norm", NULL, true},
+    /* Weights of another family's file: `transformers` computed these from the folder. */
+    {"ministral", "folders/ministral", false},
+    {"phi3", "folders/phi3", false},
+    {"phi3-partial", "folders/phi3-partial", false},
     {"types-bf16", "types/bf16", false},
     {"types-f16", "types/f16", false},
 };
@@ -105,6 +109,13 @@ START_TEST(folder_agrees)
     ck_assert_mem_eq(copied, mapped, g.n_logits * sizeof *copied);
     float *behind = logits_of(path, &g, "copy", "no");
     ck_assert_mem_eq(copied, behind, g.n_logits * sizeof *copied);
+    if (strncmp(stem, "folders/", 8) == 0) {
+        free(copied);
+        free(mapped);
+        free(behind);
+        free(g.logits);
+        return;
+    }
     snprintf(gguf, sizeof gguf, "tests/golden/%s.gguf", stem);
     float *of_gguf = logits_of(rad_test_source_path(gguf), &g, "copy", "auto");
     if (models[_i].same_bits)
