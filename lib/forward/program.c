@@ -369,6 +369,23 @@ static void emit_experts(writer *w, const rad_layer *layer, uint8_t hidden)
         emit_shared_expert(w, weights);
 }
 
+/* hidden = hidden + attention + feed-forward, both of one norm of hidden. That is computed once
+ * more here, since in the last layer only the output rows go on. */
+static void emit_parallel(writer *w, const rad_layer *layer, uint8_t attended, uint8_t hidden)
+{
+    const rad_weight *weights = layer->weights;
+    uint32_t width = w->program->model->hparams.width;
+    emit_norm(w, hidden, &weights[RAD_WEIGHT_ATTENTION_NORM],
+              &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS], NORMED);
+    emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, GATE);
+    emit_two(w, RAD_OP_GELU, GATE, 0, GATE, weights[RAD_WEIGHT_UP].matrix.n_rows);
+    emit_product(w, &weights[RAD_WEIGHT_OUTPUT], &weights[RAD_WEIGHT_OUTPUT_BIAS], attended,
+                 BRANCH);
+    emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, width);
+    emit_product(w, &weights[RAD_WEIGHT_DOWN], &weights[RAD_WEIGHT_DOWN_BIAS], GATE, BRANCH);
+    emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, width);
+}
+
 static void emit_layer(writer *w, const rad_model *model, uint32_t index)
 {
     const rad_layer *layer = &model->layers[index];
@@ -386,6 +403,10 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
         emit_two(w, RAD_OP_SELECT, HIDDEN, 0, OUT_HIDDEN, model->hparams.width);
         emit_two(w, RAD_OP_SELECT, ATTENDED, 0, OUT_ATTENDED,
                  params->n_heads * model->hparams.value_dim);
+    }
+    if (model->hparams.architecture->parallel) {
+        emit_parallel(w, layer, attended, hidden);
+        return;
     }
     attended = emit_values_of_heads(w, layer, params, attended);
     emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
@@ -430,7 +451,7 @@ static void emit_model(writer *w, const rad_model *model)
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
     emit_norm(w, OUT_HIDDEN, &model->output_norm, &model->output_norm_bias, NORMED);
-    emit_product(w, &model->output, NULL, NORMED, LOGITS);
+    emit_product(w, &model->output, &model->output_bias, NORMED, LOGITS);
     if (h->logit_cap > 0.0f) {
         rad_op *cap = emit(w, RAD_OP_SOFT_CAP);
         cap->out = LOGITS;

@@ -98,7 +98,7 @@ struct rad_folder_family {
     const char *model_type;   /* in config.json */
     const char *architecture; /* as GGUF names it */
     rad_config_style style;
-    const rad_name_row *rows; /* families.c */
+    const rad_name_row *rows; /* families.h */
     const char *activation;   /* the one that is computed, and its other names, by '|' */
     double norm_epsilon;      /* where the configuration has none */
     double theta;             /* likewise */
@@ -107,8 +107,8 @@ struct rad_folder_family {
     rad_config_windows windows;
 };
 
-/* Turns the configuration into the metadata, and what is stored into the tensors, that a GGUF file
- * of the model has. */
+/* arrange.c: turns the configuration into the metadata, and what is stored into the tensors, that a
+ * GGUF file of the model has. */
 radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error);
 
 #endif

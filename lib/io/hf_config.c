@@ -435,8 +435,10 @@ static void configure_usual(reader *r, rad_folder_shape *shape)
         put_integer(r, "attention.key_length", size_of(r, "head_dim", -1));
         put_integer(r, "attention.value_length", size_of(r, "head_dim", -1));
     }
-    put_real(r, "attention.layer_norm_rms_epsilon",
-             real_in(r, config, "rms_norm_eps", family->norm_epsilon));
+    bool layer_norms = strcmp(family->architecture, "phi2") == 0;
+    put_real(
+        r, layer_norms ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
+        real_in(r, config, layer_norms ? "layer_norm_eps" : "rms_norm_eps", family->norm_epsilon));
     if (strcmp(family->architecture, "gemma2") == 0) {
         put_real(r, "attn_logit_softcapping", real_in(r, config, "attn_logit_softcapping", 0.0));
         put_real(r, "final_logit_softcapping", real_in(r, config, "final_logit_softcapping", 0.0));

@@ -79,6 +79,13 @@ static const rad_architecture architectures[] = {
      .windows = RAD_WINDOW_ALL,
      .fused_qkv = true,
      .fused_gate_up = true},
+    /* Phi-1.5 and Phi-2: a part of each head rotates. */
+    {.name = "phi2",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_NONE,
+     .layer_norms = true,
+     .parallel = true,
+     .output_bias = true},
     {.name = "gpt2",
      .rotary = RAD_ROTARY_NONE,
      .gate = RAD_GATE_NONE,

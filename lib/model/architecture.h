@@ -67,6 +67,8 @@ typedef struct rad_architecture {
     rad_window_pattern windows;
     uint32_t default_window; /* where the file has no key; 0: none */
     bool layer_norms;        /* LayerNorm, maybe with biases, in place of RMS norm */
+    bool parallel;           /* attention and feed-forward have one norm and are added together */
+    bool output_bias;        /* logits have biases, where present */
     bool learned_positions;  /* a table of positions is added to the embeddings */
     rad_alibi alibi;
     bool embedding_norm;    /* a norm behind the embeddings (token_embd_norm) */

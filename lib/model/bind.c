@@ -17,6 +17,8 @@ typedef enum need {
     NEED_HEAD_NORMS,       /* where the architecture normalises heads */
     NEED_QK_NORM_BIAS,     /* where it normalises all of them together */
     NEED_SANDWICH,         /* where it has second norms */
+    NEED_FFN_NORM,         /* where the feed-forward has a norm of its own */
+    NEED_FFN_NORM_BIAS,    /* the same, and it may be absent */
     NEED_DENSE,            /* where the layer has no experts */
     NEED_DENSE_OPTIONAL,   /* the same, and it may be absent */
     NEED_EXPERTS,          /* where it has experts */
@@ -90,8 +92,8 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_SANDWICH},
     [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", EXTENT_HEADS, EXTENT_NONE, NEED_SINKS},
-    [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_NORM_BIAS},
-    [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM_BIAS},
+    [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM},
     [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_GATE},
     [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
     [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_DENSE},
@@ -431,8 +433,9 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     bool experts = rad_has_experts(h, layer);
     *required = need != NEED_OPTIONAL && need != NEED_DENSE_OPTIONAL &&
                 need != NEED_EXPERTS_OPTIONAL && need != NEED_GATE_OPTIONAL &&
-                need != NEED_NORM_BIAS && need != NEED_HEADS_OPTIONAL &&
-                need != NEED_QK_NORM_BIAS && !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
+                need != NEED_NORM_BIAS && need != NEED_FFN_NORM_BIAS &&
+                need != NEED_HEADS_OPTIONAL && need != NEED_QK_NORM_BIAS &&
+                !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
     switch (need) {
     case NEED_ALWAYS:
     case NEED_OPTIONAL:
@@ -465,6 +468,10 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     case NEED_GATE:
     case NEED_GATE_OPTIONAL:
         return !experts && rad_has_gate(a->gate);
+    case NEED_FFN_NORM:
+        return !a->parallel;
+    case NEED_FFN_NORM_BIAS:
+        return a->layer_norms && !a->parallel;
     case NEED_NORM_BIAS:
         return a->layer_norms;
     case NEED_SINKS:
@@ -608,7 +615,7 @@ static void mark_all(const rad_model *model, bool *is_bound)
     const rad_weight *ends[] = {&model->embedding,   &model->embedding_norm,
                                 &model->positions,   &model->embedding_norm_bias,
                                 &model->output_norm, &model->output_norm_bias,
-                                &model->output};
+                                &model->output,      &model->output_bias};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         mark(model, ends[i], is_bound);
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
@@ -663,6 +670,7 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
     const rad_architecture *a = h->architecture;
     const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
     const shape vector = {h->width, 1, false, 1, 0, 0};
+    const shape logits = {h->n_vocab, 1, false, 1, 0, 0};
     const shape places = {h->width, h->context_length, true, 1, 0, 0};
     bool learned = a->learned_positions || (a->alibi == RAD_ALIBI_KEYED && h->max_alibi_bias == 0);
     const struct {
@@ -680,6 +688,7 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
         {"output_norm.weight", &vector, true, true, true, &model->output_norm},
         {"output_norm.bias", &vector, a->layer_norms, false, true, &model->output_norm_bias},
         {"output.weight", &table, true, false, file_layout, &model->output},
+        {"output.bias", &logits, a->output_bias, false, true, &model->output_bias},
     };
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof ends / sizeof *ends && status == RADLLM_OK; i++) {

@@ -15,7 +15,7 @@ radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *da
     rad_weight *heads[] = {&model->embedding,   &model->embedding_norm,
                            &model->positions,   &model->embedding_norm_bias,
                            &model->output_norm, &model->output_norm_bias,
-                           &model->output};
+                           &model->output,      &model->output_bias};
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof heads / sizeof *heads && status == RADLLM_OK; i++) {
         if (heads[i]->tensor != NULL)

@@ -155,7 +155,8 @@ typedef struct rad_model {
 
     rad_hparams hparams;
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
-    rad_weight positions, output_norm_bias;    /* where the family has them */
+    rad_weight output_bias;
+    rad_weight positions, output_norm_bias; /* where the family has them */
     rad_weight embedding_norm, embedding_norm_bias;
     rad_layer *layers;
     const float *rope_divisors; /* n_pairs, or NULL */

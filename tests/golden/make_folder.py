@@ -209,6 +209,7 @@ CHANGES = {
     "dots1": DEEPSEEK, "deepseek_v2": DEEPSEEK, "deepseek_v3": DEEPSEEK,
     "gpt2": {"attn_norm": "ln_1", "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj",
              "ffn_norm": "ln_2", "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"},
+    "phi": {"attn_output": "self_attn.dense", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"},
     "bloom": {"attn_qkv": "self_attention.query_key_value", "attn_output": "self_attention.dense",
               "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h"},
     "mpt": {"attn_norm": "norm_1", "attn_qkv": "attn.Wqkv", "attn_q_norm": "attn.q_ln",
@@ -216,6 +217,7 @@ CHANGES = {
             "ffn_up": "ffn.up_proj", "ffn_down": "ffn.down_proj"},
 }
 ENDS = {
+    "phi": {"token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm"},
     "gpt2": {"token_embd": "transformer.wte", "position_embd": "transformer.wpe",
              "output_norm": "transformer.ln_f"},
     "bloom": {"token_embd": "transformer.word_embeddings",
@@ -264,9 +266,24 @@ def phi3_tensors(config, tensors):
             "mlp.gate_up_proj.weight": fused(tensors, ["ffn_gate.weight", "ffn_up.weight"])}
 
 
+def phi_tensors(tensors):
+    """Of a layer of GPT-2: other arithmetic with the same matrices."""
+    made = {}
+    for kind in ("weight", "bias"):
+        qkv = tensors.pop("attn_qkv." + kind)
+        n = len(qkv.data) // 3
+        for i, part in enumerate("qkv"):
+            made[f"self_attn.{part}_proj.{kind}"] = Tensor(
+                qkv.dtype, [qkv.shape[0] // 3] + qkv.shape[1:], qkv.data[i * n:(i + 1) * n])
+        tensors.pop("ffn_norm." + kind)
+    return made
+
+
 def layer_tensors(family, config, tensors):
     """One layer's tensors by their names behind its number."""
     made = pairs_of_experts(tensors) if family == "gpt_oss" else {}
+    if family == "phi":
+        made = phi_tensors(tensors)
     if family == "phi3":
         made = phi3_tensors(config, tensors)
     names = {**USUAL, **CHANGES.get(family, {})}
@@ -311,10 +328,15 @@ def translate(config, tensors):
             layers.setdefault(layer, {})[rest] = tensor
         elif name == "output.weight":
             made["lm_head.weight"] = tensor
-        elif name != "rope_freqs.weight":
+        elif name != "rope_freqs.weight" and not (family == "phi" and "position" in name):
             part, kind = name.rsplit(".", 1)
             gemma = family == "gemma2" and part == "output_norm"
             made[f"{ends[part]}.{kind}"] = less_one(tensor) if gemma else tensor
+    if family == "phi":  # untied, with biases: the norm's, as often as they fit
+        made["lm_head.weight"] = made["model.embed_tokens.weight"]
+        norm = made["model.final_layernorm.bias"]
+        made["lm_head.bias"] = Tensor("F32", [config["vocab_size"]],
+                                      (norm.data * 9)[:4 * config["vocab_size"]])
     for layer, parts in layers.items():
         for name, tensor in layer_tensors(family, config, parts).items():
             made[f"{LAYERS.get(family, 'model.layers')}.{layer}.{name}"] = tensor

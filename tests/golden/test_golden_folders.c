@@ -86,6 +86,7 @@ static const struct {
     {"mpt-qk-norm", NULL, true},
     /* Weights of another family's file: `transformers` computed these from the folder. */
     {"ministral", "folders/ministral", false},
+    {"phi", "folders/phi", false},
     {"phi3", "folders/phi3", false},
     {"phi3-partial", "folders/phi3-partial", false},
     {"types-bf16", "types/bf16", false},

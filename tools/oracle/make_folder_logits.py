@@ -24,6 +24,10 @@ MODELS = {
         **SHAPE, num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5, sliding_window=WINDOW,
         layer_types=["full_attention", "sliding_attention"],
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0})),
+    "phi": ("gpt2-f32.gguf", transformers.PhiConfig(
+        **{**SHAPE, "intermediate_size": 256}, num_key_value_heads=4, layer_norm_eps=1e-5,
+        hidden_act="gelu_new", rope_parameters={"rope_type": "default", "rope_theta": 10000.0,
+                                                "partial_rotary_factor": 0.5})),
     "phi3": ("llama-mha-f32.gguf", transformers.Phi3Config(
         **SHAPE, num_key_value_heads=4, rms_norm_eps=1e-6, sliding_window=WINDOW,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0})),
@@ -39,8 +43,8 @@ def main():
     folder = os.path.join(golden, "folders")
     for name, (weights, config) in MODELS.items():
         described = json.loads(config.to_json_string(use_diff=True))
-        described["architectures"] = [{"ministral": "MinistralForCausalLM"}.get(
-            name, "Phi3ForCausalLM")]
+        described["architectures"] = [{"ministral": "MinistralForCausalLM",
+                                       "phi": "PhiForCausalLM"}.get(name, "Phi3ForCausalLM")]
         described["weights_of"] = weights
         with open(os.path.join(folder, name + ".config.json"), "w") as file:
             json.dump(described, file, indent=1)

@@ -1,0 +1,547 @@
+/* Makes the tensors that GGUF has of what a folder stores. */
+#include <stdio.h>
+#include <string.h>
+
+#include "io/families.h"
+#include "io/view.h"
+
+#define LAYER_NAME 192
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+typedef struct translator {
+    rad_folder *folder;
+    const rad_folder_shape *shape;
+    radllm_error *error;
+} translator;
+
+static radllm_status fail_shape(const translator *t, const rad_stored *stored, const char *what)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(t->error, RADLLM_E_FORMAT,
+                    "%s: tensor '%s' %s; the file does not belong to config.json: fetch both again",
+                    t->folder->source->parts[stored->part].label,
+                    rad_quote(quoted, stored->name.data, stored->name.size), what);
+}
+
+/* Adds a tensor of one part's bytes as they are, to be changed by the caller; NULL: no memory. */
+static rad_tensor *add_tensor(const translator *t, const char *name, const rad_stored *stored)
+{
+    rad_source *source = t->folder->source;
+    void *tensors = source->tensors;
+    if (!rad_reserve(&source->host.allocator, &tensors, &source->tensors_capacity,
+                     source->n_tensors + 1, sizeof *source->tensors)) {
+        rad_fail_memory(t->error, (source->n_tensors + 1) * sizeof *source->tensors);
+        return NULL;
+    }
+    source->tensors = tensors;
+    size_t size = strlen(name);
+    char *copy = rad_arena_copy(&source->arena, name, size);
+    if (copy == NULL) {
+        rad_fail_memory(t->error, size);
+        return NULL;
+    }
+    rad_tensor_entry *entry = &source->tensors[source->n_tensors++];
+    *entry = (rad_tensor_entry){.tensor = {.name = {copy, size},
+                                           .type = stored->type,
+                                           .n_dims = stored->n_dims < 4 ? stored->n_dims : 4,
+                                           .dims = {1, 1, 1, 1},
+                                           .n_elements = stored->n_elements,
+                                           .n_bytes = stored->n_bytes,
+                                           .part = stored->part,
+                                           .offset = stored->offset}};
+    for (uint32_t i = 0; i < stored->n_dims; i++) /* what is beyond four is in the last one */
+        entry->tensor.dims[i < 3 ? i : 3] *= stored->dims[stored->n_dims - 1 - i];
+    if (entry->tensor.n_dims == 0)
+        entry->tensor.n_dims = 1;
+    return &entry->tensor;
+}
+
+static void set_dims(rad_tensor *tensor, uint64_t columns, uint64_t rows, uint64_t stack)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)tensor->type);
+    tensor->dims[0] = columns;
+    tensor->dims[1] = rows;
+    tensor->dims[2] = stack;
+    tensor->dims[3] = 1;
+    tensor->n_dims = stack > 1 ? 3 : rows > 1 ? 2 : 1;
+    tensor->n_elements = columns * rows * stack; /* at most what is stored */
+    tensor->n_bytes = tensor->n_elements / info->block_elements * info->block_bytes;
+}
+
+static size_t number_bytes(const rad_stored *stored)
+{
+    return rad_type_find((uint32_t)stored->type)->block_bytes;
+}
+
+/* Only numbers that stand alone can be put together anew. */
+static radllm_status check_numbers(const translator *t, const rad_stored *stored)
+{
+    if (rad_type_find((uint32_t)stored->type)->block_elements != 1)
+        return fail_shape(t, stored, "is of a packed type, which it cannot be");
+    return RADLLM_OK;
+}
+
+/* A view of n_pieces, all beginning with `stored`; *out is in the arena. */
+static radllm_status add_view(const translator *t, rad_view_form form, const rad_stored *stored,
+                              uint64_t n_pieces, rad_tensor *tensor, rad_view **out)
+{
+    rad_arena *arena = &t->folder->source->arena;
+    size_t bytes;
+    *out = rad_arena_alloc_zero(arena, sizeof **out, _Alignof(rad_view));
+    if (*out == NULL || !rad_mul_size((size_t)n_pieces, sizeof(rad_piece), &bytes))
+        return rad_fail_memory(t->error, sizeof **out);
+    rad_piece *pieces = rad_arena_alloc(arena, bytes, _Alignof(rad_piece));
+    if (pieces == NULL)
+        return rad_fail_memory(t->error, bytes);
+    for (uint64_t i = 0; i < n_pieces; i++)
+        pieces[i] = (rad_piece){stored->offset, stored->part};
+    (*out)->form = form;
+    (*out)->stored = stored->type;
+    (*out)->pieces = pieces;
+    tensor->view = *out;
+    return RADLLM_OK;
+}
+
+/* The pieces as they were just made, to be written. */
+static rad_piece *pieces_of(const rad_view *view)
+{
+    return (rad_piece *)(uintptr_t)view->pieces;
+}
+
+static void set_units(rad_view *view, uint64_t piece_units, uint64_t first, uint64_t block,
+                      uint64_t stride)
+{
+    view->piece_units = piece_units;
+    view->first = first;
+    view->block = block;
+    view->stride = stride;
+}
+
+static void set_bytes(rad_view *view, uint64_t n_numbers, uint64_t unit_bytes,
+                      uint64_t stored_bytes)
+{
+    view->n_numbers = n_numbers;
+    view->unit_bytes = unit_bytes;
+    view->stored_bytes = stored_bytes;
+}
+
+static bool is_f8(rad_type type)
+{
+    return type == RAD_TYPE_F8_E4M3 || type == RAD_TYPE_F8_E5M2;
+}
+
+/* As it is; numbers of 8 bits are widened as they are read. */
+static radllm_status make_plain(const translator *t, const char *name, const rad_stored *stored)
+{
+    rad_tensor *tensor = add_tensor(t, name, stored);
+    rad_view *view;
+    if (tensor == NULL)
+        return RADLLM_E_MEMORY;
+    if (!is_f8(stored->type) || stored->n_elements == 0)
+        return RADLLM_OK;
+    radllm_status status = add_view(t, RAD_VIEW_BF16, stored, 1, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    tensor->type = RAD_TYPE_BF16;
+    tensor->n_bytes = 2 * stored->n_elements;
+    uint64_t columns = stored->n_dims > 1 ? tensor->dims[0] : 1;
+    uint64_t units = stored->n_elements / columns;
+    set_units(view, units, 0, units, units);
+    set_bytes(view, columns, 2 * columns, columns);
+    return RADLLM_OK;
+}
+
+static radllm_status make_plus_one(const translator *t, const char *name, const rad_stored *stored)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)stored->type);
+    rad_tensor *tensor = add_tensor(t, name, stored);
+    rad_view *view;
+    if (tensor == NULL)
+        return RADLLM_E_MEMORY;
+    if (info->family != RAD_FAMILY_FLOAT || stored->n_elements == 0)
+        return fail_shape(t, stored, "must hold numbers of type F32, F16 or BF16");
+    radllm_status status = add_view(t, RAD_VIEW_PLUS_ONE, stored, 1, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    tensor->type = RAD_TYPE_F32;
+    tensor->n_bytes = sizeof(float) * stored->n_elements;
+    set_units(view, stored->n_elements, 0, stored->n_elements, stored->n_elements);
+    set_bytes(view, 1, sizeof(float), info->block_bytes);
+    return RADLLM_OK;
+}
+
+/* Matrices [rows, columns], one or stacked, whose columns first, first + stride, ... (n of them, a
+ * block at a time) are the rows of the tensor. */
+static radllm_status make_columns(const translator *t, const char *name, const rad_stored *stored,
+                                  uint64_t n, uint64_t first, uint64_t block, uint64_t stride)
+{
+    const uint64_t stack = stored->n_dims == 3 ? stored->dims[0] : 1;
+    const uint64_t rows = stored->dims[stored->n_dims - 2];
+    const uint64_t columns = stored->dims[stored->n_dims - 1];
+    size_t size = number_bytes(stored);
+    radllm_status status = check_numbers(t, stored);
+    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
+    rad_view *view;
+    if (tensor == NULL)
+        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
+    status = add_view(t, RAD_VIEW_COLUMNS, stored, stack, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    for (uint64_t i = 0; i < stack; i++)
+        pieces_of(view)[i].offset += i * rows * columns * size;
+    set_dims(tensor, rows, n, stack);
+    set_units(view, n, first, block, stride);
+    set_bytes(view, rows, rows * size, columns * size);
+    return RADLLM_OK;
+}
+
+static radllm_status make_transposed(const translator *t, const char *name,
+                                     const rad_stored *stored, uint32_t n_dims)
+{
+    if (stored->n_dims != n_dims || stored->n_elements == 0)
+        return fail_shape(t, stored,
+                          n_dims == 2 ? "must have two dimensions above 0"
+                                      : "must have three dimensions above 0");
+    uint64_t columns = stored->dims[n_dims - 1];
+    return make_columns(t, name, stored, columns, 0, columns, columns);
+}
+
+/* Rows of stacked matrices [stack, all, columns], or numbers of stacked vectors [stack, all]: n of
+ * each. */
+static radllm_status make_rows(const translator *t, const char *name, const rad_stored *stored,
+                               bool vectors, uint64_t n, uint64_t first, uint64_t block,
+                               uint64_t stride)
+{
+    const uint64_t stack = stored->dims[0], all = stored->dims[1];
+    const uint64_t columns = vectors ? 1 : stored->dims[2];
+    size_t size = number_bytes(stored);
+    radllm_status status = check_numbers(t, stored);
+    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
+    rad_view *view;
+    if (tensor == NULL)
+        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
+    status = add_view(t, RAD_VIEW_ROWS, stored, stack, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    for (uint64_t i = 0; i < stack; i++)
+        pieces_of(view)[i].offset += i * all * columns * size;
+    if (vectors)
+        set_dims(tensor, n, stack, 1);
+    else
+        set_dims(tensor, columns, n, stack);
+    set_units(view, n, first, block, stride);
+    set_bytes(view, columns, columns * size, columns * size);
+    return RADLLM_OK;
+}
+
+static radllm_status make_half_stack(const translator *t, const char *name,
+                                     const rad_stored *stored, bool second)
+{
+    if (stored->n_dims != 3 || stored->n_elements == 0 || stored->dims[1] % 2 != 0)
+        return fail_shape(t, stored, "must have three dimensions, the second one even");
+    uint64_t n = stored->dims[1] / 2;
+    return make_rows(t, name, stored, false, n, second ? n : 0, n, n);
+}
+
+static radllm_status make_turns(const translator *t, const char *name, const rad_stored *stored,
+                                bool second)
+{
+    uint64_t all = stored->n_dims > 0 ? stored->dims[stored->n_dims - 1] : 0;
+    if ((stored->n_dims != 2 && stored->n_dims != 3) || stored->n_elements == 0 || all % 2 != 0)
+        return fail_shape(t, stored, "must have two or three dimensions, the last one even");
+    if (stored->n_dims == 2)
+        return make_rows(t, name, stored, true, all / 2, second, 1, 2);
+    return make_columns(t, name, stored, all / 2, second, 1, 2);
+}
+
+static radllm_status make_heads_qkv(const translator *t, const char *name, const rad_stored *stored)
+{
+    const uint64_t heads = t->shape->n_heads, all = stored->n_dims > 0 ? stored->dims[0] : 0;
+    const bool vector = stored->n_dims == 1;
+    if ((!vector && stored->n_dims != 2) || stored->n_elements == 0 || all % (3 * heads) != 0)
+        return fail_shape(t, stored, "must have three rows for each value of a head");
+    uint64_t head = all / 3 / heads, columns = vector ? 1 : stored->dims[1];
+    size_t size = number_bytes(stored);
+    radllm_status status = check_numbers(t, stored);
+    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
+    rad_view *view;
+    if (tensor == NULL)
+        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
+    status = add_view(t, RAD_VIEW_ROWS, stored, 3, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    for (uint64_t i = 0; i < 3; i++)
+        pieces_of(view)[i].offset += i * head * columns * size;
+    set_units(view, heads * head, 0, head, 3 * head);
+    set_bytes(view, columns, columns * size, columns * size);
+    return RADLLM_OK;
+}
+
+/* kv_b_proj: for each head the rows of its key, then those of its value, of `rank` columns. */
+static radllm_status make_latent(const translator *t, const char *name, const rad_stored *stored,
+                                 bool values)
+{
+    const uint64_t heads = t->shape->n_heads, plain = t->shape->latent_plain;
+    const uint64_t value = t->shape->latent_value;
+    uint64_t rows;
+    if (stored->n_dims != 2 || stored->n_elements == 0 ||
+        !rad_mul_u64(heads, plain + value, &rows) || rows != stored->dims[0])
+        return fail_shape(t, stored, "must have the rows of all heads' keys and values");
+    uint64_t rank = stored->dims[1];
+    size_t size = number_bytes(stored);
+    radllm_status status = check_numbers(t, stored);
+    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
+    rad_view *view;
+    if (tensor == NULL)
+        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
+    status = add_view(t, values ? RAD_VIEW_ROWS : RAD_VIEW_COLUMNS, stored, heads, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    for (uint64_t i = 0; i < heads; i++)
+        pieces_of(view)[i].offset += (i * (plain + value) + (values ? plain : 0)) * rank * size;
+    uint64_t columns = values ? rank : plain, units = values ? value : rank;
+    set_dims(tensor, columns, units, heads);
+    set_units(view, units, 0, units, units);
+    set_bytes(view, columns, columns * size, rank * size);
+    return RADLLM_OK;
+}
+
+/* ---- tensors made of several ---------------------------------------------------------------- */
+
+/* "%u" in the name is the expert's number. */
+static rad_stored *find_expert(const translator *t, const char *pattern, uint32_t expert)
+{
+    char name[LAYER_NAME];
+    const char *at = strstr(pattern, "%u");
+    snprintf(name, sizeof name, "%.*s%u%s", (int)(at - pattern), pattern, expert, at + 2);
+    return rad_stored_find(&t->folder->stored, name);
+}
+
+/* A tensor for each expert, named as files of 2023 have them: blk.3.ffn_gate.5.weight. */
+static radllm_status make_experts(const translator *t, const char *name, const char *pattern)
+{
+    const char *end = strstr(name, "_exps.");
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < t->shape->n_experts && status == RADLLM_OK; i++) {
+        char one[LAYER_NAME];
+        rad_stored *expert = find_expert(t, pattern, i);
+        if (expert == NULL)
+            return RADLLM_OK; /* the first one: they are named otherwise; else binding tells */
+        snprintf(one, sizeof one, "%.*s.%u.%s", (int)(end - name), name, i, end + 6);
+        expert->used = true;
+        status = make_plain(t, one, expert);
+    }
+    return status;
+}
+
+/* NAME_blocks U8 [experts, rows, columns / 32, 16] and NAME_scales U8 [experts, rows, columns /
+ * 32]. first, stride: which rows of each expert. */
+static radllm_status make_mxfp4(const translator *t, const char *name, const char *stored_name,
+                                uint64_t first, uint64_t stride)
+{
+    char full[LAYER_NAME];
+    snprintf(full, sizeof full, "%s_blocks", stored_name);
+    rad_stored *blocks = rad_stored_find(&t->folder->stored, full);
+    snprintf(full, sizeof full, "%s_scales", stored_name);
+    rad_stored *scales = rad_stored_find(&t->folder->stored, full);
+    if (blocks == NULL && scales == NULL)
+        return RADLLM_OK;
+    if (blocks == NULL || scales == NULL)
+        return fail_shape(t, blocks == NULL ? scales : blocks,
+                          "has no companion of scales or blocks");
+    if (blocks->type != RAD_TYPE_U8 || scales->type != RAD_TYPE_U8 || blocks->n_dims != 4 ||
+        scales->n_dims != 3 || blocks->dims[3] != 16 || blocks->n_elements == 0 ||
+        memcmp(blocks->dims, scales->dims, 3 * sizeof *blocks->dims) != 0 ||
+        blocks->dims[1] % stride != 0)
+        return fail_shape(t, blocks,
+                          "and its scales must be U8 [experts, rows, blocks, 16] and "
+                          "[experts, rows, blocks]");
+    const uint64_t stack = blocks->dims[0], rows = blocks->dims[1], in_row = blocks->dims[2];
+    rad_tensor *tensor = add_tensor(t, name, blocks);
+    rad_view *view;
+    if (tensor == NULL)
+        return RADLLM_E_MEMORY;
+    radllm_status status = add_view(t, RAD_VIEW_MXFP4, blocks, stack, tensor, &view);
+    if (status != RADLLM_OK)
+        return status;
+    rad_piece *of_scales =
+        rad_arena_alloc(&t->folder->source->arena, stack * sizeof *of_scales, _Alignof(rad_piece));
+    if (of_scales == NULL)
+        return rad_fail_memory(t->error, stack * sizeof *of_scales);
+    for (uint64_t i = 0; i < stack; i++) {
+        pieces_of(view)[i].offset += i * rows * in_row * 16;
+        of_scales[i] = (rad_piece){scales->offset + i * rows * in_row, scales->part};
+    }
+    view->scales = of_scales;
+    blocks->used = scales->used = true;
+    tensor->type = RAD_TYPE_MXFP4;
+    set_dims(tensor, in_row * 32, rows / stride, stack);
+    set_units(view, rows / stride, first, 1, stride);
+    set_bytes(view, in_row * 32, in_row * 17, in_row * 16);
+    return RADLLM_OK;
+}
+
+static radllm_status make(const translator *t, rad_form form, const char *name,
+                          const rad_stored *stored)
+{
+    switch (form) {
+    case FORM_PLAIN:
+        return make_plain(t, name, stored);
+    case FORM_PLUS_ONE:
+        return make_plus_one(t, name, stored);
+    case FORM_TRANSPOSED:
+        return make_transposed(t, name, stored, 2);
+    case FORM_STACK_TURNED:
+        return make_transposed(t, name, stored, 3);
+    case FORM_STACK_GATE:
+    case FORM_STACK_UP:
+        return make_half_stack(t, name, stored, form == FORM_STACK_UP);
+    case FORM_TURNS_GATE:
+    case FORM_TURNS_UP:
+        return make_turns(t, name, stored, form == FORM_TURNS_UP);
+    case FORM_HEADS_QKV:
+        return make_heads_qkv(t, name, stored);
+    case FORM_LATENT_KEYS:
+    case FORM_LATENT_VALUES:
+        return make_latent(t, name, stored, form == FORM_LATENT_VALUES);
+    default:
+        return RADLLM_OK;
+    }
+}
+
+/* One row of a table, with full names. */
+static radllm_status translate_row(const translator *t, rad_form form, const char *name,
+                                   const char *stored_name)
+{
+    if (form == FORM_EXPERTS)
+        return make_experts(t, name, stored_name);
+    if (form == FORM_MXFP4)
+        return make_mxfp4(t, name, stored_name, 0, 1);
+    if (form == FORM_MXFP4_GATE || form == FORM_MXFP4_UP)
+        return make_mxfp4(t, name, stored_name, form == FORM_MXFP4_UP, 2);
+    rad_stored *stored = rad_stored_find(&t->folder->stored, stored_name);
+    if (stored == NULL)
+        return RADLLM_OK;
+    stored->used = true;
+    return make(t, form, name, stored);
+}
+
+/* Rows of the whole model; a name may be one of several. */
+static radllm_status translate_ends(const translator *t, const rad_name_row *row)
+{
+    radllm_status status = RADLLM_OK;
+    const char *names = row->stored;
+    while (*names != '\0' && status == RADLLM_OK) {
+        char stored[LAYER_NAME];
+        size_t size = strcspn(names, "|");
+        snprintf(stored, sizeof stored, "%.*s", (int)size, names);
+        bool output = strcmp(row->gguf, "output.weight") == 0;
+        rad_stored *found = rad_stored_find(&t->folder->stored, stored);
+        if (found != NULL && output && t->shape->tied)
+            found->used = true; /* the embedding once more */
+        else if (found != NULL)
+            return translate_row(t, row->form, row->gguf, stored);
+        names += size + (names[size] == '|');
+    }
+    return status;
+}
+
+static radllm_status translate_layer(const translator *t, const rad_name_row *rows,
+                                     const char *prefix, size_t prefix_size, uint32_t layer)
+{
+    radllm_status status = RADLLM_OK;
+    for (; rows->stored != NULL && status == RADLLM_OK; rows++) {
+        char name[64], stored[LAYER_NAME];
+        snprintf(name, sizeof name, "blk.%u.%s", layer, rows->gguf != NULL ? rows->gguf : "");
+        snprintf(stored, sizeof stored, "%.*s%u.%s", (int)prefix_size, prefix, layer, rows->stored);
+        status = translate_row(t, rows->form, name, stored);
+    }
+    return status;
+}
+
+/* Layers behind the model's own, which guess further tokens (DeepSeek-V3). */
+static void leave_out_extra_layers(const translator *t, const char *prefix, size_t prefix_size)
+{
+    char begin[LAYER_NAME];
+    for (uint32_t i = 0; i < t->shape->extra_layers && i < 16; i++) {
+        int size = snprintf(begin, sizeof begin, "%.*s%u.", (int)prefix_size, prefix,
+                            t->shape->n_layers + i);
+        for (size_t s = 0; s < t->folder->stored.count; s++) {
+            rad_stored *stored = &t->folder->stored.items[s];
+            if (strncmp(stored->name.data, begin, (size_t)size) == 0)
+                stored->used = true;
+        }
+    }
+}
+
+/* Whether any tensor's name begins with prefix. */
+static bool has_prefix(const rad_stored_table *table, const char *prefix, size_t size)
+{
+    for (size_t i = 0; i < table->count; i++) {
+        if (table->items[i].name.size >= size &&
+            memcmp(table->items[i].name.data, prefix, size) == 0)
+            return true;
+    }
+    return false;
+}
+
+static radllm_status translate_layers(const translator *t, const rad_name_row *rows,
+                                      const char *prefixes)
+{
+    size_t size = strcspn(prefixes, "|");
+    while (prefixes[size] == '|' && !has_prefix(&t->folder->stored, prefixes, size)) {
+        prefixes += size + 1;
+        size = strcspn(prefixes, "|");
+    }
+    radllm_status status = RADLLM_OK;
+    /* No more layers than tensors: a count alone does not make work. */
+    for (uint32_t i = 0;
+         i < t->shape->n_layers && i < t->folder->stored.count && status == RADLLM_OK; i++)
+        status = translate_layer(t, rows, prefixes, size, i);
+    if (status == RADLLM_OK)
+        leave_out_extra_layers(t, prefixes, size);
+    return status;
+}
+
+/* Whatever no row took keeps its name: binding refuses it then, so that nothing is left out in
+ * silence. */
+static radllm_status add_rest(const translator *t)
+{
+    for (size_t i = 0; i < t->folder->stored.count; i++) {
+        const rad_stored *stored = &t->folder->stored.items[i];
+        if (!stored->used && add_tensor(t, stored->name.data, stored) == NULL)
+            return RADLLM_E_MEMORY;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status translate_tensors(const translator *t, const rad_folder_family *family)
+{
+    radllm_status status = RADLLM_OK;
+    const rad_name_row *row = family->rows;
+    for (; row->gguf != NULL && status == RADLLM_OK; row++)
+        status = translate_ends(t, row);
+    return status == RADLLM_OK ? translate_layers(t, row + 1, row->stored) : status;
+}
+
+radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
+{
+    rad_source *source = folder->source;
+    rad_folder_shape shape = {0};
+    translator t = {folder, &shape, error};
+    const rad_folder_family *family = NULL;
+    radllm_status status = RADLLM_OK;
+    if (folder->config != NULL) {
+        status = rad_folder_find_family(folder, &family, error);
+        if (status == RADLLM_OK)
+            status = rad_folder_configure(folder, family, &shape, error);
+        if (status == RADLLM_OK)
+            status = translate_tensors(&t, family);
+    }
+    if (status == RADLLM_OK)
+        status = add_rest(&t);
+    if (status == RADLLM_OK)
+        status = rad_meta_table_finish(source, source->label, &source->metadata, error);
+    return status == RADLLM_OK ? rad_tensors_finish(source, false, error) : status;
+}
