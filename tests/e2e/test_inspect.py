@@ -1,4 +1,7 @@
 """radllm-inspect: shows what can be run, refuses the rest with exit code 1 and a message."""
+import sys
+import tempfile
+
 from e2e import *
 
 MODEL = embedded_model()
@@ -93,5 +96,19 @@ else:
         if result.code not in (0, 1) or (result.code == 1) != bool(result.err):
             bad += [file.name] + result.lines()
     tap.check(not bad, "fuzzing seeds", bad)
+
+# A folder as Hugging Face has them, and one that lies about its shape.
+sys.path.insert(0, str(SOURCE / "tests" / "golden"))
+from make_folder import make  # noqa: E402
+with tempfile.TemporaryDirectory() as folder:
+    golden = SOURCE / "tests" / "golden" / "architectures"
+    config = json.loads((golden / "gpt2.config.json").read_text())
+    make(golden / "gpt2-f32.gguf", config, folder)
+    report = inspect(folder, "--json", "-c", "64")
+    data = json.loads(report.out)
+    check(data["kind"] == "model" and data["plan"]["weights"] > 0, "a folder: JSON", report)
+    check("safetensors" in inspect(folder).out, "a folder: its format")
+    make(golden / "gpt2-f32.gguf", {**config, "n_embd": 128}, folder)
+    expect(inspect(folder), 1, "a folder of another shape")
 
 finish()
