@@ -107,7 +107,7 @@ with tempfile.TemporaryDirectory() as folder:
     report = inspect(folder, "--json", "-c", "64")
     data = json.loads(report.out)
     check(data["kind"] == "model" and data["plan"]["weights"] > 0, "a folder: JSON", report)
-    check("safetensors" in inspect(folder).out, "a folder: its format")
+    check(b"safetensors" in inspect(folder).out, "a folder: its format")
     make(golden / "gpt2-f32.gguf", {**config, "n_embd": 128}, folder)
     expect(inspect(folder), 1, "a folder of another shape")
 
