@@ -194,7 +194,8 @@ static void parse(int count, char **values, settings *own, common_settings *comm
     const program_usage usage = {
         "-m MODEL [-p TEXT | -f FILE] [OPTION]...",
         "Splits text into the tokens of a model, one id a line, or joins ids to text with\n"
-        "--decode. Only the vocabulary is loaded: a file without weights will do.",
+        "--decode. Only the vocabulary is loaded: a file without weights will do, and so will a\n"
+        "tokenizer.json.",
         NULL,
         table,
         sizeof table / sizeof *table,

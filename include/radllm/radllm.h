@@ -214,8 +214,9 @@ typedef struct radllm_file radllm_file;
 /* Opens a GGUF file (version 2 or 3; for a split model its first part: the others are found beside
  * it), a folder as Hugging Face has them (config.json, safetensors files), a .safetensors file, or
  * the index of several (model.safetensors.index.json). A folder's metadata and tensors are named as
- * GGUF names them. Only the container is checked here; radllm_file_check_model() and
- * radllm_model_load() check that it is a model that this library can run. */
+ * GGUF names them. A tokenizer.json opens for its vocabulary alone (option vocab_only). Only the
+ * container is checked here; radllm_file_check_model() and radllm_model_load() check that it is a
+ * model that this library can run. */
 RADLLM_API radllm_status radllm_file_open(const radllm_host *host, const char *path,
                                           radllm_file **out, radllm_error *error);
 

@@ -99,4 +99,20 @@ else:
     result = run("radllm-tokenize", "-m", path, "-p", "Hello world")
     check(result.text().split() == ["9856", "1079"], path.name, result)
 
+# A tokenizer.json by itself, with the files beside it where it has that name.
+small = SOURCE / "tests" / "unit" / "tokenizers" / "llama2.json"
+cases = json.loads(small.with_suffix(".cases.json").read_text(encoding="utf-8"))
+case = [case for case in cases if case["text"].startswith("Hello")][0]
+alone = run("radllm-tokenize", "-m", small, "-p", case["text"])
+check(alone.text().split() == list(map(str, case["ids"])), "tokenizer.json", alone)
+write("tokenizer_config.json", '{"add_bos_token":true,"bos_token":"<s>"}')
+path = write("tokenizer.json", small.read_text(encoding="utf-8"))
+beside = run("radllm-tokenize", "-m", path, "-p", case["text"])
+check(beside.text().split() == ["1"] + alone.text().split(), "tokenizer_config.json beside it", beside)
+back = run("radllm-tokenize", "-m", small, "--decode", "-p", alone.text())
+check(back.text() == case["decoded"], "tokenizer.json and back", back)
+result = run("radllm-tokenize", "-m", write("other.json", '{"model":{"type":"Tiktoken"}}'), "-p", "x")
+check(result.code == 1 and "Tiktoken" in result.err, "a model that is not known", result)
+result = run("radllm-generate", "-m", small, "-p", "x")
+check(result.code == 1 and "without a model" in result.err, "a tokenizer generates nothing", result)
 finish()

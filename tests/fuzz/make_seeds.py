@@ -2,6 +2,7 @@
 """Writes the inputs that the fuzzers begin with to corpus/TARGET beside this script: small
 well-formed files and requests. Needs Python alone."""
 
+import base64
 import json
 import math
 import pathlib
@@ -228,6 +229,69 @@ def tokenizer_seeds():
     return seeds
 
 
+# ---- tokenizer.json (see fuzz_tokenizer_json.c) ----------------------------------------------------
+
+def json_input(model, flags=7, config=None, **parts):
+    out = json.dumps({"model": model, **parts}, separators=(",", ":"), ensure_ascii=False).encode()
+    if config is not None:
+        out += b"\0" + json.dumps(config).encode()
+    sample = TEXT.encode()
+    return bytes([flags, len(sample)]) + sample + out
+
+
+def sequence(kind, *parts):
+    return {"type": "Sequence", kind: list(parts)}
+
+
+def split(regex, behavior="Isolated", invert=False):
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": behavior, "invert": invert}
+
+
+def json_seeds():
+    letters = {chr(c): i for i, c in enumerate([*range(33, 127), *range(0x100, 0x144), *range(0xA1, 0x100)])}
+    tokens = ["th", "the", "\u0120t", "er", "<|end|>"]
+    bpe = {"type": "BPE", "vocab": {**letters, **{t: len(letters) + i for i, t in enumerate(tokens)}},
+           "merges": ["t h", ["th", "e"], "\u0120 t", "e r"], "unk_token": "e", "fuse_unk": True}
+    end = [{"id": len(letters) + 4, "content": "<|end|>", "special": True, "lstrip": True, "rstrip": True},
+           {"id": len(letters) + 5, "content": "IT'S", "normalized": True, "single_word": True}]
+    levels = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}
+    spaces = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True}
+    words = {"[UNK]": 0, "the": 1, "li": 2, "##ver": 3, "##'": 4, "s": 5, "12": 6, "[CLS]": 7, "[SEP]": 8}
+    pieces = [["<unk>", 0], ["\u2581", -2.5], ["th", -3], ["e", -4.25], ["\u2581the", -3.5]]
+    pieces += [[f"<0x{i:02X}>", -9 - i / 100] for i in range(0, 256, 3)]
+    charsmap = base64.b64encode(struct.pack("<I", 8) + bytes(8) + b"a\0").decode()
+    return {
+        "bytes": json_input(bpe, pre_tokenizer=levels, decoder=levels, added_tokens=end,
+                            config={"bos_token": {"content": "<|end|>"}, "add_bos_token": True}),
+        "letters": json_input(bpe, normalizer=sequence("normalizers", {"type": "NFC"}, {"type": "ByteLevel"}),
+                              pre_tokenizer=split("\\s+(?!\\S)|[^\\W\\d]++|(?<=\\d)x{2,3}?", "MergedWithPrevious")),
+        "forms": json_input(bpe, 3, normalizer=sequence(
+            "normalizers", {"type": "NFKD"}, {"type": "StripAccents"}, {"type": "Lowercase"}, {"type": "Nmt"},
+            {"type": "Strip", "strip_left": True, "strip_right": True}, {"type": "Prepend", "prepend": "a"},
+            {"type": "Replace", "pattern": {"Regex": " ?(a|b)*"}, "content": "xy"},
+            {"type": "Precompiled", "precompiled_charsmap": charsmap}), added_tokens=end),
+        "unigram": json_input({"type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": True},
+                              pre_tokenizer=spaces, decoder=sequence("decoders", {"type": "ByteFallback"}, spaces)),
+        "wordpiece": json_input({"type": "WordPiece", "vocab": words, "unk_token": "[UNK]",
+                                 "continuing_subword_prefix": "##", "max_input_chars_per_word": 20},
+                                normalizer={"type": "BertNormalizer", "strip_accents": None},
+                                pre_tokenizer={"type": "BertPreTokenizer"},
+                                decoder={"type": "WordPiece", "prefix": "##", "cleanup": True},
+                                post_processor={"type": "BertProcessing", "cls": ["[CLS]", 7], "sep": ["[SEP]", 8]}),
+        "words": json_input({"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}, pre_tokenizer=sequence(
+            "pretokenizers", {"type": "Whitespace"}, {"type": "Digits", "individual_digits": True},
+            {"type": "Punctuation", "behavior": "Contiguous"}, {"type": "FixedLength", "length": 3},
+            split("[a-f]", "Removed", True), split("\\b", "MergedWithNext")),
+            post_processor={"type": "TemplateProcessing", "single": [
+                {"SpecialToken": {"id": "x"}}, {"Sequence": {"id": "A"}}, {"SpecialToken": {"id": "x"}}],
+                "special_tokens": {"x": {"id": "x", "ids": [7, 8]}}}),
+        "suffix": json_input({**bpe, "end_of_word_suffix": "r", "continuing_subword_prefix": "e", "merges": []},
+                             decoder=sequence("decoders", {"type": "Replace", "pattern": {"String": "e"}, "content": " "},
+                                              {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 2, "stop": 0})),
+        "deep": bytes([0, 0]) + b"[" * 200,
+    }
+
+
 def chat_input(template, date, messages):
     out = bytes([template, len(date), len(messages)]) + date
     for i, (role, content) in enumerate(messages):
@@ -366,7 +430,8 @@ def folder_seeds():
 
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
-               "tokenizer": tokenizer_seeds(), "chat": chat_seeds(),
+               "tokenizer": tokenizer_seeds(), "tokenizer_json": json_seeds(),
+               "chat": chat_seeds(),
                "snapshot": snapshot_seeds(), "folder": folder_seeds()}
     for target, seeds in targets.items():
         folder = pathlib.Path(__file__).parent / "corpus" / target

@@ -7,9 +7,17 @@
 #include <string.h>
 #include <time.h>
 
+#include "text/tokenizer_json.h"
 #include "unit/text_support.h"
 
 #define SEPARATOR "\n__ggml_vocab_test__\n"
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 /* Compares the ids of one text with a line of numbers. */
 static void check_line(const rad_tokenizer *tokenizer, const char *text, size_t size,
@@ -167,14 +175,96 @@ START_TEST(qwen2_gives_the_recorded_ids)
 }
 END_TEST
 
-/* ---- long runs ------------------------------------------------------------------------ */
+/* ---- the same from tokenizer.json -------------------------------------------------------- */
 
-static double seconds(void)
+/* Llama 2's file has spaces where no-break spaces were, so that the texts with those in
+ * tokenizers/expected come out otherwise. */
+START_TEST(json_file_gives_the_recorded_ids)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    static const struct {
+        const char *path, *pair;
+    } all[] = {{"tokenizers/onnxruntime-extensions/llama2/tokenizer.json", "llama-spm"},
+               {"tokenizers/onnxruntime-extensions/phi-3/tokenizer.json", "phi-3"}};
+    const char *found = rad_test_shared_path(all[_i].path);
+    if (found == NULL)
+        RAD_SKIP("%s is not there", all[_i].path);
+    rad_tokenizer *tokenizer = text_open(found);
+    check_pair(tokenizer, all[_i].pair);
+    ck_assert(rad_tokenizer_adds_bos(tokenizer) && rad_tokenizer_is_end(tokenizer, 2));
+    rad_tokenizer_free(tokenizer);
 }
+END_TEST
+
+#define LLAMA3(digits)                                                                             \
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits                           \
+    "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+/* The text of a tokenizer.json: a vocabulary, its merges, a pattern, three control tokens. */
+static char *write_json(const char *vocabulary, const char *merges, const char *pattern,
+                        bool ignore_merges, const char *const specials[3])
+{
+    json_t *vocab = json_load_file(vocabulary, JSON_ALLOW_NUL, NULL);
+    int first = (int)json_object_size(vocab);
+    json_t *list = json_array();
+    size_t size;
+    char *lines = (char *)rad_test_read_file(merges, &size), *rest = lines;
+    for (char *line; (line = strtok_r(rest, "\n", &rest)) != NULL;)
+        if (strncmp(line, "#version", 8) != 0)
+            json_array_append_new(list, json_string(line));
+    free(lines);
+    json_t *added = json_array();
+    for (int i = 0; i < 3; i++)
+        json_array_append_new(added, json_pack("{s:i,s:s,s:b}", "id", first + i, "content",
+                                               specials[i], "special", 1));
+    json_t *root = json_pack(
+        "{s:o,s:{s:s,s:[{s:s,s:{s:s},s:s,s:b},{s:s,s:b,s:b}]},s:{s:s},"
+        "s:{s:s,s:o,s:o,s:b}}",
+        "added_tokens", added, "pre_tokenizer", "type", "Sequence", "pretokenizers", "type",
+        "Split", "pattern", "Regex", pattern, "behavior", "Isolated", "invert", 0, "type",
+        "ByteLevel", "add_prefix_space", 0, "use_regex", 0, "decoder", "type", "ByteLevel", "model",
+        "type", "BPE", "vocab", vocab, "merges", list, "ignore_merges", ignore_merges);
+    ck_assert_ptr_nonnull(root);
+    char *text = json_dumps(root, JSON_COMPACT);
+    json_decref(root);
+    return text;
+}
+
+START_TEST(json_vocabulary_gives_the_recorded_ids)
+{
+    static const struct {
+        const char *vocabulary, *merges, *pattern, *pair, *expected;
+        const char *specials[3];
+    } all[] = {{"tokenizers/llama3.2/encoder.json",
+                "tokenizers/llama3.2/vocab.bpe",
+                LLAMA3("\\p{N}{1,3}"),
+                "llama-bpe",
+                "Xenova__llama3-tokenizer.json",
+                {"<|begin_of_text|>", "<|end_of_text|>", "<|x|>"}},
+               {"tokenizers/qwen2/vocab.json",
+                "tokenizers/qwen2/merges.txt",
+                LLAMA3("\\p{N}"),
+                "qwen2",
+                "Xenova__Qwen1.5-0.5B-Chat.json",
+                {"<|endoftext|>", "<|im_start|>", "<|im_end|>"}}};
+    const char *vocabulary = rad_test_shared_path(all[_i].vocabulary);
+    const char *merges = rad_test_shared_path(all[_i].merges);
+    if (vocabulary == NULL || merges == NULL)
+        RAD_SKIP("%s is not there", all[_i].vocabulary);
+    char *text = write_json(vocabulary, merges, all[_i].pattern, _i == 0, all[_i].specials);
+    rad_tokenizer_files files = {.tokenizer = {text, strlen(text)}};
+    rad_tokenizer *tokenizer = NULL;
+    radllm_error error = {0};
+    double start = seconds();
+    rad_assert_ok(rad_tokenizer_create_json(NULL, &files, &tokenizer, &error), &error);
+    ck_assert_double_lt(seconds() - start, 10); /* a square of the vocabulary would take hours */
+    free(text);
+    check_pair(tokenizer, all[_i].pair);
+    check_expected(tokenizer, all[_i].expected, 0, _i == 1);
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
+/* ---- long runs ------------------------------------------------------------------------ */
 
 /* Time for `size` bytes of a repeated text. */
 static double time_of(const rad_tokenizer *tokenizer, const char *unit, size_t size)
@@ -239,6 +329,8 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(cases, file_gives_the_recorded_ids, 0, sizeof files / sizeof files[0]);
     tcase_add_test(cases, llama3_gives_the_recorded_ids);
     tcase_add_loop_test(cases, qwen2_gives_the_recorded_ids, 0, 2);
+    tcase_add_loop_test(cases, json_file_gives_the_recorded_ids, 0, 2);
+    tcase_add_loop_test(cases, json_vocabulary_gives_the_recorded_ids, 0, 2);
     TCase *runs = rad_test_case(suite, "runs");
     tcase_add_loop_test(runs, a_megabyte_of_one_character_takes_linear_time, 0, 3);
 }
