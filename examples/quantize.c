@@ -13,10 +13,16 @@
 
 typedef struct settings {
     const char *input;
-    const char *output; /* NULL: none is written */
+    const char *output;      /* NULL: none is written */
+    const char *importance;  /* file to read */
+    const char *calibration; /* text to measure with */
+    const char *save;        /* file of importance to write */
+    const char *format;      /* of that file */
     bool dry_run;
     bool verbose;
 } settings;
+
+enum { TEXT_LIMIT = 1 << 30 };
 
 /* ---- the command line --------------------------------------------------------------------------
  */
@@ -77,8 +83,21 @@ static void read_positional(const common_settings *common, const char *type, set
         fail_usage("\"%s\" is no type; types are %s", type, type_names());
     if (type != NULL)
         option_set(common->options, "quantize", name, "the type");
-    if (own->output == NULL && !own->dry_run)
+    if (own->output == NULL && !own->dry_run && own->save == NULL)
         fail_usage("name the file to write, or ask for --dry-run");
+}
+
+static void check_importance(settings *own)
+{
+    if (own->importance != NULL && own->calibration != NULL)
+        fail_usage("--imatrix and --calibrate exclude each other");
+    if (own->save != NULL && own->importance == NULL && own->calibration == NULL)
+        fail_usage("--save-imatrix goes with --calibrate, or with --imatrix to change the form");
+    size_t length = own->save != NULL ? strlen(own->save) : 0;
+    if (own->format == NULL)
+        own->format = length > 4 && strcmp(own->save + length - 4, ".dat") == 0 ? "dat" : "gguf";
+    if (strcmp(own->format, "gguf") != 0 && strcmp(own->format, "dat") != 0)
+        fail_usage("--imatrix-format: \"%s\" is neither gguf nor dat", own->format);
 }
 
 /* ---- reporting ---------------------------------------------------------------------------------
@@ -189,6 +208,51 @@ static void end_progress(progress_state *state)
     state->begun = false;
 }
 
+/* Runs the model over the text. */
+static radllm_importance *measure_importance(const radllm_host *host, const radllm_file *file,
+                                             const settings *own, const common_settings *common,
+                                             progress_state *state)
+{
+    radllm_importance *importance = NULL;
+    radllm_model *model = NULL;
+    const char *name = strrchr(own->calibration, '/');
+    buffer text = read_whole(own->calibration, TEXT_LIMIT);
+    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+          own->input);
+    radllm_status status =
+        radllm_importance_measure(host, model, text.data != NULL ? text.data : "", text.length,
+                                  name != NULL ? name + 1 : own->calibration, common->options,
+                                  program_cancel(), &importance, program_error());
+    end_progress(state);
+    check(status, own->calibration);
+    radllm_model_free(model);
+    buffer_free(&text);
+    return importance;
+}
+
+/* NULL where none was asked for. */
+static radllm_importance *take_importance(const radllm_host *host, const radllm_file *file,
+                                          const settings *own, const common_settings *common,
+                                          progress_state *state)
+{
+    radllm_importance *importance = NULL;
+    if (own->calibration != NULL)
+        importance = measure_importance(host, file, own, common, state);
+    else if (own->importance != NULL)
+        check(radllm_importance_open(host, own->importance, &importance, program_error()), NULL);
+    if (own->save == NULL)
+        return importance;
+    check(radllm_importance_save(importance, own->save, own->format, program_error()), NULL);
+    if (own->output == NULL && !common->json && !own->dry_run) {
+        uint64_t entries = 0, chunks = 0;
+        check(radllm_importance_number(importance, "entries", &entries, program_error()), NULL);
+        check(radllm_importance_number(importance, "chunks", &chunks, program_error()), NULL);
+        output_format("%s: importance for %" PRIu64 " tensors, of %" PRIu64 " pieces of text\n",
+                      own->save, entries, chunks);
+    }
+    return importance;
+}
+
 /* The source would be replaced by what was made from it. */
 static void refuse_same_file(const settings *own)
 {
@@ -236,6 +300,19 @@ int main(int argc, char **argv)
         {'\0', "tensor-type", "PATTERN=TYPE", ARGUMENT_OPTION, NULL, "quantize_tensor", 0, 0,
          "the type of tensors whose names fit: * is any text, ? one\ncharacter; the last that fits "
          "counts (repeatable)"},
+        {'\0', "calibrate", "TEXT", ARGUMENT_TEXT, &own.calibration, NULL, 0, 0,
+         "weigh errors by what matrices are multiplied with when the\nmodel reads this file of "
+         "text"},
+        {'\0', "chunks", "N", ARGUMENT_OPTION, NULL, "calibrate_chunks", 0, 0,
+         "use so many pieces of the text at most"},
+        {'\0', "chunk-tokens", "N", ARGUMENT_OPTION, NULL, "calibrate_context", 0, 0,
+         "tokens of a piece (512)"},
+        {'\0', "imatrix", "FILE", ARGUMENT_TEXT, &own.importance, NULL, 0, 0,
+         "the same from a file of llama-imatrix or --save-imatrix"},
+        {'\0', "save-imatrix", "FILE", ARGUMENT_TEXT, &own.save, NULL, 0, 0,
+         "write it to such a file; OUT may then be left out"},
+        {'\0', "imatrix-format", "FORM", ARGUMENT_TEXT, &own.format, NULL, 0, 0,
+         "gguf, or dat (the older form; usual for names in .dat)"},
         {'\0', "allow-requantize", NULL, ARGUMENT_OPTION, NULL, "quantize_again", 0, 0,
          "take a file that is quantized already; loses more than\nquantizing the original"},
         {'\0', "dry-run", NULL, ARGUMENT_FLAG, &own.dry_run, NULL, 0, 0,
@@ -244,7 +321,8 @@ int main(int argc, char **argv)
          "show what each tensor becomes"},
     };
     const program_usage usage = {
-        "[OPTIONS] IN.gguf OUT.gguf [TYPE]\n--dry-run [OPTIONS] IN.gguf [TYPE]",
+        "[OPTIONS] IN.gguf OUT.gguf [TYPE]\n--dry-run [OPTIONS] IN.gguf [TYPE]\n"
+        "--calibrate TEXT --save-imatrix FILE [OPTIONS] IN.gguf",
         "Writes a model with its weights in another number format.",
         "Types, from many bits to few: F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q5_1, Q5_0,\n"
         "Q4_K_M, Q4_K_S, IQ4_NL, IQ4_XS, MXFP4, MXFP4_MOE, NVFP4, Q4_1, Q4_0, Q3_K_L, Q3_K_M,\n"
@@ -258,6 +336,7 @@ int main(int argc, char **argv)
     common_settings common;
     arguments_parse(argc, argv, &usage, &common);
     read_positional(&common, type, &own);
+    check_importance(&own);
     program_catch_signals(false);
     refuse_same_file(&own);
 
@@ -268,10 +347,15 @@ int main(int argc, char **argv)
     check(radllm_host_new(NULL, NULL, NULL, &host, program_error()), NULL);
     check(radllm_host_set_progress(host, show_progress, &state, program_error()), NULL);
     check(radllm_file_open(host, own.input, &file, program_error()), NULL);
-    check(radllm_quantization_new(host, file, NULL, common.options, &plan, program_error()),
-          own.input);
-    write_file(plan, &own, &common, &state);
+    radllm_importance *importance = take_importance(host, file, &own, &common, &state);
+    if (own.output != NULL || own.dry_run) {
+        check(
+            radllm_quantization_new(host, file, importance, common.options, &plan, program_error()),
+            own.input);
+        write_file(plan, &own, &common, &state);
+    }
     radllm_quantization_free(plan);
+    radllm_importance_free(importance);
     radllm_file_free(file);
     radllm_host_free(host);
     arguments_free(&common);

@@ -10,8 +10,9 @@ void rad_decode_f32(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_f32(const float *values, void *blocks, size_t n)
+void rad_encode_f32(const float *values, const float *importance, void *blocks, size_t n)
 {
+    (void)importance;
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;

@@ -8,7 +8,7 @@
 
 #define RAD_DECLARE_FORMAT(name)                                                                   \
     void rad_decode_##name(const void *blocks, float *values, size_t n);                           \
-    void rad_encode_##name(const float *values, void *blocks, size_t n);
+    void rad_encode_##name(const float *values, const float *importance, void *blocks, size_t n);
 #define RAD_DECLARE_BLOCK_FORMAT(name)                                                             \
     RAD_DECLARE_FORMAT(name)                                                                       \
     void rad_unpack_##name(const void *block, rad_block *out);
@@ -115,20 +115,8 @@ int rad_nearest(float value, int low, int high);
 /* Copies n values with those that are not finite replaced by zero. */
 void rad_copy_finite(const float *values, float *out, size_t n);
 
-/* The factor s that makes s * q nearest to x (least squares weighted by x^2) with integers q in
- * -half..half-1, where half is a power of two; found by trying a fixed list of ranges. Writes q.
- * Zero when x is all zero. */
-float rad_search_scale(const float *x, uint32_t n, int half, int8_t *q);
-
-/* The pair (scale >= 0, minimum) that makes scale * q + minimum nearest to x with q in 0..high.
- * Where `minimum_not_positive`, the minimum is at most zero. */
-float rad_search_scale_minimum(const float *x, uint32_t n, int high, bool minimum_not_positive,
-                               float *minimum);
-
 /* The index of the level nearest to x, of 16 increasing ones; ties go to the lower index. */
 int rad_nearest_level(float x, const int8_t levels[16]);
-/* The factor s that makes s * level nearest to x (weighted as in rad_search_scale). */
-float rad_search_level_scale(const float *x, uint32_t n, const int8_t levels[16]);
 /* The code of the E2M1 number nearest to x, doubled as above; ties go to the smaller magnitude. */
 int rad_nearest_e2m1(float x);
 float rad_largest_magnitude(const float *x, size_t n);

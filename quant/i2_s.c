@@ -22,8 +22,9 @@ void rad_decode_i2_s(const void *blocks, float *values, size_t n)
 }
 
 /* Of values that are divided by the scale already. */
-void rad_encode_i2_s(const float *values, void *blocks, size_t n)
+void rad_encode_i2_s(const float *values, const float *importance, void *blocks, size_t n)
 {
+    (void)importance;
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         float x[BLOCK];

@@ -1,6 +1,6 @@
 /* IQ4_NL, blocks of 32: f16 scale, 16 bytes of 4-bit codes in the order of Q4_0. Weight = scale *
  * level[code]; the sixteen levels are denser around zero, as weights are. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 18 };
 
@@ -23,18 +23,27 @@ void rad_decode_iq4_nl(const void *blocks, float *values, size_t n)
     rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_iq4_nl);
 }
 
-void rad_encode_iq4_nl(const float *values, void *blocks, size_t n)
+/* The levels from one to the next. */
+const rad_level_steps rad_steps_iq4 = {-127.0f,
+                                       {-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f, -16.0f,
+                                        -4.5f, 7.0f, 19.0f, 31.5f, 45.5f, 61.0f, 79.0f, 101.0f},
+                                       {23.0f, 21.0f, 18.0f, 16.0f, 14.0f, 13.0f, 12.0f, 11.0f,
+                                        12.0f, 12.0f, 13.0f, 15.0f, 16.0f, 20.0f, 24.0f}};
+
+void rad_encode_iq4_nl(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half = rad_f32_to_f16_saturated(rad_search_level_scale(x, BLOCK, rad_levels_iq4));
-        float scale = rad_f16_to_f32(half);
-        rad_store_u16(bytes, half);
-        memset(bytes + 2, 0, 16);
-        for (int j = 0; j < BLOCK && scale != 0.0f; j++)
-            bytes[2 + j % 16] |=
-                (uint8_t)(rad_nearest_level(x[j] / scale, rad_levels_iq4) << (j < 16 ? 0 : 4));
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_factor factor =
+            rad_search_level_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, &rad_steps_iq4);
+        rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        for (int j = 0; j < 16; j++) {
+            int low = rad_nearest_level(numbers.x[j] * inverse, rad_levels_iq4);
+            int high = rad_nearest_level(numbers.x[j + 16] * inverse, rad_levels_iq4);
+            bytes[2 + j] = (uint8_t)(low | high << 4);
+        }
     }
 }

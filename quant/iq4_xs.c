@@ -1,7 +1,7 @@
 /* IQ4_XS, super-blocks of 256: f16 d, 16 bits of upper sub-scale bits (two for each 32, lowest
  * first), 4 bytes of low nibbles of sub-scales, 128 bytes of codes: 16 for each 32 elements, in the
  * order of IQ4_NL. Weight = d * (sub_scale - 32) * level[code]. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 136, HIGH = 2, LOW = 4, CODES = 8 };
 
@@ -27,39 +27,29 @@ void rad_decode_iq4_xs(const void *blocks, float *values, size_t n)
     rad_decode_super(blocks, values, n, BYTES, 32, rad_unpack_iq4_xs);
 }
 
-static void encode_block(const float x[BLOCK], uint8_t *bytes)
+void rad_encode_iq4_xs(const float *values, const float *importance, void *blocks, size_t n)
 {
-    float scales[8], extreme = 0.0f;
-    for (int j = 0; j < 8; j++) {
-        scales[j] = rad_search_level_scale(x + 32 * j, 32, rad_levels_iq4);
-        float magnitude = scales[j] < 0.0f ? -scales[j] : scales[j];
-        if (magnitude > (extreme < 0.0f ? -extreme : extreme))
-            extreme = scales[j];
-    }
-    uint16_t half = rad_f32_to_f16_saturated(extreme / -32.0f);
-    float d = rad_f16_to_f32(half);
-    uint32_t high = 0;
-    memset(bytes, 0, BYTES);
-    for (int j = 0; j < 8; j++) {
-        int sub_scale = d == 0.0f ? 0 : rad_nearest(scales[j] / d, -32, 31);
-        float scale = d * (float)sub_scale;
-        bytes[LOW + j / 2] |= (uint8_t)(((sub_scale + 32) & 15) << (4 * (j % 2)));
-        high |= (uint32_t)(sub_scale + 32) >> 4 << 2 * j;
-        for (int i = 0; i < 32 && scale != 0.0f; i++)
-            bytes[CODES + 16 * j + i % 16] |=
-                (uint8_t)(rad_nearest_level(x[32 * j + i] / scale, rad_levels_iq4)
-                          << (i < 16 ? 0 : 4));
-    }
-    rad_store_u16(bytes, half);
-    rad_store_u16(bytes + HIGH, (uint16_t)high);
-}
-
-void rad_encode_iq4_xs(const float *values, void *blocks, size_t n)
-{
+    static const rad_super_shape shape = {
+        .sub_block = 32, .sub_low = -32.0f, .sub_high = 31.0f, .steps = &rad_steps_iq4};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        encode_block(x, bytes);
+        rad_numbers numbers;
+        rad_super_fit fit;
+        uint32_t high = 0;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_fit_super_scales(&numbers, &shape, &fit);
+        memset(bytes, 0, BYTES);
+        for (int j = 0; j < 8; j++) {
+            float scale = fit.scale * (float)fit.sub_scales[j];
+            float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+            bytes[LOW + j / 2] |= (uint8_t)(((fit.sub_scales[j] + 32) & 15) << (4 * (j % 2)));
+            high |= (uint32_t)(fit.sub_scales[j] + 32) >> 4 << 2 * j;
+            for (int k = 0; k < 32; k++)
+                bytes[CODES + 16 * j + k % 16] |=
+                    (uint8_t)(rad_nearest_level(numbers.x[32 * j + k] * inverse, rad_levels_iq4)
+                              << (k < 16 ? 0 : 4));
+        }
+        rad_store_u16(bytes, fit.half_scale);
+        rad_store_u16(bytes + HIGH, (uint16_t)high);
     }
 }

@@ -2,7 +2,7 @@
  * numbers in the order of Q4_0. Weight = 2^(e - 127) * number; the numbers are doubled to be
  * integers and the scale halved. e = 255 would be NaN in the specification; files are read as ggml
  * reads them, where it is one more exponent. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 17, LARGEST_EXPONENT = 252 /* 12 * 2^(252 - 128) is finite */ };
 
@@ -33,38 +33,45 @@ void rad_decode_mxfp4(const void *blocks, float *values, size_t n)
     rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_mxfp4);
 }
 
-static double error_with(const float x[BLOCK], int e)
+/* The levels from one to the next; the last step is never taken. */
+const rad_level_steps rad_steps_e2m1 = {
+    -12.0f,
+    {-10.0f, -7.0f, -5.0f, -3.5f, -2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f, 5.0f, 7.0f, 10.0f,
+     1e30f},
+    {4.0f, 2.0f, 2.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 2.0f, 2.0f, 4.0f, 0.0f}};
+
+/* The exponent that leaves the least error. The largest number is in 1..2, so that 12 times the
+ * scale is next to it at 2^-3; smaller scales cut it, larger ones waste levels. */
+static int search_exponent(const rad_numbers *numbers)
 {
-    double scale = half_scale((uint8_t)e), error = 0.0;
-    for (int j = 0; j < BLOCK; j++) {
-        double difference = scale * rad_levels_e2m1[rad_nearest_e2m1((float)(x[j] / scale))] - x[j];
-        error += difference * difference;
+    float inverse[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], best_error = 0.0f;
+    int unit, best = 0;
+    for (int lane = 0; lane < RAD_LANES; lane++)
+        inverse[lane] = (float)(1 << (lane < 7 ? lane : 7));
+    numbers->lanes->levels(numbers->x, numbers->w, BLOCK, inverse, &rad_steps_e2m1, xq, qq);
+    memcpy(&unit, &numbers->unit, sizeof unit);
+    unit >>= 23; /* the exponent of the numbers' unit, biased by 127 as the format's is */
+    for (int lane = 0; lane < 8; lane++) {
+        float scale = 1.0f / inverse[lane], error = scale * (scale * qq[lane] - 2.0f * xq[lane]);
+        int exponent = unit - lane + 1; /* one more, since levels are doubled */
+        if (error < best_error && exponent >= 1 && exponent <= LARGEST_EXPONENT) {
+            best_error = error;
+            best = exponent;
+        }
     }
-    return error;
+    return best;
 }
 
-void rad_encode_mxfp4(const float *values, void *blocks, size_t n)
+void rad_encode_mxfp4(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK], largest;
-        uint32_t bits;
-        rad_copy_finite(values + i, x, BLOCK);
-        largest = rad_largest_magnitude(x, BLOCK);
-        memcpy(&bits, &largest, sizeof(bits));
-        /* 4 and 6 are the numbers of the largest exponent, 2; one more wastes it, one less cuts. */
-        int usual = (int)(bits >> 23) - 2, best = 0;
-        double best_error = error_with(x, 0);
-        for (int e = usual - 1; e <= usual + 1; e++) {
-            double error = e < 1 || e > LARGEST_EXPONENT ? best_error : error_with(x, e);
-            if (error < best_error) {
-                best = e;
-                best_error = error;
-            }
-        }
-        bytes[0] = (uint8_t)best;
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        bytes[0] = (uint8_t)search_exponent(&numbers);
+        float inverse = numbers.unit / half_scale(bytes[0]);
         for (int j = 0; j < 16; j++)
-            bytes[1 + j] = (uint8_t)(rad_nearest_e2m1(x[j] / half_scale(bytes[0])) |
-                                     rad_nearest_e2m1(x[j + 16] / half_scale(bytes[0])) << 4);
+            bytes[1 + j] = (uint8_t)(rad_nearest_e2m1(numbers.x[j] * inverse) |
+                                     rad_nearest_e2m1(numbers.x[j + 16] * inverse) << 4);
     }
 }

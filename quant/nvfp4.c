@@ -4,7 +4,7 @@
  * as zero, and the top bit of a scale is ignored but for that, as in ggml. A tensor may have one
  * more F32 scale of its own beside it in the file; that is the business of whoever binds tensors.
  */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 64, BYTES = 36, SUB_BLOCK = 16, NUMBERS = 4, LARGEST_CODE = 0x7e };
 
@@ -46,49 +46,45 @@ void rad_decode_nvfp4(const void *blocks, float *values, size_t n)
     }
 }
 
-static double error_with(const float *x, uint8_t code)
+/* The code whose scale leaves the least error of 16 numbers: its largest number is next to the
+ * largest value, or somewhat below. */
+static uint8_t search_code(const rad_numbers *numbers, const float *x, const float *w)
 {
-    double scale = half_scale(code), error = 0.0;
-    for (int j = 0; j < SUB_BLOCK; j++) {
-        double difference = scale * rad_levels_e2m1[rad_nearest_e2m1((float)(x[j] / scale))] - x[j];
-        error += difference * difference;
-    }
-    return error;
-}
-
-/* The code whose largest number is next to the largest value, or a neighbour if that fits better.
- */
-static uint8_t search_code(const float *x)
-{
-    float wanted = rad_largest_magnitude(x, SUB_BLOCK) / 12.0f;
-    uint8_t usual = 1, best;
-    while (usual < LARGEST_CODE && half_scale(usual) < wanted)
+    float wanted = rad_largest_magnitude(x, SUB_BLOCK) * numbers->unit / 12.0f;
+    float inverse[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], best_error = 0.0f;
+    int usual = 1, best = 1;
+    while (usual < LARGEST_CODE && half_scale((uint8_t)usual) < wanted)
         usual++;
-    best = usual;
-    double best_error = error_with(x, usual);
-    for (int code = usual - 4; code <= usual + 2; code++) {
-        double error = code < 1 || code > LARGEST_CODE ? best_error : error_with(x, (uint8_t)code);
+    for (int lane = 0; lane < RAD_LANES; lane++) {
+        int code = usual - 10 + lane;
+        inverse[lane] =
+            code < 1 || code > LARGEST_CODE ? 0.0f : numbers->unit / half_scale((uint8_t)code);
+    }
+    numbers->lanes->levels(x, w, SUB_BLOCK, inverse, &rad_steps_e2m1, xq, qq);
+    for (int lane = 0; lane < RAD_LANES; lane++) {
+        float scale = inverse[lane] != 0.0f ? 1.0f / inverse[lane] : 0.0f;
+        float error = scale * (scale * qq[lane] - 2.0f * xq[lane]);
         if (error < best_error) {
-            best = (uint8_t)code;
             best_error = error;
+            best = usual - 10 + lane;
         }
     }
-    return best;
+    return (uint8_t)best;
 }
 
-void rad_encode_nvfp4(const float *values, void *blocks, size_t n)
+void rad_encode_nvfp4(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
         for (int s = 0; s < BLOCK / SUB_BLOCK; s++) {
-            const float *part = x + SUB_BLOCK * s;
-            bytes[s] = search_code(part);
-            float scale = half_scale(bytes[s]);
+            const float *x = numbers.x + SUB_BLOCK * s;
+            bytes[s] = search_code(&numbers, x, numbers.w + SUB_BLOCK * s);
+            float inverse = numbers.unit / half_scale(bytes[s]);
             for (int j = 0; j < 8; j++)
-                bytes[NUMBERS + 8 * s + j] = (uint8_t)(rad_nearest_e2m1(part[j] / scale) |
-                                                       rad_nearest_e2m1(part[j + 8] / scale) << 4);
+                bytes[NUMBERS + 8 * s + j] = (uint8_t)(rad_nearest_e2m1(x[j] * inverse) |
+                                                       rad_nearest_e2m1(x[j + 8] * inverse) << 4);
         }
     }
 }

@@ -2,7 +2,7 @@
  * 16, 64 bytes of 2-bit quants, f16 d, f16 dmin. Each half of 128 elements has 32 bytes; bits 0-1
  * of byte l are element l, bits 2-3 element l + 32, and so on. Weight = d * sub_scale * quant -
  * dmin * sub_minimum. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 84, QUANTS = 16, D = 80, DMIN = 82 };
 
@@ -36,40 +36,32 @@ void rad_decode_q2_k(const void *blocks, float *values, size_t n)
     }
 }
 
-static void encode_block(const float x[BLOCK], uint8_t *bytes)
+static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, uint8_t *bytes)
 {
-    float scales[16], minima[16], largest_scale = 0.0f, largest_minimum = 0.0f;
-    for (int j = 0; j < 16; j++) {
-        float minimum;
-        scales[j] = rad_search_scale_minimum(x + 16 * j, 16, 3, true, &minimum);
-        minima[j] = -minimum; /* the format subtracts it */
-        largest_scale = scales[j] > largest_scale ? scales[j] : largest_scale;
-        largest_minimum = minima[j] > largest_minimum ? minima[j] : largest_minimum;
-    }
-    uint16_t half_scale = rad_f32_to_f16_saturated(largest_scale / 15.0f);
-    uint16_t half_minimum = rad_f32_to_f16_saturated(largest_minimum / 15.0f);
-    float d = rad_f16_to_f32(half_scale), dmin = rad_f16_to_f32(half_minimum);
     memset(bytes, 0, BYTES);
     for (int j = 0; j < 16; j++) {
-        int sub_scale = d == 0.0f ? 0 : rad_nearest(scales[j] / d, 0, 15);
-        int sub_minimum = dmin == 0.0f ? 0 : rad_nearest(minima[j] / dmin, 0, 15);
-        float scale = d * (float)sub_scale, minimum = dmin * (float)sub_minimum;
-        bytes[j] = (uint8_t)(sub_scale | sub_minimum << 4);
+        float scale = fit->scale * (float)fit->sub_scales[j];
+        float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+        float shift = fit->minimum * (float)fit->sub_minima[j] * inverse;
+        bytes[j] = (uint8_t)(fit->sub_scales[j] | fit->sub_minima[j] << 4);
         for (int i = 16 * j; i < 16 * j + 16; i++) {
-            int q = scale == 0.0f ? 0 : rad_nearest((x[i] + minimum) / scale, 0, 3);
+            int q = rad_quant(numbers->x[i], inverse, shift, 0.0f, 3.0f);
             bytes[QUANTS + i / 128 * 32 + i % 32] |= (uint8_t)(q << (i % 128 / 32 * 2));
         }
     }
-    rad_store_u16(bytes + D, half_scale);
-    rad_store_u16(bytes + DMIN, half_minimum);
+    rad_store_u16(bytes + D, fit->half_scale);
+    rad_store_u16(bytes + DMIN, fit->half_minimum);
 }
 
-void rad_encode_q2_k(const float *values, void *blocks, size_t n)
+void rad_encode_q2_k(const float *values, const float *importance, void *blocks, size_t n)
 {
+    static const rad_super_shape shape = {16, 0.0f, 15.0f, 0.0f, 3.0f, NULL};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        encode_block(x, bytes);
+        rad_numbers numbers;
+        rad_super_fit fit;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_fit_super_affine(&numbers, &shape, &fit);
+        write_block(&numbers, &fit, bytes);
     }
 }

@@ -3,7 +3,7 @@
  * byte i % 32, and where it is clear 4 is taken off. The low nibbles of sub-scales j and j + 8 are
  * byte j of the twelve, the upper two bits of sub-scale j are in byte 8 + j % 4 at bit 2 * (j / 4).
  * Weight = d * (sub_scale - 32) * quant. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 110, PAIRS = 32, SCALES = 96, D = 108 };
 
@@ -37,40 +37,33 @@ void rad_decode_q3_k(const void *blocks, float *values, size_t n)
     rad_decode_super(blocks, values, n, BYTES, 16, rad_unpack_q3_k);
 }
 
-static void encode_block(const float x[BLOCK], uint8_t *bytes)
+static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, uint8_t *bytes)
 {
-    float scales[16], extreme = 0.0f;
-    int8_t unused[32];
-    for (int j = 0; j < 16; j++) {
-        scales[j] = rad_search_scale(x + 16 * j, 16, 4, unused);
-        float magnitude = scales[j] < 0.0f ? -scales[j] : scales[j];
-        if (magnitude > (extreme < 0.0f ? -extreme : extreme))
-            extreme = scales[j];
-    }
-    /* The largest sub-scale becomes -32, the end of the range that reaches furthest. */
-    uint16_t half = rad_f32_to_f16_saturated(extreme / -32.0f);
-    float d = rad_f16_to_f32(half);
     memset(bytes, 0, BYTES);
     for (int j = 0; j < 16; j++) {
-        int sub_scale = d == 0.0f ? 0 : rad_nearest(scales[j] / d, -32, 31);
-        float scale = d * (float)sub_scale;
+        int sub_scale = fit->sub_scales[j];
+        float scale = fit->scale * (float)sub_scale;
+        float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
         bytes[SCALES + j % 8] |= (uint8_t)(((sub_scale + 32) & 15) << (j < 8 ? 0 : 4));
         bytes[SCALES + 8 + j % 4] |= (uint8_t)((sub_scale + 32) >> 4 << (2 * (j / 4)));
         for (int i = 16 * j; i < 16 * j + 16; i++) {
-            int q = 4 + (scale == 0.0f ? 0 : rad_nearest(x[i] / scale, -4, 3));
+            int q = rad_quant(numbers->x[i], inverse, 0.0f, -4.0f, 3.0f) + 4;
             *pair_byte(bytes, i) |= (uint8_t)((q & 3) << (i % 128 / 32 * 2));
             bytes[i % 32] |= (uint8_t)(q >> 2 << (i / 32));
         }
     }
-    rad_store_u16(bytes + D, half);
+    rad_store_u16(bytes + D, fit->half_scale);
 }
 
-void rad_encode_q3_k(const float *values, void *blocks, size_t n)
+void rad_encode_q3_k(const float *values, const float *importance, void *blocks, size_t n)
 {
+    static const rad_super_shape shape = {16, -32.0f, 31.0f, -4.0f, 3.0f, NULL};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        encode_block(x, bytes);
+        rad_numbers numbers;
+        rad_super_fit fit;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_fit_super_scales(&numbers, &shape, &fit);
+        write_block(&numbers, &fit, bytes);
     }
 }

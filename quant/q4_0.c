@@ -1,6 +1,6 @@
 /* Q4_0, blocks of 32: f16 scale, 16 bytes of 4-bit quants; element j is the low nibble of byte j,
  * element j + 16 the high one. Weight = scale * (quant - 8). */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 18 };
 
@@ -26,19 +26,20 @@ void rad_decode_q4_0(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q4_0(const float *values, void *blocks, size_t n)
+void rad_encode_q4_0(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        int8_t q[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half = rad_f32_to_f16_saturated(rad_search_scale(x, BLOCK, 8, q));
-        float scale = rad_f16_to_f32(half);
-        rad_store_u16(bytes, half);
-        for (int j = 0; j < BLOCK; j++) /* again, for the scale as it is stored */
-            q[j] = (int8_t)(scale == 0.0f ? 0 : rad_nearest(x[j] / scale, -8, 7));
-        for (int j = 0; j < 16; j++)
-            bytes[2 + j] = (uint8_t)((q[j] + 8) | (q[j + 16] + 8) << 4);
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_factor factor =
+            rad_search_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, -8.0f, 7.0f);
+        rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        for (int j = 0; j < 16; j++) {
+            int low = rad_quant(numbers.x[j], inverse, 0.0f, -8.0f, 7.0f) + 8;
+            int high = rad_quant(numbers.x[j + 16], inverse, 0.0f, -8.0f, 7.0f) + 8;
+            bytes[2 + j] = (uint8_t)(low | high << 4);
+        }
     }
 }

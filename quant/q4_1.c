@@ -1,6 +1,6 @@
 /* Q4_1, blocks of 32: f16 scale, f16 minimum, 16 bytes of 4-bit quants in the order of Q4_0.
  * Weight = scale * quant + minimum. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 20 };
 
@@ -26,23 +26,22 @@ void rad_decode_q4_1(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q4_1(const float *values, void *blocks, size_t n)
+void rad_encode_q4_1(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK], minimum;
-        uint8_t q[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half_scale =
-            rad_f32_to_f16_saturated(rad_search_scale_minimum(x, BLOCK, 15, false, &minimum));
-        uint16_t half_minimum = rad_f32_to_f16_saturated(minimum);
-        float scale = rad_f16_to_f32(half_scale);
-        minimum = rad_f16_to_f32(half_minimum);
-        rad_store_u16(bytes, half_scale);
-        rad_store_u16(bytes + 2, half_minimum);
-        for (int j = 0; j < BLOCK; j++)
-            q[j] = (uint8_t)(scale == 0.0f ? 0 : rad_nearest((x[j] - minimum) / scale, 0, 15));
-        for (int j = 0; j < 16; j++)
-            bytes[4 + j] = (uint8_t)(q[j] | q[j + 16] << 4);
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_affine found =
+            rad_search_affine(numbers.lanes, numbers.x, numbers.w, BLOCK, 15.0f, false);
+        rad_store_u16(bytes, rad_half_in_units(found.scale * found.gain, numbers.unit));
+        rad_store_u16(bytes + 2, rad_half_in_units(found.stored_minimum, numbers.unit));
+        float inverse = found.scale > 0.0f ? 1.0f / found.scale : 0.0f;
+        float shift = -found.minimum * inverse;
+        for (int j = 0; j < 16; j++) {
+            int low = rad_quant(numbers.x[j], inverse, shift, 0.0f, 15.0f);
+            int high = rad_quant(numbers.x[j + 16], inverse, shift, 0.0f, 15.0f);
+            bytes[4 + j] = (uint8_t)(low | high << 4);
+        }
     }
 }

@@ -28,14 +28,12 @@ void rad_decode_q4_k(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q4_k(const float *values, void *blocks, size_t n)
+void rad_encode_q4_k(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
         uint8_t q[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        rad_encode_super_k(x, 15, bytes, q);
+        rad_encode_super_k(values + i, importance != NULL ? importance + i : NULL, 15, bytes, q);
         for (int j = 0; j < 128; j++) {
             const uint8_t *pair = q + j / 32 * 64 + j % 32;
             bytes[16 + j] = (uint8_t)(pair[0] | pair[32] << 4);

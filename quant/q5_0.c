@@ -1,6 +1,6 @@
 /* Q5_0, blocks of 32: f16 scale, u32 of fifth bits (bit j for element j), 16 bytes of low nibbles
  * in the order of Q4_0. Weight = scale * (quant - 16). */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 22 };
 
@@ -29,23 +29,23 @@ void rad_decode_q5_0(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q5_0(const float *values, void *blocks, size_t n)
+void rad_encode_q5_0(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        int8_t q[BLOCK];
-        uint32_t high = 0;
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half = rad_f32_to_f16_saturated(rad_search_scale(x, BLOCK, 16, q));
-        float scale = rad_f16_to_f32(half);
-        rad_store_u16(bytes, half);
-        for (int j = 0; j < BLOCK; j++) {
-            q[j] = (int8_t)(scale == 0.0f ? 16 : rad_nearest(x[j] / scale, -16, 15) + 16);
-            high |= (uint32_t)(q[j] >> 4) << j;
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_factor factor =
+            rad_search_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, -16.0f, 15.0f);
+        rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        uint32_t fifth = 0;
+        for (int j = 0; j < 16; j++) {
+            int low = rad_quant(numbers.x[j], inverse, 0.0f, -16.0f, 15.0f) + 16;
+            int high = rad_quant(numbers.x[j + 16], inverse, 0.0f, -16.0f, 15.0f) + 16;
+            bytes[6 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
+            fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
         }
-        rad_store_u32(bytes + 2, high);
-        for (int j = 0; j < 16; j++)
-            bytes[6 + j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
+        rad_store_u32(bytes + 2, fifth);
     }
 }

@@ -1,6 +1,6 @@
 /* Q5_1, blocks of 32: f16 scale, f16 minimum, u32 of fifth bits, 16 bytes of low nibbles, ordered
  * as in Q5_0. Weight = scale * quant + minimum. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 24 };
 
@@ -27,27 +27,25 @@ void rad_decode_q5_1(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q5_1(const float *values, void *blocks, size_t n)
+void rad_encode_q5_1(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK], minimum;
-        uint8_t q[BLOCK];
-        uint32_t high = 0;
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half_scale =
-            rad_f32_to_f16_saturated(rad_search_scale_minimum(x, BLOCK, 31, false, &minimum));
-        uint16_t half_minimum = rad_f32_to_f16_saturated(minimum);
-        float scale = rad_f16_to_f32(half_scale);
-        minimum = rad_f16_to_f32(half_minimum);
-        rad_store_u16(bytes, half_scale);
-        rad_store_u16(bytes + 2, half_minimum);
-        for (int j = 0; j < BLOCK; j++) {
-            q[j] = (uint8_t)(scale == 0.0f ? 0 : rad_nearest((x[j] - minimum) / scale, 0, 31));
-            high |= (uint32_t)(q[j] >> 4) << j;
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_affine found =
+            rad_search_affine(numbers.lanes, numbers.x, numbers.w, BLOCK, 31.0f, false);
+        rad_store_u16(bytes, rad_half_in_units(found.scale * found.gain, numbers.unit));
+        rad_store_u16(bytes + 2, rad_half_in_units(found.stored_minimum, numbers.unit));
+        float inverse = found.scale > 0.0f ? 1.0f / found.scale : 0.0f;
+        float shift = -found.minimum * inverse;
+        uint32_t fifth = 0;
+        for (int j = 0; j < 16; j++) {
+            int low = rad_quant(numbers.x[j], inverse, shift, 0.0f, 31.0f);
+            int high = rad_quant(numbers.x[j + 16], inverse, shift, 0.0f, 31.0f);
+            bytes[8 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
+            fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
         }
-        rad_store_u32(bytes + 4, high);
-        for (int j = 0; j < 16; j++)
-            bytes[8 + j] = (uint8_t)((q[j] & 15) | (q[j + 16] & 15) << 4);
+        rad_store_u32(bytes + 4, fifth);
     }
 }

@@ -30,14 +30,12 @@ void rad_decode_q5_k(const void *blocks, float *values, size_t n)
     }
 }
 
-void rad_encode_q5_k(const float *values, void *blocks, size_t n)
+void rad_encode_q5_k(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
         uint8_t q[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        rad_encode_super_k(x, 31, bytes, q);
+        rad_encode_super_k(values + i, importance != NULL ? importance + i : NULL, 31, bytes, q);
         memset(bytes + 16, 0, 32);
         for (int j = 0; j < BLOCK; j++)
             bytes[16 + j % 32] |= (uint8_t)((q[j] >> 4) << (j / 32));

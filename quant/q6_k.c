@@ -2,7 +2,7 @@
  * sub-scales (one per 16), f16 d. Each half of 128 elements has 64 + 32 bytes: elements l, l + 32
  * take the low nibbles of bytes l, l + 32, elements l + 64, l + 96 the high ones; the upper bits of
  * the four sit in byte l at bits 0, 2, 4, 6. Weight = d * sub_scale * (quant - 32). */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 210, HIGH = 128, SCALES = 192, D = 208 };
 
@@ -54,31 +54,24 @@ static void pack(const uint8_t q[BLOCK], uint8_t *bytes)
     }
 }
 
-void rad_encode_q6_k(const float *values, void *blocks, size_t n)
+void rad_encode_q6_k(const float *values, const float *importance, void *blocks, size_t n)
 {
+    static const rad_super_shape shape = {16, -128.0f, 127.0f, -32.0f, 31.0f, NULL};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK], scales[16], extreme = 0.0f;
-        int8_t unused[32];
+        rad_numbers numbers;
+        rad_super_fit fit;
         uint8_t q[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_fit_super_scales(&numbers, &shape, &fit);
         for (int j = 0; j < 16; j++) {
-            scales[j] = rad_search_scale(x + 16 * j, 16, 32, unused);
-            float magnitude = scales[j] < 0.0f ? -scales[j] : scales[j];
-            if (magnitude > (extreme < 0.0f ? -extreme : extreme))
-                extreme = scales[j];
-        }
-        /* The largest sub-scale becomes -128, the end of the range that reaches furthest. */
-        uint16_t half = rad_f32_to_f16_saturated(extreme / -128.0f);
-        float d = rad_f16_to_f32(half);
-        for (int j = 0; j < 16; j++) {
-            int sub_scale = d == 0.0f ? 0 : rad_nearest(scales[j] / d, -128, 127);
-            float scale = d * (float)sub_scale;
-            bytes[SCALES + j] = (uint8_t)(int8_t)sub_scale;
+            float scale = fit.scale * (float)fit.sub_scales[j];
+            float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+            bytes[SCALES + j] = (uint8_t)(int8_t)fit.sub_scales[j];
             for (int k = 16 * j; k < 16 * j + 16; k++)
-                q[k] = (uint8_t)(32 + (scale == 0.0f ? 0 : rad_nearest(x[k] / scale, -32, 31)));
+                q[k] = (uint8_t)(rad_quant(numbers.x[k], inverse, 0.0f, -32.0f, 31.0f) + 32);
         }
         pack(q, bytes);
-        rad_store_u16(bytes + D, half);
+        rad_store_u16(bytes + D, fit.half_scale);
     }
 }

@@ -112,9 +112,10 @@ typedef struct rad_type_info {
     /* n (a multiple of block_elements) values of one row; NULL where the activation kind is none.
      */
     void (*decode)(const void *blocks, float *values, size_t n);
-    /* Deterministic; values that are not finite count as zero in the quantized types. NULL where
-     * decode is, and in the codebook types. */
-    void (*encode)(const float *values, void *blocks, size_t n);
+    /* The same bytes on every machine; values that are not finite count as zero in the quantized
+     * types. importance: how much each of the n columns matters, at least zero; NULL: all alike.
+     * NULL where decode is, and in the codebook types. */
+    void (*encode)(const float *values, const float *importance, void *blocks, size_t n);
     /* For the families of blocks; NULL in the others. */
     rad_family family;
     bool has_minimum;

@@ -1,5 +1,5 @@
 /* What Q4_K and Q5_K share: eight pairs of 6-bit sub-scales and sub-minima packed into 12 bytes,
- * and the search for them. For j < 4 scale j is the low six bits of byte j, minimum j of byte
+ * and how they are found. For j < 4 scale j is the low six bits of byte j, minimum j of byte
  * j + 4; for j >= 4 their low nibbles share byte j + 4 and their upper two bits are the tops of
  * bytes j - 4 and j. */
 #include "quant/scales_k.h"
@@ -23,32 +23,24 @@ static void pack_scales_k(const int scales[8], const int minima[8], uint8_t pack
     }
 }
 
-void rad_encode_super_k(const float x[256], int high, uint8_t header[16], uint8_t q[256])
+void rad_encode_super_k(const float *values, const float *importance, int high, uint8_t header[16],
+                        uint8_t q[256])
 {
-    float scales[8], minima[8], largest_scale = 0.0f, largest_minimum = 0.0f;
+    const rad_super_shape shape = {32, 0.0f, 63.0f, 0.0f, (float)high, NULL};
+    rad_numbers numbers;
+    rad_super_fit fit;
+    rad_numbers_take(values, importance, 256, &numbers);
+    rad_fit_super_affine(&numbers, &shape, &fit);
     for (int j = 0; j < 8; j++) {
-        float minimum;
-        scales[j] = rad_search_scale_minimum(x + 32 * j, 32, high, true, &minimum);
-        minima[j] = -minimum; /* the format subtracts it */
-        largest_scale = scales[j] > largest_scale ? scales[j] : largest_scale;
-        largest_minimum = minima[j] > largest_minimum ? minima[j] : largest_minimum;
-    }
-    uint16_t half_scale = rad_f32_to_f16_saturated(largest_scale / 63.0f);
-    uint16_t half_minimum = rad_f32_to_f16_saturated(largest_minimum / 63.0f);
-    float d = rad_f16_to_f32(half_scale);
-    float dmin = rad_f16_to_f32(half_minimum);
-    int sub_scales[8], sub_minima[8];
-    for (int j = 0; j < 8; j++) {
-        sub_scales[j] = d == 0.0f ? 0 : rad_nearest(scales[j] / d, 0, 63);
-        sub_minima[j] = dmin == 0.0f ? 0 : rad_nearest(minima[j] / dmin, 0, 63);
-        float scale = d * (float)sub_scales[j];
-        float minimum = dmin * (float)sub_minima[j];
+        float scale = fit.scale * (float)fit.sub_scales[j];
+        float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
+        float shift = fit.minimum * (float)fit.sub_minima[j] * inverse;
         for (int i = 32 * j; i < 32 * j + 32; i++)
-            q[i] = (uint8_t)(scale == 0.0f ? 0 : rad_nearest((x[i] + minimum) / scale, 0, high));
+            q[i] = (uint8_t)rad_quant(numbers.x[i], inverse, shift, 0.0f, (float)high);
     }
-    rad_store_u16(header, half_scale);
-    rad_store_u16(header + 2, half_minimum);
-    pack_scales_k(sub_scales, sub_minima, header + 4);
+    rad_store_u16(header, fit.half_scale);
+    rad_store_u16(header + 2, fit.half_minimum);
+    pack_scales_k(fit.sub_scales, fit.sub_minima, header + 4);
 }
 
 void rad_decode_super_k(const rad_block *block, float values[256])

@@ -1,14 +1,70 @@
-/* Searches for scales and minima when encoding. Everything is plain deterministic float arithmetic;
- * the result decides how good a quantized file is, never whether it is valid. */
-#include "quant/formats.h"
+#include "quant/search.h"
 
-int rad_nearest(float value, int low, int high)
+#include "base/platform.h"
+
+/* ---- numbers ------------------------------------------------------------------------------------
+ */
+
+static float power_of_two(int exponent) /* -126..127 */
 {
-    if (!(value > (float)low))
-        return low;
-    if (value >= (float)high)
-        return high;
-    return (int)(value < 0.0f ? value - 0.5f : value + 0.5f);
+    uint32_t bits = (uint32_t)(exponent + 127) << 23;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* floor(log2(x)) of a positive normal number; less than -126 for others. */
+static int exponent_of(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (int)(bits >> 23 & 255u) - 127;
+}
+
+/* Scales numbers of the same sign-free size, so that the largest is in 1..2. */
+static float normalise(float *x, uint32_t n)
+{
+    int exponent = exponent_of(rad_largest_magnitude(x, n));
+    if (exponent < -60) {
+        memset(x, 0, n * sizeof *x);
+        return 1.0f;
+    }
+    float inverse = power_of_two(-exponent >= -126 ? -exponent : -126);
+    float rest = exponent > 126 ? 0.5f : 1.0f;
+    for (uint32_t i = 0; i < n; i++)
+        x[i] = x[i] * inverse * rest;
+    return power_of_two(exponent);
+}
+
+/* The importance of a column times what makes larger numbers matter somewhat more: errors of small
+ * ones are many and cancel each other. */
+void rad_numbers_take(const float *values, const float *importance, uint32_t n, rad_numbers *out)
+{
+    float sum = 0.0f, squares = 0.0f;
+    out->lanes = rad_lanes_find(rad_vector_level());
+    rad_copy_finite(values, out->x, n);
+    out->unit = normalise(out->x, n);
+    if (importance != NULL) {
+        rad_copy_finite(importance, out->w, n);
+        (void)normalise(out->w, n);
+        for (uint32_t i = 0; i < n; i++)
+            sum += out->w[i];
+    }
+    for (uint32_t i = 0; i < n; i++)
+        squares += out->x[i] * out->x[i];
+    float base = 4.0f * __builtin_sqrtf(squares / (float)n), least = 1e-4f * sum / (float)n;
+    for (uint32_t i = 0; i < n; i++) {
+        float magnitude = out->x[i] < 0.0f ? -out->x[i] : out->x[i];
+        float weight = sum > 0.0f ? out->w[i] + least : 1.0f;
+        out->w[i] = weight * (base + magnitude) + 1e-30f;
+    }
+}
+
+uint16_t rad_half_in_units(float value, float unit)
+{
+    float wanted = value * unit;
+    wanted = wanted > 65504.0f ? 65504.0f : wanted < -65504.0f ? -65504.0f : wanted;
+    return rad_f32_to_f16(wanted);
 }
 
 void rad_copy_finite(const float *values, float *out, size_t n)
@@ -20,119 +76,6 @@ void rad_copy_finite(const float *values, float *out, size_t n)
     }
 }
 
-/* The best factor for given integers is <x, q> / <q, q> (weighted); the error it leaves is
- * <x, x> - <x, q>^2 / <q, q>, so candidates are ranked by the second term. Doubles keep the squares
- * of any float in range. */
-float rad_search_scale(const float *x, uint32_t n, int half, int8_t *q)
-{
-    float extreme = 0.0f; /* the value of largest magnitude, with its sign */
-    for (uint32_t i = 0; i < n; i++) {
-        float magnitude = x[i] < 0.0f ? -x[i] : x[i];
-        if (magnitude > (extreme < 0.0f ? -extreme : extreme))
-            extreme = x[i];
-    }
-    memset(q, 0, n);
-    if (extreme == 0.0f)
-        return 0.0f;
-    double best = -1.0, best_scale = 0.0;
-    for (int step = -9; step <= 9; step++) {
-        double inverse = -((double)half + 0.1 * step) / extreme;
-        double xq = 0.0, qq = 0.0;
-        int8_t candidate[32];
-        for (uint32_t i = 0; i < n; i++) {
-            int value = rad_nearest((float)(inverse * x[i]), -half, half - 1);
-            double weight = (double)x[i] * x[i];
-            candidate[i] = (int8_t)value;
-            xq += weight * x[i] * value;
-            qq += weight * value * value;
-        }
-        if (qq > 0.0 && xq * xq > best * qq) {
-            best = xq * xq / qq;
-            best_scale = xq / qq;
-            memcpy(q, candidate, n);
-        }
-    }
-    return (float)best_scale;
-}
-
-typedef struct affine {
-    double scale;
-    double minimum;
-} affine;
-
-/* Least squares of x = scale * q + minimum over given q; false where q is constant. */
-static bool fit(const float *x, const int *q, uint32_t n, bool minimum_not_positive, affine *out)
-{
-    double sum_q = 0.0, sum_qq = 0.0, sum_x = 0.0, sum_xq = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        sum_q += q[i];
-        sum_qq += (double)q[i] * q[i];
-        sum_x += x[i];
-        sum_xq += (double)x[i] * q[i];
-    }
-    double determinant = n * sum_qq - sum_q * sum_q;
-    if (!(determinant > 0.0))
-        return false;
-    out->scale = (n * sum_xq - sum_q * sum_x) / determinant;
-    out->minimum = (sum_qq * sum_x - sum_q * sum_xq) / determinant;
-    if (minimum_not_positive && out->minimum > 0.0) {
-        out->minimum = 0.0;
-        out->scale = sum_xq / sum_qq;
-    }
-    return out->scale > 0.0;
-}
-
-static double squared_error(const float *x, const int *q, uint32_t n, affine a)
-{
-    double error = 0.0;
-    for (uint32_t i = 0; i < n; i++) {
-        double difference = a.scale * q[i] + a.minimum - x[i];
-        error += difference * difference;
-    }
-    return error;
-}
-
-static void assign(const float *x, uint32_t n, int high, affine a, int *q)
-{
-    for (uint32_t i = 0; i < n; i++)
-        q[i] = rad_nearest((float)((x[i] - a.minimum) / a.scale), 0, high);
-}
-
-float rad_search_scale_minimum(const float *x, uint32_t n, int high, bool minimum_not_positive,
-                               float *minimum)
-{
-    float low = x[0], top = x[0];
-    for (uint32_t i = 1; i < n; i++) {
-        low = x[i] < low ? x[i] : low;
-        top = x[i] > top ? x[i] : top;
-    }
-    if (minimum_not_positive && low > 0.0f)
-        low = 0.0f;
-    *minimum = low;
-    double range = (double)top - low;
-    if (!(range > 0.0))
-        return 0.0f;
-
-    int q[32];
-    affine best = {range / high, low};
-    assign(x, n, high, best, q);
-    double best_error = squared_error(x, q, n, best);
-    for (int step = -5; step <= 15; step++) {
-        affine candidate = {range / (high + 0.1 * step), low};
-        assign(x, n, high, candidate, q);
-        if (!fit(x, q, n, minimum_not_positive, &candidate))
-            continue;
-        assign(x, n, high, candidate, q);
-        double error = squared_error(x, q, n, candidate);
-        if (error < best_error) {
-            best_error = error;
-            best = candidate;
-        }
-    }
-    *minimum = (float)best.minimum;
-    return (float)best.scale;
-}
-
 float rad_largest_magnitude(const float *x, size_t n)
 {
     float largest = 0.0f;
@@ -141,6 +84,201 @@ float rad_largest_magnitude(const float *x, size_t n)
         largest = magnitude > largest ? magnitude : largest;
     }
     return largest;
+}
+
+/* The value of largest magnitude, with its sign. */
+static float extreme_of(const float *x, uint32_t n)
+{
+    float extreme = 0.0f, largest = 0.0f;
+    for (uint32_t i = 0; i < n; i++) {
+        float magnitude = x[i] < 0.0f ? -x[i] : x[i];
+        if (magnitude > largest) {
+            largest = magnitude;
+            extreme = x[i];
+        }
+    }
+    return extreme;
+}
+
+/* ---- one factor ---------------------------------------------------------------------------------
+ */
+
+/* What a search tries numbers with: integers, or levels where steps is not NULL. */
+typedef struct one_factor {
+    const rad_lanes *lanes;
+    const float *x, *w;
+    uint32_t n;
+    float low, high;
+    const rad_level_steps *steps;
+} one_factor;
+
+static void try_factors(const one_factor *s, const float inverse[RAD_LANES], float xq[RAD_LANES],
+                        float qq[RAD_LANES])
+{
+    if (s->steps != NULL)
+        s->lanes->levels(s->x, s->w, s->n, inverse, s->steps, xq, qq);
+    else
+        s->lanes->scaled(s->x, s->w, s->n, inverse, s->low, s->high, xq, qq);
+}
+
+/* For given integers the best factor is <x, q> / <q, q>, and its error <x, x> - <x, q>^2 / <q, q>.
+ * New integers for that factor are no worse, so candidates move to where they leave the least
+ * error; the best of them is taken. */
+static rad_factor refine_factors(const one_factor *s, float inverse[RAD_LANES], int rounds)
+{
+    float xq[RAD_LANES], qq[RAD_LANES], best = 0.0f, all = 0.0f;
+    rad_factor found = {0.0f, 1.0f};
+    for (uint32_t i = 0; i < s->n; i++)
+        all += s->w[i] * s->x[i] * s->x[i];
+    for (int round = 0; round < rounds; round++) {
+        try_factors(s, inverse, xq, qq);
+        for (int lane = 0; lane < RAD_LANES; lane++) {
+            bool possible = qq[lane] > 0.0f && xq[lane] != 0.0f;
+            float gain = possible ? xq[lane] * xq[lane] / qq[lane] : 0.0f;
+            if (gain > best) {
+                best = gain;
+                found.scale = xq[lane] / qq[lane];
+            }
+            inverse[lane] = possible ? qq[lane] / xq[lane] : 0.0f;
+        }
+    }
+    if (best > 0.0f)
+        found.gain = all / best;
+    return found;
+}
+
+rad_factor rad_search_scale(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
+                            float low, float high)
+{
+    one_factor s = {lanes, x, w, n, low, high, NULL};
+    float extreme = extreme_of(x, n), inverse[RAD_LANES];
+    if (extreme == 0.0f)
+        return (rad_factor){0.0f, 1.0f};
+    /* The extreme value is near to the lower end, which reaches furthest, or to the upper one. */
+    for (int lane = 0; lane < 10; lane++)
+        inverse[lane] = (low - 1.0f + 0.3f * (float)lane) / extreme;
+    for (int lane = 10; lane < RAD_LANES; lane++)
+        inverse[lane] = (high + 0.8f - 0.35f * (float)(lane - 10)) / extreme;
+    return refine_factors(&s, inverse, 3);
+}
+
+rad_factor rad_search_level_scale(const rad_lanes *lanes, const float *x, const float *w,
+                                  uint32_t n, const rad_level_steps *steps)
+{
+    one_factor s = {lanes, x, w, n, 0.0f, 0.0f, steps};
+    float extreme = extreme_of(x, n), inverse[RAD_LANES], highest = steps->lowest;
+    if (extreme == 0.0f)
+        return (rad_factor){0.0f, 1.0f};
+    for (int k = 0; k < 15; k++)
+        highest += steps->differences[k];
+    for (int lane = 0; lane < 9; lane++)
+        inverse[lane] = steps->lowest * (1.12f - 0.045f * (float)lane) / extreme;
+    for (int lane = 9; lane < RAD_LANES; lane++)
+        inverse[lane] = highest * (1.12f - 0.05f * (float)(lane - 9)) / extreme;
+    return refine_factors(&s, inverse, 2);
+}
+
+rad_factor rad_search_ternary_scale(const rad_lanes *lanes, const float *x, const float *w,
+                                    uint32_t n)
+{
+    one_factor s = {lanes, x, w, n, -1.0f, 1.0f, NULL};
+    float largest = rad_largest_magnitude(x, n), inverse[RAD_LANES];
+    if (largest == 0.0f)
+        return (rad_factor){0.0f, 1.0f};
+    for (int lane = 0; lane < RAD_LANES; lane++)
+        inverse[lane] = (1.0f + 0.25f * (float)lane) / largest;
+    return refine_factors(&s, inverse, 3);
+}
+
+/* ---- scale and minimum --------------------------------------------------------------------------
+ */
+
+/* How far the two ends are moved in, in steps of the quants: outliers may cost less than a coarser
+ * grid does. */
+static const float moved_in[4] = {0.0f, 0.35f, 0.75f, 1.2f};
+
+/* Sums that do not depend on the candidate. */
+typedef struct fixed_sums {
+    float w, wx, wxx;
+} fixed_sums;
+
+/* The least squares pair for a lane's integers and the error that it leaves. */
+static float solve(const fixed_sums *fixed, float xq, float qq, float q, bool not_positive,
+                   float *scale, float *minimum)
+{
+    float determinant = fixed->w * qq - q * q;
+    if (determinant > 0.0f) {
+        *scale = (fixed->w * xq - q * fixed->wx) / determinant;
+        *minimum = (qq * fixed->wx - q * xq) / determinant;
+    } else { /* one integer for all */
+        *scale = 0.0f;
+        *minimum = fixed->wx / fixed->w;
+    }
+    if (not_positive && *minimum > 0.0f) {
+        *minimum = 0.0f;
+        *scale = qq > 0.0f ? xq / qq : 0.0f;
+    }
+    return fixed->wxx - *scale * xq - *minimum * fixed->wx;
+}
+
+rad_affine rad_search_affine(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
+                             float high, bool not_positive)
+{
+    float low = x[0], top = x[0];
+    fixed_sums fixed = {0.0f, 0.0f, 0.0f};
+    for (uint32_t i = 0; i < n; i++) {
+        low = x[i] < low ? x[i] : low;
+        top = x[i] > top ? x[i] : top;
+        fixed.w += w[i];
+        fixed.wx += w[i] * x[i];
+        fixed.wxx += w[i] * x[i] * x[i];
+    }
+    low = not_positive && low > 0.0f ? 0.0f : low;
+    rad_affine found = {0.0f, low, low, 1.0f};
+    float step = (top - low) / high;
+    if (!(step > 0.0f))
+        return found;
+    float inverse[RAD_LANES], shift[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], q[RAD_LANES];
+    for (int lane = 0; lane < RAD_LANES; lane++) {
+        float first = low + step * moved_in[lane / 4], last = top - step * moved_in[lane % 4];
+        inverse[lane] = high / (last - first);
+        shift[lane] = -first * inverse[lane];
+    }
+    float best = fixed.wxx * 2.0f + 1.0f, mean = fixed.wx / fixed.w;
+    for (int round = 0; round < 3; round++) {
+        lanes->affine(x, w, n, inverse, shift, high, xq, qq, q);
+        for (int lane = 0; lane < RAD_LANES; lane++) {
+            float scale, minimum;
+            float error =
+                solve(&fixed, xq[lane], qq[lane], q[lane], not_positive, &scale, &minimum);
+            if (!(scale > 0.0f))
+                continue;
+            if (error < best) {
+                float reached = scale * (xq[lane] - q[lane] * mean);
+                best = error;
+                found.scale = scale;
+                found.minimum = minimum;
+                found.gain = reached > 0.0f ? (fixed.wxx - fixed.wx * mean) / reached : 1.0f;
+            }
+            inverse[lane] = 1.0f / scale;
+            shift[lane] = -minimum * inverse[lane];
+        }
+    }
+    /* With the gain the numbers spread as they did, around the same mean. */
+    found.stored_minimum = mean - found.gain * (mean - found.minimum);
+    return found;
+}
+
+/* ---- for formats with few scales ----------------------------------------------------------------
+ */
+
+int rad_nearest(float value, int low, int high)
+{
+    if (!(value > (float)low))
+        return low;
+    if (value >= (float)high)
+        return high;
+    return (int)(value < 0.0f ? value - 0.5f : value + 0.5f);
 }
 
 int rad_nearest_level(float x, const int8_t levels[16])
@@ -159,33 +297,4 @@ int rad_nearest_e2m1(float x)
            magnitude > 0.5f * (float)(rad_levels_e2m1[code] + rad_levels_e2m1[code + 1]))
         code++;
     return x < 0.0f && code != 0 ? code + 8 : code;
-}
-
-float rad_search_level_scale(const float *x, uint32_t n, const int8_t levels[16])
-{
-    float extreme = 0.0f;
-    for (uint32_t i = 0; i < n; i++) {
-        float magnitude = x[i] < 0.0f ? -x[i] : x[i];
-        if (magnitude > (extreme < 0.0f ? -extreme : extreme))
-            extreme = x[i];
-    }
-    if (extreme == 0.0f)
-        return 0.0f;
-    double best = -1.0, best_scale = 0.0;
-    for (int step = 0; step < 32; step++) {
-        /* The extreme value falls near to the lowest level, or near to the highest. */
-        double target = (step % 2 == 0 ? levels[0] : levels[15]) * (1.0 + 0.02 * (step / 2 - 8));
-        double inverse = target / extreme, xq = 0.0, qq = 0.0;
-        for (uint32_t i = 0; i < n; i++) {
-            int level = levels[rad_nearest_level((float)(inverse * x[i]), levels)];
-            double weight = (double)x[i] * x[i];
-            xq += weight * x[i] * level;
-            qq += weight * level * level;
-        }
-        if (qq > 0.0 && xq * xq > best * qq) {
-            best = xq * xq / qq;
-            best_scale = xq / qq;
-        }
-    }
-    return (float)best_scale;
 }

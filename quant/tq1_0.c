@@ -2,7 +2,7 @@
  * f16 d. A byte holds its digits as a fraction: times 3^n, modulo 256, times 3, the upper byte is
  * digit n. Bytes 0-31 hold elements 0-159 (digit by digit, 32 elements each), bytes 32-47 elements
  * 160-239 (16 each), bytes 48-51 elements 240-255 (4 each). Weight = d * (digit - 1). */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 54, D = 52 };
 
@@ -47,21 +47,22 @@ void rad_decode_tq1_0(const void *blocks, float *values, size_t n)
     rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_tq1_0);
 }
 
-void rad_encode_tq1_0(const float *values, void *blocks, size_t n)
+void rad_encode_tq1_0(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        uint32_t numbers[D] = {0};
-        rad_copy_finite(values + i, x, BLOCK);
-        float scale = rad_largest_magnitude(x, BLOCK);
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_factor factor = rad_search_ternary_scale(numbers.lanes, numbers.x, numbers.w, BLOCK);
+        rad_store_u16(bytes + D, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        uint32_t digits[D] = {0};
         for (int j = 0; j < BLOCK; j++) {
             int digit, at = place(j, &digit);
-            int q = scale == 0.0f ? 0 : rad_nearest(x[j] / scale, -1, 1);
-            numbers[at] += (uint32_t)(q + 1) * powers[4 - digit];
+            int q = rad_quant(numbers.x[j], inverse, 0.0f, -1.0f, 1.0f);
+            digits[at] += (uint32_t)(q + 1) * powers[4 - digit];
         }
-        for (int j = 0; j < D; j++) /* the fraction number / 3^5, rounded up */
-            bytes[j] = (uint8_t)((numbers[j] * 256 + 242) / 243);
-        rad_store_u16(bytes + D, rad_f32_to_f16_saturated(scale));
+        for (int j = 0; j < D; j++) /* the fraction digits / 3^5, rounded up */
+            bytes[j] = (uint8_t)((digits[j] * 256 + 242) / 243);
     }
 }

@@ -1,6 +1,6 @@
 /* TQ2_0, ternary, super-blocks of 256: 64 bytes of 2-bit codes, f16 d. Each half of 128 elements
  * has 32 bytes, in the order of Q2_K. Weight = d * (code - 1). */
-#include "quant/formats.h"
+#include "quant/search.h"
 
 enum { BLOCK = 256, BYTES = 66, D = 64 };
 
@@ -21,18 +21,19 @@ void rad_decode_tq2_0(const void *blocks, float *values, size_t n)
     rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_tq2_0);
 }
 
-void rad_encode_tq2_0(const float *values, void *blocks, size_t n)
+void rad_encode_tq2_0(const float *values, const float *importance, void *blocks, size_t n)
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        float scale = rad_largest_magnitude(x, BLOCK);
+        rad_numbers numbers;
+        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        rad_factor factor = rad_search_ternary_scale(numbers.lanes, numbers.x, numbers.w, BLOCK);
+        rad_store_u16(bytes + D, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
         memset(bytes, 0, D);
         for (int j = 0; j < BLOCK; j++) {
-            int q = scale == 0.0f ? 0 : rad_nearest(x[j] / scale, -1, 1);
+            int q = rad_quant(numbers.x[j], inverse, 0.0f, -1.0f, 1.0f);
             bytes[j / 128 * 32 + j % 32] |= (uint8_t)((q + 1) << (j % 128 / 32 * 2));
         }
-        rad_store_u16(bytes + D, rad_f32_to_f16_saturated(scale));
     }
 }

@@ -658,6 +658,27 @@ RADLLM_API radllm_status radllm_request_choice(const radllm_request *request, ui
 /* How much each column of each matrix matters: what encoders weigh errors with. Immutable; any
  * number of threads. */
 typedef struct radllm_importance radllm_importance;
+/* Computes it: runs the model over a text, cut into pieces (options calibrate_context and
+ * calibrate_chunks; those of scope engine apply as well), and adds up the squares of what each
+ * matrix is multiplied with. The same bits whatever the number of threads. `name` says what the
+ * text is, for the files (NULL: nothing). Progress is told by pieces, stage "calibrate". */
+RADLLM_API radllm_status radllm_importance_measure(const radllm_host *host,
+                                                   const radllm_model *model, const char *text,
+                                                   size_t length, const char *name,
+                                                   const radllm_options *options,
+                                                   const radllm_cancel *cancel,
+                                                   radllm_importance **out, radllm_error *error);
+/* Reads a file of llama.cpp's imatrix program, of its GGUF form or the older one. */
+RADLLM_API radllm_status radllm_importance_open(const radllm_host *host, const char *path,
+                                                radllm_importance **out, radllm_error *error);
+/* Writes such a file. format: "gguf", or "dat" for the older form. */
+RADLLM_API radllm_status radllm_importance_save(const radllm_importance *importance,
+                                                const char *path, const char *format,
+                                                radllm_error *error);
+/* Numbers: "entries" (tensors), "chunks" (pieces of the text), "chunk_tokens". */
+RADLLM_API radllm_status radllm_importance_number(const radllm_importance *importance,
+                                                  const char *name, uint64_t *out,
+                                                  radllm_error *error);
 RADLLM_API void radllm_importance_free(radllm_importance *importance);
 
 /* A plan to write a model again with its weights in other number formats, made by `options` (scope

@@ -171,6 +171,13 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                     "",
                                     "PATTERN=TYPE: the type of tensors whose names fit; '*' is any "
                                     "text, '?' one character. The last that fits counts"},
+    [RAD_OPTION_CALIBRATE_CONTEXT] = {"calibrate_context", RADLLM_OPTION_INTEGER, QUANTIZE, 2,
+                                      RAD_MAX_CONTEXT, "512", "",
+                                      "tokens of the pieces that a calibration text is cut into; "
+                                      "at most what the model was made for"},
+    [RAD_OPTION_CALIBRATE_CHUNKS] = {"calibrate_chunks", RADLLM_OPTION_INTEGER, QUANTIZE, -1,
+                                     2147483647.0, "-1", "",
+                                     "pieces that are used at most; -1: all"},
 };
 
 typedef struct option_value {
@@ -687,6 +694,13 @@ void rad_options_quantize(const radllm_options *options, rad_quantize_settings *
         .n_threads = (uint32_t)rad_option_integer(options, RAD_OPTION_THREADS)};
     settings->n_overrides =
         rad_option_list(options, RAD_OPTION_QUANTIZE_TENSOR, &settings->overrides);
+}
+
+void rad_options_calibration(const radllm_options *options, rad_calibration_settings *settings)
+{
+    rad_options_engine(options, &settings->engine);
+    settings->chunk_tokens = (uint32_t)rad_option_integer(options, RAD_OPTION_CALIBRATE_CONTEXT);
+    settings->n_chunks = rad_option_integer(options, RAD_OPTION_CALIBRATE_CHUNKS);
 }
 
 /* ---- settings of a request ----------------------------------------------------------------------

@@ -58,6 +58,8 @@ typedef enum rad_option {
     RAD_OPTION_QUANTIZE_PURE,
     RAD_OPTION_QUANTIZE_AGAIN,
     RAD_OPTION_QUANTIZE_TENSOR,
+    RAD_OPTION_CALIBRATE_CONTEXT,
+    RAD_OPTION_CALIBRATE_CHUNKS,
     RAD_OPTION_COUNT
 } rad_option;
 
@@ -73,6 +75,7 @@ size_t rad_option_list(const radllm_options *options, rad_option option, const r
 void rad_options_model(const radllm_options *options, rad_model_settings *settings);
 void rad_options_engine(const radllm_options *options, rad_engine_settings *settings);
 void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings);
+void rad_options_calibration(const radllm_options *options, rad_calibration_settings *settings);
 /* Fills all but the arrays, which point into *lists; free those with rad_request_lists_free. */
 typedef struct rad_request_lists {
     rad_allocator allocator;

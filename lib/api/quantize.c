@@ -1,8 +1,120 @@
 /* Quantizing model files. */
+#include <string.h>
+
 #include "api/file.h"
 
 /* ---- importance ---------------------------------------------------------------------------------
  */
+
+static radllm_status new_importance(const rad_host *host, radllm_importance **out,
+                                    radllm_error *error)
+{
+    radllm_importance *importance = rad_alloc_zero(&host->allocator, sizeof *importance);
+    if (importance == NULL)
+        return rad_fail_memory(error, sizeof *importance);
+    atomic_init(&importance->references, 1);
+    importance->process = rad_process_id();
+    rad_importance_init(&host->allocator, &importance->importance);
+    *out = importance;
+    return RADLLM_OK;
+}
+
+/* Gives it out, or frees it. */
+static radllm_status end_importance(radllm_importance *importance, radllm_status status,
+                                    radllm_importance **out)
+{
+    if (status == RADLLM_OK)
+        *out = importance;
+    else
+        radllm_importance_free(importance);
+    return status;
+}
+
+radllm_status radllm_importance_measure(const radllm_host *host, const radllm_model *model,
+                                        const char *text, size_t length, const char *name,
+                                        const radllm_options *options, const radllm_cancel *cancel,
+                                        radllm_importance **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(model);
+    RAD_CHECK_NULL(text);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(model->process);
+    rad_host own = rad_host_settings(host);
+    if (model->model->vocabulary_only)
+        return rad_fail(error, RADLLM_E_STATE,
+                        "the model was opened with vocab_only and has no weights to calibrate");
+    radllm_importance *importance = NULL;
+    radllm_status status = new_importance(&own, &importance, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_calibration_settings settings;
+    rad_options_calibration(options, &settings);
+    rad_importance *inside = &importance->importance;
+    size_t name_size = name != NULL ? strlen(name) : 0;
+    const char *copy = rad_arena_copy(&inside->arena, name != NULL ? name : "", name_size);
+    if (copy == NULL)
+        return end_importance(importance, rad_fail_memory(error, name_size), out);
+    inside->dataset = (rad_text){copy, name_size};
+    rad_fpenv saved = rad_fpenv_enter();
+    status =
+        rad_importance_measure(&own, model->model, (rad_text){text, rad_text_length(text, length)},
+                               &settings, cancel, inside, error);
+    rad_fpenv_leave(saved);
+    return end_importance(importance, status, out);
+}
+
+radllm_status radllm_importance_open(const radllm_host *host, const char *path,
+                                     radllm_importance **out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(path);
+    RAD_CHECK_NULL(out);
+    rad_host own = rad_host_settings(host);
+    radllm_importance *importance = NULL;
+    radllm_status status = new_importance(&own, &importance, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_importance_read(&own, path, &importance->importance, error);
+    return end_importance(importance, status, out);
+}
+
+radllm_status radllm_importance_save(const radllm_importance *importance, const char *path,
+                                     const char *format, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(importance);
+    RAD_CHECK_NULL(path);
+    RAD_CHECK_NULL(format);
+    RAD_CHECK_PROCESS(importance->process);
+    char quoted[RAD_QUOTE_SIZE];
+    bool legacy = strcmp(format, "dat") == 0;
+    if (!legacy && strcmp(format, "gguf") != 0)
+        return rad_fail(error, RADLLM_E_ARGUMENT, "\"%s\" is no format; \"gguf\" and \"dat\" are",
+                        rad_quote(quoted, format, strlen(format)));
+    return rad_importance_write(&importance->importance, path, legacy, error);
+}
+
+radllm_status radllm_importance_number(const radllm_importance *importance, const char *name,
+                                       uint64_t *out, radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(importance);
+    RAD_CHECK_NULL(name);
+    RAD_CHECK_NULL(out);
+    RAD_CHECK_PROCESS(importance->process);
+    const rad_named_number numbers[] = {
+        {"entries", (int64_t)importance->importance.n_entries},
+        {"chunks", (int64_t)importance->importance.n_chunks},
+        {"chunk_tokens", (int64_t)importance->importance.chunk_tokens},
+    };
+    int64_t value = 0;
+    radllm_status status =
+        rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, &value, error);
+    if (status == RADLLM_OK)
+        *out = (uint64_t)value;
+    return status;
+}
 
 void radllm_importance_free(radllm_importance *importance)
 {

@@ -111,6 +111,14 @@ struct rad_backend {
     const rad_backend_table *table;
 };
 
+/* Sees what products are multiplied with: n_rows rows, one behind the other, for a matrix or for
+ * one expert's part of it. On the thread that runs. */
+typedef struct rad_observer {
+    void (*rows)(void *user, const rad_weight *weight, uint32_t expert, const float *rows,
+                 uint32_t n_rows);
+    void *user;
+} rad_observer;
+
 typedef struct rad_backend_settings {
     uint32_t n_threads; /* at least 1 */
     uint32_t max_tokens;
@@ -120,6 +128,7 @@ typedef struct rad_backend_settings {
     /* Computes with the threads of this backend, which must outlive it and have as many; the two
      * never run at the same time. NULL: with threads of its own. */
     const rad_backend *threads_of;
+    const rad_observer *observer; /* NULL: none */
 } rad_backend_settings;
 
 /* The CPU backend. `program` and `cache` must outlive it. */

@@ -26,10 +26,11 @@ typedef struct rad_engine_settings {
     uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
     bool blas;           /* fast=blas */
     rad_attention_options attention;
-    bool unlimited;         /* context_limit=ignore */
-    bool no_prefixes;       /* sessions do not share the pages of common beginnings */
-    uint64_t prefix_memory; /* bytes for their pages, besides those that no session needs */
-    const rad_model *draft; /* proposes tokens for speculation; NULL: none */
+    bool unlimited;               /* context_limit=ignore */
+    bool no_prefixes;             /* sessions do not share the pages of common beginnings */
+    uint64_t prefix_memory;       /* bytes for their pages, besides those that no session needs */
+    const rad_observer *observer; /* of products; NULL: none */
+    const rad_model *draft;       /* proposes tokens for speculation; NULL: none */
 } rad_engine_settings;
 
 /* What a model and these settings take, in bytes, and the settings with defaults filled in. */

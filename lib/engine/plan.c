@@ -92,7 +92,8 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                                            .max_tokens = s->batch,
                                            .max_outputs = default_outputs(model, s),
                                            .max_spans = s->n_sessions,
-                                           .blas = s->blas};
+                                           .blas = s->blas,
+                                           .observer = s->observer};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
     rad_program_free(&program);
     plan->session_bytes = (rad_session_capacity(plan) * sizeof(int32_t) +

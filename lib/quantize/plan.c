@@ -149,8 +149,12 @@ static radllm_status find_importance(const planner *p, const rad_tensor *tensor,
     const rad_importance_entry *entry =
         rad_importance_find(p->settings->importance, tensor->name.data);
     *out = entry;
-    if (entry == NULL || (entry->n_columns == tensor->dims[0] &&
-                          (entry->n_matrices == 1 || entry->n_matrices == tensor->dims[2])))
+    if (entry == NULL)
+        return RADLLM_OK;
+    /* Matrices stand one behind the other, with or without their number; one is for all. */
+    uint64_t n = entry->n_columns * entry->n_matrices, columns = tensor->dims[0];
+    if (n == columns || (n % columns == 0 && n / columns == tensor->dims[2] &&
+                         (entry->n_matrices == 1 || entry->n_columns == columns)))
         return RADLLM_OK;
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(p->error, RADLLM_E_ARGUMENT,

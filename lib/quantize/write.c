@@ -30,8 +30,9 @@ typedef struct writer {
     /* The tensor and the step at hand. */
     const rad_quantized_tensor *tensor;
     const rad_type_info *from, *to;
-    float tail_scale;    /* of types whose scale stands behind the blocks */
-    float *importance;   /* of all columns and matrices; NULL: none */
+    float tail_scale;  /* of types whose scale stands behind the blocks */
+    float *importance; /* of all columns and matrices; NULL: none */
+    size_t importance_bytes;
     uint64_t first;      /* element that the step begins with */
     uint64_t n_elements; /* of the step */
     int now;             /* which output */
@@ -56,8 +57,13 @@ static void fail_task(writer *w, radllm_status status, const radllm_error *error
 /* Encodes elements of one row, or of a part of it. */
 static void encode(const writer *w, const float *values, uint64_t first, size_t n, uint8_t *out)
 {
-    (void)first;
-    w->to->encode(values, out, n);
+    const float *importance = NULL;
+    if (w->importance != NULL) {
+        uint64_t row = w->tensor->from->dims[0], rows = w->tensor->from->dims[1];
+        uint64_t matrix = first / row / rows % (w->importance_bytes / sizeof(float) / row);
+        importance = w->importance + matrix * row + first % row;
+    }
+    w->to->encode(values, importance, out, n);
 }
 
 static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, float *values,
@@ -146,6 +152,30 @@ static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
     return status;
 }
 
+/* Mean squares as floats; a matrix that nothing was multiplied with has none: all columns alike. */
+static radllm_status take_importance(writer *w, radllm_error *error)
+{
+    const rad_importance_entry *entry = w->tensor->importance;
+    const rad_allocator *allocator = &w->plan->host.allocator;
+    rad_free(allocator, w->importance, w->importance_bytes);
+    w->importance = NULL;
+    w->importance_bytes = 0;
+    if (entry == NULL)
+        return RADLLM_OK;
+    size_t columns = (size_t)entry->n_columns, bytes = entry->n_matrices * columns * sizeof(float);
+    w->importance = rad_alloc(allocator, bytes);
+    if (w->importance == NULL)
+        return rad_fail_memory(error, bytes);
+    w->importance_bytes = bytes;
+    for (uint32_t m = 0; m < entry->n_matrices; m++)
+        for (size_t i = 0; i < columns; i++)
+            w->importance[m * columns + i] =
+                entry->counts[m] > 0
+                    ? (float)(entry->sums[m * columns + i] / (double)entry->counts[m])
+                    : 1.0f;
+    return RADLLM_OK;
+}
+
 static radllm_status write_tensor(writer *w, uint64_t done, const radllm_cancel *cancel,
                                   radllm_error *error)
 {
@@ -156,6 +186,8 @@ static radllm_status write_tensor(writer *w, uint64_t done, const radllm_cancel 
     radllm_status status = w->from->tail_bytes <= sizeof tail
                                ? read_tail(w, tail, error)
                                : rad_fail(error, RADLLM_E_INTERNAL, "a type's tail is too long");
+    if (status == RADLLM_OK)
+        status = take_importance(w, error);
     uint64_t step = w->tasks_per_step * TASK_ELEMENTS;
     for (w->first = 0; w->first < tensor->n_elements && status == RADLLM_OK; w->first += step) {
         uint64_t left = tensor->n_elements - w->first;
@@ -197,12 +229,9 @@ static radllm_status write_tensors(writer *w, const radllm_cancel *cancel, radll
  */
 
 /* Keys that say how the source's file was made; the writer knows the alignment. */
-static bool is_replaced(const rad_quantize_plan *plan, const rad_meta *meta)
+static bool is_left_out(const rad_meta *meta)
 {
     const char *key = meta->key.data;
-    if (!plan->file_type->copy &&
-        (strcmp(key, "general.file_type") == 0 || strcmp(key, "general.quantization_version") == 0))
-        return true;
     return strcmp(key, "general.alignment") == 0 || strncmp(key, "split.", 6) == 0 ||
            strncmp(key, "quantize.imatrix.", 17) == 0;
 }
@@ -210,11 +239,18 @@ static bool is_replaced(const rad_quantize_plan *plan, const rad_meta *meta)
 static void declare(const rad_quantize_plan *plan, rad_gguf_writer *file)
 {
     for (uint64_t i = 0; i < rad_source_n_meta(plan->source); i++)
-        if (!is_replaced(plan, rad_source_meta(plan->source, i)))
+        if (!is_left_out(rad_source_meta(plan->source, i)))
             rad_gguf_add_meta(file, rad_source_meta(plan->source, i));
-    if (!plan->file_type->copy) {
-        rad_gguf_set_integer(file, "general.quantization_version", RAD_META_U32, 2);
+    if (plan->importance != NULL) {
+        rad_gguf_set_text(file, "quantize.imatrix.dataset", plan->importance->dataset);
+        rad_gguf_set_integer(file, "quantize.imatrix.entries_count", RAD_META_I32,
+                             (int64_t)plan->importance->n_entries);
+        rad_gguf_set_integer(file, "quantize.imatrix.chunks_count", RAD_META_I32,
+                             (int64_t)plan->importance->n_chunks);
+    }
+    if (!plan->file_type->copy) { /* in their places, where the source has them */
         rad_gguf_set_integer(file, "general.file_type", RAD_META_U32, plan->file_type->number);
+        rad_gguf_set_integer(file, "general.quantization_version", RAD_META_U32, 2);
     }
     for (size_t i = 0; i < plan->n_tensors; i++)
         rad_gguf_add_tensor(file, plan->tensors[i].from->name.data, plan->tensors[i].type,
@@ -240,6 +276,7 @@ static void free_writer(writer *w, const rad_allocator *allocator)
     size_t workers = w->pool != NULL ? rad_pool_size(w->pool) : 0;
     for (int i = 0; i < 2; i++)
         rad_free(allocator, w->output[i], w->output_bytes);
+    rad_free(allocator, w->importance, w->importance_bytes);
     rad_free(allocator, w->input, workers * TASK_BYTES);
     rad_free(allocator, w->values, workers * TASK_BYTES);
     rad_pool_free(w->pool);

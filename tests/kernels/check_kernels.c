@@ -207,7 +207,7 @@ static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size
     if (info->block_elements == 1) {
         for (size_t i = 0; i < size / info->block_bytes; i++) {
             float value = random_float(kind);
-            info->encode(&value, data + i * info->block_bytes, 1);
+            info->encode(&value, NULL, data + i * info->block_bytes, 1);
         }
         return;
     }

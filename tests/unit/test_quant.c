@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant/quant.h"
+#include "base/platform.h"
+#include "quant/search.h"
 
 /* A bound for the root of the relative squared error that encoding normal numbers leaves: a little
  * above what was measured, so that a worse search shows; 0: the type has no encoder. */
@@ -16,15 +17,15 @@ typedef struct block_type {
 } block_type;
 
 static const block_type block_types[] = {
-    {RAD_TYPE_Q4_0, 0.095},  {RAD_TYPE_Q4_1, 0.085},   {RAD_TYPE_Q5_0, 0.047},
-    {RAD_TYPE_Q5_1, 0.042},  {RAD_TYPE_Q8_0, 0.0065},  {RAD_TYPE_Q4_K, 0.078},
-    {RAD_TYPE_Q5_K, 0.040},  {RAD_TYPE_Q6_K, 0.020},   {RAD_TYPE_Q2_K, 0.28},
-    {RAD_TYPE_Q3_K, 0.165},  {RAD_TYPE_IQ4_NL, 0.083}, {RAD_TYPE_IQ4_XS, 0.083},
-    {RAD_TYPE_TQ1_0, 0.82},  {RAD_TYPE_TQ2_0, 0.82},   {RAD_TYPE_MXFP4, 0.12},
-    {RAD_TYPE_NVFP4, 0.094}, {RAD_TYPE_Q1_0, 0.62},    {RAD_TYPE_Q2_0, 0.39},
-    {RAD_TYPE_I2_S, 0.48},   {RAD_TYPE_IQ1_S, 0.0},    {RAD_TYPE_IQ1_M, 0.0},
-    {RAD_TYPE_IQ2_XXS, 0.0}, {RAD_TYPE_IQ2_XS, 0.0},   {RAD_TYPE_IQ2_S, 0.0},
-    {RAD_TYPE_IQ3_XXS, 0.0}, {RAD_TYPE_IQ3_S, 0.0},
+    {RAD_TYPE_Q4_0, 0.08},    {RAD_TYPE_Q4_1, 0.07},     {RAD_TYPE_Q5_0, 0.04},
+    {RAD_TYPE_Q5_1, 0.034},   {RAD_TYPE_Q8_0, 0.0054},   {RAD_TYPE_Q4_K, 0.07},
+    {RAD_TYPE_Q5_K, 0.035},   {RAD_TYPE_Q6_K, 0.0167},   {RAD_TYPE_Q2_K, 0.27},
+    {RAD_TYPE_Q3_K, 0.147},   {RAD_TYPE_IQ4_NL, 0.0745}, {RAD_TYPE_IQ4_XS, 0.075},
+    {RAD_TYPE_TQ1_0, 0.505},  {RAD_TYPE_TQ2_0, 0.505},   {RAD_TYPE_MXFP4, 0.112},
+    {RAD_TYPE_NVFP4, 0.0835}, {RAD_TYPE_Q1_0, 0.605},    {RAD_TYPE_Q2_0, 0.387},
+    {RAD_TYPE_I2_S, 0.48},    {RAD_TYPE_IQ1_S, 0.0},     {RAD_TYPE_IQ1_M, 0.0},
+    {RAD_TYPE_IQ2_XXS, 0.0},  {RAD_TYPE_IQ2_XS, 0.0},    {RAD_TYPE_IQ2_S, 0.0},
+    {RAD_TYPE_IQ3_XXS, 0.0},  {RAD_TYPE_IQ3_S, 0.0},
 };
 #define N_BLOCK_TYPES (sizeof(block_types) / sizeof(block_types[0]))
 
@@ -199,8 +200,8 @@ START_TEST(encode_error)
     uint32_t state = 7;
     for (int i = 0; i < N; i++)
         values[i] = noise(&state);
-    info->encode(values, blocks, N);
-    info->encode(values, again, N);
+    info->encode(values, NULL, blocks, N);
+    info->encode(values, NULL, again, N);
     ck_assert(memcmp(blocks, again, N / info->block_elements * info->block_bytes) == 0);
     info->decode(blocks, decoded, N);
     double error = 0.0, norm = 0.0;
@@ -215,7 +216,7 @@ START_TEST(encode_error)
 
     /* Zeros, and values that are not finite or huge, encode to something that decodes finite. */
     memset(values, 0, N * sizeof(float));
-    info->encode(values, blocks, N);
+    info->encode(values, NULL, blocks, N);
     info->decode(blocks, decoded, N);
     for (int i = 0; i < N; i++)
         ck_assert(decoded[i] == 0.0f);
@@ -225,13 +226,138 @@ START_TEST(encode_error)
                     : i % 3 == 0 ? 1e-42f
                                  : -2.0f;
     values[1] = __builtin_nanf("");
-    info->encode(values, blocks, N);
+    info->encode(values, NULL, blocks, N);
     info->decode(blocks, decoded, N);
     for (int i = 0; i < N; i++)
         ck_assert(decoded[i] - decoded[i] == 0.0f);
     free(again);
     free(blocks);
     free(values);
+}
+END_TEST
+
+/* Columns that matter more have smaller errors, and the sum of weighted errors is smaller than
+ * without importance; importance that says nothing (zeros, not finite) changes nothing. */
+START_TEST(importance)
+{
+    enum { N = 4096 };
+    const rad_type_info *info = rad_type_find((uint32_t)block_types[_i].type);
+    float values[N], weights[N], decoded[2][N];
+    uint8_t blocks[N * 4], again[N * 4];
+    double error[2] = {0.0, 0.0};
+    uint32_t state = 11;
+    if (info->encode == NULL)
+        return;
+    for (int i = 0; i < N; i++) {
+        values[i] = noise(&state);
+        weights[i] = i % 7 == 0 ? 100.0f : i % 5 == 0 ? 0.0f : 1.0f;
+    }
+    for (int with = 0; with < 2; with++) {
+        info->encode(values, with == 1 ? weights : NULL, blocks, N);
+        info->decode(blocks, decoded[with], N);
+        for (int i = 0; i < N; i++) {
+            double difference = (double)decoded[with][i] - (double)values[i];
+            error[with] += (double)weights[i] * difference * difference;
+        }
+    }
+    /* There is nothing to choose in Q8_0, and I2_S leaves its scale to others. */
+    bool weighs = info->family != RAD_FAMILY_ROW && block_types[_i].type != RAD_TYPE_Q8_0;
+    ck_assert_msg(weighs ? error[1] < error[0] : error[1] <= error[0],
+                  "%s: weighted error %g with importance, %g without", info->name, error[1],
+                  error[0]);
+    info->encode(values, NULL, blocks, N);
+    for (int i = 0; i < N; i++)
+        weights[i] = i % 2 == 0 ? 0.0f : __builtin_nanf("");
+    info->encode(values, weights, again, N);
+    ck_assert(memcmp(blocks, again, N / info->block_elements * info->block_bytes) == 0);
+}
+END_TEST
+
+/* What a format can write exactly it does (minima but for the last bits): numbers that are a scale
+ * times its integers. */
+START_TEST(exact_numbers)
+{
+    static const struct {
+        rad_type type;
+        int low, high;
+    } cases[] = {{RAD_TYPE_Q4_0, -8, 7},  {RAD_TYPE_Q4_1, 0, 15},     {RAD_TYPE_Q5_0, -16, 15},
+                 {RAD_TYPE_Q5_1, 0, 31},  {RAD_TYPE_Q8_0, -127, 127}, {RAD_TYPE_TQ1_0, -1, 1},
+                 {RAD_TYPE_TQ2_0, -1, 1}, {RAD_TYPE_Q2_0, -1, 2}};
+    enum { N = 256 };
+    for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
+        const rad_type_info *info = rad_type_find((uint32_t)cases[c].type);
+        float values[N], decoded[N];
+        uint8_t blocks[N * 4];
+        uint32_t state = 3;
+        for (int i = 0; i < N; i++) {
+            state = state * 1664525u + 1013904223u;
+            int span = cases[c].high - cases[c].low + 1;
+            values[i] = 0x1.8p-5f * (float)(cases[c].low + (int)(state >> 16) % span);
+        }
+        for (int i = 0; i < N; i += 32) { /* both ends in each block */
+            values[i] = 0x1.8p-5f * (float)cases[c].low;
+            values[i + 31] = 0x1.8p-5f * (float)cases[c].high;
+        }
+        info->encode(values, NULL, blocks, N);
+        info->decode(blocks, decoded, N);
+        float allowed = info->has_minimum ? 0x1p-17f : 0.0f; /* minima are sums of products */
+        for (int i = 0; i < N; i++) {
+            float difference = decoded[i] - values[i];
+            ck_assert_msg(difference <= allowed && difference >= -allowed, "%s: %a became %a",
+                          info->name, (double)values[i], (double)decoded[i]);
+        }
+    }
+}
+END_TEST
+
+/* Sixteen candidates at each width of vectors: the same bits as one at a time. */
+START_TEST(lanes)
+{
+    enum { N = 33 };
+    const rad_lanes *plain = rad_lanes_find(-1);
+    uint32_t state = 5;
+    for (int level = 0; level <= rad_vector_level(); level++) {
+        const rad_lanes *fast = rad_lanes_find(level);
+        for (int round = 0; round < 200; round++) {
+            float x[N], w[N], inverse[RAD_LANES], shift[RAD_LANES];
+            float a[3][RAD_LANES], b[3][RAD_LANES];
+            for (int i = 0; i < N; i++) {
+                x[i] = 2.0f * noise(&state);
+                w[i] = noise(&state) + 3.0f;
+            }
+            for (int lane = 0; lane < RAD_LANES; lane++) {
+                inverse[lane] = 20.0f * noise(&state);
+                shift[lane] = 10.0f * noise(&state);
+            }
+            plain->scaled(x, w, N, inverse, -8.0f, 7.0f, a[0], a[1]);
+            fast->scaled(x, w, N, inverse, -8.0f, 7.0f, b[0], b[1]);
+            ck_assert(memcmp(a, b, 2 * sizeof a[0]) == 0);
+            plain->affine(x, w, N, inverse, shift, 15.0f, a[0], a[1], a[2]);
+            fast->affine(x, w, N, inverse, shift, 15.0f, b[0], b[1], b[2]);
+            ck_assert(memcmp(a, b, sizeof a) == 0);
+            const rad_level_steps *steps = round % 2 == 0 ? &rad_steps_iq4 : &rad_steps_e2m1;
+            plain->levels(x, w, N, inverse, steps, a[0], a[1]);
+            fast->levels(x, w, N, inverse, steps, b[0], b[1]);
+            ck_assert(memcmp(a, b, 2 * sizeof a[0]) == 0);
+        }
+    }
+}
+END_TEST
+
+/* The levels of a codebook by steps are those of its table. */
+START_TEST(level_steps)
+{
+    const rad_lanes *plain = rad_lanes_find(-1);
+    for (int i = -1400; i <= 1400; i++) {
+        float x = 0.1f * (float)i + 0.01f, one = 1.0f, inverse[RAD_LANES] = {1.0f};
+        float xq[RAD_LANES], qq[RAD_LANES];
+        plain->levels(&x, &one, 1, inverse, &rad_steps_iq4, xq, qq);
+        float level = rad_levels_iq4[rad_nearest_level(x, rad_levels_iq4)];
+        ck_assert(xq[0] == level * x && qq[0] == level * level);
+        plain->levels(&x, &one, 1, inverse, &rad_steps_e2m1, xq, qq);
+        level = rad_levels_e2m1[rad_nearest_e2m1(x)];
+        ck_assert(xq[0] == level * x && qq[0] == level * level);
+    }
 }
 END_TEST
 
@@ -244,6 +370,10 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, half_round_trip);
     tcase_add_test(cases, type_table);
     tcase_add_loop_test(cases, encode_error, 0, N_BLOCK_TYPES);
+    tcase_add_loop_test(cases, importance, 0, N_BLOCK_TYPES);
+    tcase_add_test(cases, exact_numbers);
+    tcase_add_test(cases, lanes);
+    tcase_add_test(cases, level_steps);
 }
 
 int main(void)

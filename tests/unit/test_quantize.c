@@ -345,13 +345,47 @@ START_TEST(files_do_not_depend_on_threads)
     free(rad_test_read_file(first, &size));
     ck_assert_uint_eq(number(&f, "bytes"), size);
     close_plan(&f);
-    /* What was written is what decoding and encoding the whole gives. */
-    radllm_error error = {0};
-    rad_source *source = NULL;
-    rad_assert_ok(rad_source_open(NULL, first, &source, &error), &error);
-    const rad_tensor *tensor = rad_source_find_tensor(source, "blk.0.ffn_up.weight");
-    ck_assert_uint_eq(tensor->n_elements, 768000);
-    rad_source_release(source);
+}
+END_TEST
+
+/* What was written is what encoding each row at once gives. */
+START_TEST(blocks_are_those_of_the_encoder)
+{
+    char in[1024], out[1024];
+    snprintf(in, sizeof in, "%s", rad_test_temp_path("in.gguf"));
+    snprintf(out, sizeof out, "%s", rad_test_temp_path("out.gguf"));
+    write_large(in);
+    for (int k = 0; k < 3; k++) {
+        static const char *const types[] = {"F16", "Q4_0", "Q3_K_S"};
+        plan_fixture f;
+        open_plan(&f, in, types[k]);
+        rad_assert_ok(make_plan(&f), f.error);
+        write_plan(&f, out);
+        close_plan(&f);
+        radllm_error error = {0};
+        rad_source *source = NULL, *written = NULL;
+        rad_assert_ok(rad_source_open(NULL, in, &source, &error), &error);
+        rad_assert_ok(rad_source_open(NULL, out, &written, &error), &error);
+        const rad_tensor *from = rad_source_find_tensor(source, "blk.0.ffn_up.weight");
+        const rad_tensor *to = rad_source_find_tensor(written, "blk.0.ffn_up.weight");
+        const rad_type_info *type = rad_type_find((uint32_t)to->type);
+        float *values = malloc((size_t)from->n_bytes);
+        uint8_t *blocks = malloc((size_t)to->n_bytes), *expected = malloc((size_t)to->n_bytes);
+        rad_assert_ok(
+            rad_source_read(source, 0, from->offset, values, (size_t)from->n_bytes, &error),
+            &error);
+        rad_assert_ok(rad_source_read(written, 0, to->offset, blocks, (size_t)to->n_bytes, &error),
+                      &error);
+        size_t row = (size_t)from->dims[0], bytes = row / type->block_elements * type->block_bytes;
+        for (size_t r = 0; r < from->dims[1]; r++)
+            type->encode(values + r * row, NULL, expected + r * bytes, row);
+        ck_assert(memcmp(blocks, expected, (size_t)to->n_bytes) == 0);
+        free(values);
+        free(blocks);
+        free(expected);
+        rad_source_release(source);
+        rad_source_release(written);
+    }
 }
 END_TEST
 
@@ -514,6 +548,262 @@ START_TEST(each_allocation_fails)
 }
 END_TEST
 
+/* ---- importance ------------------------------------------------------------------------------ */
+
+#define EXPERTS_MODEL "tests/golden/architectures/merged-experts-f32.gguf"
+
+static radllm_status measure(const char *model_path, const char *threads, const radllm_host *host,
+                             const radllm_cancel *cancel, radllm_importance **out,
+                             radllm_error *error)
+{
+    char text[4096];
+    size_t used = 0;
+    for (uint32_t state = 1; used < sizeof text; state = state * 1664525u + 1013904223u)
+        text[used++] = (char)(state >> 24 & 15 ? 'a' + (state >> 16) % 26 : ' ');
+    radllm_options *options = NULL;
+    radllm_model *model = NULL;
+    radllm_status status = radllm_options_new(host, &options, error);
+    if (status == RADLLM_OK)
+        status = radllm_options_set_text(options, "threads", threads, RADLLM_NUL, error);
+    if (status == RADLLM_OK)
+        status = radllm_options_set_text(options, "calibrate_context", "24", RADLLM_NUL, error);
+    if (status == RADLLM_OK)
+        status = radllm_options_set_text(options, "calibrate_chunks", "6", RADLLM_NUL, error);
+    if (status == RADLLM_OK)
+        status =
+            radllm_model_open(host, rad_test_source_path(model_path), options, NULL, &model, error);
+    if (status == RADLLM_OK)
+        status = radllm_importance_measure(host, model, text, sizeof text, "letters", options,
+                                           cancel, out, error);
+    radllm_model_free(model);
+    radllm_options_free(options);
+    return status;
+}
+
+static uint64_t importance_number(const radllm_importance *importance, const char *name)
+{
+    uint64_t value = 0;
+    ck_assert_int_eq(radllm_importance_number(importance, name, &value, NULL), RADLLM_OK);
+    return value;
+}
+
+START_TEST(importance_does_not_depend_on_threads)
+{
+    static const char *const models[] = {EXPERTS_MODEL,
+                                         "tests/golden/architectures/mixtral-f32.gguf",
+                                         "tests/golden/architectures/gemma2-f32.gguf",
+                                         "tests/golden/architectures/deepseek2-lite-f32.gguf"};
+    char first[1024], other[1024];
+    snprintf(first, sizeof first, "%s", rad_test_temp_path("one.gguf"));
+    snprintf(other, sizeof other, "%s", rad_test_temp_path("other.gguf"));
+    radllm_error error = {0};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            radllm_importance *importance = NULL;
+            rad_assert_ok(
+                measure(models[i], threads == 1 ? "1" : "3", NULL, NULL, &importance, &error),
+                &error);
+            ck_assert_uint_eq(importance_number(importance, "chunks"), 6);
+            ck_assert_uint_eq(importance_number(importance, "chunk_tokens"), 24);
+            ck_assert_uint_gt(importance_number(importance, "entries"), 8);
+            rad_assert_ok(
+                radllm_importance_save(importance, threads == 1 ? first : other, "gguf", &error),
+                &error);
+            radllm_importance_free(importance);
+            ck_assert(threads == 1 || same_files(first, other));
+        }
+}
+END_TEST
+
+/* Sums over what the matrices of the first layer are multiplied with, of which some are known: keys
+ * and queries see the same, each expert's rows add up to the choices of all tokens. */
+START_TEST(importance_adds_up)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("sums.gguf"));
+    radllm_error error = {0};
+    radllm_importance *importance = NULL;
+    rad_assert_ok(measure(EXPERTS_MODEL, "2", NULL, NULL, &importance, &error), &error);
+    rad_assert_ok(radllm_importance_save(importance, path, "gguf", &error), &error);
+    radllm_importance_free(importance);
+    rad_source *source = NULL;
+    rad_assert_ok(rad_source_open(NULL, path, &source, &error), &error);
+    float counts[64], used = 0.0f;
+    const rad_tensor *queries = rad_source_find_tensor(source, "blk.0.attn_q.weight.in_sum2");
+    const rad_tensor *keys = rad_source_find_tensor(source, "blk.0.attn_k.weight.in_sum2");
+    const rad_tensor *experts = rad_source_find_tensor(source, "blk.0.ffn_down_exps.weight.counts");
+    const rad_tensor *rows = rad_source_find_tensor(source, "blk.0.attn_q.weight.counts");
+    ck_assert(queries != NULL && keys != NULL && experts != NULL && rows != NULL);
+    ck_assert_uint_eq(queries->n_bytes, keys->n_bytes);
+    uint8_t *a = malloc((size_t)keys->n_bytes), *b = malloc((size_t)keys->n_bytes);
+    rad_source_read(source, 0, queries->offset, a, (size_t)keys->n_bytes, &error);
+    rad_source_read(source, 0, keys->offset, b, (size_t)keys->n_bytes, &error);
+    ck_assert(memcmp(a, b, (size_t)keys->n_bytes) == 0);
+    free(a);
+    free(b);
+    rad_source_read(source, 0, rows->offset, counts, 4, &error);
+    ck_assert(counts[0] == 6 * 24);
+    ck_assert(experts->n_elements <= 64 && experts->n_elements > 1);
+    rad_source_read(source, 0, experts->offset, counts, (size_t)experts->n_bytes, &error);
+    for (uint64_t i = 0; i < experts->n_elements; i++)
+        used += counts[i];
+    ck_assert(used == 2 * 6 * 24);
+    rad_source_release(source);
+}
+END_TEST
+
+/* From one form to the other and back: the same means, and so the same quantized file. */
+START_TEST(importance_in_both_forms)
+{
+    static const char *const names[] = {"a.gguf", "b.dat", "c.gguf", "d.dat"};
+    char paths[4][1024], out[2][1024];
+    radllm_error error = {0};
+    radllm_importance *importance = NULL;
+    for (int i = 0; i < 4; i++)
+        snprintf(paths[i], sizeof paths[i], "%s", rad_test_temp_path(names[i]));
+    for (int i = 0; i < 2; i++)
+        snprintf(out[i], sizeof out[i], "%s", rad_test_temp_path(i == 0 ? "x.gguf" : "y.gguf"));
+    rad_assert_ok(measure(EXPERTS_MODEL, "2", NULL, NULL, &importance, &error), &error);
+    for (int i = 0; i < 4; i++) {
+        if (i > 0)
+            rad_assert_ok(radllm_importance_open(NULL, paths[i - 1], &importance, &error), &error);
+        rad_assert_ok(
+            radllm_importance_save(importance, paths[i], i % 2 == 0 ? "gguf" : "dat", &error),
+            &error);
+        ck_assert_uint_eq(importance_number(importance, "chunks"), 6);
+        radllm_importance_free(importance);
+    }
+    ck_assert(same_files(paths[1], paths[3]));
+    for (int i = 0; i < 2; i++) {
+        plan_fixture f;
+        open_plan(&f, rad_test_source_path(EXPERTS_MODEL), "Q4_0");
+        rad_assert_ok(radllm_importance_open(NULL, paths[i], &importance, &error), &error);
+        rad_assert_ok(
+            radllm_quantization_new(NULL, f.file, importance, f.options, &f.plan, f.error),
+            f.error);
+        radllm_importance_free(importance); /* the plan keeps it */
+        ck_assert_uint_gt(number(&f, "weighted"), 8);
+        write_plan(&f, out[i]);
+        close_plan(&f);
+    }
+    size_t sizes[2];
+    uint8_t *bytes[2] = {rad_test_read_file(out[0], &sizes[0]),
+                         rad_test_read_file(out[1], &sizes[1])};
+    ck_assert_uint_eq(sizes[0], sizes[1]);
+    size_t different = 0; /* means lose bits in the older form, which may turn a tie */
+    for (size_t i = 0; i < sizes[0]; i++)
+        different += bytes[0][i] != bytes[1][i];
+    ck_assert_uint_le(different, sizes[0] / 500);
+    free(bytes[0]);
+    free(bytes[1]);
+}
+END_TEST
+
+START_TEST(importance_of_another_model)
+{
+    radllm_error error = {0};
+    radllm_importance *importance = NULL;
+    rad_assert_ok(measure(EXPERTS_MODEL, "1", NULL, NULL, &importance, &error), &error);
+    plan_fixture f;
+    const char *path = rad_test_temp_path("mixture.gguf");
+    write_model(path, &(model_shape)DENSE);
+    open_plan(&f, path, "Q4_K_M");
+    rad_assert_error(radllm_quantization_new(NULL, f.file, importance, f.options, &f.plan, f.error),
+                     RADLLM_E_ARGUMENT, f.error, "of another model");
+    close_plan(&f);
+    radllm_importance_free(importance);
+}
+END_TEST
+
+/* Every cut and some changed bytes: an answer, never a crash; a cut file is never taken whole. */
+START_TEST(damaged_importance)
+{
+    char path[2][1024], cut[1024];
+    radllm_error error = {0};
+    radllm_importance *importance = NULL;
+    snprintf(path[0], sizeof path[0], "%s", rad_test_temp_path("whole.dat"));
+    snprintf(path[1], sizeof path[1], "%s", rad_test_temp_path("whole.gguf"));
+    snprintf(cut, sizeof cut, "%s", rad_test_temp_path("cut"));
+    rad_assert_ok(measure("tests/golden/architectures/llama-mha-f32.gguf", "1", NULL, NULL,
+                          &importance, &error),
+                  &error);
+    rad_assert_ok(radllm_importance_save(importance, path[0], "dat", &error), &error);
+    rad_assert_ok(radllm_importance_save(importance, path[1], "gguf", &error), &error);
+    rad_assert_error(radllm_importance_save(importance, path[0], "csv", &error), RADLLM_E_ARGUMENT,
+                     &error, "is no format");
+    radllm_importance_free(importance);
+    for (int form = 0; form < 2; form++) {
+        size_t size;
+        uint8_t *bytes = rad_test_read_file(path[form], &size);
+        for (size_t n = 0; n < size; n += n < 200 || n + 40 > size ? 1 : 97) {
+            rad_test_write_file(cut, bytes, n);
+            radllm_status status = radllm_importance_open(NULL, cut, &importance, &error);
+            /* The oldest files end behind the last entry, or behind the number of chunks. */
+            ck_assert_msg(status != RADLLM_OK || (form == 0 && n + 16 > size), "cut at %zu", n);
+            if (status == RADLLM_OK)
+                radllm_importance_free(importance);
+            else
+                ck_assert(error.message[0] != 0);
+        }
+        for (size_t at = 0; at < size; at += at < 300 ? 1 : 31) {
+            bytes[at] ^= 0xff;
+            rad_test_write_file(cut, bytes, size);
+            if (radllm_importance_open(NULL, cut, &importance, &error) == RADLLM_OK)
+                radllm_importance_free(importance);
+            bytes[at] ^= 0xff;
+        }
+        free(bytes);
+    }
+    rad_assert_error(
+        radllm_importance_open(NULL, rad_test_source_path(EXPERTS_MODEL), &importance, &error),
+        RADLLM_E_FORMAT, &error, "no matrix of importance");
+    rad_assert_error(radllm_importance_open(NULL, "/nonexistent.dat", &importance, &error),
+                     RADLLM_E_IO, &error, "nonexistent");
+}
+END_TEST
+
+static int32_t stop_calibration(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    (void)user;
+    (void)total;
+    return strcmp(stage, "calibrate") == 0 && done == 2;
+}
+
+START_TEST(calibration_that_fails)
+{
+    radllm_error error = {0};
+    radllm_host *host = NULL;
+    radllm_importance *importance = NULL;
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &host, &error), &error);
+    rad_assert_ok(radllm_host_set_progress(host, stop_calibration, NULL, &error), &error);
+    rad_assert_error(measure(EXPERTS_MODEL, "1", host, NULL, &importance, &error),
+                     RADLLM_E_CANCELLED, &error, "cancelled");
+    radllm_host_free(host);
+    radllm_model *model = NULL;
+    rad_assert_ok(
+        radllm_model_open(NULL, rad_test_source_path(EXPERTS_MODEL), NULL, NULL, &model, &error),
+        &error);
+    rad_assert_error(
+        radllm_importance_measure(NULL, model, "short", 5, NULL, NULL, NULL, &importance, &error),
+        RADLLM_E_ARGUMENT, &error, "longer text");
+    radllm_model_free(model);
+    rad_test_memory memory;
+    for (uint64_t n = 2;; n += 1 + n / 8) { /* most of them are those of loading */
+        rad_test_memory_init(&memory, n);
+        rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &host, &error),
+                      &error);
+        radllm_status status = measure(EXPERTS_MODEL, "1", host, NULL, &importance, &error);
+        if (status == RADLLM_OK)
+            radllm_importance_free(importance);
+        radllm_host_free(host);
+        rad_test_memory_check(&memory);
+        if (!memory.failed)
+            break;
+        ck_assert_int_eq(status, RADLLM_E_MEMORY);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "quantize");
@@ -523,10 +813,17 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, patterns_take_no_exponential_time);
     tcase_add_test(cases, quantized_already);
     tcase_add_test(cases, files_do_not_depend_on_threads);
+    tcase_add_test(cases, blocks_are_those_of_the_encoder);
     tcase_add_test(cases, metadata_is_kept);
     tcase_add_test(cases, cancelled);
     tcase_add_test(cases, full_disk_and_missing_folder);
     tcase_add_test(cases, each_allocation_fails);
+    tcase_add_test(cases, importance_does_not_depend_on_threads);
+    tcase_add_test(cases, importance_adds_up);
+    tcase_add_test(cases, importance_in_both_forms);
+    tcase_add_test(cases, importance_of_another_model);
+    tcase_add_test(cases, damaged_importance);
+    tcase_add_test(cases, calibration_that_fails);
 }
 
 int main(void)

@@ -199,6 +199,8 @@ static radllm_status run_ops(rad_cpu_backend *cpu, const radllm_cancel *cancel, 
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
         if (op->per_output && cpu->batch->n_outputs == 0)
             break;
+        if (cpu->settings.observer != NULL)
+            rad_cpu_observe(cpu, op);
         run_op(cpu, op);
         radllm_status status = atomic_load_explicit(&cpu->failure, memory_order_relaxed);
         if (status != RADLLM_OK)

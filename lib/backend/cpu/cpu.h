@@ -126,6 +126,8 @@ void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_rows_op(rad_cpu_backend *cpu, const rad_op *op); /* all others: row by row */
 
+void rad_cpu_observe(const rad_cpu_backend *cpu, const rad_op *op);
+
 void rad_cpu_clear_expert_tokens(rad_cpu_backend *cpu);
 
 /* ---- parts of products ----------------------------------------------------------------------- */

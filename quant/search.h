@@ -1,0 +1,88 @@
+/* Inside quant/: searches for the scales and minima that leave the least weighted squared error.
+ * Everything is plain float arithmetic in a fixed order, so that a file is the same bytes on every
+ * machine; the result decides how good a quantized file is, never whether it is valid. */
+#ifndef RAD_QUANT_SEARCH_H
+#define RAD_QUANT_SEARCH_H
+
+#include "quant/formats.h"
+#include "quant/lanes.h"
+
+/* The numbers of a block, divided by a power of two so that the largest lies in 1..2 and no sum
+ * overflows; zeros where they are too small for any scale in half precision. */
+typedef struct rad_numbers {
+    float x[RAD_SUPER_BLOCK];
+    float w[RAD_SUPER_BLOCK]; /* weights of the errors' squares, the largest in 1..2 */
+    float unit;
+    const rad_lanes *lanes;
+} rad_numbers;
+
+/* Numbers that are not finite count as zero. importance: of the columns; NULL: all alike. */
+void rad_numbers_take(const float *values, const float *importance, uint32_t n, rad_numbers *out);
+
+/* The half-precision number nearest to value * unit, held to what is finite. */
+uint16_t rad_half_in_units(float value, float unit);
+
+/* q = nearest to x * inverse + shift, held to low..high: as the lanes have it. */
+static inline int rad_quant(float x, float inverse, float shift, float low, float high)
+{
+    float v = x * inverse + shift;
+    v = v > low ? v : low;
+    return (int)rad_round(v < high ? v : high);
+}
+
+/* Least squares give numbers that spread less than those they stand for, by the share of the error:
+ * every product would be a little too small, and all in the same direction, which costs more than
+ * the error itself. So quants are chosen with `scale`, and what is stored is gain times as large.
+ */
+typedef struct rad_factor {
+    float scale, gain;
+} rad_factor;
+
+/* The scale s, of either sign, that makes s * q nearest to x with integers q in low..high; low < 0
+ * reaches as far as high or further. 0 where x is all zero. */
+rad_factor rad_search_scale(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
+                            float low, float high);
+/* The same for levels of a codebook. */
+rad_factor rad_search_level_scale(const rad_lanes *lanes, const float *x, const float *w,
+                                  uint32_t n, const rad_level_steps *steps);
+/* The same for -1, 0 and 1; never negative. */
+rad_factor rad_search_ternary_scale(const rad_lanes *lanes, const float *x, const float *w,
+                                    uint32_t n);
+
+/* The pair (scale >= 0, minimum) that makes scale * q + minimum nearest to x with q in 0..high;
+ * where not_positive, the minimum is at most zero. */
+typedef struct rad_affine {
+    float scale, minimum; /* that quants are chosen with */
+    float stored_minimum, gain;
+} rad_affine;
+rad_affine rad_search_affine(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
+                             float high, bool not_positive);
+
+extern const rad_level_steps rad_steps_iq4;  /* iq4_nl.c */
+extern const rad_level_steps rad_steps_e2m1; /* mxfp4.c; doubled to be integers */
+
+/* ---- super-blocks (super.c) --------------------------------------------------------------------
+ */
+
+/* How 256 numbers are cut and what their sub-scales can be. */
+typedef struct rad_super_shape {
+    uint32_t sub_block;           /* 16 or 32 numbers */
+    float sub_low, sub_high;      /* of sub-scales; of sub-minima 0 to sub_high */
+    float low, high;              /* of quants */
+    const rad_level_steps *steps; /* levels of a codebook in place of low..high; NULL: none */
+} rad_super_shape;
+
+typedef struct rad_super_fit {
+    uint16_t half_scale, half_minimum; /* as they are stored, with the gain */
+    float scale, minimum;              /* that quants are chosen with, in units of the numbers */
+    int sub_scales[16], sub_minima[16];
+} rad_super_fit;
+
+/* weight = scale * sub_scale * q */
+void rad_fit_super_scales(const rad_numbers *numbers, const rad_super_shape *shape,
+                          rad_super_fit *fit);
+/* weight = scale * sub_scale * q - minimum * sub_minimum, minimum >= 0 */
+void rad_fit_super_affine(const rad_numbers *numbers, const rad_super_shape *shape,
+                          rad_super_fit *fit);
+
+#endif
