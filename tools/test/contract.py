@@ -12,6 +12,7 @@ import configparser
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -135,7 +136,8 @@ class Run:
         output = child.communicate()[0]
         with self.lock:
             self.children.discard(child)
-            if not self.stopped:
+            # A terminal's Ctrl-C reaches the children as well, perhaps first.
+            if not self.stopped and child.returncode != -signal.SIGINT:
                 self.note(subject, output, child.returncode, time.monotonic() - started)
 
     def stop(self):
@@ -183,7 +185,7 @@ def main():
             print(f"   stopped; {run.total - run.left - run.failed} more have passed, and the same "
                   "command goes on from there", flush=True)
             return 130
-    return 1 if run.failed else 0
+    return 1 if run.failed or run.left else 0
 
 
 if __name__ == "__main__":
