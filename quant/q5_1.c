@@ -31,18 +31,12 @@ void rad_encode_q5_1(const float *values, const float *importance, void *blocks,
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        rad_numbers numbers;
-        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_affine found =
-            rad_search_affine(numbers.lanes, numbers.x, numbers.w, BLOCK, 31.0f, false);
-        rad_store_u16(bytes, rad_half_in_units(found.scale * found.gain, numbers.unit));
-        rad_store_u16(bytes + 2, rad_half_in_units(found.stored_minimum, numbers.unit));
-        float inverse = found.scale > 0.0f ? 1.0f / found.scale : 0.0f;
-        float shift = -found.minimum * inverse;
+        int quants[BLOCK];
+        rad_encode_affine(values + i, importance != NULL ? importance + i : NULL, BLOCK, 31.0f,
+                          bytes, quants);
         uint32_t fifth = 0;
         for (int j = 0; j < 16; j++) {
-            int low = rad_quant(numbers.x[j], inverse, shift, 0.0f, 31.0f);
-            int high = rad_quant(numbers.x[j + 16], inverse, shift, 0.0f, 31.0f);
+            int low = quants[j], high = quants[j + 16];
             bytes[8 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
             fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
         }

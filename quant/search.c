@@ -298,3 +298,17 @@ int rad_nearest_e2m1(float x)
         code++;
     return x < 0.0f && code != 0 ? code + 8 : code;
 }
+
+void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
+                       uint8_t halves[4], int *quants)
+{
+    rad_numbers numbers;
+    rad_numbers_take(values, importance, n, &numbers);
+    rad_affine found = rad_search_affine(numbers.lanes, numbers.x, numbers.w, n, high, false);
+    rad_store_u16(halves, rad_half_in_units(found.scale * found.gain, numbers.unit));
+    rad_store_u16(halves + 2, rad_half_in_units(found.stored_minimum, numbers.unit));
+    float inverse = found.scale > 0.0f ? 1.0f / found.scale : 0.0f;
+    float shift = -found.minimum * inverse;
+    for (uint32_t i = 0; i < n; i++)
+        quants[i] = rad_quant(numbers.x[i], inverse, shift, 0.0f, high);
+}

@@ -58,6 +58,10 @@ typedef struct rad_affine {
 rad_affine rad_search_affine(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
                              float high, bool not_positive);
 
+/* A whole block of n numbers: the scale and the minimum as halves, and the quants. */
+void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
+                       uint8_t halves[4], int *quants);
+
 extern const rad_level_steps rad_steps_iq4;  /* iq4_nl.c */
 extern const rad_level_steps rad_steps_e2m1; /* mxfp4.c; doubled to be integers */
 

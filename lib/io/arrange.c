@@ -171,6 +171,23 @@ static radllm_status make_plus_one(const translator *t, const char *name, const 
     return RADLLM_OK;
 }
 
+/* A tensor that a view makes of a stack of parts of so many bytes, all of numbers. */
+static radllm_status add_stack(const translator *t, const char *name, const rad_stored *stored,
+                               rad_view_form form, uint64_t stack, uint64_t part_bytes,
+                               rad_tensor **tensor, rad_view **view)
+{
+    radllm_status status = check_numbers(t, stored);
+    if (status != RADLLM_OK)
+        return status;
+    *tensor = add_tensor(t, name, stored);
+    if (*tensor == NULL)
+        return RADLLM_E_MEMORY;
+    status = add_view(t, form, stored, stack, *tensor, view);
+    for (uint64_t i = 0; status == RADLLM_OK && i < stack; i++)
+        pieces_of(*view)[i].offset += i * part_bytes;
+    return status;
+}
+
 /* Matrices [rows, columns], one or stacked, whose columns first, first + stride, ... (n of them, a
  * block at a time) are the rows of the tensor. */
 static radllm_status make_columns(const translator *t, const char *name, const rad_stored *stored,
@@ -179,17 +196,13 @@ static radllm_status make_columns(const translator *t, const char *name, const r
     const uint64_t stack = stored->n_dims == 3 ? stored->dims[0] : 1;
     const uint64_t rows = stored->dims[stored->n_dims - 2];
     const uint64_t columns = stored->dims[stored->n_dims - 1];
-    size_t size = number_bytes(stored);
-    radllm_status status = check_numbers(t, stored);
-    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
-    rad_view *view;
-    if (tensor == NULL)
-        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
-    status = add_view(t, RAD_VIEW_COLUMNS, stored, stack, tensor, &view);
+    const size_t size = number_bytes(stored);
+    rad_tensor *tensor = NULL;
+    rad_view *view = NULL;
+    radllm_status status =
+        add_stack(t, name, stored, RAD_VIEW_COLUMNS, stack, rows * columns * size, &tensor, &view);
     if (status != RADLLM_OK)
         return status;
-    for (uint64_t i = 0; i < stack; i++)
-        pieces_of(view)[i].offset += i * rows * columns * size;
     set_dims(tensor, rows, n, stack);
     set_units(view, n, first, block, stride);
     set_bytes(view, rows, rows * size, columns * size);
@@ -215,17 +228,13 @@ static radllm_status make_rows(const translator *t, const char *name, const rad_
 {
     const uint64_t stack = stored->dims[0], all = stored->dims[1];
     const uint64_t columns = vectors ? 1 : stored->dims[2];
-    size_t size = number_bytes(stored);
-    radllm_status status = check_numbers(t, stored);
-    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
-    rad_view *view;
-    if (tensor == NULL)
-        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
-    status = add_view(t, RAD_VIEW_ROWS, stored, stack, tensor, &view);
+    const size_t size = number_bytes(stored);
+    rad_tensor *tensor = NULL;
+    rad_view *view = NULL;
+    radllm_status status =
+        add_stack(t, name, stored, RAD_VIEW_ROWS, stack, all * columns * size, &tensor, &view);
     if (status != RADLLM_OK)
         return status;
-    for (uint64_t i = 0; i < stack; i++)
-        pieces_of(view)[i].offset += i * all * columns * size;
     if (vectors)
         set_dims(tensor, n, stack, 1);
     else

@@ -4,6 +4,7 @@
 #include <utf8proc.h>
 
 #include "text/normal_form.h"
+#include "text/bert.h"
 #include "text/utf8.h"
 
 /* ---- what each does with a character ------------------------------------------------------ */
@@ -18,18 +19,6 @@ static bool is_nonspacing(uint32_t code)
     return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_MN;
 }
 
-/* NUL, U+FFFD and the categories Cc, Cf, Cs and Co, but for white space of ASCII. */
-static bool bert_drops(uint32_t code)
-{
-    if (code == '\t' || code == '\n' || code == '\r')
-        return false;
-    if (code == 0 || code == RAD_REPLACEMENT)
-        return true;
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
-    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF ||
-           category == UTF8PROC_CATEGORY_CS || category == UTF8PROC_CATEGORY_CO;
-}
-
 static bool nmt_drops(uint32_t code)
 {
     return (code >= 1 && code <= 8) || code == 0xB || (code >= 0xE && code <= 0x1F) ||
@@ -41,14 +30,6 @@ static bool nmt_is_space(uint32_t code)
     return code == 9 || code == 0xA || code == 0xC || code == 0xD || code == 0x1680 ||
            (code >= 0x200B && code <= 0x200F) || code == 0x2028 || code == 0x2029 ||
            code == 0x2581 || code == 0xFEFF || code == RAD_REPLACEMENT;
-}
-
-static bool is_chinese(uint32_t code)
-{
-    return (code >= 0x4E00 && code <= 0x9FFF) || (code >= 0x3400 && code <= 0x4DBF) ||
-           (code >= 0x20000 && code <= 0x2A6DF) || (code >= 0x2A700 && code <= 0x2B73F) ||
-           (code >= 0x2B740 && code <= 0x2B81F) || (code >= 0x2B920 && code <= 0x2CEAF) ||
-           (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
 }
 
 static void put_character(const rad_normalizer *n, rad_flow *out, uint32_t code, uint32_t origin)
@@ -68,7 +49,7 @@ static void put_character(const rad_normalizer *n, rad_flow *out, uint32_t code,
             rad_flow_put_code(out, code, origin);
         return;
     case RAD_NORMAL_BERT_CLEAN:
-        if (!bert_drops(code))
+        if (!rad_bert_drops(code))
             rad_flow_put_code(out, rad_is_space(code) ? ' ' : code, origin);
         return;
     case RAD_NORMAL_NMT:
@@ -76,7 +57,7 @@ static void put_character(const rad_normalizer *n, rad_flow *out, uint32_t code,
             rad_flow_put_code(out, nmt_is_space(code) ? ' ' : code, origin);
         return;
     default: /* RAD_NORMAL_BERT_CHINESE */
-        if (!is_chinese(code)) {
+        if (!rad_bert_is_chinese(code)) {
             rad_flow_put_code(out, code, origin);
             return;
         }

@@ -3,6 +3,7 @@
 
 #include "text/pipeline.h"
 #include "text/utf8.h"
+#include "text/bert.h"
 #include "text/vocabulary.h"
 
 /* ---- patterns ------------------------------------------------------------------------------ */
@@ -35,8 +36,7 @@ static bool is_space(uint32_t code, uint32_t parameter)
 static bool is_punctuation(uint32_t code, uint32_t parameter)
 {
     (void)parameter;
-    uint8_t classes = rad_char_classes(code);
-    return (classes & RAD_CHAR_PUNCT) != 0 || (code < 128 && (classes & RAD_CHAR_SYMBOL) != 0);
+    return rad_bert_is_punctuation(code);
 }
 
 static bool is_number(uint32_t code, uint32_t parameter)

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "text/tokenizer_internal.h"
+#include "text/bert.h"
 #include "text/utf8.h"
 
 /* Words of more characters are unknown. */
@@ -67,39 +68,13 @@ static bool word_end(rad_encoder *encoder, word *w)
     return unknown < 0 || rad_encoder_push(encoder, unknown);
 }
 
-static bool is_chinese(uint32_t code)
-{
-    return (code >= 0x4E00 && code <= 0x9FFF) || (code >= 0x3400 && code <= 0x4DBF) ||
-           (code >= 0x20000 && code <= 0x2A6DF) || (code >= 0x2A700 && code <= 0x2B73F) ||
-           (code >= 0x2B740 && code <= 0x2B81F) || (code >= 0x2B920 && code <= 0x2CEAF) ||
-           (code >= 0xF900 && code <= 0xFAFF) || (code >= 0x2F800 && code <= 0x2FA1F);
-}
-
-/* Characters that are dropped: NUL, U+FFFD, and the categories Cc, Cf, Cs and Co. */
-static bool is_dropped(uint32_t code)
-{
-    if (code == '\t' || code == '\n' || code == '\r')
-        return false;
-    if (code == 0 || code == RAD_REPLACEMENT)
-        return true;
-    utf8proc_category_t category = utf8proc_category((utf8proc_int32_t)code);
-    return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF ||
-           category == UTF8PROC_CATEGORY_CS || category == UTF8PROC_CATEGORY_CO;
-}
-
-static bool is_bert_punctuation(uint32_t code)
-{
-    uint8_t classes = rad_char_classes(code);
-    return (classes & RAD_CHAR_PUNCT) != 0 || (code < 128 && (classes & RAD_CHAR_SYMBOL) != 0);
-}
-
 /* One character after decomposition. */
 static bool take_character(rad_encoder *encoder, word *w, uint32_t code)
 {
     if (utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_MN)
         return true;
     code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
-    if (!is_bert_punctuation(code)) {
+    if (!rad_bert_is_punctuation(code)) {
         word_add(w, code);
         return true;
     }
@@ -117,13 +92,13 @@ bool rad_encode_wordpiece(rad_encoder *encoder, const uint8_t *text, size_t size
     for (const uint8_t *p = text; done && p < text + size;) {
         uint32_t code;
         p += rad_utf8_decode(p, text + size, &code);
-        if (is_dropped(code))
+        if (rad_bert_drops(code))
             continue;
         if ((rad_char_classes(code) & RAD_CHAR_SPACE) != 0) {
             done = word_end(encoder, &w);
             continue;
         }
-        bool chinese = is_chinese(code);
+        bool chinese = rad_bert_is_chinese(code);
         utf8proc_int32_t parts[DECOMPOSED_MAX];
         int last_class = 0;
         utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)code, parts, DECOMPOSED_MAX,

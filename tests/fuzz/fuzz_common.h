@@ -54,6 +54,21 @@ static inline void memory_give_back(void *user, void *pointer, size_t size)
     free(pointer);
 }
 
+/* The same where what is asked for, or what is held, is above `most`: refused. */
+static inline void *memory_take_within(size_t most, void *user, size_t size, size_t alignment)
+{
+    const memory *m = user;
+    return size > most || m->live_bytes > most ? NULL : memory_take(user, size, alignment);
+}
+
+/* What opening and running a model may end with, whatever its files hold. */
+static inline bool model_may_end_with(radllm_status status)
+{
+    return status == RADLLM_OK || status == RADLLM_E_FORMAT || status == RADLLM_E_UNSUPPORTED ||
+           status == RADLLM_E_MEMORY || status == RADLLM_E_LIMIT || status == RADLLM_E_NUMERIC ||
+           status == RADLLM_E_ARGUMENT;
+}
+
 /* For one input in eight, the number of an allocation up to `most` that shall fail; else 0. */
 static inline uint64_t failing_allocation(const uint8_t *data, size_t size, uint32_t most)
 {

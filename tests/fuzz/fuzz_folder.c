@@ -40,17 +40,12 @@ static void make_folder(void)
 /* Memory beyond what such a small folder may ask for is refused. */
 static void *take_some(void *user, size_t size, size_t alignment)
 {
-    memory *m = user;
-    if (size > MOST_MEMORY || m->live_bytes > MOST_MEMORY)
-        return NULL;
-    return memory_take(user, size, alignment);
+    return memory_take_within(MOST_MEMORY, user, size, alignment);
 }
 
 static bool is_known(radllm_status status)
 {
-    return status == RADLLM_OK || status == RADLLM_E_FORMAT || status == RADLLM_E_UNSUPPORTED ||
-           status == RADLLM_E_MEMORY || status == RADLLM_E_LIMIT || status == RADLLM_E_NUMERIC ||
-           status == RADLLM_E_ARGUMENT || status == RADLLM_E_IO;
+    return model_may_end_with(status) || status == RADLLM_E_IO;
 }
 
 static radllm_options *make_options(const radllm_host *host, bool map)
