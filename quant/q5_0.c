@@ -33,16 +33,12 @@ void rad_encode_q5_0(const float *values, const float *importance, void *blocks,
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        rad_numbers numbers;
-        rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_factor factor =
-            rad_search_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, -16.0f, 15.0f);
-        rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
-        float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        int quants[BLOCK];
+        rad_encode_scaled(values + i, importance != NULL ? importance + i : NULL, BLOCK, -16.0f,
+                          15.0f, bytes, quants);
         uint32_t fifth = 0;
         for (int j = 0; j < 16; j++) {
-            int low = rad_quant(numbers.x[j], inverse, 0.0f, -16.0f, 15.0f) + 16;
-            int high = rad_quant(numbers.x[j + 16], inverse, 0.0f, -16.0f, 15.0f) + 16;
+            int low = quants[j] + 16, high = quants[j + 16] + 16;
             bytes[6 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
             fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
         }

@@ -299,6 +299,18 @@ int rad_nearest_e2m1(float x)
     return x < 0.0f && code != 0 ? code + 8 : code;
 }
 
+void rad_encode_scaled(const float *values, const float *importance, uint32_t n, float low,
+                       float high, uint8_t half[2], int *quants)
+{
+    rad_numbers numbers;
+    rad_numbers_take(values, importance, n, &numbers);
+    rad_factor factor = rad_search_scale(numbers.lanes, numbers.x, numbers.w, n, low, high);
+    rad_store_u16(half, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
+    float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+    for (uint32_t i = 0; i < n; i++)
+        quants[i] = rad_quant(numbers.x[i], inverse, 0.0f, low, high);
+}
+
 void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
                        uint8_t halves[4], int *quants)
 {

@@ -58,7 +58,10 @@ typedef struct rad_affine {
 rad_affine rad_search_affine(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
                              float high, bool not_positive);
 
-/* A whole block of n numbers: the scale and the minimum as halves, and the quants. */
+/* A whole block of n numbers: the scale as a half, and the quants. */
+void rad_encode_scaled(const float *values, const float *importance, uint32_t n, float low,
+                       float high, uint8_t half[2], int *quants);
+/* The same: the scale and the minimum as halves, and the quants. */
 void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
                        uint8_t halves[4], int *quants);
 

@@ -105,27 +105,19 @@ static rad_slice strip(const rad_normalizer *n, const rad_slice *in)
 static bool replace(const rad_normalizer *n, rad_pipeline_space *space, const rad_slice *in,
                     rad_flow *out)
 {
-    size_t at = 0, from = 0, start, end, last = SIZE_MAX;
-    while (from <= in->size && in->size > 0) {
-        rad_regex_result found =
-            rad_pattern_find(&n->pattern, space, in->bytes, in->size, from, &start, &end);
-        if (found == RAD_REGEX_FAILED)
-            return false;
-        if (found == RAD_REGEX_NONE)
-            break;
-        if (start == end && last == end) { /* nothing, directly behind the last match */
-            uint32_t code;
-            from = end + (end < in->size
-                              ? rad_utf8_decode(in->bytes + end, in->bytes + in->size, &code)
-                              : 1);
-            continue;
-        }
+    rad_pattern_walk walk = RAD_PATTERN_WALK;
+    rad_regex_result found = RAD_REGEX_NONE;
+    size_t at = 0, start, end;
+    while (in->size > 0 && (found = rad_pattern_next(&n->pattern, space, in->bytes, in->size, &walk,
+                                                     &start, &end)) == RAD_REGEX_MATCH) {
         rad_flow_copy(out, in, at, start - at);
         rad_flow_put(out, (const uint8_t *)n->content.data, n->content.size,
                      start < in->size ? rad_slice_origin(in, start)
                                       : rad_slice_origin(in, in->size - 1));
-        at = from = last = end;
+        at = end;
     }
+    if (found == RAD_REGEX_FAILED)
+        return false;
     rad_flow_copy(out, in, at, in->size - at);
     return true;
 }

@@ -234,10 +234,18 @@ void rad_pipeline_space_start(rad_pipeline_space *space, const rad_allocator *al
 void rad_pipeline_space_free(rad_pipeline_space *space);
 bool rad_pipeline_fail(rad_pipeline_space *space, rad_pipeline_failure failure); /* false */
 
-/* The first match of a pattern from `from` on. */
-rad_regex_result rad_pattern_find(const rad_pattern *pattern, rad_pipeline_space *space,
-                                  const uint8_t *text, size_t size, size_t from, size_t *start,
-                                  size_t *end);
+/* All matches of a pattern, one after the other, as regular expression libraries give them: no
+ * empty one directly behind the one before. Begins as RAD_PATTERN_WALK. */
+typedef struct rad_pattern_walk {
+    size_t from, last;
+} rad_pattern_walk;
+#define RAD_PATTERN_WALK                                                                           \
+    {                                                                                              \
+        0, SIZE_MAX                                                                                \
+    }
+rad_regex_result rad_pattern_next(const rad_pattern *pattern, rad_pipeline_space *space,
+                                  const uint8_t *text, size_t size, rad_pattern_walk *walk,
+                                  size_t *start, size_t *end);
 
 /* Runs all normalizers over `view`; *view becomes what they give, which lies in `space` or is the
  * view itself. */

@@ -219,25 +219,17 @@ static void decode_strip(const rad_decoder *d, const rad_slice *in, rad_flow *ou
 
 static bool decode_replace(decoding *dec, const rad_decoder *d, const rad_slice *in, rad_flow *out)
 {
-    size_t at = 0, from = 0, start, end, last = SIZE_MAX;
-    while (from <= in->size && in->size > 0) {
-        rad_regex_result found =
-            rad_pattern_find(&d->pattern, &dec->space, in->bytes, in->size, from, &start, &end);
-        if (found == RAD_REGEX_FAILED)
-            return false;
-        if (found == RAD_REGEX_NONE)
-            break;
-        if (start == end && last == end) {
-            uint32_t code;
-            from = end + (end < in->size
-                              ? rad_utf8_decode(in->bytes + end, in->bytes + in->size, &code)
-                              : 1);
-            continue;
-        }
+    rad_pattern_walk walk = RAD_PATTERN_WALK;
+    rad_regex_result found = RAD_REGEX_NONE;
+    size_t at = 0, start, end;
+    while (in->size > 0 && (found = rad_pattern_next(&d->pattern, &dec->space, in->bytes, in->size,
+                                                     &walk, &start, &end)) == RAD_REGEX_MATCH) {
         rad_flow_put(out, in->bytes + at, start - at, 0);
         rad_flow_put(out, (const uint8_t *)d->content.data, d->content.size, 0);
-        at = from = last = end;
+        at = end;
     }
+    if (found == RAD_REGEX_FAILED)
+        return false;
     rad_flow_put(out, in->bytes + at, in->size - at, 0);
     return true;
 }

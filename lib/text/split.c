@@ -124,9 +124,10 @@ static bool find_literal(rad_text literal, const uint8_t *text, size_t size, siz
     return false;
 }
 
-rad_regex_result rad_pattern_find(const rad_pattern *pattern, rad_pipeline_space *space,
-                                  const uint8_t *text, size_t size, size_t from, size_t *start,
-                                  size_t *end)
+/* The first match from `from` on. */
+static rad_regex_result find_match(const rad_pattern *pattern, rad_pipeline_space *space,
+                                   const uint8_t *text, size_t size, size_t from, size_t *start,
+                                   size_t *end)
 {
     bool found;
     if (pattern->regex != NULL) {
@@ -147,6 +148,24 @@ rad_regex_result rad_pattern_find(const rad_pattern *pattern, rad_pipeline_space
     else
         found = find_literal(pattern->literal, text, size, from, start, end);
     return found ? RAD_REGEX_MATCH : RAD_REGEX_NONE;
+}
+
+rad_regex_result rad_pattern_next(const rad_pattern *pattern, rad_pipeline_space *space,
+                                  const uint8_t *text, size_t size, rad_pattern_walk *walk,
+                                  size_t *start, size_t *end)
+{
+    while (walk->from <= size) {
+        rad_regex_result found = find_match(pattern, space, text, size, walk->from, start, end);
+        if (found != RAD_REGEX_MATCH)
+            return found;
+        if (*start != *end || walk->last != *end) {
+            walk->from = walk->last = *end;
+            return RAD_REGEX_MATCH;
+        }
+        uint32_t code; /* nothing, directly behind the last match */
+        walk->from = *end + (*end < size ? rad_utf8_decode(text + *end, text + size, &code) : 1);
+    }
+    return RAD_REGEX_NONE;
 }
 
 /* ---- behaviors ----------------------------------------------------------------------------- */
@@ -208,24 +227,18 @@ static bool cut_piece(const rad_splitter *s, rad_pipeline_space *space, const ui
                       size_t size, size_t offset, rad_pieces *out)
 {
     cutter c = {.space = space, .out = out, .behavior = s->behavior};
-    size_t from = 0, behind = 0, start, end, last = SIZE_MAX;
-    while (from <= size) {
-        rad_regex_result found =
-            rad_pattern_find(&s->pattern, space, text, size, from, &start, &end);
-        if (found == RAD_REGEX_FAILED)
-            return false;
-        if (found == RAD_REGEX_NONE)
-            break;
-        if (start == end && last == end) {
-            uint32_t code;
-            from = end + (end < size ? rad_utf8_decode(text + end, text + size, &code) : 1);
-            continue;
-        }
+    rad_pattern_walk walk = RAD_PATTERN_WALK;
+    rad_regex_result found;
+    size_t behind = 0, start, end;
+    while ((found = rad_pattern_next(&s->pattern, space, text, size, &walk, &start, &end)) ==
+           RAD_REGEX_MATCH) {
         if ((behind != start && !take_stretch(&c, offset + behind, offset + start, s->invert)) ||
             !take_stretch(&c, offset + start, offset + end, !s->invert))
             return false;
-        behind = from = last = end;
+        behind = end;
     }
+    if (found == RAD_REGEX_FAILED)
+        return false;
     if (behind != size && !take_stretch(&c, offset + behind, offset + size, s->invert))
         return false;
     return !c.has_last || give(&c, c.start, c.end);
