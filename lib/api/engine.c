@@ -175,8 +175,8 @@ radllm_status radllm_engine_expert(const radllm_engine *engine, uint32_t layer, 
     if (layer >= h->n_layers || !rad_has_experts(h, layer) || expert >= h->router.n_experts)
         return rad_fail(error, RADLLM_E_NOT_FOUND,
                         "there is no expert %u in layer %u; the model has %u layers and %u experts "
-                        "in those from %u on",
-                        expert, layer, h->n_layers, h->router.n_experts, h->dense_first);
+                        "in those that have any",
+                        expert, layer, h->n_layers, h->router.n_experts);
     radllm_expert_info known = {
         .size = info->size, .tokens = rad_cpu_backend_expert_tokens(inner->backend, layer, expert)};
     return rad_copy_info(info, &known, sizeof known, error);

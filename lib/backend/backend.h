@@ -66,10 +66,12 @@ typedef struct rad_op {
     bool by_choice; /* expert product: in has a row for each choice of a token */
     float number;
     uint32_t limit;
+    bool local; /* rotary table: of the layers that rotate by a base of their own */
 } rad_op;
 
 typedef struct rad_program {
     const rad_model *model;
+    uint32_t context; /* what rotations follow from, where they depend on it */
     rad_op *ops;
     uint32_t n_ops;
     rad_value values[RAD_MAX_VALUES];

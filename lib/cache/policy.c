@@ -86,6 +86,14 @@ bool rad_policy_is_endless(const rad_attention_policy *policy, const rad_hparams
            (policy->kind >= RAD_ATTENTION_WINDOW && !hparams->architecture->learned_positions);
 }
 
+uint32_t rad_policy_length(const rad_attention_policy *policy, uint32_t context)
+{
+    uint64_t counted = (uint64_t)policy->window + policy->sinks;
+    if (policy->kind < RAD_ATTENTION_WINDOW)
+        return context;
+    return counted < RAD_MAX_POSITIONS ? (uint32_t)counted : RAD_MAX_POSITIONS;
+}
+
 rad_reach rad_policy_reach(const rad_attention_policy *policy, uint32_t own)
 {
     uint64_t counted = (uint64_t)policy->window + policy->sinks;

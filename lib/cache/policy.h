@@ -43,6 +43,10 @@ const char *rad_policy_name(const rad_attention_policy *policy);
  */
 bool rad_policy_is_endless(const rad_attention_policy *policy, const rad_hparams *hparams);
 
+/* How far apart a token and what it sees can stand, and 1, in a session of this context: what
+ * rotations follow from, where they depend on a text's length. */
+uint32_t rad_policy_length(const rad_attention_policy *policy, uint32_t context);
+
 /* What a token of a layer sees: the first `sinks` positions and the last `window`, its own
  * included; window 0: all. */
 typedef struct rad_reach {

@@ -81,7 +81,9 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
     const rad_model *draft = s->draft;
     rad_program program;
     plan->draft_policy = policy_of(plan, draft);
-    radllm_status status = rad_program_build(draft, &plan->draft_policy, &program, error);
+    radllm_status status =
+        rad_program_build(draft, &plan->draft_policy,
+                          rad_policy_length(&plan->draft_policy, s->context), &program, error);
     if (status != RADLLM_OK)
         return status;
     plan->draft_context = s->context;
@@ -142,7 +144,9 @@ radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
                          ? model->hparams.n_vocab
                          : engine->model->hparams.n_vocab;
     plan->draft_backend.threads_of = engine->backend;
-    radllm_status status = rad_program_build(model, &plan->draft_policy, &draft->program, error);
+    radllm_status status = rad_program_build(
+        model, &plan->draft_policy, rad_policy_length(&plan->draft_policy, plan->settings.context),
+        &draft->program, error);
     if (status == RADLLM_OK)
         status =
             rad_cache_create(allocator, &model->hparams, &plan->draft_cache, &draft->cache, error);

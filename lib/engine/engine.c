@@ -36,7 +36,9 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
 {
     const rad_allocator *allocator = &engine->host.allocator;
     const rad_engine_plan *plan = &engine->plan;
-    radllm_status status = rad_program_build(engine->model, &plan->policy, &engine->program, error);
+    radllm_status status = rad_program_build(
+        engine->model, &plan->policy, rad_policy_length(&plan->policy, plan->settings.context),
+        &engine->program, error);
     if (status == RADLLM_OK)
         status = rad_cache_create(allocator, &engine->model->hparams, &plan->cache, &engine->cache,
                                   error);

@@ -85,7 +85,8 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     if (status != RADLLM_OK)
         return status;
     rad_program program;
-    status = rad_program_build(model, &plan->policy, &program, error);
+    status = rad_program_build(model, &plan->policy, rad_policy_length(&plan->policy, s->context),
+                               &program, error);
     if (status != RADLLM_OK)
         return status;
     plan->backend = (rad_backend_settings){.n_threads = s->n_threads,

@@ -49,11 +49,13 @@ static bool can_move(const rad_session *session, uint32_t first, uint32_t length
     return true;
 }
 
-static void fill_rotation(mover *m)
+static void fill_rotation(mover *m, bool local)
 {
+    uint32_t context = m->session->engine->program.context;
     for (uint32_t i = 0; i < m->model->hparams.rope.n_pairs; i++) {
         double sine, cosine;
-        rad_sin_cos(-(double)m->count * rad_model_rope_frequency(m->model, i), &sine, &cosine);
+        rad_sin_cos(-(double)m->count * rad_model_rope_frequency(m->model, local, context, i),
+                    &sine, &cosine);
         m->cosine[i] = (float)cosine;
         m->sine[i] = (float)sine;
     }
@@ -107,8 +109,9 @@ static radllm_status move_all(mover *m, uint32_t first, uint32_t length, radllm_
     m->sine = m->cosine + n_pairs;
     m->key = m->sine + n_pairs;
     rad_fpenv saved = rad_fpenv_enter();
-    fill_rotation(m);
     for (uint32_t layer = 0; layer < h->n_layers; layer++) {
+        if (layer == 0 || h->layers[layer].local != h->layers[layer - 1].local)
+            fill_rotation(m, h->layers[layer].local);
         for (uint32_t position = first; position < length; position++)
             move_position(m, layer, position);
     }

@@ -40,6 +40,9 @@ static void write_settings(const rad_engine *engine, const char *model_hash,
 {
     int n = snprintf(text, SETTINGS_SIZE, "model=%.64s\nnumeric_version=%u\nfast=%s\n", model_hash,
                      (unsigned)radllm_numeric_version(), engine->plan.settings.blas ? "blas" : "");
+    uint32_t choice = rad_rope_choice(&engine->model->hparams.rope, engine->program.context);
+    if (choice != 0)
+        n += snprintf(text + n, SETTINGS_SIZE - (size_t)n, "rotations=%u\n", choice);
     rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_SIZE - (size_t)n);
 }
 

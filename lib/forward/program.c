@@ -3,7 +3,7 @@
 #include <string.h>
 
 #define OPS_PER_LAYER 48
-#define OPS_OUTSIDE   8
+#define OPS_OUTSIDE   10
 
 /* Names of the values. The ones of the second group have one row for each output. */
 enum {
@@ -21,7 +21,9 @@ enum {
     GATE,
     UP,
     ROTARY,
-    SINK_ROTARY, /* of positions inside the cache, where sinks are kept */
+    SINK_ROTARY,  /* of positions inside the cache, where sinks are kept */
+    LOCAL_ROTARY, /* the same two, of layers that rotate by a base of their own */
+    LOCAL_SINK_ROTARY,
     SINK_QUERY,
     ROUTER,       /* logits of the experts */
     ROUTES,       /* the chosen experts and their weights */
@@ -115,8 +117,9 @@ static void emit_query_rotations(writer *w, const rad_layer_params *params)
     const rad_hparams *h = &w->program->model->hparams;
     rad_parts parts = heads_from(h, params->n_heads, rad_rotated_first(h));
     if (rad_policy_reach(w->policy, params->window).sinks > 0)
-        emit_rotate(w, SINK_ROTARY, params->n_heads, parts, QUERY, SINK_QUERY);
-    emit_rotate(w, ROTARY, params->n_heads, parts, QUERY, QUERY);
+        emit_rotate(w, params->local ? LOCAL_SINK_ROTARY : SINK_ROTARY, params->n_heads, parts,
+                    QUERY, SINK_QUERY);
+    emit_rotate(w, params->local ? LOCAL_ROTARY : ROTARY, params->n_heads, parts, QUERY, QUERY);
 }
 
 static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uint8_t out,
@@ -290,7 +293,8 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
     bool rotates = h->rotary != RAD_ROTARY_NONE;
     if (rotates) {
         emit_query_rotations(w, params);
-        emit_rotate(w, ROTARY, params->n_kv_heads, heads_from(h, params->n_kv_heads, 0), KEY, KEY);
+        emit_rotate(w, params->local ? LOCAL_ROTARY : ROTARY, params->n_kv_heads,
+                    heads_from(h, params->n_kv_heads, 0), KEY, KEY);
     }
     emit_store_and_attend(w, params, KEY, rotates ? SINK_QUERY : QUERY, &weights[RAD_WEIGHT_SINKS]);
 }
@@ -419,12 +423,21 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
 }
 
-static void emit_rotary_table(writer *w, uint8_t out, uint32_t limit)
+static void emit_rotary_table(writer *w, bool local, uint8_t out, uint32_t limit)
 {
     rad_op *table = emit(w, RAD_OP_ROTARY_TABLE);
     table->out = out;
     table->width = 2 * w->program->model->hparams.rope.n_pairs;
     table->limit = limit;
+    table->local = local;
+}
+
+static void emit_rotary_tables(writer *w, bool local)
+{
+    emit_rotary_table(w, local, local ? LOCAL_ROTARY : ROTARY, RAD_MAX_POSITIONS);
+    if (w->policy->kind == RAD_ATTENTION_SINKS)
+        emit_rotary_table(w, local, local ? LOCAL_SINK_ROTARY : SINK_ROTARY,
+                          w->policy->sinks + w->policy->window - 1);
 }
 
 static void emit_model(writer *w, const rad_model *model)
@@ -444,9 +457,9 @@ static void emit_model(writer *w, const rad_model *model)
         positions->out = HIDDEN;
     }
     if (h->rotary != RAD_ROTARY_NONE) {
-        emit_rotary_table(w, ROTARY, RAD_MAX_POSITIONS);
-        if (w->policy->kind == RAD_ATTENTION_SINKS)
-            emit_rotary_table(w, SINK_ROTARY, w->policy->sinks + w->policy->window - 1);
+        emit_rotary_tables(w, false);
+        if (h->architecture->local_theta > 0.0)
+            emit_rotary_tables(w, true);
     }
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
@@ -468,7 +481,8 @@ static uint32_t greater(uint32_t a, uint32_t b)
 static void declare_values(rad_program *program, const rad_hparams *h,
                            const rad_attention_policy *policy)
 {
-    bool sinks = policy->kind == RAD_ATTENTION_SINKS;
+    bool sinks = policy->kind == RAD_ATTENTION_SINKS, local = h->architecture->local_theta > 0.0;
+    uint32_t rotary = 2 * h->rope.n_pairs;
     uint32_t attended = h->max_heads * h->value_dim;
     uint32_t n_used = h->router.n_used; /* 0 without experts */
     const rad_latent *latent = &h->latent;
@@ -490,8 +504,10 @@ static void declare_values(rad_program *program, const rad_hparams *h,
                                        [BRANCH] = h->width,
                                        [GATE] = ffn,
                                        [UP] = ffn,
-                                       [ROTARY] = 2 * h->rope.n_pairs,
-                                       [SINK_ROTARY] = sinks ? 2 * h->rope.n_pairs : 0,
+                                       [ROTARY] = rotary,
+                                       [SINK_ROTARY] = sinks ? rotary : 0,
+                                       [LOCAL_ROTARY] = local ? rotary : 0,
+                                       [LOCAL_SINK_ROTARY] = local && sinks ? rotary : 0,
                                        [SINK_QUERY] = sinks ? h->max_heads * h->head_dim : 0,
                                        [ROUTER] = h->router.n_experts,
                                        [ROUTES] = 2 * n_used,
@@ -514,10 +530,11 @@ static size_t ops_bytes(const rad_program *program)
 }
 
 radllm_status rad_program_build(const rad_model *model, const rad_attention_policy *policy,
-                                rad_program *program, radllm_error *error)
+                                uint32_t context, rad_program *program, radllm_error *error)
 {
     memset(program, 0, sizeof *program);
     program->model = model;
+    program->context = context;
     program->ops = rad_alloc(&model->host.allocator, ops_bytes(program));
     if (program->ops == NULL)
         return rad_fail_memory(error, ops_bytes(program));

@@ -5,10 +5,10 @@
 
 #include "backend/backend.h"
 
-/* Writes the program of a model under a policy; its operations are in one block of the model's
- * allocator. The model must outlive it. */
+/* Writes the program of a model under a policy, for sessions of this context; its operations are in
+ * one block of the model's allocator. The model must outlive it. */
 radllm_status rad_program_build(const rad_model *model, const rad_attention_policy *policy,
-                                rad_program *program, radllm_error *error);
+                                uint32_t context, rad_program *program, radllm_error *error);
 void rad_program_free(rad_program *program);
 
 #endif

@@ -525,8 +525,35 @@ static radllm_status add_rest(const translator *t)
     return RADLLM_OK;
 }
 
+/* Tensors of a part of the model that is not run. */
+static void leave_out_others(const translator *t)
+{
+    const char *begin = t->folder->left_out;
+    while (begin != NULL && *begin != '\0') {
+        size_t size = strcspn(begin, "|");
+        for (size_t i = 0; i < t->folder->stored.count; i++) {
+            rad_stored *stored = &t->folder->stored.items[i];
+            if (strncmp(stored->name.data, begin, size) == 0)
+                stored->used = true;
+        }
+        begin += size + (begin[size] == '|');
+    }
+}
+
+static radllm_status add_defaults(rad_folder *folder, const rad_folder_family *family,
+                                  radllm_error *error)
+{
+    if (family->defaults == NULL)
+        return RADLLM_OK;
+    json_t *defaults = json_loads(family->defaults, 0, NULL);
+    int failed = json_object_update_missing(folder->config, defaults);
+    json_decref(defaults);
+    return failed == 0 ? RADLLM_OK : rad_fail_memory(error, strlen(family->defaults));
+}
+
 static radllm_status translate_tensors(const translator *t, const rad_folder_family *family)
 {
+    leave_out_others(t);
     radllm_status status = RADLLM_OK;
     const rad_name_row *row = family->rows;
     for (; row->gguf != NULL && status == RADLLM_OK; row++)
@@ -542,7 +569,11 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
     const rad_folder_family *family = NULL;
     radllm_status status = RADLLM_OK;
     if (folder->config != NULL) {
-        status = rad_folder_find_family(folder, &family, error);
+        status = rad_folder_take_text(folder, error);
+        if (status == RADLLM_OK)
+            status = rad_folder_find_family(folder, &family, error);
+        if (status == RADLLM_OK)
+            status = add_defaults(folder, family, error);
         if (status == RADLLM_OK)
             status = rad_folder_configure(folder, family, &shape, error);
         if (status == RADLLM_OK)

@@ -127,6 +127,7 @@ static const rad_name_row qwen_moe_rows[] = {
     NORMS,
     ATTENTION,
     HEAD_NORMS,
+    FEED_FORWARD,
     QWEN_EXPERTS,
     {"ffn_gate_inp_shexp.weight", "mlp.shared_expert_gate.weight", FORM_PLAIN},
     {"ffn_gate_shexp.weight", "mlp.shared_expert.gate_proj.weight", FORM_PLAIN},
@@ -175,15 +176,20 @@ static const rad_name_row gpt_oss_rows[] = {
     {"ffn_down_exps.bias", "mlp.experts.down_proj_bias", FORM_PLAIN},
     END};
 
-static const rad_name_row gemma2_rows[] = {
-    {"token_embd.weight", "model.embed_tokens.weight", FORM_PLAIN},
-    {"output_norm.weight", "model.norm.weight", FORM_PLUS_ONE},
-    {"output.weight", "lm_head.weight", FORM_PLAIN},
-    LAYERS("model.layers."),
+/* Where the model sees as well, its text part has a beginning of its own. */
+#define TEXT_PART(name) "model." name "|model.language_model." name "|language_model.model." name
+
+static const rad_name_row gemma_rows[] = {
+    {"token_embd.weight", TEXT_PART("embed_tokens.weight"), FORM_PLAIN},
+    {"output_norm.weight", TEXT_PART("norm.weight"), FORM_PLUS_ONE},
+    {"output.weight", "lm_head.weight|language_model.lm_head.weight", FORM_PLAIN},
+    LAYERS(TEXT_PART("layers.")),
     {"attn_norm.weight", "input_layernorm.weight", FORM_PLUS_ONE},
     {"post_attention_norm.weight", "post_attention_layernorm.weight", FORM_PLUS_ONE},
     {"ffn_norm.weight", "pre_feedforward_layernorm.weight", FORM_PLUS_ONE},
     {"post_ffw_norm.weight", "post_feedforward_layernorm.weight", FORM_PLUS_ONE},
+    {"attn_q_norm.weight", "self_attn.q_norm.weight", FORM_PLUS_ONE},
+    {"attn_k_norm.weight", "self_attn.k_norm.weight", FORM_PLUS_ONE},
     ATTENTION,
     FEED_FORWARD,
     END};
@@ -365,10 +371,23 @@ static const rad_folder_family families[] = {
      .windows = RAD_CONFIG_WINDOW_ALWAYS},
     {.model_type = "gemma2",
      .architecture = "gemma2",
-     .rows = gemma2_rows,
+     .rows = gemma_rows,
      .activation = GELU_TANH,
      .norm_epsilon = 1e-6,
      .theta = 1e4,
+     .tied = true,
+     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+    /* Published configurations leave out what is as in the smallest model. */
+    {.model_type = "gemma3_text",
+     .architecture = "gemma3",
+     .rows = gemma_rows,
+     .activation = GELU_TANH,
+     .norm_epsilon = 1e-6,
+     .theta = 1e6,
+     .defaults = "{\"vocab_size\": 262208, \"hidden_size\": 2304, \"intermediate_size\": 9216, "
+                 "\"num_hidden_layers\": 26, \"num_attention_heads\": 8, "
+                 "\"num_key_value_heads\": 4, \"head_dim\": 256, "
+                 "\"max_position_embeddings\": 131072, \"sliding_window\": 4096}",
      .tied = true,
      .windows = RAD_CONFIG_WINDOW_ALWAYS},
     {.model_type = "gpt2",
@@ -398,6 +417,39 @@ static const struct {
 } refused[] = {
     {"qwen", "Qwen 1 (QWenLMHeadModel) is not supported; Qwen 1.5 and later are"},
 };
+
+/* Models that see, whose text part is a model that runs by itself. */
+static const struct {
+    const char *model_type, *text_type, *left_out;
+} seeing[] = {
+    {"gemma3", "gemma3_text",
+     "vision_tower.|model.vision_tower.|multi_modal_projector.|model.multi_modal_projector."},
+};
+
+radllm_status rad_folder_take_text(rad_folder *folder, radllm_error *error)
+{
+    const char *name = json_string_value(json_object_get(folder->config, "model_type"));
+    json_t *part = json_object_get(folder->config, "text_config");
+    for (size_t i = 0; i < sizeof seeing / sizeof *seeing; i++) {
+        if (name == NULL || strcmp(name, seeing[i].model_type) != 0 || !json_is_object(part))
+            continue;
+        json_t *text = json_copy(part);
+        if (text == NULL || json_object_update_missing(text, folder->config) != 0 ||
+            json_object_set_new(text, "model_type", json_string(seeing[i].text_type)) != 0) {
+            json_decref(text);
+            return rad_fail_memory(error, sizeof(void *));
+        }
+        json_object_del(text, "vision_config");
+        json_decref(folder->config);
+        folder->config = text;
+        folder->left_out = seeing[i].left_out;
+        rad_log_line(&folder->source->host, RADLLM_LOG_WARNING,
+                     "%s: this model also sees: its part for images is left out, text alone runs",
+                     folder->label);
+        return RADLLM_OK;
+    }
+    return RADLLM_OK;
+}
 
 radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_family **out,
                                      radllm_error *error)

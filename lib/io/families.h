@@ -33,6 +33,10 @@ struct rad_name_row {
 /* A table is: rows of the whole model; a row without a GGUF name whose `stored` are the beginnings
  * of layers' names, by '|'; rows of a layer; a row without names. */
 
+/* Of a model that sees and whose text part runs by itself: takes that part's configuration in place
+ * of the whole, and says so in the log. Others stay as they are. */
+radllm_status rad_folder_take_text(rad_folder *folder, radllm_error *error);
+
 /* The family that config.json names; RADLLM_E_UNSUPPORTED where there is none. */
 radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_family **out,
                                      radllm_error *error);

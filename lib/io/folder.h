@@ -29,7 +29,8 @@ typedef struct rad_folder {
     rad_source *source;
     char *path; /* of the folder, in the source's arena */
     rad_stored_table stored;
-    json_t *config;                  /* config.json; NULL: there is none */
+    json_t *config;       /* config.json, or its part for text; NULL: there is none */
+    const char *left_out; /* beginnings of names of tensors that text does not need, by '|' */
     char label[RAD_PATH_LABEL_SIZE]; /* of the folder, for messages */
 } rad_folder;
 
@@ -102,6 +103,7 @@ struct rad_folder_family {
     const char *activation;   /* the one that is computed, and its other names, by '|' */
     double norm_epsilon;      /* where the configuration has none */
     double theta;             /* likewise */
+    const char *defaults;     /* JSON: what else is where the configuration has no such key */
     bool tied;                /* likewise */
     bool halves; /* (i, i + n/2) rotate together, where the same rows in GGUF are reordered */
     rad_config_windows windows;

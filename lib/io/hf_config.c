@@ -11,6 +11,9 @@
 
 #define CONFIG "config.json"
 
+#define PAIRS_MAX  512   /* half of the greatest head */
+#define LAYERS_MAX 65536 /* more are refused later */
+
 typedef struct reader {
     rad_folder *folder;
     const rad_folder_family *family;
@@ -51,6 +54,14 @@ static void add_bytes(reader *r, const char *key, rad_meta_type type, uint64_t c
     meta->count = count;
     if (meta->items == NULL)
         r->status = rad_fail_memory(r->error, size);
+}
+
+/* What was added last is an array, also where it has one item. */
+static void mark_array(reader *r)
+{
+    rad_meta_table *table = &r->folder->source->metadata;
+    if (r->status == RADLLM_OK)
+        table->entries[table->count - 1].meta.is_array = true;
 }
 
 static const char *full_key(const reader *r, char key[128], const char *name)
@@ -238,11 +249,26 @@ static void put_yarn(reader *r, const json_t *rope, bool latent)
     put_yarn_length(r, rope, factor, latent);
 }
 
+/* Where rotations are said to be scaled; of layers that see all, where others have rotations of
+ * their own. */
+static const json_t *rope_of(const reader *r)
+{
+    const json_t *rope = find(r->folder->config, "rope_parameters|rope_scaling");
+    const json_t *full = json_object_get(rope, "full_attention");
+    return json_is_object(full) ? full : rope;
+}
+
+/* NULL where that is no text. */
+static const char *rope_type_of(const json_t *rope)
+{
+    const json_t *type = find(rope, "rope_type|type");
+    return type == NULL ? "default" : json_string_value(type);
+}
+
 /* Of a head's values the first ones may rotate alone. */
-static void put_partial_rotation(reader *r, bool latent)
+static void put_partial_rotation(reader *r, const json_t *rope, bool latent)
 {
     const json_t *config = r->folder->config;
-    const json_t *rope = find(config, "rope_parameters|rope_scaling");
     double share =
         real_in(r, rope, "partial_rotary_factor", real_in(r, config, "partial_rotary_factor", 1.0));
     int64_t heads = size_of(r, "num_attention_heads", -1);
@@ -255,31 +281,121 @@ static void put_partial_rotation(reader *r, bool latent)
         put_integer(r, "rope.dimension_count", (int64_t)((double)head * share));
 }
 
+/* A list of numbers as an array under `name`. */
+static void put_numbers(reader *r, const json_t *rope, const char *key, const char *name)
+{
+    const json_t *list = find(rope, key);
+    size_t n = json_array_size(list);
+    double numbers[PAIRS_MAX];
+    bool numeric = n > 0 && n <= PAIRS_MAX;
+    for (size_t i = 0; numeric && i < n; i++) {
+        numeric = json_is_number(json_array_get(list, i));
+        numbers[i] = json_number_value(json_array_get(list, i));
+    }
+    if (!numeric) {
+        fail_value(r, key, "a list of numbers, one for each pair of a head's values that rotates");
+        return;
+    }
+    char full[128];
+    add_bytes(r, full_key(r, full, name), RAD_META_F64, n, numbers, n * sizeof *numbers);
+    mark_array(r);
+}
+
+/* A divisor for each rotation, of one of two lists; and a length of rotations, which follows from
+ * how much longer the context became. */
+static void put_longrope(reader *r, const json_t *rope)
+{
+    int64_t context = size_of(r, "max_position_embeddings", 1);
+    int64_t original = size_of(r, "original_max_position_embeddings",
+                               size_in(r, rope, "original_max_position_embeddings", 1, context));
+    double factor = real_in(r, rope, "factor", (double)context / (double)original);
+    double length = real_in(r, rope, "attention_factor", 0.0);
+    if (length == 0.0)
+        length = factor > 1.0 && original > 1
+                     ? sqrt(1.0 + rad_ln(factor) / rad_ln((double)original))
+                     : 1.0;
+    put_text_key(r, "rope.scaling.type", "longrope");
+    put_integer(r, "rope.scaling.original_context_length", original);
+    put_real(r, "rope.scaling.attn_factor", length);
+    put_numbers(r, rope, "short_factor", "rope.scaling.short_factors");
+    put_numbers(r, rope, "long_factor", "rope.scaling.long_factors");
+    if (find(rope, "short_mscale|long_mscale") != NULL)
+        refuse(r, "rope_scaling.short_mscale", "given",
+               "rotations of this length are not supported");
+}
+
+/* How many times the context that the configuration gives the model is made for: dynamic scaling
+ * begins there. */
+static double stretch_of(reader *r)
+{
+    const json_t *rope = rope_of(r);
+    const char *type = rope_type_of(rope);
+    if (type == NULL || strcmp(type, "dynamic") != 0)
+        return 1.0;
+    double factor = real_in(r, rope, "factor", 1.0);
+    if (factor >= 1.0 && factor <= 1024.0)
+        return factor;
+    fail_value(r, "factor", "from 1 to 1024");
+    return 1.0;
+}
+
+static void put_scaling(reader *r, const json_t *rope, const char *name, bool latent)
+{
+    bool lists = find(rope, "long_factor") != NULL;
+    if (strcmp(name, "longrope") == 0 || strcmp(name, "su") == 0 ||
+        (strcmp(name, "yarn") == 0 && lists)) {
+        put_longrope(r, rope);
+    } else if (strcmp(name, "llama3") == 0) {
+        put_llama3(r, rope);
+    } else if (strcmp(name, "yarn") == 0) {
+        put_yarn(r, rope, latent);
+    } else if (strcmp(name, "linear") == 0) {
+        put_text_key(r, "rope.scaling.type", "linear");
+        put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 1.0));
+    } else if (strcmp(name, "dynamic") == 0) {
+        put_text_key(r, "rope.scaling.type", "dynamic");
+        put_real(r, "rope.scaling.factor", stretch_of(r));
+        put_integer(r, "rope.scaling.original_context_length",
+                    size_of(r, "max_position_embeddings", -1));
+    } else if (strcmp(name, "default") != 0) {
+        refuse(r, "rope_scaling.rope_type", name,
+               "this version knows default, linear, dynamic, llama3, yarn and longrope");
+    }
+}
+
+/* Layers with a window rotate by a base of their own. */
+static void put_local_rope(reader *r)
+{
+    const json_t *config = r->folder->config;
+    const json_t *rope = find(config, "rope_parameters|rope_scaling");
+    const json_t *local = json_object_get(rope, "sliding_attention");
+    const char *type = rope_type_of(local);
+    if (type == NULL || strcmp(type, "default") != 0)
+        refuse(r, "rope_parameters.sliding_attention.rope_type", type == NULL ? "no text" : type,
+               "layers with a window rotate unscaled in this version");
+    put_real(r, "rope.freq_base_swa",
+             real_in(r, local, "rope_theta", real_in(r, config, "rope_local_base_freq", 1e4)));
+}
+
 /* theta and scaling: in rope_parameters, or in rope_theta and rope_scaling as of old. */
 static void put_rope(reader *r, bool latent)
 {
-    put_partial_rotation(r, latent);
-    const json_t *config = r->folder->config;
-    const json_t *rope = find(config, "rope_parameters|rope_scaling");
+    const json_t *config = r->folder->config, *rope = rope_of(r);
+    put_partial_rotation(r, rope, latent);
     if (rope != NULL && !json_is_object(rope))
         fail_value(r, "rope_parameters", "an object");
     double theta = real_in(r, rope, "rope_theta", 0.0);
     put_real(r, "rope.freq_base",
              theta != 0.0 ? theta : real_in(r, config, "rope_theta", r->family->theta));
-    const json_t *type = find(rope, "rope_type|type");
-    const char *name = type == NULL ? "default" : json_string_value(type);
+    const char *name = rope_type_of(rope);
     if (name == NULL)
         fail_value(r, "rope_scaling.rope_type", "a text");
-    else if (strcmp(name, "llama3") == 0)
-        put_llama3(r, rope);
-    else if (strcmp(name, "yarn") == 0)
-        put_yarn(r, rope, latent);
-    else if (strcmp(name, "linear") == 0) {
-        put_text_key(r, "rope.scaling.type", "linear");
-        put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 1.0));
-    } else if (strcmp(name, "default") != 0)
-        refuse(r, "rope_scaling.rope_type", name,
-               "this version knows default, linear, llama3 and yarn");
+    else
+        put_scaling(r, rope, name, latent);
+    if (strcmp(r->family->architecture, "gemma3") == 0)
+        put_local_rope(r);
+    else if (rope != find(config, "rope_parameters|rope_scaling"))
+        refuse(r, "rope_parameters", "by layers", "models of this type rotate alike in all layers");
 }
 
 /* ---- experts -------------------------------------------------------------------------------- */
@@ -313,15 +429,39 @@ static void put_experts(reader *r, rad_folder_shape *shape)
         put_integer(r, "expert_group_count", size_of(r, "n_group", -1));
         put_integer(r, "expert_group_used_count", size_of(r, "topk_group", -1));
     }
-    if (size_in(r, config, "decoder_sparse_step|moe_layer_freq", 1, 1) != 1)
-        refuse(r, "decoder_sparse_step", "above 1",
-               "layers with and without experts in turns are "
-               "not supported");
-    const json_t *dense = find(config, "mlp_only_layers");
-    if (json_array_size(dense) != 0)
-        refuse(r, "mlp_only_layers", "not empty",
-               "layers of this list without experts are not "
-               "supported");
+    if (size_in(r, config, "moe_layer_freq", 1, 1) != 1)
+        refuse(r, "moe_layer_freq", "above 1",
+               "layers with and without experts in turns are not supported in models of this type");
+}
+
+/* Of the layers every decoder_sparse_step-th one has experts (Qwen), less those of a list. */
+static void put_expert_layers(reader *r, const rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config, *dense = find(config, "mlp_only_layers"), *item;
+    int64_t step = size_in(r, config, "decoder_sparse_step", 1, 1);
+    size_t i;
+    if (shape->n_experts == 0 || shape->n_layers > LAYERS_MAX || r->status != RADLLM_OK ||
+        (step == 1 && json_array_size(dense) == 0))
+        return;
+    uint8_t *sparse = rad_arena_alloc_zero(&r->folder->source->arena, shape->n_layers, 1);
+    if (sparse == NULL) {
+        r->status = rad_fail_memory(r->error, shape->n_layers);
+        return;
+    }
+    for (uint32_t l = 0; l < shape->n_layers; l++)
+        sparse[l] = ((int64_t)l + 1) % step == 0;
+    json_array_foreach(dense, i, item)
+    {
+        json_int_t layer = json_is_integer(item) ? json_integer_value(item) : -1;
+        if (layer >= 0 && layer < (json_int_t)shape->n_layers)
+            sparse[layer] = 0;
+        else
+            fail_value(r, "mlp_only_layers", "a list of numbers of layers");
+    }
+    char key[128];
+    add_bytes(r, full_key(r, key, "expert_layers"), RAD_META_BOOL, shape->n_layers, sparse,
+              shape->n_layers);
+    mark_array(r);
 }
 
 /* DeepSeek's routers and attention. */
@@ -341,16 +481,15 @@ static void put_deepseek(reader *r, rad_folder_shape *shape)
     put_integer(r, "attention.value_length_mla", value);
     put_integer(r, "attention.key_length", rank + rotated);
     put_integer(r, "attention.value_length", rank);
-    if (!bool_in(r, config, "rope_interleave", true))
-        refuse(r, "rope_interleave", "false", "this layout of rotations is not supported");
     shape->latent_plain = (uint32_t)plain;
     shape->latent_value = (uint32_t)value;
 }
 
 /* ---- windows -------------------------------------------------------------------------------- */
 
-/* Which layers have the window, where the configuration lists them. */
-static bool put_layer_types(reader *r, const rad_folder_shape *shape)
+/* Which layers have the window, where the configuration lists them; `patterned`: also if none has.
+ */
+static bool put_layer_types(reader *r, const rad_folder_shape *shape, bool patterned)
 {
     const json_t *types = find(r->folder->config, "layer_types");
     if (types == NULL || r->status != RADLLM_OK)
@@ -375,12 +514,11 @@ static bool put_layer_types(reader *r, const rad_folder_shape *shape)
         any = any || pattern[i] != 0;
     }
     char key[128];
-    if (any)
+    if (any || patterned) {
         add_bytes(r, full_key(r, key, "attention.sliding_window_pattern"), RAD_META_BOOL,
                   shape->n_layers, pattern, shape->n_layers);
-    if (any && r->status == RADLLM_OK) /* also where there is one layer */
-        r->folder->source->metadata.entries[r->folder->source->metadata.count - 1].meta.is_array =
-            true;
+        mark_array(r);
+    }
     return any;
 }
 
@@ -388,9 +526,13 @@ static void put_windows(reader *r, const rad_folder_shape *shape)
 {
     const json_t *config = r->folder->config;
     int64_t window = size_in(r, config, "sliding_window", 0, 0);
-    bool listed = false;
-    if (window != 0 && bool_in(r, config, "use_sliding_window", true))
-        listed = put_layer_types(r, shape);
+    /* Whether layers have a window also says how they rotate. */
+    bool listed = false, patterned = strcmp(r->family->architecture, "gemma3") == 0;
+    if (patterned || (window != 0 && bool_in(r, config, "use_sliding_window", true)))
+        listed = put_layer_types(r, shape, patterned);
+    if (patterned && find(config, "layer_types") == NULL)
+        put_integer(r, "attention.sliding_window_pattern",
+                    size_in(r, config, "sliding_window_pattern|_sliding_window_pattern", 1, 6));
     if (listed || (window != 0 && r->family->windows == RAD_CONFIG_WINDOW_ALWAYS))
         put_integer(r, "attention.sliding_window", window);
     else if (r->family->windows != RAD_CONFIG_WINDOW_NEVER)
@@ -422,7 +564,8 @@ static void configure_usual(reader *r, rad_folder_shape *shape)
     shape->n_layers = (uint32_t)size_of(r, "num_hidden_layers", -1);
     shape->n_heads = (uint32_t)size_of(r, "num_attention_heads", -1);
     shape->extra_layers = (uint32_t)size_in(r, config, "num_nextn_predict_layers", 0, 0);
-    put_integer(r, "context_length", size_of(r, "max_position_embeddings", -1));
+    put_integer(r, "context_length",
+                (int64_t)((double)size_of(r, "max_position_embeddings", -1) * stretch_of(r)));
     put_integer(r, "embedding_length", size_of(r, "hidden_size", -1));
     put_integer(r, "block_count", shape->n_layers);
     put_integer(r, "feed_forward_length",
@@ -439,18 +582,22 @@ static void configure_usual(reader *r, rad_folder_shape *shape)
     put_real(
         r, layer_norms ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
         real_in(r, config, layer_norms ? "layer_norm_eps" : "rms_norm_eps", family->norm_epsilon));
-    if (strcmp(family->architecture, "gemma2") == 0) {
+    if (strncmp(family->architecture, "gemma", 5) == 0) {
         put_real(r, "attn_logit_softcapping", real_in(r, config, "attn_logit_softcapping", 0.0));
         put_real(r, "final_logit_softcapping", real_in(r, config, "final_logit_softcapping", 0.0));
         put_real(r, "attention.scale",
                  1.0 / sqrt(real_in(r, config, "query_pre_attn_scalar", 256.0)));
     }
+    if (bool_in(r, config, "use_bidirectional_attention", false))
+        refuse(r, "use_bidirectional_attention", "true",
+               "encoders of this family are not supported");
     if (latent)
         put_deepseek(r, shape);
     put_experts(r, shape);
+    put_expert_layers(r, shape);
     put_windows(r, shape);
     put_rope(r, latent);
-    if (family->halves)
+    if (family->halves || (latent && !bool_in(r, config, "rope_interleave", true)))
         put_text_key(r, "rope.layout", "halves");
 }
 

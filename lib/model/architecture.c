@@ -72,7 +72,7 @@ static const rad_architecture architectures[] = {
      .ffn_norm = "post_attention_norm",
      .experts = RAD_EXPERTS_ALWAYS,
      .gating = RAD_GATING_CHOSEN},
-    /* Phi-3 and Phi-4 with a context of up to 16k: rotations are not scaled. */
+    /* Phi-3 and Phi-4. */
     {.name = "phi3",
      .rotary = RAD_ROTARY_HALVES,
      .gate = RAD_GATE_SILU,
@@ -118,6 +118,17 @@ static const rad_architecture architectures[] = {
      .default_attention_cap = 50.0f,
      .default_logit_cap = 30.0f,
      .width_scaled_query_layers = 46},
+    /* Gemma 3, and the text part of those that see (MedGemma). Of 62 layers: its 27B size. */
+    {.name = "gemma3",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_GELU_TANH,
+     .windows = RAD_WINDOW_MOST,
+     .head_norms = true,
+     .sandwich_norms = true,
+     .scaled_embeddings = true,
+     .local_theta = 1e4,
+     .capped = true,
+     .width_scaled_query_layers = 62},
 };
 
 const rad_architecture *rad_architecture_find(const char *name, size_t size)

@@ -43,7 +43,8 @@ typedef enum rad_alibi {
 typedef enum rad_window_pattern {
     RAD_WINDOW_NEVER, /* a window key in the file is not used by this family */
     RAD_WINDOW_ALL,   /* every layer */
-    RAD_WINDOW_EVEN   /* layers 0, 2, 4, ... */
+    RAD_WINDOW_EVEN,  /* layers 0, 2, 4, ... */
+    RAD_WINDOW_MOST   /* all but every sixth one, or as the file's number says */
 } rad_window_pattern;
 
 /* Whether the feed-forward is a mixture of experts. */
@@ -74,7 +75,7 @@ typedef struct rad_architecture {
     bool embedding_norm;    /* a norm behind the embeddings (token_embd_norm) */
     bool clamped_qkv;       /* queries, keys and values are held where the file says so */
     bool qk_layer_norms;    /* LayerNorm over all query heads, and all key heads, where present */
-    bool fused_qkv;         /* queries, keys and values are rows of one tensor (attn_qkv) */
+    bool fused_qkv;         /* queries, keys and values always are rows of one tensor (attn_qkv) */
     bool fused_gate_up;     /* gates and ups are rows of one tensor (ffn_up), gates first */
     bool latent;            /* multi-head latent attention */
     bool sinks;             /* a learned score for each head joins each softmax (attn_sinks) */
@@ -83,6 +84,9 @@ typedef struct rad_architecture {
     bool head_norms;        /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
     bool sandwich_norms;    /* a second norm behind attention and feed-forward */
     bool scaled_embeddings; /* embeddings times sqrt(width) */
+    double local_theta;     /* layers with a window rotate by this base, not scaled, where the file
+                               gives no other; 0: as all layers do */
+    bool capped;            /* the file may have soft caps, and has none where it does not say */
     float default_attention_cap;        /* soft cap of attention scores; 0: none */
     float default_logit_cap;            /* soft cap of the logits; 0: none */
     uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by

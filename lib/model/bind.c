@@ -494,10 +494,20 @@ static bool is_gate_or_up(int role)
     return role == RAD_WEIGHT_GATE || role == RAD_WEIGHT_UP;
 }
 
-static void name_tensor(const rad_hparams *h, uint32_t layer, int role, char *name, size_t size)
+/* Converters of different years write these apart, or in one. */
+static bool is_qkv_fused(const rad_model *model, uint32_t layer)
+{
+    char name[64];
+    snprintf(name, sizeof name, "blk.%u.attn_qkv.weight", layer);
+    return model->hparams.architecture->fused_qkv ||
+           rad_source_find_tensor(model->source, name) != NULL;
+}
+
+static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fused, char *name,
+                        size_t size)
 {
     const rad_architecture *a = h->architecture;
-    if (a->fused_qkv && is_qkv(role))
+    if (fused && is_qkv(role))
         snprintf(name, size, "blk.%u.attn_qkv.%s", layer,
                  role >= RAD_WEIGHT_QUERY_BIAS ? "bias" : "weight");
     else if (a->fused_gate_up && is_gate_or_up(role))
@@ -544,14 +554,15 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
                     stack_of(h, params, role),
                     0,
                     0};
-    if (h->architecture->fused_qkv)
+    bool fused = is_qkv(role) && is_qkv_fused(model, index);
+    if (fused)
         take_part(h, params, role, &wanted);
     if (h->architecture->fused_gate_up)
         take_half(params, role, &wanted);
     if (has_expert_tensors(model, index, role))
         return bind_experts(model, index, role, wanted, file_layout, weight, error);
     char name[64];
-    name_tensor(h, index, role, name, sizeof name);
+    name_tensor(h, index, role, fused, name, sizeof name);
     weight->by_head = is_by_head(role);
     return bind_tensor(model, name, wanted, required, file_layout, weight, error);
 }
@@ -570,29 +581,71 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
     return RADLLM_OK;
 }
 
-static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
+/* Reads a list of divisors of rotations from the tensor, or from the array of a folder's
+ * configuration. */
+static radllm_status read_divisors(const rad_model *model, const char *name,
+                                   const rad_tensor *tensor, const rad_meta *meta, float *values,
+                                   radllm_error *error)
 {
+    const char *label = rad_source_label(model->source);
+    uint32_t n = model->hparams.rope.n_pairs;
+    if (tensor != NULL && tensor->type != RAD_TYPE_F32)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s must be F32", label, name);
+    if (tensor == NULL && (!meta->is_array || meta->type != RAD_META_F64 || meta->count != n))
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: %s has %llu numbers; there must be one for each of the %u pairs that "
+                        "rotate",
+                        label, name, (unsigned long long)meta->count, n);
+    radllm_status status = RADLLM_OK;
+    if (tensor != NULL)
+        status = rad_source_read_tensor(model->source, tensor, 0, values, n * sizeof(float), error);
+    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++) {
+        if (tensor == NULL)
+            values[i] = (float)rad_meta_item_f64(meta, i);
+        if (!(values[i] > 0.0f && values[i] < 1e9f))
+            status = rad_fail(error, RADLLM_E_FORMAT, "%s: %s: value %u is not a positive number",
+                              label, name, i);
+    }
+    return status;
+}
+
+/* *out stays NULL where the file has no such list. */
+static radllm_status bind_divisors(rad_model *model, const char *name, const char *key,
+                                   const float **out, radllm_error *error)
+{
+    char full[96];
     rad_weight divisors = {0};
     shape wanted = {model->hparams.rope.n_pairs, 1, false, 1, 0, 0};
-    radllm_status status =
-        bind_tensor(model, "rope_freqs.weight", wanted, false, true, &divisors, error);
-    if (status != RADLLM_OK || divisors.tensor == NULL)
+    radllm_status status = bind_tensor(model, name, wanted, false, true, &divisors, error);
+    snprintf(full, sizeof full, "%s.%s", model->hparams.architecture->name, key);
+    const rad_meta *meta = rad_source_find_meta(model->source, full);
+    if (status != RADLLM_OK || (divisors.tensor == NULL && meta == NULL))
         return status;
-    if (divisors.tensor->type != RAD_TYPE_F32)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor rope_freqs.weight must be F32",
-                        rad_source_label(model->source));
     size_t bytes = model->hparams.rope.n_pairs * sizeof(float);
     float *values = rad_arena_alloc(&model->arena, bytes, 64);
     if (values == NULL)
         return rad_fail_memory(error, bytes);
-    status = rad_source_read_tensor(model->source, divisors.tensor, 0, values, bytes, error);
-    for (uint32_t i = 0; i < model->hparams.rope.n_pairs && status == RADLLM_OK; i++) {
-        if (!(values[i] > 0.0f && values[i] < 1e9f))
-            status = rad_fail(error, RADLLM_E_FORMAT,
-                              "%s: tensor rope_freqs.weight: value %u is not a positive number",
-                              rad_source_label(model->source), i);
-    }
-    model->rope_divisors = values;
+    *out = values;
+    return read_divisors(model, divisors.tensor != NULL ? name : full, divisors.tensor, meta,
+                         values, error);
+}
+
+static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
+{
+    if (model->hparams.rope.scaling != RAD_ROPE_LONG)
+        return bind_divisors(model, "rope_freqs.weight", "", &model->rope_divisors, error);
+    radllm_status status =
+        bind_divisors(model, "rope_factors_short.weight", "rope.scaling.short_factors",
+                      &model->rope_divisors, error);
+    if (status == RADLLM_OK)
+        status = bind_divisors(model, "rope_factors_long.weight", "rope.scaling.long_factors",
+                               &model->long_rope_divisors, error);
+    if (status == RADLLM_OK && (model->rope_divisors == NULL || model->long_rope_divisors == NULL))
+        status = rad_fail(error, RADLLM_E_FORMAT,
+                          "%s: rotations are scaled by longrope, which needs two lists of factors "
+                          "(rope_factors_short, rope_factors_long); one is missing: convert the "
+                          "model again",
+                          rad_source_label(model->source));
     return status;
 }
 
@@ -634,6 +687,8 @@ static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
          ends_with(tensor->name, ".attn_v_b.weight")))
         return true;
     return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
+           (model->hparams.rope.scaling == RAD_ROPE_LONG &&
+            strncmp(tensor->name.data, "rope_factors_", 13) == 0) ||
            ends_with(tensor->name, "rotary_emb.inv_freq") ||
            ends_with(tensor->name, ".input_scale");
 }

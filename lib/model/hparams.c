@@ -91,7 +91,7 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
 
 bool rad_has_experts(const rad_hparams *h, uint32_t layer)
 {
-    return h->router.n_experts > 0 && layer >= h->dense_first;
+    return h->layers[layer].experts;
 }
 
 radllm_status rad_hparams_architecture(const rad_source *source, const rad_architecture **out,
@@ -181,7 +181,6 @@ static void read_groups(reader *r, rad_hparams *h)
 static void read_expert_sizes(reader *r, rad_hparams *h)
 {
     const rad_architecture *a = h->architecture;
-    h->dense_first = (uint32_t)integer(r, "leading_dense_block_count", 0, h->n_layers, 0);
     /* Mixtral has one key for both. */
     int64_t fallback = a->experts == RAD_EXPERTS_COUNTED
                            ? integer(r, "feed_forward_length", 1, RAD_MAX_FFN, 1)
@@ -234,12 +233,12 @@ static void read_experts(reader *r, rad_hparams *h)
     read_expert_sizes(r, h);
 }
 
-/* Which layers have the window, where the file says it of each. */
-static const rad_meta *window_pattern(reader *r, uint32_t n_layers)
+/* What the file says of each layer, yes or no; NULL where it says nothing. */
+static const rad_meta *layer_flags(reader *r, const char *name, uint32_t n_layers)
 {
-    const rad_meta *meta = rad_source_find_meta(r->source, full_key(r, WINDOW_PATTERN));
+    const rad_meta *meta = rad_source_find_meta(r->source, full_key(r, name));
     if (meta == NULL || !meta->is_array || r->status != RADLLM_OK)
-        return NULL; /* a number is of families that are not known here */
+        return NULL; /* a number is for RAD_WINDOW_MOST; other families have none */
     if (meta->type == RAD_META_BOOL && meta->count == n_layers)
         return meta;
     r->status = rad_fail(r->error, RADLLM_E_FORMAT,
@@ -250,27 +249,48 @@ static const rad_meta *window_pattern(reader *r, uint32_t n_layers)
     return NULL;
 }
 
+/* `turn`: of so many layers one sees all; 0: none does. */
+static bool has_window(const rad_architecture *a, uint32_t turn, uint32_t layer)
+{
+    switch (a->windows) {
+    case RAD_WINDOW_ALL:
+        return true;
+    case RAD_WINDOW_EVEN:
+        return layer % 2 == 0;
+    case RAD_WINDOW_MOST:
+        return turn == 0 || (layer + 1) % turn != 0;
+    default:
+        return false;
+    }
+}
+
 static void read_layers(reader *r, rad_hparams *h)
 {
     uint32_t n = h->n_layers;
-    const rad_meta *pattern = window_pattern(r, n);
-    uint32_t window = 0;
+    const rad_meta *pattern = layer_flags(r, WINDOW_PATTERN, n);
+    const rad_meta *sparse = layer_flags(r, "expert_layers", n);
+    uint32_t dense_first = (uint32_t)integer(r, "leading_dense_block_count", 0, n, 0);
+    uint32_t window = 0, turn = 6;
     if (h->architecture->windows != RAD_WINDOW_NEVER || pattern != NULL)
         window = (uint32_t)integer(r, "attention.sliding_window", 0, UINT32_MAX,
                                    h->architecture->default_window);
+    if (h->architecture->windows == RAD_WINDOW_MOST && pattern == NULL)
+        turn = (uint32_t)integer(r, WINDOW_PATTERN, 0, RAD_MAX_LAYERS, turn);
     for (uint32_t i = 0; i < n && r->status == RADLLM_OK; i++) {
         rad_layer_params *layer = &h->layers[i];
         layer->n_heads = (uint32_t)per_layer(r, "attention.head_count", i, n, 1, RAD_MAX_HEADS, 0);
         layer->n_kv_heads = (uint32_t)per_layer(r, "attention.head_count_kv", i, n, 1,
                                                 RAD_MAX_HEADS, layer->n_heads);
-        if (!rad_has_experts(h, i))
+        layer->experts = h->router.n_experts > 0 && i >= dense_first &&
+                         (sparse == NULL || rad_meta_item_u64(sparse, i) != 0);
+        if (!layer->experts)
             layer->ffn_length =
                 (uint32_t)per_layer(r, "feed_forward_length", i, n, 1, RAD_MAX_FFN, 0);
-        bool local = h->architecture->windows == RAD_WINDOW_ALL ||
-                     (h->architecture->windows == RAD_WINDOW_EVEN && i % 2 == 0);
+        bool local = has_window(h->architecture, turn, i);
         if (pattern != NULL)
             local = rad_meta_item_u64(pattern, i) != 0;
         layer->window = local ? window : 0;
+        layer->local = local && h->architecture->local_theta > 0.0;
         if (r->status == RADLLM_OK && layer->n_heads % layer->n_kv_heads != 0) {
             r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                                  "%s: key %s.attention.head_count_kv: %u key/value heads do not "
@@ -366,7 +386,8 @@ static void read_head_dim(reader *r, rad_hparams *h)
 
 static bool text_is(rad_text text, const char *word)
 {
-    return text.size == strlen(word) && memcmp(text.data, word, text.size) == 0;
+    return text.data != NULL && text.size == strlen(word) &&
+           memcmp(text.data, word, text.size) == 0;
 }
 
 static void read_rope_scaling(reader *r, rad_hparams *h)
@@ -383,7 +404,14 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
     rope->original_context = (double)integer(r, "rope.scaling.original_context_length", 1,
                                              RAD_MAX_CONTEXT, h->context_length);
     rope->scaling = rope->factor == 1.0 ? RAD_ROPE_PLAIN : RAD_ROPE_LINEAR;
-    rope->attention_factor = 1.0;
+    rope->attention_factor = real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0);
+    /* Converters write no type beside the lists. */
+    bool lists = rad_source_find_tensor(r->source, "rope_factors_long.weight") != NULL ||
+                 has(r, "rope.scaling.long_factors");
+    if (text_is(type, "longrope") || (lists && !text_is(type, "yarn"))) {
+        rope->scaling = RAD_ROPE_LONG;
+        return;
+    }
     if (type.data == NULL || text_is(type, "linear"))
         return;
     if (text_is(type, "none")) {
@@ -392,8 +420,8 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
     } else if (text_is(type, "yarn")) {
         rope->scaling = RAD_ROPE_YARN;
         rope->extension_factor = real(r, "rope.scaling.yarn_ext_factor", -1e3, 1e3, 1.0);
-        rope->attention_factor = real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3,
-                                      real(r, "rope.scaling.attn_factor", 0.0, 1e3, 1.0));
+        rope->attention_factor =
+            real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3, rope->attention_factor);
         rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
         rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
         rope->level = h->latent.rank > 0 && has(r, "rope.scaling.yarn_log_multiplier");
@@ -404,11 +432,13 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
         rope->scaling = RAD_ROPE_LLAMA3;
         rope->low_frequency = real(r, "rope.scaling.low_freq_factor", 0x1p-20, 0x1p20, 1.0);
         rope->high_frequency = real(r, "rope.scaling.high_freq_factor", 0x1p-20, 0x1p20, 4.0);
+    } else if (text_is(type, "dynamic") && rope->factor >= 1.0 && rope->n_pairs > 1) {
+        rope->scaling = RAD_ROPE_DYNAMIC;
     } else {
         char quoted[RAD_QUOTE_SIZE];
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                              "%s: key %s.rope.scaling.type: \"%s\" is not supported; this version "
-                             "knows none, linear, yarn and llama3",
+                             "knows none, linear, yarn, llama3, longrope and dynamic",
                              rad_source_label(r->source), r->architecture,
                              rad_quote(quoted, type.data, type.size));
     }
@@ -423,7 +453,7 @@ static void read_rotary_layout(reader *r, rad_hparams *h)
         r->status = rad_meta_text(r->source, full_key(r, "rope.layout"), &layout, r->error);
     if (layout.data == NULL)
         return;
-    if (text_is(layout, "halves") && h->rotary == RAD_ROTARY_INTERLEAVED && h->latent.rank == 0)
+    if (text_is(layout, "halves") && h->rotary == RAD_ROTARY_INTERLEAVED)
         h->rotary = RAD_ROTARY_HALVES;
     else if (r->status == RADLLM_OK)
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
@@ -446,6 +476,14 @@ static void read_rope(reader *r, rad_hparams *h)
     h->rope.exact = h->architecture->yarn_exact;
     read_rope_scaling(r, h);
     read_rotary_layout(r, h);
+    double local = h->architecture->local_theta;
+    if (local > 0.0)
+        h->local_rope = (rad_rope_params){
+            .theta = real(r, "rope.freq_base_swa", 1e-3, 1e30, local),
+            .n_pairs = h->rope.n_pairs,
+            .factor = 1.0,
+            .attention_factor = 1.0,
+        };
 }
 
 static void read_alibi(reader *r, rad_hparams *h)
@@ -479,10 +517,10 @@ static void read_scales(reader *r, rad_hparams *h)
     /* Families without caps do not read the keys. */
     h->attention_cap = a->default_attention_cap;
     h->logit_cap = a->default_logit_cap;
-    if (a->default_attention_cap > 0.0f)
+    if (a->default_attention_cap > 0.0f || a->capped)
         h->attention_cap =
             (float)real(r, "attn_logit_softcapping", 0.0, 1e6, a->default_attention_cap);
-    if (a->default_logit_cap > 0.0f)
+    if (a->default_logit_cap > 0.0f || a->capped)
         h->logit_cap = (float)real(r, "final_logit_softcapping", 0.0, 1e6, a->default_logit_cap);
     if (r->status != RADLLM_OK)
         return;
@@ -637,10 +675,37 @@ static double llama3_divisor(const rad_rope_params *rope, double frequency)
     return (double)(float)(1.0 / ((1.0 - smooth) / rope->factor + smooth));
 }
 
-double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor)
+bool rad_rope_is_long(const rad_rope_params *rope, uint32_t context)
 {
-    double frequency = rad_pow(rope->theta, -(double)pair / rope->n_pairs) / divisor;
-    if (rope->scaling == RAD_ROPE_PLAIN)
+    return rope->scaling == RAD_ROPE_LONG && context > rope->original_context;
+}
+
+uint32_t rad_rope_choice(const rad_rope_params *rope, uint32_t context)
+{
+    if (rope->scaling == RAD_ROPE_LONG)
+        return rad_rope_is_long(rope, context) ? 2 : 1;
+    if (rope->scaling == RAD_ROPE_DYNAMIC)
+        return context > rope->original_context ? context : 1;
+    return 0;
+}
+
+/* The base of dynamic scaling: all waves become longer, the longest by `factor` times the growth of
+ * the context, the shortest hardly. */
+static double dynamic_theta(const rad_rope_params *rope, uint32_t context)
+{
+    double n = 2.0 * rope->n_pairs, growth = context / rope->original_context;
+    if (growth <= 1.0)
+        return rope->theta;
+    return rope->theta * rad_pow(rope->factor * growth - (rope->factor - 1.0), n / (n - 2.0));
+}
+
+double rad_rope_frequency(const rad_rope_params *rope, uint32_t context, uint32_t pair,
+                          double divisor)
+{
+    double theta = rope->scaling == RAD_ROPE_DYNAMIC ? dynamic_theta(rope, context) : rope->theta;
+    double frequency = rad_pow(theta, -(double)pair / rope->n_pairs) / divisor;
+    if (rope->scaling == RAD_ROPE_PLAIN || rope->scaling == RAD_ROPE_LONG ||
+        rope->scaling == RAD_ROPE_DYNAMIC)
         return frequency;
     if (rope->scaling == RAD_ROPE_LLAMA3)
         return frequency / llama3_divisor(rope, frequency);

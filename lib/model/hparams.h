@@ -17,14 +17,18 @@ typedef struct rad_layer_params {
     uint32_t n_heads;
     uint32_t n_kv_heads;
     uint32_t ffn_length; /* 0: the layer has experts */
-    uint32_t window;     /* keys that a query sees, itself included; 0: all */
+    bool experts;
+    uint32_t window; /* keys that a query sees, itself included; 0: all */
+    bool local;      /* it rotates by rad_hparams.local_rope */
 } rad_layer_params;
 
 typedef enum rad_rope_scaling {
     RAD_ROPE_PLAIN,
     RAD_ROPE_LINEAR,
-    RAD_ROPE_YARN,  /* Peng et al. 2023 */
-    RAD_ROPE_LLAMA3 /* long waves are divided, short ones not, those between partly */
+    RAD_ROPE_YARN,   /* Peng et al. 2023 */
+    RAD_ROPE_LLAMA3, /* long waves are divided, short ones not, those between partly */
+    RAD_ROPE_LONG,   /* longrope: Ding et al. 2024; a divisor for each pair, of two lists */
+    RAD_ROPE_DYNAMIC /* "NTK-aware": a base that grows with the context */
 } rad_rope_scaling;
 
 typedef struct rad_rope_params {
@@ -32,7 +36,7 @@ typedef struct rad_rope_params {
     uint32_t n_pairs; /* half of the rotated values of a head */
     rad_rope_scaling scaling;
     double factor;           /* positions are divided by it; 1: none */
-    double original_context; /* yarn */
+    double original_context; /* yarn, llama3, longrope, dynamic */
     double attention_factor, extension_factor, beta_fast, beta_slow;
     double low_frequency, high_frequency; /* llama3: waves in the original context */
     bool exact;                           /* yarn: the borders of its ramp are not rounded */
@@ -67,9 +71,9 @@ typedef struct rad_hparams {
     rad_router router;    /* n_experts 0: dense */
     uint32_t expert_ffn;  /* feed-forward length of an expert */
     uint32_t shared_ffn;  /* of the shared expert; 0: none */
-    uint32_t dense_first; /* layers without experts, before those that have them */
     rad_rope_params rope;
-    rad_layer_params *layers; /* n_layers, in the arena that was given */
+    rad_rope_params local_rope; /* of layers that are `local` */
+    rad_layer_params *layers;   /* n_layers, in the arena that was given */
 } rad_hparams;
 
 /* The row that general.architecture names; RADLLM_E_UNSUPPORTED where there is none. */
@@ -94,9 +98,15 @@ uint32_t rad_rotated_first(const rad_hparams *hparams);
 
 /* The rotation of pair `pair` at a position: angle = position * frequency, cosine and sine times
  * the attention factor. `divisor` is the file's own divisor of this frequency (llama3 scaling,
- * tensor rope_freqs.weight), 1 without. One scalar double-precision function, so that tables are
- * the same everywhere. */
-double rad_rope_frequency(const rad_rope_params *rope, uint32_t pair, double divisor);
+ * tensor rope_freqs.weight; longrope), 1 without. What depends on a text's length follows from
+ * `context`, the number of positions that a session may count, and so does not change while it
+ * lasts. One scalar double-precision function, so that tables are the same everywhere. */
+double rad_rope_frequency(const rad_rope_params *rope, uint32_t context, uint32_t pair,
+                          double divisor);
+/* longrope: whether the list for long contexts is taken. */
+bool rad_rope_is_long(const rad_rope_params *rope, uint32_t context);
+/* Sessions of two contexts rotate alike where this is the same; 0: whatever their contexts. */
+uint32_t rad_rope_choice(const rad_rope_params *rope, uint32_t context);
 float rad_rope_magnitude(const rad_rope_params *rope);
 
 #endif

@@ -301,10 +301,13 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
     return status;
 }
 
-double rad_model_rope_frequency(const rad_model *model, uint32_t pair)
+double rad_model_rope_frequency(const rad_model *model, bool local, uint32_t context, uint32_t pair)
 {
-    double divisor = model->rope_divisors != NULL ? (double)model->rope_divisors[pair] : 1.0;
-    return rad_rope_frequency(&model->hparams.rope, pair, divisor);
+    const rad_rope_params *rope = local ? &model->hparams.local_rope : &model->hparams.rope;
+    const float *divisors =
+        rad_rope_is_long(rope, context) ? model->long_rope_divisors : model->rope_divisors;
+    double divisor = divisors != NULL && !local ? (double)divisors[pair] : 1.0;
+    return rad_rope_frequency(rope, context, pair, divisor);
 }
 
 bool rad_model_is_ready(const rad_model *model, const rad_weight *weight)

@@ -159,7 +159,8 @@ typedef struct rad_model {
     rad_weight positions, output_norm_bias; /* where the family has them */
     rad_weight embedding_norm, embedding_norm_bias;
     rad_layer *layers;
-    const float *rope_divisors; /* n_pairs, or NULL */
+    const float *rope_divisors;      /* n_pairs, or NULL */
+    const float *long_rope_divisors; /* longrope: the same for long contexts */
 
     uint8_t *weights; /* one block for all copied weights */
     size_t weight_bytes;
@@ -182,8 +183,10 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
                              const radllm_cancel *cancel, radllm_error *error);
 void rad_model_free(rad_model *model);
 
-/* The frequency of a pair's rotation, with the file's own divisor where it has one. */
-double rad_model_rope_frequency(const rad_model *model, uint32_t pair);
+/* The frequency of a pair's rotation in a session of this context, with the file's own divisor
+ * where it has one; `local`: in the layers that rotate by a base of their own. */
+double rad_model_rope_frequency(const rad_model *model, bool local, uint32_t context,
+                                uint32_t pair);
 
 /* Whether a weight is in memory. While it is not, its rows are read from the file, in the file's
  * layout; RADLLM_E_IO when the file has become shorter. */

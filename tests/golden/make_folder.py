@@ -8,7 +8,8 @@ Usage: make_folder.py GOLDEN_FOLDER OUTPUT_FOLDER
 For each architectures/NAME.config.json the folder OUTPUT_FOLDER/NAME with the weights of
 NAME-f32.gguf; gpt-oss-mxfp4 with those of gpt-oss-q8_0.gguf, whose experts are MXFP4; and
 types-bf16, types-f16 with those of types/. For each folders/NAME.config.json the weights of
-the GGUF file that it names, in the arrangement of another family. qwen3moe is cut into three files."""
+the GGUF file that it names, in the arrangement of another family, and where make_gguf.py knows it
+NAME.gguf with the same. qwen3moe is cut into three files."""
 
 import json
 import os
@@ -42,7 +43,12 @@ class Tensor:
 
 
 def read_gguf(path):
-    """Tensors by name; the metadata are passed over."""
+    """Tensors by name."""
+    return read_gguf_whole(path)[0]
+
+
+def read_gguf_whole(path):
+    """Tensors by name, and the entries about the tokenizer as they stand there."""
     with open(path, "rb") as file:
         data = file.read()
     at = 8
@@ -72,9 +78,12 @@ def read_gguf(path):
             at += sizes[kind]
 
     n_tensors, n_keys = take("Q"), take("Q")
+    tokenizer = []
     for _ in range(n_keys):
-        text()
+        begin, key = at, text()
         skip(take("I"))
+        if key.startswith("tokenizer."):
+            tokenizer.append(data[begin:at])
     heads = []
     for _ in range(n_tensors):
         name, n_dims = text(), take("I")
@@ -94,7 +103,7 @@ def read_gguf(path):
         else:
             dtype, size = TYPES[kind]
             tensors[name] = Tensor(dtype, shape, data[begin:begin + elements * size])
-    return tensors
+    return tensors, tokenizer
 
 
 def widen_q8_0(data):
@@ -205,6 +214,9 @@ CHANGES = {
     "gemma2": {"post_attention_norm": "post_attention_layernorm",
                "ffn_norm": "pre_feedforward_layernorm",
                "post_ffw_norm": "post_feedforward_layernorm"},
+    "gemma3_text": {"post_attention_norm": "post_attention_layernorm",
+                    "ffn_norm": "pre_feedforward_layernorm",
+                    "post_ffw_norm": "post_feedforward_layernorm"},
     "gpt_oss": {"post_attention_norm": "post_attention_layernorm", "ffn_gate_inp": "mlp.router"},
     "dots1": DEEPSEEK, "deepseek_v2": DEEPSEEK, "deepseek_v3": DEEPSEEK,
     "gpt2": {"attn_norm": "ln_1", "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj",
@@ -299,7 +311,7 @@ def layer_tensors(family, config, tensors):
         if part in ("attn_q", "attn_k") and family in ("llama", "mistral", "ministral", "mixtral"):
             tensor = halves(tensor, config["num_attention_heads" if part == "attn_q"
                                            else "num_key_value_heads"])
-        if family == "gemma2" and "norm" in part:
+        if family.startswith("gemma") and "norm" in part:
             tensor = less_one(tensor)
         if family == "gpt2" and len(tensor.shape) == 2:
             tensor = transposed(tensor)
@@ -330,8 +342,22 @@ def translate(config, tensors):
             made["lm_head.weight"] = tensor
         elif name != "rope_freqs.weight" and not (family == "phi" and "position" in name):
             part, kind = name.rsplit(".", 1)
-            gemma = family == "gemma2" and part == "output_norm"
+            gemma = family.startswith("gemma") and part == "output_norm"
             made[f"{ends[part]}.{kind}"] = less_one(tensor) if gemma else tensor
+    sparse = config.get("decoder_sparse_step", 1) if family == "qwen2_moe" else 1
+    source = {layer: dict(parts) for layer, parts in layers.items()}
+    for layer in range(config.get("num_hidden_layers", 0)):  # as often as the configuration asks for
+        parts = dict(source[str(layer % len(source))])
+        if family == "gemma3_text":
+            for part in ("attn_q_norm.weight", "attn_k_norm.weight"):
+                norm = parts["post_ffw_norm.weight"]
+                parts[part] = Tensor("F32", [config["head_dim"]], norm.data[:4 * config["head_dim"]])
+        if sparse > 1 and ((layer + 1) % sparse != 0 or layer in config["mlp_only_layers"]):
+            dense = {part: parts[part + "_shexp.weight"] for part in ("ffn_gate", "ffn_up", "ffn_down")}
+            parts = {name: tensor for name, tensor in parts.items()
+                     if "exp" not in name and "gate_inp" not in name}
+            parts.update({part + ".weight": tensor for part, tensor in dense.items()})
+        layers[str(layer)] = parts
     if family == "phi":  # untied, with biases: the norm's, as often as they fit
         made["lm_head.weight"] = made["model.embed_tokens.weight"]
         norm = made["model.final_layernorm.bias"]
@@ -387,6 +413,20 @@ def make(gguf, config, folder, shards=1):
         write_sharded(folder, tensors, shards)
 
 
+def make_seeing(folder, text, tensors):
+    """As the model that also sees is published: its text part, named so, and one for images."""
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "config.json"), "w") as file:
+        json.dump({"model_type": "gemma3", "vision_config": {"model_type": "siglip_vision_model"},
+                   "tie_word_embeddings": True,
+                   "text_config": {key: value for key, value in text.items()
+                                   if key != "tie_word_embeddings"}}, file)
+    named = {"language_model." + name: tensor for name, tensor in tensors.items()}
+    named["vision_tower.vision_model.post_layernorm.weight"] = tensors["model.norm.weight"]
+    named["multi_modal_projector.mm_soft_emb_norm.weight"] = tensors["model.norm.weight"]
+    write_safetensors(os.path.join(folder, "model.safetensors"), named)
+
+
 # The shape of types/f16.gguf and types/bf16.gguf.
 TYPES_CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
                 "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -396,6 +436,7 @@ TYPES_CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "h
 
 
 def main():
+    import make_gguf  # which imports this
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     golden, output = sys.argv[1:]
@@ -413,8 +454,14 @@ def main():
             path = os.path.join(golden, "folders", name)
             with open(path) as file:
                 config = json.load(file)
-            make(os.path.join(architectures, config.pop("weights_of")), config,
-                 os.path.join(output, name.removesuffix(".config.json")))
+            weights = os.path.join(architectures, config.pop("weights_of"))
+            folder = os.path.join(output, name.removesuffix(".config.json"))
+            make(weights, config, folder)
+            if config["model_type"] == "gemma3_text":
+                make_seeing(folder + "-sees", config, translate(config, read_gguf(weights)))
+            if config["model_type"] in make_gguf.ARCHITECTURES:
+                tensors, tokenizer = read_gguf_whole(weights)
+                make_gguf.write(folder + ".gguf", config, translate(config, tensors), tokenizer)
     for type_ in ("f16", "bf16"):
         make(os.path.join(golden, "types", type_ + ".gguf"), TYPES_CONFIG,
              os.path.join(output, "types-" + type_))

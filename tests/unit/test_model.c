@@ -158,8 +158,11 @@ START_TEST(what_this_version_cannot_run)
     gguf_key_string(&file, "general.type", "adapter");
     refuse(&file, RADLLM_E_UNSUPPORTED, "general.type");
     file = gguf_tiny_llama();
-    gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
+    gguf_key_string(&file, "llama.rope.scaling.type", "mrope");
     refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");
+    file = gguf_tiny_llama();
+    gguf_key_string(&file, "llama.rope.scaling.type", "longrope");
+    refuse(&file, RADLLM_E_FORMAT, "needs two lists of factors");
     file = gguf_tiny_llama();
     gguf_key_bool(&file, "llama.attention.causal", 0);
     refuse(&file, RADLLM_E_UNSUPPORTED, "llama.attention.causal");

@@ -121,7 +121,8 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
         place(&used, rows * (columns / 32 + 1), sizeof(float), &layout->scales) &&
         place(&used, rows * (columns / 16 + 1), sizeof(int16_t), &layout->sums) &&
         place(&used, tiles, 1, &layout->tiles) &&
-        place(&used, program->model->hparams.rope.n_pairs, sizeof(double), &layout->frequencies) &&
+        place(&used, 2 * program->model->hparams.rope.n_pairs, sizeof(double),
+              &layout->frequencies) &&
         place(&used,
               program->model->hparams.max_alibi_bias > 0.0f ? program->model->hparams.max_heads : 0,
               sizeof(float), &layout->slopes) &&
@@ -276,8 +277,14 @@ static void fill_frequencies(rad_cpu_backend *cpu)
 {
     const rad_rope_params *rope = &cpu->model->hparams.rope;
     double *frequencies = (double *)(void *)(cpu->memory + cpu->layout.frequencies);
-    for (uint32_t i = 0; i < rope->n_pairs; i++)
-        frequencies[i] = rad_model_rope_frequency(cpu->model, i);
+    uint32_t context = cpu->program->context;
+    for (uint32_t i = 0; i < rope->n_pairs; i++) {
+        frequencies[i] = rad_model_rope_frequency(cpu->model, false, context, i);
+        frequencies[rope->n_pairs + i] =
+            cpu->model->hparams.architecture->local_theta > 0.0
+                ? rad_model_rope_frequency(cpu->model, true, context, i)
+                : 0.0;
+    }
     cpu->rope_magnitude = rad_rope_magnitude(rope);
 }
 

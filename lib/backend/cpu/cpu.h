@@ -36,7 +36,7 @@ typedef struct rad_cpu_layout {
     size_t values[RAD_MAX_VALUES];   /* offsets */
     size_t quants, scales, sums;     /* the quantized input of products */
     size_t tiles;                    /* the same, four tokens side by side */
-    size_t frequencies;              /* double[n_pairs] */
+    size_t frequencies;              /* double[n_pairs]; local layers' behind them */
     size_t slopes;                   /* float[max_heads], with ALiBi */
     size_t blocks;                   /* rad_attention_block[] */
     size_t task_states, part_states; /* of attention in parts */

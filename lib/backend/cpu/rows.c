@@ -88,15 +88,16 @@ static void rotary_row(const rad_cpu_backend *cpu, const rad_op *op, uint32_t ro
 {
     uint32_t n = cpu->model->hparams.rope.n_pairs;
     const double *frequencies =
-        (const double *)(const void *)(cpu->memory + cpu->layout.frequencies);
+        (const double *)(const void *)(cpu->memory + cpu->layout.frequencies) + (op->local ? n : 0);
+    float magnitude = op->local ? 1.0f : cpu->rope_magnitude;
     uint32_t counted = position_of_row(cpu->batch, row);
     double position = counted < op->limit ? counted : op->limit;
     for (uint32_t i = 0; i < n; i++) {
         double angle = position * frequencies[i];
         double sine, cosine;
         rad_sin_cos(angle, &sine, &cosine);
-        out[i] = (float)cosine * cpu->rope_magnitude;
-        out[n + i] = (float)sine * cpu->rope_magnitude;
+        out[i] = (float)cosine * magnitude;
+        out[n + i] = (float)sine * magnitude;
     }
 }
 
