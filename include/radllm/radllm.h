@@ -747,8 +747,8 @@ RADLLM_API radllm_status radllm_request_set_draft(radllm_request *request, radll
  * new positions. Quick, and outside of the numeric contract: what follows still knows of what was
  * removed, and later answers differ from those of a fresh session. What such a session holds is
  * shared with no other. Where a layer's window does not hold all that moves, it is computed anew.
- * RADLLM_E_UNSUPPORTED for models whose positions are learned, and for a cache in other formats
- * than f32 and f16. */
+ * Each call rounds rotated keys once more to the format of the cache. RADLLM_E_UNSUPPORTED for
+ * models whose positions are learned. */
 RADLLM_API radllm_status radllm_session_shift(radllm_session *session, uint32_t first,
                                               uint32_t count, radllm_error *error);
 /* `callback` receives the logits of each position of the answer (from 0), the one that ends it

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
-#include "quant/quant.h"
+#include "kernels/cpu/cached.h"
 
 typedef struct mover {
     rad_session *session;
@@ -17,17 +17,10 @@ typedef struct mover {
 static radllm_status check_model(const rad_engine *engine, radllm_error *error)
 {
     const rad_hparams *h = &engine->model->hparams;
-    rad_cache_type keys = engine->cache->plan.format.keys;
-    rad_cache_type values = engine->cache->plan.format.values;
     if (h->rotary == RAD_ROTARY_NONE && h->max_alibi_bias <= 0.0f)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the model's positions are learned and part of its keys, which cannot be "
                         "shifted; use radllm_session_remove()");
-    if ((keys != RAD_CACHE_F32 && keys != RAD_CACHE_F16) ||
-        (values != RAD_CACHE_F32 && values != RAD_CACHE_F16))
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "only keys and values in f32 and f16 can be shifted; set the option cache, "
-                        "or use radllm_session_remove()");
     return RADLLM_OK;
 }
 
@@ -67,12 +60,7 @@ static void move_key(const mover *m, const uint8_t *from, uint32_t from_slot, ui
     const rad_hparams *h = &m->model->hparams;
     rad_cache_type type = m->cache->plan.format.keys;
     const rad_layer_kernels *layer = m->model->kernels->layer;
-    for (uint32_t d = 0; d < h->head_dim; d++) {
-        size_t at = (size_t)d * RAD_TILE_KEYS + from_slot;
-        m->key[d] = type == RAD_CACHE_F32
-                        ? ((const float *)(const void *)from)[at]
-                        : rad_f16_to_f32(((const uint16_t *)(const void *)from)[at]);
-    }
+    rad_cached_key(from, h->head_dim, type, from_slot, m->key);
     if (h->rotary != RAD_ROTARY_NONE)
         layer->rotate(m->key + rad_rotated_first(h), m->cosine, m->sine, h->rope.n_pairs,
                       h->rotary == RAD_ROTARY_INTERLEAVED);
@@ -89,12 +77,13 @@ static void move_position(const mover *m, uint32_t layer, uint32_t position)
     uint32_t from_slot = source % RAD_TILE_KEYS, to_slot = position % RAD_TILE_KEYS;
     const uint8_t *from = rad_sequence_page(sequence, group, source / RAD_TILE_KEYS);
     uint8_t *to = rad_sequence_page(sequence, group, position / RAD_TILE_KEYS);
-    size_t row = cache->value_bytes / RAD_TILE_KEYS;
-    for (uint32_t head = 0; head < m->model->hparams.layers[layer].n_kv_heads; head++) {
+    const rad_hparams *h = &m->model->hparams;
+    for (uint32_t head = 0; head < h->layers[layer].n_kv_heads; head++) {
         size_t keys = rad_cache_keys(cache, layer, head);
         size_t values = rad_cache_values(cache, layer, head);
         move_key(m, from + keys, from_slot, to + keys, to_slot);
-        memmove(to + values + to_slot * row, from + values + from_slot * row, row);
+        rad_cached_move_value(from + values, from_slot, to + values, to_slot, h->value_dim,
+                              cache->plan.format.values);
     }
 }
 

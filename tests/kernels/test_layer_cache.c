@@ -1,5 +1,6 @@
 /* The number formats of cached keys and values: every table of layer kernels against the text of
  * kernels/cpu/layer.h, written out here plainly. */
+#include "kernels/cpu/cached.h"
 #include "layer_support.h"
 
 #include <math.h>
@@ -296,6 +297,41 @@ START_TEST(small_and_huge_blocks)
 }
 END_TEST
 
+/* Keys come back as the text says, and a moved value is what would have been stored there. */
+START_TEST(single_slots_can_be_read_and_moved)
+{
+    static float key[MAX_HEAD];
+    for (size_t l = 0; l < sizeof head_dims / sizeof head_dims[0]; l++) {
+        uint32_t dim = head_dims[l];
+        for (int t = 0; t < RAD_CACHE_TYPES; t++) {
+            rad_cache_type type = (rad_cache_type)t;
+            size_t bytes = rad_value_tile_bytes(type, dim);
+            for (uint32_t slot = 0; slot < 32; slot++)
+                fill(heads[slot], dim, ORDINARY);
+            make_tile(tables[0].kernels, true, type, dim, key_tile.bytes, key_rows);
+            for (uint32_t slot = 0; slot < 32; slot++) {
+                rad_cached_key(key_tile.bytes, dim, type, slot, key);
+                for (uint32_t d = 0; d < dim; d++) {
+                    const plain_row *row = &key_rows[slot];
+                    float scale = rad_float_of_half(row->scales[d / 32]);
+                    require(key[d] == (rad_cache_type_is_integer(type)
+                                           ? scale * (float)row->quants[d]
+                                           : row->values[d]));
+                }
+            }
+            memset(value_tile.bytes, 0, sizeof value_tile.bytes); /* as pages start */
+            make_tile(tables[0].kernels, false, type, dim, value_tile.bytes, value_rows);
+            memcpy(other_tile.bytes, value_tile.bytes, sizeof other_tile.bytes);
+            rad_cached_move_value(value_tile.bytes, 30, other_tile.bytes, 5, dim, type);
+            rad_cached_move_value(other_tile.bytes, 8, other_tile.bytes, 9, dim, type);
+            tables[0].kernels->store_value(heads[30], dim, type, value_tile.bytes, 5);
+            tables[0].kernels->store_value(heads[8], dim, type, value_tile.bytes, 9);
+            require(memcmp(other_tile.bytes, value_tile.bytes, bytes) == 0);
+        }
+    }
+}
+END_TEST
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
 static float queries[MAX_QUERY * MAX_HEAD];
@@ -508,6 +544,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, narrow_floats_round_to_the_nearest);
     tcase_add_test(cases, stores_follow_the_text);
     tcase_add_test(cases, small_and_huge_blocks);
+    tcase_add_test(cases, single_slots_can_be_read_and_moved);
     tcase_add_test(cases, attention_follows_the_text);
     tcase_add_test(cases, hidden_slots_may_hold_anything);
     tcase_add_test(cases, what_is_not_finite_is_seen);
