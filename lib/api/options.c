@@ -27,8 +27,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                          "copy: weights in the library's own memory, in the layout that is "
                          "fastest; the file is not needed afterwards. map: weights stay in the "
                          "mapped file, also larger than memory; truncating the file then kills the "
-                         "process. auto: copy, but map what is larger than this machine's memory, "
-                         "with a warning"},
+                         "process. auto: copy, but map what is larger than the memory of this "
+                         "machine, or of its control group, with a warning"},
     [RAD_OPTION_LOAD_WAIT] =
         {"load_wait", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|yes|no",
          "yes: a model's matrices are copied before it is given out. no: behind "
@@ -51,7 +51,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE | QUANTIZE, 0, 1024,
                             "0", "",
                             "threads that compute, the calling one included; 0: one for each "
-                            "processor"},
+                            "processor that this process may use (affinity, control group)"},
     [RAD_OPTION_CONTEXT] = {"context", RADLLM_OPTION_INTEGER, ENGINE, 0, RAD_MAX_CONTEXT, "0", "",
                             "tokens that a session holds, or, where attention goes on without "
                             "end, keeps of its last ones; 0: what the model was made for, at most "

@@ -31,10 +31,11 @@ void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count);
  * stack of stack_bytes, or of the system's default for 0. Returns 0 or a system error. */
 int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument);
 
-/* Logical processors that this process may run on (its affinity; quotas of time are not looked at),
- * at least 1. */
+/* Logical processors that this process may use, by its affinity and its control group's quota of
+ * time (rounded up), at least 1. */
 uint32_t rad_processor_count(void);
-/* Bytes of this machine's memory; 0 when that cannot be found out. */
+/* Bytes of memory that this process may use: the machine's, or less where a control group says so;
+ * 0 when that cannot be found out. */
 uint64_t rad_memory_size(void);
 
 /* ---- CPU ------------------------------------------------------------------------------------ */

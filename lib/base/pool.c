@@ -6,6 +6,7 @@
  * calling thread draws too, then closes the loop and waits only for those who joined: a worker that
  * the operating system did not run in time is never waited for, so an oversubscribed machine loses
  * nothing but that worker's help. Between loops workers spin for at most SPIN_NS, then sleep. */
+#include "base/limits.h"
 #include "base/platform.h"
 
 #include <errno.h>
@@ -380,7 +381,7 @@ void rad_pool_free(rad_pool *pool)
     rad_free(&allocator, pool, pool->bytes);
 }
 
-uint32_t rad_processor_count(void)
+static uint32_t processors_of_machine(void)
 {
 #if defined(__linux__)
     /* The fixed cpu_set_t is refused on machines with more than 1,024 processors. */
@@ -397,8 +398,24 @@ uint32_t rad_processor_count(void)
     return online > 0 ? (uint32_t)online : 1;
 }
 
+static rad_limits limits_of_process(void)
+{
+    rad_limits limits;
+    rad_limits_read("/proc/self/cgroup", "/sys/fs/cgroup", &limits);
+    return limits;
+}
+
+uint32_t rad_processor_count(void)
+{
+    uint32_t count = processors_of_machine(), most = limits_of_process().processors;
+    return count < most ? count : most;
+}
+
 uint64_t rad_memory_size(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : 0;
+    uint64_t bytes = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
+    uint64_t most = limits_of_process().memory;
+    bytes = bytes < most ? bytes : most;
+    return bytes < UINT64_MAX ? bytes : 0;
 }

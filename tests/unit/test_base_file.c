@@ -1,4 +1,5 @@
 /* Files, clock, process and SHA-256 of lib/base. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/file_path.h"
 #include "base/file_write.h"
+#include "base/limits.h"
 #include "base/platform.h"
 #include "unit/harness.h"
 
@@ -284,6 +286,76 @@ START_TEST(sha256_of_the_standard_examples)
 }
 END_TEST
 
+/* ---- control groups ----------------------------------------------------------------------------
+ */
+
+static char groups_root[1024];
+
+static void put(const char *folder, const char *name, const char *text)
+{
+    char path[2048];
+    snprintf(path, sizeof path, "%s/%s", groups_root, folder);
+    ck_assert(mkdir(path, 0700) == 0 || errno == EEXIST);
+    snprintf(path, sizeof path, "%s/%s/%s", groups_root, folder, name);
+    rad_test_write_file(path, text, strlen(text));
+}
+
+static rad_limits limits_of(const char *groups)
+{
+    char path[2048];
+    snprintf(path, sizeof path, "%s/groups", groups_root);
+    rad_test_write_file(path, groups, strlen(groups));
+    rad_limits limits;
+    rad_limits_read(path, groups_root, &limits);
+    return limits;
+}
+
+static void check_limits(const char *groups, uint64_t memory, uint32_t processors)
+{
+    rad_limits limits = limits_of(groups);
+    ck_assert_uint_eq(limits.memory, memory);
+    ck_assert_uint_eq(limits.processors, processors);
+}
+
+/* Both versions; the narrowest of a group and those around it; what says nothing limits nothing. */
+START_TEST(control_groups_limit_the_machine)
+{
+    snprintf(groups_root, sizeof groups_root, "%s", rad_test_temp_path("groups"));
+    ck_assert(mkdir(groups_root, 0700) == 0 || errno == EEXIST);
+    check_limits("0::/a/b\n", UINT64_MAX, UINT32_MAX);
+    put("a", "memory.max", "5000\n");
+    put("a", "cpu.max", "max 100000\n");
+    put("a/b", "memory.max", "max\n");
+    put("a/b", "cpu.max", "150000 100000\n");
+    check_limits("0::/a/b\n", 5000, 2);
+    check_limits("0::/a/b/not_there\n", 5000, 2);
+    check_limits("0::/a", 5000, UINT32_MAX);
+    check_limits("0::/\n", UINT64_MAX, UINT32_MAX);
+    put("", "memory.max", "4000"); /* as a container sees its own group */
+    put("", "cpu.max", "10000 100000");
+    check_limits("0::/\n", 4000, 1);
+    put("memory", "memory.limit_in_bytes", "9223372036854771712\n");
+    put("memory/c", "memory.limit_in_bytes", "3000\n");
+    put("cpu", "cpu.cfs_quota_us", "-1\n");
+    put("cpu", "cpu.cfs_period_us", "100000\n");
+    put("cpu/c", "cpu.cfs_quota_us", "300000\n");
+    put("cpu/c", "cpu.cfs_period_us", "100000\n");
+    check_limits("9:name=systemd:/\n4:memory:/c\n2:cpu,cpuacct:/c\n", 3000, 3);
+    check_limits("4:memory:/\n2:cpu:/\n", 9223372036854771712u, UINT32_MAX);
+    check_limits("2:cpuacct,cpuset:/c\n", UINT64_MAX, UINT32_MAX);
+    put("cpu/c", "cpu.cfs_period_us", "0\n");
+    put("memory/c", "memory.limit_in_bytes", "99999999999999999999999\n");
+    check_limits("4:memory:/c\n2:cpu:/c\nnonsense\n::\n\n", 4000, 1);
+    static char text[9000];
+    memset(text, 'x', sizeof text - 1);
+    memcpy(text, "4:memory:/", 10);
+    check_limits(text, 9223372036854771712u, UINT32_MAX);
+    rad_limits limits;
+    rad_limits_read("/not/there", groups_root, &limits);
+    ck_assert(limits.memory == UINT64_MAX && limits.processors == UINT32_MAX);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "files");
@@ -299,6 +371,7 @@ static void add_cases(Suite *suite)
     cases = rad_test_case(suite, "others");
     tcase_add_test(cases, clock_and_process);
     tcase_add_test(cases, sha256_of_the_standard_examples);
+    tcase_add_test(cases, control_groups_limit_the_machine);
 }
 
 int main(void)
