@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
+#include "kernels/cpu/x86/folded.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
 #include "kernels/cpu/x86/small.h"
@@ -41,7 +42,7 @@
                             terms, acc);                                                           \
     }
 
-#define WHOLE_TILE(name, suffix, is_row, n_panels)                                                 \
+#define WHOLE_TILE(name, suffix, kind, n_panels)                                                   \
     static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
                                 const tile_terms *terms, float *acc)                               \
     {                                                                                              \
@@ -49,8 +50,8 @@
         for (int i = 0; i < (n_panels); i++)                                                       \
             at[i] = &panels[i].whole;                                                              \
         for (int first = 0; first < RAD_TILE_TOKENS; first += PANEL_TOKENS_TWO)                    \
-            whole_tile_part(is_row, n_panels, first, PANEL_TOKENS_TWO, at,                         \
-                            (is_row) ? n_blocks : 8, tile, terms, acc);                            \
+            whole_tile_part(kind, n_panels, first, PANEL_TOKENS_TWO, at,                           \
+                            (kind) == WHOLE_ROW ? n_blocks : 8, tile, terms, acc);                 \
     }
 
 #define BLOCK_16_TILE(name, suffix, n_panels)                                                      \
@@ -78,9 +79,9 @@
     static const panel_kernels name = {name##_several, name##_one, SUPER_TERMS_OF(groups, sums),   \
                                        !WIDE_DOT && (bits) == 8};
 
-#define WHOLE_FAMILY(name, is_row)                                                                 \
-    WHOLE_TILE(name, several, is_row, PANEL_GROUPS)                                                \
-    WHOLE_TILE(name, one, is_row, 1)                                                               \
+#define WHOLE_FAMILY(name, kind)                                                                   \
+    WHOLE_TILE(name, several, kind, PANEL_GROUPS)                                                  \
+    WHOLE_TILE(name, one, kind, 1)                                                                 \
     static const panel_kernels name = {name##_several, name##_one, whole_terms, false};
 
 /* With VNNI the number of bits does not matter. */
@@ -88,7 +89,6 @@
 BLOCK_FAMILY(blocks, 8, false)
 BLOCK_FAMILY(blocks_minimum, 8, true)
 SUPER_FAMILY(supers_32_minimum, 8, 8, SUMS_MINIMUM)
-SUPER_FAMILY(supers_16_minimum, 8, 4, SUMS_MINIMUM)
 SUPER_FAMILY(supers_32_offset, 8, 8, SUMS_OFFSET)
 SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_4            blocks
@@ -98,8 +98,6 @@ SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_5_minimum    blocks_minimum
 #define supers_4_32_minimum supers_32_minimum
 #define supers_5_32_minimum supers_32_minimum
-#define supers_4_16_minimum supers_16_minimum
-#define supers_4_16_offset  supers_16_offset
 #define supers_6_16_offset  supers_16_offset
 #define supers_7_16_offset  supers_16_offset
 #define supers_7_32_offset  supers_32_offset
@@ -122,8 +120,11 @@ SUPER_FAMILY(supers_8_32_signed, 8, 8, SUMS_NONE)
 BLOCK_16_TILE(blocks_16, several, PANEL_GROUPS)
 BLOCK_16_TILE(blocks_16, one, 1)
 static const panel_kernels blocks_16 = {blocks_16_several, blocks_16_one, super_terms_16, false};
-WHOLE_FAMILY(wholes, false)
-WHOLE_FAMILY(whole_rows, true)
+WHOLE_FAMILY(wholes, WHOLE_BLOCK)
+WHOLE_FAMILY(whole_rows, WHOLE_ROW)
+#if WIDE_DOT
+WHOLE_FAMILY(wholes_minimum, WHOLE_MINIMUM)
+#endif
 
 /* ---- formats --------------------------------------------------------------------------------- */
 
@@ -168,6 +169,14 @@ WHOLE_FAMILY(whole_rows, true)
     {                                                                                              \
         (void)n_blocks;                                                                            \
         unpack_super(RAD_TYPE_##type, lanes, &out->super);                                         \
+    }
+
+#define FOLDED_FORMAT(type)                                                                        \
+    DIRECTS(type, super)                                                                           \
+    static void unpack_##type(const uint8_t *lanes, uint32_t n_blocks, panel *out)                 \
+    {                                                                                              \
+        (void)n_blocks;                                                                            \
+        unpack_folded(RAD_TYPE_##type, lanes, &out->whole);                                        \
     }
 
 /* Formats that have kernels for one and for four tokens: the fewer, the sooner they are compiled.
@@ -229,9 +238,14 @@ SUPER_FORMAT(Q5_K)
 SUPER_FORMAT(Q6_K)
 BLOCK_FORMAT(IQ4_NL)
 BLOCK_FORMAT(MXFP4)
+SUPER_FORMAT(IQ4_XS)
+#if WIDE_DOT
+FOLDED_FORMAT(Q2_K)
+FOLDED_FORMAT(Q3_K)
+#else
 SUPER_FORMAT(Q2_K)
 SUPER_FORMAT(Q3_K)
-SUPER_FORMAT(IQ4_XS)
+#endif
 
 CODE_KERNELS(nibble_codes, true)
 CODE_KERNELS(triple_codes, false)
@@ -269,8 +283,13 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_K, supers_4_32_minimum, 0),
     FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
+#if WIDE_DOT
+    FORMAT_ENTRY(Q2_K, wholes_minimum, 0),
+    FORMAT_ENTRY(Q3_K, wholes, FOLDED_OFFSET_Q3_K),
+#else
     FORMAT_ENTRY(Q2_K, supers_4_16_minimum, 0),
     FORMAT_ENTRY(Q3_K, supers_4_16_offset, 4),
+#endif
     FORMAT_ENTRY(IQ4_NL, blocks_8, SIGNED_BYTES ? 0 : 128),
     FORMAT_ENTRY(IQ4_XS, supers_8_32_signed, SIGNED_BYTES ? 0 : 128),
     FORMAT_ENTRY(MXFP4, blocks_5, 12),

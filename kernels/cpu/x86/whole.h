@@ -8,7 +8,15 @@
 typedef struct whole_panel {
     uint8_t quants[8][8 * GROUP_BYTES];
     float d[16];
+    uint8_t minimum[8][64]; /* where there is one: as in super_scales */
+    float dmin[16];         /* negated */
 } whole_panel;
+
+typedef enum whole_kind {
+    WHOLE_BLOCK,   /* 256 columns */
+    WHOLE_MINIMUM, /* 256 columns, and integer minima for every 16 */
+    WHOLE_ROW      /* acc holds integers, to which the sums are added, instead of floats */
+} whole_kind;
 
 INLINE void whole_terms(int offset, const uint8_t *tile, tile_terms *terms)
 {
@@ -19,9 +27,23 @@ INLINE void whole_terms(int offset, const uint8_t *tile, tile_terms *terms)
             terms->block.start[0][t] -= offset * (sums[0] + sums[1]);
 }
 
-/* Small quants: a chain of 8 groups fits int16. `row`: acc holds integers, to which the sums are
- * added, instead of floats. */
-INLINE void whole_tile_part(bool row, int n_groups, int first, int n,
+/* The minima of the panels times the sums of the tokens' activations, tokens side by side so that
+ * none waits for its own last sum. */
+INLINE void whole_minima(int n_groups, int first, int n, const whole_panel *const *panels,
+                         const uint8_t *tile, vi *sums)
+{
+    const uint8_t *words = tile + RAD_TILE_SUMS + first * 4;
+    UNROLL for (int i = 0; i < n_groups * n; i++) sums[i] = vi_zero();
+    UNROLL for (int j = 0; j < 8; j++)
+    {
+        UNROLL for (int i = 0; i < n_groups * n; i++) sums[i] =
+            vi_dot16(sums[i], vi_load(panels[i / n]->minimum[j]),
+                     vi_broadcast32(words + (j * RAD_TILE_TOKENS + i % n) * 4));
+    }
+}
+
+/* Without VNNI quants are small: a chain of 8 groups fits int16. */
+INLINE void whole_tile_part(whole_kind kind, int n_groups, int first, int n,
                             const whole_panel *const *panels, uint32_t n_blocks,
                             const uint8_t *tile, const tile_terms *terms, float *acc)
 {
@@ -47,15 +69,23 @@ INLINE void whole_tile_part(bool row, int n_groups, int first, int n,
         UNROLL for (int i = 0; i < n_groups * n && !WIDE_DOT; i++) total[i] =
             vi_accumulate(total[i], vi_widen(partial[i]));
     }
+    vi sums[PANEL_GROUPS * RAD_TILE_TOKENS];
+    if (kind == WHOLE_MINIMUM)
+        whole_minima(n_groups, first, n, panels, tile, sums);
     UNROLL for (int i = 0; i < n_groups * n; i++)
     {
         float *out = tile_sum(acc, i, first, n);
-        vf x_scale = vf_broadcast(tile + RAD_TILE_SCALES + (first + i % n) * 4);
-        if (row)
+        const whole_panel *panel = panels[i / n];
+        if (kind == WHOLE_ROW) {
             vi_store(out, vi_add32(total[i], vi_load(out)));
-        else
-            vf_store(out, vf_fma(vf_multiply(vf_load(panels[i / n]->d), x_scale),
-                                 vf_from_int(total[i]), vf_load(out)));
+            continue;
+        }
+        vf x_scale = vf_broadcast(tile + RAD_TILE_SCALES + (first + i % n) * 4);
+        vf sum =
+            vf_fma(vf_multiply(vf_load(panel->d), x_scale), vf_from_int(total[i]), vf_load(out));
+        if (kind == WHOLE_MINIMUM)
+            sum = vf_fma(vf_multiply(vf_load(panel->dmin), x_scale), vf_from_int(sums[i]), sum);
+        vf_store(out, sum);
     }
 }
 
