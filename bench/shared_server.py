@@ -6,7 +6,8 @@
 Starts the server with as many slots as there are sessions and its prompt cache on, sends one request
 to warm it up, then the prompts, as token ids, so many at a time, and prints the time of all as JSON.
 Lengths are those of radllm-bench: reports of half to one and a half of the average. Options for the
-server follow behind --. Exit codes: 0, 1 when the server failed, 2 for a wrong command line.
+server follow behind --. With --bench radllm-bench does the same work when the server has ended, and
+--svg draws both. Exit codes: 0, 1 when a program failed, 2 for a wrong command line.
 """
 
 import argparse
@@ -20,9 +21,11 @@ import sys
 import time
 import urllib.request
 
+import charts
+
 
 class Failure(Exception):
-    """The server gave no answer; its text says why."""
+    """A program gave no answer; its text says why."""
 
 
 def free_port():
@@ -76,6 +79,43 @@ def measure(options, port):
             "prompt_tokens_needed": needed, "computed_to_needed": computed / needed}
 
 
+def measure_server(options):
+    port = free_port()
+    context = options.together * (options.instruction + 2 * options.report + options.answer + 64)
+    command = options.server + ["-m", options.model, "-t", str(options.threads), "-np",
+                                str(options.together), "-c", str(context), "--port", str(port),
+                                *options.others]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_until_ready(port, server)
+        return measure(options, port)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def measure_library(options):
+    command = options.bench + ["shared", "-m", options.model, "-t", str(options.threads), "--json",
+                               "-b", str(options.together), "--reports", str(options.reports),
+                               "--instruction", str(options.instruction),
+                               "--report", str(options.report), "-n", str(options.answer)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise Failure(f"radllm-bench: {done.stderr.strip()[-300:]}")
+    return json.loads(done.stdout)
+
+
+def draw(options, results):
+    """Bars: reports a second, and prompt tokens computed beside the least that would do."""
+    groups = []
+    for label, key, form in (("reports a second", "reports_per_second", "{:.2f}"),
+                             ("prompt tokens computed / needed", "computed_to_needed", "{:.3f}")):
+        values = [result[key] for result in results.values()]
+        groups.append((label, max(values), [(value, form.format(value)) for value in values]))
+    charts.write_bars(options.svg, f"{options.reports} reports of {options.report} tokens behind one "
+                      f"instruction of {options.instruction}", list(results), groups)
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, prog="shared_server.py",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,27 +129,27 @@ def parse():
     add("--report", type=int, default=60, metavar="N", help="own tokens on average (60)")
     add("-n", "--answer", type=int, default=4, metavar="N", help="tokens of an answer (4)")
     add("--vocabulary", type=int, default=32000, metavar="N", help="ids below this (32000)")
+    add("--bench", type=shlex.split, metavar="PATH", help="radllm-bench, for the same work")
+    add("--svg", metavar="FILE", help="draws both; needs --bench")
     add("others", nargs="*", metavar="-- OPTION", help="for the server")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.svg and not options.bench:
+        parser.error("--svg needs --bench")
+    return options
 
 
 def main():
     options = parse()
-    port = free_port()
-    context = options.together * (options.instruction + 2 * options.report + options.answer + 64)
-    command = options.server + ["-m", options.model, "-t", str(options.threads), "-np",
-                                str(options.together), "-c", str(context), "--port", str(port),
-                                *options.others]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_until_ready(port, server)
-        print(json.dumps(measure(options, port), indent=2))
+        result = measure_server(options)
+        if options.bench:
+            result = {"libradllm": measure_library(options), "llama-server": result}
+            if options.svg:
+                draw(options, result)
+        print(json.dumps(result, indent=2))
     except (Failure, OSError, ValueError) as error:
         print(f"shared_server.py: {error}", file=sys.stderr)
         return 1
-    finally:
-        server.terminate()
-        server.wait()
     return 0
 
 

@@ -46,8 +46,8 @@ def program_file(name, source):
     return path
 
 
-def compare(*arguments):
-    done = subprocess.run([sys.executable, str(SOURCE / "bench" / "compare.py"),
+def compare(*arguments, script="compare.py"):
+    done = subprocess.run([sys.executable, str(SOURCE / "bench" / script),
                            *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           timeout=600)
     return Result(done.returncode, done.stdout, done.stderr)
@@ -138,5 +138,43 @@ expect(compare("--ours", OURS, "--peer", slow, "--peer", fast, MODEL), 2, "two o
        "NAME=PATH")
 result = compare("--help")
 check(result.code == 0 and "Exit codes" in result.text(), "--help", result)
+
+# Many reports behind one instruction, beside a server that computes all of it again.
+SERVER = f"""#!{sys.executable}
+import http.server, json, sys
+words = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+class Handler(http.server.BaseHTTPRequestHandler):
+    def answer(self, value):
+        body = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def do_GET(self):
+        self.answer({{}})
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer({{"timings": {{"prompt_n": len(asked["prompt"])}}}})
+    def log_message(self, *arguments):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(words["--port"])), Handler).serve_forever()
+"""
+server, shared = program_file("server", SERVER), folder / "shared.svg"
+work = ("--server", server, "-m", MODEL, "-t", 1, "--reports", 5, "--instruction", 64, "--report", 8,
+        "-n", 1, "--vocabulary", 300)
+result = compare(*work, "--bench", OURS, "--svg", shared, script="shared_server.py")
+expect(result, 0, "one instruction for many reports")
+both = json.loads(result.out)
+check(both["llama-server"]["prompt_tokens_computed"] ==
+      both["llama-server"]["prompt_tokens_needed"] + 4 * 64 and
+      both["libradllm"]["computed_to_needed"] <= 1 and both["libradllm"]["reports"] == 5,
+      "what each computed", result)
+drawn = xml.etree.ElementTree.parse(shared).getroot()
+check(sum(child.tag.endswith("rect") for child in drawn) == 1 + 2 + 4, "bars for both", result)
+failing = program_file("failing", f"#!{sys.executable}\nimport sys\nsys.exit(3)\n")
+expect(compare(*work[2:], "--server", failing, script="shared_server.py"), 1, "a server that fails",
+       "exit code 3")
+expect(compare(*work, "--svg", shared, script="shared_server.py"), 2, "nothing beside it",
+       "--svg needs --bench")
 
 finish()
