@@ -44,7 +44,7 @@ size_t rad_product_scratch_bytes(const rad_matrix *w)
     const rad_type_info *info = rad_type_find((uint32_t)w->type);
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return 64;
-    if (info->family == RAD_FAMILY_FLOAT)
+    if (info->family == RAD_FAMILY_FLOAT || info->family == RAD_FAMILY_SCALED)
         return rad_float_scratch_bytes(w->n_columns);
     return RAD_PRODUCT_SCRATCH;
 }

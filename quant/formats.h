@@ -41,6 +41,9 @@ RAD_DECLARE_BLOCK_FORMAT(nvfp4)
 RAD_DECLARE_BLOCK_FORMAT(q1_0)
 RAD_DECLARE_BLOCK_FORMAT(q2_0)
 RAD_DECLARE_BLOCK_FORMAT(i2_s)
+void rad_decode_nf4(const void *blocks, float *values, size_t n);
+void rad_decode_fp4(const void *blocks, float *values, size_t n);
+void rad_decode_fp8(const void *blocks, float *values, size_t n);
 RAD_DECLARE_READ_ONLY_FORMAT(iq1_s)
 RAD_DECLARE_READ_ONLY_FORMAT(iq1_m)
 RAD_DECLARE_READ_ONLY_FORMAT(iq2_xxs)
@@ -75,6 +78,14 @@ static inline void rad_store_u32(uint8_t *bytes, uint32_t value)
 static inline float rad_load_f16(const uint8_t *bytes)
 {
     return rad_f16_to_f32(rad_load_u16(bytes));
+}
+
+static inline float rad_load_f32(const uint8_t *bytes)
+{
+    uint32_t bits = rad_load_u32(bytes);
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
 }
 
 static inline void rad_store_f32(uint8_t *bytes, float value)

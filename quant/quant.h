@@ -61,7 +61,11 @@ typedef enum rad_type {
     RAD_TYPE_F8_E5M2FNUZ = 74,
     RAD_TYPE_F6_E2M3 = 75,
     RAD_TYPE_F6_E3M2 = 76,
-    RAD_TYPE_F4 = 77
+    RAD_TYPE_F4 = 77,
+    /* Of weights that folders store in several tensors, put together as they are read. */
+    RAD_TYPE_NF4 = 112,
+    RAD_TYPE_FP4 = 113,
+    RAD_TYPE_FP8 = 114
 } rad_type;
 
 /* How activations are given to a product with weights of a type (numeric contract, rules 2, 3). */
@@ -82,10 +86,13 @@ typedef enum rad_family {
     RAD_FAMILY_SUPER_32 = 4, /* integer sub-scales (and perhaps sub-minima) per 32 inside 256 */
     RAD_FAMILY_BLOCK_16 = 5, /* one scale per 16, no minimum */
     RAD_FAMILY_TERNARY = 6,  /* one scale per 256 */
-    RAD_FAMILY_ROW = 7       /* integers alone, activations per row; a scale for the tensor */
+    RAD_FAMILY_ROW = 7,      /* integers alone, activations per row; a scale for the tensor */
+    RAD_FAMILY_SCALED = 8    /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
+                              * as FLOAT */
 } rad_family;
 
-#define RAD_SUPER_BLOCK 256
+#define RAD_SUPER_BLOCK  256
+#define RAD_SCALED_BLOCK 64
 
 /* One block taken apart into the integers and floats that a product needs (numeric contract, rule
  * 2). A weight is scale * sub_scale * quant + minimum * sub_minimum; outside the SUPER families
@@ -116,7 +123,7 @@ typedef struct rad_type_info {
      * types. importance: how much each of the n columns matters, at least zero; NULL: all alike.
      * NULL where decode is, and in the codebook types. */
     void (*encode)(const float *values, const float *importance, void *blocks, size_t n);
-    /* For the families of blocks; NULL in the others. */
+    /* For the families of blocks of integers; NULL in the others. */
     rad_family family;
     bool has_minimum;
     void (*unpack)(const void *block, rad_block *out);
@@ -131,6 +138,17 @@ const rad_type_info *rad_type_find(uint32_t type);
 /* Values of a block of the families SUPER and TERNARY that is taken apart already, as the type's
  * own decode function gives them. */
 void rad_decode_unpacked(const rad_block *block, rad_family family, float values[RAD_SUPER_BLOCK]);
+
+/* The sixteen levels of NF4 and FP4, and one block of either of them from its scale and codes. */
+extern const float rad_levels_nf4[16];
+extern const float rad_levels_fp4[16];
+void rad_pack_nf4(float scale, const uint8_t codes[RAD_SCALED_BLOCK], uint8_t *block);
+
+/* The bits of an F16 number 2^8 times as small as one of type E4M3 (fp8.c). */
+static inline uint16_t rad_e4m3_to_f16(uint8_t code)
+{
+    return (uint16_t)((code & 0x80) << 8 | (code & 0x7f) << 7);
+}
 
 /* Scalar conversions, exact and with IEEE rounding to nearest even; F16 keeps infinities and NaN.
  */

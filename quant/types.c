@@ -25,6 +25,14 @@
                            .has_minimum = (minimum),                                               \
                            .unpack = rad_unpack_##suffix}
 
+#define SCALED(number, suffix, bytes)                                                              \
+    [RAD_TYPE_##number] = {.name = #number,                                                        \
+                           .block_elements = RAD_SCALED_BLOCK,                                     \
+                           .block_bytes = (bytes),                                                 \
+                           .activation = RAD_ACTIVATION_F32,                                       \
+                           .decode = rad_decode_##suffix,                                          \
+                           .family = RAD_FAMILY_SCALED}
+
 /* Decoded and computed with, not encoded. */
 #define CODEBOOK(number, suffix, bytes, family_)                                                   \
     [RAD_TYPE_##number] = {.name = #number,                                                        \
@@ -94,6 +102,9 @@ static const rad_type_info types[] = {
     SIZE_ONLY(F6_E2M3, 4, 3),
     SIZE_ONLY(F6_E3M2, 4, 3),
     SIZE_ONLY(F4, 2, 1),
+    SCALED(NF4, nf4, 36),
+    SCALED(FP4, fp4, 36),
+    SCALED(FP8, fp8, 68),
 };
 
 const rad_type_info *rad_type_find(uint32_t type)

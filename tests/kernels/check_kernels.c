@@ -21,7 +21,8 @@ static const rad_type all_types[] = {
     RAD_TYPE_Q6_K,    RAD_TYPE_Q2_K,  RAD_TYPE_Q3_K,    RAD_TYPE_IQ4_NL, RAD_TYPE_IQ4_XS,
     RAD_TYPE_IQ1_S,   RAD_TYPE_IQ1_M, RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ2_S,
     RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S, RAD_TYPE_TQ1_0,   RAD_TYPE_TQ2_0,  RAD_TYPE_I2_S,
-    RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4, RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0};
+    RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4, RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,  RAD_TYPE_NF4,
+    RAD_TYPE_FP4,     RAD_TYPE_FP8};
 #define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
 
 static const char *match = "";
@@ -201,6 +202,15 @@ static float random_float(content kind)
     }
 }
 
+/* An F32 scale. */
+static void set_scale(content kind, uint8_t *block)
+{
+    float scale = kind == CONTENT_TINY   ? random_unit() * 0x1p-130f
+                  : kind == CONTENT_HUGE ? 0x1p118f
+                                         : random_unit() * 0.02f;
+    memcpy(block, &scale, sizeof scale);
+}
+
 static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
@@ -218,8 +228,12 @@ static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size
                                                         : random_bits());
     if (kind == CONTENT_RANDOM_BITS)
         return;
-    for (size_t block = 0; block < size / info->block_bytes; block++)
-        set_scales(type, kind, data + block * info->block_bytes);
+    for (size_t block = 0; block < size / info->block_bytes; block++) {
+        if (info->family == RAD_FAMILY_SCALED)
+            set_scale(kind, data + block * info->block_bytes);
+        else
+            set_scales(type, kind, data + block * info->block_bytes);
+    }
 }
 
 typedef struct input {

@@ -27,11 +27,29 @@ static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
 /* Weights are widened once for a few tokens, since widening costs more than multiplying. */
 enum { FLOAT_TOKENS = 8, FLOAT_LANES = 16 };
 
+/* The n weights from `column` on, at most FLOAT_LANES; a block of weights with a scale is widened
+ * where its first column is wanted. */
+static void load_weights(const rad_matrix *w, const rad_type_info *info, const uint8_t *row,
+                         uint32_t column, uint32_t n, float block[RAD_SCALED_BLOCK], float *out)
+{
+    if (info->family == RAD_FAMILY_SCALED) {
+        if (column % RAD_SCALED_BLOCK == 0)
+            info->decode(row + column / RAD_SCALED_BLOCK * (size_t)info->block_bytes, block,
+                         RAD_SCALED_BLOCK);
+        memcpy(out, block + column % RAD_SCALED_BLOCK, n * sizeof *out);
+        return;
+    }
+    for (uint32_t j = 0; j < n; j++)
+        out[j] = load_weight(w->type, row, column + j);
+}
+
 static void product_float(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
                           uint32_t row, uint32_t first_token, uint32_t last_token, float *y,
                           size_t y_stride)
 {
-    const uint8_t *weights = w->data + (size_t)row * w->n_columns * info->block_bytes;
+    const uint8_t *weights =
+        w->data + (size_t)row * (w->n_columns / info->block_elements) * info->block_bytes;
+    float block[RAD_SCALED_BLOCK];
     for (uint32_t t = first_token; t < last_token; t += FLOAT_TOKENS) {
         const float *values = x->values + (size_t)t * w->n_columns;
         uint32_t n_tokens = last_token - t < FLOAT_TOKENS ? last_token - t : FLOAT_TOKENS;
@@ -39,8 +57,7 @@ static void product_float(const rad_matrix *w, const rad_type_info *info, const 
         for (uint32_t i = 0; i < w->n_columns; i += FLOAT_LANES) {
             uint32_t n = w->n_columns - i < FLOAT_LANES ? w->n_columns - i : FLOAT_LANES;
             float widened[FLOAT_LANES];
-            for (uint32_t j = 0; j < n; j++)
-                widened[j] = load_weight(w->type, weights, i + j);
+            load_weights(w, info, weights, i, n, block, widened);
             for (uint32_t k = 0; k < n_tokens; k++) {
                 const float *of_token = values + (size_t)k * w->n_columns + i;
                 if (n == FLOAT_LANES) { /* a number of steps that the compiler knows */
@@ -70,7 +87,7 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return;
     for (uint32_t row = first_row; row < last_row; row++) {
-        if (info->family == RAD_FAMILY_FLOAT)
+        if (info->family == RAD_FAMILY_FLOAT || info->family == RAD_FAMILY_SCALED)
             product_float(w, info, x, row, first_token, last_token, y, y_stride);
         else
             unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);

@@ -31,7 +31,7 @@ enum {
 /* Type of packed weights. */
 INLINE rad_type packed_type(rad_type type)
 {
-    return VF_PARTS == 1 ? type : RAD_TYPE_F32;
+    return VF_PARTS == 1 && (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) ? type : RAD_TYPE_F32;
 }
 
 INLINE size_t float_bytes(rad_type type)

@@ -9,6 +9,7 @@
 #include "kernels/cpu/x86/folded.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
+#include "kernels/cpu/x86/scaled_product.h"
 #include "kernels/cpu/x86/small.h"
 
 /* ---- families of panels ---------------------------------------------------------------------- */
@@ -317,6 +318,11 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
         return;
     if (info->family == RAD_FAMILY_FLOAT) {
         product_float(w, x, first_row, last_row, first_token, last_token, y, y_stride, scratch);
+        return;
+    }
+    if (info->family == RAD_FAMILY_SCALED) {
+        product_scaled(w, info, x, first_row, last_row, first_token, last_token, y, y_stride,
+                       scratch);
         return;
     }
     if ((size_t)w->type >= sizeof(formats) / sizeof(formats[0]) ||

@@ -334,6 +334,27 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
+INLINE vf_part vf_part_load_e4m3(const void *p, float scale)
+{
+    __m128i bits = _mm_slli_epi16(_mm_cvtepu8_epi16(_mm_loadl_epi64(p)), 8);
+    bits = _mm_and_si128(_mm_srai_epi16(bits, 1), _mm_set1_epi16((short)0xbfff));
+    return _mm256_mul_ps(_mm256_cvtph_ps(bits), _mm256_set1_ps(scale));
+}
+typedef vf vf_levels;
+INLINE vf_levels vf_levels_multiply(const float *levels, float scale)
+{
+    return vf_multiply(vf_load(levels), vf_set(scale));
+}
+/* The permutation looks at three bits of each word; the fourth chooses between halves. */
+INLINE vf_part vf_levels_take(const vf_levels *levels, const uint8_t *codes, int first)
+{
+    __m256i words = _mm256_loadu_si256((const void *)codes);
+    __m256i at = _mm256_srli_epi32(words, first / 2);
+    __m256 low = _mm256_permutevar8x32_ps(levels->h[0], at);
+    __m256 high = _mm256_permutevar8x32_ps(levels->h[1], at);
+    return _mm256_blendv_ps(low, high,
+                            _mm256_castsi256_ps(_mm256_slli_epi32(words, 28 - first / 2)));
+}
 INLINE vf_part vf_part_zero(void)
 {
     return _mm256_setzero_ps();
