@@ -116,11 +116,10 @@ typedef struct rad_kernels {
      *
      * All sums in parentheses are exact integers below 2^31; (float) rounds to nearest even.
      *
-     * F32, F16, BF16, with F32 activations; weights are widened exactly; and RAD_FAMILY_SCALED (NF4,
-     * FP4, FP8), whose weights are number * scale, rounded once. s[j], j = 0..15, from 0:
-     *     s[i % 16] = fma(w[i], x[i], s[i % 16])       for i increasing
-     * then s[j] += s[j + 8] (j < 8), s[j] += s[j + 4] (j < 4), s[j] += s[j + 2] (j < 2), and the
-     * result is s[0] + s[1].
+     * F32, F16, BF16, with F32 activations; weights are widened exactly; and RAD_FAMILY_SCALED
+     * (NF4, FP4, FP8), whose weights are number * scale, rounded once. s[j], j = 0..15, from 0: s[i
+     * % 16] = fma(w[i], x[i], s[i % 16])       for i increasing then s[j] += s[j + 8] (j < 8), s[j]
+     * += s[j + 4] (j < 4), s[j] += s[j + 2] (j < 2), and the result is s[0] + s[1].
      *
      * Where the rules give NaN, the sign and payload of the NaN are not specified. */
     void (*product)(const rad_matrix *w, const rad_activations *x, uint32_t first_row,

@@ -26,22 +26,9 @@ const float rad_levels_nf4[16] = {-1.0f,
                                   1.0f};
 
 /* A sign, two bits of exponent and one of mantissa, over the greatest one. */
-const float rad_levels_fp4[16] = {0.0f,
-                                  0.0625f / 12.0f,
-                                  8.0f / 12.0f,
-                                  1.0f,
-                                  4.0f / 12.0f,
-                                  0.5f,
-                                  2.0f / 12.0f,
-                                  0.25f,
-                                  0.0f,
-                                  -0.0625f / 12.0f,
-                                  -8.0f / 12.0f,
-                                  -1.0f,
-                                  -4.0f / 12.0f,
-                                  -0.5f,
-                                  -2.0f / 12.0f,
-                                  -0.25f};
+const float rad_levels_fp4[16] = {
+    0.0f, 0.0625f / 12.0f,  8.0f / 12.0f,  1.0f,  4.0f / 12.0f,  0.5f,  2.0f / 12.0f,  0.25f,
+    0.0f, -0.0625f / 12.0f, -8.0f / 12.0f, -1.0f, -4.0f / 12.0f, -0.5f, -2.0f / 12.0f, -0.25f};
 
 static void decode(const float levels[16], const void *blocks, float *values, size_t n)
 {
@@ -49,7 +36,8 @@ static void decode(const float levels[16], const void *blocks, float *values, si
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         float scale = rad_load_f32(bytes);
         for (uint32_t e = 0; e < BLOCK; e++)
-            values[i + e] = levels[rad_load_u32(bytes + CODES + e % 8 * 4) >> e / 8 * 4 & 15] * scale;
+            values[i + e] =
+                levels[rad_load_u32(bytes + CODES + e % 8 * 4) >> e / 8 * 4 & 15] * scale;
     }
 }
 

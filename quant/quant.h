@@ -87,8 +87,8 @@ typedef enum rad_family {
     RAD_FAMILY_BLOCK_16 = 5, /* one scale per 16, no minimum */
     RAD_FAMILY_TERNARY = 6,  /* one scale per 256 */
     RAD_FAMILY_ROW = 7,      /* integers alone, activations per row; a scale for the tensor */
-    RAD_FAMILY_SCALED = 8    /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
-                              * as FLOAT */
+    RAD_FAMILY_SCALED = 8 /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
+                           * as FLOAT */
 } rad_family;
 
 #define RAD_SUPER_BLOCK  256

@@ -141,6 +141,8 @@ typedef struct rad_layer_kernels {
     void (*silu_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     /* y = gelu(gate) * up in the tanh form. */
     void (*gelu_tanh_multiply)(const float *gate, const float *up, uint32_t n, float *y);
+    /* y = r r up, with r = gate where that is above 0, else 0. */
+    void (*relu2_multiply)(const float *gate, const float *up, uint32_t n, float *y);
     /* y = silu of slope 1.702 of min(gate, 7), times (1 + up held to -7..7): gpt-oss.
      * g / (1 + exp(-(1.702 g))) * (u + 1). */
     void (*clamped_multiply)(const float *gate, const float *up, uint32_t n, float *y);

@@ -151,6 +151,15 @@ static void gelu_tanh_multiply(const float *gate, const float *up, uint32_t n, f
         y[i] = rad_gelu_tanhf(gate[i]) * up[i];
 }
 
+static void relu2_multiply(const float *gate, const float *up, uint32_t n, float *y)
+{
+    SAME_INDEX_ONLY
+    for (uint32_t i = 0; i < n; i++) {
+        float r = gate[i] < 0.0f ? 0.0f : gate[i]; /* NaN stays */
+        y[i] = r * r * up[i];
+    }
+}
+
 static void clamped_multiply(const float *gate, const float *up, uint32_t n, float *y)
 {
     SAME_INDEX_ONLY
@@ -721,6 +730,7 @@ const rad_layer_kernels RAD_LAYER_TABLE = {
     .rotate = rotate,
     .silu_multiply = silu_multiply,
     .gelu_tanh_multiply = gelu_tanh_multiply,
+    .relu2_multiply = relu2_multiply,
     .clamped_multiply = clamped_multiply,
     .gelu_tanh = gelu_tanh,
     .gelu_erf = gelu_erf,

@@ -307,6 +307,13 @@ static void emit_residual(writer *w, const rad_weight *second_norm, uint8_t hidd
     emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, w->program->model->hparams.width);
 }
 
+/* A norm of what a branch's last product takes, where the family has it. */
+static void emit_sub_norm(writer *w, const rad_weight *norm, uint8_t value)
+{
+    if (norm->tensor != NULL)
+        emit_norm_of(w, value, norm, NULL, (uint32_t)norm->n_values, value);
+}
+
 static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
@@ -319,6 +326,7 @@ static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
         emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, UP);
         emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
     }
+    emit_sub_norm(w, &weights[RAD_WEIGHT_FFN_SUB_NORM], GATE);
     emit_product(w, &weights[RAD_WEIGHT_DOWN], &weights[RAD_WEIGHT_DOWN_BIAS], GATE, BRANCH);
 }
 
@@ -413,6 +421,7 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
         return;
     }
     attended = emit_values_of_heads(w, layer, params, attended);
+    emit_sub_norm(w, &layer->weights[RAD_WEIGHT_ATTENTION_SUB_NORM], attended);
     emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
                  attended, BRANCH);
     emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);

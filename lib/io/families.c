@@ -79,6 +79,16 @@ static const rad_name_row llama_rows[] = {ENDS,
                                           {NULL, "self_attn.rotary_emb.inv_freq", FORM_NONE},
                                           END};
 
+static const rad_name_row bitnet_rows[] = {
+    ENDS,
+    LAYERS("model.layers."),
+    NORMS,
+    ATTENTION,
+    FEED_FORWARD,
+    {"attn_sub_norm.weight", "self_attn.attn_sub_norm.weight", FORM_PLAIN},
+    {"ffn_sub_norm.weight", "mlp.ffn_sub_norm.weight", FORM_PLAIN},
+    END};
+
 static const rad_name_row phi_rows[] = {
     {"token_embd.weight", "model.embed_tokens.weight", FORM_PLAIN},
     {"output_norm.weight", "model.final_layernorm.weight", FORM_PLAIN},
@@ -271,6 +281,13 @@ static const rad_name_row mpt_rows[] = {
 #define GELU_TANH "gelu_pytorch_tanh|gelu_new|gelu_fast"
 
 static const rad_folder_family families[] = {
+    {.model_type = "bitnet",
+     .architecture = "bitnet-b1.58",
+     .rows = bitnet_rows,
+     .activation = "relu2",
+     .norm_epsilon = 1e-5,
+     .theta = 500000.0,
+     .windows = RAD_CONFIG_WINDOW_NEVER},
     {.model_type = "llama",
      .architecture = "llama",
      .rows = llama_rows,

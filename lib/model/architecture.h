@@ -21,6 +21,7 @@ typedef enum rad_rotary_layout {
 typedef enum rad_gate {
     RAD_GATE_SILU,      /* down(silu(gate x) * up x): SwiGLU, Shazeer 2020 */
     RAD_GATE_GELU_TANH, /* the same with GELU in the tanh form */
+    RAD_GATE_RELU2,     /* the same with the square of max(0, gate): BitNet */
     RAD_GATE_CLAMPED,   /* gpt-oss: silu with a slope of 1.702 of min(gate, 7), times up + 1 with up
                            held to -7..7 */
     RAD_GATE_NONE,      /* down(gelu(up x)), in the tanh form: GPT-2, BLOOM */
@@ -82,6 +83,7 @@ typedef struct rad_architecture {
     bool yarn_exact;        /* yarn's borders are not rounded to whole pairs */
     const char *ffn_norm;   /* the tensor's name where it is not ffn_norm */
     bool head_norms;        /* RMS norm of each query and key head (attn_q_norm, attn_k_norm) */
+    bool sub_norms;         /* a norm before the output's product and before the down product */
     bool sandwich_norms;    /* a second norm behind attention and feed-forward */
     bool scaled_embeddings; /* embeddings times sqrt(width) */
     double local_theta;     /* layers with a window rotate by this base, not scaled, where the file

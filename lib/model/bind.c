@@ -28,6 +28,7 @@ typedef enum need {
     NEED_GATE,             /* where a dense layer has a gate */
     NEED_GATE_OPTIONAL,    /* the same, and it may be absent */
     NEED_NORM_BIAS,        /* where norms may have biases */
+    NEED_SUB_NORM,         /* where it has norms before the last products */
     NEED_SINKS             /* where heads have sinks */
 } need;
 
@@ -91,6 +92,9 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
     [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_SANDWICH},
+    [RAD_WEIGHT_ATTENTION_SUB_NORM] = {"attn_sub_norm.weight", EXTENT_ATTENDED, EXTENT_NONE,
+                                       NEED_SUB_NORM},
+    [RAD_WEIGHT_FFN_SUB_NORM] = {"ffn_sub_norm.weight", EXTENT_FFN, EXTENT_NONE, NEED_SUB_NORM},
     [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", EXTENT_HEADS, EXTENT_NONE, NEED_SINKS},
     [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM_BIAS},
     [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM},
@@ -474,6 +478,8 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
         return a->layer_norms && !a->parallel;
     case NEED_NORM_BIAS:
         return a->layer_norms;
+    case NEED_SUB_NORM:
+        return a->sub_norms;
     case NEED_SINKS:
         return a->sinks;
     case NEED_SHARED:

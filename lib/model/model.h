@@ -36,6 +36,8 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_OUTPUT,
     RAD_WEIGHT_OUTPUT_BIAS,
     RAD_WEIGHT_POST_ATTENTION_NORM,
+    RAD_WEIGHT_ATTENTION_SUB_NORM,
+    RAD_WEIGHT_FFN_SUB_NORM,
     RAD_WEIGHT_SINKS, /* a score for each head, without a value */
     RAD_WEIGHT_FFN_NORM,
     RAD_WEIGHT_FFN_NORM_BIAS,

@@ -90,6 +90,7 @@ static const struct {
     {"bloom", NULL, true, false},
     {"mpt", NULL, true, false},
     {"mpt-qk-norm", NULL, true, false},
+    {"bitnet", NULL, true, false},
     /* Weights of another family's file: `transformers` computed these from the folder. */
     {"ministral", "folders/ministral", false, false},
     {"phi", "folders/phi", true, false},

@@ -151,6 +151,10 @@ START_TEST(elementwise_functions_follow_the_text)
                 k->gelu_tanh_multiply(x, w, n, got);
                 check_same(expected, got, n, "gelu_tanh_multiply", name);
                 for (uint32_t i = 0; i < n; i++)
+                    expected[i] = (x[i] < 0.0f ? 0.0f : x[i]) * (x[i] < 0.0f ? 0.0f : x[i]) * w[i];
+                k->relu2_multiply(x, w, n, got);
+                check_same(expected, got, n, "relu2_multiply", name);
+                for (uint32_t i = 0; i < n; i++)
                     expected[i] = rad_gelu_tanhf(x[i]);
                 k->gelu_tanh(x, n, got);
                 check_same(expected, got, n, "gelu_tanh", name);

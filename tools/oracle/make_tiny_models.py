@@ -118,6 +118,8 @@ MODELS = {
         rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
                          "mscale": 1.0, "mscale_all_dim": 1.0, "beta_fast": 32.0,
                          "beta_slow": 1.0, "original_max_position_embeddings": 64}))),
+    "bitnet": ("bitnet-b1.58", transformers.BitNetConfig(**base(
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0}))),
     "gpt2": ("gpt2", transformers.GPT2Config(
         vocab_size=N_VOCAB, n_positions=128, n_embd=64, n_layer=2, n_head=4, bos_token_id=BOS_ID,
         eos_token_id=EOS_ID)),

@@ -312,8 +312,8 @@ INLINE vf_part vf_part_load_e4m3(const void *p, float scale)
 {
     uint32_t four;
     memcpy(&four, p, sizeof four);
-    int16x4_t bits = vget_low_s16(
-        vreinterpretq_s16_u16(vshll_n_u8(vreinterpret_u8_u32(vdup_n_u32(four)), 8)));
+    int16x4_t bits =
+        vget_low_s16(vreinterpretq_s16_u16(vshll_n_u8(vreinterpret_u8_u32(vdup_n_u32(four)), 8)));
     bits = vand_s16(vshr_n_s16(bits, 1), vdup_n_s16((int16_t)0xbfff));
     return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_s16(bits)), scale);
 }

@@ -1,5 +1,5 @@
-/* Products with NF4, FP4 and FP8 weights: numbers of 4 or 8 bits with an F32 scale per 64, widened in
- * registers, then multiplied in the canonical dot shape as other floats are. One token: straight
+/* Products with NF4, FP4 and FP8 weights: numbers of 4 or 8 bits with an F32 scale per 64, widened
+ * in registers, then multiplied in the canonical dot shape as other floats are. One token: straight
  * from the weights. More: rows are widened into the scratch of float_product.h, which multiplies
  * them. */
 #ifndef RAD_X86_SCALED_PRODUCT_H
@@ -30,8 +30,8 @@ INLINE void widen_block(const float *levels, const uint8_t *block, vf_part out[S
 }
 
 /* Sixteen partial sums for each of n_rows rows and one token. */
-INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows,
-                        const float_job *job, uint32_t row, const float *x, float *sums)
+INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows, const float_job *job,
+                        uint32_t row, const float *x, float *sums)
 {
     vf_part sum[FLOAT_STREAMS][VF_PARTS];
     const uint8_t *blocks = job->w->data + row * job->row_bytes;
@@ -44,9 +44,8 @@ INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows,
             vf_part weights[SCALED_VECTORS];
             __builtin_prefetch(block + (size_t)n_rows * job->row_bytes, 0, 2);
             widen_block(levels, block, weights);
-            UNROLL for (int i = 0; i < SCALED_VECTORS; i++)
-                vf_part_multiply_add(&sum[r][i % VF_PARTS], weights[i],
-                                     vf_part_load(x + column + i * VF_PART_LANES));
+            UNROLL for (int i = 0; i < SCALED_VECTORS; i++) vf_part_multiply_add(
+                &sum[r][i % VF_PARTS], weights[i], vf_part_load(x + column + i * VF_PART_LANES));
         }
         blocks += block_bytes;
     }
@@ -75,7 +74,8 @@ INLINE void scaled_pack(const float *levels, uint32_t block_bytes, const float_j
 {
     const uint32_t n_columns = job->w->n_columns;
     for (uint32_t r = 0; r < n_rows || r % FLOAT_ROWS != 0; r++) {
-        float *to = packed + (size_t)(r / FLOAT_ROWS * FLOAT_ROWS) * n_columns + r % FLOAT_ROWS * 16;
+        float *to =
+            packed + (size_t)(r / FLOAT_ROWS * FLOAT_ROWS) * n_columns + r % FLOAT_ROWS * 16;
         const uint8_t *block = job->w->data + (row + r) * job->row_bytes;
         for (uint32_t column = 0; column < n_columns; column += RAD_SCALED_BLOCK) {
             vf_part weights[SCALED_VECTORS];
@@ -113,10 +113,9 @@ static NOT_INLINE void fp8_pack(const float_job *job, uint32_t row, uint32_t n_r
     scaled_pack(NULL, 68, job, row, n_rows, packed);
 }
 
-static void product_scaled(const rad_matrix *w, const rad_type_info *info,
-                           const rad_activations *x, uint32_t first_row, uint32_t last_row,
-                           uint32_t first_token, uint32_t last_token, float *y, size_t y_stride,
-                           float *scratch)
+static void product_scaled(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
+                           uint32_t first_row, uint32_t last_row, uint32_t first_token,
+                           uint32_t last_token, float *y, size_t y_stride, float *scratch)
 {
     const size_t row_bytes = w->n_columns / RAD_SCALED_BLOCK * (size_t)info->block_bytes;
     const float_job job = {w, x, row_bytes, y, y_stride};

@@ -74,6 +74,9 @@ static void gate_row(const rad_cpu_backend *cpu, const float *gate, const float 
     case RAD_GATE_GELU_TANH:
         layer->gelu_tanh_multiply(gate, up, n, out);
         break;
+    case RAD_GATE_RELU2:
+        layer->relu2_multiply(gate, up, n, out);
+        break;
     case RAD_GATE_CLAMPED:
         layer->clamped_multiply(gate, up, n, out);
         break;
