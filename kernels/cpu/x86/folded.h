@@ -11,47 +11,50 @@
 
 enum { FOLDED_OFFSET_Q3_K = 124 };
 
-/* Sub-scale j of 16 rows in each byte of a lane. */
-INLINE vi scale_bytes(vi scale)
+/* How a sub-block's quants become products, a byte for each: v * magnitude + start, where v is the
+ * quant, or for negative scales of Q3_K seven minus it. Nothing on the way leaves 0..252. */
+typedef struct fold {
+    uint8_t magnitude[64], twice[64], four_times[64], start[64], flip[64];
+} fold;
+
+/* From the sub-scales of 16 rows, an int32 each. */
+INLINE void make_fold(rad_type type, vi scale, fold *out)
 {
-    return vi_shuffle(scale, 0);
+    vi mask = vi_sub32(vi_zero(), vi_shift_right(scale, 31));
+    vi magnitude = vi_sub32(vi_xor(scale, mask), mask), start = vi_zero();
+    if (type == RAD_TYPE_Q3_K) { /* the offset times the scale: 4 s, or 3 |s| with 7 - v */
+        vi offset = vi_sub32(vi_shift_left(magnitude, 2), vi_and(mask, magnitude));
+        start = vi_sub32(vi_set32(FOLDED_OFFSET_Q3_K), offset);
+    }
+    vi_store(out->magnitude, vi_shuffle(magnitude, 0));
+    vi_store(out->twice, vi_shuffle(vi_shift_left(magnitude, 1), 0));
+    vi_store(out->four_times, vi_shuffle(vi_shift_left(magnitude, 2), 0));
+    vi_store(out->start, vi_shuffle(start, 0));
+    vi_store(out->flip, vi_and(mask, vi_set8(7)));
 }
 
-/* The products begin as the format's offset times the sub-scale, and the panel's own offset. */
-INLINE vi folded_start(rad_type type, vi scale)
+INLINE vi fold_group(rad_type type, vi quants, const fold *by)
 {
-    if (type == RAD_TYPE_Q2_K)
-        return vi_zero();
-    vi twice = vi_add8(scale, scale);
-    return vi_add8(vi_xor(vi_add8(twice, twice), vi_set8(-1)), vi_set8(FOLDED_OFFSET_Q3_K + 1));
-}
-
-/* Quants times sub-scales, bit by bit: modulo 256, in which the sums fit. */
-INLINE vi fold_group(rad_type type, vi quants, vi scale, vi start)
-{
-    vi product = vi_add_where(start, quants, 1, scale), twice = vi_add8(scale, scale);
-    product = vi_add_where(product, quants, 2, twice);
-    return type == RAD_TYPE_Q2_K ? product
-                                 : vi_add_where(product, quants, 4, vi_add8(twice, twice));
+    const bool is_signed = type == RAD_TYPE_Q3_K;
+    vi v = is_signed ? vi_xor(quants, vi_load(by->flip)) : quants;
+    vi sum = vi_add_where(vi_load(by->start), v, 1, vi_load(by->magnitude));
+    sum = vi_add_where(sum, v, 2, vi_load(by->twice));
+    return is_signed ? vi_add_where(sum, v, 4, vi_load(by->four_times)) : sum;
 }
 
 INLINE void unpack_folded(rad_type type, const uint8_t *lanes, whole_panel *panel)
 {
     super_scales scales;
-    uint8_t bytes[16][64], starts[16][64];
+    fold folds[16];
     unpack_super_scales(type, lanes, &scales);
-    for (int j = 0; j < 16; j++) {
-        vi scale = scale_bytes(vi_load(scales.scale[j]));
-        vi_store(bytes[j], scale);
-        vi_store(starts[j], folded_start(type, scale));
-    }
+    for (int j = 0; j < 16; j++)
+        make_fold(type, vi_load(scales.scale[j]), &folds[j]);
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
         UNROLL for (int group = 0; group < UNIT_GROUPS; group++)
         {
-            int column = unit_column(type, unit, group), j = column / 16;
+            int column = unit_column(type, unit, group);
             vi_store(panel->quants[0] + column * RAD_LANE_ROWS,
-                     fold_group(type, load_group(type, lanes, unit, group), vi_load(bytes[j]),
-                                vi_load(starts[j])));
+                     fold_group(type, load_group(type, lanes, unit, group), &folds[column / 16]));
         }
     }
     vf_store(panel->d, vf_load(scales.d));

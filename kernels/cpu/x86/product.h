@@ -42,7 +42,8 @@ typedef struct format_kernels {
     direct_fn direct[N_DIRECT]; /* for 1, 2, 4, 8 tokens; some may be missing */
     unpack_fn unpack;           /* from lanes */
     const panel_kernels *panels;
-    int offset; /* of the quants in a panel */
+    int offset;       /* of the quants in a panel */
+    bool slow_unpack; /* below 32 tokens panels are slower than the lanes themselves */
 } format_kernels;
 
 /* What a product keeps in its scratch memory. */
@@ -314,8 +315,8 @@ static void product_quantized(const product_job *job, uint32_t first_row, uint32
                               uint32_t first_token, uint32_t last_token)
 {
     const bool direct = job->has_lanes;
-    /* From twice as many tokens on panels are faster. */
-    uint32_t many = direct ? 2 * most_direct(job->format) : 2;
+    /* From twice as many tokens on panels are faster, or from four times as many. */
+    uint32_t many = direct ? (job->format->slow_unpack ? 4 : 2) * most_direct(job->format) : 2;
     if (job->x->tiles == NULL || last_token - first_token < many) {
         if (direct)
             product_direct(job, first_row, last_row, first_token, last_token);

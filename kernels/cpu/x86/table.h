@@ -229,6 +229,9 @@ WHOLE_FAMILY(wholes_minimum, WHOLE_MINIMUM)
 #define FORMAT_ENTRY(type, family, offset)                                                         \
     [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset}
 
+#define FOLDED_ENTRY(type, family, offset)                                                         \
+    [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset, true}
+
 BLOCK_FORMAT(Q4_0)
 BLOCK_FORMAT(Q4_1)
 BLOCK_FORMAT(Q5_0)
@@ -285,8 +288,8 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
 #if WIDE_DOT
-    FORMAT_ENTRY(Q2_K, wholes_minimum, 0),
-    FORMAT_ENTRY(Q3_K, wholes, FOLDED_OFFSET_Q3_K),
+    FOLDED_ENTRY(Q2_K, wholes_minimum, 0),
+    FOLDED_ENTRY(Q3_K, wholes, FOLDED_OFFSET_Q3_K),
 #else
     FORMAT_ENTRY(Q2_K, supers_4_16_minimum, 0),
     FORMAT_ENTRY(Q3_K, supers_4_16_offset, 4),

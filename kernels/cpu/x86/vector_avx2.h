@@ -106,12 +106,12 @@ INLINE vi vi_add8(vi a, vi b)
 {
     BOTH(vi, _mm256_add_epi8(a.h[i], b.h[i]));
 }
-/* a + more in the bytes whose quant has that bit. */
+/* a + more, held to 255, in the bytes whose quant has that bit. */
 INLINE vi vi_add_where(vi a, vi quants, int bit, vi more)
 {
     const __m256i bits = _mm256_set1_epi8((char)bit);
     BOTH(vi,
-         _mm256_add_epi8(
+         _mm256_adds_epu8(
              a.h[i], _mm256_and_si256(
                          more.h[i], _mm256_cmpeq_epi8(_mm256_and_si256(quants.h[i], bits), bits))));
 }

@@ -89,11 +89,11 @@ INLINE vi vi_add8(vi a, vi b)
 {
     return _mm512_add_epi8(a, b);
 }
-/* a + more in the bytes whose quant has that bit. */
+/* a + more, held to 255, in the bytes whose quant has that bit. */
 INLINE vi vi_add_where(vi a, vi quants, int bit, vi more)
 {
-    return _mm512_mask_add_epi8(a, _mm512_test_epi8_mask(quants, _mm512_set1_epi8((char)bit)), a,
-                                more);
+    return _mm512_mask_adds_epu8(a, _mm512_test_epi8_mask(quants, _mm512_set1_epi8((char)bit)), a,
+                                 more);
 }
 INLINE vi vi_multiply32(vi a, vi b)
 {
