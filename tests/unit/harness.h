@@ -44,6 +44,13 @@ int rad_test_main(const char *name, void (*add_cases)(Suite *suite));
 #define RAD_TEST_RACES_ONLY 0
 #endif
 
+/* Whether a sanitizer watches, under which what compares numbers needs fewer of them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define RAD_TEST_SANITIZED 1
+#else
+#define RAD_TEST_SANITIZED 0
+#endif
+
 /* A group of cases with the usual time limit (600 s each: sanitizers are slow,
  * and so are machines with other work), added to suite. */
 TCase *rad_test_case(Suite *suite, const char *name);

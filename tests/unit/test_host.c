@@ -16,12 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 #define MODEL "examples/models/radreport-q8_0.gguf"
 #define QUESTION                                                                                   \
     "Classify if the following radiology report indicated the presence of cirrhosis. Answer yes "  \
@@ -405,7 +399,7 @@ static void *run_on_small_stack(void *argument)
 
 START_TEST(a_stack_of_64_kib_is_enough)
 {
-    size_t size = SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10;
+    size_t size = RAD_TEST_SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10;
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     /* A page that cannot be touched lies below it. */
     uint8_t *block =
@@ -426,7 +420,7 @@ START_TEST(a_stack_of_64_kib_is_enough)
     size_t untouched = 0;
     while (untouched < size && stack[untouched] == 0x5a)
         untouched++;
-    if (!SANITIZED) /* a margin for the host's own frames */
+    if (!RAD_TEST_SANITIZED) /* a margin for the host's own frames */
         ck_assert_msg(untouched >= 8192, "%zu of %zu bytes were used", size - untouched, size);
     munmap(block, size + page);
 }
@@ -779,7 +773,7 @@ static void odd_executor(void *user, radllm_task_fn task, void *data, uint32_t c
     pthread_t threads[3];
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10);
+    pthread_attr_setstacksize(&attributes, RAD_TEST_SANITIZED ? (size_t)1 << 20 : (size_t)64 << 10);
     for (int i = 0; i < 3; i++)
         if (pthread_create(&threads[i], &attributes, run_tasks, &loop) != 0)
             _exit(3);

@@ -22,7 +22,7 @@ static const way ways[] = {{1, 512, LAST, "auto"},
                            {2, 64, 7, "scalar"}};
 
 /* What sanitizers look for does not need all of them. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if RAD_TEST_SANITIZED
 enum { N_WAYS = 2 };
 #else
 enum { N_WAYS = sizeof ways / sizeof *ways };

@@ -296,7 +296,7 @@ static const char *const units[] = {
     "\x01",      "\xFF",
 };
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if RAD_TEST_SANITIZED
 enum { LARGE = 1 << 16 }; /* a sanitizer takes sixteen times as long */
 #else
 enum { LARGE = 1 << 20 };
