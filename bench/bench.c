@@ -27,6 +27,7 @@ typedef struct settings {
     const char *format;
     int64_t repeats;
     bool no_limits;
+    int64_t limit_ms;
     bool no_cold;
 } settings;
 
@@ -402,6 +403,8 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
          "form of the results (md, a table; json is also --json)"},
         {'\0', "no-limits", NULL, ARGUMENT_FLAG, &own->no_limits, NULL, 0, 0,
          "do not measure what the machine could do at most"},
+        {'\0', "limit-ms", "N", ARGUMENT_INTEGER, &own->limit_ms, NULL, 1, 60000,
+         "milliseconds for each of these limits, before and after the tests (200)"},
         {'\0', "no-cold", NULL, ARGUMENT_FLAG, &own->no_cold, NULL, 0, 0,
          "do not measure a load from the disk, which empties the file's page cache"},
     };
@@ -440,7 +443,8 @@ static int bench_main(int argc, char **argv)
                     .generated_tokens = "64",
                     .sequences = "1",
                     .depths = "0",
-                    .repeats = 5};
+                    .repeats = 5,
+                    .limit_ms = 200};
     common_settings common;
     parse(argc, argv, &own, &common);
     bench_format format = parse_format(&own, common.json);
@@ -470,11 +474,12 @@ static int bench_main(int argc, char **argv)
         set_number(common.options, "context", longest + largest(&work.depths) + 1);
 
     char *isa = option_text(common.options, "isa");
+    double limit_seconds = (double)own.limit_ms / 1000;
     machine_limits *limits = memory_array(work.threads.count, sizeof *limits);
     for (size_t i = 0; i < work.threads.count; i++) {
         limits[i].threads = (uint32_t)work.threads.items[i];
         if (!own.no_limits)
-            limits[i] = machine_measure((uint32_t)work.threads.items[i], isa);
+            limits[i] = machine_measure((uint32_t)work.threads.items[i], isa, limit_seconds);
     }
     results all = {NULL, 0};
     bench_model *models = memory_array(work.models.count, sizeof *models);
@@ -484,7 +489,7 @@ static int bench_main(int argc, char **argv)
     }
     /* Again at the end: whatever else the machine did at the beginning is not its limit. */
     for (size_t i = 0; i < work.threads.count && !own.no_limits; i++) {
-        machine_limits again = machine_measure((uint32_t)work.threads.items[i], isa);
+        machine_limits again = machine_measure((uint32_t)work.threads.items[i], isa, limit_seconds);
         machine_keep_better(&limits[i], &again);
     }
     report_rows(all.rows, all.count, format);

@@ -14,7 +14,6 @@
 #include "common/program.h"
 #include "machine_loops.h"
 
-static const double measure_seconds = 0.2;
 enum { MAX_THREADS = 1024 };
 
 /* ---- threads ---- */
@@ -28,7 +27,8 @@ typedef struct team {
     machine_loops loops;
     size_t bytes; /* read by each thread in a round */
     uint32_t threads;
-    double *done; /* by each thread in this round */
+    double seconds; /* for each limit */
+    double *done;   /* by each thread in this round */
     double best[N_LIMITS];
     bool stop;
 } team;
@@ -62,7 +62,7 @@ static void run_rounds(member *self, int limit, const unsigned char *data)
                 total += own->done[i];
             if (total > own->best[limit] * seconds)
                 own->best[limit] = total / seconds;
-            own->stop = clock_seconds() - begin > measure_seconds;
+            own->stop = clock_seconds() - begin > own->seconds;
         }
         pthread_barrier_wait(&own->barrier);
         stop = own->stop;
@@ -105,8 +105,9 @@ static uint64_t meminfo_bytes(const char *key)
     return found;
 }
 
-/* Much more than the caches hold, and no more than a quarter of the free memory. */
-static size_t buffer_bytes(uint32_t threads)
+/* Much more than the caches hold, no more than a quarter of the free memory, and not much more than
+ * can be read in the time. */
+static size_t buffer_bytes(uint32_t threads, double seconds)
 {
     uint64_t cache = 32u << 20;
     long known = sysconf(_SC_LEVEL3_CACHE_SIZE);
@@ -118,15 +119,18 @@ static size_t buffer_bytes(uint32_t threads)
     uint64_t available = meminfo_bytes("MemAvailable:");
     if (available != 0 && total > available / 4)
         total = available / 4;
+    double readable = seconds * 5e10;
+    if ((double)total > readable)
+        total = (uint64_t)readable;
     return (size_t)(total / threads / 4096 + 1) * 4096;
 }
 
-static bool run_team(machine_limits *limits, const char *isa)
+static bool run_team(machine_limits *limits, const char *isa, double seconds)
 {
     static const char *const read_names[MACHINE_READS] = {"in order", "in order, ahead",
                                                           "4 streams"};
-    team own = {.loops = machine_best_loops(isa), .threads = limits->threads};
-    own.bytes = buffer_bytes(limits->threads);
+    team own = {.loops = machine_best_loops(isa), .threads = limits->threads, .seconds = seconds};
+    own.bytes = buffer_bytes(limits->threads, seconds);
     own.done = calloc(limits->threads, sizeof *own.done);
     member *members = calloc(limits->threads, sizeof *members);
     if (own.done == NULL || members == NULL ||
@@ -184,16 +188,23 @@ static bool run_in_child(child_fn task, const void *input, void *result, size_t 
     return good;
 }
 
-static bool measure_limits(const void *isa, void *result)
+typedef struct limits_task {
+    const char *isa;
+    double seconds;
+} limits_task;
+
+static bool measure_limits(const void *user, void *result)
 {
-    return run_team(result, isa);
+    const limits_task *task = user;
+    return run_team(result, task->isa, task->seconds);
 }
 
-machine_limits machine_measure(uint32_t threads, const char *isa)
+machine_limits machine_measure(uint32_t threads, const char *isa, double seconds)
 {
     machine_limits limits = {.threads = threads};
+    limits_task task = {isa, seconds};
     if (threads != 0 && threads <= MAX_THREADS)
-        (void)run_in_child(measure_limits, isa, &limits, sizeof limits);
+        (void)run_in_child(measure_limits, &task, &limits, sizeof limits);
     return limits;
 }
 

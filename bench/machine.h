@@ -17,9 +17,9 @@ typedef struct machine_limits {
     char float_isa[24];
 } machine_limits;
 
-/* Measures for about a second, in a child process, so that its memory is not counted as ours.
- * Zeros where that failed. isa: "avx2" leaves out what is beyond it, for the arithmetic. */
-machine_limits machine_measure(uint32_t threads, const char *isa);
+/* Measures each limit for so many seconds, in a child process, so that its memory is not counted as
+ * ours. Zeros where that failed. isa: "avx2" leaves out what is beyond it, for the arithmetic. */
+machine_limits machine_measure(uint32_t threads, const char *isa, double seconds);
 /* Keeps the greater figure of each: what else the machine does can only lower them. */
 void machine_keep_better(machine_limits *limits, const machine_limits *again);
 

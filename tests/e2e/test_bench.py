@@ -17,7 +17,7 @@ def bench(*arguments, **keys):
     return run("radllm-bench", *arguments, **keys)
 
 
-SMALL = ["-p", "32", "-n", "4", "-r", "2"]
+SMALL = ["-p", "32", "-n", "4", "-r", "2", "--limit-ms", "4"]
 result = bench("-m", MODEL, "-t", "1,2", *SMALL, "-o", "json")
 expect(result, 0, "JSON")
 rows = json.loads(result.out)
@@ -44,7 +44,8 @@ result = bench("-m", MODEL, "-t", "1", "-p", "16,32", "-n", "0", "-u", "8,16", "
                "--no-limits")
 check(result.code == 0 and result.text().count("pp16") == 2 and result.text().count("pp32") == 2,
       "table, lists of lengths and batches", result)
-result = bench("-m", MODEL, "-t", "2", "-p", "16", "-n", "4", "-b", "1,3", "-r", "2", "-o", "json")
+result = bench("-m", MODEL, "-t", "2", "-p", "16", "-n", "4", "-b", "1,3", "-r", "2", "-o", "json",
+               "--limit-ms", "4")
 rows = json.loads(result.out)
 check([(row["n_prompt"], row["n_gen"], row["n_sequences"]) for row in rows] ==
       [(16, 0, 1), (0, 4, 1), (0, 4, 3)], "sequences generated together", result)
@@ -63,7 +64,7 @@ check(abs(row["share_of_bandwidth"] / expected - 1) < 1e-9 and
       row["machine_read_kernel"] in ("in order", "in order, ahead", "4 streams"),
       "bandwidth: weights and cache over the best way to read", result)
 result = bench("-m", MODEL, "-t", "1", "-p", "16", "-n", "4", "-b", "1,2", "-d", "0,100", "-r", "1",
-               "-o", "json")
+               "-o", "json", "--limit-ms", "4")
 rows = json.loads(result.out)
 check([(row["n_depth"], row["n_prompt"], row["n_gen"], row["n_sequences"]) for row in rows] ==
       [(0, 16, 0, 1), (0, 0, 4, 1), (100, 16, 0, 1), (100, 0, 4, 1), (0, 0, 4, 2), (100, 0, 4, 2)],
@@ -78,6 +79,7 @@ check(abs(rows[3]["share_of_bandwidth"] / expected - 1) < 1e-9 and
 def attention_share(kind):
     """What attention takes of the arithmetic share, in units of its speed in floats."""
     found = bench("-m", MODEL, "-t", "1", "-p", "16", "-n", "0", "-d", "100", "-r", "1", "-o", "json",
+                  "--limit-ms", "4",
                   "--cache", kind)
     one = json.loads(found.out)[0]
     rate, floats = one["avg_ts"], one["machine_float_macs_per_second"]
