@@ -97,6 +97,12 @@ INLINE vi vi_add8(vi a, vi b)
 {
     ALL_FOUR(vi, vreinterpretq_s32_s8(vaddq_s8(S8(a.h[i]), S8(b.h[i]))));
 }
+INLINE vi vi_add_where(vi a, vi quants, int bit, vi more)
+{
+    const uint8x16_t bits = vdupq_n_u8((uint8_t)bit);
+    ALL_FOUR(vi, vreinterpretq_s32_u8(vqaddq_u8(
+                     U8(a.h[i]), vandq_u8(vtstq_u8(U8(quants.h[i]), bits), U8(more.h[i])))));
+}
 INLINE vi vi_multiply32(vi a, vi b)
 {
     ALL_FOUR(vi, vmulq_s32(a.h[i], b.h[i]));

@@ -1,8 +1,8 @@
 /* Super-blocks whose quants times their integer sub-scales fit a byte: Q2_K (3 * 15 = 45) and Q3_K
  * (-4..3 times -32..31 is -124..128, which 124 more make unsigned). Their panels hold these
  * products, so that the sum over 256 columns is one chain of dot products, exact as before: a
- * multiplication and an addition for every 16 columns took a quarter of the time. Only with VNNI:
- * in chains of int16 products of this size would overflow. */
+ * multiplication and an addition for every 16 columns took a quarter of the time. Only where
+ * dot products take unsigned bytes and sum up in int32 (VNNI, USDOT). */
 #ifndef RAD_X86_FOLDED_H
 #define RAD_X86_FOLDED_H
 

@@ -90,6 +90,11 @@
 BLOCK_FAMILY(blocks, 8, false)
 BLOCK_FAMILY(blocks_minimum, 8, true)
 SUPER_FAMILY(supers_32_minimum, 8, 8, SUMS_MINIMUM)
+#if SIGNED_BYTES
+SUPER_FAMILY(supers_16_minimum, 8, 4, SUMS_MINIMUM)
+#define supers_4_16_minimum supers_16_minimum
+#define supers_4_16_offset  supers_16_offset
+#endif
 SUPER_FAMILY(supers_32_offset, 8, 8, SUMS_OFFSET)
 SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_4            blocks
@@ -123,7 +128,7 @@ BLOCK_16_TILE(blocks_16, one, 1)
 static const panel_kernels blocks_16 = {blocks_16_several, blocks_16_one, super_terms_16, false};
 WHOLE_FAMILY(wholes, WHOLE_BLOCK)
 WHOLE_FAMILY(whole_rows, WHOLE_ROW)
-#if WIDE_DOT
+#if !SIGNED_BYTES
 WHOLE_FAMILY(wholes_minimum, WHOLE_MINIMUM)
 #endif
 
@@ -243,7 +248,7 @@ SUPER_FORMAT(Q6_K)
 BLOCK_FORMAT(IQ4_NL)
 BLOCK_FORMAT(MXFP4)
 SUPER_FORMAT(IQ4_XS)
-#if WIDE_DOT
+#if !SIGNED_BYTES
 FOLDED_FORMAT(Q2_K)
 FOLDED_FORMAT(Q3_K)
 #else
@@ -287,7 +292,7 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_K, supers_4_32_minimum, 0),
     FORMAT_ENTRY(Q5_K, supers_5_32_minimum, 0),
     FORMAT_ENTRY(Q6_K, supers_6_16_offset, 32),
-#if WIDE_DOT
+#if !SIGNED_BYTES
     FOLDED_ENTRY(Q2_K, wholes_minimum, 0),
     FOLDED_ENTRY(Q3_K, wholes, FOLDED_OFFSET_Q3_K),
 #else
