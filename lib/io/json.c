@@ -88,6 +88,9 @@ radllm_status rad_json_object(const char *label, const char *text, size_t size, 
         return status;
     json_error_t failure;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &failure);
+    /* "model_max_length": 10^30 is what tokenizer_config.json says for no limit. */
+    if (root == NULL && json_error_code(&failure) == json_error_numeric_overflow)
+        root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &failure);
     if (root == NULL)
         return fail_parse(label, &failure, error);
     if (!json_is_object(root)) {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static radllm_status new_source(const rad_host *host, rad_source **out, radllm_error *error)
+radllm_status rad_source_new(const rad_host *host, rad_source **out, radllm_error *error)
 {
     rad_host copy = {0};
     if (host != NULL)
@@ -39,6 +39,7 @@ static void free_source(rad_source *source)
     rad_meta_table_free(source, &source->metadata);
     rad_arena_free(&source->arena);
     (void)pthread_mutex_destroy(&source->mapping);
+    rad_source_release(source->base);
     rad_free(&allocator, source, sizeof *source);
 }
 
@@ -108,7 +109,7 @@ radllm_status rad_source_open(const rad_host *host, const char *path, rad_source
                         "the path of the model is empty; give the path of a GGUF file, or of a "
                         "folder with safetensors files");
     rad_source *source;
-    radllm_status status = new_source(host, &source, error);
+    radllm_status status = rad_source_new(host, &source, error);
     if (status != RADLLM_OK)
         return status;
     size_t size = strlen(path);
@@ -136,7 +137,7 @@ radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "the read function is NULL; give one that reads the model's bytes");
     rad_source *source;
-    radllm_status status = new_source(host, &source, error);
+    radllm_status status = rad_source_new(host, &source, error);
     if (status != RADLLM_OK)
         return status;
     source->path = (char *)(uintptr_t) "";

@@ -61,6 +61,7 @@ struct rad_source {
     uint32_t *tensor_order; /* sorted by name */
     pthread_mutex_t mapping;
     atomic_bool mapped;
+    rad_source *base; /* whose tensors this one has in another form (derived.h); NULL: none */
 };
 
 /* ---- gguf.c ------------------------------------------------------------------------------ */
@@ -106,6 +107,9 @@ radllm_status rad_meta_table_integer(const rad_meta_table *table, const char *la
 radllm_status rad_split_read(rad_source *source, radllm_error *error);
 
 /* ---- source.c ---------------------------------------------------------------------------- */
+
+/* A source without parts; released like any other. */
+radllm_status rad_source_new(const rad_host *host, rad_source **out, radllm_error *error);
 
 /* Opens the file at path as the next part. */
 radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error);

@@ -1,3 +1,4 @@
+#include "io/derived.h"
 #include "io/view.h"
 
 #include <string.h>
@@ -242,6 +243,8 @@ radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint
         return read_converted(source, view, first, count, buffer, error);
     case RAD_VIEW_MXFP4:
         return read_mxfp4(source, view, first, count, buffer, error);
+    case RAD_VIEW_DERIVED:
+        return rad_derived_read(view, first, count, buffer, error);
     }
     return RADLLM_E_INTERNAL;
 }

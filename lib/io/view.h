@@ -11,7 +11,8 @@ typedef enum rad_view_form {
     RAD_VIEW_COLUMNS,  /* a row is a column of what is stored */
     RAD_VIEW_PLUS_ONE, /* numbers plus one, in F32 (Gemma's norms) */
     RAD_VIEW_BF16,     /* F8_E4M3 or F8_E5M2 as BF16, which holds all of both */
-    RAD_VIEW_MXFP4     /* nibbles and scales that are tensors of their own, as blocks */
+    RAD_VIEW_MXFP4,    /* nibbles and scales that are tensors of their own, as blocks */
+    RAD_VIEW_DERIVED   /* rows of another source's tensors (derived.h) */
 } rad_view_form;
 
 /* Where a matrix, or a run of numbers, begins. */
@@ -33,6 +34,7 @@ struct rad_view {
     uint64_t n_numbers;    /* in a unit, as it is used */
     uint64_t unit_bytes;   /* as it is used */
     uint64_t stored_bytes; /* of a unit in the file; COLUMNS: of a row there */
+    const struct rad_derivation *derivation; /* DERIVED */
 };
 
 radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint64_t offset,

@@ -3,9 +3,12 @@
 
 #include <string.h>
 
+#include "quantize/image.h"
+
 typedef struct calibration {
     rad_importance *importance;
     size_t last; /* the entry that was found last */
+    bool folder; /* the model is of one */
     bool failed; /* memory is short */
 } calibration;
 
@@ -20,6 +23,11 @@ static rad_importance_entry *entry_of(calibration *c, const rad_weight *weight, 
 {
     rad_importance *importance = c->importance;
     rad_text name = tensor_of(weight, expert)->name;
+    char stack[RAD_STACK_NAME]; /* of a folder's experts, which are one tensor in GGUF */
+    uint32_t number;
+    bool stacked = c->folder && weight->parts != NULL && rad_stack_name(name, stack, &number);
+    if (stacked)
+        name = (rad_text){stack, strlen(stack)};
     for (size_t i = 0; i < importance->n_entries; i++) {
         size_t at = (c->last + i) % importance->n_entries;
         if (importance->entries[at].name.size != name.size ||
@@ -28,7 +36,8 @@ static rad_importance_entry *entry_of(calibration *c, const rad_weight *weight, 
         c->last = at;
         return &importance->entries[at];
     }
-    return rad_importance_add(importance, name, weight->parts != NULL ? 1 : weight->n_experts,
+    bool alone = weight->parts != NULL && !stacked;
+    return rad_importance_add(importance, name, alone ? 1 : weight->n_experts,
                               weight->matrix.n_columns);
 }
 
@@ -135,7 +144,7 @@ radllm_status rad_importance_measure(const rad_host *host, const rad_model *mode
                                      radllm_error *error)
 {
     rad_tokens tokens = {.allocator = &host->allocator};
-    calibration c = {.importance = importance};
+    calibration c = {.importance = importance, .folder = !rad_source_is_gguf(model->source)};
     uint32_t size = settings->chunk_tokens;
     size = size > model->hparams.context_length ? model->hparams.context_length : size;
     rad_calibration_settings used = *settings;

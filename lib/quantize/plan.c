@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "quantize/image.h"
 
 /* ---- overrides ----------------------------------------------------------------------------------
  */
@@ -102,16 +103,24 @@ static const rad_quantize_rule *use_rules(rad_quantize_rule *rules, size_t n,
 typedef struct planner {
     const rad_quantize_settings *settings;
     rad_mixture_model model;
+    bool gguf; /* the source is such a file already */
     rad_quantize_rule *rules;
     uint64_t *values_before; /* tensors that make values in layers before layer i; n_layers + 1 */
     radllm_error *error;
 } planner;
+
+static bool is_float(const rad_tensor *tensor)
+{
+    return rad_type_find((uint32_t)tensor->type)->family == RAD_FAMILY_FLOAT;
+}
 
 static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quantize_rule *rule)
 {
     const rad_file_type *file = p->settings->file_type;
     if (rule != NULL)
         return rule->type;
+    if (!p->gguf && !rad_mixture_applies(tensor) && is_float(tensor))
+        return RAD_TYPE_F32; /* vectors and routers, as readers of GGUF expect them */
     if (file->copy || !rad_mixture_applies(tensor))
         return tensor->type;
     if (p->settings->pure)
@@ -235,21 +244,16 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
                                      radllm_error *error)
 {
     *plan = (rad_quantize_plan){.host = *host,
-                                .source = rad_source_retain(source),
                                 .importance = settings->importance,
                                 .file_type = settings->file_type,
-                                .n_threads = settings->n_threads,
-                                .n_tensors = (size_t)rad_source_n_tensors(source)};
-    planner p = {.settings = settings, .error = error};
+                                .n_threads = settings->n_threads};
+    radllm_status status = rad_image_make(&plan->host, source, &plan->source, error);
+    if (status != RADLLM_OK)
+        return status;
+    plan->n_tensors = (size_t)rad_source_n_tensors(plan->source);
+    planner p = {.settings = settings, .gguf = rad_source_is_gguf(source), .error = error};
     rad_arena arena = {.allocator = &plan->host.allocator};
-    radllm_status status =
-        rad_mixture_model_read(source, settings->importance != NULL, &p.model, error);
-    /* Its rows are in the order of training, which readers of GGUF files do not expect. */
-    if (status == RADLLM_OK && !rad_source_is_gguf(source))
-        status = rad_fail(error, RADLLM_E_UNSUPPORTED,
-                          "%s: only GGUF files are quantized in this version; convert the folder "
-                          "to GGUF in F16 or BF16 first",
-                          rad_source_label(source));
+    status = rad_mixture_model_read(plan->source, settings->importance != NULL, &p.model, error);
     if (status == RADLLM_OK && plan->n_tensors == 0)
         status = rad_fail(error, RADLLM_E_ARGUMENT, "%s holds no tensors; name a file of a model",
                           rad_source_label(source));

@@ -1,7 +1,8 @@
-/* From a plan to a file. Each tensor is cut into pieces of whole blocks that tasks read, decode and
- * encode; while they do, what was encoded before is written. A piece is a function of its bytes
- * alone, so the file does not depend on the number of threads. */
-#include "quantize/quantize.h"
+/* From a plan to a file. Each tensor is cut into pieces of whole blocks (of whole rows, where these
+ * are put together as they are read) that tasks read, decode and encode; while they do, what was
+ * encoded before is written. A piece is a function of its bytes alone, so the file does not depend
+ * on the number of threads. */
+#include "quantize/write.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -11,25 +12,31 @@
 
 /* Elements of a task: a multiple of every type's block. */
 #define TASK_ELEMENTS ((uint64_t)1 << 16)
+/* Longest row of a tensor whose rows are put together. The longest in use have 53,248 elements. */
+#define ROW_ELEMENTS ((uint64_t)1 << 18)
 /* Bytes of an element at most (F64, which is copied alone). */
 #define ELEMENT_BYTES 8
-#define TASK_BYTES    ((size_t)TASK_ELEMENTS * ELEMENT_BYTES)
 /* Tasks of a step for each thread. */
 #define TASKS_PER_THREAD 4
 
-typedef struct writer {
-    const rad_quantize_plan *plan;
-    rad_gguf_writer *file;
+struct rad_data_writer {
+    const rad_host *host;
+    const rad_source *source; /* of the tensor at hand */
+    rad_data_sink sink;
+    void *sink_user;
     rad_pool *pool;
     uint32_t tasks_per_step;
+    size_t task_bytes;
     uint8_t *output[2];  /* of a step: encoded now, and written meanwhile */
     size_t output_bytes; /* of each */
     uint8_t *input;      /* for each worker: the bytes of a task */
     float *values;       /* for each worker: the numbers of a task */
 
     /* The tensor and the step at hand. */
-    const rad_quantized_tensor *tensor;
+    const rad_tensor *tensor;
+    const rad_importance_entry *entry;
     const rad_type_info *from, *to;
+    uint64_t task_elements;
     float tail_scale;  /* of types whose scale stands behind the blocks */
     float *importance; /* of all columns and matrices; NULL: none */
     size_t importance_bytes;
@@ -40,7 +47,9 @@ typedef struct writer {
 
     atomic_int status; /* the first failure of a task */
     radllm_error error;
-} writer;
+};
+
+typedef rad_data_writer writer;
 
 static uint64_t bytes_of(const rad_type_info *type, uint64_t elements)
 {
@@ -59,7 +68,7 @@ static void encode(const writer *w, const float *values, uint64_t first, size_t 
 {
     const float *importance = NULL;
     if (w->importance != NULL) {
-        uint64_t row = w->tensor->from->dims[0], rows = w->tensor->from->dims[1];
+        uint64_t row = w->tensor->dims[0], rows = w->tensor->dims[1];
         uint64_t matrix = first / row / rows % (w->importance_bytes / sizeof(float) / row);
         importance = w->importance + matrix * row + first % row;
     }
@@ -73,7 +82,7 @@ static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, floa
     if (w->from->tail_bytes != 0)
         for (size_t i = 0; i < n; i++)
             values[i] *= w->tail_scale;
-    uint64_t row = w->tensor->from->dims[0];
+    uint64_t row = w->tensor->dims[0];
     for (size_t done = 0; done < n;) {
         uint64_t in_row = (first + done) % row;
         size_t piece = row - in_row < n - done ? (size_t)(row - in_row) : n - done;
@@ -92,20 +101,20 @@ static void run_task(void *data, uint32_t index, uint32_t worker)
         return;
     if (index == 0) {
         if (w->waiting > 0)
-            status = rad_gguf_data(w->file, w->output[1 - w->now], w->waiting, &error);
+            status = w->sink(w->sink_user, w->output[1 - w->now], w->waiting, &error);
     } else {
-        uint64_t begin = (uint64_t)(index - 1) * TASK_ELEMENTS;
+        uint64_t begin = (uint64_t)(index - 1) * w->task_elements;
         uint64_t left = w->n_elements - begin;
-        size_t n = (size_t)(left < TASK_ELEMENTS ? left : TASK_ELEMENTS);
-        const rad_tensor *tensor = w->tensor->from;
-        uint64_t offset = tensor->offset + bytes_of(w->from, w->first + begin);
+        size_t n = (size_t)(left < w->task_elements ? left : w->task_elements);
         uint8_t *out = w->output[w->now] + bytes_of(w->to, begin);
         bool same = w->from == w->to;
-        uint8_t *in = same ? out : w->input + worker * TASK_BYTES;
-        status = rad_source_read(w->plan->source, tensor->part, offset, in,
-                                 (size_t)bytes_of(w->from, n), &error);
+        uint8_t *in = same ? out : w->input + worker * w->task_bytes;
+        status =
+            rad_source_read_tensor(w->source, w->tensor, bytes_of(w->from, w->first + begin), in,
+                                   (size_t)bytes_of(w->from, n), &error);
         if (status == RADLLM_OK && !same)
-            convert(w, w->first + begin, n, in, w->values + worker * TASK_ELEMENTS, out);
+            convert(w, w->first + begin, n, in,
+                    w->values + worker * (w->task_bytes / sizeof(float)), out);
     }
     if (status != RADLLM_OK)
         fail_task(w, status, &error);
@@ -114,7 +123,7 @@ static void run_task(void *data, uint32_t index, uint32_t worker)
 /* Runs the step at hand while the one before is written. */
 static radllm_status run_step(writer *w, radllm_error *error)
 {
-    uint64_t tasks = (w->n_elements + TASK_ELEMENTS - 1) / TASK_ELEMENTS;
+    uint64_t tasks = (w->n_elements + w->task_elements - 1) / w->task_elements;
     rad_pool_run(w->pool, run_task, w, (uint32_t)tasks + 1);
     radllm_status status = atomic_load(&w->status);
     w->waiting = 0;
@@ -126,13 +135,14 @@ static radllm_status run_step(writer *w, radllm_error *error)
     return RADLLM_OK;
 }
 
-static radllm_status look_up(const writer *w, uint64_t done, const radllm_cancel *cancel,
+static radllm_status look_up(const writer *w, const rad_data_progress *progress, uint64_t more,
                              radllm_error *error)
 {
-    const rad_host *host = &w->plan->host;
-    if (rad_cancelled(cancel) ||
+    const rad_host *host = w->host;
+    if (rad_cancelled(progress->cancel) ||
         (host->progress != NULL &&
-         host->progress(host->progress_user, "quantize", done, w->plan->n_elements) != 0))
+         host->progress(host->progress_user, "quantize", progress->done + more, progress->total) !=
+             0))
         return rad_fail(error, RADLLM_E_CANCELLED, "quantizing was cancelled; no file was written");
     return RADLLM_OK;
 }
@@ -140,13 +150,13 @@ static radllm_status look_up(const writer *w, uint64_t done, const radllm_cancel
 /* The scale that stands behind the blocks of a tensor (I2_S), or bytes that are copied. */
 static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
 {
-    const rad_tensor *tensor = w->tensor->from;
+    const rad_tensor *tensor = w->tensor;
     w->tail_scale = 1.0f;
     if (w->from->tail_bytes == 0)
         return RADLLM_OK;
-    radllm_status status = rad_source_read(w->plan->source, tensor->part,
-                                           tensor->offset + bytes_of(w->from, tensor->n_elements),
-                                           tail, w->from->tail_bytes, error);
+    radllm_status status =
+        rad_source_read_tensor(w->source, tensor, bytes_of(w->from, tensor->n_elements), tail,
+                               w->from->tail_bytes, error);
     if (status == RADLLM_OK)
         memcpy(&w->tail_scale, tail, sizeof w->tail_scale);
     return status;
@@ -155,8 +165,8 @@ static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
 /* Mean squares as floats; a matrix that nothing was multiplied with has none: all columns alike. */
 static radllm_status take_importance(writer *w, radllm_error *error)
 {
-    const rad_importance_entry *entry = w->tensor->importance;
-    const rad_allocator *allocator = &w->plan->host.allocator;
+    const rad_importance_entry *entry = w->entry;
+    const rad_allocator *allocator = &w->host->allocator;
     rad_free(allocator, w->importance, w->importance_bytes);
     w->importance = NULL;
     w->importance_bytes = 0;
@@ -176,51 +186,150 @@ static radllm_status take_importance(writer *w, radllm_error *error)
     return RADLLM_OK;
 }
 
-static radllm_status write_tensor(writer *w, uint64_t done, const radllm_cancel *cancel,
-                                  radllm_error *error)
+/* How many elements a task takes: whole rows where these are put together as they are read. */
+static radllm_status set_task(writer *w, radllm_error *error)
 {
-    const rad_tensor *tensor = w->tensor->from;
+    const rad_tensor *tensor = w->tensor;
+    uint64_t row = tensor->n_elements == tensor->dims[0] ? 1 : tensor->dims[0];
+    w->task_elements = TASK_ELEMENTS;
+    if (tensor->view == NULL || row == 0)
+        return RADLLM_OK;
+    if (row > ROW_ELEMENTS) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "the tensor '%s' has rows of more than %llu numbers, which are not "
+                        "converted",
+                        rad_quote(quoted, tensor->name.data, tensor->name.size),
+                        (unsigned long long)ROW_ELEMENTS);
+    }
+    w->task_elements = row > TASK_ELEMENTS ? row : TASK_ELEMENTS / row * row;
+    return RADLLM_OK;
+}
+
+static radllm_status make_room(writer *w, radllm_error *error)
+{
+    const rad_allocator *allocator = &w->host->allocator;
+    size_t workers = rad_pool_size(w->pool);
+    size_t bytes = (size_t)(w->task_elements > TASK_ELEMENTS ? ROW_ELEMENTS : TASK_ELEMENTS) *
+                   ELEMENT_BYTES;
+    if (bytes <= w->task_bytes)
+        return RADLLM_OK;
+    rad_data_writer_release(w);
+    w->task_bytes = bytes;
+    w->tasks_per_step = (uint32_t)workers * (bytes > TASK_ELEMENTS * ELEMENT_BYTES
+                                                 ? 1
+                                                 : TASKS_PER_THREAD);
+    w->output_bytes = w->tasks_per_step * w->task_bytes;
+    for (int i = 0; i < 2; i++)
+        w->output[i] = rad_alloc(allocator, w->output_bytes);
+    w->input = rad_alloc(allocator, workers * bytes);
+    w->values = rad_alloc(allocator, workers * bytes);
+    if (w->output[0] == NULL || w->output[1] == NULL || w->input == NULL || w->values == NULL)
+        return rad_fail_memory(error, 2 * w->output_bytes + 2 * workers * bytes);
+    return RADLLM_OK;
+}
+
+radllm_status rad_data_write(writer *w, const rad_source *source, const rad_tensor *tensor,
+                             rad_type type, const rad_importance_entry *importance,
+                             rad_data_progress *progress, radllm_error *error)
+{
+    w->source = source;
+    w->tensor = tensor;
+    w->entry = importance;
     w->from = rad_type_find((uint32_t)tensor->type);
-    w->to = rad_type_find((uint32_t)w->tensor->type);
+    w->to = rad_type_find((uint32_t)type);
     uint8_t tail[64];
-    radllm_status status = w->from->tail_bytes <= sizeof tail
-                               ? read_tail(w, tail, error)
-                               : rad_fail(error, RADLLM_E_INTERNAL, "a type's tail is too long");
+    radllm_status status = set_task(w, error);
+    if (status == RADLLM_OK)
+        status = make_room(w, error);
+    if (status == RADLLM_OK)
+        status = w->from->tail_bytes <= sizeof tail
+                     ? read_tail(w, tail, error)
+                     : rad_fail(error, RADLLM_E_INTERNAL, "a type's tail is too long");
     if (status == RADLLM_OK)
         status = take_importance(w, error);
-    uint64_t step = w->tasks_per_step * TASK_ELEMENTS;
-    for (w->first = 0; w->first < tensor->n_elements && status == RADLLM_OK; w->first += step) {
+    uint64_t step = w->tasks_per_step * w->task_elements;
+    for (w->first = 0; status == RADLLM_OK && w->first < tensor->n_elements; w->first += step) {
         uint64_t left = tensor->n_elements - w->first;
         w->n_elements = left < step ? left : step;
         status = run_step(w, error);
         if (status == RADLLM_OK)
-            status = look_up(w, done + w->first + w->n_elements, cancel, error);
+            status = look_up(w, progress, w->first + w->n_elements, error);
     }
     if (status != RADLLM_OK)
         return status;
     w->n_elements = 0;
     status = run_step(w, error); /* writes the last one */
     if (status == RADLLM_OK && w->from == w->to && w->from->tail_bytes > 0)
-        status = rad_gguf_data(w->file, tail, w->from->tail_bytes, error);
+        status = w->sink(w->sink_user, tail, w->from->tail_bytes, error);
+    progress->done += tensor->n_elements;
     return status;
 }
 
-static radllm_status write_tensors(writer *w, const radllm_cancel *cancel, radllm_error *error)
+radllm_status rad_data_writer_new(const rad_host *host, uint32_t n_threads, rad_data_sink sink,
+                                  void *user, writer **out, radllm_error *error)
 {
-    uint64_t done = 0;
-    radllm_status status = look_up(w, 0, cancel, error);
-    for (size_t i = 0; i < w->plan->n_tensors && status == RADLLM_OK; i++) {
-        w->tensor = &w->plan->tensors[i];
+    writer *w = rad_alloc_zero(&host->allocator, sizeof *w);
+    if (w == NULL)
+        return rad_fail_memory(error, sizeof *w);
+    *w = (writer){.host = host, .sink = sink, .sink_user = user};
+    atomic_init(&w->status, RADLLM_OK);
+    radllm_status status =
+        rad_pool_create(host, n_threads != 0 ? n_threads : rad_processor_count(), &w->pool, error);
+    if (status == RADLLM_OK)
+        *out = w;
+    else
+        rad_free(&host->allocator, w, sizeof *w);
+    return status;
+}
+
+void rad_data_writer_release(writer *w)
+{
+    const rad_allocator *allocator = &w->host->allocator;
+    size_t workers = rad_pool_size(w->pool);
+    for (int i = 0; i < 2; i++)
+        rad_free(allocator, w->output[i], w->output_bytes);
+    rad_free(allocator, w->input, workers * w->task_bytes);
+    rad_free(allocator, w->values, workers * w->task_bytes);
+    w->output[0] = w->output[1] = w->input = NULL;
+    w->values = NULL;
+    w->task_bytes = 0;
+}
+
+void rad_data_writer_free(writer *w)
+{
+    if (w == NULL)
+        return;
+    const rad_allocator *allocator = &w->host->allocator;
+    rad_data_writer_release(w);
+    rad_free(allocator, w->importance, w->importance_bytes);
+    rad_pool_free(w->pool);
+    rad_free(allocator, w, sizeof *w);
+}
+
+radllm_status rad_data_look_up(const writer *w, const rad_data_progress *progress,
+                               radllm_error *error)
+{
+    return look_up(w, progress, 0, error);
+}
+
+static radllm_status write_tensors(writer *w, const rad_quantize_plan *plan,
+                                   const radllm_cancel *cancel, radllm_error *error)
+{
+    rad_data_progress progress = {.cancel = cancel, .total = plan->n_elements};
+    radllm_status status = look_up(w, &progress, 0, error);
+    for (size_t i = 0; i < plan->n_tensors && status == RADLLM_OK; i++) {
+        const rad_quantized_tensor *tensor = &plan->tensors[i];
         char quoted[RAD_QUOTE_SIZE];
-        const rad_tensor *from = w->tensor->from;
-        rad_log_line(&w->plan->host, RADLLM_LOG_INFO, "%s: %s to %s%s%s",
+        const rad_tensor *from = tensor->from;
+        rad_log_line(&plan->host, RADLLM_LOG_INFO, "%s: %s to %s%s%s",
                      rad_quote(quoted, from->name.data, from->name.size),
                      rad_type_find((uint32_t)from->type)->name,
-                     rad_type_find((uint32_t)w->tensor->type)->name,
-                     w->tensor->importance != NULL ? ", weighted" : "",
-                     w->tensor->fallback ? ", for rows of this length" : "");
-        status = write_tensor(w, done, cancel, error);
-        done += from->n_elements;
+                     rad_type_find((uint32_t)tensor->type)->name,
+                     tensor->importance != NULL ? ", weighted" : "",
+                     tensor->fallback ? ", for rows of this length" : "");
+        status = rad_data_write(w, plan->source, from, tensor->type, tensor->importance, &progress,
+                                error);
     }
     return status;
 }
@@ -257,54 +366,31 @@ static void declare(const rad_quantize_plan *plan, rad_gguf_writer *file)
                             plan->tensors[i].from->n_dims, plan->tensors[i].from->dims);
 }
 
-static radllm_status allocate(writer *w, const rad_allocator *allocator, radllm_error *error)
+static radllm_status put_data(void *file, const void *data, size_t size, radllm_error *error)
 {
-    size_t workers = rad_pool_size(w->pool);
-    w->tasks_per_step = (uint32_t)workers * TASKS_PER_THREAD;
-    w->output_bytes = w->tasks_per_step * TASK_BYTES;
-    for (int i = 0; i < 2; i++)
-        w->output[i] = rad_alloc(allocator, w->output_bytes);
-    w->input = rad_alloc(allocator, workers * TASK_BYTES);
-    w->values = rad_alloc(allocator, workers * TASK_BYTES);
-    if (w->output[0] == NULL || w->output[1] == NULL || w->input == NULL || w->values == NULL)
-        return rad_fail_memory(error, 2 * w->output_bytes + 2 * workers * TASK_BYTES);
-    return RADLLM_OK;
-}
-
-static void free_writer(writer *w, const rad_allocator *allocator)
-{
-    size_t workers = w->pool != NULL ? rad_pool_size(w->pool) : 0;
-    for (int i = 0; i < 2; i++)
-        rad_free(allocator, w->output[i], w->output_bytes);
-    rad_free(allocator, w->importance, w->importance_bytes);
-    rad_free(allocator, w->input, workers * TASK_BYTES);
-    rad_free(allocator, w->values, workers * TASK_BYTES);
-    rad_pool_free(w->pool);
-    rad_gguf_writer_free(w->file);
+    return rad_gguf_data(file, data, size, error);
 }
 
 radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path,
                                  const radllm_cancel *cancel, radllm_error *error)
 {
-    const rad_allocator *allocator = &plan->host.allocator;
-    writer w = {.plan = plan};
-    atomic_init(&w.status, RADLLM_OK);
-    uint32_t n_threads = plan->n_threads != 0 ? plan->n_threads : rad_processor_count();
-    radllm_status status = rad_gguf_writer_new(
-        allocator, (uint32_t)rad_source_alignment(plan->source), &w.file, error);
+    writer *w = NULL;
+    rad_gguf_writer *file = NULL;
+    radllm_status status =
+        rad_gguf_writer_new(&plan->host.allocator, (uint32_t)rad_source_alignment(plan->source),
+                            &file, error);
     if (status == RADLLM_OK)
-        status = rad_pool_create(&plan->host, n_threads, &w.pool, error);
-    if (status == RADLLM_OK)
-        status = allocate(&w, allocator, error);
+        status = rad_data_writer_new(&plan->host, plan->n_threads, put_data, file, &w, error);
     if (status == RADLLM_OK) {
-        declare(plan, w.file);
-        status = rad_gguf_begin(w.file, path, error);
+        declare(plan, file);
+        status = rad_gguf_begin(file, path, error);
     }
     if (status == RADLLM_OK)
-        status = write_tensors(&w, cancel, error);
+        status = write_tensors(w, plan, cancel, error);
     if (status == RADLLM_OK)
-        status = rad_gguf_finish(w.file, error);
-    free_writer(&w, allocator);
+        status = rad_gguf_finish(file, error);
+    rad_data_writer_free(w);
+    rad_gguf_writer_free(file);
     return status;
 }
 

@@ -1,5 +1,6 @@
 #include "text/pretokenizer.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "text/utf8.h"
@@ -633,12 +634,49 @@ static const struct {
     {"[0-9][0-9][0-9]", split_three_digits},
 };
 
+/* As BLOOM's tokenizer.json has it. */
+#define BLOOM_PATTERN                                                                              \
+    " ?[^(\\s|[.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C])]+"
+
 rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         if (strlen(patterns[i].pattern) == size && memcmp(patterns[i].pattern, pattern, size) == 0)
             return patterns[i].split;
-    return NULL;
+    bool bloom = strlen(BLOOM_PATTERN) == size && memcmp(BLOOM_PATTERN, pattern, size) == 0;
+    return bloom ? split_bloom : NULL;
+}
+
+const char *rad_pretokenizer_pattern(rad_split_fn split)
+{
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        if (patterns[i].split == split)
+            return patterns[i].pattern;
+    return split == split_bloom ? BLOOM_PATTERN : NULL;
+}
+
+bool rad_pretokenizer_name(const rad_split_fn *stages, size_t n_stages, bool ignore_merges,
+                           char name[64])
+{
+    const rad_pretokenizer *found = NULL;
+    for (size_t i = 0; i < sizeof pretokenizers / sizeof *pretokenizers; i++) {
+        const rad_pretokenizer *p = &pretokenizers[i];
+        size_t n = 0;
+        while (n < RAD_SPLIT_STAGES && p->stages[n] != NULL)
+            n++;
+        if (n == n_stages && memcmp(p->stages, stages, n * sizeof *stages) == 0 &&
+            (found == NULL || p->ignore_merges == ignore_merges))
+            found = p;
+    }
+    if (found == NULL)
+        return false;
+    snprintf(name, 64, "%.*s", (int)strcspn(found->names + 1, " "), found->names + 1);
+    return true;
+}
+
+rad_split_fn rad_pretokenizer_digits(void)
+{
+    return split_number;
 }
 
 /* Recursion ends after RAD_SPLIT_STAGES levels. */

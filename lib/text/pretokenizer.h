@@ -26,6 +26,14 @@ const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size);
 /* The scanner of an expression as tokenizer.json files write it; NULL when there is none. */
 rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size);
 
+/* The other way: an expression of a scanner, NULL where files have none for it; and the name of the
+ * pre-tokenizer with just these stages, copied; false where there is none. */
+const char *rad_pretokenizer_pattern(rad_split_fn split);
+bool rad_pretokenizer_name(const rad_split_fn *stages, size_t n_stages, bool ignore_merges,
+                           char name[64]);
+/* The scanner that a part "Digits" of a tokenizer.json is: one digit at a time. */
+rad_split_fn rad_pretokenizer_digits(void);
+
 /* Receives one piece; false stops. */
 typedef bool (*rad_piece_fn)(void *user, const uint8_t *piece, size_t size);
 /* Gives all pieces in order. The text must satisfy rad_utf8_is_clean. */

@@ -1,0 +1,310 @@
+#include "io/derived.h"
+
+#include <string.h>
+
+#include "io/view.h"
+
+/* What a tensor is made of: in the arena of its source. */
+struct rad_derivation {
+    const rad_source *base;
+    const rad_tensor **from; /* NULL: of `values` */
+    const uint8_t *values;
+    uint64_t rows_each; /* of each of `from` */
+    uint64_t first;
+    rad_row_order order;
+    uint64_t row_bytes; /* in the base */
+    uint64_t columns;
+    float added;
+};
+
+radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *error)
+{
+    radllm_status status = rad_source_new(&base->host, out, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_source *source = *out;
+    source->base = rad_source_retain(base);
+    source->path = (char *)(uintptr_t) "";
+    source->foreign = true;
+    source->alignment = 32;
+    memcpy(source->label, base->label, sizeof source->label);
+    return RADLLM_OK;
+}
+
+/* ---- metadata ------------------------------------------------------------------------------- */
+
+static radllm_status copy_strings(rad_source *source, rad_meta *meta, radllm_error *error)
+{
+    const rad_text *from = meta->strings;
+    size_t bytes;
+    if (!rad_mul_size((size_t)meta->count, sizeof(rad_text), &bytes))
+        return rad_fail_memory(error, SIZE_MAX);
+    rad_text *strings = rad_arena_alloc(&source->arena, bytes + 1, _Alignof(rad_text));
+    if (strings == NULL)
+        return rad_fail_memory(error, bytes);
+    for (uint64_t i = 0; i < meta->count; i++) {
+        char *copy = rad_arena_copy(&source->arena, from[i].data, from[i].size);
+        if (copy == NULL)
+            return rad_fail_memory(error, from[i].size);
+        strings[i] = (rad_text){copy, from[i].size};
+    }
+    meta->strings = strings;
+    return RADLLM_OK;
+}
+
+static size_t item_bytes(rad_meta_type type)
+{
+    static const uint8_t sizes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    return sizes[type];
+}
+
+radllm_status rad_derived_add_meta(rad_source *derived, const rad_meta *meta, radllm_error *error)
+{
+    rad_meta_table *table = &derived->metadata;
+    void *entries = table->entries;
+    rad_meta copy = *meta;
+    copy.key.data = rad_arena_copy(&derived->arena, meta->key.data, meta->key.size);
+    if (copy.key.data == NULL ||
+        !rad_reserve(&derived->host.allocator, &entries, &table->capacity, table->count + 1,
+                     sizeof *table->entries))
+        return rad_fail_memory(error, (table->count + 1) * sizeof *table->entries);
+    table->entries = entries;
+    if (meta->type == RAD_META_STRING) {
+        radllm_status status = copy_strings(derived, &copy, error);
+        if (status != RADLLM_OK)
+            return status;
+    } else {
+        size_t bytes = (size_t)meta->count * item_bytes(meta->type);
+        copy.items =
+            (const uint8_t *)rad_arena_copy(&derived->arena, (const char *)meta->items, bytes);
+        if (copy.items == NULL)
+            return rad_fail_memory(error, bytes);
+    }
+    table->entries[table->count++] = (rad_meta_entry){.meta = copy};
+    return RADLLM_OK;
+}
+
+radllm_status rad_derived_add_integer(rad_source *derived, const char *key, rad_meta_type type,
+                                      uint64_t value, radllm_error *error)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(value >> 8 * i);
+    rad_meta meta = {.key = {key, strlen(key)}, .type = type, .count = 1, .items = bytes};
+    return rad_derived_add_meta(derived, &meta, error);
+}
+
+radllm_status rad_derived_add_f32(rad_source *derived, const char *key, float value,
+                                  radllm_error *error)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return rad_derived_add_integer(derived, key, RAD_META_F32, bits, error);
+}
+
+radllm_status rad_derived_add_text(rad_source *derived, const char *key, const char *text,
+                                   size_t size, radllm_error *error)
+{
+    rad_text value = {text, size};
+    rad_meta meta = {
+        .key = {key, strlen(key)}, .type = RAD_META_STRING, .count = 1, .strings = &value};
+    return rad_derived_add_meta(derived, &meta, error);
+}
+
+/* ---- tensors -------------------------------------------------------------------------------- */
+
+/* Appends a tensor with a view and its derivation, both zeroed but for what names them. */
+static radllm_status append(rad_source *source, const char *name, rad_tensor **tensor,
+                            rad_view **view, struct rad_derivation **derivation,
+                            radllm_error *error)
+{
+    rad_arena *arena = &source->arena;
+    void *tensors = source->tensors;
+    size_t size = strlen(name);
+    char *copy = rad_arena_copy(arena, name, size);
+    *view = rad_arena_alloc_zero(arena, sizeof **view, _Alignof(rad_view));
+    *derivation =
+        rad_arena_alloc_zero(arena, sizeof **derivation, _Alignof(struct rad_derivation));
+    if (copy == NULL || *view == NULL || *derivation == NULL ||
+        !rad_reserve(&source->host.allocator, &tensors, &source->tensors_capacity,
+                     source->n_tensors + 1, sizeof *source->tensors))
+        return rad_fail_memory(error, (source->n_tensors + 1) * sizeof *source->tensors);
+    source->tensors = tensors;
+    rad_tensor_entry *entry = &source->tensors[source->n_tensors++];
+    *entry = (rad_tensor_entry){.tensor = {.name = {copy, size}, .view = *view}};
+    (*view)->form = RAD_VIEW_DERIVED;
+    (*view)->derivation = *derivation;
+    *tensor = &entry->tensor;
+    return RADLLM_OK;
+}
+
+static radllm_status fail_shape(const rad_source *source, const rad_tensor *from, const char *name,
+                                radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: the tensor '%s' has not the shape or type that '%s' is made of: the file "
+                    "does not belong to its configuration; fetch it again",
+                    source->label, rad_quote(quoted, from->name.data, from->name.size), name);
+}
+
+/* Sizes of the parts, and whether they make up the whole. */
+static radllm_status measure(const rad_source *source, const rad_derived_tensor *wanted,
+                             rad_tensor *tensor, struct rad_derivation *d, radllm_error *error)
+{
+    const rad_tensor *from = wanted->from[0];
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint64_t rows = 1, each = from->n_elements;
+    for (int i = 0; i < 4; i++)
+        rows *= i == 0 ? 1 : wanted->dims[i]; /* at most what the parts hold: checked below */
+    bool vector = rows == 1;
+    d->columns = vector ? 1 : wanted->dims[0];
+    rows = vector ? wanted->dims[0] : rows;
+    d->rows_each = d->columns > 0 ? each / d->columns : 0;
+    uint64_t order = wanted->order.a * wanted->order.b * wanted->order.run;
+    if (from->n_elements == 0 || d->rows_each * d->columns != each ||
+        wanted->first > d->rows_each || rows > wanted->n_from * (d->rows_each - wanted->first) ||
+        (wanted->first == 0 && wanted->n_from > 1 && rows != wanted->n_from * d->rows_each) ||
+        (info->block_elements > 1 && d->columns % info->block_elements != 0) ||
+        (wanted->order.a != 0 && (order == 0 || d->rows_each % order != 0)) ||
+        (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
+        return fail_shape(source, from, wanted->name, error);
+    for (uint32_t i = 1; i < wanted->n_from; i++)
+        if (wanted->from[i]->type != from->type || wanted->from[i]->n_elements != each ||
+            wanted->from[i]->dims[0] != from->dims[0])
+            return fail_shape(source, wanted->from[i], wanted->name, error);
+    tensor->n_elements = rows * d->columns;
+    return RADLLM_OK;
+}
+
+radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tensor *wanted,
+                                     radllm_error *error)
+{
+    rad_tensor *tensor = NULL;
+    rad_view *view = NULL;
+    struct rad_derivation *d = NULL;
+    radllm_status status = append(derived, wanted->name, &tensor, &view, &d, error);
+    if (status == RADLLM_OK)
+        status = measure(derived, wanted, tensor, d, error);
+    if (status != RADLLM_OK)
+        return status;
+    size_t bytes = wanted->n_from * sizeof *d->from;
+    d->from = rad_arena_alloc(&derived->arena, bytes, _Alignof(rad_tensor *));
+    if (d->from == NULL)
+        return rad_fail_memory(error, bytes);
+    memcpy((void *)d->from, (const void *)wanted->from, bytes);
+    d->base = derived->base;
+    d->first = wanted->first;
+    d->order = wanted->order;
+    d->added = wanted->added;
+    rad_type type = wanted->from[0]->type;
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    d->row_bytes = d->columns / info->block_elements * info->block_bytes;
+    tensor->type = wanted->added != 0.0f ? RAD_TYPE_F32 : type;
+    info = rad_type_find((uint32_t)tensor->type);
+    tensor->n_dims = wanted->n_dims;
+    memcpy(tensor->dims, wanted->dims, sizeof tensor->dims);
+    view->n_numbers = d->columns;
+    view->unit_bytes = d->columns / info->block_elements * info->block_bytes;
+    tensor->n_bytes = tensor->n_elements / d->columns * view->unit_bytes;
+    return RADLLM_OK;
+}
+
+radllm_status rad_derived_add_values(rad_source *derived, const char *name, const float *values,
+                                     uint64_t count, radllm_error *error)
+{
+    rad_tensor *tensor = NULL;
+    rad_view *view = NULL;
+    struct rad_derivation *d = NULL;
+    radllm_status status = append(derived, name, &tensor, &view, &d, error);
+    if (status != RADLLM_OK)
+        return status;
+    size_t bytes = (size_t)count * sizeof *values;
+    d->values =
+        (const uint8_t *)rad_arena_copy(&derived->arena, (const char *)(const void *)values, bytes);
+    if (d->values == NULL)
+        return rad_fail_memory(error, bytes);
+    view->n_numbers = 1;
+    view->unit_bytes = d->row_bytes = sizeof *values;
+    tensor->type = RAD_TYPE_F32;
+    tensor->n_dims = 1;
+    tensor->dims[0] = tensor->n_elements = count;
+    tensor->dims[1] = tensor->dims[2] = tensor->dims[3] = 1;
+    tensor->n_bytes = bytes;
+    return RADLLM_OK;
+}
+
+radllm_status rad_derived_finish(rad_source *derived, radllm_error *error)
+{
+    radllm_status status =
+        rad_meta_table_finish(derived, derived->label, &derived->metadata, error);
+    return status == RADLLM_OK ? rad_tensors_finish(derived, false, error) : status;
+}
+
+/* ---- reading -------------------------------------------------------------------------------- */
+
+/* Adds to numbers as they are read. */
+static radllm_status read_added(const struct rad_derivation *d, const rad_tensor *from,
+                                uint64_t row, uint64_t rows, uint8_t *out, radllm_error *error)
+{
+    enum { AT_ONCE = 1024 };
+    uint8_t stored[AT_ONCE * sizeof(float)];
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint64_t at = row * d->columns, end = at + rows * d->columns;
+    radllm_status status = RADLLM_OK;
+    while (at < end && status == RADLLM_OK) {
+        size_t n = end - at < AT_ONCE ? (size_t)(end - at) : AT_ONCE;
+        float values[AT_ONCE];
+        status = rad_source_read_tensor(d->base, from, at * info->block_bytes, stored,
+                                        n * info->block_bytes, error);
+        if (status == RADLLM_OK)
+            info->decode(stored, values, n);
+        for (size_t i = 0; i < n && status == RADLLM_OK; i++)
+            values[i] += d->added;
+        if (status == RADLLM_OK)
+            memcpy(out, values, n * sizeof *values);
+        out += n * sizeof *values;
+        at += n;
+    }
+    return status;
+}
+
+/* Where row `row` of a tensor of this one comes from. */
+static uint64_t ordered(const rad_row_order *order, uint64_t row)
+{
+    uint64_t group = order->a * order->b * order->run;
+    uint64_t within = row % group, unit = within / order->run;
+    return row - within + (unit % order->a * order->b + unit / order->a) * order->run +
+           within % order->run;
+}
+
+radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,
+                               uint8_t *buffer, radllm_error *error)
+{
+    const struct rad_derivation *d = view->derivation;
+    radllm_status status = RADLLM_OK;
+    if (d->from == NULL) {
+        memcpy(buffer, d->values + first * view->unit_bytes, (size_t)(count * view->unit_bytes));
+        return RADLLM_OK;
+    }
+    while (count > 0 && status == RADLLM_OK) {
+        uint64_t row = first + d->first;
+        const rad_tensor *from = d->from[row / d->rows_each];
+        row %= d->rows_each;
+        uint64_t rows = d->rows_each - row < count ? d->rows_each - row : count;
+        if (d->order.a != 0) {
+            rows = d->order.run - row % d->order.run < rows ? d->order.run - row % d->order.run
+                                                            : rows;
+            row = ordered(&d->order, row);
+        }
+        if (d->added != 0.0f)
+            status = read_added(d, from, row, rows, buffer, error);
+        else
+            status = rad_source_read_tensor(d->base, from, row * d->row_bytes, buffer,
+                                            (size_t)(rows * d->row_bytes), error);
+        buffer += rows * view->unit_bytes;
+        first += rows;
+        count -= rows;
+    }
+    return status;
+}

@@ -1,0 +1,52 @@
+/* A source that has another one's tensors under other names and in another arrangement, as another
+ * kind of file has them: what converters write is read from one. Nothing is held in memory: rows
+ * are put together as they are read. */
+#ifndef RAD_DERIVED_H
+#define RAD_DERIVED_H
+
+#include "io/model_source.h"
+
+/* Of every a * b * run rows, row (i * a + j) * run + r is row (j * b + i) * run + r of what it comes
+ * from. a is 0 where rows stay as they are. */
+typedef struct rad_row_order {
+    uint64_t a, b, run;
+} rad_row_order;
+
+/* A tensor to be added. Its rows (of a vector: its numbers) are those of from[0], from[1], ..., all
+ * of one shape and type, or a stretch of one's. */
+typedef struct rad_derived_tensor {
+    const char *name;
+    uint32_t n_dims;
+    uint64_t dims[4]; /* unused ones are 1 */
+    const rad_tensor *const *from;
+    uint32_t n_from;
+    uint64_t first; /* row of from[0] that it begins with; n_from is 1 where it is above 0 */
+    rad_row_order order;
+    float added; /* to each number, which become F32; only to float types */
+} rad_derived_tensor;
+
+/* Makes a source without tensors, metadata and parts, which keeps `base` alive. */
+radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *error);
+/* Adds a copy of an entry. */
+radllm_status rad_derived_add_meta(rad_source *derived, const rad_meta *meta, radllm_error *error);
+/* The same of one value; a text's size is given. */
+radllm_status rad_derived_add_integer(rad_source *derived, const char *key, rad_meta_type type,
+                                      uint64_t value, radllm_error *error);
+radllm_status rad_derived_add_f32(rad_source *derived, const char *key, float value,
+                                  radllm_error *error);
+radllm_status rad_derived_add_text(rad_source *derived, const char *key, const char *text,
+                                   size_t size, radllm_error *error);
+/* RADLLM_E_FORMAT where the tensors that it is made of do not fit its shape. */
+radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tensor *tensor,
+                                     radllm_error *error);
+/* A vector of F32 numbers, which are copied. */
+radllm_status rad_derived_add_values(rad_source *derived, const char *name, const float *values,
+                                     uint64_t count, radllm_error *error);
+/* Makes everything findable; two of one name are an error. */
+radllm_status rad_derived_finish(rad_source *derived, radllm_error *error);
+
+/* Rows of a tensor of such a source; view.c calls it. */
+radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,
+                               uint8_t *buffer, radllm_error *error);
+
+#endif

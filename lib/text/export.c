@@ -1,0 +1,368 @@
+#include "text/export.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "text/tokenizer_internal.h"
+
+#define KEY(name) "tokenizer.ggml." name
+#define MARK      "\xE2\x96\x81"
+
+typedef struct exporter {
+    const rad_tokenizer *tokenizer;
+    const rad_pipeline *pipeline;
+    uint32_t size;
+    rad_put_meta put;
+    void *user;
+    rad_arena arena; /* of lists, until they were given */
+    radllm_error *error;
+    radllm_status status; /* the first failure; later calls do nothing */
+} exporter;
+
+/* ---- entries -------------------------------------------------------------------------------- */
+
+static void put(exporter *x, rad_meta meta, const char *key)
+{
+    meta.key = (rad_text){key, strlen(key)};
+    if (x->status == RADLLM_OK)
+        x->status = x->put(x->user, &meta, x->error);
+}
+
+static void put_text(exporter *x, const char *key, const char *text)
+{
+    rad_text value = {text, strlen(text)};
+    put(x, (rad_meta){.type = RAD_META_STRING, .count = 1, .strings = &value}, key);
+}
+
+static void put_flag(exporter *x, const char *key, bool value)
+{
+    uint8_t byte = value;
+    put(x, (rad_meta){.type = RAD_META_BOOL, .count = 1, .items = &byte}, key);
+}
+
+static void put_id(exporter *x, const char *key, int32_t id)
+{
+    uint8_t bytes[4] = {(uint8_t)id, (uint8_t)(id >> 8), (uint8_t)(id >> 16), (uint8_t)(id >> 24)};
+    if (id >= 0)
+        put(x, (rad_meta){.type = RAD_META_U32, .count = 1, .items = bytes}, key);
+}
+
+static void *list_of(exporter *x, uint64_t count, size_t size)
+{
+    size_t bytes;
+    void *list = x->status == RADLLM_OK && rad_mul_size((size_t)count, size, &bytes)
+                     ? rad_arena_alloc_zero(&x->arena, bytes + 1, 8)
+                     : NULL;
+    if (list == NULL && x->status == RADLLM_OK)
+        x->status = rad_fail_memory(x->error, (size_t)count * size);
+    return list;
+}
+
+static void refuse(exporter *x, const char *what)
+{
+    if (x->status == RADLLM_OK)
+        x->status = rad_fail(x->error, RADLLM_E_UNSUPPORTED,
+                             "tokenizer.json: %s, which GGUF has no words for; run the folder as "
+                             "it is",
+                             what);
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+static bool is_wordpiece(const exporter *x)
+{
+    return x->pipeline->model == RAD_PIPELINE_WORDPIECE;
+}
+
+static rad_text entry_of(const exporter *x, uint32_t id)
+{
+    return rad_tokenizer_entry(x->tokenizer, (int32_t)id);
+}
+
+/* GGUF marks beginnings of words, where tokenizer.json marks what continues them. */
+static rad_text name_piece(exporter *x, rad_text text)
+{
+    rad_text prefix = x->pipeline->prefix;
+    bool bracketed = text.size > 1 && text.data[0] == '[' && text.data[text.size - 1] == ']';
+    if (bracketed)
+        return text;
+    if (text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0)
+        return (rad_text){text.data + prefix.size, text.size - prefix.size};
+    char *marked = list_of(x, text.size + 3, 1);
+    if (marked == NULL)
+        return text;
+    memcpy(marked, MARK, 3);
+    memcpy(marked + 3, text.data, text.size);
+    return (rad_text){marked, text.size + 3};
+}
+
+/* Ids that no token has get a name that no text has. */
+static rad_text name_gap(exporter *x, uint32_t id)
+{
+    char *name = list_of(x, 24, 1);
+    if (name == NULL)
+        return (rad_text){"", 0};
+    int size = snprintf(name, 24, "[PAD%u]", id);
+    return (rad_text){name, (size_t)size};
+}
+
+static int32_t type_of(const exporter *x, uint32_t id)
+{
+    const rad_tokenizer *t = x->tokenizer;
+    if (id >= t->vocabulary.size || entry_of(x, id).size == 0)
+        return RAD_TOKEN_UNUSED;
+    if ((int32_t)id == t->unknown && !x->pipeline->bytes)
+        return is_wordpiece(x) ? RAD_TOKEN_CONTROL : RAD_TOKEN_UNKNOWN;
+    rad_text text = entry_of(x, id);
+    if (x->pipeline->byte_fallback && text.size == 6 && memcmp(text.data, "<0x", 3) == 0)
+        for (int byte = 0; byte < 256; byte++)
+            if (x->pipeline->fallback[byte] == (int32_t)id)
+                return RAD_TOKEN_BYTE;
+    return t->vocabulary.types[id];
+}
+
+static void put_tokens(exporter *x)
+{
+    rad_text *texts = list_of(x, x->size, sizeof *texts);
+    uint8_t *types = list_of(x, x->size, 4);
+    for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++) {
+        rad_text text = id < x->tokenizer->vocabulary.size ? entry_of(x, id) : (rad_text){0};
+        texts[id] = text.size == 0     ? name_gap(x, id)
+                    : is_wordpiece(x) ? name_piece(x, text)
+                                       : text;
+        types[4 * id] = (uint8_t)type_of(x, id);
+    }
+    put(x,
+        (rad_meta){.type = RAD_META_STRING, .is_array = true, .count = x->size, .strings = texts},
+        KEY("tokens"));
+    put(x, (rad_meta){.type = RAD_META_I32, .is_array = true, .count = x->size, .items = types},
+        KEY("token_type"));
+}
+
+/* ---- merges --------------------------------------------------------------------------------- */
+
+/* The pairs that merge, by rank. */
+static const rad_pair **sorted_pairs(exporter *x, uint32_t *count)
+{
+    const rad_merge_rules *rules = &x->tokenizer->rules;
+    uint32_t most = 0, slots = rules->pairs != NULL ? rules->pairs_mask + 1 : 0;
+    for (uint32_t i = 0; i < slots; i++)
+        if (rules->pairs[i].left >= 0 && rules->pairs[i].rank >= most)
+            most = rules->pairs[i].rank + 1;
+    const rad_pair **by_rank = list_of(x, most, sizeof *by_rank);
+    *count = 0;
+    if (by_rank == NULL)
+        return NULL;
+    for (uint32_t i = 0; i < slots; i++)
+        if (rules->pairs[i].left >= 0)
+            by_rank[rules->pairs[i].rank] = &rules->pairs[i];
+    for (uint32_t rank = 0; rank < most; rank++) /* equal pairs have one rank of several */
+        if (by_rank[rank] != NULL)
+            by_rank[(*count)++] = by_rank[rank];
+    return by_rank;
+}
+
+static void put_merges(exporter *x)
+{
+    uint32_t count;
+    const rad_pair **pairs = sorted_pairs(x, &count);
+    rad_text *texts = list_of(x, count, sizeof *texts);
+    for (uint32_t i = 0; i < count && x->status == RADLLM_OK; i++) {
+        rad_text left = entry_of(x, (uint32_t)pairs[i]->left);
+        rad_text right = entry_of(x, (uint32_t)pairs[i]->right);
+        char *text = list_of(x, left.size + right.size + 1, 1);
+        if (text == NULL)
+            return;
+        memcpy(text, left.data, left.size);
+        text[left.size] = ' ';
+        memcpy(text + left.size + 1, right.data, right.size);
+        texts[i] = (rad_text){text, left.size + right.size + 1};
+    }
+    put(x, (rad_meta){.type = RAD_META_STRING, .is_array = true, .count = count, .strings = texts},
+        KEY("merges"));
+}
+
+/* SentencePiece joins what makes the piece with the highest score: earlier merges get higher ones.
+ * Pieces that no merge makes get the lowest. */
+static void put_scores(exporter *x)
+{
+    uint32_t count;
+    const rad_pair **pairs = sorted_pairs(x, &count);
+    float *scores = list_of(x, x->size, sizeof *scores);
+    if (x->status != RADLLM_OK)
+        return;
+    for (uint32_t id = 0; id < x->size; id++)
+        scores[id] = x->tokenizer->vocabulary.types[id < x->tokenizer->vocabulary.size ? id : 0] ==
+                                 RAD_TOKEN_NORMAL
+                         ? -1e9f
+                         : 0.0f;
+    for (uint32_t i = count; i-- > 0;)
+        scores[pairs[i]->merged] = -(float)i;
+    put(x,
+        (rad_meta){.type = RAD_META_F32,
+                   .is_array = true,
+                   .count = x->size,
+                   .items = (const uint8_t *)scores},
+        KEY("scores"));
+}
+
+/* ---- kinds ---------------------------------------------------------------------------------- */
+
+/* The name of the pre-tokenizer that cuts text as the parts of this one do. */
+static void put_pre(exporter *x)
+{
+    rad_split_fn stages[RAD_SPLIT_STAGES];
+    size_t n = 0;
+    char name[64];
+    for (uint32_t i = 0; i < x->pipeline->n_splitters; i++) {
+        const rad_splitter *s = &x->pipeline->splitters[i];
+        rad_split_fn split = s->pattern.split;
+        if (s->pattern.find == rad_pattern_number && s->behavior == RAD_BEHAVIOR_ISOLATED)
+            split = rad_pretokenizer_digits();
+        if (s->kind != RAD_SPLIT_PATTERN || split == NULL || n == RAD_SPLIT_STAGES) {
+            refuse(x, "its pre_tokenizer cuts text in a way of its own");
+            return;
+        }
+        stages[n++] = split;
+    }
+    if (rad_pretokenizer_name(stages, n, x->pipeline->ignore_merges, name))
+        put_text(x, KEY("pre"), name);
+    else
+        refuse(x, "its pre_tokenizer cuts text in a way of its own");
+}
+
+static bool prepends_mark(const rad_pipeline *pipeline)
+{
+    for (uint32_t i = 0; i < pipeline->n_normalizers; i++)
+        if (pipeline->normalizers[i].kind == RAD_NORMAL_PREPEND)
+            return true;
+    for (uint32_t i = 0; i < pipeline->n_splitters; i++)
+        if (pipeline->splitters[i].kind == RAD_SPLIT_METASPACE &&
+            pipeline->splitters[i].prepend != RAD_PREPEND_NEVER)
+            return true;
+    return false;
+}
+
+static void put_kind(exporter *x)
+{
+    const rad_pipeline *pipeline = x->pipeline;
+    if (is_wordpiece(x)) {
+        put_text(x, KEY("model"), "bert");
+        put_text(x, KEY("pre"), "default");
+        put_tokens(x);
+    } else if (pipeline->model == RAD_PIPELINE_BPE && pipeline->bytes) {
+        put_text(x, KEY("model"), "gpt2");
+        put_pre(x);
+        put_tokens(x);
+        put_merges(x);
+    } else if (pipeline->model == RAD_PIPELINE_BPE && pipeline->byte_fallback) {
+        put_text(x, KEY("model"), "llama");
+        put_text(x, KEY("pre"), "default");
+        put_tokens(x);
+        put_scores(x);
+        put_flag(x, KEY("add_space_prefix"), prepends_mark(pipeline));
+    } else {
+        refuse(x, "its model is neither BPE of bytes, nor BPE with byte_fallback, nor WordPiece");
+    }
+}
+
+static void put_ids(exporter *x)
+{
+    const rad_tokenizer *t = x->tokenizer;
+    int32_t bos = t->bos, eos = t->eos;
+    if (is_wordpiece(x)) {
+        put_id(x, KEY("cls_token_id"), t->add_bos ? x->pipeline->before[0] : bos);
+        bos = t->add_bos ? x->pipeline->before[0] : bos;
+        put_id(x, KEY("seperator_token_id"),
+               t->add_eos ? x->pipeline->after[0] : t->separator); /* as readers spell it */
+    }
+    put_id(x, KEY("bos_token_id"), bos >= 0 ? bos : eos);
+    put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : is_wordpiece(x) ? t->separator : bos);
+    if (!x->pipeline->bytes)
+        put_id(x, KEY("unknown_token_id"), t->unknown);
+    for (int32_t id = 0; id < (int32_t)t->vocabulary.size; id++) {
+        if (id != eos && rad_token_bit(t->ends, id)) {
+            put_id(x, KEY("eot_token_id"), id);
+            break;
+        }
+    }
+    put_flag(x, KEY("add_bos_token"), t->add_bos);
+    put_flag(x, KEY("add_eos_token"), t->add_eos);
+}
+
+radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size,
+                                   rad_put_meta put_meta, void *user, radllm_error *error)
+{
+    exporter x = {.tokenizer = tokenizer,
+                  .pipeline = tokenizer->pipeline,
+                  .size = size,
+                  .put = put_meta,
+                  .user = user,
+                  .arena = {.allocator = &tokenizer->host.allocator},
+                  .error = error};
+    if (tokenizer->pipeline == NULL)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the folder's tokenizer is no tokenizer.json; add one to the folder");
+    if (tokenizer->vocabulary.size > size)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "tokenizer.json has %u tokens, but the embedding has %u rows; the files "
+                        "belong to different models: fetch all files of one model",
+                        tokenizer->vocabulary.size, size);
+    if (tokenizer->pipeline->n_before > 1 || tokenizer->pipeline->n_after > 1)
+        refuse(&x, "its post_processor adds several tokens");
+    put_kind(&x);
+    put_ids(&x);
+    rad_arena_free(&x.arena);
+    return x.status;
+}
+
+/* ---- comparing ------------------------------------------------------------------------------ */
+
+static const char *const probes[] = {
+    "The chest X-ray shows no acute cardiopulmonary abnormality.",
+    " leading and  double   spaces, trailing ",
+    "I'm, you've, it's, they'd, WE'LL, I'M",
+    "12345 67 8,900.12 mm3 1e-5",
+    "Befund: Gr\xC3\xB6\xC3\x9F"
+    "e 3\xC3\x97" "4 cm, \xC3\xBC" "bergewichtig",
+    "line one\nline two\r\n\r\n\tindented\n\n\nend",
+    "\xE8\x82\xBA\xE7\xBB\x93\xE8\x8A\x82 \xE3\x81\xB2\xE3\x82\x89\xE3\x81\x8C\xE3\x81\xAA \xED\x95"
+    "\x9C\xEA\xB5\xAD\xEC\x96\xB4",
+    "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82, \xD9\x85\xD8\xB1\xD8\xAD\xD8\xA8\xD8\xA7 "
+    "\xE0\xA4\xA8\xE0\xA4\xAE",
+    "emoji \xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD and symbols \xE2\x82\xAC\xC2\xB5\xE2\x89\xA4",
+    "for (int i = 0; i < n; i++) { a[i] += b_c->d * 0x1F; } // (x!=y)&&z",
+    "UPPER lower MiXeD snake_case camelCase kebab-case",
+    "!!! ??? ... --- ___ ::: (((a)))",
+    "a", " ", "\n", "",
+};
+
+static bool same_tokens(const rad_tokens *a, const rad_tokens *b)
+{
+    return a->count == b->count &&
+           (a->count == 0 || memcmp(a->ids, b->ids, a->count * sizeof *a->ids) == 0);
+}
+
+radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer *b,
+                                    radllm_error *error)
+{
+    rad_tokens first = {.allocator = &a->host.allocator}, second = first;
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof probes / sizeof *probes && status == RADLLM_OK; i++) {
+        first.count = second.count = 0;
+        status = rad_tokenizer_encode(a, probes[i], strlen(probes[i]), RADLLM_TOKENIZE_ADD_SPECIAL,
+                                      &first, error);
+        if (status == RADLLM_OK)
+            status = rad_tokenizer_encode(b, probes[i], strlen(probes[i]),
+                                          RADLLM_TOKENIZE_ADD_SPECIAL, &second, error);
+        char quoted[RAD_QUOTE_SIZE];
+        if (status == RADLLM_OK && !same_tokens(&first, &second))
+            status = rad_fail(error, RADLLM_E_UNSUPPORTED,
+                              "tokenizer.json: the tokens of \"%s\" would be others in GGUF, which "
+                              "has no words for some part of it; run the folder as it is",
+                              rad_quote(quoted, probes[i], strlen(probes[i])));
+    }
+    rad_tokens_free(&first);
+    rad_tokens_free(&second);
+    return status;
+}

@@ -1,0 +1,20 @@
+/* A tokenizer of a folder as GGUF has it: the entries tokenizer.ggml.*. */
+#ifndef RAD_TEXT_EXPORT_H
+#define RAD_TEXT_EXPORT_H
+
+#include "text/tokenizer.h"
+
+typedef radllm_status (*rad_put_meta)(void *user, const rad_meta *meta, radllm_error *error);
+
+/* Gives the entries of a tokenizer that was made of a tokenizer.json, with `size` tokens: the
+ * embedding may have more rows than there are tokens. RADLLM_E_UNSUPPORTED for parts that GGUF has
+ * no words for. */
+radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size, rad_put_meta put,
+                                   void *user, radllm_error *error);
+
+/* RADLLM_E_UNSUPPORTED, naming a text, where two tokenizers cut it otherwise: a list of texts with
+ * what tokenizers differ in. */
+radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer *b,
+                                    radllm_error *error);
+
+#endif
