@@ -728,6 +728,23 @@ RADLLM_API radllm_status radllm_quantization_write(const radllm_quantization *qu
                                                    const char *path, const radllm_cancel *cancel,
                                                    radllm_error *error);
 
+enum {
+    RADLLM_FOLDER_REPLACE = 1 /* a model's folder that stands there gives way */
+};
+/* Writes the model as a folder as Hugging Face has them: model.safetensors, or several files of at
+ * most shard_bytes each (0: one) with their index; config.json, generation_config.json;
+ * tokenizer.json and tokenizer_config.json with the chat template. Such folders hold F32, F16 and
+ * BF16: RADLLM_E_ARGUMENT for a plan with other types, which asks for one of these (option
+ * quantize); RADLLM_E_UNSUPPORTED for a model that has no form there, which says what of it has
+ * none. RADLLM_E_ARGUMENT where something stands at `path`, without the flag or where it is not the
+ * folder of a model. All is written to path.partial/ first and then renamed; a failure or
+ * cancellation leaves what was there before. Memory, progress and the same bytes as above. */
+RADLLM_API radllm_status radllm_quantization_write_folder(const radllm_quantization *quantization,
+                                                          const char *path, uint64_t shard_bytes,
+                                                          uint32_t flags,
+                                                          const radllm_cancel *cancel,
+                                                          radllm_error *error);
+
 /* ---- experimental ------------------------------------------------------------------------------
  */
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/file.h"
+#include "quantize/folder.h"
 
 /* ---- importance ---------------------------------------------------------------------------------
  */
@@ -243,6 +244,26 @@ radllm_status radllm_quantization_write(const radllm_quantization *quantization,
     RAD_CHECK_PROCESS(quantization->process);
     rad_fpenv saved = rad_fpenv_enter();
     radllm_status status = rad_quantize_write(&quantization->plan, path, cancel, error);
+    rad_fpenv_leave(saved);
+    return status;
+}
+
+radllm_status radllm_quantization_write_folder(const radllm_quantization *quantization,
+                                               const char *path, uint64_t shard_bytes,
+                                               uint32_t flags, const radllm_cancel *cancel,
+                                               radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(quantization);
+    RAD_CHECK_NULL(path);
+    RAD_CHECK_PROCESS(quantization->process);
+    if ((flags & ~(uint32_t)RADLLM_FOLDER_REPLACE) != 0)
+        return rad_fail(error, RADLLM_E_ARGUMENT, "unknown flags 0x%x", flags);
+    rad_folder_settings settings = {.shard_bytes = shard_bytes,
+                                    .replace = (flags & RADLLM_FOLDER_REPLACE) != 0};
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status =
+        rad_quantize_write_folder(&quantization->plan, path, &settings, cancel, error);
     rad_fpenv_leave(saved);
     return status;
 }

@@ -15,6 +15,7 @@ struct rad_derivation {
     uint64_t row_bytes; /* in the base */
     uint64_t columns;
     float added;
+    bool transposed;
 };
 
 radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *error)
@@ -165,8 +166,11 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     if (from->n_elements == 0 || d->rows_each * d->columns != each ||
         wanted->first > d->rows_each || rows > wanted->n_from * (d->rows_each - wanted->first) ||
         (wanted->first == 0 && wanted->n_from > 1 && rows != wanted->n_from * d->rows_each) ||
-        (info->block_elements > 1 && d->columns % info->block_elements != 0) ||
+        (info->block_elements > 1 && !wanted->transposed &&
+         d->columns % info->block_elements != 0) ||
         (wanted->order.a != 0 && (order == 0 || d->rows_each % order != 0)) ||
+        (wanted->transposed && (from->view != NULL || info->decode == NULL || vector ||
+                                wanted->dims[0] != from->dims[1])) ||
         (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
         return fail_shape(source, from, wanted->name, error);
     for (uint32_t i = 1; i < wanted->n_from; i++)
@@ -199,8 +203,10 @@ radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tens
     d->added = wanted->added;
     rad_type type = wanted->from[0]->type;
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    d->row_bytes = d->columns / info->block_elements * info->block_bytes;
-    tensor->type = wanted->added != 0.0f ? RAD_TYPE_F32 : type;
+    d->transposed = wanted->transposed;
+    d->row_bytes = (wanted->transposed ? wanted->dims[1] : d->columns) / info->block_elements *
+                   info->block_bytes;
+    tensor->type = wanted->added != 0.0f || wanted->transposed ? RAD_TYPE_F32 : type;
     info = rad_type_find((uint32_t)tensor->type);
     tensor->n_dims = wanted->n_dims;
     memcpy(tensor->dims, wanted->dims, sizeof tensor->dims);
@@ -241,6 +247,12 @@ radllm_status rad_derived_finish(rad_source *derived, radllm_error *error)
     return status == RADLLM_OK ? rad_tensors_finish(derived, false, error) : status;
 }
 
+const rad_tensor *rad_derived_origin(const rad_tensor *tensor)
+{
+    const struct rad_derivation *d = tensor->view->derivation;
+    return d->from != NULL ? d->from[0] : NULL;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
 /* Adds to numbers as they are read. */
@@ -269,6 +281,40 @@ static radllm_status read_added(const struct rad_derivation *d, const rad_tensor
     return status;
 }
 
+/* Columns of the one matrix as rows: of each of its rows the blocks are decoded that they are in. */
+static radllm_status read_transposed(const struct rad_derivation *d, uint64_t first, uint64_t count,
+                                     uint8_t *out, radllm_error *error)
+{
+    enum { AT_ONCE = 1024, BLOCK_BYTES_MAX = 8 };
+    const rad_tensor *from = d->from[0];
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint8_t stored[AT_ONCE * BLOCK_BYTES_MAX];
+    float values[AT_ONCE];
+    radllm_status status = RADLLM_OK;
+    const uint64_t block = info->block_elements;
+    while (count > 0 && status == RADLLM_OK) {
+        uint64_t begin = first / block * block;
+        uint64_t n = AT_ONCE - (first - begin) < count ? AT_ONCE - (first - begin) : count;
+        uint64_t blocks = (first + n - begin + block - 1) / block;
+        n = blocks * block > AT_ONCE ? begin + AT_ONCE / block * block - first : n;
+        blocks = (first + n - begin + block - 1) / block;
+        for (uint64_t row = 0; row < d->columns && status == RADLLM_OK; row++) {
+            status = rad_source_read_tensor(d->base, from,
+                                            row * d->row_bytes + begin / block * info->block_bytes,
+                                            stored, (size_t)(blocks * info->block_bytes), error);
+            if (status == RADLLM_OK)
+                info->decode(stored, values, (size_t)(blocks * block));
+            for (uint64_t i = 0; i < n && status == RADLLM_OK; i++)
+                memcpy(out + (i * d->columns + row) * sizeof(float), &values[first - begin + i],
+                       sizeof(float));
+        }
+        out += n * d->columns * sizeof(float);
+        first += n;
+        count -= n;
+    }
+    return status;
+}
+
 /* Where row `row` of a tensor of this one comes from. */
 static uint64_t ordered(const rad_row_order *order, uint64_t row)
 {
@@ -287,6 +333,8 @@ radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t co
         memcpy(buffer, d->values + first * view->unit_bytes, (size_t)(count * view->unit_bytes));
         return RADLLM_OK;
     }
+    if (d->transposed)
+        return read_transposed(d, first, count, buffer, error);
     while (count > 0 && status == RADLLM_OK) {
         uint64_t row = first + d->first;
         const rad_tensor *from = d->from[row / d->rows_each];

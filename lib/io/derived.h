@@ -23,6 +23,7 @@ typedef struct rad_derived_tensor {
     uint64_t first; /* row of from[0] that it begins with; n_from is 1 where it is above 0 */
     rad_row_order order;
     float added; /* to each number, which become F32; only to float types */
+    bool transposed; /* rows are the columns of the one matrix that it is made of, in F32 */
 } rad_derived_tensor;
 
 /* Makes a source without tensors, metadata and parts, which keeps `base` alive. */
@@ -45,6 +46,8 @@ radllm_status rad_derived_add_values(rad_source *derived, const char *name, cons
 /* Makes everything findable; two of one name are an error. */
 radllm_status rad_derived_finish(rad_source *derived, radllm_error *error);
 
+/* The first tensor that one of such a source is made of; NULL: none. */
+const rad_tensor *rad_derived_origin(const rad_tensor *tensor);
 /* Rows of a tensor of such a source; view.c calls it. */
 radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,
                                uint8_t *buffer, radllm_error *error);

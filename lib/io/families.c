@@ -98,9 +98,10 @@ static const rad_name_row phi_rows[] = {
     LAYERS("model.layers."),
     NORMS,
     {"attn_norm.bias", "input_layernorm.bias", FORM_PLAIN},
-    ATTENTION,
+    /* Of several names the first one is written. */
     {"attn_output.weight", "self_attn.dense.weight", FORM_PLAIN},
     {"attn_output.bias", "self_attn.dense.bias", FORM_PLAIN},
+    ATTENTION,
     {"ffn_up.weight", "mlp.fc1.weight", FORM_PLAIN},
     {"ffn_up.bias", "mlp.fc1.bias", FORM_PLAIN},
     {"ffn_down.weight", "mlp.fc2.weight", FORM_PLAIN},
@@ -466,6 +467,14 @@ radllm_status rad_folder_take_text(rad_folder *folder, radllm_error *error)
         return RADLLM_OK;
     }
     return RADLLM_OK;
+}
+
+const rad_folder_family *rad_folder_family_named(const char *model_type)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(model_type, families[i].model_type) == 0)
+            return &families[i];
+    return NULL;
 }
 
 radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_family **out,

@@ -37,6 +37,8 @@ struct rad_name_row {
  * of the whole, and says so in the log. Others stay as they are. */
 radllm_status rad_folder_take_text(rad_folder *folder, radllm_error *error);
 
+/* The family of a model_type; NULL: there is none. */
+const rad_folder_family *rad_folder_family_named(const char *model_type);
 /* The family that config.json names; RADLLM_E_UNSUPPORTED where there is none. */
 radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_family **out,
                                      radllm_error *error);

@@ -141,25 +141,36 @@ static void put_tokens(exporter *x)
 
 /* ---- merges --------------------------------------------------------------------------------- */
 
-/* The pairs that merge, by rank. */
-static const rad_pair **sorted_pairs(exporter *x, uint32_t *count)
+radllm_status rad_tokenizer_merges(const rad_tokenizer *tokenizer, rad_arena *arena,
+                                   const rad_pair ***out, uint32_t *count, radllm_error *error)
 {
-    const rad_merge_rules *rules = &x->tokenizer->rules;
+    const rad_merge_rules *rules = &tokenizer->rules;
     uint32_t most = 0, slots = rules->pairs != NULL ? rules->pairs_mask + 1 : 0;
     for (uint32_t i = 0; i < slots; i++)
         if (rules->pairs[i].left >= 0 && rules->pairs[i].rank >= most)
             most = rules->pairs[i].rank + 1;
-    const rad_pair **by_rank = list_of(x, most, sizeof *by_rank);
+    size_t bytes = ((size_t)most + 1) * sizeof(rad_pair *);
+    const rad_pair **by_rank = rad_arena_alloc_zero(arena, bytes, 8);
     *count = 0;
+    *out = by_rank;
     if (by_rank == NULL)
-        return NULL;
+        return rad_fail_memory(error, bytes);
     for (uint32_t i = 0; i < slots; i++)
         if (rules->pairs[i].left >= 0)
             by_rank[rules->pairs[i].rank] = &rules->pairs[i];
     for (uint32_t rank = 0; rank < most; rank++) /* equal pairs have one rank of several */
         if (by_rank[rank] != NULL)
             by_rank[(*count)++] = by_rank[rank];
-    return by_rank;
+    return RADLLM_OK;
+}
+
+static const rad_pair **sorted_pairs(exporter *x, uint32_t *count)
+{
+    const rad_pair **pairs = NULL;
+    *count = 0;
+    if (x->status == RADLLM_OK)
+        x->status = rad_tokenizer_merges(x->tokenizer, &x->arena, &pairs, count, x->error);
+    return pairs;
 }
 
 static void put_merges(exporter *x)

@@ -2,6 +2,7 @@
 #ifndef RAD_TEXT_EXPORT_H
 #define RAD_TEXT_EXPORT_H
 
+#include "text/merge.h"
 #include "text/tokenizer.h"
 
 typedef radllm_status (*rad_put_meta)(void *user, const rad_meta *meta, radllm_error *error);
@@ -11,6 +12,10 @@ typedef radllm_status (*rad_put_meta)(void *user, const rad_meta *meta, radllm_e
  * no words for. */
 radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size, rad_put_meta put,
                                    void *user, radllm_error *error);
+
+/* The pairs that merge, by rank, in the arena; none where pieces merge by score. */
+radllm_status rad_tokenizer_merges(const rad_tokenizer *tokenizer, rad_arena *arena,
+                                   const rad_pair ***out, uint32_t *count, radllm_error *error);
 
 /* RADLLM_E_UNSUPPORTED, naming a text, where two tokenizers cut it otherwise: a list of texts with
  * what tokenizers differ in. */

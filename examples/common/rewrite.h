@@ -1,0 +1,34 @@
+/* What the programs share that write a model again: types, progress, and what they report. */
+#ifndef EXAMPLES_REWRITE_H
+#define EXAMPLES_REWRITE_H
+
+#include "common/arguments.h"
+#include "common/progress.h"
+
+/* The kinds of files, with '|' between them. Static storage. */
+const char *rewrite_type_names(void);
+/* In any case, and with the names that others use: "q4_k" is Q4_K_M. False for no type. */
+bool rewrite_find_type(const char *text, char out[32]);
+
+/* The progress callback's state; starts as {0}. */
+typedef struct rewrite_progress {
+    progress_bar bar;
+    bool begun;
+} rewrite_progress;
+int32_t rewrite_show(void *user, const char *stage, uint64_t done, uint64_t total);
+void rewrite_end(rewrite_progress *state);
+
+/* Ends the program where both name one file or folder. output may be NULL. */
+void rewrite_refuse_same(const char *input, const char *output);
+
+typedef struct rewrite_report {
+    const char *input, *output; /* output: NULL where nothing was written */
+    bool dry_run, verbose;
+    bool folder; /* what is written is one, and no GGUF file */
+    double seconds;
+} rewrite_report;
+/* Prints the plan, or what was written by it. */
+void rewrite_print(const radllm_quantization *plan, const rewrite_report *report,
+                   const common_settings *common);
+
+#endif

@@ -1,0 +1,199 @@
+#include "base/folder_write.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file_path.h"
+
+struct rad_folder_output {
+    rad_allocator allocator;
+    char *path, *partial, *replaced;
+    size_t size; /* of each of these */
+    bool made;   /* the partial folder stands */
+    bool replace;
+    char label[RAD_PATH_LABEL_SIZE];
+};
+
+static radllm_status fail_folder(const rad_folder_output *folder, const char *action, int number,
+                                 radllm_error *error)
+{
+    char text[128];
+    return rad_fail(error, RADLLM_E_IO,
+                    "%s: cannot %s the folder: %s; check the path, its permissions and the storage "
+                    "device",
+                    folder->label, action, strerror_r(number, text, sizeof text));
+}
+
+/* Names that a model's folder has, and that may be removed with it. */
+static bool is_model_file(const char *name)
+{
+    static const char *const endings[] = {".safetensors",        ".safetensors.index.json",
+                                          ".safetensors.partial", ".json",
+                                          ".json.partial",        ".jinja",
+                                          ".txt",                 ".model"};
+    size_t size = strlen(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t tail = strlen(endings[i]);
+        if (size > tail && strcmp(name + size - tail, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Looks at all names: removes them, or tells whether all are of a model (`strange` gets one that is
+ * not). */
+static bool walk(const char *path, bool remove, char strange[256])
+{
+    DIR *directory = opendir(path);
+    bool fine = directory != NULL;
+    struct dirent *entry;
+    while (fine && (entry = readdir(directory)) != NULL) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        struct stat information;
+        bool file = fstatat(dirfd(directory), name, &information, AT_SYMLINK_NOFOLLOW) == 0 &&
+                    (S_ISREG(information.st_mode) || S_ISLNK(information.st_mode));
+        fine = file && is_model_file(name);
+        if (fine && remove)
+            fine = unlinkat(dirfd(directory), name, 0) == 0;
+        if (!fine && strange != NULL)
+            snprintf(strange, 256, "%s", name);
+    }
+    if (directory != NULL)
+        (void)closedir(directory);
+    return fine;
+}
+
+static bool remove_folder(const char *path)
+{
+    return walk(path, true, NULL) && rmdir(path) == 0;
+}
+
+static radllm_status check_target(const rad_folder_output *folder, radllm_error *error)
+{
+    struct stat information;
+    char strange[256] = "", quoted[RAD_QUOTE_SIZE];
+    if (lstat(folder->path, &information) != 0)
+        return RADLLM_OK;
+    if (!folder->replace)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s exists; name another folder, or ask for it to be replaced (--force of "
+                        "radllm-convert)",
+                        folder->label);
+    if (!S_ISDIR(information.st_mode))
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s is no folder and is not replaced by one; remove it first",
+                        folder->label);
+    if (!walk(folder->path, false, strange))
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s holds '%s', which is no file of a model: it is not replaced; name "
+                        "another folder, or remove it yourself",
+                        folder->label, rad_quote(quoted, strange, strlen(strange)));
+    return RADLLM_OK;
+}
+
+static radllm_status make_partial(rad_folder_output *folder, radllm_error *error)
+{
+    if (mkdir(folder->partial, 0777) != 0) {
+        int number = errno;
+        /* What a killed attempt left. */
+        if (number != EEXIST || !remove_folder(folder->partial) ||
+            mkdir(folder->partial, 0777) != 0)
+            return fail_folder(folder, "make", number, error);
+    }
+    folder->made = true;
+    return RADLLM_OK;
+}
+
+static char *with_ending(const rad_folder_output *folder, const char *path, size_t size,
+                         const char *ending)
+{
+    char *text = rad_alloc(&folder->allocator, folder->size);
+    if (text != NULL)
+        snprintf(text, folder->size, "%.*s%s", (int)size, path, ending);
+    return text;
+}
+
+radllm_status rad_folder_output_open(const rad_allocator *allocator, const char *path, bool replace,
+                                     rad_folder_output **out, radllm_error *error)
+{
+    size_t size = strlen(path);
+    while (size > 1 && path[size - 1] == '/')
+        size--;
+    if (size == 0 || size > 1 << 20)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the path of the folder to write is empty or too long; give a path");
+    rad_folder_output *folder = rad_alloc_zero(allocator, sizeof *folder);
+    if (folder == NULL)
+        return rad_fail_memory(error, sizeof *folder);
+    *folder = (rad_folder_output){.allocator = *allocator, .size = size + 16, .replace = replace};
+    rad_path_label(folder->label, path);
+    folder->path = with_ending(folder, path, size, "");
+    folder->partial = with_ending(folder, path, size, ".partial");
+    folder->replaced = with_ending(folder, path, size, ".replaced");
+    radllm_status status = RADLLM_OK;
+    if (folder->path == NULL || folder->partial == NULL || folder->replaced == NULL)
+        status = rad_fail_memory(error, folder->size);
+    if (status == RADLLM_OK)
+        status = check_target(folder, error);
+    if (status == RADLLM_OK)
+        status = make_partial(folder, error);
+    if (status == RADLLM_OK)
+        *out = folder;
+    else
+        rad_folder_output_free(folder);
+    return status;
+}
+
+radllm_status rad_folder_output_file(rad_folder_output *folder, const char *name, rad_output **out,
+                                     radllm_error *error)
+{
+    size_t bytes = folder->size + strlen(name) + 2;
+    char *path = rad_alloc(&folder->allocator, bytes);
+    if (path == NULL)
+        return rad_fail_memory(error, bytes);
+    snprintf(path, bytes, "%s/%s", folder->partial, name);
+    radllm_status status = rad_output_open(&folder->allocator, path, out, error);
+    rad_free(&folder->allocator, path, bytes);
+    return status;
+}
+
+radllm_status rad_folder_output_commit(rad_folder_output *folder, radllm_error *error)
+{
+    struct stat information;
+    radllm_status status = check_target(folder, error); /* it may have come meanwhile */
+    if (status != RADLLM_OK)
+        return status;
+    bool there = lstat(folder->path, &information) == 0;
+    if (there && rename(folder->path, folder->replaced) != 0)
+        return fail_folder(folder, "replace", errno, error);
+    if (rename(folder->partial, folder->path) != 0) {
+        int number = errno;
+        if (there)
+            (void)rename(folder->replaced, folder->path);
+        return fail_folder(folder, "name", number, error);
+    }
+    folder->made = false;
+    if (there && !remove_folder(folder->replaced))
+        return fail_folder(folder, "remove what was replaced (PATH.replaced) of", errno, error);
+    return RADLLM_OK;
+}
+
+void rad_folder_output_free(rad_folder_output *folder)
+{
+    if (folder == NULL)
+        return;
+    if (folder->made)
+        (void)remove_folder(folder->partial);
+    rad_allocator allocator = folder->allocator;
+    rad_free(&allocator, folder->path, folder->size);
+    rad_free(&allocator, folder->partial, folder->size);
+    rad_free(&allocator, folder->replaced, folder->size);
+    rad_free(&allocator, folder, sizeof *folder);
+}

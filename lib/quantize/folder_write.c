@@ -1,0 +1,392 @@
+/* From a plan to a folder: the tensors in files of safetensors, what says which model it is, and the
+ * tokenizer. */
+#include "base/folder_write.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/derived.h"
+#include "io/rearrange.h"
+#include "quantize/folder.h"
+#include "quantize/write.h"
+#include "text/export_json.h"
+
+#define SHARDS_MAX 99999u
+
+typedef struct folder_writer {
+    const rad_quantize_plan *plan;
+    const rad_allocator *allocator;
+    const rad_folder_settings *settings;
+    rad_folder_model model;
+    rad_tokenizer *tokenizer;
+    rad_arena arena; /* of the hyper-parameters, and what follows */
+    rad_source *to;  /* tensors as the folder has them */
+    rad_type *types; /* of each */
+    uint32_t *shard_of;
+    uint32_t n_shards;
+    rad_folder_output *folder;
+    rad_output *file; /* that is written now */
+    rad_data_writer *data;
+    rad_data_progress progress;
+    radllm_error *error;
+} folder_writer;
+
+/* A text that grows. */
+typedef struct text_buffer {
+    const rad_allocator *allocator;
+    char *data;
+    size_t size, capacity;
+    bool failed;
+} text_buffer;
+
+/* ---- types ---------------------------------------------------------------------------------- */
+
+static const char *dtype_of(rad_type type)
+{
+    return type == RAD_TYPE_F32    ? "F32"
+           : type == RAD_TYPE_F16  ? "F16"
+           : type == RAD_TYPE_BF16 ? "BF16"
+                                   : NULL;
+}
+
+static uint64_t bytes_of(const folder_writer *w, uint64_t i)
+{
+    return rad_source_tensor(w->to, i)->n_elements * (w->types[i] == RAD_TYPE_F32 ? 4 : 2);
+}
+
+/* The type that the plan has for the tensor that this one is made of. */
+static radllm_status choose_type(folder_writer *w, uint64_t i)
+{
+    const rad_tensor *made = rad_source_tensor(w->to, i);
+    const rad_tensor *from = rad_derived_origin(made);
+    const rad_quantized_tensor *planned =
+        &w->plan->tensors[rad_source_tensor_index(w->plan->source, from)];
+    char quoted[RAD_QUOTE_SIZE];
+    w->types[i] = planned->type;
+    if (dtype_of(planned->type) != NULL)
+        return RADLLM_OK;
+    return rad_fail(w->error, RADLLM_E_ARGUMENT,
+                    "the tensor '%s' is %s, which folders do not hold: ask for the type F16, BF16 "
+                    "or F32 (option quantize; --type of radllm-convert)",
+                    rad_quote(quoted, from->name.data, from->name.size),
+                    rad_type_find((uint32_t)planned->type)->name);
+}
+
+static radllm_status choose_types(folder_writer *w)
+{
+    uint64_t n = rad_source_n_tensors(w->to), at = 0;
+    size_t bytes = (size_t)n * sizeof *w->types;
+    w->types = rad_arena_alloc(&w->arena, bytes + 1, 8);
+    w->shard_of = rad_arena_alloc(&w->arena, bytes + 1, 8);
+    if (w->types == NULL || w->shard_of == NULL)
+        return rad_fail_memory(w->error, bytes);
+    for (uint64_t i = 0; i < n; i++) {
+        radllm_status status = choose_type(w, i);
+        if (status != RADLLM_OK)
+            return status;
+        if (w->settings->shard_bytes != 0 && at > 0 &&
+            at + bytes_of(w, i) > w->settings->shard_bytes) {
+            w->n_shards++;
+            at = 0;
+        }
+        at += bytes_of(w, i);
+        w->shard_of[i] = w->n_shards;
+    }
+    w->n_shards++;
+    const rad_tensor *embedding = rad_source_find_tensor(w->plan->source, "token_embd.weight");
+    rad_type type = embedding == NULL ? RAD_TYPE_F32
+                                      : w->plan->tensors[rad_source_tensor_index(w->plan->source,
+                                                                                 embedding)]
+                                            .type;
+    w->model.dtype = type == RAD_TYPE_F32   ? "float32"
+                     : type == RAD_TYPE_F16 ? "float16"
+                                            : "bfloat16";
+    if (w->n_shards > SHARDS_MAX)
+        return rad_fail(w->error, RADLLM_E_ARGUMENT,
+                        "files of %" PRIu64 " bytes would be %u; ask for larger ones",
+                        w->settings->shard_bytes, w->n_shards);
+    return RADLLM_OK;
+}
+
+/* ---- texts ---------------------------------------------------------------------------------- */
+
+static void add_text(text_buffer *b, const char *text, size_t size)
+{
+    void *data = b->data;
+    if (b->failed || !rad_reserve(b->allocator, &data, &b->capacity, b->size + size + 1, 1)) {
+        b->failed = true;
+        return;
+    }
+    b->data = data;
+    memcpy(b->data + b->size, text, size);
+    b->size += size;
+}
+
+static void add_format(text_buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_format(text_buffer *b, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    b->failed = b->failed || size < 0 || (size_t)size >= sizeof text;
+    if (!b->failed)
+        add_text(b, text, (size_t)size);
+}
+
+static void shard_name(const folder_writer *w, uint32_t shard, char name[64])
+{
+    if (w->n_shards == 1)
+        snprintf(name, 64, "model.safetensors");
+    else
+        snprintf(name, 64, "model-%05u-of-%05u.safetensors", shard + 1, w->n_shards);
+}
+
+static radllm_status begin_file(folder_writer *w, const char *name)
+{
+    return rad_folder_output_file(w->folder, name, &w->file, w->error);
+}
+
+/* Also after a failure, which it passes on. */
+static radllm_status end_file(folder_writer *w, radllm_status status)
+{
+    if (status == RADLLM_OK)
+        status = rad_output_commit(w->file, w->error);
+    rad_output_free(w->file);
+    w->file = NULL;
+    return status;
+}
+
+static radllm_status write_text(folder_writer *w, const char *name, const char *text, size_t size)
+{
+    radllm_status status = begin_file(w, name);
+    if (status == RADLLM_OK)
+        status = rad_output_write(w->file, text, size, w->error);
+    return end_file(w, status);
+}
+
+/* Takes the object. */
+static radllm_status write_json(folder_writer *w, const char *name, json_t *object)
+{
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    radllm_status status = text != NULL ? write_text(w, name, text, strlen(text))
+                                        : rad_fail_memory(w->error, 4096);
+    free(text);
+    json_decref(object);
+    return status;
+}
+
+/* ---- weights -------------------------------------------------------------------------------- */
+
+/* Numbers of four bytes stand before those of two, so that all are aligned. */
+static bool comes_now(const folder_writer *w, uint64_t i, uint32_t shard, int pass)
+{
+    return w->shard_of[i] == shard && (w->types[i] == RAD_TYPE_F32) == (pass == 0);
+}
+
+static void describe_tensor(const folder_writer *w, text_buffer *b, uint64_t i, uint64_t offset)
+{
+    const rad_tensor *tensor = rad_source_tensor(w->to, i);
+    add_format(b, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", tensor->name.data,
+               dtype_of(w->types[i]));
+    for (uint32_t d = tensor->n_dims; d-- > 0;)
+        add_format(b, "%" PRIu64 "%s", tensor->dims[d], d > 0 ? "," : "");
+    add_format(b, "],\"data_offsets\":[%" PRIu64 ",%" PRIu64 "]}", offset, offset + bytes_of(w, i));
+}
+
+static radllm_status write_header(folder_writer *w, uint32_t shard)
+{
+    text_buffer b = {.allocator = w->allocator};
+    uint64_t offset = 0;
+    add_format(&b, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint64_t i = 0; i < rad_source_n_tensors(w->to); i++) {
+            if (!comes_now(w, i, shard, pass))
+                continue;
+            describe_tensor(w, &b, i, offset);
+            offset += bytes_of(w, i);
+        }
+    }
+    add_format(&b, "}");
+    while (!b.failed && b.size % 8 != 0)
+        add_format(&b, " ");
+    radllm_status status = b.failed ? rad_fail_memory(w->error, b.size) : RADLLM_OK;
+    uint8_t size[8];
+    for (int i = 0; i < 8; i++)
+        size[i] = (uint8_t)((uint64_t)b.size >> 8 * i);
+    if (status == RADLLM_OK)
+        status = rad_output_write(w->file, size, sizeof size, w->error);
+    if (status == RADLLM_OK)
+        status = rad_output_write(w->file, b.data, b.size, w->error);
+    rad_free(w->allocator, b.data, b.capacity);
+    return status;
+}
+
+static radllm_status put_data(void *user, const void *data, size_t size, radllm_error *error)
+{
+    folder_writer *w = user;
+    return rad_output_write(w->file, data, size, error);
+}
+
+static radllm_status write_shard(folder_writer *w, uint32_t shard)
+{
+    char name[64];
+    shard_name(w, shard, name);
+    radllm_status status = begin_file(w, name);
+    if (status == RADLLM_OK)
+        status = write_header(w, shard);
+    for (int pass = 0; pass < 2; pass++)
+        for (uint64_t i = 0; i < rad_source_n_tensors(w->to) && status == RADLLM_OK; i++)
+            if (comes_now(w, i, shard, pass))
+                status = rad_data_write(w->data, w->to, rad_source_tensor(w->to, i), w->types[i],
+                                        NULL, &w->progress, w->error);
+    return end_file(w, status);
+}
+
+static radllm_status write_index(folder_writer *w)
+{
+    text_buffer b = {.allocator = w->allocator};
+    uint64_t total = 0, n = rad_source_n_tensors(w->to);
+    if (w->n_shards == 1)
+        return RADLLM_OK;
+    for (uint64_t i = 0; i < n; i++)
+        total += bytes_of(w, i);
+    add_format(&b, "{\n  \"metadata\": {\"total_size\": %" PRIu64 "},\n  \"weight_map\": {\n",
+               total);
+    for (uint64_t i = 0; i < n; i++) {
+        char name[64];
+        shard_name(w, w->shard_of[i], name);
+        add_format(&b, "    \"%s\": \"%s\"%s\n", rad_source_tensor(w->to, i)->name.data, name,
+                   i + 1 < n ? "," : "");
+    }
+    add_format(&b, "  }\n}\n");
+    radllm_status status =
+        b.failed ? rad_fail_memory(w->error, b.size)
+                 : write_text(w, "model.safetensors.index.json", b.data, b.size);
+    rad_free(w->allocator, b.data, b.capacity);
+    return status;
+}
+
+/* ---- the rest ------------------------------------------------------------------------------- */
+
+static radllm_status write_configs(folder_writer *w)
+{
+    json_t *object = NULL;
+    radllm_status status = rad_folder_config(&w->model, &object, w->error);
+    if (status == RADLLM_OK)
+        status = write_json(w, "config.json", object);
+    if (status == RADLLM_OK)
+        status = rad_folder_generation_config(&w->model, &object, w->error);
+    if (status == RADLLM_OK)
+        status = write_json(w, "generation_config.json", object);
+    return status;
+}
+
+static radllm_status write_tokenizer(folder_writer *w)
+{
+    rad_text chat_template = {"", 0};
+    if (strcmp(rad_tokenizer_kind(w->tokenizer), "none") == 0)
+        return RADLLM_OK;
+    radllm_status status =
+        rad_meta_text(w->plan->source, "tokenizer.chat_template", &chat_template, w->error);
+    if (status == RADLLM_OK)
+        status = begin_file(w, "tokenizer.json");
+    if (status != RADLLM_OK)
+        return status;
+    status = end_file(w, rad_tokenizer_write_json(w->tokenizer, w->file, w->error));
+    if (status == RADLLM_OK)
+        status = begin_file(w, "tokenizer_config.json");
+    if (status != RADLLM_OK)
+        return status;
+    return end_file(w, rad_tokenizer_write_config(w->tokenizer, chat_template,
+                                                  w->model.hparams.context_length, w->file,
+                                                  w->error));
+}
+
+/* What the model is, and its tensors as the folder has them. */
+static radllm_status understand(folder_writer *w)
+{
+    rad_source *source = w->plan->source;
+    rad_hparams *h = &w->model.hparams;
+    radllm_status status =
+        rad_tokenizer_create(&w->plan->host, source, &w->tokenizer, w->error);
+    if (status == RADLLM_OK)
+        status = rad_hparams_read(source, rad_tokenizer_size(w->tokenizer), &w->arena, h, w->error);
+    if (status != RADLLM_OK)
+        return status;
+    w->model.source = source;
+    w->model.tokenizer = w->tokenizer;
+    status = rad_folder_find_scaling(&w->model, w->error);
+    rad_rearrange_shape shape = {.n_heads = h->layers[0].n_heads,
+                                 .n_kv_heads = h->layers[0].n_kv_heads,
+                                 .n_experts = h->router.n_experts,
+                                 .divisors = w->model.factor > 0.0};
+    uint32_t windows = 0;
+    bool alike = true;
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        windows += h->layers[i].window > 0;
+        alike = alike && h->layers[i].n_heads == h->layers[0].n_heads &&
+                h->layers[i].n_kv_heads == h->layers[0].n_kv_heads &&
+                h->layers[i].ffn_length == h->layers[0].ffn_length;
+    }
+    shape.window = windows > 0;
+    shape.window_pattern = windows > 0 && windows < h->n_layers;
+    if (status == RADLLM_OK)
+        status = rad_rearrange(source, &shape, &w->model.model_type, &w->to, w->error);
+    if (status == RADLLM_OK && !alike)
+        status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
+                          "%s: its layers differ in their sizes, which config.json has no words "
+                          "for; keep the GGUF file",
+                          rad_source_label(source));
+    return status;
+}
+
+static radllm_status write_all(folder_writer *w, const char *path)
+{
+    const rad_host *host = &w->plan->host;
+    radllm_status status = rad_folder_output_open(w->allocator, path, w->settings->replace,
+                                                  &w->folder, w->error);
+    if (status == RADLLM_OK)
+        status = rad_data_writer_new(host, w->plan->n_threads, put_data, w, &w->data, w->error);
+    if (status == RADLLM_OK)
+        status = rad_data_look_up(w->data, &w->progress, w->error);
+    if (status == RADLLM_OK)
+        status = write_configs(w);
+    if (status == RADLLM_OK)
+        status = write_tokenizer(w);
+    for (uint32_t shard = 0; shard < w->n_shards && status == RADLLM_OK; shard++)
+        status = write_shard(w, shard);
+    if (status == RADLLM_OK)
+        status = write_index(w);
+    if (status == RADLLM_OK)
+        status = rad_folder_output_commit(w->folder, w->error);
+    return status;
+}
+
+radllm_status rad_quantize_write_folder(const rad_quantize_plan *plan, const char *path,
+                                        const rad_folder_settings *settings,
+                                        const radllm_cancel *cancel, radllm_error *error)
+{
+    folder_writer w = {.plan = plan,
+                       .allocator = &plan->host.allocator,
+                       .settings = settings,
+                       .arena = {.allocator = &plan->host.allocator},
+                       .progress = {.cancel = cancel, .total = plan->n_elements},
+                       .error = error};
+    radllm_status status = understand(&w);
+    if (status == RADLLM_OK)
+        status = choose_types(&w);
+    if (status == RADLLM_OK)
+        status = write_all(&w, path);
+    rad_data_writer_free(w.data);
+    rad_output_free(w.file);
+    rad_folder_output_free(w.folder);
+    rad_source_release(w.to);
+    rad_tokenizer_free(w.tokenizer);
+    rad_arena_free(&w.arena);
+    return status;
+}

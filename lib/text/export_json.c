@@ -1,0 +1,391 @@
+#include "text/export_json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "text/export.h"
+#include "text/tokenizer_internal.h"
+#include "text/utf8.h"
+
+#define MARK      "\xE2\x96\x81"
+#define MARK_SIZE 3
+
+typedef struct json_writer {
+    const rad_tokenizer *tokenizer;
+    rad_output *output;
+    radllm_error *error;
+    radllm_status status; /* the first failure; later calls do nothing */
+} json_writer;
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+static void put_bytes(json_writer *w, const char *bytes, size_t size)
+{
+    if (w->status == RADLLM_OK)
+        w->status = rad_output_write(w->output, bytes, size, w->error);
+}
+
+static void put(json_writer *w, const char *text)
+{
+    put_bytes(w, text, strlen(text));
+}
+
+static void put_number(json_writer *w, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%" PRId64, value);
+    put(w, text);
+}
+
+static bool is_utf8(rad_text text)
+{
+    const uint8_t *p = (const uint8_t *)text.data, *end = p + text.size;
+    while (p < end) {
+        int n = rad_utf8_strict(p, end);
+        if (n <= 0)
+            return false;
+        p += n;
+    }
+    return true;
+}
+
+static void put_string(json_writer *w, rad_text text)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    if (w->status == RADLLM_OK && !is_utf8(text))
+        w->status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
+                             "the text \"%s\" of the tokenizer is no UTF-8, so that tokenizer.json "
+                             "cannot hold it; keep the GGUF file",
+                             rad_quote(quoted, text.data, text.size));
+    put(w, "\"");
+    size_t from = 0;
+    for (size_t i = 0; i < text.size; i++) {
+        uint8_t c = (uint8_t)text.data[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        char escape[8];
+        snprintf(escape, sizeof escape, c < 0x20 ? "\\u%04x" : "\\%c", c);
+        put_bytes(w, text.data + from, i - from);
+        put(w, escape);
+        from = i + 1;
+    }
+    put_bytes(w, text.data + from, text.size - from);
+    put(w, "\"");
+}
+
+static void put_entry(json_writer *w, int32_t id)
+{
+    put_string(w, rad_tokenizer_entry(w->tokenizer, id));
+}
+
+/* ---- tokens --------------------------------------------------------------------------------- */
+
+static bool is_added(const json_writer *w, int32_t id)
+{
+    rad_token_type type = rad_tokenizer_type(w->tokenizer, id);
+    return type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED || type == RAD_TOKEN_UNKNOWN;
+}
+
+/* Of entries with one text the one is written that the text stands for. */
+static bool is_written(const json_writer *w, int32_t id)
+{
+    rad_text text = rad_tokenizer_entry(w->tokenizer, id);
+    bool gap = rad_tokenizer_type(w->tokenizer, id) == RAD_TOKEN_UNUSED &&
+               (text.size == 0 || memcmp(text.data, "[PAD", text.size < 4 ? text.size : 4) == 0);
+    return !gap && rad_tokenizer_find(w->tokenizer, text.data, text.size) == id;
+}
+
+static void put_added(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    bool first = true;
+    put(w, "\"added_tokens\": [");
+    for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(t) && w->status == RADLLM_OK; id++) {
+        if (!is_added(w, id) || !is_written(w, id))
+            continue;
+        bool strips = t->strip_right != NULL && rad_token_bit(t->strip_right, id);
+        bool special = rad_tokenizer_type(t, id) != RAD_TOKEN_USER_DEFINED;
+        put(w, first ? "\n{\"id\": " : ",\n{\"id\": ");
+        put_number(w, id);
+        put(w, ", \"content\": ");
+        put_entry(w, id);
+        put(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": ");
+        put(w, strips ? "true" : "false");
+        put(w, ", \"normalized\": false, \"special\": ");
+        put(w, special ? "true}" : "false}");
+        first = false;
+    }
+    put(w, "],\n");
+}
+
+static void put_vocabulary(json_writer *w)
+{
+    bool first = true;
+    put(w, "\"vocab\": {");
+    for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(w->tokenizer); id++) {
+        if (w->status != RADLLM_OK || !is_written(w, id))
+            continue;
+        put(w, first ? "\n" : ",\n");
+        put_entry(w, id);
+        put(w, ": ");
+        put_number(w, id);
+        first = false;
+    }
+    put(w, "},\n");
+}
+
+static void put_pair(json_writer *w, bool *first, rad_text left, rad_text right)
+{
+    put(w, *first ? "\n[" : ",\n[");
+    put_string(w, left);
+    put(w, ", ");
+    put_string(w, right);
+    put(w, "]");
+    *first = false;
+}
+
+static radllm_status allocate(json_writer *w, size_t bytes, void **out)
+{
+    *out = NULL;
+    if (w->status == RADLLM_OK) {
+        *out = rad_alloc(&w->tokenizer->host.allocator, bytes);
+        if (*out == NULL)
+            w->status = rad_fail_memory(w->error, bytes);
+    }
+    return w->status;
+}
+
+static void put_ranked_merges(json_writer *w)
+{
+    rad_arena arena = {.allocator = &w->tokenizer->host.allocator};
+    const rad_pair **pairs = NULL;
+    uint32_t count = 0;
+    bool first = true;
+    if (w->status == RADLLM_OK)
+        w->status = rad_tokenizer_merges(w->tokenizer, &arena, &pairs, &count, w->error);
+    for (uint32_t i = 0; i < count && w->status == RADLLM_OK; i++)
+        put_pair(w, &first, rad_tokenizer_entry(w->tokenizer, pairs[i]->left),
+                 rad_tokenizer_entry(w->tokenizer, pairs[i]->right));
+    rad_arena_free(&arena);
+}
+
+typedef struct scored {
+    float score;
+    int32_t id;
+} scored;
+
+static int by_score(const void *a, const void *b)
+{
+    const scored *first = a, *second = b;
+    if (first->score != second->score)
+        return first->score > second->score ? -1 : 1;
+    return first->id < second->id ? -1 : 1;
+}
+
+/* Every way to make a piece of two others: those of the highest score merge first. */
+static void put_scored_merges(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    const rad_vocabulary *vocabulary = &t->vocabulary;
+    uint32_t n = rad_tokenizer_size(t), count = 0;
+    scored *order;
+    bool first = true;
+    if (allocate(w, ((size_t)n + 1) * sizeof *order, (void **)&order) != RADLLM_OK)
+        return;
+    for (uint32_t id = 0; id < n; id++)
+        if (vocabulary->types[id] == RAD_TOKEN_NORMAL)
+            order[count++] =
+                (scored){vocabulary->scores != NULL ? vocabulary->scores[id] : 0, (int32_t)id};
+    qsort(order, count, sizeof *order, by_score);
+    for (uint32_t i = 0; i < count && w->status == RADLLM_OK; i++) {
+        rad_text text = rad_tokenizer_entry(t, order[i].id);
+        for (size_t cut = text.size; cut-- > 1;) {
+            const uint8_t *bytes = (const uint8_t *)text.data;
+            if ((bytes[cut] & 0xC0) == 0x80 ||
+                rad_vocabulary_find_text(vocabulary, bytes, cut) < 0 ||
+                rad_vocabulary_find_text(vocabulary, bytes + cut, text.size - cut) < 0)
+                continue;
+            put_pair(w, &first, (rad_text){text.data, cut},
+                     (rad_text){text.data + cut, text.size - cut});
+        }
+    }
+    rad_free(&t->host.allocator, order, ((size_t)n + 1) * sizeof *order);
+}
+
+/* ---- parts ---------------------------------------------------------------------------------- */
+
+static void put_splits(json_writer *w)
+{
+    const rad_pretokenizer *pre = w->tokenizer->pretokenizer;
+    put(w, "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [");
+    for (int i = 0; i < RAD_SPLIT_STAGES && pre->stages[i] != NULL; i++) {
+        const char *pattern = rad_pretokenizer_pattern(pre->stages[i]);
+        if (pattern == NULL) {
+            if (w->status == RADLLM_OK)
+                w->status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
+                                     "the pre-tokenizer \"%s\" is not written to tokenizer.json; "
+                                     "keep the GGUF file",
+                                     w->tokenizer->pre);
+            return;
+        }
+        put(w, "\n{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
+        put_string(w, (rad_text){pattern, strlen(pattern)});
+        put(w, "}, \"behavior\": \"Isolated\", \"invert\": false},");
+    }
+    put(w, "\n{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": true, "
+           "\"use_regex\": false}]},\n");
+}
+
+static void put_special(json_writer *w, int32_t id)
+{
+    put(w, "{\"SpecialToken\": {\"id\": ");
+    put_entry(w, id);
+    put(w, ", \"type_id\": 0}}");
+}
+
+static void put_frame(json_writer *w, const char *list, const char *const *sequences, size_t n)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    put(w, list);
+    for (size_t i = 0; i < n; i++) {
+        put(w, i > 0 ? ", " : "");
+        if (t->add_bos) {
+            put_special(w, t->bos);
+            put(w, ", ");
+        }
+        put(w, sequences[i]);
+        if (t->add_eos) {
+            put(w, ", ");
+            put_special(w, t->eos);
+        }
+    }
+    put(w, "],\n");
+}
+
+static void put_named(json_writer *w, int32_t id)
+{
+    put_entry(w, id);
+    put(w, ": {\"id\": ");
+    put_entry(w, id);
+    put(w, ", \"ids\": [");
+    put_number(w, id);
+    put(w, "], \"tokens\": [");
+    put_entry(w, id);
+    put(w, "]}");
+}
+
+/* What stands around a text. */
+static void put_post_processor(json_writer *w)
+{
+    static const char *const sequences[] = {"{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}",
+                                            "{\"Sequence\": {\"id\": \"B\", \"type_id\": 0}}"};
+    const rad_tokenizer *t = w->tokenizer;
+    if (!t->add_bos && !t->add_eos) {
+        put(w, "\"post_processor\": null,\n");
+        return;
+    }
+    put(w, "\"post_processor\": {\"type\": \"TemplateProcessing\",\n");
+    put_frame(w, "\"single\": [", sequences, 1);
+    put_frame(w, "\"pair\": [", sequences, 2);
+    put(w, "\"special_tokens\": {");
+    if (t->add_bos)
+        put_named(w, t->bos);
+    put(w, t->add_bos && t->add_eos && t->bos != t->eos ? ", " : "");
+    if (t->add_eos && (!t->add_bos || t->bos != t->eos))
+        put_named(w, t->eos);
+    put(w, "}},\n");
+}
+
+static void put_byte_level(json_writer *w)
+{
+    bool composed = strcmp(w->tokenizer->pre, "qwen2") == 0; /* as all of this family are */
+    put(w, composed ? "\"normalizer\": {\"type\": \"NFC\"},\n" : "\"normalizer\": null,\n");
+    put_splits(w);
+    put_post_processor(w);
+    put(w, "\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": "
+           "true, \"use_regex\": true},\n\"model\": {\"type\": \"BPE\", \"dropout\": null, "
+           "\"unk_token\": null, \"continuing_subword_prefix\": null, \"end_of_word_suffix\": "
+           "null, \"fuse_unk\": false, \"byte_fallback\": false, \"ignore_merges\": ");
+    put(w, w->tokenizer->pretokenizer->ignore_merges ? "true,\n" : "false,\n");
+    put_vocabulary(w);
+    put(w, "\"merges\": [");
+    put_ranked_merges(w);
+    put(w, "]}}\n");
+}
+
+static void put_sentencepiece(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    put(w, "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [");
+    put(w, t->add_space_prefix ? "{\"type\": \"Prepend\", \"prepend\": \"" MARK "\"}, " : "");
+    put(w, "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK
+           "\"}]},\n\"pre_tokenizer\": null,\n");
+    put_post_processor(w);
+    put(w, "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+           "\"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, {\"type\": "
+           "\"ByteFallback\"}, {\"type\": \"Fuse\"}");
+    put(w, t->add_space_prefix
+               ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},\n"
+               : "]},\n");
+    put(w, "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": ");
+    if (t->unknown >= 0)
+        put_entry(w, t->unknown);
+    else
+        put(w, "null");
+    put(w, ", \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": "
+           "true, \"byte_fallback\": true, \"ignore_merges\": false,\n");
+    put_vocabulary(w);
+    put(w, "\"merges\": [");
+    put_scored_merges(w);
+    put(w, "]}}\n");
+}
+
+radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_output *output,
+                                       radllm_error *error)
+{
+    json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
+    if (tokenizer->model != RAD_MODEL_BYTE_LEVEL && tokenizer->model != RAD_MODEL_SENTENCEPIECE)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "tokenizers of kind \"%s\" are not written to tokenizer.json; keep the "
+                        "GGUF file",
+                        rad_tokenizer_kind(tokenizer));
+    put(&w, "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null,\n");
+    put_added(&w);
+    if (tokenizer->model == RAD_MODEL_BYTE_LEVEL)
+        put_byte_level(&w);
+    else
+        put_sentencepiece(&w);
+    return w.status;
+}
+
+static void put_token(json_writer *w, const char *key, int32_t id)
+{
+    if (id < 0)
+        return;
+    put(w, key);
+    put_entry(w, id);
+}
+
+radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_text chat_template,
+                                         uint64_t context, rad_output *output, radllm_error *error)
+{
+    json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
+    put(&w, "{\"tokenizer_class\": \"PreTrainedTokenizerFast\",\n\"model_max_length\": ");
+    put_number(&w, (int64_t)context);
+    put(&w, ",\n\"clean_up_tokenization_spaces\": false,\n\"add_bos_token\": ");
+    put(&w, tokenizer->add_bos ? "true" : "false");
+    put(&w, ",\n\"add_eos_token\": ");
+    put(&w, tokenizer->add_eos ? "true" : "false");
+    put_token(&w, ",\n\"bos_token\": ", tokenizer->bos);
+    put_token(&w, ",\n\"eos_token\": ", tokenizer->eos);
+    if (tokenizer->model == RAD_MODEL_SENTENCEPIECE)
+        put_token(&w, ",\n\"unk_token\": ", tokenizer->unknown);
+    if (chat_template.size > 0) {
+        put(&w, ",\n\"chat_template\": ");
+        put_string(&w, chat_template);
+    }
+    put(&w, "}\n");
+    return w.status;
+}

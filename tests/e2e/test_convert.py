@@ -1,0 +1,322 @@
+"""radllm-convert: a folder becomes the GGUF file that was made from the same weights by other means,
+and back; tokenizers keep their tokens; nothing is left by failures; memory stays small."""
+import importlib.util
+import resource
+import struct
+import time
+
+from e2e import *
+
+GOLDEN = SOURCE / "tests" / "golden"
+sys.path.insert(0, str(GOLDEN))
+import make_folder  # noqa: E402
+
+make_folder_script = GOLDEN / "make_folder.py"
+folders = folder / "folders"
+subprocess.run([sys.executable, make_folder_script, GOLDEN, folders], check=True,
+               stdout=subprocess.DEVNULL)
+
+
+def convert(*arguments, **keys):
+    return run("radllm-convert", *arguments, **keys)
+
+
+def weights(path):
+    """Tensors of all safetensors files of a folder: shape, dtype, bytes."""
+    found = {}
+    for file in sorted(path.glob("*.safetensors")):
+        data = file.read_bytes()
+        size = struct.unpack_from("<Q", data)[0]
+        for name, entry in json.loads(data[8:8 + size]).items():
+            if name != "__metadata__":
+                begin, end = entry["data_offsets"]
+                found[name] = (entry["dtype"], entry["shape"], data[8 + size + begin:8 + size + end])
+    return found
+
+
+def tensors(path):
+    return {name: (tensor.dtype, [n for n in tensor.shape if n != 1], tensor.data)
+            for name, tensor in make_folder.read_gguf(path).items()}
+
+
+def differing(ours, theirs):
+    return sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+
+
+# ---- weights, bit for bit ----
+
+made = folder / "made"
+made.mkdir()
+# Files of other tools hold the short vectors' product in one tensor.
+OTHERWISE = {"deepseek2-lite": "attn_k"}
+ONE_WAY = ("deepseek2-lite", "deepseek2-v3", "dots1", "gpt-oss", "mpt", "mpt-qk-norm")
+for path in sorted((GOLDEN / "architectures").glob("*-f32.gguf")):
+    name = path.name[:-len("-f32.gguf")]
+    if not (folders / name).exists():
+        continue
+    gguf = made / (name + ".gguf")
+    result = convert(folders / name, gguf)
+    expect(result, 0, f"{name}: to GGUF")
+    if name not in OTHERWISE:
+        wrong = differing(tensors(gguf), tensors(path))
+        check(not wrong, f"{name}: the tensors of the GGUF file from elsewhere", result)
+    back = made / name
+    result = convert(gguf, back)
+    if name in ONE_WAY:
+        expect(result, 1, f"{name}: no way back", "not written as folders")
+        continue
+    expect(result, 0, f"{name}: and back")
+    wrong = differing(weights(back), weights(folders / name))
+    check(not wrong, f"{name}: the same weights {wrong[:4]}", result)
+    again = run("radllm-inspect", back, "--json")
+    first = run("radllm-inspect", folders / name, "--json")
+    check(again.code == 0 and {entry["name"] for entry in json.loads(again.out)["tensors"]} ==
+          {entry["name"] for entry in json.loads(first.out)["tensors"]},
+          f"{name}: the folder is a model", again)
+
+
+def metadata(path):
+    entries = json.loads(run("radllm-inspect", path, "--json", "--all").out)["metadata"]
+    return {entry["key"]: entry["value"] for entry in entries}
+
+
+for name in ("llama-yarn", "llama3-gqa-tied", "mistral-window", "gemma2", "qwen2moe"):
+    given, ours = metadata(folders / name), metadata(made / name)
+    wrong = [key for key in given if key in ours and key != "general.name" and
+             given[key] != ours[key] and not (isinstance(given[key], float) and
+                                              abs(given[key] - ours[key]) < 1e-6 * abs(given[key]))]
+    check(not wrong and given.keys() - ours.keys() == set(),
+          f"{name}: config.json says the same {wrong}")
+
+# ---- types, shards ----
+
+source = folders / "mixtral"
+result = convert(source, made / "typed.gguf", "--type", "BF16")
+check(result.code == 0 and tensors(made / "typed.gguf")["token_embd.weight"][0] == "BF16",
+      "--type BF16", result)
+expect(run("radllm-quantize", source, made / "q.gguf", "Q8_0"), 0, "quantizing a folder")
+expect(run("radllm-quantize", made / "mixtral.gguf", made / "r.gguf", "Q8_0"), 0, "and its file")
+check(tensors(made / "q.gguf") == tensors(made / "r.gguf"), "give the same numbers")
+expect(convert(made / "q.gguf", made / "no"), 1, "folders hold no Q8_0", "is Q8_0", "--type")
+check(not (made / "no").exists() and not list(made.glob("*.partial")), "nothing is left")
+result = convert(made / "q.gguf", made / "wide", "--type", "F16", "--shard-size", "200K")
+expect(result, 0, "Q8_0 decoded to F16, in several files")
+index = json.loads((made / "wide" / "model.safetensors.index.json").read_text())
+check(len(set(index["weight_map"].values())) > 2 and
+      index["weight_map"].keys() == weights(made / "wide").keys(), "the index names all")
+check(run("radllm-inspect", made / "wide").code == 0, "the files are read")
+check(all(file.stat().st_size < 300000 for file in (made / "wide").glob("*.safetensors")),
+      "no file is larger than asked for")
+
+# ---- what stands there ----
+
+target = made / "mixtral.gguf"
+before = target.read_bytes()
+expect(convert(source, target), 1, "a file is not overwritten", "exists", "--force")
+check(target.read_bytes() == before, "and stays")
+expect(convert(source, target, "--force"), 0, "but with --force")
+check(target.read_bytes() == before, "equal input, equal bytes")
+expect(convert(target, made / "wide"), 1, "neither is a folder", "exists")
+expect(convert(target, made / "wide", "--force"), 0, "but with --force")
+check(sorted(p.name for p in (made / "wide").iterdir()) ==
+      ["config.json", "generation_config.json", "model.safetensors"],
+      "what was replaced is gone")
+(made / "wide" / "thesis.odt").write_text("years of work")
+expect(convert(target, made / "wide", "--force"), 1, "a folder with other files", "thesis.odt")
+check((made / "wide" / "thesis.odt").exists() and (made / "wide" / "config.json").exists(), "stays")
+expect(convert(source, source, "--force"), 1, "onto itself", "is the file to read and the one to write")
+result = convert("--dry-run", source, made / "dry.gguf", "--json")
+report = json.loads(result.out)
+check(result.code == 0 and not (made / "dry.gguf").exists() and
+      report["bytes"] == len(before), "--dry-run tells the size and writes nothing", result)
+for arguments, text in ((("--type", "Q9"), "no type"), (("--shard-size", "x"), "no size"),
+                        (("--to", "zip"), "neither gguf nor folder")):
+    expect(convert(source, made / "u", *arguments), 2, " ".join(arguments), text)
+expect(convert(), 2, "without names", "name the folder")
+expect(convert(source, made / "no" / "where.gguf"), 1, "a folder that is not there", "make the folder")
+expect(convert(target, made / "no" / "where"), 1, "the same for folders")
+check("/dev/full" if not os.path.exists("/dev/full") else
+      convert(source, "/dev/full", "--to", "gguf", "--force").code == 1, "a full disk")
+
+# ---- malformed folders ----
+
+
+def spoiled(name, change):
+    path = folder / "spoiled" / name
+    shutil_copy(folders / "llama-mha", path)
+    change(path)
+    result = convert(path, made / "spoiled.gguf")
+    check(result.code == 1 and result.err.startswith("radllm-convert: ") and
+          not list(made.glob("spoiled*")), f"{name}: a message, nothing left", result)
+
+
+def shutil_copy(source, target):
+    target.mkdir(parents=True)
+    for file in source.iterdir():
+        (target / file.name).write_bytes(file.read_bytes())
+
+
+def edit(key, value):
+    def change(path):
+        config = json.loads((path / "config.json").read_text())
+        config[key] = value
+        (path / "config.json").write_text(json.dumps(config))
+    return change
+
+
+def cut(path):
+    data = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(data[:len(data) // 2])
+
+
+spoiled("no configuration", lambda path: (path / "config.json").unlink())
+spoiled("half the weights", cut)
+spoiled("another family", edit("model_type", "whisper"))
+spoiled("three heads", edit("num_attention_heads", 3))
+spoiled("heads beyond measure", edit("num_attention_heads", 2147483647))
+spoiled("tokenizer that is none", lambda path: (path / "tokenizer.json").write_text("{"))
+spoiled("an index that leads out", lambda path: [
+    (path / "model.safetensors").unlink(),
+    (path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')])
+
+# ---- tokenizers ----
+
+TEXTS = ["The chest X-ray shows no acute abnormality.", "  Gr\u00f6\u00dfe 3\u00d74 cm,  12345\n\n\t",
+         "\u80ba\u7ed3\u8282 \U0001f600 it's WE'LL"]
+
+
+def ids(path, text):
+    return run("radllm-tokenize", "-m", path, "-p", text).out
+
+
+def with_tokenizer(name, found, size, extra=()):
+    """A model of one layer with a vocabulary from elsewhere."""
+    path = folder / "tokenizers" / name
+    path.mkdir(parents=True)
+    base = json.loads((folders / "llama-mha" / "config.json").read_text())
+    base.update(vocab_size=size, hidden_size=16, intermediate_size=32, num_hidden_layers=1,
+                num_attention_heads=2, num_key_value_heads=2, head_dim=8, tie_word_embeddings=True)
+    (path / "config.json").write_text(json.dumps(base))
+    shapes = {"model.embed_tokens.weight": [size, 16], "model.norm.weight": [16]}
+    for part, shape in (("self_attn.q_proj", [16, 16]), ("self_attn.k_proj", [16, 16]),
+                        ("self_attn.v_proj", [16, 16]), ("self_attn.o_proj", [16, 16]),
+                        ("mlp.gate_proj", [32, 16]), ("mlp.up_proj", [32, 16]),
+                        ("mlp.down_proj", [16, 32]), ("input_layernorm", [16]),
+                        ("post_attention_layernorm", [16])):
+        shapes[f"model.layers.0.{part}.weight"] = shape
+    at, header = 0, {}
+    for key, shape in shapes.items():
+        end = at + 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    with open(path / "model.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + at)
+    for file in found.iterdir():
+        if file.suffix == ".json":
+            (path / file.name).write_bytes(file.read_bytes())
+    for key, value in extra:
+        config = json.loads((path / "tokenizer_config.json").read_text())
+        config[key] = value
+        (path / "tokenizer_config.json").write_text(json.dumps(config))
+    return path
+
+
+for name, size in (("llama2", 32000), ("phi-3", 32064)):
+    found = shared("tokenizers/onnxruntime-extensions/" + name)
+    if found is None:
+        tap.skip(name, "no ../shared/data/tokenizers at hand")
+        continue
+    template = "{% for m in messages %}<|{{ m.role }}|>\n{{ m['content'] }}{% endfor %}\u00e4"
+    path = with_tokenizer(name, found, size, [("chat_template", template)])
+    gguf, back = made / (name + ".gguf"), made / (name + "-back")
+    expect(convert(path, gguf), 0, f"{name}: to GGUF with its tokenizer")
+    expect(convert(gguf, back), 0, f"{name}: and back")
+    check(all(ids(path, text) == ids(gguf, text) == ids(back, text) != b"" for text in TEXTS),
+          f"{name}: the same tokens everywhere")
+    check(metadata(gguf)["tokenizer.chat_template"] == template ==
+          metadata(back)["tokenizer.chat_template"], f"{name}: the template came along")
+    keys = metadata(gguf)
+    check(keys["tokenizer.ggml.model"] == "llama" and keys["tokenizer.ggml.bos_token_id"] == 1 and
+          len(keys["tokenizer.ggml.tokens"]) == size ==
+          len(keys["tokenizer.ggml.token_type"]) == len(keys["tokenizer.ggml.scores"]),
+          f"{name}: the keys that readers look for")
+
+# ---- memory, interruption ----
+
+big = folder / "big"
+big.mkdir()
+config = json.loads((folders / "llama-mha" / "config.json").read_text())
+config.update(hidden_size=4096, intermediate_size=11008, num_hidden_layers=2, vocab_size=8000,
+              num_attention_heads=32, num_key_value_heads=32, head_dim=128)
+(big / "config.json").write_text(json.dumps(config))
+header, at = {}, 0
+shapes = {"model.embed_tokens.weight": [8000, 4096], "lm_head.weight": [8000, 4096],
+          "model.norm.weight": [4096]}
+for layer in range(2):
+    for part, shape in (("self_attn.q_proj", [4096, 4096]), ("self_attn.k_proj", [4096, 4096]),
+                        ("self_attn.v_proj", [4096, 4096]), ("self_attn.o_proj", [4096, 4096]),
+                        ("mlp.gate_proj", [11008, 4096]), ("mlp.up_proj", [11008, 4096]),
+                        ("mlp.down_proj", [4096, 11008]), ("input_layernorm", [4096]),
+                        ("post_attention_layernorm", [4096])):
+        shapes[f"model.layers.{layer}.{part}.weight"] = shape
+for key, shape in shapes.items():
+    end = at + 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+    header[key] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+    at = end
+text = json.dumps(header).encode()
+with open(big / "model.safetensors", "wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    file.truncate(8 + len(text) + at)  # zeros, which take no room on the disk
+limited = {} if sanitized() else {"preexec_fn": lambda: resource.setrlimit(
+    resource.RLIMIT_AS, (1 << 30, 1 << 30))}
+result = convert(big, made / "big.gguf", "--type", "TQ1_0", "-t", "2", **limited)
+check(result.code == 0 and at > 1 << 30, f"{at >> 20} MiB of weights in 1 GiB of address space", result)
+
+running = start("radllm-convert", big, made / "stopped.gguf", "-t", "1")
+deadline = time.monotonic() + 60
+while not (made / "stopped.gguf.partial").exists() and time.monotonic() < deadline:
+    time.sleep(0.01)
+running.send_signal(signal.SIGINT)
+running.communicate(timeout=60)
+check(running.returncode == 130 and not list(made.glob("stopped*")), "Ctrl-C leaves nothing")
+running = start("radllm-convert", made / "big.gguf", made / "stopped", "--type", "F32", "-t", "1")
+while not (made / "stopped.partial").exists() and time.monotonic() < deadline:
+    time.sleep(0.01)
+running.send_signal(signal.SIGINT)
+running.communicate(timeout=60)
+check(running.returncode == 130 and not list(made.glob("stopped*")), "nor of a folder")
+
+# ---- what others make of it ----
+
+if importlib.util.find_spec("gguf") and importlib.util.find_spec("numpy"):
+    from gguf import GGUFReader
+    check(len(GGUFReader(made / "qwen3moe.gguf").tensors) == len(tensors(made / "qwen3moe.gguf")),
+          "the gguf package reads the file")
+else:
+    tap.skip("the gguf package", "it is not installed")
+if importlib.util.find_spec("transformers") and importlib.util.find_spec("torch"):
+    import torch
+    import transformers
+    for name in ("llama3-gqa-tied", "mixtral", "gemma2", "gpt2"):
+        logits = []
+        for path in (folders / name, made / name):
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                path, dtype=torch.float32, attn_implementation="eager").eval()
+            with torch.no_grad():
+                logits.append(model(torch.arange(5, 45)[None]).logits)
+        check(torch.equal(*logits), f"{name}: transformers computes the same logits")
+else:
+    tap.skip("transformers", "it is not installed")
+perplexity = os.environ.get("RADLLM_LLAMA_PERPLEXITY")
+report = write("report.txt", "The liver is normal in size. No focal lesion is seen. " * 40)
+if perplexity and (made / "llama2.gguf").exists():
+    done = subprocess.run([perplexity, "-m", made / "llama2.gguf", "-f", report, "-c", "64"],
+                          capture_output=True, timeout=120)
+    check(b"Final estimate" in done.stdout + done.stderr, "llama.cpp runs the file",
+          Result(done.returncode, done.stdout, done.stderr))
+else:
+    tap.skip("llama.cpp", "RADLLM_LLAMA_PERPLEXITY does not name its program")
+
+finish()
