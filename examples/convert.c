@@ -113,8 +113,12 @@ static void write_model(const radllm_quantization *plan, const settings *own,
                                                   program_cancel(), program_error());
     rewrite_end(state);
     check(status, NULL);
-    const rewrite_report report = {own->input, own->output, own->dry_run, own->verbose,
-                                   strcmp(own->form, "folder") == 0, clock_seconds() - start};
+    const rewrite_report report = {own->input,
+                                   own->output,
+                                   own->dry_run,
+                                   own->verbose,
+                                   strcmp(own->form, "folder") == 0,
+                                   clock_seconds() - start};
     rewrite_print(plan, &report, common);
 }
 
@@ -135,8 +139,7 @@ int main(int argc, char **argv)
          "files of a folder hold at most so much: 5G, 500M (one file\nwithout)"},
         {'\0', "allow-requantize", NULL, ARGUMENT_OPTION, NULL, "quantize_again", 0, 0,
          "take weights that are quantized to another quantized type"},
-        {'\0', "force", NULL, ARGUMENT_FLAG, &own.force, NULL, 0, 0,
-         "replace what stands at OUT"},
+        {'\0', "force", NULL, ARGUMENT_FLAG, &own.force, NULL, 0, 0, "replace what stands at OUT"},
         {'\0', "dry-run", NULL, ARGUMENT_FLAG, &own.dry_run, NULL, 0, 0,
          "show types and sizes, write nothing"},
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own.verbose, NULL, 0, 0,

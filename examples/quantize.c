@@ -122,7 +122,8 @@ static void write_file(const radllm_quantization *plan, const settings *own,
         check(status, NULL);
     }
     double seconds = clock_seconds() - start;
-    const rewrite_report report = {own->input, own->output, own->dry_run, own->verbose, false, seconds};
+    const rewrite_report report = {own->input,   own->output, own->dry_run,
+                                   own->verbose, false,       seconds};
     rewrite_print(plan, &report, common);
 }
 

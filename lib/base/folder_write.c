@@ -32,10 +32,14 @@ static radllm_status fail_folder(const rad_folder_output *folder, const char *ac
 /* Names that a model's folder has, and that may be removed with it. */
 static bool is_model_file(const char *name)
 {
-    static const char *const endings[] = {".safetensors",        ".safetensors.index.json",
-                                          ".safetensors.partial", ".json",
-                                          ".json.partial",        ".jinja",
-                                          ".txt",                 ".model"};
+    static const char *const endings[] = {".safetensors",
+                                          ".safetensors.index.json",
+                                          ".safetensors.partial",
+                                          ".json",
+                                          ".json.partial",
+                                          ".jinja",
+                                          ".txt",
+                                          ".model"};
     size_t size = strlen(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t tail = strlen(endings[i]);

@@ -4,8 +4,8 @@
 
 #include "base/file_write.h"
 
-/* Files go to PATH.partial/, which becomes PATH when all are written: nobody sees half a folder. One
- * thread at a time. */
+/* Files go to PATH.partial/, which becomes PATH when all are written: nobody sees half a folder.
+ * One thread at a time. */
 typedef struct rad_folder_output rad_folder_output;
 
 /* replace: a folder at PATH gives way at the end, where it holds nothing but the files of a model;

@@ -65,9 +65,8 @@ radllm_status rad_derived_add_meta(rad_source *derived, const rad_meta *meta, ra
     void *entries = table->entries;
     rad_meta copy = *meta;
     copy.key.data = rad_arena_copy(&derived->arena, meta->key.data, meta->key.size);
-    if (copy.key.data == NULL ||
-        !rad_reserve(&derived->host.allocator, &entries, &table->capacity, table->count + 1,
-                     sizeof *table->entries))
+    if (copy.key.data == NULL || !rad_reserve(&derived->host.allocator, &entries, &table->capacity,
+                                              table->count + 1, sizeof *table->entries))
         return rad_fail_memory(error, (table->count + 1) * sizeof *table->entries);
     table->entries = entries;
     if (meta->type == RAD_META_STRING) {
@@ -124,8 +123,7 @@ static radllm_status append(rad_source *source, const char *name, rad_tensor **t
     size_t size = strlen(name);
     char *copy = rad_arena_copy(arena, name, size);
     *view = rad_arena_alloc_zero(arena, sizeof **view, _Alignof(rad_view));
-    *derivation =
-        rad_arena_alloc_zero(arena, sizeof **derivation, _Alignof(struct rad_derivation));
+    *derivation = rad_arena_alloc_zero(arena, sizeof **derivation, _Alignof(struct rad_derivation));
     if (copy == NULL || *view == NULL || *derivation == NULL ||
         !rad_reserve(&source->host.allocator, &tensors, &source->tensors_capacity,
                      source->n_tensors + 1, sizeof *source->tensors))
@@ -281,7 +279,8 @@ static radllm_status read_added(const struct rad_derivation *d, const rad_tensor
     return status;
 }
 
-/* Columns of the one matrix as rows: of each of its rows the blocks are decoded that they are in. */
+/* Columns of the one matrix as rows: of each of its rows the blocks are decoded that they are in.
+ */
 static radllm_status read_transposed(const struct rad_derivation *d, uint64_t first, uint64_t count,
                                      uint8_t *out, radllm_error *error)
 {
@@ -341,8 +340,8 @@ radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t co
         row %= d->rows_each;
         uint64_t rows = d->rows_each - row < count ? d->rows_each - row : count;
         if (d->order.a != 0) {
-            rows = d->order.run - row % d->order.run < rows ? d->order.run - row % d->order.run
-                                                            : rows;
+            rows =
+                d->order.run - row % d->order.run < rows ? d->order.run - row % d->order.run : rows;
             row = ordered(&d->order, row);
         }
         if (d->added != 0.0f)

@@ -6,8 +6,8 @@
 
 #include "io/model_source.h"
 
-/* Of every a * b * run rows, row (i * a + j) * run + r is row (j * b + i) * run + r of what it comes
- * from. a is 0 where rows stay as they are. */
+/* Of every a * b * run rows, row (i * a + j) * run + r is row (j * b + i) * run + r of what it
+ * comes from. a is 0 where rows stay as they are. */
 typedef struct rad_row_order {
     uint64_t a, b, run;
 } rad_row_order;
@@ -22,7 +22,7 @@ typedef struct rad_derived_tensor {
     uint32_t n_from;
     uint64_t first; /* row of from[0] that it begins with; n_from is 1 where it is above 0 */
     rad_row_order order;
-    float added; /* to each number, which become F32; only to float types */
+    float added;     /* to each number, which become F32; only to float types */
     bool transposed; /* rows are the columns of the one matrix that it is made of, in F32 */
 } rad_derived_tensor;
 

@@ -204,9 +204,9 @@ static radllm_status find_family(rearranger *r)
                         : shape->window         ? "mistral"
                                                 : "llama";
     static const char *const known[][2] = {
-        {"qwen2", "qwen2"},   {"qwen3", "qwen3"},   {"qwen2moe", "qwen2_moe"},
-        {"qwen3moe", "qwen3_moe"}, {"phi2", "phi"}, {"phi3", "phi3"},
-        {"gemma2", "gemma2"}, {"gpt2", "gpt2"},     {"bloom", "bloom"},
+        {"qwen2", "qwen2"},        {"qwen3", "qwen3"}, {"qwen2moe", "qwen2_moe"},
+        {"qwen3moe", "qwen3_moe"}, {"phi2", "phi"},    {"phi3", "phi3"},
+        {"gemma2", "gemma2"},      {"gpt2", "gpt2"},   {"bloom", "bloom"},
     };
     const char *name = NULL;
     if (architecture.size == 5 && memcmp(architecture.data, "llama", 5) == 0)

@@ -31,9 +31,9 @@ struct rad_view {
     const rad_piece *scales; /* MXFP4: of each piece */
     uint64_t piece_units;
     uint64_t first, block, stride;
-    uint64_t n_numbers;    /* in a unit, as it is used */
-    uint64_t unit_bytes;   /* as it is used */
-    uint64_t stored_bytes; /* of a unit in the file; COLUMNS: of a row there */
+    uint64_t n_numbers;                      /* in a unit, as it is used */
+    uint64_t unit_bytes;                     /* as it is used */
+    uint64_t stored_bytes;                   /* of a unit in the file; COLUMNS: of a row there */
     const struct rad_derivation *derivation; /* DERIVED */
 };
 

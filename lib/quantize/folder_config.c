@@ -61,9 +61,7 @@ static double divisor_of(const rad_rope_params *rope, uint32_t pair, double fact
 {
     double waves = context * rad_pow(rope->theta, -(double)pair / rope->n_pairs) / TWO_PI;
     double smooth = (waves - LOW) / (HIGH - LOW);
-    return waves > HIGH  ? 1.0
-           : waves < LOW ? factor
-                         : 1.0 / ((1.0 - smooth) / factor + smooth);
+    return waves > HIGH ? 1.0 : waves < LOW ? factor : 1.0 / ((1.0 - smooth) / factor + smooth);
 }
 
 static bool fits(const rad_rope_params *rope, const float *divisors, double factor, double context)
@@ -108,8 +106,8 @@ radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *err
         return RADLLM_OK;
     bool known = tensor->type == RAD_TYPE_F32 && tensor->n_elements == n && n <= PAIRS;
     if (known)
-        status = rad_source_read_tensor(model->source, tensor, 0, divisors, n * sizeof *divisors,
-                                        error);
+        status =
+            rad_source_read_tensor(model->source, tensor, 0, divisors, n * sizeof *divisors, error);
     for (uint32_t i = 0; i < n && known && status == RADLLM_OK; i++)
         if ((double)divisors[i] > model->factor)
             model->factor = (double)divisors[i];
@@ -140,8 +138,7 @@ static void put_rope(builder *b)
     } else if (rope->scaling == RAD_ROPE_YARN) {
         put(&scaling, "rope_type", json_string("yarn"));
         put_real(&scaling, "factor", rope->factor);
-        put_integer(&scaling, "original_max_position_embeddings",
-                    (uint64_t)rope->original_context);
+        put_integer(&scaling, "original_max_position_embeddings", (uint64_t)rope->original_context);
         put_real(&scaling, "beta_fast", rope->beta_fast);
         put_real(&scaling, "beta_slow", rope->beta_slow);
         double usual = 0.1 * rad_ln(rope->factor) + 1.0, length = (double)rad_rope_magnitude(rope);
@@ -177,11 +174,10 @@ static void put_windows(builder *b)
         return;
     json_t *types = json_array();
     for (uint32_t i = 0; i < b->h->n_layers; i++)
-        b->failed =
-            json_array_append_new(types, json_string(b->h->layers[i].window > 0
-                                                         ? "sliding_attention"
-                                                         : "full_attention")) != 0 ||
-            b->failed;
+        b->failed = json_array_append_new(types, json_string(b->h->layers[i].window > 0
+                                                                 ? "sliding_attention"
+                                                                 : "full_attention")) != 0 ||
+                    b->failed;
     put(b, "layer_types", types);
 }
 
@@ -230,8 +226,7 @@ static void put_usual(builder *b)
         put_integer(b, "head_dim", h->head_dim);
     put_integer(b, "max_position_embeddings", h->context_length);
     put_real(b, phi ? "layer_norm_eps" : "rms_norm_eps", (double)h->norm_epsilon);
-    put(b, "hidden_act",
-        json_string(phi ? "gelu_new" : gemma ? "gelu_pytorch_tanh" : "silu"));
+    put(b, "hidden_act", json_string(phi ? "gelu_new" : gemma ? "gelu_pytorch_tanh" : "silu"));
     if (gemma) {
         put(b, "hidden_activation", json_string("gelu_pytorch_tanh"));
         put_real(b, "attn_logit_softcapping", (double)h->attention_cap);
@@ -274,12 +269,18 @@ static void put_bloom(builder *b)
 static const char *class_of(const char *model_type)
 {
     static const char *const classes[][2] = {
-        {"llama", "LlamaForCausalLM"},         {"mistral", "MistralForCausalLM"},
-        {"ministral", "MinistralForCausalLM"}, {"mixtral", "MixtralForCausalLM"},
-        {"qwen2", "Qwen2ForCausalLM"},         {"qwen3", "Qwen3ForCausalLM"},
-        {"qwen2_moe", "Qwen2MoeForCausalLM"},  {"qwen3_moe", "Qwen3MoeForCausalLM"},
-        {"phi", "PhiForCausalLM"},             {"phi3", "Phi3ForCausalLM"},
-        {"gemma2", "Gemma2ForCausalLM"},       {"gpt2", "GPT2LMHeadModel"},
+        {"llama", "LlamaForCausalLM"},
+        {"mistral", "MistralForCausalLM"},
+        {"ministral", "MinistralForCausalLM"},
+        {"mixtral", "MixtralForCausalLM"},
+        {"qwen2", "Qwen2ForCausalLM"},
+        {"qwen3", "Qwen3ForCausalLM"},
+        {"qwen2_moe", "Qwen2MoeForCausalLM"},
+        {"qwen3_moe", "Qwen3MoeForCausalLM"},
+        {"phi", "PhiForCausalLM"},
+        {"phi3", "Phi3ForCausalLM"},
+        {"gemma2", "Gemma2ForCausalLM"},
+        {"gpt2", "GPT2LMHeadModel"},
         {"bloom", "BloomForCausalLM"},
     };
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)

@@ -1,5 +1,5 @@
-/* From a plan to a folder: the tensors in files of safetensors, what says which model it is, and the
- * tokenizer. */
+/* From a plan to a folder: the tensors in files of safetensors, what says which model it is, and
+ * the tokenizer. */
 #include "base/folder_write.h"
 
 #include <inttypes.h>
@@ -97,10 +97,10 @@ static radllm_status choose_types(folder_writer *w)
     }
     w->n_shards++;
     const rad_tensor *embedding = rad_source_find_tensor(w->plan->source, "token_embd.weight");
-    rad_type type = embedding == NULL ? RAD_TYPE_F32
-                                      : w->plan->tensors[rad_source_tensor_index(w->plan->source,
-                                                                                 embedding)]
-                                            .type;
+    rad_type type =
+        embedding == NULL
+            ? RAD_TYPE_F32
+            : w->plan->tensors[rad_source_tensor_index(w->plan->source, embedding)].type;
     w->model.dtype = type == RAD_TYPE_F32   ? "float32"
                      : type == RAD_TYPE_F16 ? "float16"
                                             : "bfloat16";
@@ -125,7 +125,8 @@ static void add_text(text_buffer *b, const char *text, size_t size)
     b->size += size;
 }
 
-static void add_format(text_buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void add_format(text_buffer *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 static void add_format(text_buffer *b, const char *format, ...)
 {
     char text[512];
@@ -173,8 +174,8 @@ static radllm_status write_text(folder_writer *w, const char *name, const char *
 static radllm_status write_json(folder_writer *w, const char *name, json_t *object)
 {
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    radllm_status status = text != NULL ? write_text(w, name, text, strlen(text))
-                                        : rad_fail_memory(w->error, 4096);
+    radllm_status status =
+        text != NULL ? write_text(w, name, text, strlen(text)) : rad_fail_memory(w->error, 4096);
     free(text);
     json_decref(object);
     return status;
@@ -264,9 +265,8 @@ static radllm_status write_index(folder_writer *w)
                    i + 1 < n ? "," : "");
     }
     add_format(&b, "  }\n}\n");
-    radllm_status status =
-        b.failed ? rad_fail_memory(w->error, b.size)
-                 : write_text(w, "model.safetensors.index.json", b.data, b.size);
+    radllm_status status = b.failed ? rad_fail_memory(w->error, b.size)
+                                    : write_text(w, "model.safetensors.index.json", b.data, b.size);
     rad_free(w->allocator, b.data, b.capacity);
     return status;
 }
@@ -302,9 +302,9 @@ static radllm_status write_tokenizer(folder_writer *w)
         status = begin_file(w, "tokenizer_config.json");
     if (status != RADLLM_OK)
         return status;
-    return end_file(w, rad_tokenizer_write_config(w->tokenizer, chat_template,
-                                                  w->model.hparams.context_length, w->file,
-                                                  w->error));
+    return end_file(w,
+                    rad_tokenizer_write_config(w->tokenizer, chat_template,
+                                               w->model.hparams.context_length, w->file, w->error));
 }
 
 /* What the model is, and its tensors as the folder has them. */
@@ -312,8 +312,7 @@ static radllm_status understand(folder_writer *w)
 {
     rad_source *source = w->plan->source;
     rad_hparams *h = &w->model.hparams;
-    radllm_status status =
-        rad_tokenizer_create(&w->plan->host, source, &w->tokenizer, w->error);
+    radllm_status status = rad_tokenizer_create(&w->plan->host, source, &w->tokenizer, w->error);
     if (status == RADLLM_OK)
         status = rad_hparams_read(source, rad_tokenizer_size(w->tokenizer), &w->arena, h, w->error);
     if (status != RADLLM_OK)
@@ -348,8 +347,8 @@ static radllm_status understand(folder_writer *w)
 static radllm_status write_all(folder_writer *w, const char *path)
 {
     const rad_host *host = &w->plan->host;
-    radllm_status status = rad_folder_output_open(w->allocator, path, w->settings->replace,
-                                                  &w->folder, w->error);
+    radllm_status status =
+        rad_folder_output_open(w->allocator, path, w->settings->replace, &w->folder, w->error);
     if (status == RADLLM_OK)
         status = rad_data_writer_new(host, w->plan->n_threads, put_data, w, &w->data, w->error);
     if (status == RADLLM_OK)

@@ -160,8 +160,8 @@ static radllm_status order_rows(const image *m, const rad_tensor *tensor, rad_ro
     size_t size = (size_t)(name - role) - 1;
     bool queries = size == 6 && memcmp(role + 1, "attn_q", 6) == 0;
     bool keys = size == 6 && memcmp(role + 1, "attn_k", 6) == 0;
-    bool norms = size == 11 &&
-                 (memcmp(role + 1, "attn_q_norm", 11) == 0 || memcmp(role + 1, "attn_k_norm", 11) == 0);
+    bool norms = size == 11 && (memcmp(role + 1, "attn_q_norm", 11) == 0 ||
+                                memcmp(role + 1, "attn_k_norm", 11) == 0);
     if (!queries && !keys && !norms)
         return RADLLM_OK;
     uint64_t rows = tensor->n_elements == tensor->dims[0] ? tensor->dims[0] : tensor->dims[1];
@@ -285,8 +285,7 @@ static radllm_status check_tokenizer(const rad_host *host, image *m, const rad_t
 static radllm_status read_shape(image *m)
 {
     rad_text architecture, layout = {0};
-    radllm_status status =
-        rad_meta_text(m->from, "general.architecture", &architecture, m->error);
+    radllm_status status = rad_meta_text(m->from, "general.architecture", &architecture, m->error);
     if (status != RADLLM_OK)
         return status;
     if (architecture.data == NULL)

@@ -109,9 +109,8 @@ static void run_task(void *data, uint32_t index, uint32_t worker)
         uint8_t *out = w->output[w->now] + bytes_of(w->to, begin);
         bool same = w->from == w->to;
         uint8_t *in = same ? out : w->input + worker * w->task_bytes;
-        status =
-            rad_source_read_tensor(w->source, w->tensor, bytes_of(w->from, w->first + begin), in,
-                                   (size_t)bytes_of(w->from, n), &error);
+        status = rad_source_read_tensor(w->source, w->tensor, bytes_of(w->from, w->first + begin),
+                                        in, (size_t)bytes_of(w->from, n), &error);
         if (status == RADLLM_OK && !same)
             convert(w, w->first + begin, n, in,
                     w->values + worker * (w->task_bytes / sizeof(float)), out);
@@ -140,9 +139,8 @@ static radllm_status look_up(const writer *w, const rad_data_progress *progress,
 {
     const rad_host *host = w->host;
     if (rad_cancelled(progress->cancel) ||
-        (host->progress != NULL &&
-         host->progress(host->progress_user, "quantize", progress->done + more, progress->total) !=
-             0))
+        (host->progress != NULL && host->progress(host->progress_user, "quantize",
+                                                  progress->done + more, progress->total) != 0))
         return rad_fail(error, RADLLM_E_CANCELLED, "quantizing was cancelled; no file was written");
     return RADLLM_OK;
 }
@@ -154,9 +152,8 @@ static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
     w->tail_scale = 1.0f;
     if (w->from->tail_bytes == 0)
         return RADLLM_OK;
-    radllm_status status =
-        rad_source_read_tensor(w->source, tensor, bytes_of(w->from, tensor->n_elements), tail,
-                               w->from->tail_bytes, error);
+    radllm_status status = rad_source_read_tensor(
+        w->source, tensor, bytes_of(w->from, tensor->n_elements), tail, w->from->tail_bytes, error);
     if (status == RADLLM_OK)
         memcpy(&w->tail_scale, tail, sizeof w->tail_scale);
     return status;
@@ -210,15 +207,14 @@ static radllm_status make_room(writer *w, radllm_error *error)
 {
     const rad_allocator *allocator = &w->host->allocator;
     size_t workers = rad_pool_size(w->pool);
-    size_t bytes = (size_t)(w->task_elements > TASK_ELEMENTS ? ROW_ELEMENTS : TASK_ELEMENTS) *
-                   ELEMENT_BYTES;
+    size_t bytes =
+        (size_t)(w->task_elements > TASK_ELEMENTS ? ROW_ELEMENTS : TASK_ELEMENTS) * ELEMENT_BYTES;
     if (bytes <= w->task_bytes)
         return RADLLM_OK;
     rad_data_writer_release(w);
     w->task_bytes = bytes;
-    w->tasks_per_step = (uint32_t)workers * (bytes > TASK_ELEMENTS * ELEMENT_BYTES
-                                                 ? 1
-                                                 : TASKS_PER_THREAD);
+    w->tasks_per_step =
+        (uint32_t)workers * (bytes > TASK_ELEMENTS * ELEMENT_BYTES ? 1 : TASKS_PER_THREAD);
     w->output_bytes = w->tasks_per_step * w->task_bytes;
     for (int i = 0; i < 2; i++)
         w->output[i] = rad_alloc(allocator, w->output_bytes);
@@ -376,9 +372,8 @@ radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path
 {
     writer *w = NULL;
     rad_gguf_writer *file = NULL;
-    radllm_status status =
-        rad_gguf_writer_new(&plan->host.allocator, (uint32_t)rad_source_alignment(plan->source),
-                            &file, error);
+    radllm_status status = rad_gguf_writer_new(
+        &plan->host.allocator, (uint32_t)rad_source_alignment(plan->source), &file, error);
     if (status == RADLLM_OK)
         status = rad_data_writer_new(&plan->host, plan->n_threads, put_data, file, &w, error);
     if (status == RADLLM_OK) {

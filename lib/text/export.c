@@ -127,9 +127,7 @@ static void put_tokens(exporter *x)
     uint8_t *types = list_of(x, x->size, 4);
     for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++) {
         rad_text text = id < x->tokenizer->vocabulary.size ? entry_of(x, id) : (rad_text){0};
-        texts[id] = text.size == 0     ? name_gap(x, id)
-                    : is_wordpiece(x) ? name_piece(x, text)
-                                       : text;
+        texts[id] = text.size == 0 ? name_gap(x, id) : is_wordpiece(x) ? name_piece(x, text) : text;
         types[4 * id] = (uint8_t)type_of(x, id);
     }
     put(x,
@@ -204,7 +202,7 @@ static void put_scores(exporter *x)
         return;
     for (uint32_t id = 0; id < x->size; id++)
         scores[id] = x->tokenizer->vocabulary.types[id < x->tokenizer->vocabulary.size ? id : 0] ==
-                                 RAD_TOKEN_NORMAL
+                             RAD_TOKEN_NORMAL
                          ? -1e9f
                          : 0.0f;
     for (uint32_t i = count; i-- > 0;)
@@ -335,17 +333,23 @@ static const char *const probes[] = {
     "I'm, you've, it's, they'd, WE'LL, I'M",
     "12345 67 8,900.12 mm3 1e-5",
     "Befund: Gr\xC3\xB6\xC3\x9F"
-    "e 3\xC3\x97" "4 cm, \xC3\xBC" "bergewichtig",
+    "e 3\xC3\x97"
+    "4 cm, \xC3\xBC"
+    "bergewichtig",
     "line one\nline two\r\n\r\n\tindented\n\n\nend",
     "\xE8\x82\xBA\xE7\xBB\x93\xE8\x8A\x82 \xE3\x81\xB2\xE3\x82\x89\xE3\x81\x8C\xE3\x81\xAA \xED\x95"
     "\x9C\xEA\xB5\xAD\xEC\x96\xB4",
     "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82, \xD9\x85\xD8\xB1\xD8\xAD\xD8\xA8\xD8\xA7 "
     "\xE0\xA4\xA8\xE0\xA4\xAE",
-    "emoji \xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD and symbols \xE2\x82\xAC\xC2\xB5\xE2\x89\xA4",
+    "emoji \xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD and symbols "
+    "\xE2\x82\xAC\xC2\xB5\xE2\x89\xA4",
     "for (int i = 0; i < n; i++) { a[i] += b_c->d * 0x1F; } // (x!=y)&&z",
     "UPPER lower MiXeD snake_case camelCase kebab-case",
     "!!! ??? ... --- ___ ::: (((a)))",
-    "a", " ", "\n", "",
+    "a",
+    " ",
+    "\n",
+    "",
 };
 
 static bool same_tokens(const rad_tokens *a, const rad_tokens *b)

@@ -10,7 +10,6 @@ radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_outpu
                                        radllm_error *error);
 /* chat_template: "" where there is none. */
 radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_text chat_template,
-                                         uint64_t context, rad_output *output,
-                                         radllm_error *error);
+                                         uint64_t context, rad_output *output, radllm_error *error);
 
 #endif

@@ -636,7 +636,8 @@ static const struct {
 
 /* As BLOOM's tokenizer.json has it. */
 #define BLOOM_PATTERN                                                                              \
-    " ?[^(\\s|[.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C])]+"
+    " ?[^(\\s|[.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C])" \
+    "]+"
 
 rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size)
 {
