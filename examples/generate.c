@@ -360,6 +360,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "add BIAS to a token's logit (may be repeated)"},
         {'\0', "stop", "TEXT", ARGUMENT_OPTION, NULL, "stop", 0, 0,
          "end the answer before TEXT (may be repeated)"},
+        ADAPTER_ARGUMENT,
         SPECULATION_ARGUMENTS(common),
         {'\0', "logprobs", "N", ARGUMENT_INTEGER, &own->logprobs, NULL, 0, INT32_MAX,
          "the N most likely tokens at each position: within --json,\nelse on standard error"},

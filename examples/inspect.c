@@ -50,7 +50,8 @@ static void metadata_text(const radllm_file *file, uint64_t index, uint64_t item
     out->length = length;
 }
 
-/* Whether the file says more of a model than a family's name: a tokenizer or hyper-parameters. */
+/* Whether the file says more of a model than a family's name: a tokenizer or hyper-parameters. An
+ * adapter (keys adapter.*) is checked with its model alone. */
 static bool describes_model(const radllm_file *file)
 {
     uint64_t index = 0;
@@ -381,6 +382,7 @@ static const char *parse(int count, char **values, bool *all, common_settings *c
          "plan for weights that are loaded as auto, copy or map"},
         {'\0', "layout", "HOW", ARGUMENT_OPTION, NULL, "layout", 0, 0,
          "plan for weights laid out as auto, file or lane"},
+        ADAPTER_ARGUMENT,
         {'\0', "memory-budget", "BYTES", ARGUMENT_OPTION, NULL, "memory_budget", 0, 0,
          "tell the largest context that fits so much memory"},
     };

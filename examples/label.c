@@ -535,6 +535,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
          "start again, whatever the output holds"},
         {'\0', "table", NULL, ARGUMENT_FLAG, &own->table, NULL, 0, 0,
          "show the answers on standard output as they come"},
+        ADAPTER_ARGUMENT,
         SPECULATION_ARGUMENTS(common),
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "all settings on standard error"},

@@ -68,6 +68,14 @@ typedef struct common_settings {
      "guess at most so many at a time (8)"}
 /* clang-format on */
 
+/* Of programs that compute with a model. */
+/* clang-format off */
+#define ADAPTER_ARGUMENT                                                                           \
+    {'\0', "lora", "PATH[=SCALE]", ARGUMENT_OPTION, NULL, "adapter", 0, 0,                         \
+     "compute with a LoRA adapter, a folder of PEFT or a GGUF file,\ntimes a scale (1); may be "   \
+     "given several times"}
+/* clang-format on */
+
 /* Fills the targets and `common`. --help, --version and the lists print and end the program;
  * whatever is wrong ends it with EXIT_CODE_USAGE. */
 void arguments_parse(int count, char **values, const program_usage *usage, common_settings *common);

@@ -51,10 +51,15 @@ void runtime_load(runtime *self, const common_settings *common, bool verbose)
     progress_clear(&stage_bar);
     check(status, NULL);
     if (common->draft_model != NULL) {
+        char *adapters = option_text(common->options, "adapter"); /* not for this one */
+        check(radllm_options_reset(common->options, "adapter", error), "adapter");
         status = radllm_model_open(self->host, common->draft_model, common->options,
                                    program_cancel(), &self->draft, error);
         progress_clear(&stage_bar);
         check(status, NULL);
+        for (char *line = strtok(adapters, "\n"); line != NULL; line = strtok(NULL, "\n"))
+            option_set(common->options, "adapter", line, "--lora");
+        free(adapters);
     }
     self->load_seconds = clock_seconds() - start;
 }
@@ -276,5 +281,9 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
             put_found(object, info.name, text, model_text(model, "cache_type"));
         free(text);
     }
+    char *adapters = model != NULL ? model_text(model, "adapters") : NULL;
+    if (adapters != NULL && adapters[0] != '\0')
+        json_put(object, "adapters", json_string(adapters));
+    free(adapters);
     return object;
 }

@@ -290,7 +290,7 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
  * session that it was made for, and "largest_context", the most that would fit the option
  * memory_budget (with no budget: the model's own context length). Of a mixture of experts:
  * "experts", "experts_used" (0 for other models) and "active_weights", the bytes of matrices that
- * one token reads. */
+ * one token reads. "adapters": the part of the weights that is the option adapter's. */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
@@ -332,7 +332,7 @@ RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const ch
 /* Texts: "architecture", "name", "chat_template" (the file's own text, "" without), "template" (the
  * name of the built-in chat template that equals it, "" when none does), "isa" (of the kernels in
  * use), "layout", "load", "cache_type" (the number format `cache=auto` stands for), "tokenizer",
- * "unicode_version". */
+ * "unicode_version", "adapters" (a line HASH=SCALE for each that sessions begin with). */
 RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char *name,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);
@@ -340,6 +340,39 @@ RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char
 RADLLM_API radllm_status radllm_model_hash(const radllm_model *model, const radllm_cancel *cancel,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);
+
+/* ---- adapters -------------------------------------------------------------------------------- */
+
+/* A LoRA adapter in memory, for one model: pairs of small matrices A and B, by which sessions
+ * compute W x + scale B (A x) where the model has W x. Immutable; any number of threads. */
+typedef struct radllm_adapter radllm_adapter;
+/* Reads an adapter: a folder as PEFT writes it (adapter_config.json, adapter_model.safetensors), or
+ * a GGUF file whose general.type is "adapter". The model's weights may be of any number format, and
+ * are not changed. Of the options memory_budget counts: the bytes that this adapter may take.
+ * RADLLM_E_ARGUMENT, with the tensor that does not fit, for an adapter of another model;
+ * RADLLM_E_UNSUPPORTED for what is not LoRA, DoRA, modules_to_save, biases, and pairs for experts.
+ * The option "adapter" gives all sessions of a model some from the beginning. */
+RADLLM_API radllm_status radllm_adapter_open(radllm_model *model, const char *path,
+                                             const radllm_options *options, radllm_adapter **out,
+                                             radllm_error *error);
+/* Sessions that use it keep what they need of it. */
+RADLLM_API void radllm_adapter_free(radllm_adapter *adapter);
+
+/* What an adapter is. Set `size` first. */
+typedef struct radllm_adapter_facts {
+    size_t size;
+    uint32_t rank;    /* the greatest of its pairs */
+    uint32_t pairs;   /* matrices of the model that it changes */
+    uint64_t tensors; /* in its file */
+    uint64_t bytes;   /* in memory */
+    double alpha;     /* the file's; pairs are scaled by alpha / rank (rsLoRA: / sqrt(rank)) */
+} radllm_adapter_facts;
+RADLLM_API radllm_status radllm_adapter_info(const radllm_adapter *adapter,
+                                             radllm_adapter_facts *facts, radllm_error *error);
+/* The SHA-256 of what it computes, which number formats, names and scales are part of: 64
+ * hexadecimal digits. */
+RADLLM_API radllm_status radllm_adapter_hash(const radllm_adapter *adapter, char *buffer,
+                                             size_t capacity, size_t *length, radllm_error *error);
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
@@ -529,6 +562,16 @@ RADLLM_API radllm_status radllm_session_rewind(radllm_session *session, uint32_t
  * computed, and what both hold takes its memory once, until one of them goes on. */
 RADLLM_API radllm_status radllm_session_fork(radllm_session *session, radllm_session **out,
                                              radllm_error *error);
+/* Gives the session `count` adapters of its model (at most 15) in place of those it has, each
+ * times its scale (scales NULL: 1), added in this order; 0 takes all away. Sessions with different
+ * adapters are computed together, and each as if it were alone; one without any gives the same bits
+ * as if there were no adapters. Where adapters, scales or their order differ from what the session
+ * had, what it holds is computed anew when it goes on (or forgotten, where its beginning was), and
+ * the logits are gone. Scales from -1e6 to 1e6; an adapter with the scale 0 counts as none. */
+RADLLM_API radllm_status radllm_session_set_adapters(radllm_session *session,
+                                                     radllm_adapter *const *adapters,
+                                                     const float *scales, size_t count,
+                                                     radllm_error *error);
 /* Takes `count` tokens from position `first` on out of the session. Those that follow move up; they
  * are computed anew when the session goes on, as if they had been fed to a fresh one. The logits
  * are gone until the next feed. */

@@ -268,6 +268,7 @@ static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
     if (status != RADLLM_OK)
         return status;
     plan->weights = engine.weight_bytes;
+    plan->adapters = rad_weights_and_adapters(model) - rad_model_weight_bytes(model);
     plan->experts = model->hparams.router.n_experts;
     plan->experts_used = model->hparams.router.n_used;
     plan->active_weights = model->active_bytes;
@@ -298,6 +299,8 @@ static radllm_status bind_and_plan(const radllm_file *file, const radllm_file *d
     settings.vocabulary_only = false;
     rad_model *model = NULL, *draft_model = NULL;
     radllm_status status = rad_model_bind(&file->host, file->source, &settings, &model, error);
+    if (status == RADLLM_OK)
+        status = rad_options_adapters(options, model, error);
     if (status == RADLLM_OK && draft != NULL)
         status = rad_model_bind(&draft->host, draft->source, &settings, &draft_model, error);
     if (status == RADLLM_OK)
@@ -379,6 +382,7 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"experts", (int64_t)plan->experts},
         {"experts_used", (int64_t)plan->experts_used},
         {"active_weights", (int64_t)plan->active_weights},
+        {"adapters", (int64_t)plan->adapters},
     };
     int64_t value = 0;
     radllm_status status =

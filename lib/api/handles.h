@@ -34,6 +34,7 @@ struct radllm_plan {
     uint64_t weights, cache, activations, vocabulary, overhead, draft, context, largest_context;
     uint64_t prefixes; /* of the cache */
     uint64_t experts, experts_used, active_weights;
+    uint64_t adapters; /* of the weights */
 };
 
 struct radllm_importance {
@@ -56,6 +57,11 @@ struct radllm_model {
     rad_model *model;
     int64_t process;
     const rad_chat_template *chat_template; /* that equals the file's own text, or NULL */
+};
+
+struct radllm_adapter {
+    radllm_model *model;
+    rad_adapter *adapter;
 };
 
 struct radllm_engine {

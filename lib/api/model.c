@@ -56,6 +56,8 @@ radllm_status radllm_model_load(const radllm_host *host, const radllm_file *file
     model->file = rad_file_retain((radllm_file *)file);
     rad_fpenv saved = rad_fpenv_enter();
     radllm_status status = rad_model_bind(&own, file->source, &settings, &model->model, error);
+    if (status == RADLLM_OK && !settings.vocabulary_only)
+        status = rad_options_adapters(options, model->model, error);
     if (status == RADLLM_OK)
         status = rad_model_fill(model->model, &settings, cancel, error);
     rad_fpenv_leave(saved);
@@ -152,6 +154,11 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
     if (strcmp(name, "chat_template") == 0) {
         rad_text text = template_text(model);
         return rad_copy_out(text.data, text.size, buffer, capacity, length, error);
+    }
+    if (strcmp(name, "adapters") == 0) {
+        char lines[RAD_ADAPTERS_TEXT];
+        rad_adapters_text(&inner->adapters, lines);
+        return rad_copy_out(lines, strlen(lines), buffer, capacity, length, error);
     }
     const char *const keys[][2] = {{"architecture", "general.architecture"},
                                    {"name", "general.name"}};

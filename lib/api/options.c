@@ -48,6 +48,9 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                         "instruction set of the kernels; all give the same bits"},
     [RAD_OPTION_VOCAB_ONLY] = {"vocab_only", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
                                "load the tokenizer only"},
+    [RAD_OPTION_ADAPTER] = {"adapter", RADLLM_OPTION_LIST, MODEL, 1, MAX_TEXT, "", "",
+                            "list of PATH or PATH=SCALE: LoRA adapters (folders of PEFT, GGUF "
+                            "files) that sessions of the model begin with"},
     [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE | QUANTIZE, 0, 1024,
                             "0", "",
                             "threads that compute, the calling one included; 0: one for each "
@@ -683,6 +686,47 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
+}
+
+static radllm_status open_adapter(rad_model *model, const char *path, uint64_t limit, float scale,
+                                  radllm_error *error)
+{
+    rad_adapter *adapter;
+    radllm_status status = rad_adapter_open(model, path, limit, &adapter, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_adapter_set_add(&model->adapters, adapter, scale, error);
+    rad_adapter_release(adapter);
+    return status;
+}
+
+/* What stands behind the last '=' of an item is a scale where it is a number. */
+radllm_status rad_options_adapters(const radllm_options *options, rad_model *model,
+                                   radllm_error *error)
+{
+    const rad_text *items;
+    size_t n = rad_option_list(options, RAD_OPTION_ADAPTER, &items);
+    uint64_t limit = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET);
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < n && status == RADLLM_OK; i++) {
+        size_t size = items[i].size;
+        double scale = 1.0;
+        while (size > 0 && items[i].data[size - 1] != '=')
+            size--;
+        if (size <= 1 ||
+            !parse_real((rad_text){items[i].data + size, items[i].size - size}, &scale)) {
+            size = items[i].size + 1;
+            scale = 1.0;
+        }
+        char *path = rad_alloc(&model->host.allocator, size);
+        if (path == NULL)
+            return rad_fail_memory(error, size);
+        memcpy(path, items[i].data, size - 1);
+        path[size - 1] = '\0';
+        status = open_adapter(model, path, limit, (float)scale, error);
+        rad_free(&model->host.allocator, path, size);
+    }
+    return status;
 }
 
 void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings)

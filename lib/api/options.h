@@ -16,6 +16,7 @@ typedef enum rad_option {
     RAD_OPTION_MEMORY_BUDGET,
     RAD_OPTION_ISA,
     RAD_OPTION_VOCAB_ONLY,
+    RAD_OPTION_ADAPTER,
     RAD_OPTION_THREADS,
     RAD_OPTION_CONTEXT,
     RAD_OPTION_SESSIONS,
@@ -73,6 +74,9 @@ size_t rad_option_list(const radllm_options *options, rad_option option, const r
 
 /* The settings of each scope. */
 void rad_options_model(const radllm_options *options, rad_model_settings *settings);
+/* Opens the adapters that sessions of a model begin with. */
+radllm_status rad_options_adapters(const radllm_options *options, rad_model *model,
+                                   radllm_error *error);
 void rad_options_engine(const radllm_options *options, rad_engine_settings *settings);
 void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings);
 void rad_options_calibration(const radllm_options *options, rad_calibration_settings *settings);

@@ -7,7 +7,7 @@
 
 #include "backend/blas/blas_open.h"
 #include "cache/sequence.h"
-#include "model/model.h"
+#include "model/adapter.h"
 
 /* A program's intermediate results: matrices with a row for each token of the batch (per_output: at
  * most one for each output row). width is the greatest that any operation uses. */
@@ -22,11 +22,14 @@ typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
     RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position, at most `limit` */
     RAD_OP_POSITIONS,    /* in place: adds the row of `weight` for each token's position */
-    RAD_OP_NORM,      /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
-    RAD_OP_PRODUCT,   /* out = `weight` in, plus the vector `bias` where there is one */
-    RAD_OP_HEAD_NORM, /* in place: rms norm of each head of out, times `weight` */
-    RAD_OP_ROTATE,    /* out = other, with its parts `to` rotated by the table `in` */
-    RAD_OP_COPY,      /* parts `to` of out = parts `from` of in, `width` floats each */
+    RAD_OP_NORM,    /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
+    RAD_OP_PRODUCT, /* out = `weight` in, plus the vector `bias` where there is one */
+    RAD_OP_ADAPT,   /* behind PRODUCT and EMBED: for rows with adapters that have a pair at `slot`,
+                       out += scale * number * B (A in); EMBED: the row of A that the token names
+                       (lookup), in place of A in */
+    RAD_OP_HEAD_NORM,    /* in place: rms norm of each head of out, times `weight` */
+    RAD_OP_ROTATE,       /* out = other, with its parts `to` rotated by the table `in` */
+    RAD_OP_COPY,         /* parts `to` of out = parts `from` of in, `width` floats each */
     RAD_OP_HEAD_PRODUCT, /* parts `to` of out = each head's matrix of `weight`, times parts `from`
                             of in */
     RAD_OP_STORE,        /* writes keys `in` and values `other` to the cache of `layer` */
@@ -66,7 +69,9 @@ typedef struct rad_op {
     bool by_choice; /* expert product: in has a row for each choice of a token */
     float number;
     uint32_t limit;
-    bool local; /* rotary table: of the layers that rotate by a base of their own */
+    bool local;    /* rotary table: of the layers that rotate by a base of their own */
+    uint32_t slot; /* of the weight, in adapters */
+    bool lookup;   /* adapt: of the embedding */
 } rad_op;
 
 typedef struct rad_program {
@@ -85,6 +90,7 @@ typedef struct rad_token_span {
     uint32_t n_rows;
     uint32_t first_position;
     const rad_sequence *sequence;
+    const rad_adapter_set *adapters; /* of no greater rank than were reserved; NULL: none */
 } rad_token_span;
 
 typedef struct rad_batch {
@@ -106,6 +112,8 @@ typedef struct rad_backend_table {
                          radllm_error *error);
     /* Logits of output row `index` of the last batch: n_vocab floats, valid until the next run. */
     const float *(*logits)(const rad_backend *backend, uint32_t index);
+    /* Makes sure of memory for adapters of a rank, between two runs. */
+    radllm_status (*reserve_adapters)(rad_backend *backend, uint32_t rank, radllm_error *error);
     void (*free)(rad_backend *backend);
 } rad_backend_table;
 
@@ -126,7 +134,8 @@ typedef struct rad_backend_settings {
     uint32_t max_tokens;
     uint32_t max_outputs;
     uint32_t max_spans;
-    bool blas; /* unquantized products by OpenBLAS, outside the numeric contract */
+    uint32_t adapter_rank; /* of the adapters that are known beforehand, the greatest; 0: none */
+    bool blas;             /* unquantized products by OpenBLAS, outside the numeric contract */
     /* Computes with the threads of this backend, which must outlive it and have as many; the two
      * never run at the same time. NULL: with threads of its own. */
     const rad_backend *threads_of;

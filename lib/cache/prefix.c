@@ -113,6 +113,14 @@ void rad_prefix_salt(const char *salt, size_t size, int32_t block[RAD_TILE_KEYS]
         memcpy(block + 1, salt, size);
 }
 
+void rad_prefix_numbers(const int32_t *numbers, uint32_t count, int32_t block[RAD_TILE_KEYS])
+{
+    memset(block, 0, RAD_TILE_KEYS * sizeof *block);
+    block[0] = count > 0 ? -1 - (int32_t)RAD_SALT_SIZE - (int32_t)count : 0;
+    if (count > 0)
+        memcpy(block + 1, numbers, count * sizeof *numbers);
+}
+
 static rad_prefix *slot_of(const rad_prefixes *p, rad_prefix parent, const int32_t *block)
 {
     uint64_t hash = 0x9e3779b97f4a7c15u * (parent + 1u);

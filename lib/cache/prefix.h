@@ -41,6 +41,15 @@ uint64_t rad_prefixes_bytes(uint32_t n_nodes);
  * equal to it. The empty salt's is never looked up. */
 void rad_prefix_salt(const char *salt, size_t size, int32_t block[RAD_TILE_KEYS]);
 
+/* What beginnings must have in common besides their tokens: blocks of the tree before those of
+ * tokens, each of which begins with a number below 0, or with 0 where it is left out. */
+#define RAD_PREFIX_KEYS 2
+typedef struct rad_prefix_key {
+    int32_t blocks[RAD_PREFIX_KEYS][RAD_TILE_KEYS]; /* adapters, salt */
+} rad_prefix_key;
+/* A block of `count` numbers of another kind; no salt is equal to it. */
+void rad_prefix_numbers(const int32_t *numbers, uint32_t count, int32_t block[RAD_TILE_KEYS]);
+
 /* The child of `parent` with these RAD_TILE_KEYS tokens, or RAD_PREFIX_NONE. */
 rad_prefix rad_prefix_find(const rad_prefixes *prefixes, rad_prefix parent, const int32_t *block);
 /* The same, made without pages where there is none. RAD_PREFIX_NONE when no node can be had. */

@@ -191,10 +191,18 @@ bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t le
     return tile < g->n_sinks || tile >= first_tile(g, length);
 }
 
-/* Where the beginnings with this salt hang; RAD_PREFIX_NONE: nowhere yet. */
-static rad_prefix find_salt(const rad_prefixes *prefixes, const int32_t *salt)
+/* Where the beginnings with this key hang; RAD_PREFIX_NONE: nowhere yet (add: no node can be had).
+ */
+static rad_prefix find_key(rad_prefixes *prefixes, const rad_prefix_key *key, bool add)
 {
-    return salt[0] == 0 ? RAD_PREFIX_ROOT : rad_prefix_find(prefixes, RAD_PREFIX_ROOT, salt);
+    rad_prefix node = RAD_PREFIX_ROOT;
+    for (int i = 0; i < RAD_PREFIX_KEYS && node != RAD_PREFIX_NONE; i++) {
+        const int32_t *block = key->blocks[i];
+        if (block[0] != 0)
+            node = add ? rad_prefix_add(prefixes, node, block)
+                       : rad_prefix_find(prefixes, node, block);
+    }
+    return node;
 }
 
 /* One tile of the sequence and its node: the node learns the page, or the sequence takes the node's
@@ -217,7 +225,7 @@ static void unite(rad_sequence *sequence, rad_prefix node, uint32_t tile)
     }
 }
 
-void rad_sequence_publish(rad_sequence *sequence, const int32_t *salt, const int32_t *tokens,
+void rad_sequence_publish(rad_sequence *sequence, const rad_prefix_key *key, const int32_t *tokens,
                           uint32_t count)
 {
     rad_cache *cache = sequence->cache;
@@ -225,9 +233,7 @@ void rad_sequence_publish(rad_sequence *sequence, const int32_t *salt, const int
     if (prefixes == NULL)
         return;
     pthread_mutex_lock(&cache->mutex);
-    rad_prefix node = RAD_PREFIX_ROOT;
-    if (salt[0] != 0)
-        node = rad_prefix_add(prefixes, node, salt);
+    rad_prefix node = find_key(prefixes, key, true);
     for (uint32_t tile = 0; node != RAD_PREFIX_NONE && tile < count / RAD_TILE_KEYS; tile++) {
         node = rad_prefix_add(prefixes, node, tokens + (size_t)tile * RAD_TILE_KEYS);
         if (node != RAD_PREFIX_NONE)
@@ -315,14 +321,14 @@ static void take_group(rad_sequence *sequence, uint32_t group, const beginning *
     }
 }
 
-uint32_t rad_sequence_adopt(rad_sequence *sequence, const int32_t *salt, const int32_t *tokens,
-                            uint32_t held, uint32_t limit)
+uint32_t rad_sequence_adopt(rad_sequence *sequence, const rad_prefix_key *key,
+                            const int32_t *tokens, uint32_t held, uint32_t limit)
 {
     rad_cache *cache = sequence->cache;
     if (cache->prefixes == NULL || limit <= held)
         return held;
     pthread_mutex_lock(&cache->mutex);
-    rad_prefix root = find_salt(cache->prefixes, salt);
+    rad_prefix root = find_key(cache->prefixes, key, false);
     beginning b = {0};
     if (root != RAD_PREFIX_NONE) {
         b = find_beginning(cache->prefixes, root, tokens, limit);

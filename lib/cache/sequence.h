@@ -37,19 +37,18 @@ bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length);
  * rad_sequence_can_cut() is true; else the sequence is emptied, and 0. */
 uint32_t rad_sequence_cut(rad_sequence *sequence, uint32_t length);
 
-/* Sharing, where the cache has been planned with it. `salt` is a block of rad_prefix_salt(), or one
- * that begins with 0 for none: what other salts know stays apart. */
+/* Sharing, where the cache has been planned with it. What other keys know stays apart. */
 
 /* Lets other sequences find the pages of the first `count` tokens, all of which are computed, as
  * far as they fill blocks. Pages that are known already are taken in place of the sequence's own.
  */
-void rad_sequence_publish(rad_sequence *sequence, const int32_t *salt, const int32_t *tokens,
+void rad_sequence_publish(rad_sequence *sequence, const rad_prefix_key *key, const int32_t *tokens,
                           uint32_t count);
 /* Looks for the keys and values of the first `limit` tokens, where the sequence holds those of
  * `held` tokens. Returns how many it holds now: where more are known, it holds those pages in place
  * of its own. A page of which only some tokens agree is copied when it is written to. */
-uint32_t rad_sequence_adopt(rad_sequence *sequence, const int32_t *salt, const int32_t *tokens,
-                            uint32_t held, uint32_t limit);
+uint32_t rad_sequence_adopt(rad_sequence *sequence, const rad_prefix_key *key,
+                            const int32_t *tokens, uint32_t held, uint32_t limit);
 /* Lets `to`, of the same cache, hold the pages of `from` in place of its own. */
 void rad_sequence_share(const rad_sequence *from, rad_sequence *to);
 

@@ -91,14 +91,16 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
         plan->draft_context = RAD_MAX_POSITIONS;
     else if (draft->hparams.context_length < s->context)
         plan->draft_context = draft->hparams.context_length;
-    plan->draft_backend = (rad_backend_settings){.n_threads = s->n_threads,
-                                                 .max_tokens = s->batch,
-                                                 .max_outputs = s->n_sessions,
-                                                 .max_spans = s->n_sessions,
-                                                 .blas = s->blas};
+    plan->draft_backend =
+        (rad_backend_settings){.n_threads = s->n_threads,
+                               .max_tokens = s->batch,
+                               .max_outputs = s->n_sessions,
+                               .max_spans = s->n_sessions,
+                               .adapter_rank = rad_adapters_rank(&draft->adapters),
+                               .blas = s->blas};
     uint64_t activations = rad_cpu_backend_bytes(&program, &plan->draft_backend);
     rad_program_free(&program);
-    uint64_t weights = rad_model_weight_bytes(draft);
+    uint64_t weights = rad_weights_and_adapters(draft);
     plan->draft_bytes = weights;
     if (activations == 0 ||
         !rad_cache_plan_make(&draft->hparams, &plan->draft_policy, rad_cache_format_of(draft, s),
@@ -212,8 +214,8 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
     }
     memcpy(draft->tokens + batch->n_tokens, rad_session_at(session, first),
            n * sizeof *draft->tokens);
-    draft->spans[batch->n_spans] =
-        (rad_token_span){batch->n_tokens, n, first, &session->draft.sequence};
+    draft->spans[batch->n_spans] = (rad_token_span){
+        batch->n_tokens, n, first, &session->draft.sequence, &draft->model->adapters};
     draft->owners[batch->n_spans] = r;
     draft->complete[batch->n_spans++] = n == all;
     batch->n_tokens += n;

@@ -54,6 +54,10 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
 /* RADLLM_E_LIMIT for more context than the model was made for. */
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error);
+/* The greatest rank of some adapters; 0: none. */
+uint32_t rad_adapters_rank(const rad_adapter_set *set);
+/* Bytes of a model and the adapters that it was loaded with. */
+uint64_t rad_weights_and_adapters(const rad_model *model);
 /* Weights, cache, activations and sessions together; false when they exceed 64 bits. */
 bool rad_engine_plan_total(const rad_engine_plan *plan, uint64_t *total);
 /* The greatest context for which weights and engine fit the budget; 0: none. */
@@ -131,7 +135,8 @@ typedef struct rad_draft_cache {
 struct rad_session {
     rad_engine *engine;
     rad_sequence sequence;
-    int32_t salt[RAD_TILE_KEYS]; /* of what it shares: see rad_prefix_salt(); zeros: none */
+    rad_adapter_set adapters;
+    rad_prefix_key key; /* of what it shares: adapters, and rad_prefix_salt() */
     bool own; /* its keys and values are of its own kind and not for others: they come from a file,
                * or were shifted */
     int32_t *tokens; /* from position `origin` on; see rad_session_at(). Behind them, while a step
@@ -154,6 +159,11 @@ radllm_status rad_session_fork(const rad_session *session, rad_session **out, ra
 /* Takes `count` tokens from position `first` on out of the sequence; what follows is computed anew
  * when the session goes on. Only where rad_session_can_cut(first). The caller as above. */
 void rad_session_remove(rad_session *session, uint32_t first, uint32_t count);
+/* Changes the adapters to `wanted`, of which it keeps references of its own. What was computed with
+ * others is computed anew when the session goes on; all is forgotten where its beginning was. The
+ * caller as above. RADLLM_E_MEMORY leaves the session as it was. */
+radllm_status rad_session_set_adapters(rad_session *session, const rad_adapter_set *wanted,
+                                       radllm_error *error);
 /* Whether what a token at position `length` would see is in the cache, or can be computed anew. */
 bool rad_session_can_cut(const rad_session *session, uint32_t length);
 /* Forgets the tokens from position `length` on; all, where rad_session_can_cut() is false. Where a

@@ -69,6 +69,23 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
         settings->cache_values >= 0 ? (rad_cache_type)settings->cache_values : by_model};
 }
 
+uint32_t rad_adapters_rank(const rad_adapter_set *set)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < set->n; i++)
+        rank = set->uses[i].adapter->rank > rank ? set->uses[i].adapter->rank : rank;
+    return rank;
+}
+
+/* A model's weights, and the adapters that it was loaded with. */
+uint64_t rad_weights_and_adapters(const rad_model *model)
+{
+    uint64_t bytes = rad_model_weight_bytes(model);
+    for (uint32_t i = 0; i < model->adapters.n; i++)
+        bytes += rad_adapter_bytes(model->adapters.uses[i].adapter); /* both are in memory */
+    return bytes;
+}
+
 /* Positions that a sequence holds at most of `positions`. */
 static uint32_t cached_positions(const rad_engine_plan *plan, uint32_t positions)
 {
@@ -93,9 +110,13 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                                            .max_tokens = s->batch,
                                            .max_outputs = default_outputs(model, s),
                                            .max_spans = s->n_sessions,
+                                           .adapter_rank = rad_adapters_rank(&model->adapters),
                                            .blas = s->blas,
                                            .observer = s->observer};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
+    if (plan->activation_bytes != 0 &&
+        !rad_add_u64(plan->activation_bytes, rad_program_bytes(&program), &plan->activation_bytes))
+        plan->activation_bytes = 0;
     rad_program_free(&program);
     plan->session_bytes = (rad_session_capacity(plan) * sizeof(int32_t) +
                            (uint64_t)model->hparams.n_vocab * sizeof(float)) *
@@ -109,7 +130,7 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");
     plan->cache_bytes = plan->cache.bytes;
-    plan->weight_bytes = rad_model_weight_bytes(model);
+    plan->weight_bytes = rad_weights_and_adapters(model);
     return s->draft != NULL ? rad_draft_plan(plan, error) : RADLLM_OK;
 }
 

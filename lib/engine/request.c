@@ -224,9 +224,10 @@ static void reuse_prefix(rad_request *request)
         limit = 0; /* how it began is forgotten */
     while (same < limit && session->tokens[same] == request->prompt[same])
         same++;
-    if (memcmp(session->salt, request->settings.salt, sizeof session->salt) != 0)
+    int32_t *salt = session->key.blocks[1];
+    if (memcmp(salt, request->settings.salt, sizeof request->settings.salt) != 0)
         same = 0;
-    memcpy(session->salt, request->settings.salt, sizeof session->salt);
+    memcpy(salt, request->settings.salt, sizeof request->settings.salt);
     rad_session_cut(session, same);
     if (session->n_tokens == 0)
         rad_session_cut(session, 0); /* all comes from the prompt */

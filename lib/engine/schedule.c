@@ -28,7 +28,7 @@ static bool computes_for(const rad_request *older, const rad_request *r)
     most = most < r->n_prompt - 1 ? most : r->n_prompt - 1;
     if (!rad_session_shares(older->session) || !rad_session_shares(r->session) ||
         most < held + RAD_TILE_KEYS ||
-        memcmp(older->settings.salt, r->settings.salt, sizeof r->settings.salt) != 0)
+        memcmp(&older->session->key, &r->session->key, sizeof r->session->key) != 0)
         return false;
     while (same < most && older->prompt[same] == r->prompt[same])
         same++;
@@ -138,8 +138,8 @@ static void add_request(builder *b, rad_request *r)
     if (next.n_old > 0)
         memcpy(tokens, rad_session_at(session, from), next.n_old * sizeof *tokens);
     memcpy(tokens + next.n_old, next.tokens, next.n_new * sizeof *tokens);
-    engine->spans[b->n_work] =
-        (rad_token_span){b->batch.n_tokens, n, from - session->base, &session->sequence};
+    engine->spans[b->n_work] = (rad_token_span){b->batch.n_tokens, n, from - session->base,
+                                                &session->sequence, &session->adapters};
     engine->work[b->n_work++] = (struct rad_work){.request = r,
                                                   .generates = r->phase == RAD_PHASE_GENERATE,
                                                   .goes_on = true,

@@ -28,6 +28,19 @@ static bool create_parts(rad_session *session)
             rad_sequence_create(rad_draft_cache_of(engine->draft), &session->draft.sequence));
 }
 
+/* The set, and what tells its beginnings from those of others: adapters by number, and scales. */
+static void take_adapters(rad_session *session, const rad_adapter_set *set)
+{
+    int32_t numbers[2 * RAD_ADAPTERS_MAX];
+    for (uint32_t i = 0; i < set->n; i++) {
+        memcpy(&numbers[2 * i], &set->uses[i].adapter->id, sizeof numbers[0]);
+        memcpy(&numbers[2 * i + 1], &set->uses[i].scale, sizeof numbers[0]);
+    }
+    rad_adapter_set_clear(&session->adapters);
+    rad_adapter_set_copy(&session->adapters, set);
+    rad_prefix_numbers(numbers, 2 * set->n, session->key.blocks[0]);
+}
+
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error)
 {
     const rad_allocator *allocator = &engine->host.allocator;
@@ -43,6 +56,7 @@ radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_e
     rad_session *session = rad_alloc_zero(allocator, sizeof *session);
     if (session != NULL) {
         session->engine = engine;
+        take_adapters(session, &engine->model->adapters);
         if (create_parts(session)) {
             *out = session;
             return RADLLM_OK;
@@ -70,7 +84,9 @@ radllm_status rad_session_fork(const rad_session *session, rad_session **out, ra
     fork->origin = session->origin;
     fork->first = session->first;
     fork->base = session->base;
-    memcpy(fork->salt, session->salt, sizeof fork->salt);
+    rad_adapter_set_clear(&fork->adapters);
+    rad_adapter_set_copy(&fork->adapters, &session->adapters);
+    fork->key = session->key;
     fork->own = session->own;
     fork->n_tokens = session->n_tokens;
     fork->n_known = session->n_known;
@@ -89,6 +105,7 @@ void rad_session_free(rad_session *session)
     rad_engine *engine = session->engine;
     rad_allocator allocator = engine->host.allocator;
     bool alive = engine->process == rad_process_id();
+    rad_adapter_set_clear(&session->adapters);
     rad_sequence_free(&session->sequence, alive);
     rad_sequence_free(&session->draft.sequence, alive);
     if (alive) {
@@ -237,13 +254,37 @@ void rad_session_remove(rad_session *session, uint32_t first, uint32_t count)
     session->has_logits = false;
 }
 
+radllm_status rad_session_set_adapters(rad_session *session, const rad_adapter_set *wanted,
+                                       radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    if (rad_adapter_sets_equal(&session->adapters, wanted))
+        return RADLLM_OK;
+    radllm_status status = rad_engine_take_step(engine, error);
+    if (status != RADLLM_OK)
+        return status;
+    status =
+        engine->backend->table->reserve_adapters(engine->backend, rad_adapters_rank(wanted), error);
+    rad_engine_give_step(engine);
+    if (status != RADLLM_OK)
+        return status;
+    if (session->first == 0) {
+        cut_keys(session, 0);
+        session->has_logits = false;
+    } else {
+        rad_session_cut(session, 0);
+    }
+    take_adapters(session, wanted);
+    return RADLLM_OK;
+}
+
 uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t limit)
 {
     uint32_t before = session->n_tokens;
     if (!rad_session_shares(session))
         return 0;
     session->n_tokens =
-        rad_sequence_adopt(&session->sequence, session->salt, tokens, before, limit);
+        rad_sequence_adopt(&session->sequence, &session->key, tokens, before, limit);
     uint32_t more = session->n_tokens - before;
     session->own = session->own && more == 0; /* else all its pages are others' now */
     if (session->n_known < session->n_tokens)
@@ -257,7 +298,7 @@ uint32_t rad_session_adopt(rad_session *session, const int32_t *tokens, uint32_t
 void rad_session_publish(rad_session *session)
 {
     if (!session->own && rad_session_shares(session))
-        rad_sequence_publish(&session->sequence, session->salt, session->tokens, session->n_tokens);
+        rad_sequence_publish(&session->sequence, &session->key, session->tokens, session->n_tokens);
 }
 
 bool rad_session_extend(rad_session *session, uint32_t length)
@@ -317,7 +358,8 @@ static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_out
     rad_engine *engine = session->engine;
     for (uint32_t i = 0; i < n_outputs; i++)
         engine->outputs[i] = count - n_outputs + i;
-    rad_token_span span = {0, count, session->n_tokens - session->base, &session->sequence};
+    rad_token_span span = {0, count, session->n_tokens - session->base, &session->sequence,
+                           &session->adapters};
     rad_batch batch = {
         count, rad_session_at(session, session->n_tokens), 1, &span, n_outputs, engine->outputs};
     if (!rad_session_extend(session, session->n_tokens + count))

@@ -8,7 +8,8 @@
 #include "base/platform.h"
 
 #define VERSION       1u
-#define SETTINGS_SIZE 1024
+#define SETTINGS_BASE 1024
+#define SETTINGS_SIZE (SETTINGS_BASE + RAD_ADAPTERS_TEXT)
 #define DIGEST_SIZE   32
 #define PIECE         ((size_t)64 << 10)
 #define FLAG_OPTIONAL 1u
@@ -35,15 +36,17 @@ typedef struct page_head {
 } page_head;
 
 /* What must be the same, line by line. */
-static void write_settings(const rad_engine *engine, const char *model_hash,
+static void write_settings(const rad_session *session, const char *model_hash,
                            char text[SETTINGS_SIZE])
 {
-    int n = snprintf(text, SETTINGS_SIZE, "model=%.64s\nnumeric_version=%u\nfast=%s\n", model_hash,
+    const rad_engine *engine = session->engine;
+    int n = snprintf(text, SETTINGS_BASE, "model=%.64s\nnumeric_version=%u\nfast=%s\n", model_hash,
                      (unsigned)radllm_numeric_version(), engine->plan.settings.blas ? "blas" : "");
     uint32_t choice = rad_rope_choice(&engine->model->hparams.rope, engine->program.context);
     if (choice != 0)
-        n += snprintf(text + n, SETTINGS_SIZE - (size_t)n, "rotations=%u\n", choice);
-    rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_SIZE - (size_t)n);
+        n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);
+    rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_BASE - (size_t)n);
+    rad_adapters_text(&session->adapters, text + strlen(text)); /* there is room */
 }
 
 static uint32_t tiles_of(const rad_session *session)
@@ -114,11 +117,11 @@ static void put_session(writer *w, const rad_session *session, const char *model
     file_head head = {.version = VERSION, .zero = 0};
     memcpy(head.magic, magic, sizeof magic);
     put(w, &head, sizeof head);
-    write_settings(engine, model_hash, settings);
+    write_settings(session, model_hash, settings);
     put_section(w, "set.", strlen(settings));
     put(w, settings, strlen(settings));
-    put_section(w, "salt", sizeof session->salt);
-    put(w, session->salt, sizeof session->salt);
+    put_section(w, "salt", sizeof session->key.blocks[1]);
+    put(w, session->key.blocks[1], sizeof session->key.blocks[1]);
     put_section(w, "toks", sizeof held + (uint64_t)count * sizeof(int32_t));
     put(w, &held, sizeof held);
     put(w, rad_session_at(session, session->first), count * sizeof(int32_t));
@@ -238,19 +241,20 @@ static radllm_status check_file(reader *r)
 static radllm_status other_settings(const reader *r, const char *found)
 {
     const char *own = r->settings;
-    while (*own != '\0') {
-        size_t a = strcspn(own, "\n"), b = strcspn(found, "\n");
-        if (a != b || memcmp(own, found, a) != 0) {
-            char here[RAD_QUOTE_SIZE], there[RAD_QUOTE_SIZE];
-            return rad_fail(r->error, RADLLM_E_ARGUMENT,
-                            "%s: the snapshot was made with \"%s\", this engine has \"%s\"; it "
-                            "goes on only with the same model and settings",
-                            r->label, rad_quote(there, found, b), rad_quote(here, own, a));
-        }
-        own += a + 1;
+    size_t a = strcspn(own, "\n"), b = strcspn(found, "\n");
+    while (a == b && a > 0 && memcmp(own, found, a) == 0) {
+        own += a + (own[a] == '\n');
         found += b + (found[b] == '\n');
+        a = strcspn(own, "\n");
+        b = strcspn(found, "\n");
     }
-    return malformed(r, "it has settings that are not known");
+    char here[RAD_QUOTE_SIZE], there[RAD_QUOTE_SIZE];
+    rad_quote(here, own, a);
+    rad_quote(there, found, b);
+    return rad_fail(r->error, RADLLM_E_ARGUMENT,
+                    "%s: the snapshot was made with \"%s\", this engine and session have \"%s\"; "
+                    "it goes on only with the same model, adapters and settings",
+                    r->label, b > 0 ? there : "no adapter", a > 0 ? here : "no adapter");
 }
 
 static radllm_status read_settings(reader *r, uint64_t size)
@@ -277,7 +281,7 @@ static radllm_status read_salt(reader *r, uint64_t size)
         return malformed(r, "its salt is none");
     rad_session_cut(r->session, 0);
     r->begun = true;
-    memcpy(r->session->salt, salt, sizeof salt);
+    memcpy(r->session->key.blocks[1], salt, sizeof salt);
     return RADLLM_OK;
 }
 
@@ -437,7 +441,7 @@ radllm_status rad_snapshot_read(rad_session *session, const char *path, const ch
     const rad_allocator *allocator = &session->engine->host.allocator;
     char settings[SETTINGS_SIZE];
     reader r = {.session = session, .cancel = cancel, .error = error, .settings = settings};
-    write_settings(session->engine, model_hash, settings);
+    write_settings(session, model_hash, settings);
     rad_quote(r.label, path, strlen(path));
     radllm_status status = rad_file_open(allocator, path, &r.file, error);
     if (status != RADLLM_OK)

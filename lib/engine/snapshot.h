@@ -7,7 +7,8 @@
  *
  * Numbers are little-endian. The sections of version 1, in this order:
  *
- *   "set."  what must be equal where the session goes on, as lines "key=value"
+ *   "set."  what must be equal where the session goes on, as lines "key=value"; the last ones are
+ *           its adapters, by the SHA-256 of what they compute, and their scales
  *   "salt"  of what it shares, as in rad_prefix_salt()
  *   "toks"  u32 length, u32 base: positions base..length-1 are in the cache; u32 first: tokens
  *           before it are forgotten; u32 0; then the ids of all others (i32)

@@ -2,8 +2,8 @@
 
 #include <string.h>
 
-#define OPS_PER_LAYER 48
-#define OPS_OUTSIDE   10
+#define OPS_PER_LAYER 64
+#define OPS_OUTSIDE   12
 
 /* Names of the values. The ones of the second group have one row for each output. */
 enum {
@@ -72,6 +72,18 @@ static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, const rad
     emit_norm_of(w, in, weight, bias, w->program->model->hparams.width, out);
 }
 
+/* What adapters add to the result of the operation before. */
+static void emit_adapt(writer *w, const rad_weight *weight, uint8_t in, uint8_t out, uint32_t width)
+{
+    rad_op *op = emit(w, RAD_OP_ADAPT);
+    op->weight = weight;
+    op->slot = rad_adapter_slot(w->program->model, weight);
+    op->number = 1.0f;
+    op->in = in;
+    op->out = out;
+    op->width = width;
+}
+
 static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
                          uint8_t out)
 {
@@ -81,6 +93,7 @@ static void emit_product(writer *w, const rad_weight *weight, const rad_weight *
     op->width = weight->matrix.n_rows;
     op->in = in;
     op->out = out;
+    emit_adapt(w, weight, in, out, op->width);
 }
 
 static void emit_head_norm(writer *w, const rad_weight *weight, uint32_t n_heads, uint8_t out)
@@ -457,6 +470,10 @@ static void emit_model(writer *w, const rad_model *model)
     embed->number = h->embedding_scale;
     embed->width = h->width;
     embed->out = HIDDEN;
+    emit_adapt(w, &model->embedding, HIDDEN, HIDDEN, h->width);
+    rad_op *adapt = &w->program->ops[w->program->n_ops - 1];
+    adapt->number = h->embedding_scale;
+    adapt->lookup = true;
     if (model->embedding_norm.tensor != NULL)
         emit_norm(w, HIDDEN, &model->embedding_norm, &model->embedding_norm_bias, HIDDEN);
     if (model->positions.tensor != NULL) {
@@ -551,6 +568,11 @@ radllm_status rad_program_build(const rad_model *model, const rad_attention_poli
     declare_values(program, &model->hparams, policy);
     emit_model(&w, model);
     return RADLLM_OK;
+}
+
+uint64_t rad_program_bytes(const rad_program *program)
+{
+    return ops_bytes(program);
 }
 
 void rad_program_free(rad_program *program)

@@ -9,6 +9,8 @@
  * one block of the model's allocator. The model must outlive it. */
 radllm_status rad_program_build(const rad_model *model, const rad_attention_policy *policy,
                                 uint32_t context, rad_program *program, radllm_error *error);
+/* What it takes in memory. */
+uint64_t rad_program_bytes(const rad_program *program);
 void rad_program_free(rad_program *program);
 
 #endif

@@ -519,3 +519,91 @@ radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_
                     "%s/config.json: model_type \"%s\" is not supported; this version runs: %s",
                     folder->label, rad_quote(quoted, name, strlen(name)), names);
 }
+
+/* ---- from stored names ----------------------------------------------------------------------- */
+
+/* Whether a stored name is the row's; %u stands for an expert's number. */
+static bool is_stored_name(const char *pattern, const char *name)
+{
+    const char *number = strstr(pattern, "%u");
+    size_t head = number != NULL ? (size_t)(number - pattern) : 0;
+    if (number == NULL)
+        return strcmp(pattern, name) == 0;
+    if (strncmp(pattern, name, head) != 0)
+        return false;
+    size_t digits = strspn(name + head, "0123456789");
+    return digits > 0 && strcmp(number + 2, name + head + digits) == 0;
+}
+
+static bool is_one_of(const char *names, const char *name)
+{
+    size_t size = strlen(name);
+    for (; *names != '\0'; names += *names == '|') {
+        size_t n = strcspn(names, "|");
+        if (n == size && memcmp(names, name, n) == 0)
+            return true;
+        names += n;
+    }
+    return false;
+}
+
+/* Behind one of the beginnings of layers' names: the layer, and what follows it. */
+static const char *cut_layer(const char *prefixes, const char *name, uint32_t *layer)
+{
+    for (; *prefixes != '\0'; prefixes += *prefixes == '|') {
+        size_t n = strcspn(prefixes, "|");
+        const char *at = name + n;
+        if (strncmp(prefixes, name, n) == 0) {
+            size_t digits = strspn(at, "0123456789");
+            if (digits >= 1 && digits <= 6 && at[digits] == '.') {
+                *layer = 0;
+                for (size_t i = 0; i < digits; i++)
+                    *layer = *layer * 10 + (uint32_t)(at[i] - '0');
+                return at + digits + 1;
+            }
+        }
+        prefixes += n;
+    }
+    return NULL;
+}
+
+static bool find_in_rows(const rad_name_row *row, const char *stored, char gguf[64], rad_form *form)
+{
+    uint32_t layer;
+    for (; row->gguf != NULL; row++) {
+        if (is_one_of(row->stored, stored)) {
+            snprintf(gguf, 64, "%s", row->gguf);
+            *form = row->form;
+            return true;
+        }
+    }
+    const char *rest = cut_layer(row->stored, stored, &layer);
+    for (row++; rest != NULL && row->stored != NULL; row++) {
+        if (row->gguf != NULL && is_stored_name(row->stored, rest)) {
+            snprintf(gguf, 64, "blk.%u.%s", layer, row->gguf);
+            *form = row->form;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool rad_family_find_name(const char *architecture, const char *stored, char gguf[64],
+                          rad_form *form)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (strcmp(families[i].architecture, architecture) == 0 &&
+            find_in_rows(families[i].rows, stored, gguf, form))
+            return true;
+    }
+    return false;
+}
+
+bool rad_family_has_halves(const char *architecture)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        if (strcmp(families[i].architecture, architecture) == 0 && families[i].halves)
+            return true;
+    }
+    return false;
+}

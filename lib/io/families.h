@@ -43,4 +43,11 @@ const rad_folder_family *rad_folder_family_named(const char *model_type);
 radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_family **out,
                                      radllm_error *error);
 
+/* What GGUF calls a tensor that some family of this architecture (as GGUF names it) stores under
+ * `stored`; false where none does. Of experts that are tensors of their own: their stack. */
+bool rad_family_find_name(const char *architecture, const char *stored, char gguf[64],
+                          rad_form *form);
+/* Whether rows of queries and keys stand in another order in the architecture's GGUF files. */
+bool rad_family_has_halves(const char *architecture);
+
 #endif

@@ -11,6 +11,7 @@
 
 #define INDEX_NAME  "model.safetensors.index.json"
 #define SINGLE_NAME "model.safetensors"
+#define ADAPTER     "adapter_model.safetensors"
 #define JSON_MAX    ((size_t)64 << 20)
 #define NAME_MAX_   255u
 #define PARTS_MAX   4096u
@@ -249,7 +250,9 @@ static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
     static const struct {
         const char *name, *remedy;
     } kinds[] = {
-        {"adapter_model.safetensors", "this is an adapter (LoRA): give the base model's folder"},
+        {"adapter_model.bin", "this is an adapter whose weights are a Python pickle "
+                              "(adapter_model.bin), which can run any code; fetch or save "
+                              "adapter_model.safetensors"},
         {"pytorch_model.bin",
          "its weights are Python pickles (pytorch_model.bin), which can run any "
          "code; fetch the model's safetensors files"},
@@ -274,7 +277,8 @@ static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
 }
 
 /* All of these are part of what the model is, so they are hashed with it. */
-static const char *const side_files[] = {"config.json",
+static const char *const side_files[] = {"adapter_config.json",
+                                         "config.json",
                                          "generation_config.json",
                                          "tokenizer.json",
                                          "tokenizer_config.json",
@@ -314,6 +318,8 @@ static radllm_status open_weights(rad_folder *folder, const char *name, radllm_e
         return open_single(folder, SINGLE_NAME, error);
     if (exists(folder, INDEX_NAME))
         return open_index(folder, INDEX_NAME, error);
+    if (exists(folder, ADAPTER))
+        return open_single(folder, ADAPTER, error);
     return fail_no_weights(folder, error);
 }
 
@@ -330,6 +336,12 @@ static char *cut_path(rad_source *source, const char *path, const char **name)
     return rad_arena_copy(&source->arena, path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* By the name that PEFT gives. */
+static bool is_adapter(const rad_source *source)
+{
+    return source->n_parts > 0 && ends_with(source->parts[0].label, ADAPTER);
+}
+
 radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error *error)
 {
     rad_folder folder = {.source = source};
@@ -340,9 +352,10 @@ radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error
         return rad_fail_memory(error, strlen(path));
     rad_path_label(folder.label, folder.path);
     radllm_status status = open_weights(&folder, name, error);
+    source->adapter = status == RADLLM_OK && is_adapter(source);
     if (status == RADLLM_OK)
         status = add_side_files(&folder, error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && !source->adapter) /* else it is of the model that was trained */
         status = rad_folder_json(&folder, "config.json", &folder.config, error);
     if (status == RADLLM_OK)
         status = rad_folder_translate(&folder, error);

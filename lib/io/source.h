@@ -45,6 +45,7 @@ struct rad_source {
     char *path; /* in the arena; "" for a callback source */
     char label[RAD_PATH_LABEL_SIZE];
     bool foreign; /* no GGUF: a folder or safetensors */
+    bool adapter; /* the folder is of a PEFT adapter */
     radllm_read_fn read;
     void *read_user;
     rad_arena arena;     /* keys, values, names */

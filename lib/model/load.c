@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "model/adapter.h"
 #include "model/bind.h"
 #include "model/fill.h"
 
@@ -175,6 +176,11 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
                         "%s: this is a tokenizer without a model; open the model's folder, or set "
                         "the option vocab_only",
                         rad_source_label(model->source));
+    if (!settings->vocabulary_only && rad_source_is_adapter(model->source))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: this is an adapter (LoRA) without a model: open the model that it was "
+                        "trained for, and give it the adapter (option adapter)",
+                        rad_source_label(model->source));
     if (!settings->vocabulary_only)
         status = rad_hparams_architecture(model->source, &architecture, error);
     if (status == RADLLM_OK)
@@ -245,6 +251,7 @@ void rad_model_free(rad_model *model)
         return;
     rad_allocator allocator = model->host.allocator;
     rad_behind_free(model->loader);
+    rad_adapter_set_clear(&model->adapters);
     rad_free(&allocator, model->weights, model->weight_bytes);
     rad_tokenizer_free(model->tokenizer);
     rad_arena_free(&model->arena);

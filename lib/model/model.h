@@ -131,6 +131,22 @@ typedef enum rad_wait { RAD_WAIT_AUTO, RAD_WAIT_YES, RAD_WAIT_NO } rad_wait;
 
 typedef struct rad_loader rad_loader;
 
+/* An adapter that changes some of a model's matrices: model/adapter.h. */
+typedef struct rad_adapter rad_adapter;
+
+/* The most that a session can have: what stands for them must fit a block of the prefix tree. */
+#define RAD_ADAPTERS_MAX 15
+
+/* Adapters that are used together, added in this order. */
+typedef struct rad_adapter_use {
+    rad_adapter *adapter;
+    float scale; /* times that of each pair; never 0 */
+} rad_adapter_use;
+typedef struct rad_adapter_set {
+    uint32_t n;
+    rad_adapter_use uses[RAD_ADAPTERS_MAX];
+} rad_adapter_set;
+
 typedef struct rad_model_settings {
     bool map;         /* load=map */
     bool map_large;   /* load=auto: map what is larger than this machine's memory */
@@ -169,8 +185,10 @@ typedef struct rad_model {
     uint64_t n_parameters, n_active_parameters; /* active: of the experts, those that are used */
     uint64_t active_bytes;                      /* of matrices, that one token reads */
     uint32_t n_weights;
-    atomic_uint n_ready; /* weights of a smaller order are in memory */
-    rad_loader *loader;  /* NULL: all was read before */
+    atomic_uint n_ready;      /* weights of a smaller order are in memory */
+    rad_loader *loader;       /* NULL: all was read before */
+    atomic_uint n_adapters;   /* that were opened for it so far */
+    rad_adapter_set adapters; /* that sessions begin with */
 } rad_model;
 
 /* Binds and checks everything without reading weights; *bytes receives the memory that the weights

@@ -156,7 +156,7 @@ START_TEST(what_this_version_cannot_run)
     refuse(&file, RADLLM_E_UNSUPPORTED, "\"nosuch\" is not supported");
     file = gguf_tiny_llama();
     gguf_key_string(&file, "general.type", "adapter");
-    refuse(&file, RADLLM_E_UNSUPPORTED, "general.type");
+    refuse(&file, RADLLM_E_UNSUPPORTED, "this is an adapter");
     file = gguf_tiny_llama();
     gguf_key_string(&file, "llama.rope.scaling.type", "mrope");
     refuse(&file, RADLLM_E_UNSUPPORTED, "rope.scaling.type");

@@ -344,7 +344,7 @@ static void empty_folder(void)
     static const char *const names[] = {"model.safetensors",   "model.safetensors.index.json",
                                         "config.json",         "a.safetensors",
                                         "b.safetensors",       "tokenizer_config.json",
-                                        "chat_template.jinja", "adapter_model.safetensors",
+                                        "chat_template.jinja", "adapter_model.bin",
                                         "pytorch_model.bin"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(inside(names[i]));
@@ -702,7 +702,8 @@ START_TEST(folders_without_weights_say_what_they_are)
     refuse(inside(""), RADLLM_E_IO, "neither model.safetensors nor");
     write_text("pytorch_model.bin", "x");
     refuse(inside(""), RADLLM_E_UNSUPPORTED, "pickles");
-    write_text("adapter_model.safetensors", "x");
+    empty_folder();
+    write_text("adapter_model.bin", "x");
     refuse(inside(""), RADLLM_E_UNSUPPORTED, "adapter");
     empty_folder();
     write_some("model.safetensors", 0, 1);

@@ -142,7 +142,9 @@ static bool make_layout(const rad_program *program, const rad_backend_settings *
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings)
 {
     rad_cpu_layout layout;
-    return make_layout(program, settings, &layout) ? layout.total + sizeof(rad_cpu_backend) : 0;
+    return make_layout(program, settings, &layout)
+               ? layout.total + sizeof(rad_cpu_backend) + rad_cpu_adapter_bytes(program, settings)
+               : 0;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -163,6 +165,11 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
     switch (op->kind) {
     case RAD_OP_PRODUCT:
         rad_cpu_product(cpu, op);
+        break;
+    case RAD_OP_ADAPT:
+        if (cpu->n_adapter_passes == 0)
+            return;
+        rad_cpu_adapt(cpu, op);
         break;
     case RAD_OP_STORE:
         rad_cpu_store(cpu, op);
@@ -219,6 +226,7 @@ static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
     cpu->gathered_value = -1;
     atomic_store(&cpu->failure, RADLLM_OK);
     rad_cpu_plan_attention(cpu);
+    rad_cpu_plan_adapters(cpu);
     rad_model_step_begins(cpu->model);
     radllm_status status = run_ops(cpu, cancel, error);
     rad_model_step_ends(cpu->model);
@@ -260,12 +268,14 @@ static void cpu_free(rad_backend *backend)
     rad_allocator allocator = cpu->host.allocator;
     if (cpu->settings.threads_of == NULL)
         rad_pool_free(cpu->pool);
+    rad_cpu_free_adapters(cpu);
     rad_wipe(cpu->memory, cpu->memory != NULL ? cpu->layout.total : 0);
     rad_free(&allocator, cpu->memory, cpu->layout.total);
     rad_free(&allocator, cpu, sizeof *cpu);
 }
 
-static const rad_backend_table cpu_table = {cpu_run, cpu_logits, cpu_free};
+static const rad_backend_table cpu_table = {cpu_run, cpu_logits, rad_cpu_reserve_adapters,
+                                            cpu_free};
 
 const char *rad_cpu_backend_fast(const rad_backend *backend)
 {
@@ -311,6 +321,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         if (cpu->memory == NULL)
             status = rad_fail_memory(error, cpu->layout.total);
     }
+    if (status == RADLLM_OK && settings->adapter_rank > 0)
+        status = rad_cpu_reserve_adapters(&cpu->base, settings->adapter_rank, error);
     if (status == RADLLM_OK && settings->blas)
         status = rad_blas_open(&cpu->blas, error);
     if (status == RADLLM_OK && settings->blas)

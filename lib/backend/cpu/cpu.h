@@ -58,6 +58,17 @@ typedef struct rad_cpu_layout {
     size_t total;
 } rad_cpu_layout;
 
+/* The memory for adapters, a block of its own, since it is only taken where there are any: A x of
+ * each row first, then the rest. */
+typedef struct rad_cpu_adapter_layout {
+    uint32_t rank;        /* the greatest that there is room for; 0: none */
+    size_t out;           /* sums of a task, for each worker */
+    size_t scratch;       /* for each worker */
+    size_t scratch_bytes; /* of one worker */
+    size_t runs;          /* rad_adapter_run[], by token and by output */
+    size_t total;
+} rad_cpu_adapter_layout;
+
 typedef struct rad_cpu_backend {
     rad_backend base;
     rad_host host;
@@ -72,6 +83,8 @@ typedef struct rad_cpu_backend {
     float rope_magnitude;
     uint32_t n_slopes; /* the heads that the slopes are for; 0: none yet */
     rad_blas blas;     /* product NULL: not used */
+    rad_cpu_adapter_layout adapters;
+    uint8_t *adapter_memory;
 
     /* The run in progress. */
     const rad_batch *batch;
@@ -83,6 +96,8 @@ typedef struct rad_cpu_backend {
     uint32_t n_groups, n_group_tiles; /* of the layer in progress */
     int gathered_value;               /* the same for the rows by choice */
     rad_activation_kind gathered_kind;
+    uint32_t n_adapter_runs[2]; /* of rows of tokens, of rows of outputs */
+    uint32_t n_adapter_passes;  /* adapters of a row, at most */
 } rad_cpu_backend;
 
 static inline float *rad_cpu_value(const rad_cpu_backend *cpu, uint8_t value)
@@ -124,6 +139,7 @@ void rad_cpu_expert_product(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_combine(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op);
+void rad_cpu_adapt(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_rows_op(rad_cpu_backend *cpu, const rad_op *op); /* all others: row by row */
 
 void rad_cpu_observe(const rad_cpu_backend *cpu, const rad_op *op);
@@ -153,6 +169,12 @@ size_t rad_cpu_head_input_bytes(const rad_program *program);
 uint32_t rad_cpu_block_tokens(const rad_hparams *hparams);
 /* Cuts the batch into blocks for rad_cpu_attend(); once for each batch. */
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);
+/* Finds the rows with adapters; once for each batch. */
+void rad_cpu_plan_adapters(rad_cpu_backend *cpu);
+radllm_status rad_cpu_reserve_adapters(rad_backend *backend, uint32_t rank, radllm_error *error);
+/* What is taken for the rank that the settings name. */
+size_t rad_cpu_adapter_bytes(const rad_program *program, const rad_backend_settings *settings);
+void rad_cpu_free_adapters(rad_cpu_backend *cpu);
 /* Scratch of one worker for attention. */
 size_t rad_cpu_attention_scratch(const rad_hparams *hparams);
 /* Floats of the states of tasks, and of parts, when attention is cut into ranges. */

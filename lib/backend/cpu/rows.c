@@ -206,6 +206,7 @@ static void one_row(void *data, uint32_t row, uint32_t worker)
         layer->add_scaled(in, sigmoid(rad_cpu_value(cpu, op->other)[row]), n, out);
         break;
     case RAD_OP_PRODUCT:
+    case RAD_OP_ADAPT:
     case RAD_OP_HEAD_PRODUCT:
     case RAD_OP_STORE:
     case RAD_OP_ATTEND:

@@ -1,0 +1,394 @@
+#include "io/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "io/families.h"
+
+#define CONFIG     "adapter_config.json"
+#define CONFIG_MAX ((size_t)4 << 20)
+#define BASE       "base_model.model."
+#define NAME_SIZE  256
+
+typedef struct reader {
+    const rad_source *source;
+    const char *architecture;
+    json_t *config; /* of PEFT */
+    rad_adapter_description *out;
+    radllm_error *error;
+} reader;
+
+static bool text_is(const rad_meta *meta, const char *text)
+{
+    return meta != NULL && meta->type == RAD_META_STRING && !meta->is_array &&
+           meta->strings->size == strlen(text) &&
+           memcmp(meta->strings->data, text, meta->strings->size) == 0;
+}
+
+bool rad_source_is_adapter(const rad_source *source)
+{
+    return source->adapter || text_is(rad_source_find_meta(source, "general.type"), "adapter");
+}
+
+static bool ends_with(const char *name, const char *ending)
+{
+    size_t size = strlen(name), tail = strlen(ending);
+    return size >= tail && strcmp(name + size - tail, ending) == 0;
+}
+
+/* Takes an ending off; false where the name has another one. */
+static bool cut_ending(char *name, const char *ending)
+{
+    if (!ends_with(name, ending))
+        return false;
+    name[strlen(name) - strlen(ending)] = '\0';
+    return true;
+}
+
+static radllm_status refuse(const reader *r, const char *name, const char *what)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(r->error, RADLLM_E_UNSUPPORTED, "%s: tensor '%s' %s",
+                    rad_source_label(r->source), rad_quote(quoted, name, strlen(name)), what);
+}
+
+/* ---- the configuration of PEFT --------------------------------------------------------------- */
+
+static radllm_status fail_key(const reader *r, radllm_status status, const char *key,
+                              const char *what)
+{
+    return rad_fail(r->error, status, "%s/" CONFIG ": the key %s %s", rad_source_label(r->source),
+                    key, what);
+}
+
+/* Whether a key asks for something: it is there, and neither null, false nor empty. */
+static bool asks(const reader *r, const char *key)
+{
+    const json_t *value = json_object_get(r->config, key);
+    bool empty = (json_is_array(value) && json_array_size(value) == 0) ||
+                 (json_is_object(value) && json_object_size(value) == 0);
+    return value != NULL && !json_is_null(value) && !json_is_false(value) && !empty;
+}
+
+static radllm_status check_kind(const reader *r)
+{
+    static const struct {
+        const char *key, *what;
+    } refused[] = {
+        {"use_dora", "asks for DoRA, which is not supported: merge it into the model by PEFT"},
+        {"use_qalora", "asks for QALoRA, which is not supported"},
+        {"lora_bias", "asks for biases of B, which are not supported"},
+        {"layer_replication", "asks for layers that are repeated, which is not supported"},
+        {"target_parameters", "asks for changes of parameters, which are not supported: train "
+                              "modules (target_modules)"},
+        {"trainable_token_indices", "asks for single tokens, which are not supported"},
+        {"alora_invocation_tokens", "asks for an adapter that begins at some tokens (aLoRA), which "
+                                    "is not supported"},
+        {"use_bdlora", "asks for block-diagonal matrices, which are not supported"},
+        {"kasa_config", "asks for KaSA, which is not supported"},
+        {"monteclora_config", "asks for MonteCLoRA, which is not supported"},
+        {"arrow_config", "asks for routing among adapters, which is not supported"},
+    };
+    const char *kind = json_string_value(json_object_get(r->config, "peft_type"));
+    char quoted[RAD_QUOTE_SIZE];
+    if (kind == NULL)
+        return fail_key(r, RADLLM_E_FORMAT, "peft_type",
+                        "is missing or no text: this is no configuration of an adapter; fetch it "
+                        "again");
+    if (strcmp(kind, "LORA") != 0)
+        return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                        "%s/" CONFIG ": peft_type \"%s\" is not supported; LORA is",
+                        rad_source_label(r->source), rad_quote(quoted, kind, strlen(kind)));
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        if (asks(r, refused[i].key))
+            return fail_key(r, RADLLM_E_UNSUPPORTED, refused[i].key, refused[i].what);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_number(const reader *r, const char *key, const json_t *value, double *out)
+{
+    *out = json_number_value(value);
+    if (!json_is_number(value) || !(fabs(*out) <= 1e9))
+        return fail_key(r, RADLLM_E_FORMAT, key, "must be a number from -1e9 to 1e9");
+    return RADLLM_OK;
+}
+
+static radllm_status check_rank(const reader *r, const char *key, const json_t *value)
+{
+    char what[96];
+    json_int_t rank = json_is_integer(value) ? json_integer_value(value) : 0;
+    if (rank >= 1 && rank <= RAD_ADAPTER_RANK_MAX)
+        return RADLLM_OK;
+    snprintf(what, sizeof what, "must be a whole number from 1 to %u, not %lld",
+             RAD_ADAPTER_RANK_MAX, (long long)rank);
+    return fail_key(r, RADLLM_E_FORMAT, key, what);
+}
+
+static radllm_status read_ranks(const reader *r)
+{
+    const json_t *rank = json_object_get(r->config, "r");
+    const json_t *pattern = json_object_get(r->config, "rank_pattern");
+    const char *key;
+    json_t *value;
+    radllm_status status = check_rank(r, "r", rank);
+    if (status != RADLLM_OK || !asks(r, "rank_pattern")) {
+        r->out->rank = (uint32_t)json_integer_value(rank);
+        return status;
+    }
+    if (!json_is_object(pattern))
+        return fail_key(r, RADLLM_E_FORMAT, "rank_pattern", "must be an object of ranks");
+    json_object_foreach((json_t *)(uintptr_t)pattern, key, value)
+    {
+        status = check_rank(r, "rank_pattern", value);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_config(reader *r)
+{
+    char *text;
+    size_t size;
+    radllm_status status = rad_source_side_file(r->source, &r->source->host.allocator, CONFIG,
+                                                CONFIG_MAX, &text, &size, r->error);
+    if (status != RADLLM_OK)
+        return status;
+    if (text == NULL)
+        return rad_fail(r->error, RADLLM_E_IO,
+                        "%s: " CONFIG " is missing beside the adapter's tensors: fetch the whole "
+                        "folder",
+                        rad_source_label(r->source));
+    char label[RAD_PATH_LABEL_SIZE + 32];
+    snprintf(label, sizeof label, "%s/" CONFIG, rad_source_label(r->source));
+    status = rad_json_object(label, text, size, &r->config, r->error);
+    rad_free(&r->source->host.allocator, text, size + 1);
+    if (status == RADLLM_OK)
+        status = check_kind(r);
+    if (status == RADLLM_OK)
+        status = read_ranks(r);
+    if (status == RADLLM_OK)
+        status =
+            read_number(r, "lora_alpha", json_object_get(r->config, "lora_alpha"), &r->out->alpha);
+    r->out->root = json_is_true(json_object_get(r->config, "use_rslora"));
+    return status;
+}
+
+/* Whether a key of alpha_pattern names a module. PEFT matches `(.*\.)?(KEY)$`; keys are names, of
+ * which a dot stands for any character, or the module's whole name behind '^'. */
+static bool names_module(const char *key, const char *module)
+{
+    bool whole = key[0] == '^';
+    size_t size = strlen(key + whole), all = strlen(module);
+    const char *at = module + all - size;
+    if (size > all || (whole && size != all) || (size < all && at[-1] != '.'))
+        return false;
+    for (size_t i = 0; i < size; i++) {
+        if (key[whole + i] != '.' && key[whole + i] != at[i])
+            return false;
+    }
+    return true;
+}
+
+static radllm_status alpha_of(const reader *r, const char *module, double *alpha)
+{
+    json_t *pattern = json_object_get(r->config, "alpha_pattern"), *value;
+    const char *key;
+    *alpha = r->out->alpha;
+    if (!asks(r, "alpha_pattern"))
+        return RADLLM_OK;
+    if (!json_is_object(pattern))
+        return fail_key(r, RADLLM_E_FORMAT, "alpha_pattern", "must be an object of numbers");
+    json_object_foreach(pattern, key, value)
+    {
+        if (strpbrk(key, "*+?()[]{}|\\$") != NULL)
+            return fail_key(r, RADLLM_E_UNSUPPORTED, "alpha_pattern",
+                            "holds a regular expression; names of modules are supported");
+        if (names_module(key, module))
+            return read_number(r, "alpha_pattern", value, alpha);
+    }
+    return RADLLM_OK;
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+static radllm_status set_target(const reader *r, const rad_tensor *tensor, const char *name,
+                                rad_form form, rad_adapter_tensor *out)
+{
+    if (form == FORM_HEADS_QKV)
+        out->rows = RAD_ADAPTER_ROWS_HEADS_QKV;
+    else if (form != FORM_PLAIN && form != FORM_TRANSPOSED && form != FORM_PLUS_ONE)
+        out->rows = RAD_ADAPTER_ROWS_OTHER;
+    out->transposed = form == FORM_TRANSPOSED;
+    if (form == FORM_PLUS_ONE) /* Gemma's norms; nothing but a whole one can be meant */
+        return refuse(r, tensor->name.data,
+                      "is a norm that is stored less one, which is not "
+                      "supported in adapters");
+    snprintf(out->target, sizeof out->target, "%s", name);
+    return RADLLM_OK;
+}
+
+/* `name` is the module's tensor as transformers calls it ("model.layers.0...q_proj.weight"), or
+ * less the model's own prefix where the adapter was trained without a head. */
+static radllm_status find_target(const reader *r, const rad_tensor *tensor, const char *name,
+                                 rad_adapter_tensor *out)
+{
+    char longer[NAME_SIZE + 8], gguf[64];
+    rad_form form;
+    snprintf(longer, sizeof longer, "model.%s", name);
+    if (rad_family_find_name(r->architecture, name, gguf, &form) ||
+        rad_family_find_name(r->architecture, longer, gguf, &form))
+        return set_target(r, tensor, gguf, form, out);
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(r->error, RADLLM_E_ARGUMENT,
+                    "%s: tensor '%s' names nothing in a model of architecture %s: the adapter "
+                    "belongs to another model, or it changes what cannot be changed",
+                    rad_source_label(r->source),
+                    rad_quote(quoted, tensor->name.data, tensor->name.size), r->architecture);
+}
+
+static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
+                                   rad_adapter_tensor *out)
+{
+    static const struct {
+        const char *ending;
+        rad_adapter_role role;
+    } endings[] = {
+        {".lora_A.weight", RAD_ADAPTER_A},
+        {".lora_B.weight", RAD_ADAPTER_B},
+        {".lora_embedding_A", RAD_ADAPTER_TABLE},
+        {".lora_embedding_B", RAD_ADAPTER_B},
+    };
+    char name[NAME_SIZE];
+    if (tensor->name.size >= sizeof name - sizeof ".weight" ||
+        memchr(tensor->name.data, '\0', tensor->name.size) != NULL ||
+        strncmp(tensor->name.data, BASE, sizeof BASE - 1) != 0)
+        return refuse(r, tensor->name.data, "has no name that PEFT gives (" BASE "...)");
+    snprintf(name, sizeof name, "%s", tensor->name.data + sizeof BASE - 1);
+    out->role = RAD_ADAPTER_WHOLE;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        if (!cut_ending(name, endings[i].ending))
+            continue;
+        radllm_status status = alpha_of(r, name, &out->alpha);
+        if (status != RADLLM_OK)
+            return status;
+        out->role = endings[i].role;
+        strcat(name, ".weight"); /* there is room: checked above */
+        return find_target(r, tensor, name, out);
+    }
+    if (strstr(name, "lora_") != NULL)
+        return refuse(r, tensor->name.data,
+                      strstr(name, "magnitude") != NULL
+                          ? "is of DoRA, which is not supported: merge it into the model by PEFT"
+                          : "is of a kind of LoRA that is not supported");
+    /* NAME.base_layer.weight is the model's own, NAME.base_layer.bias was trained. */
+    char *base = strstr(name, ".base_layer.");
+    if (base != NULL) {
+        out->role = ends_with(name, ".weight") ? RAD_ADAPTER_COPY : RAD_ADAPTER_WHOLE;
+        memmove(base, base + strlen(".base_layer"), strlen(base + strlen(".base_layer")) + 1);
+    }
+    return find_target(r, tensor, name, out);
+}
+
+static radllm_status describe_gguf(const reader *r, const rad_tensor *tensor,
+                                   rad_adapter_tensor *out)
+{
+    char name[NAME_SIZE];
+    snprintf(name, sizeof name, "%s", tensor->name.data);
+    out->alpha = r->out->alpha;
+    out->role = RAD_ADAPTER_A;
+    if (!cut_ending(name, ".lora_a")) {
+        out->role = RAD_ADAPTER_B;
+        if (!cut_ending(name, ".lora_b"))
+            return refuse(r, tensor->name.data,
+                          "is neither .lora_a nor .lora_b: the file is damaged, or newer than this "
+                          "library");
+    }
+    if (strlen(name) >= sizeof out->target)
+        return refuse(r, tensor->name.data, "has too long a name");
+    memcpy(out->target, name, strlen(name) + 1);
+    return RADLLM_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static radllm_status read_gguf(const reader *r)
+{
+    const rad_source *source = r->source;
+    char quoted[RAD_QUOTE_SIZE];
+    if (!text_is(rad_source_find_meta(source, "adapter.type"), "lora"))
+        return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                        "%s: the key adapter.type is not \"lora\": no other kind of adapter is "
+                        "supported",
+                        rad_source_label(source));
+    if (rad_source_find_meta(source, "adapter.alora.invocation_tokens") != NULL)
+        return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                        "%s: this adapter begins at some tokens (aLoRA), which is not supported",
+                        rad_source_label(source));
+    rad_text name;
+    radllm_status status = rad_meta_text(source, "general.architecture", &name, r->error);
+    if (status == RADLLM_OK && (name.data == NULL || name.size != strlen(r->architecture) ||
+                                memcmp(name.data, r->architecture, name.size) != 0))
+        return rad_fail(r->error, RADLLM_E_ARGUMENT,
+                        "%s: the adapter is for the architecture \"%s\", the model is %s: the "
+                        "adapter belongs to another model",
+                        rad_source_label(source),
+                        rad_quote(quoted, name.data != NULL ? name.data : "", name.size),
+                        r->architecture);
+    r->out->by_rank = true;
+    return status == RADLLM_OK ? rad_meta_real(source, "adapter.lora.alpha", -1e9, 1e9, 0.0,
+                                               &r->out->alpha, r->error)
+                               : status;
+}
+
+static radllm_status describe(reader *r)
+{
+    const rad_source *source = r->source;
+    rad_adapter_description *out = r->out;
+    bool peft = source->adapter;
+    radllm_status status = peft ? read_config(r) : read_gguf(r);
+    uint64_t count = rad_source_n_tensors(source);
+    if (status == RADLLM_OK && count == 0)
+        status = rad_fail(r->error, RADLLM_E_FORMAT, "%s: the adapter has no tensors",
+                          rad_source_label(source));
+    if (status != RADLLM_OK)
+        return status;
+    out->halves = peft && rad_family_has_halves(r->architecture);
+    out->tensors = rad_alloc_zero(&source->host.allocator, (size_t)count * sizeof *out->tensors);
+    if (out->tensors == NULL)
+        return rad_fail_memory(r->error, (size_t)count * sizeof *out->tensors);
+    out->count = (size_t)count;
+    for (size_t i = 0; i < out->count && status == RADLLM_OK; i++) {
+        const rad_tensor *tensor = rad_source_tensor(source, i);
+        out->tensors[i].tensor = tensor;
+        status = peft ? describe_peft(r, tensor, &out->tensors[i])
+                      : describe_gguf(r, tensor, &out->tensors[i]);
+    }
+    return status;
+}
+
+radllm_status rad_adapter_describe(const rad_source *source, const char *architecture,
+                                   rad_adapter_description *out, radllm_error *error)
+{
+    *out = (rad_adapter_description){0};
+    reader r = {source, architecture, NULL, out, error};
+    if (!rad_source_is_adapter(source))
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s: this is no adapter: give a folder with adapter_config.json and "
+                        "adapter_model.safetensors, or a GGUF file whose general.type is adapter",
+                        rad_source_label(source));
+    radllm_status status = describe(&r);
+    json_decref(r.config);
+    if (status != RADLLM_OK)
+        rad_adapter_forget(source, out);
+    return status;
+}
+
+void rad_adapter_forget(const rad_source *source, rad_adapter_description *description)
+{
+    rad_free(&source->host.allocator, description->tensors,
+             description->count * sizeof *description->tensors);
+    *description = (rad_adapter_description){0};
+}

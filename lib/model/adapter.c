@@ -1,0 +1,569 @@
+#include "model/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/numeric.h"
+
+#define ALIGNMENT 64
+
+/* The tensors of one matrix, until its pair is made. */
+typedef struct couple {
+    const rad_adapter_tensor *a, *b;
+    const rad_weight *weight; /* one of those that are rows of the tensor */
+} couple;
+
+typedef struct binder {
+    rad_adapter *adapter;
+    rad_model *model;
+    rad_adapter_description description;
+    couple *couples; /* by slot */
+    radllm_error *error;
+} binder;
+
+/* ---- what it changes ------------------------------------------------------------------------- */
+
+static uint32_t embedding_slot(const rad_model *model)
+{
+    return model->hparams.n_layers * RAD_LAYER_WEIGHTS;
+}
+
+uint32_t rad_adapter_slot(const rad_model *model, const rad_weight *weight)
+{
+    uint32_t ends = embedding_slot(model);
+    if (weight == &model->embedding)
+        return ends;
+    if (weight == &model->output)
+        return ends + 1;
+    return (uint32_t)(weight - model->layers[0].weights);
+}
+
+/* The matrix at a slot; its tensor is NULL where the model has none. */
+static const rad_weight *weight_at(const rad_model *model, uint32_t slot)
+{
+    uint32_t ends = embedding_slot(model);
+    if (slot < ends)
+        return &model->layers[slot / RAD_LAYER_WEIGHTS].weights[slot % RAD_LAYER_WEIGHTS];
+    bool tied = slot == ends || model->output.tensor == NULL;
+    return tied ? &model->embedding : &model->output;
+}
+
+static bool has_name(const rad_weight *weight, const char *name)
+{
+    return weight->tensor != NULL && strcmp(weight->tensor->name.data, name) == 0;
+}
+
+/* Slots from `first` to *last that a name can stand at. */
+static uint32_t slots_of(const rad_model *model, const char *name, uint32_t *last)
+{
+    uint32_t ends = embedding_slot(model), layer = 0;
+    *last = ends + 2;
+    if (strncmp(name, "blk.", 4) != 0)
+        return ends;
+    for (name += 4; *name >= '0' && *name <= '9' && layer < RAD_MAX_LAYERS; name++)
+        layer = layer * 10 + (uint32_t)(*name - '0');
+    *last = layer < model->hparams.n_layers ? (layer + 1) * RAD_LAYER_WEIGHTS : 0;
+    return layer < model->hparams.n_layers ? layer * RAD_LAYER_WEIGHTS : 0;
+}
+
+static bool is_at(const rad_model *model, uint32_t slot, const char *name)
+{
+    uint32_t ends = embedding_slot(model);
+    if (slot >= ends) /* a tied output is changed by its own name alone */
+        return strcmp(name, slot == ends ? "token_embd.weight" : "output.weight") == 0;
+    return has_name(weight_at(model, slot), name);
+}
+
+static radllm_status refuse(const binder *b, radllm_status status, const rad_adapter_tensor *tensor,
+                            const char *what)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    const rad_text *name = &tensor->tensor->name;
+    return rad_fail(b->error, status, "%s: tensor '%s' (of %s) %s",
+                    rad_source_label(b->adapter->source), rad_quote(quoted, name->data, name->size),
+                    tensor->target, what);
+}
+
+/* Whether a weight is one matrix that tokens are multiplied with. */
+static bool is_product(const rad_weight *weight)
+{
+    return weight->matrix.n_rows != 0 && weight->n_experts == 1 && !weight->by_head;
+}
+
+static radllm_status find_couple(const binder *b, const rad_adapter_tensor *tensor, couple **out)
+{
+    uint32_t last, slot = slots_of(b->model, tensor->target, &last);
+    while (slot < last && !is_at(b->model, slot, tensor->target))
+        slot++;
+    if (tensor->rows == RAD_ADAPTER_ROWS_OTHER)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "changes experts, or the keys and values of latent attention, which is not "
+                      "supported: merge the adapter into the model by PEFT");
+    if (slot >= last)
+        return refuse(b, RADLLM_E_ARGUMENT, tensor,
+                      "changes what the model does not have: the adapter belongs to another model");
+    const rad_weight *weight = weight_at(b->model, slot);
+    if (!is_product(weight))
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "changes what is no plain matrix in the model, which is not supported");
+    *out = &b->couples[slot];
+    (*out)->weight = weight;
+    return RADLLM_OK;
+}
+
+static radllm_status place_tensor(const binder *b, const rad_adapter_tensor *tensor)
+{
+    couple *found = NULL;
+    if (tensor->role == RAD_ADAPTER_COPY)
+        return RADLLM_OK; /* the model's own weights, which it has */
+    if (tensor->role == RAD_ADAPTER_WHOLE)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "takes the place of the model's own (modules_to_save, or bias), which no "
+                      "session can do by itself: merge the adapter into the model by PEFT");
+    radllm_status status = find_couple(b, tensor, &found);
+    if (status != RADLLM_OK)
+        return status;
+    const rad_adapter_tensor **place = tensor->role == RAD_ADAPTER_B ? &found->b : &found->a;
+    if (*place != NULL)
+        return refuse(b, RADLLM_E_FORMAT, tensor, "is there twice");
+    *place = tensor;
+    return RADLLM_OK;
+}
+
+/* ---- shapes ---------------------------------------------------------------------------------- */
+
+static radllm_status fail_shape(const binder *b, const rad_adapter_tensor *tensor, uint64_t columns,
+                                uint64_t rows)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    const rad_text *name = &tensor->tensor->name;
+    const uint64_t *dims = tensor->tensor->dims;
+    return rad_fail(b->error, RADLLM_E_ARGUMENT,
+                    "%s: tensor '%s' (of %s) is %llu x %llu; the model needs %llu x %llu: the "
+                    "adapter belongs to another model",
+                    rad_source_label(b->adapter->source), rad_quote(quoted, name->data, name->size),
+                    tensor->target, (unsigned long long)dims[1], (unsigned long long)dims[0],
+                    (unsigned long long)rows, (unsigned long long)columns);
+}
+
+static radllm_status check_shape(const binder *b, const rad_adapter_tensor *tensor,
+                                 uint64_t columns, uint64_t rows)
+{
+    const rad_tensor *found = tensor->tensor;
+    if (found->dims[0] != columns || found->dims[1] != rows || found->dims[2] != 1 ||
+        found->dims[3] != 1)
+        return fail_shape(b, tensor, columns, rows);
+    if (rad_type_find((uint32_t)found->type)->decode == NULL ||
+        rad_type_find((uint32_t)found->type)->tail_bytes != 0)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "is of a type that cannot be computed with; F32, F16 and BF16 can");
+    return RADLLM_OK;
+}
+
+static radllm_status check_rank(const binder *b, const rad_adapter_tensor *tensor, uint64_t rank)
+{
+    char what[160];
+    uint32_t told = b->description.rank;
+    if (rank == 0 || rank > RAD_ADAPTER_RANK_MAX)
+        snprintf(what, sizeof what, "has the rank %llu; ranks from 1 to %u are supported",
+                 (unsigned long long)rank, RAD_ADAPTER_RANK_MAX);
+    else if (told != 0 && rank != told)
+        snprintf(what, sizeof what, "has the rank %llu, the configuration says %u",
+                 (unsigned long long)rank, told);
+    else
+        return RADLLM_OK;
+    return refuse(b, RADLLM_E_FORMAT, tensor, what);
+}
+
+static bool looks_up(const binder *b, const couple *c)
+{
+    return c - b->couples == embedding_slot(b->model);
+}
+
+static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_pair *pair)
+{
+    const rad_adapter_tensor *one = c->a != NULL ? c->a : c->b;
+    if (c->a == NULL || c->b == NULL)
+        return refuse(b, RADLLM_E_FORMAT, one,
+                      c->a != NULL ? "has no companion B: the file is incomplete: fetch it again"
+                                   : "has no companion A: the file is incomplete: fetch it again");
+    const uint64_t *dims = c->a->tensor->dims;
+    bool lookup = looks_up(b, c), table = c->a->role == RAD_ADAPTER_TABLE;
+    if (table && !lookup)
+        return refuse(b, RADLLM_E_ARGUMENT, one, "is of an embedding, the model's matrix is none");
+    uint64_t rank = lookup && !table ? dims[0] : dims[1];
+    uint64_t columns = lookup ? b->model->hparams.n_vocab : c->weight->matrix.n_columns;
+    uint64_t rows = lookup ? c->weight->matrix.n_columns : c->weight->tensor->dims[1];
+    radllm_status status = check_rank(b, c->a, rank);
+    if (status == RADLLM_OK)
+        status = lookup && !table ? check_shape(b, c->a, rank, columns)
+                                  : check_shape(b, c->a, columns, rank);
+    if (status == RADLLM_OK)
+        status = check_shape(b, c->b, rank, rows);
+    if (status != RADLLM_OK)
+        return status;
+    double alpha = c->a->alpha == 0.0 && b->description.by_rank ? (double)rank : c->a->alpha;
+    pair->scale = alpha / (b->description.root ? sqrt((double)rank) : (double)rank);
+    pair->a = (rad_matrix){.n_rows = (uint32_t)(lookup ? columns : rank),
+                           .n_columns = (uint32_t)(lookup ? rank : columns)};
+    pair->b = (rad_matrix){.n_rows = (uint32_t)rows, .n_columns = (uint32_t)rank};
+    return RADLLM_OK;
+}
+
+/* Numbers of 16 or 32 bits are kept as they are, others are widened. */
+static rad_type kept_type(const rad_adapter_tensor *tensor)
+{
+    rad_type type = tensor->tensor->type;
+    bool plain = type == RAD_TYPE_F32 || type == RAD_TYPE_F16 || type == RAD_TYPE_BF16;
+    return plain ? type : RAD_TYPE_F32;
+}
+
+static bool place_matrix(rad_matrix *matrix, const rad_adapter_tensor *tensor, uint64_t *used)
+{
+    matrix->type = kept_type(tensor);
+    matrix->layout = RAD_LAYOUT_FILE;
+    uint64_t bytes =
+        rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, matrix->n_rows, matrix->n_columns);
+    matrix->data = (const uint8_t *)(uintptr_t)*used; /* an offset, until there is memory */
+    return bytes != 0 && rad_add_u64(*used, bytes, used) && rad_align_u64(*used, ALIGNMENT, used) &&
+           *used <= PTRDIFF_MAX;
+}
+
+/* All weights that are rows of one tensor share a pair, which stands at the first one's slot. */
+static void share_pair(const binder *b, uint32_t slot, uint32_t number, const char *target)
+{
+    uint32_t last;
+    (void)slots_of(b->model, target, &last);
+    b->adapter->slots[slot] = number;
+    for (uint32_t next = slot + 1; slot < embedding_slot(b->model) && next < last; next++) {
+        if (is_at(b->model, next, target))
+            b->adapter->slots[next] = number;
+    }
+}
+
+/* Checks all couples, makes pairs of them, and gives each its place in memory. */
+static radllm_status make_pairs(binder *b, uint64_t *used)
+{
+    rad_adapter *adapter = b->adapter;
+    for (uint32_t slot = 0; slot < adapter->n_slots; slot++) {
+        const couple *c = &b->couples[slot];
+        if (c->a == NULL && c->b == NULL)
+            continue;
+        rad_adapter_pair *pair = &adapter->pairs[adapter->n_pairs++];
+        radllm_status status = check_couple(b, c, pair);
+        if (status != RADLLM_OK)
+            return status;
+        if (!place_matrix(&pair->a, c->a, used) || !place_matrix(&pair->b, c->b, used))
+            return rad_fail_memory(b->error, SIZE_MAX);
+        uint32_t rank = pair->b.n_columns;
+        adapter->rank = rank > adapter->rank ? rank : adapter->rank;
+        share_pair(b, slot, adapter->n_pairs, c->a->target);
+    }
+    return RADLLM_OK;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+/* Which row of the stored tensor becomes row `row`. */
+typedef struct row_order {
+    bool regroup;  /* from heads' queries, keys and values (BLOOM) */
+    int halves;    /* 1: from (i, i + n/2) to (2i, 2i + 1); -1: back */
+    uint32_t head; /* rows of a head */
+    uint32_t n_rows;
+} row_order;
+
+static uint32_t stored_row(const row_order *order, uint32_t row)
+{
+    uint32_t head = row / order->head, i = row % order->head, half = order->head / 2;
+    if (order->regroup) { /* row: part, head, value */
+        uint32_t n_heads = order->n_rows / 3 / order->head;
+        return (head % n_heads * 3 + head / n_heads) * order->head + i;
+    }
+    if (order->halves > 0)
+        return head * order->head + i / 2 + i % 2 * half;
+    if (order->halves < 0)
+        return head * order->head + (i < half ? 2 * i : 2 * (i - half) + 1);
+    return row;
+}
+
+static row_order order_of(const binder *b, const couple *c)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t slot = (uint32_t)(c - b->couples), role = slot % RAD_LAYER_WEIGHTS;
+    row_order order = {.head = h->head_dim, .n_rows = (uint32_t)c->b->tensor->dims[1]};
+    bool heads = slot < embedding_slot(b->model) &&
+                 (role == RAD_WEIGHT_QUERY || role == RAD_WEIGHT_KEY) && h->head_dim % 2 == 0;
+    if (c->b->rows == RAD_ADAPTER_ROWS_HEADS_QKV)
+        order.regroup = true;
+    else if (heads && b->description.halves && h->rotary == RAD_ROTARY_INTERLEAVED)
+        order.halves = 1;
+    else if (heads && !b->description.halves && h->rotary == RAD_ROTARY_HALVES &&
+             h->architecture->rotary == RAD_ROTARY_INTERLEAVED)
+        order.halves = -1;
+    return order;
+}
+
+static radllm_status check_finite(const binder *b, const rad_adapter_tensor *tensor,
+                                  const rad_matrix *matrix)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)matrix->type);
+    size_t n = (size_t)matrix->n_rows * matrix->n_columns;
+    float values[256], sum = 0.0f; /* of zeros, or NaN */
+    for (size_t done = 0; done < n; done += sizeof values / sizeof *values) {
+        size_t part = n - done < 256 ? n - done : 256;
+        info->decode(matrix->data + done * info->block_bytes, values, part);
+        for (size_t i = 0; i < part; i++)
+            sum += values[i] * 0.0f;
+    }
+    if (sum == 0.0f)
+        return RADLLM_OK;
+    return refuse(b, RADLLM_E_FORMAT, tensor,
+                  "holds what is no finite number: the file is damaged: fetch it again");
+}
+
+/* The numbers of a tensor as kept_type() has them, in its own order. */
+static radllm_status read_numbers(const binder *b, const rad_adapter_tensor *tensor, uint8_t *out)
+{
+    const rad_tensor *from = tensor->tensor;
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    const rad_source *source = b->adapter->source;
+    if (kept_type(tensor) == from->type)
+        return rad_source_read_tensor(source, from, 0, out, (size_t)from->n_bytes, b->error);
+    const rad_allocator *allocator = &b->adapter->allocator;
+    uint8_t *blocks = rad_alloc(allocator, (size_t)from->n_bytes);
+    if (blocks == NULL)
+        return rad_fail_memory(b->error, (size_t)from->n_bytes);
+    radllm_status status =
+        rad_source_read_tensor(source, from, 0, blocks, (size_t)from->n_bytes, b->error);
+    if (status == RADLLM_OK)
+        info->decode(blocks, (float *)(void *)out, (size_t)from->n_elements);
+    rad_free(allocator, blocks, (size_t)from->n_bytes);
+    return status;
+}
+
+/* Reads a matrix whose element (row, column) stands at element row_step * stored row +
+ * column_step * column. */
+static radllm_status read_ordered(const binder *b, const rad_adapter_tensor *tensor,
+                                  const row_order *order, bool transposed, const rad_matrix *matrix)
+{
+    size_t size = rad_type_find((uint32_t)matrix->type)->block_bytes;
+    size_t bytes = (size_t)matrix->n_rows * matrix->n_columns * size;
+    uint8_t *stored = rad_alloc(&b->adapter->allocator, bytes);
+    uint8_t *out = (uint8_t *)(uintptr_t)matrix->data;
+    if (stored == NULL)
+        return rad_fail_memory(b->error, bytes);
+    radllm_status status = read_numbers(b, tensor, stored);
+    size_t row_bytes = matrix->n_columns * size;
+    for (uint32_t row = 0; status == RADLLM_OK && row < matrix->n_rows; row++) {
+        if (!transposed) {
+            memcpy(out + row * row_bytes, stored + stored_row(order, row) * row_bytes, row_bytes);
+            continue;
+        }
+        for (uint32_t i = 0; i < matrix->n_columns; i++)
+            memcpy(out + row * row_bytes + i * size,
+                   stored + ((size_t)i * matrix->n_rows + row) * size, size);
+    }
+    rad_free(&b->adapter->allocator, stored, bytes);
+    return status;
+}
+
+static radllm_status read_matrix(const binder *b, const rad_adapter_tensor *tensor,
+                                 const row_order *order, rad_matrix *matrix)
+{
+    bool transposed = tensor->role == RAD_ADAPTER_TABLE;
+    matrix->data = b->adapter->data + (uintptr_t)matrix->data;
+    radllm_status status;
+    if (transposed || order->regroup || order->halves != 0)
+        status = read_ordered(b, tensor, order, transposed, matrix);
+    else
+        status = read_numbers(b, tensor, (uint8_t *)(uintptr_t)matrix->data);
+    return status == RADLLM_OK ? check_finite(b, tensor, matrix) : status;
+}
+
+static void hash_pair(rad_hasher *hasher, uint32_t slot, const rad_adapter_pair *pair)
+{
+    const rad_matrix *matrices[] = {&pair->a, &pair->b};
+    uint64_t scale;
+    memcpy(&scale, &pair->scale, sizeof scale);
+    for (int i = 0; i < 2; i++) {
+        const rad_matrix *m = matrices[i];
+        const uint64_t head[] = {slot, m->type, m->n_rows, m->n_columns, scale};
+        rad_hasher_add(hasher, head, sizeof head);
+        rad_hasher_add(hasher, m->data,
+                       (size_t)rad_matrix_bytes(m->type, RAD_LAYOUT_FILE, m->n_rows, m->n_columns));
+    }
+}
+
+static radllm_status read_pairs(const binder *b)
+{
+    rad_adapter *adapter = b->adapter;
+    const row_order plain = {.head = 1};
+    rad_hasher hasher;
+    radllm_status status = RADLLM_OK;
+    rad_hasher_start(&hasher);
+    uint32_t number = 0;
+    for (uint32_t slot = 0; slot < adapter->n_slots && status == RADLLM_OK; slot++) {
+        const couple *c = &b->couples[slot];
+        if (c->a == NULL)
+            continue;
+        rad_adapter_pair *pair = &adapter->pairs[number++];
+        row_order order = order_of(b, c);
+        status = read_matrix(b, c->a, &plain, &pair->a);
+        if (status == RADLLM_OK)
+            status = read_matrix(b, c->b, &order, &pair->b);
+        if (status == RADLLM_OK)
+            hash_pair(&hasher, slot, pair);
+    }
+    rad_hasher_end(&hasher, adapter->digest);
+    return status;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------- */
+
+static radllm_status allocate(binder *b)
+{
+    rad_adapter *adapter = b->adapter;
+    const rad_allocator *allocator = &adapter->allocator;
+    adapter->n_slots = embedding_slot(b->model) + 2;
+    adapter->n_tensors = b->description.count;
+    b->couples = rad_alloc_zero(allocator, adapter->n_slots * sizeof *b->couples);
+    adapter->slots = rad_alloc_zero(allocator, adapter->n_slots * sizeof *adapter->slots);
+    adapter->pairs = rad_alloc_zero(allocator, adapter->n_tensors * sizeof *adapter->pairs);
+    if (b->couples == NULL || adapter->slots == NULL || adapter->pairs == NULL)
+        return rad_fail_memory(b->error, adapter->n_slots * sizeof *b->couples);
+    return RADLLM_OK;
+}
+
+static radllm_status bind(binder *b, uint64_t limit)
+{
+    rad_adapter *adapter = b->adapter;
+    uint64_t used = 0;
+    radllm_status status = allocate(b);
+    for (size_t i = 0; i < b->description.count && status == RADLLM_OK; i++)
+        status = place_tensor(b, &b->description.tensors[i]);
+    if (status == RADLLM_OK)
+        status = make_pairs(b, &used);
+    if (status != RADLLM_OK)
+        return status;
+    if (adapter->n_pairs == 0)
+        return rad_fail(b->error, RADLLM_E_FORMAT, "%s: the adapter changes nothing",
+                        rad_source_label(adapter->source));
+    if (limit != 0 && used > limit)
+        return rad_fail(b->error, RADLLM_E_BUDGET,
+                        "%s: the adapter takes %llu bytes, more than the memory budget of %llu",
+                        rad_source_label(adapter->source), (unsigned long long)used,
+                        (unsigned long long)limit);
+    adapter->data = rad_alloc(&adapter->allocator, (size_t)used);
+    if (adapter->data == NULL)
+        return rad_fail_memory(b->error, (size_t)used);
+    adapter->data_bytes = (size_t)used;
+    return read_pairs(b);
+}
+
+radllm_status rad_adapter_open(rad_model *model, const char *path, uint64_t limit,
+                               rad_adapter **out, radllm_error *error)
+{
+    const rad_allocator *allocator = &model->host.allocator;
+    rad_adapter *adapter = rad_alloc_zero(allocator, sizeof *adapter);
+    if (adapter == NULL)
+        return rad_fail_memory(error, sizeof *adapter);
+    adapter->allocator = *allocator;
+    atomic_init(&adapter->references, 1);
+    adapter->id = atomic_fetch_add(&model->n_adapters, 1) + 1;
+    binder b = {.adapter = adapter, .model = model, .error = error};
+    radllm_status status = rad_source_open(&model->host, path, &adapter->source, error);
+    if (status == RADLLM_OK)
+        status = rad_adapter_describe(adapter->source, model->hparams.architecture->name,
+                                      &b.description, error);
+    if (status == RADLLM_OK) {
+        adapter->alpha = b.description.alpha;
+        status = bind(&b, limit);
+        rad_free(allocator, b.couples, adapter->n_slots * sizeof *b.couples);
+        rad_adapter_forget(adapter->source, &b.description);
+    }
+    if (status != RADLLM_OK)
+        rad_adapter_release(adapter);
+    else
+        *out = adapter;
+    return status;
+}
+
+rad_adapter *rad_adapter_retain(rad_adapter *adapter)
+{
+    atomic_fetch_add_explicit(&adapter->references, 1, memory_order_relaxed);
+    return adapter;
+}
+
+void rad_adapter_release(rad_adapter *adapter)
+{
+    if (adapter == NULL ||
+        atomic_fetch_sub_explicit(&adapter->references, 1, memory_order_acq_rel) != 1)
+        return;
+    rad_allocator allocator = adapter->allocator;
+    rad_source_release(adapter->source);
+    rad_free(&allocator, adapter->slots, adapter->n_slots * sizeof *adapter->slots);
+    rad_free(&allocator, adapter->pairs, adapter->n_tensors * sizeof *adapter->pairs);
+    rad_free(&allocator, adapter->data, adapter->data_bytes);
+    rad_free(&allocator, adapter, sizeof *adapter);
+}
+
+uint64_t rad_adapter_bytes(const rad_adapter *adapter)
+{
+    return adapter->data_bytes + adapter->n_slots * sizeof *adapter->slots +
+           adapter->n_tensors * sizeof *adapter->pairs;
+}
+
+/* ---- sets ------------------------------------------------------------------------------------ */
+
+void rad_adapters_text(const rad_adapter_set *set, char text[RAD_ADAPTERS_TEXT])
+{
+    text[0] = '\0';
+    for (uint32_t i = 0; i < set->n; i++) {
+        const uint8_t *digest = set->uses[i].adapter->digest;
+        for (int k = 0; k < 32; k++)
+            text += snprintf(text, 3, "%02x", digest[k]);
+        text += snprintf(text, 88 - 64, "=%.9g\n", (double)set->uses[i].scale);
+    }
+}
+
+bool rad_adapter_sets_equal(const rad_adapter_set *a, const rad_adapter_set *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (a->uses[i].adapter != b->uses[i].adapter || a->uses[i].scale != b->uses[i].scale)
+            return false;
+    }
+    return true;
+}
+
+radllm_status rad_adapter_set_add(rad_adapter_set *set, rad_adapter *adapter, float scale,
+                                  radllm_error *error)
+{
+    if (!(fabsf(scale) <= 1e6f))
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the scale of an adapter must be a number from -1e6 to 1e6");
+    if (scale == 0.0f)
+        return RADLLM_OK;
+    if (set->n == RAD_ADAPTERS_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "a session can have %d adapters; merge some of them by PEFT",
+                        RAD_ADAPTERS_MAX);
+    set->uses[set->n++] = (rad_adapter_use){rad_adapter_retain(adapter), scale};
+    return RADLLM_OK;
+}
+
+void rad_adapter_set_copy(rad_adapter_set *to, const rad_adapter_set *from)
+{
+    *to = *from;
+    for (uint32_t i = 0; i < to->n; i++)
+        (void)rad_adapter_retain(to->uses[i].adapter);
+}
+
+void rad_adapter_set_clear(rad_adapter_set *set)
+{
+    for (uint32_t i = 0; i < set->n; i++)
+        rad_adapter_release(set->uses[i].adapter);
+    set->n = 0;
+}

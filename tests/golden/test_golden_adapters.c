@@ -1,0 +1,133 @@
+/* Adapters as PEFT saves them, and GGUF files of the same, against the logits that `peft` and
+ * `transformers` compute; on models from folders, from GGUF, and on quantized ones. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden/logits.h"
+#include "unit/harness.h"
+
+static const char *folders;
+
+typedef struct golden {
+    char base[64];
+    int32_t ids[64];
+    size_t n_ids, n_positions;
+    struct {
+        char name[64];
+        double scale;
+    } adapters[4];
+    size_t n_adapters;
+    float *logits;
+    size_t n_logits;
+} golden;
+
+static golden read_golden(const char *name)
+{
+    golden g = {0};
+    char path[256];
+    snprintf(path, sizeof path, "tests/golden/adapters/%s.json", name);
+    json_t *json = json_load_file(rad_test_source_path(path), 0, NULL);
+    ck_assert_ptr_nonnull(json);
+    snprintf(g.base, sizeof g.base, "%s", json_string_value(json_object_get(json, "base")));
+    json_t *ids = json_object_get(json, "ids"), *adapters = json_object_get(json, "adapters");
+    g.n_ids = json_array_size(ids);
+    ck_assert_uint_le(g.n_ids, 64);
+    for (size_t i = 0; i < g.n_ids; i++)
+        g.ids[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    g.n_adapters = json_array_size(adapters);
+    for (size_t i = 0; i < g.n_adapters; i++) {
+        json_t *pair = json_array_get(adapters, i);
+        snprintf(g.adapters[i].name, sizeof g.adapters[i].name, "%s",
+                 json_string_value(json_array_get(pair, 0)));
+        g.adapters[i].scale = json_number_value(json_array_get(pair, 1));
+    }
+    g.n_positions = (size_t)json_integer_value(json_object_get(json, "n_positions"));
+    json_decref(json);
+    snprintf(path, sizeof path, "tests/golden/adapters/%s.logits.f32", name);
+    size_t size;
+    g.logits = (float *)(void *)rad_test_read_file(rad_test_source_path(path), &size);
+    g.n_logits = size / sizeof(float);
+    return g;
+}
+
+/* Logits of the last positions with the adapters, whose names get `ending`. */
+static float *logits_of(const char *model, const golden *g, const char *ending)
+{
+    radllm_options *options;
+    uint32_t n_vocab;
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    radllm_options_set_text(options, "cache", "f32", RADLLM_NUL, NULL);
+    for (size_t i = 0; i < g->n_adapters; i++) {
+        char path[256], item[1024];
+        snprintf(path, sizeof path, "tests/golden/adapters/%s%s", g->adapters[i].name, ending);
+        snprintf(item, sizeof item, "%s=%g", rad_test_source_path(path), g->adapters[i].scale);
+        ck_assert_int_eq(radllm_options_set_text(options, "adapter", item, RADLLM_NUL, NULL),
+                         RADLLM_OK);
+    }
+    float *all = rad_test_logits(model, options, g->ids, g->n_ids, 5, &n_vocab);
+    radllm_options_free(options);
+    size_t n = g->n_positions * n_vocab;
+    ck_assert_uint_eq(n, g->n_logits);
+    memmove(all, all + (g->n_ids - g->n_positions) * n_vocab, n * sizeof *all);
+    return all;
+}
+
+static const struct {
+    const char *name;
+    bool in_folder, in_gguf; /* its base is a folder; tests/golden/architectures/BASE-f32.gguf */
+    bool as_gguf;            /* the adapter is there as GGUF as well */
+} all[] = {
+    {"llama-all", true, true, true},          {"llama-attention", true, true, false},
+    {"llama-both", true, true, false},        {"llama-grouped", true, true, true},
+    {"qwen2-head", true, true, false},        {"gemma2-embedding", true, true, true},
+    {"mixtral-attention", true, true, false}, {"gpt2-all", true, true, false},
+    {"bloom-attention", true, true, true},    {"phi3-fused", true, false, false},
+    {"llama-all-q8_0", false, false, true},   {"gpt2-all-q8_0", false, false, false},
+};
+
+static void compare(const char *what, const char *model, const golden *g, const char *ending,
+                    double tolerance)
+{
+    float *logits = logits_of(model, g, ending);
+    double error = rad_test_relative_error(logits, g->logits, g->n_logits);
+    printf("# %s%s on %s: relative error %.3g (at most %.3g)\n", what, ending, model, error,
+           tolerance);
+    ck_assert_msg(error < tolerance, "relative error %g", error);
+    free(logits);
+}
+
+static void compare_both(int index, const char *model, const golden *g, double tolerance)
+{
+    compare(all[index].name, model, g, "", tolerance);
+    if (all[index].as_gguf)
+        compare(all[index].name, model, g, ".gguf", tolerance);
+}
+
+START_TEST(adapter_agrees)
+{
+    golden g = read_golden(all[_i].name);
+    char path[1024], file[256];
+    snprintf(path, sizeof path, "%s/%s", folders, g.base);
+    if (all[_i].in_folder)
+        compare_both(_i, path, &g, 1e-4);
+    snprintf(file, sizeof file, "tests/golden/architectures/%s%s.gguf", g.base,
+             all[_i].in_gguf ? "-f32" : "");
+    snprintf(path, sizeof path, "%s", rad_test_source_path(file));
+    if (all[_i].in_gguf || !all[_i].in_folder) /* the bound of tests/golden for Q8_0 */
+        compare_both(_i, path, &g, all[_i].in_gguf ? 1e-4 : 2e-2);
+    free(g.logits);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "adapters");
+    tcase_add_loop_test(cases, adapter_agrees, 0, sizeof all / sizeof *all);
+}
+
+int main(int argc, char **argv)
+{
+    folders = argc > 1 ? argv[1] : ".";
+    return rad_test_main("golden_adapters", add_cases);
+}

@@ -1,0 +1,216 @@
+"""Makes tests/golden/adapters: tiny random LoRA adapters that PEFT saves, the logits that `peft` and
+`transformers` compute with them from the models of tests/golden (float64 arithmetic), and GGUF
+files of the same adapters, written by the `gguf` package.
+
+Usage: make_adapters.py GOLDEN_FOLDER SCRATCH_FOLDER"""
+
+import json
+import os
+import shutil
+import sys
+
+import gguf
+import numpy as np
+import peft
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "tests", "golden"))
+import make_folder
+
+N_IDS, N_POSITIONS = 16, 4
+
+# Name: base model, type of the stored numbers, configuration of PEFT.
+ADAPTERS = {
+    "llama-all": ("llama-mha", torch.float32, dict(
+        r=4, lora_alpha=8, target_modules="all-linear")),
+    "llama-attention": ("llama-mha", torch.float16, dict(
+        r=2, lora_alpha=6, target_modules=["q_proj", "v_proj"])),
+    "llama-grouped": ("llama3-gqa-tied", torch.float16, dict(
+        r=3, lora_alpha=5, use_rslora=True, target_modules=["k_proj", "o_proj", "embed_tokens"],
+        rank_pattern={"layers.1.self_attn.k_proj": 5},
+        alpha_pattern={"^model.layers.0.self_attn.o_proj": 12, "k_proj": 3})),
+    "qwen2-head": ("qwen2", torch.bfloat16, dict(
+        r=2, lora_alpha=4, target_modules=["k_proj", "up_proj", "lm_head"])),
+    "gemma2-embedding": ("gemma2", torch.bfloat16, dict(
+        r=2, lora_alpha=4, target_modules=["embed_tokens", "q_proj"])),
+    "mixtral-attention": ("mixtral", torch.float16, dict(
+        r=2, lora_alpha=4, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"])),
+    "gpt2-all": ("gpt2", torch.float16, dict(
+        r=2, lora_alpha=4, fan_in_fan_out=True, target_modules=["c_attn", "c_proj", "c_fc"])),
+    "bloom-attention": ("bloom", torch.bfloat16, dict(
+        r=2, lora_alpha=4, target_modules=["query_key_value", "dense_h_to_4h"])),
+    "phi3-fused": ("phi3", torch.float16, dict(
+        r=2, lora_alpha=4, target_modules=["qkv_proj", "gate_up_proj", "down_proj"])),
+}
+# Two at once, with scales that PEFT is told as alphas.
+PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
+# From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.
+QUANTIZED = ["llama-all", "gpt2-all"]
+AS_GGUF = ["llama-all", "llama-grouped", "gemma2-embedding", "bloom-attention"]
+
+
+def load_base(scratch, base):
+    folder = os.path.join(scratch, base)
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, attn_implementation="eager", experts_implementation="eager",
+        dtype=torch.float32).double().eval()
+
+
+def make_adapter(scratch, folder, name):
+    base, dtype, config = ADAPTERS[name]
+    torch.manual_seed(sum(map(ord, name)))
+    model = peft.get_peft_model(load_base(scratch, base),
+                                peft.LoraConfig(task_type="CAUSAL_LM", **config))
+    with torch.no_grad():
+        for key, tensor in model.named_parameters():
+            if "lora_" in key:  # large enough that an adapter left out, or one row, is noticed
+                tensor.copy_((torch.randn(tensor.shape) * 0.15).to(dtype))
+    model.save_pretrained(folder, save_embedding_layers=False)
+    path = os.path.join(folder, "adapter_model.safetensors")
+    save_file({key: tensor.to(dtype).contiguous() for key, tensor in load_file(path).items()}, path,
+              {"format": "pt"})
+    os.chmod(path, 0o644)
+    os.remove(os.path.join(folder, "README.md"))
+    path = os.path.join(folder, "adapter_config.json")
+    with open(path) as file:
+        written = json.load(file)
+    written["base_model_name_or_path"] = base
+    with open(path, "w") as file:
+        json.dump(written, file, indent=1, sort_keys=True)
+        file.write("\n")
+
+
+def logits_of(golden, scratch, base, adapters):
+    """adapters: folders and scales."""
+    model = load_base(scratch, base)
+    names = []
+    for folder, scale in adapters:
+        names.append(f"a{len(names)}")
+        if len(names) == 1:
+            model = peft.PeftModel.from_pretrained(model, folder, adapter_name=names[0])
+        else:
+            model.load_adapter(folder, adapter_name=names[-1])
+        for module in model.modules():
+            if isinstance(module, peft.tuners.lora.LoraLayer) and names[-1] in module.scaling:
+                module.scaling[names[-1]] *= scale
+    model.base_model.set_adapter(names)
+    places = [f"architectures/{base}.ids.json", f"architectures/{base}-f32.ids.json",
+              f"folders/{base}.ids.json"]
+    with open(next(path for path in (os.path.join(golden, place) for place in places)
+                   if os.path.exists(path))) as file:
+        ids = json.load(file)["ids"][:N_IDS]
+    with torch.no_grad():
+        logits = model.double().eval()(torch.tensor([ids])).logits[0].numpy()
+        with model.disable_adapter():
+            without = model(torch.tensor([ids])).logits[0].numpy()
+    effect = np.linalg.norm(logits - without) / np.linalg.norm(without)
+    return ids, logits[-N_POSITIONS:].astype("<f4"), effect
+
+
+# ---- GGUF ----------------------------------------------------------------------------------------
+
+NAMES = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
+         "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+         "mlp.down_proj": "ffn_down", "self_attention.query_key_value": "attn_qkv",
+         "mlp.dense_h_to_4h": "ffn_up"}
+
+
+def gguf_name(module):
+    if module.endswith("embed_tokens"):
+        return "token_embd.weight"
+    _, _, layer, rest = module.split(".", 3)
+    return f"blk.{layer}.{NAMES[rest]}.weight"
+
+
+def in_gguf_order(rows, name, architecture, config):
+    """Rows of B as the converter orders those of the matrix."""
+    if architecture == "llama" and ("attn_q." in name or "attn_k." in name):
+        heads = config["num_attention_heads" if "attn_q." in name else "num_key_value_heads"]
+        return rows.reshape(heads, 2, len(rows) // heads // 2, -1).swapaxes(1, 2).reshape(rows.shape)
+    if "attn_qkv." in name:
+        heads = config["n_head"]
+        return rows.reshape(heads, 3, len(rows) // heads // 3, -1).swapaxes(0, 1).reshape(rows.shape)
+    return rows
+
+
+def write_gguf(golden, folder, name):
+    base = ADAPTERS[name][0]
+    with open(os.path.join(golden, "architectures", base + ".config.json")) as file:
+        config = json.load(file)
+    with open(os.path.join(folder, "adapter_config.json")) as file:
+        adapter = json.load(file)
+    architecture = {"llama": "llama", "gemma2": "gemma2", "bloom": "bloom"}[config["model_type"]]
+    path = os.path.join(golden, "adapters", name + ".gguf")
+    writer = gguf.GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(adapter["lora_alpha"]))
+    # What GGUF has no key for (rsLoRA, patterns) goes into B.
+    pattern = adapter["alpha_pattern"]
+    for key, tensor in sorted(load_file(os.path.join(folder, "adapter_model.safetensors")).items()):
+        module, kind = key.removeprefix("base_model.model.").split(".lora_", 1)
+        target = gguf_name(module)
+        data = tensor.float().numpy()
+        if kind.startswith(("A", "embedding_A")):
+            if kind.startswith("embedding"):
+                data = data.T
+            writer.add_tensor(target + ".lora_a", np.ascontiguousarray(data))
+            continue
+        rank = data.shape[1]
+        alpha = next((value for k, value in pattern.items()
+                      if ("." + module).endswith("." + k.removeprefix("^"))), adapter["lora_alpha"])
+        wanted = alpha / (rank ** 0.5 if adapter["use_rslora"] else rank)
+        data = data * np.float32(wanted / (adapter["lora_alpha"] / rank))
+        writer.add_tensor(target + ".lora_b", np.ascontiguousarray(
+            in_gguf_order(data, target, architecture, config)))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def save(folder, name, base, adapters, ids, logits):
+    logits.tofile(os.path.join(folder, name + ".logits.f32"))
+    with open(os.path.join(folder, name + ".json"), "w") as file:
+        json.dump({"base": base, "adapters": [[a, s] for a, s in adapters], "ids": ids,
+                   "n_positions": len(logits), "n_vocab": logits.shape[1],
+                   "reference": f"peft {peft.__version__}, transformers "
+                                f"{transformers.__version__}, eager attention, float64"}, file)
+        file.write("\n")
+
+
+def main():
+    golden, scratch = sys.argv[1:]
+    folder = os.path.join(golden, "adapters")
+    sys.argv = ["make_folder.py", golden, scratch]
+    make_folder.main()
+    for name, (base, _, _) in ADAPTERS.items():
+        shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
+        make_adapter(scratch, os.path.join(folder, name), name)
+        ids, logits, effect = logits_of(golden, scratch, base, [(os.path.join(folder, name), 1.0)])
+        save(folder, name, base, [(name, 1.0)], ids, logits)
+        print(name, f"changes logits by {effect:.2f}")
+    for name, (a, a_scale, b, b_scale) in PAIRS.items():
+        base = ADAPTERS[a][0]
+        ids, logits, effect = logits_of(golden, scratch, base,
+                                        [(os.path.join(folder, a), a_scale),
+                                         (os.path.join(folder, b), b_scale)])
+        save(folder, name, base, [(a, a_scale), (b, b_scale)], ids, logits)
+        print(name, f"changes logits by {effect:.2f}")
+    for name in QUANTIZED:
+        base = ADAPTERS[name][0] + "-q8_0"
+        architectures = os.path.join(golden, "architectures")
+        make_folder.make(os.path.join(architectures, base + ".gguf"),
+                         os.path.join(architectures, ADAPTERS[name][0] + ".config.json"),
+                         os.path.join(scratch, base))
+        ids, logits, effect = logits_of(golden, scratch, base, [(os.path.join(folder, name), 1.0)])
+        save(folder, name + "-q8_0", base, [(name, 1.0)], ids, logits)
+        print(base, f"changes logits by {effect:.2f}")
+    for name in AS_GGUF:
+        write_gguf(golden, os.path.join(folder, name), name)
+
+
+if __name__ == "__main__":
+    main()
