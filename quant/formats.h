@@ -13,8 +13,7 @@
     RAD_DECLARE_FORMAT(name)                                                                       \
     void rad_unpack_##name(const void *block, rad_block *out);
 
-/* Codebook formats: what encoding needs (weights of importance, searches over the entries) is not
- * here. */
+/* Codebook formats, and those of folders alone: they are not encoded here. */
 #define RAD_DECLARE_READ_ONLY_FORMAT(name)                                                         \
     void rad_decode_##name(const void *blocks, float *values, size_t n);                           \
     void rad_unpack_##name(const void *block, rad_block *out);
@@ -51,6 +50,18 @@ RAD_DECLARE_READ_ONLY_FORMAT(iq2_xs)
 RAD_DECLARE_READ_ONLY_FORMAT(iq2_s)
 RAD_DECLARE_READ_ONLY_FORMAT(iq3_xxs)
 RAD_DECLARE_READ_ONLY_FORMAT(iq3_s)
+RAD_DECLARE_READ_ONLY_FORMAT(a2_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a3_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a4_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a5_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a6_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a8_32)
+RAD_DECLARE_READ_ONLY_FORMAT(a2_128)
+RAD_DECLARE_READ_ONLY_FORMAT(a3_128)
+RAD_DECLARE_READ_ONLY_FORMAT(a4_128)
+RAD_DECLARE_READ_ONLY_FORMAT(a5_128)
+RAD_DECLARE_READ_ONLY_FORMAT(a6_128)
+RAD_DECLARE_READ_ONLY_FORMAT(a8_128)
 
 /* Files hold little-endian numbers at any alignment. */
 static inline uint16_t rad_load_u16(const uint8_t *bytes)

@@ -46,7 +46,7 @@ typedef enum rad_type {
     RAD_TYPE_NVFP4 = 40,
     RAD_TYPE_Q1_0 = 41,
     RAD_TYPE_Q2_0 = 42,
-    /* Of safetensors files alone, with numbers that no GGUF file may use: known by their size. */
+    /* Of folders alone, with numbers that no GGUF file may use. Known by their size: */
     RAD_TYPE_FOREIGN = 64,
     RAD_TYPE_BOOL = 64,
     RAD_TYPE_U8 = 65,
@@ -62,6 +62,19 @@ typedef enum rad_type {
     RAD_TYPE_F6_E2M3 = 75,
     RAD_TYPE_F6_E3M2 = 76,
     RAD_TYPE_F4 = 77,
+    /* Made of what folders store (affine.c): 2 to 8 bits in blocks of 32, and of 128. */
+    RAD_TYPE_A2_32 = 80,
+    RAD_TYPE_A3_32 = 81,
+    RAD_TYPE_A4_32 = 82,
+    RAD_TYPE_A5_32 = 83,
+    RAD_TYPE_A6_32 = 84,
+    RAD_TYPE_A8_32 = 85,
+    RAD_TYPE_A2_128 = 86,
+    RAD_TYPE_A3_128 = 87,
+    RAD_TYPE_A4_128 = 88,
+    RAD_TYPE_A5_128 = 89,
+    RAD_TYPE_A6_128 = 90,
+    RAD_TYPE_A8_128 = 91,
     /* Of weights that folders store in several tensors, put together as they are read. */
     RAD_TYPE_NF4 = 112,
     RAD_TYPE_FP4 = 113,
@@ -121,7 +134,7 @@ typedef struct rad_type_info {
     void (*decode)(const void *blocks, float *values, size_t n);
     /* The same bytes on every machine; values that are not finite count as zero in the quantized
      * types. importance: how much each of the n columns matters, at least zero; NULL: all alike.
-     * NULL where decode is, and in the codebook types. */
+     * NULL where decode is, in the codebook types, and in those of folders alone. */
     void (*encode)(const float *values, const float *importance, void *blocks, size_t n);
     /* For the families of blocks of integers; NULL in the others. */
     rad_family family;

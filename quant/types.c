@@ -43,6 +43,16 @@
                            .family = (family_),                                                    \
                            .unpack = rad_unpack_##suffix}
 
+#define AFFINE(bits, elements)                                                                     \
+    [RAD_TYPE_A##bits##_##elements] = {.name = "A" #bits "_" #elements,                            \
+                                       .block_elements = (elements),                               \
+                                       .block_bytes = 4 + (elements) / 8 * (bits),                 \
+                                       .activation = RAD_ACTIVATION_Q8_32,                         \
+                                       .decode = rad_decode_a##bits##_##elements,                  \
+                                       .family = RAD_FAMILY_BLOCK,                                 \
+                                       .has_minimum = true,                                        \
+                                       .unpack = rad_unpack_a##bits##_##elements}
+
 static const rad_type_info types[] = {
     PLAIN(F32, f32, 4),
     PLAIN(F16, f16, 2),
@@ -81,6 +91,18 @@ static const rad_type_info types[] = {
                        .family = RAD_FAMILY_ROW,
                        .unpack = rad_unpack_i2_s,
                        .tail_bytes = 32},
+    AFFINE(2, 32),
+    AFFINE(3, 32),
+    AFFINE(4, 32),
+    AFFINE(5, 32),
+    AFFINE(6, 32),
+    AFFINE(8, 32),
+    AFFINE(2, 128),
+    AFFINE(3, 128),
+    AFFINE(4, 128),
+    AFFINE(5, 128),
+    AFFINE(6, 128),
+    AFFINE(8, 128),
     SIZE_ONLY(Q8_1, 32, 36),
     SIZE_ONLY(Q8_K, 256, 292),
     SIZE_ONLY(I8, 1, 1),

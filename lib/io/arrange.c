@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "io/families.h"
-#include "io/view.h"
+#include "io/packed.h"
 
 #define LAYER_NAME 192
 
@@ -131,9 +131,31 @@ static bool is_f8(rad_type type)
     return type == RAD_TYPE_F8_E4M3 || type == RAD_TYPE_F8_E5M2;
 }
 
+/* Rows of a packed weight, beginning at the first one. */
+static radllm_status make_packed(const translator *t, const char *name, const rad_stored *stored,
+                                 uint64_t n_pieces, rad_view **out)
+{
+    rad_tensor *tensor = add_tensor(t, name, stored);
+    if (tensor == NULL)
+        return RADLLM_E_MEMORY;
+    radllm_status status = add_view(t, RAD_VIEW_PACKED, stored, n_pieces, tensor, out);
+    if (status != RADLLM_OK)
+        return status;
+    const uint64_t units = stored->dims[0];
+    for (uint64_t i = 0; i < n_pieces; i++)
+        pieces_of(*out)[i].offset = 0;
+    (*out)->packed = stored->packed;
+    set_units(*out, units, 0, units, units);
+    set_bytes(*out, stored->dims[1], stored->packed->row_bytes, stored->packed->row_bytes);
+    return RADLLM_OK;
+}
+
 /* As it is; numbers of 8 bits are widened as they are read. */
 static radllm_status make_plain(const translator *t, const char *name, const rad_stored *stored)
 {
+    rad_view *packed;
+    if (stored->packed != NULL)
+        return make_packed(t, name, stored, 1, &packed);
     rad_tensor *tensor = add_tensor(t, name, stored);
     rad_view *view;
     if (tensor == NULL)
@@ -271,6 +293,16 @@ static radllm_status make_heads_qkv(const translator *t, const char *name, const
     if ((!vector && stored->n_dims != 2) || stored->n_elements == 0 || all % (3 * heads) != 0)
         return fail_shape(t, stored, "must have three rows for each value of a head");
     uint64_t head = all / 3 / heads, columns = vector ? 1 : stored->dims[1];
+    if (stored->packed != NULL) {
+        rad_view *packed;
+        radllm_status made = make_packed(t, name, stored, 3, &packed);
+        if (made != RADLLM_OK)
+            return made;
+        for (uint64_t i = 0; i < 3; i++)
+            pieces_of(packed)[i].offset = i * head;
+        set_units(packed, heads * head, 0, head, 3 * head);
+        return RADLLM_OK;
+    }
     size_t size = number_bytes(stored);
     radllm_status status = check_numbers(t, stored);
     rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
@@ -399,8 +431,9 @@ static radllm_status make(const translator *t, rad_form form, const char *name,
         return make_plain(t, name, stored);
     case FORM_PLUS_ONE:
         return make_plus_one(t, name, stored);
-    case FORM_TRANSPOSED:
-        return make_transposed(t, name, stored, 2);
+    case FORM_TRANSPOSED: /* a packed weight is [out, in] whatever it was made of */
+        return stored->packed != NULL ? make_plain(t, name, stored)
+                                      : make_transposed(t, name, stored, 2);
     case FORM_STACK_TURNED:
         return make_transposed(t, name, stored, 3);
     case FORM_STACK_GATE:
@@ -519,8 +552,13 @@ static radllm_status add_rest(const translator *t)
 {
     for (size_t i = 0; i < t->folder->stored.count; i++) {
         const rad_stored *stored = &t->folder->stored.items[i];
-        if (!stored->used && add_tensor(t, stored->name.data, stored) == NULL)
-            return RADLLM_E_MEMORY;
+        radllm_status status = RADLLM_OK;
+        if (!stored->used && stored->packed != NULL)
+            status = make_plain(t, stored->name.data, stored);
+        else if (!stored->used && add_tensor(t, stored->name.data, stored) == NULL)
+            status = RADLLM_E_MEMORY;
+        if (status != RADLLM_OK)
+            return status;
     }
     return RADLLM_OK;
 }
@@ -574,6 +612,8 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
             status = rad_folder_find_family(folder, &family, error);
         if (status == RADLLM_OK)
             status = add_defaults(folder, family, error);
+        if (status == RADLLM_OK)
+            status = rad_packed_find(folder, error);
         if (status == RADLLM_OK)
             status = rad_folder_configure(folder, family, &shape, error);
         if (status == RADLLM_OK)

@@ -171,6 +171,17 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
                                 wanted->dims[0] != from->dims[1])) ||
         (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
         return fail_shape(source, from, wanted->name, error);
+    for (uint32_t i = 0; i < wanted->n_from; i++) {
+        uint32_t n;
+        char quoted[RAD_QUOTE_SIZE];
+        if (rad_tensor_columns(wanted->from[i], &n) != NULL)
+            return rad_fail(
+                error, RADLLM_E_UNSUPPORTED,
+                "%s: the tensor '%s' has its columns in an order of its own "
+                "(desc_act, EXL2), which is not converted",
+                source->label,
+                rad_quote(quoted, wanted->from[i]->name.data, wanted->from[i]->name.size));
+    }
     for (uint32_t i = 1; i < wanted->n_from; i++)
         if (wanted->from[i]->type != from->type || wanted->from[i]->n_elements != each ||
             wanted->from[i]->dims[0] != from->dims[0])

@@ -279,6 +279,8 @@ static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
 /* All of these are part of what the model is, so they are hashed with it. */
 static const char *const side_files[] = {"adapter_config.json",
                                          "config.json",
+                                         "quantize_config.json",
+                                         "quant_config.json",
                                          "generation_config.json",
                                          "tokenizer.json",
                                          "tokenizer_config.json",

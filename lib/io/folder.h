@@ -15,8 +15,9 @@ typedef struct rad_stored {
     uint64_t dims[8]; /* the last one contiguous; unused ones are 1 */
     uint64_t n_elements, n_bytes;
     uint32_t part;
-    uint64_t offset; /* absolute, inside that part */
-    bool used;       /* some tensor of the source is made of it, or it is known as needless */
+    uint64_t offset;                 /* absolute, inside that part */
+    const struct rad_packed *packed; /* it is made of several (packed.h); else NULL */
+    bool used; /* some tensor of the source is made of it, or it is known as needless */
 } rad_stored;
 
 typedef struct rad_stored_table {

@@ -716,18 +716,6 @@ static void put_name(reader *r)
         put_text(r, "general.name", path + start, end - start);
 }
 
-static void check_quantization(reader *r)
-{
-    const json_t *config = find(r->folder->config, "quantization_config");
-    const char *method = json_string_value(find(config, "quant_method"));
-    if (config == NULL || (method != NULL && strcmp(method, "mxfp4") == 0))
-        return;
-    refuse(
-        r, "quantization_config.quant_method", method == NULL ? "not said" : method,
-        "this version reads safetensors in F32, F16, BF16 and (gpt-oss) MXFP4; fetch the model in "
-        "one of these, or a GGUF file");
-}
-
 radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *family,
                                    rad_folder_shape *shape, radllm_error *error)
 {
@@ -740,7 +728,6 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
     *shape = (rad_folder_shape){0};
     put_text(&r, "general.architecture", family->architecture, strlen(family->architecture));
     put_name(&r);
-    check_quantization(&r);
     check_activation(&r);
     styles[family->style](&r, shape);
     put_integer(&r, "vocab_size", size_of(&r, "vocab_size", -1));

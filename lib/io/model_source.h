@@ -77,6 +77,9 @@ bool rad_source_is_gguf(const rad_source *source);
 bool rad_source_is_file(const rad_source *source); /* false for a callback source */
 /* Whether it is a tokenizer.json that was opened by itself: a vocabulary without a model. */
 bool rad_source_is_vocabulary(const rad_source *source);
+/* Whether reading a few rows of a weight costs much more than their share of many, so that matrices
+ * are better read before the first token than behind it. */
+bool rad_source_is_scattered(const rad_source *source);
 uint32_t rad_source_version(const rad_source *source);
 uint64_t rad_source_alignment(const rad_source *source);
 uint32_t rad_source_n_parts(const rad_source *source);
@@ -102,6 +105,12 @@ radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t 
 radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor *tensor,
                                      uint64_t offset, void *buffer, size_t size,
                                      radllm_error *error);
+/* Where a row's columns stand in another order than the matrix's, as quantizers that look at
+ * activations leave them: *n numbers, the matrix's column of each that the row holds, RAD_NO_COLUMN
+ * where it holds none (groups are padded: *n is dims[0] or more, and what is read has *n columns).
+ * NULL: the *n columns stand as they are. Tensors of equal order may share the array. */
+#define RAD_NO_COLUMN UINT32_MAX
+const uint32_t *rad_tensor_columns(const rad_tensor *tensor, uint32_t *n);
 /* Whether a mapped file has the tensor as it is used, at an address that kernels can read from. */
 bool rad_tensor_is_mappable(const rad_tensor *tensor);
 /* A text file beside the weights of a folder ("tokenizer.json"); *data is NULL where there is none.

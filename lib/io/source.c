@@ -189,6 +189,11 @@ bool rad_source_is_file(const rad_source *source)
     return source->read == NULL;
 }
 
+bool rad_source_is_scattered(const rad_source *source)
+{
+    return source->scattered;
+}
+
 uint32_t rad_source_version(const rad_source *source)
 {
     return source->version;

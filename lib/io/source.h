@@ -46,6 +46,7 @@ struct rad_source {
     char label[RAD_PATH_LABEL_SIZE];
     bool foreign; /* no GGUF: a folder or safetensors */
     bool adapter; /* the folder is of a PEFT adapter */
+    bool scattered;
     radllm_read_fn read;
     void *read_user;
     rad_arena arena;     /* keys, values, names */

@@ -1,5 +1,5 @@
 #include "io/derived.h"
-#include "io/view.h"
+#include "io/packed.h"
 
 #include <string.h>
 
@@ -229,6 +229,21 @@ static radllm_status read_mxfp4(const rad_source *source, const rad_view *view, 
     return status;
 }
 
+static radllm_status read_packed(const rad_source *source, const rad_view *view, uint64_t first,
+                                 uint64_t count, uint8_t *out, radllm_error *error)
+{
+    radllm_status status = RADLLM_OK;
+    while (count > 0 && status == RADLLM_OK) {
+        run next = find_run(view, first, count);
+        status = view->packed->rows(source, view->packed, next.at.offset + next.unit, next.count,
+                                    out, error);
+        out += next.count * view->unit_bytes;
+        first += next.count;
+        count -= next.count;
+    }
+    return status;
+}
+
 radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint64_t offset,
                             uint8_t *buffer, size_t size, radllm_error *error)
 {
@@ -245,6 +260,8 @@ radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint
         return read_mxfp4(source, view, first, count, buffer, error);
     case RAD_VIEW_DERIVED:
         return rad_derived_read(view, first, count, buffer, error);
+    case RAD_VIEW_PACKED:
+        return read_packed(source, view, first, count, buffer, error);
     }
     return RADLLM_E_INTERNAL;
 }
@@ -256,6 +273,13 @@ radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor 
     if (tensor->view != NULL)
         return rad_view_read(source, tensor->view, offset, buffer, size, error);
     return rad_source_read(source, tensor->part, tensor->offset + offset, buffer, size, error);
+}
+
+const uint32_t *rad_tensor_columns(const rad_tensor *tensor, uint32_t *n)
+{
+    const rad_packed *packed = tensor->view != NULL ? tensor->view->packed : NULL;
+    *n = packed != NULL ? packed->n_columns : (uint32_t)tensor->dims[0];
+    return packed != NULL ? packed->columns : NULL;
 }
 
 bool rad_tensor_is_mappable(const rad_tensor *tensor)

@@ -12,6 +12,7 @@ typedef enum rad_view_form {
     RAD_VIEW_PLUS_ONE, /* numbers plus one, in F32 (Gemma's norms) */
     RAD_VIEW_BF16,     /* F8_E4M3 or F8_E5M2 as BF16, which holds all of both */
     RAD_VIEW_MXFP4,    /* nibbles and scales that are tensors of their own, as blocks */
+    RAD_VIEW_PACKED,   /* quantized in a folder's way; pieces and units count rows (packed.h) */
     RAD_VIEW_DERIVED   /* rows of another source's tensors (derived.h) */
 } rad_view_form;
 
@@ -29,6 +30,7 @@ struct rad_view {
     rad_type stored; /* of the numbers in the file */
     const rad_piece *pieces;
     const rad_piece *scales; /* MXFP4: of each piece */
+    const struct rad_packed *packed;
     uint64_t piece_units;
     uint64_t first, block, stride;
     uint64_t n_numbers;                      /* in a unit, as it is used */

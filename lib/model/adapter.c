@@ -193,8 +193,8 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
     if (table && !lookup)
         return refuse(b, RADLLM_E_ARGUMENT, one, "is of an embedding, the model's matrix is none");
     uint64_t rank = lookup && !table ? dims[0] : dims[1];
-    uint64_t columns = lookup ? b->model->hparams.n_vocab : c->weight->matrix.n_columns;
-    uint64_t rows = lookup ? c->weight->matrix.n_columns : c->weight->tensor->dims[1];
+    uint64_t columns = lookup ? b->model->hparams.n_vocab : rad_weight_inputs(c->weight);
+    uint64_t rows = lookup ? rad_weight_inputs(c->weight) : c->weight->tensor->dims[1];
     radllm_status status = check_rank(b, c->a, rank);
     if (status == RADLLM_OK)
         status = lookup && !table ? check_shape(b, c->a, rank, columns)

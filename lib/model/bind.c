@@ -307,7 +307,7 @@ static void count_parameters(rad_model *model, const rad_weight *weight)
 {
     uint64_t n = weight->n_values;
     if (weight->matrix.n_rows != 0)
-        n = (uint64_t)weight->matrix.n_rows * weight->matrix.n_columns;
+        n = (uint64_t)weight->matrix.n_rows * rad_weight_inputs(weight);
     model->n_parameters += n;
     if (weight->n_experts > 1 && !weight->by_head)
         n = n / weight->n_experts * model->hparams.router.n_used;
@@ -325,6 +325,14 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
                         "model again, to F16, Q8_0 or Q4_K_M for example",
                         rad_source_label(model->source), tensor->name.data, info->name);
     uint64_t rows = tensor->dims[1] * tensor->dims[2]; /* of all experts: bounds keep it small */
+    uint32_t n_columns;
+    const uint32_t *columns = rad_tensor_columns(tensor, &n_columns);
+    if (columns != NULL &&
+        (weight->by_head || weight == &model->embedding || weight == &model->positions))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s has its columns in another order, which this version does "
+                        "not compute for this kind of tensor",
+                        rad_source_label(model->source), tensor->name.data);
     if (weight->parts != NULL)
         rows *= weight->n_experts;
     if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
@@ -337,7 +345,7 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
     weight->matrix = (rad_matrix){.type = tensor->type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
                                   .n_rows = (uint32_t)(wanted->n_part != 0 ? wanted->n_part : rows),
-                                  .n_columns = (uint32_t)tensor->dims[0]};
+                                  .n_columns = n_columns};
     count_parameters(model, weight);
     return bind_scale(model, weight, error);
 }
@@ -396,6 +404,14 @@ static radllm_status check_expert(const rad_model *model, const rad_tensor *tens
     radllm_status status = check_shape(model, tensor, &wanted, error);
     if (status != RADLLM_OK)
         return status;
+    uint32_t n, n_first;
+    (void)rad_tensor_columns(tensor, &n);
+    (void)rad_tensor_columns(first, &n_first);
+    if (n != n_first)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s has groups of columns of other sizes than the first "
+                        "expert's: this version wants them alike",
+                        rad_source_label(model->source), tensor->name.data);
     if (tensor->type == first->type && rad_type_find(tensor->type)->tail_bytes == 0)
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_UNSUPPORTED,

@@ -202,7 +202,7 @@ static radllm_status bind_all(rad_model *model, const rad_model_settings *settin
         status = rad_fail_memory(error, SIZE_MAX);
     model->weight_bytes = (size_t)total;
     model->behind = !model->mapped && rad_source_is_file(model->source) &&
-                    model->host.executor == NULL &&
+                    model->host.executor == NULL && !rad_source_is_scattered(model->source) &&
                     (settings->wait == RAD_WAIT_NO ||
                      (settings->wait == RAD_WAIT_AUTO && total >= BEHIND_BYTES));
     return status;

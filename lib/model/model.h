@@ -106,6 +106,21 @@ static inline uint64_t rad_weight_tensor_offset(const rad_weight *weight)
     return weight->first * one;
 }
 
+/* Columns of the matrix itself, where its rows hold more or hold them in another order. */
+static inline uint32_t rad_weight_inputs(const rad_weight *weight)
+{
+    return (uint32_t)weight->tensor->dims[0];
+}
+
+/* The order in which an expert's rows (0: of a weight that is no stack) have them, matrix.n_columns
+ * numbers; NULL: their own. */
+static inline const uint32_t *rad_weight_columns(const rad_weight *weight, uint32_t expert)
+{
+    uint32_t n;
+    return rad_tensor_columns(weight->parts != NULL ? weight->parts[expert].tensor : weight->tensor,
+                              &n);
+}
+
 /* Rows of one expert; of a weight that is no stack, all. */
 static inline uint32_t rad_weight_rows(const rad_weight *weight)
 {

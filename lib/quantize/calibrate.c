@@ -38,14 +38,14 @@ static rad_importance_entry *entry_of(calibration *c, const rad_weight *weight, 
     }
     bool alone = weight->parts != NULL && !stacked;
     return rad_importance_add(importance, name, alone ? 1 : weight->n_experts,
-                              weight->matrix.n_columns);
+                              rad_weight_inputs(weight));
 }
 
 static void add_rows(void *user, const rad_weight *weight, uint32_t expert, const float *rows,
                      uint32_t n_rows)
 {
     calibration *c = user;
-    size_t n = weight->matrix.n_columns;
+    size_t n = rad_weight_inputs(weight);
     if (c->failed || weight->first != 0) /* a tensor that is several weights is counted once */
         return;
     rad_importance_entry *entry = entry_of(c, weight, expert);

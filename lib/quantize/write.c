@@ -191,6 +191,14 @@ static radllm_status set_task(writer *w, radllm_error *error)
     w->task_elements = TASK_ELEMENTS;
     if (tensor->view == NULL || row == 0)
         return RADLLM_OK;
+    uint32_t n_columns;
+    if (rad_tensor_columns(tensor, &n_columns) != NULL) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the tensor '%s' has its columns in an order of its own (desc_act, EXL2), "
+                        "which is not converted",
+                        rad_quote(quoted, tensor->name.data, tensor->name.size));
+    }
     if (row > ROW_ELEMENTS) {
         char quoted[RAD_QUOTE_SIZE];
         return rad_fail(error, RADLLM_E_LIMIT,

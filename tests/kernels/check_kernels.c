@@ -16,13 +16,15 @@
 #include "tests/kernels/tables.h"
 
 static const rad_type all_types[] = {
-    RAD_TYPE_F32,     RAD_TYPE_F16,   RAD_TYPE_BF16,    RAD_TYPE_Q4_0,   RAD_TYPE_Q4_1,
-    RAD_TYPE_Q5_0,    RAD_TYPE_Q5_1,  RAD_TYPE_Q8_0,    RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,
-    RAD_TYPE_Q6_K,    RAD_TYPE_Q2_K,  RAD_TYPE_Q3_K,    RAD_TYPE_IQ4_NL, RAD_TYPE_IQ4_XS,
-    RAD_TYPE_IQ1_S,   RAD_TYPE_IQ1_M, RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ2_S,
-    RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S, RAD_TYPE_TQ1_0,   RAD_TYPE_TQ2_0,  RAD_TYPE_I2_S,
-    RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4, RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,   RAD_TYPE_NF4,
-    RAD_TYPE_FP4,     RAD_TYPE_FP8};
+    RAD_TYPE_F32,     RAD_TYPE_F16,    RAD_TYPE_BF16,    RAD_TYPE_Q4_0,   RAD_TYPE_Q4_1,
+    RAD_TYPE_Q5_0,    RAD_TYPE_Q5_1,   RAD_TYPE_Q8_0,    RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,
+    RAD_TYPE_Q6_K,    RAD_TYPE_Q2_K,   RAD_TYPE_Q3_K,    RAD_TYPE_IQ4_NL, RAD_TYPE_IQ4_XS,
+    RAD_TYPE_IQ1_S,   RAD_TYPE_IQ1_M,  RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ2_S,
+    RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S,  RAD_TYPE_TQ1_0,   RAD_TYPE_TQ2_0,  RAD_TYPE_I2_S,
+    RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4,  RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,   RAD_TYPE_A2_32,
+    RAD_TYPE_A3_32,   RAD_TYPE_A4_32,  RAD_TYPE_A5_32,   RAD_TYPE_A6_32,  RAD_TYPE_A8_32,
+    RAD_TYPE_A2_128,  RAD_TYPE_A3_128, RAD_TYPE_A4_128,  RAD_TYPE_A5_128, RAD_TYPE_A6_128,
+    RAD_TYPE_A8_128,  RAD_TYPE_NF4,    RAD_TYPE_FP4,     RAD_TYPE_FP8};
 #define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
 
 static const char *match = "";
@@ -161,6 +163,14 @@ static int half_offsets(rad_type type, int offsets[2])
 
 static void set_scales(rad_type type, content kind, uint8_t *block)
 {
+    if (type >= RAD_TYPE_A2_32 && type <= RAD_TYPE_A8_128) { /* F32 but for its lowest byte */
+        float scale = rad_f16_to_f32(random_half(kind));
+        uint32_t bits;
+        memcpy(&bits, &scale, sizeof bits);
+        for (int i = 1; i < 4; i++)
+            block[i] = (uint8_t)(bits >> 8 * i);
+        return;
+    }
     int offsets[2], n = half_offsets(type, offsets);
     for (int i = 0; i < n; i++) {
         uint16_t half = random_half(kind);

@@ -524,8 +524,7 @@ static const struct {
      "\"max_position_embeddings\":32,\"num_experts\":2,\"num_experts_per_tok\":1,"
      "\"mlp_only_layers\":[2]}",
      RADLLM_E_FORMAT, "mlp_only_layers"},
-    {"{" LLAMA ",\"quantization_config\":{\"quant_method\":\"gptq\"}}", RADLLM_E_UNSUPPORTED,
-     "gptq"},
+    {"{" LLAMA ",\"quantization_config\":{\"quant_method\":\"hqq\"}}", RADLLM_E_UNSUPPORTED, "hqq"},
     {"{" LLAMA ",\"hidden_act\":\"relu\"}", RADLLM_E_UNSUPPORTED, "relu"},
     {"{" LLAMA ",\"hidden_act\":3}", RADLLM_E_FORMAT, "hidden_act"},
     {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},

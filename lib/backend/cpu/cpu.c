@@ -58,6 +58,8 @@ static void measure_products(const rad_program *program, uint32_t *columns, size
         if (!op->by_choice && op->kind != RAD_OP_HEAD_PRODUCT)
             *columns = matrix->n_columns > *columns ? matrix->n_columns : *columns;
         *scratch = needed > *scratch ? needed : *scratch;
+        needed = matrix->n_columns * sizeof(float); /* a row of the input in another order */
+        *scratch = needed > *scratch ? needed : *scratch;
     }
     *scratch = (*scratch + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
 }

@@ -93,8 +93,9 @@ typedef struct rad_cpu_backend {
     radllm_error read_error; /* its message */
     int quantized_value;     /* whose quantized form stands in the buffer; -1: none */
     rad_activation_kind quantized_kind;
-    uint32_t n_groups, n_group_tiles; /* of the layer in progress */
-    int gathered_value;               /* the same for the rows by choice */
+    const uint32_t *quantized_columns; /* and in which order; NULL: its own */
+    uint32_t n_groups, n_group_tiles;  /* of the layer in progress */
+    int gathered_value;                /* the same for the rows by choice */
     rad_activation_kind gathered_kind;
     uint32_t n_adapter_runs[2]; /* of rows of tokens, of rows of outputs */
     uint32_t n_adapter_passes;  /* adapters of a row, at most */
@@ -151,6 +152,11 @@ void rad_cpu_clear_expert_tokens(rad_cpu_backend *cpu);
 /* Row `row` of x, whose buffers it is written to, from n_columns floats. */
 void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const rad_activations *x,
                           uint32_t row);
+/* The same from the floats of a row in another order, where columns is not NULL; `ordered` is a
+ * buffer for n_columns of them. */
+void rad_cpu_quantize_ordered(const rad_kernels *kernels, const float *values,
+                              const uint32_t *columns, const rad_activations *x, uint32_t row,
+                              float *ordered);
 /* The input of an operation in the form that its weight wants, by token. */
 void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x);
 /* Rows first..last-1 of an expert's part of the weight (0: of the whole, where it is no stack),

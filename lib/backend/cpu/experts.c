@@ -131,6 +131,7 @@ typedef struct expert_job {
     rad_activations tokens; /* the input by token, where it is one */
     rad_activation_kind kind;
     bool ready;
+    bool ordered; /* some experts have their columns in an order of their own */
     uint32_t rows_per_task, tasks_per_group;
 } expert_job;
 
@@ -157,7 +158,7 @@ static rad_activations group_input(const expert_job *job, const rad_expert_group
         .kind = job->kind,
         .n_tokens = group->n_rows,
         .n_columns = n,
-        .values = values + row * n,
+        .values = values + row * rad_weight_inputs(job->op->weight),
         .quants = (int8_t *)(cpu->memory + at->choice_quants) + row * n,
         .scales = (float *)(void *)(cpu->memory + at->choice_scales) + row * scales,
         .sums = (int16_t *)(void *)(cpu->memory + at->choice_sums) + row * (n / 16),
@@ -183,17 +184,22 @@ static void copy_row(const rad_activations *from, uint32_t row, const rad_activa
 /* Four rows of a group: brought together from the tokens, or quantized where they stand. */
 static void gather_tile(void *data, uint32_t index, uint32_t worker)
 {
-    (void)worker;
     const expert_job *job = data;
     const rad_cpu_backend *cpu = job->cpu;
     const rad_expert_group *group = &groups_of(cpu)[words(cpu, cpu->layout.tile_group)[index]];
+    const uint32_t *columns = rad_weight_columns(job->op->weight, group->expert);
+    const float *values = rad_cpu_value(cpu, job->op->in);
+    const size_t n_inputs = rad_weight_inputs(job->op->weight);
     const uint32_t *token_of = words(cpu, cpu->layout.choice_token) + group->first_row;
     rad_activations x = group_input(job, group);
     uint32_t tile = index - group->first_tile;
     for (uint32_t i = tile * RAD_TILE_TOKENS; i < (tile + 1) * RAD_TILE_TOKENS && i < group->n_rows;
          i++) {
-        if (job->op->by_choice)
-            rad_cpu_quantize_row(cpu->kernels, x.values + (size_t)i * x.n_columns, &x, i);
+        if (job->op->by_choice || job->ordered)
+            rad_cpu_quantize_ordered(
+                cpu->kernels,
+                values + (job->op->by_choice ? group->first_row + i : token_of[i]) * n_inputs,
+                columns, &x, i, rad_cpu_scratch(cpu, worker));
         else
             copy_row(&job->tokens, token_of[i], &x, i);
     }
@@ -201,17 +207,26 @@ static void gather_tile(void *data, uint32_t index, uint32_t worker)
         rad_arrange_tile(&x, tile, (uint8_t *)x.tiles);
 }
 
+static bool has_order(const rad_weight *weight)
+{
+    bool found = rad_weight_columns(weight, 0) != NULL;
+    for (uint32_t e = 1; weight->parts != NULL && e < weight->n_experts && !found; e++)
+        found = rad_weight_columns(weight, e) != NULL;
+    return found;
+}
+
 static void gather_input(rad_cpu_backend *cpu, const rad_op *op, expert_job *job)
 {
     job->kind = rad_type_find(op->weight->matrix.type)->activation;
+    job->ordered = has_order(op->weight);
     if ((op->by_choice && job->kind == RAD_ACTIVATION_F32) ||
-        (cpu->gathered_value == op->in && cpu->gathered_kind == job->kind))
+        (cpu->gathered_value == op->in && cpu->gathered_kind == job->kind && !job->ordered))
         return;
-    if (!op->by_choice)
+    if (!op->by_choice && !job->ordered)
         rad_cpu_prepare_input(cpu, op, &job->tokens);
     rad_cpu_parallel(cpu, gather_tile, job, cpu->n_group_tiles,
                      (uint64_t)cpu->n_group_tiles * RAD_TILE_TOKENS * op->weight->matrix.n_columns);
-    cpu->gathered_value = op->in;
+    cpu->gathered_value = job->ordered ? -1 : op->in;
     cpu->gathered_kind = job->kind;
 }
 

@@ -9,7 +9,7 @@ static void observe_experts(const rad_cpu_backend *cpu, const rad_op *op)
     const uint32_t *token_of =
         (const uint32_t *)(const void *)(cpu->memory + cpu->layout.choice_token);
     const float *values = rad_cpu_value(cpu, op->in);
-    uint32_t n = op->weight->matrix.n_columns;
+    uint32_t n = rad_weight_inputs(op->weight);
     for (uint32_t g = 0; g < cpu->n_groups; g++)
         for (uint32_t i = 0; i < groups[g].n_rows; i++) {
             uint32_t row = groups[g].first_row + i;

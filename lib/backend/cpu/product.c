@@ -30,19 +30,30 @@ void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const
                                 sums);
 }
 
+void rad_cpu_quantize_ordered(const rad_kernels *kernels, const float *values,
+                              const uint32_t *columns, const rad_activations *x, uint32_t row,
+                              float *ordered)
+{
+    for (uint32_t i = 0; columns != NULL && i < x->n_columns; i++)
+        ordered[i] = columns[i] != RAD_NO_COLUMN ? values[columns[i]] : 0.0f;
+    rad_cpu_quantize_row(kernels, columns != NULL ? ordered : values, x, row);
+}
+
 typedef struct quantize_job {
     const rad_cpu_backend *cpu;
     const rad_activations *target;
+    uint32_t n_inputs; /* of a row of values */
+    const uint32_t *columns;
 } quantize_job;
 
 static void quantize_tile(void *data, uint32_t tile, uint32_t worker)
 {
-    (void)worker;
     const quantize_job *job = data;
     const rad_activations *x = job->target;
     for (uint32_t i = 0; i < RAD_TILE_TOKENS && tile * RAD_TILE_TOKENS + i < x->n_tokens; i++) {
         uint32_t row = tile * RAD_TILE_TOKENS + i;
-        rad_cpu_quantize_row(job->cpu->kernels, x->values + (size_t)row * x->n_columns, x, row);
+        rad_cpu_quantize_ordered(job->cpu->kernels, x->values + (size_t)row * job->n_inputs,
+                                 job->columns, x, row, rad_cpu_scratch(job->cpu, worker));
     }
     if (x->tiles != NULL)
         rad_arrange_tile(x, tile, (uint8_t *)x->tiles);
@@ -51,6 +62,7 @@ static void quantize_tile(void *data, uint32_t tile, uint32_t worker)
 void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activations *x)
 {
     const rad_matrix *matrix = &op->weight->matrix;
+    const uint32_t *columns = rad_weight_columns(op->weight, 0);
     uint32_t n_tokens = rad_cpu_rows(cpu, op);
     *x = (rad_activations){.kind = rad_type_find(matrix->type)->activation,
                            .n_tokens = n_tokens,
@@ -61,13 +73,15 @@ void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activatio
                            .sums = (int16_t *)(void *)(cpu->memory + cpu->layout.sums),
                            .tiles = n_tokens > 1 ? cpu->memory + cpu->layout.tiles : NULL};
     if (x->kind == RAD_ACTIVATION_F32 ||
-        (cpu->quantized_value == op->in && cpu->quantized_kind == x->kind))
+        (cpu->quantized_value == op->in && cpu->quantized_kind == x->kind &&
+         cpu->quantized_columns == columns))
         return;
-    quantize_job job = {cpu, x};
+    quantize_job job = {cpu, x, rad_weight_inputs(op->weight), columns};
     rad_cpu_parallel(cpu, quantize_tile, &job, (n_tokens + RAD_TILE_TOKENS - 1) / RAD_TILE_TOKENS,
                      (uint64_t)n_tokens * x->n_columns);
     cpu->quantized_value = op->in;
     cpu->quantized_kind = x->kind;
+    cpu->quantized_columns = columns;
 }
 
 /* What comes behind a product: the scale of the whole matrix, then the bias. Rows of out are

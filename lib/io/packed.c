@@ -1,0 +1,234 @@
+#include "io/packed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MODULE_NAME 192
+
+static const rad_packed_method methods[] = {
+    {"gptq", NULL, rad_gptq_configure, ".qweight", rad_gptq_weight},
+    {"awq", NULL, rad_awq_configure, ".qweight", rad_awq_weight},
+    {"exl2", NULL, rad_exl2_configure, ".q_weight", rad_exl2_weight},
+    {"compressed-tensors", "pack-quantized", rad_integers_configure, ".weight_packed",
+     rad_integers_weight},
+    {"compressed-tensors", "int-quantized", rad_integers_configure, ".weight", rad_integers_weight},
+    {"mxfp4", NULL, NULL, NULL, NULL}, /* gpt-oss: families.c has names for its blocks */
+};
+
+/* ---- for the methods ------------------------------------------------------------------------ */
+
+radllm_status rad_packed_fail(const rad_packing *packing, const char *module, const char *what)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(packing->error, RADLLM_E_FORMAT,
+                    "%s: the quantized weight of module '%s' %s; the files are damaged or belong "
+                    "to different models: fetch all files of one model",
+                    packing->folder->label, rad_quote(quoted, module, strlen(module)), what);
+}
+
+radllm_status rad_packed_refuse(const rad_packing *packing, const char *key, const char *what)
+{
+    return rad_fail(packing->error, RADLLM_E_UNSUPPORTED, "%s/%s: the quantization's %s %s",
+                    packing->folder->label, packing->file, key, what);
+}
+
+static radllm_status wrong_type(const rad_packing *packing, const char *key, const char *wanted)
+{
+    return rad_fail(packing->error, RADLLM_E_FORMAT,
+                    "%s/%s: the quantization's %s must be %s; the file is damaged: fetch it again",
+                    packing->folder->label, packing->file, key, wanted);
+}
+
+radllm_status rad_packed_text(const rad_packing *packing, const char *key, const char *fallback,
+                              const char **out)
+{
+    const json_t *value = json_object_get(packing->config, key);
+    *out = fallback;
+    if (value == NULL || json_is_null(value))
+        return RADLLM_OK;
+    *out = json_string_value(value);
+    return *out != NULL ? RADLLM_OK : wrong_type(packing, key, "a text");
+}
+
+radllm_status rad_packed_integer(const rad_packing *packing, const char *key, int64_t fallback,
+                                 int64_t *out)
+{
+    const json_t *value = json_object_get(packing->config, key);
+    *out = fallback;
+    if (value == NULL || json_is_null(value))
+        return RADLLM_OK;
+    *out = json_integer_value(value);
+    return json_is_integer(value) ? RADLLM_OK : wrong_type(packing, key, "a whole number");
+}
+
+rad_stored *rad_packed_part(const rad_packing *packing, const char *module, const char *ending)
+{
+    char name[MODULE_NAME + 32];
+    snprintf(name, sizeof name, "%s%s", module, ending);
+    rad_stored *stored = rad_stored_find(&packing->folder->stored, name);
+    if (stored != NULL)
+        stored->used = true;
+    return stored;
+}
+
+radllm_status rad_packed_add(rad_packing *packing, const char *module, rad_type type,
+                             uint64_t n_rows, uint64_t n_columns, const rad_packed *packed)
+{
+    rad_source *source = packing->folder->source;
+    char name[MODULE_NAME + 32];
+    source->scattered = source->scattered || packed->scattered;
+    size_t size = (size_t)snprintf(name, sizeof name, "%s.weight", module);
+    rad_stored entry = {
+        .type = type, .n_dims = 2, .dims = {n_rows, n_columns, 1, 1, 1, 1, 1, 1}, .packed = packed};
+    if (!rad_mul_u64(n_rows, n_columns, &entry.n_elements) ||
+        !rad_mul_u64(n_rows, packed->row_bytes, &entry.n_bytes))
+        return rad_packed_fail(packing, module, "has more than 2^64 bytes");
+    rad_stored *there = rad_stored_find(&packing->folder->stored, name);
+    if (there != NULL) {
+        entry.name = there->name;
+        entry.part = there->part;
+        entry.offset = there->offset;
+        *there = entry;
+        return RADLLM_OK;
+    }
+    void *items = packing->made.items;
+    if (!rad_reserve(&source->host.allocator, &items, &packing->made.capacity,
+                     packing->made.count + 1, sizeof entry))
+        return rad_fail_memory(packing->error, (packing->made.count + 1) * sizeof entry);
+    packing->made.items = items;
+    entry.name = (rad_text){rad_arena_copy(&source->arena, name, size), size};
+    if (entry.name.data == NULL)
+        return rad_fail_memory(packing->error, size);
+    packing->made.items[packing->made.count++] = entry;
+    return RADLLM_OK;
+}
+
+/* ---- a folder ------------------------------------------------------------------------------- */
+
+/* Copies the module's name where the tensor's has one of the endings. */
+static bool take_module(rad_text name, const char *endings, char module[MODULE_NAME])
+{
+    while (*endings != '\0') {
+        size_t size = strcspn(endings, "|");
+        if (name.size > size && name.size - size < MODULE_NAME &&
+            memcmp(name.data + name.size - size, endings, size) == 0) {
+            memcpy(module, name.data, name.size - size);
+            module[name.size - size] = '\0';
+            return true;
+        }
+        endings += size + (endings[size] == '|');
+    }
+    return false;
+}
+
+static radllm_status make_weights(rad_packing *packing, const rad_packed_method *method)
+{
+    rad_stored_table *table = &packing->folder->stored;
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < table->count && status == RADLLM_OK; i++) {
+        char module[MODULE_NAME];
+        if (take_module(table->items[i].name, method->endings, module))
+            status = method->weight(packing, module, &table->items[i]);
+    }
+    return status;
+}
+
+/* The entries that were made join the others. */
+static radllm_status join_tables(rad_packing *packing)
+{
+    rad_source *source = packing->folder->source;
+    rad_stored_table *table = &packing->folder->stored, *made = &packing->made;
+    if (made->count == 0)
+        return RADLLM_OK;
+    void *items = table->items;
+    size_t count = table->count + made->count;
+    if (!rad_reserve(&source->host.allocator, &items, &table->capacity, count,
+                     sizeof *table->items))
+        return rad_fail_memory(packing->error, count * sizeof *table->items);
+    table->items = items;
+    rad_free(&source->host.allocator, table->order, table->count * sizeof *table->order);
+    table->order = NULL;
+    memcpy(table->items + table->count, made->items, made->count * sizeof *made->items);
+    table->count = count;
+    return rad_stored_finish(source, table, packing->error);
+}
+
+/* All that is known of a way is its name; without one it is GPTQ's old file. */
+static radllm_status find_method(rad_packing *packing, const char *fallback,
+                                 const rad_packed_method **out)
+{
+    const char *name, *format;
+    radllm_status status = rad_packed_text(packing, "quant_method", fallback, &name);
+    if (status == RADLLM_OK && name == NULL)
+        return rad_packed_refuse(packing, "quant_method", "is not said");
+    if (status == RADLLM_OK)
+        status = rad_packed_text(packing, "format", "", &format);
+    if (status != RADLLM_OK)
+        return status;
+    bool known = false;
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        if (strcmp(methods[i].name, name) != 0)
+            continue;
+        known = true;
+        *out = &methods[i];
+        if (methods[i].format == NULL || strcmp(methods[i].format, format) == 0)
+            return RADLLM_OK;
+    }
+    char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
+    const char *unknown = known ? format : name;
+    snprintf(what, sizeof what,
+             "is \"%s\", which this version does not read; fetch the model in "
+             "another form, or a GGUF file",
+             rad_quote(quoted, unknown, strlen(unknown)));
+    return rad_packed_refuse(packing, known ? "format" : "quant_method", what);
+}
+
+static radllm_status pack(rad_packing *packing, const char *fallback)
+{
+    const rad_packed_method *method = NULL;
+    radllm_status status = find_method(packing, fallback, &method);
+    if (status == RADLLM_OK && method->configure != NULL)
+        status = method->configure(packing);
+    if (status == RADLLM_OK && method->weight != NULL)
+        status = make_weights(packing, method);
+    if (status == RADLLM_OK)
+        status = join_tables(packing);
+    rad_free(&packing->folder->source->host.allocator, packing->made.items,
+             packing->made.capacity * sizeof *packing->made.items);
+    return status;
+}
+
+/* In config.json, or in a file of its own as older programs wrote it. */
+radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
+{
+    static const struct {
+        const char *file, *method;
+    } others[] = {{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
+    static const char *const keys[] = {"quantization_config", "compression_config"};
+    rad_packing packing = {.folder = folder, .file = "config.json", .error = error};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys && packing.config == NULL; i++) {
+        packing.config = json_object_get(folder->config, keys[i]);
+        if (json_is_null(packing.config))
+            packing.config = NULL;
+    }
+    if (packing.config != NULL && !json_is_object(packing.config))
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s/config.json: quantization_config must be an object; the file is "
+                        "damaged: fetch it again",
+                        folder->label);
+    if (packing.config != NULL)
+        return pack(&packing, NULL);
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == RADLLM_OK; i++) {
+        json_t *config = NULL;
+        status = rad_folder_json(folder, others[i].file, &config, error);
+        if (config != NULL) {
+            packing.config = config;
+            packing.file = others[i].file;
+            status = pack(&packing, others[i].method);
+            json_decref(config);
+            return status;
+        }
+    }
+    return status;
+}

@@ -1,0 +1,727 @@
+#include "io/packed_affine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "quant/affine.h"
+
+/* Group indexes are padded to whole blocks; more than this many times the columns is no model. */
+enum { PADDING_MAX = 4, BLOCK = 32, WIDE_BLOCK = 128 };
+
+/* ---- the order of columns ------------------------------------------------------------------- */
+
+/* Working memory for one module. */
+typedef struct ordering {
+    rad_packing *packing;
+    const char *module;
+    rad_packed_affine *a;
+    uint32_t *groups; /* of each column */
+    uint32_t *starts; /* n_groups + 1: where the columns of each group begin in a row */
+} ordering;
+
+static uint32_t *new_numbers(const rad_packing *packing, uint64_t n)
+{
+    size_t bytes;
+    if (!rad_mul_size((size_t)n, sizeof(uint32_t), &bytes))
+        return NULL;
+    return rad_arena_alloc(&packing->folder->source->arena, bytes, _Alignof(uint32_t));
+}
+
+/* Counts the columns of each group, and pads each to whole blocks: of 128 where all groups are
+ * made of such, else of 32. */
+static radllm_status place_groups(ordering *o, bool *in_order)
+{
+    rad_packed_affine *a = o->a;
+    uint32_t *starts = o->starts;
+    memset(starts, 0, ((size_t)a->n_groups + 1) * sizeof *starts);
+    *in_order = true;
+    for (uint32_t i = 0; i < a->n_in; i++) {
+        starts[o->groups[i] + 1]++;
+        *in_order = *in_order && (i == 0 || o->groups[i] >= o->groups[i - 1]);
+    }
+    a->elements = WIDE_BLOCK;
+    for (uint32_t g = 1; g <= a->n_groups; g++)
+        if (starts[g] % WIDE_BLOCK != 0)
+            a->elements = BLOCK;
+    uint64_t total = 0;
+    for (uint32_t g = 1; g <= a->n_groups; g++) {
+        uint64_t padded = ((uint64_t)starts[g] + a->elements - 1) / a->elements * a->elements;
+        *in_order = *in_order && padded == starts[g];
+        total += padded;
+        if (total > (uint64_t)PADDING_MAX * a->n_in)
+            return rad_packed_fail(o->packing, o->module,
+                                   "has groups of fewer than 8 columns on average");
+        starts[g] = (uint32_t)total;
+    }
+    a->packed.n_columns = (uint32_t)total;
+    return RADLLM_OK;
+}
+
+/* An order like that of a module not long ago is shared with it: products of one input then use
+ * the same activations. */
+static bool share_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
+{
+    for (size_t i = 0; i < sizeof packing->recent / sizeof *packing->recent; i++) {
+        const rad_packed_affine *other = packing->recent[i];
+        if (other != NULL && other->packed.n_columns == a->packed.n_columns &&
+            memcmp(other->packed.columns, columns, a->packed.n_columns * sizeof *columns) == 0) {
+            a->packed.columns = other->packed.columns;
+            a->places = other->places;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void keep_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
+{
+    const size_t n_recent = sizeof packing->recent / sizeof *packing->recent;
+    a->packed.columns = columns;
+    packing->recent[packing->n_orders++ % n_recent] = a;
+}
+
+static radllm_status order_columns(ordering *o, const uint32_t *starts)
+{
+    rad_packing *packing = o->packing;
+    const rad_allocator *allocator = &packing->folder->source->host.allocator;
+    rad_packed_affine *a = o->a;
+    const size_t bytes = a->packed.n_columns * sizeof(uint32_t);
+    uint32_t *next = o->starts, *places = o->groups; /* a column's group becomes its place */
+    uint32_t *columns = rad_alloc(allocator, bytes);
+    if (columns == NULL)
+        return rad_fail_memory(packing->error, bytes);
+    memcpy(next, starts, a->n_groups * sizeof *next);
+    memset(columns, 255, bytes); /* RAD_NO_COLUMN */
+    for (uint32_t i = 0; i < a->n_in; i++) {
+        places[i] = next[places[i]]++;
+        columns[places[i]] = i;
+    }
+    radllm_status status = RADLLM_OK;
+    if (!share_order(packing, a, columns)) {
+        uint32_t *kept = new_numbers(packing, (uint64_t)a->packed.n_columns + a->n_in);
+        if (kept == NULL)
+            status = rad_fail_memory(packing->error, bytes);
+        else {
+            a->places = memcpy(kept + a->packed.n_columns, places, a->n_in * sizeof *places);
+            keep_order(packing, a, memcpy(kept, columns, bytes));
+        }
+    }
+    rad_free(allocator, columns, bytes);
+    return status;
+}
+
+/* Groups of equal size, or as the file's index of groups says. */
+static radllm_status read_groups(ordering *o, const rad_stored *index, uint64_t group_size)
+{
+    const rad_packed_affine *a = o->a;
+    radllm_status status = RADLLM_OK;
+    if (index != NULL)
+        status = rad_source_read(o->packing->folder->source, index->part, index->offset, o->groups,
+                                 a->n_in * sizeof *o->groups, o->packing->error);
+    for (uint32_t i = 0; i < a->n_in && status == RADLLM_OK; i++) {
+        if (index == NULL)
+            o->groups[i] = (uint32_t)(i / group_size);
+        if (o->groups[i] >= a->n_groups)
+            status = rad_packed_fail(o->packing, o->module,
+                                     "has a column in a group (g_idx) that has no scales");
+    }
+    return status;
+}
+
+static radllm_status find_order(ordering *o, const rad_stored *index, uint64_t group_size)
+{
+    rad_packed_affine *a = o->a;
+    bool in_order;
+    radllm_status status = read_groups(o, index, group_size);
+    if (status == RADLLM_OK)
+        status = place_groups(o, &in_order);
+    if (status != RADLLM_OK)
+        return status;
+    uint32_t *blocks = new_numbers(o->packing, (uint64_t)a->n_groups + 1);
+    uint32_t *starts = o->starts + a->n_groups + 1; /* a copy, while the first one moves */
+    if (blocks == NULL)
+        return rad_fail_memory(o->packing->error, a->n_groups * sizeof *blocks);
+    memcpy(starts, o->starts, ((size_t)a->n_groups + 1) * sizeof *starts);
+    for (uint32_t g = 0; g <= a->n_groups; g++)
+        blocks[g] = starts[g] / a->elements;
+    a->first_block = blocks;
+    return in_order ? RADLLM_OK : order_columns(o, starts);
+}
+
+/* index: g_idx, or NULL. */
+static radllm_status make_order(rad_packing *packing, const char *module, rad_packed_affine *a,
+                                const rad_stored *index, uint64_t group_size)
+{
+    const rad_allocator *allocator = &packing->folder->source->host.allocator;
+    size_t numbers = (size_t)a->n_in + 2 * ((size_t)a->n_groups + 1);
+    ordering o = {packing, module, a, rad_alloc(allocator, numbers * sizeof *o.groups), NULL};
+    if (o.groups == NULL)
+        return rad_fail_memory(packing->error, numbers * sizeof *o.groups);
+    o.starts = o.groups + a->n_in;
+    radllm_status status = find_order(&o, index, group_size);
+    rad_free(allocator, o.groups, numbers * sizeof *o.groups);
+    return status;
+}
+
+/* ---- what all have in common ---------------------------------------------------------------- */
+
+static rad_piece piece_of(const rad_stored *stored)
+{
+    return (rad_piece){stored->offset, stored->part};
+}
+
+static bool is_matrix(const rad_stored *stored, rad_type type, uint64_t rows, uint64_t columns)
+{
+    return stored->type == type && stored->n_dims == 2 && stored->dims[0] == rows &&
+           stored->dims[1] == columns;
+}
+
+static bool is_float(const rad_stored *stored)
+{
+    return rad_type_find((uint32_t)stored->type)->family == RAD_FAMILY_FLOAT;
+}
+
+/* A new weight of so many columns and groups, which the products can bear. */
+static radllm_status begin(rad_packing *packing, const char *module, uint64_t n_in,
+                           uint64_t n_groups, rad_packed_affine **out)
+{
+    rad_arena *arena = &packing->folder->source->arena;
+    if (n_in == 0 || n_in % BLOCK != 0 || n_in > INT32_MAX / PADDING_MAX)
+        return rad_packed_fail(packing, module,
+                               "does not have a multiple of 32 columns, below 2^29");
+    if (n_groups == 0 || n_groups > n_in)
+        return rad_packed_fail(packing, module, "does not have one to as many groups as columns");
+    rad_packed_affine *a = rad_arena_alloc_zero(arena, sizeof *a, _Alignof(rad_packed_affine));
+    char *name = rad_arena_copy(arena, module, strlen(module));
+    if (a == NULL || name == NULL)
+        return rad_fail_memory(packing->error, sizeof *a);
+    a->packed.rows = rad_affine_rows;
+    a->packed.module = name;
+    a->n_in = (uint32_t)n_in;
+    a->n_groups = (uint32_t)n_groups;
+    *out = a;
+    return RADLLM_OK;
+}
+
+/* With bits and the order of columns known. */
+static radllm_status finish(rad_packing *packing, const char *module, rad_packed_affine *a,
+                            uint64_t n_rows)
+{
+    rad_type type = rad_affine_type(a->bits, a->elements);
+    a->block_bytes = rad_type_find((uint32_t)type)->block_bytes;
+    a->packed.scattered = a->quant_form != RAD_QUANTS_BY_ROW;
+    a->packed.row_bytes = (uint64_t)(a->packed.n_columns / a->elements) * a->block_bytes;
+    return rad_packed_add(packing, module, type, n_rows, a->n_in, &a->packed);
+}
+
+/* The size of groups by the configuration, checked against how many there are. */
+static radllm_status check_groups(const rad_packing *packing, const char *module, uint64_t n_in,
+                                  uint64_t n_groups, uint64_t *group_size)
+{
+    uint64_t size = packing->group_size > 0 ? (uint64_t)packing->group_size : n_in;
+    if (packing->any_bits && n_groups > 0) /* a module's own: of equal size */
+        size = (n_in + n_groups - 1) / n_groups;
+    *group_size = size;
+    if ((n_in + size - 1) / size != n_groups)
+        return rad_packed_fail(packing, module,
+                               "does not have the scales of as many groups as the configuration "
+                               "says");
+    return RADLLM_OK;
+}
+
+/* bits and group_size under the names that a program gives them. */
+static radllm_status read_sizes(rad_packing *packing, const char *bits_key, const char *group_key)
+{
+    int64_t bits;
+    radllm_status status = rad_packed_integer(packing, bits_key, 0, &bits);
+    if (status == RADLLM_OK)
+        status = rad_packed_integer(packing, group_key, 128, &packing->group_size);
+    if (status != RADLLM_OK)
+        return status;
+    if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
+        return rad_packed_refuse(packing, bits_key, "must be 2, 3, 4 or 8");
+    if (packing->group_size == 0 || packing->group_size < -1 || packing->group_size > INT32_MAX)
+        return rad_packed_refuse(packing, group_key, "must be -1 or above 0");
+    packing->bits = (int)bits;
+    return RADLLM_OK;
+}
+
+/* ---- GPTQ ----------------------------------------------------------------------------------- */
+
+static radllm_status check_text(const rad_packing *packing, const char *key, const char *fallback,
+                                const char *const *known, size_t n_known, size_t *which)
+{
+    const char *text;
+    radllm_status status = rad_packed_text(packing, key, fallback, &text);
+    if (status != RADLLM_OK)
+        return status;
+    for (*which = 0; *which < n_known; (*which)++)
+        if (strcmp(text, known[*which]) == 0)
+            return RADLLM_OK;
+    char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
+    snprintf(what, sizeof what,
+             "is \"%s\", which this version does not read; fetch the model in the form \"%s\"",
+             rad_quote(quoted, text, strlen(text)), known[0]);
+    return rad_packed_refuse(packing, key, what);
+}
+
+radllm_status rad_gptq_configure(rad_packing *packing)
+{
+    static const char *const formats[] = {"gptq", "gptq_v2"}, *const words[] = {"int32"};
+    size_t format = 0, word;
+    radllm_status status = read_sizes(packing, "bits", "group_size");
+    if (status == RADLLM_OK)
+        status = check_text(packing, "checkpoint_format", "gptq", formats, 2, &format);
+    packing->plain_zeros = format == 1;
+    if (status == RADLLM_OK)
+        status = check_text(packing, "format", formats[format], formats, 2, &format);
+    packing->plain_zeros = packing->plain_zeros || format == 1;
+    if (status == RADLLM_OK)
+        status = check_text(packing, "pack_dtype", "int32", words, 1, &word);
+    const json_t *overrides = json_object_get(packing->config, "dynamic");
+    packing->any_bits = json_object_size(overrides) > 0;
+    if (status == RADLLM_OK && json_is_true(json_object_get(packing->config, "is_marlin_format")))
+        return rad_packed_refuse(packing, "is_marlin_format",
+                                 "is true: that packing is not read; fetch the model in the form "
+                                 "\"gptq\"");
+    return status;
+}
+
+/* The columns and bits of a module: g_idx counts the columns, where there is one. */
+static radllm_status find_gptq_bits(const rad_packing *packing, const char *module,
+                                    const rad_stored *quants, const rad_stored *index,
+                                    uint64_t *n_in, int *bits)
+{
+    uint64_t words = quants->dims[0];
+    *bits = packing->bits;
+    if (index == NULL && packing->any_bits)
+        return rad_packed_fail(packing, module,
+                               "has no g_idx, without which its own number of bits (dynamic) is "
+                               "not known");
+    *n_in = index != NULL ? index->dims[0] : words * 32 / (uint32_t)*bits;
+    if (packing->any_bits && *n_in > 0)
+        *bits = (int)(words * 32 / *n_in);
+    if ((*bits != 2 && *bits != 3 && *bits != 4 && *bits != 8) ||
+        *n_in * (uint32_t)*bits != words * 32)
+        return rad_packed_fail(packing, module,
+                               "has qweight and g_idx of sizes that do not go with its bits");
+    return RADLLM_OK;
+}
+
+radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stored *quants)
+{
+    const rad_stored *zeros = rad_packed_part(packing, module, ".qzeros");
+    const rad_stored *scales = rad_packed_part(packing, module, ".scales");
+    const rad_stored *index = rad_packed_part(packing, module, ".g_idx");
+    rad_packed_affine *a;
+    uint64_t n_in = 0, group_size;
+    int bits;
+    quants->used = true;
+    if (zeros == NULL || scales == NULL)
+        return rad_packed_fail(packing, module, zeros == NULL ? "has no qzeros" : "has no scales");
+    if (quants->n_dims != 2 || quants->type != RAD_TYPE_I32 || quants->n_elements == 0 ||
+        (index != NULL && (index->type != RAD_TYPE_I32 || index->n_dims != 1)))
+        return rad_packed_fail(packing, module,
+                               "does not have qweight I32 [words, rows] and g_idx I32 [columns]");
+    radllm_status status = find_gptq_bits(packing, module, quants, index, &n_in, &bits);
+    if (status != RADLLM_OK)
+        return status;
+    const uint64_t rows = quants->dims[1], groups = scales->dims[0];
+    if (!is_float(scales) || !is_matrix(scales, scales->type, groups, rows) ||
+        !is_matrix(zeros, RAD_TYPE_I32, groups, (rows * (uint32_t)bits + 31) / 32))
+        return rad_packed_fail(packing, module,
+                               "does not have scales [groups, rows] of floats and qzeros I32 "
+                               "[groups, words] beside its qweight");
+    status = check_groups(packing, module, n_in, groups, &group_size);
+    if (status == RADLLM_OK)
+        status = begin(packing, module, n_in, groups, &a);
+    if (status != RADLLM_OK)
+        return status;
+    a->quant_form = RAD_QUANTS_BY_COLUMN;
+    a->zero_form = RAD_ZEROS_BY_COLUMN;
+    a->scale_type = scales->type;
+    a->bits = a->stored_bits = bits;
+    a->zero_plus = packing->plain_zeros ? 0 : 1;
+    a->pitch = rows;
+    a->quants = piece_of(quants);
+    a->scales = piece_of(scales);
+    a->zeros = piece_of(zeros);
+    status = make_order(packing, module, a, index, group_size);
+    return status == RADLLM_OK ? finish(packing, module, a, rows) : status;
+}
+
+/* ---- AWQ ------------------------------------------------------------------------------------ */
+
+radllm_status rad_awq_configure(rad_packing *packing)
+{
+    static const char *const versions[] = {"gemm", "GEMM"};
+    const bool old = json_object_get(packing->config, "w_bit") != NULL;
+    size_t version;
+    radllm_status status =
+        read_sizes(packing, old ? "w_bit" : "bits", old ? "q_group_size" : "group_size");
+    if (status == RADLLM_OK)
+        status = check_text(packing, "version", "gemm", versions, 2, &version);
+    if (status == RADLLM_OK && packing->bits != 4)
+        return rad_packed_refuse(packing, old ? "w_bit" : "bits", "must be 4 for AWQ");
+    if (status == RADLLM_OK && json_is_false(json_object_get(packing->config, "zero_point")))
+        return rad_packed_refuse(packing, "zero_point", "must be true for AWQ");
+    return status;
+}
+
+radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_stored *quants)
+{
+    const rad_stored *zeros = rad_packed_part(packing, module, ".qzeros");
+    const rad_stored *scales = rad_packed_part(packing, module, ".scales");
+    rad_packed_affine *a;
+    uint64_t group_size;
+    quants->used = true;
+    if (zeros == NULL || scales == NULL)
+        return rad_packed_fail(packing, module, zeros == NULL ? "has no qzeros" : "has no scales");
+    const uint64_t n_in = quants->dims[0], words = quants->dims[1], groups = scales->dims[0];
+    if (words > INT32_MAX || !is_matrix(quants, RAD_TYPE_I32, n_in, words) || !is_float(scales) ||
+        quants->n_elements == 0 || !is_matrix(scales, scales->type, groups, words * 8) ||
+        !is_matrix(zeros, RAD_TYPE_I32, groups, words))
+        return rad_packed_fail(packing, module,
+                               "does not have qweight I32 [columns, rows / 8], scales [groups, "
+                               "rows] of floats and qzeros I32 [groups, rows / 8]");
+    radllm_status status = check_groups(packing, module, n_in, groups, &group_size);
+    if (status == RADLLM_OK)
+        status = begin(packing, module, n_in, groups, &a);
+    if (status != RADLLM_OK)
+        return status;
+    a->quant_form = RAD_QUANTS_AWQ;
+    a->zero_form = RAD_ZEROS_AWQ;
+    a->scale_type = scales->type;
+    a->bits = a->stored_bits = 4;
+    a->pitch = words * 8;
+    a->quants = piece_of(quants);
+    a->scales = piece_of(scales);
+    a->zeros = piece_of(zeros);
+    status = make_order(packing, module, a, NULL, group_size);
+    return status == RADLLM_OK ? finish(packing, module, a, words * 8) : status;
+}
+
+/* ---- compressed-tensors: integers ----------------------------------------------------------- */
+
+/* One group of the configuration: whole numbers of 4 or 8 bits. */
+static radllm_status check_scheme(rad_packing *packing, const json_t *scheme)
+{
+    const json_t *weights = json_object_get(scheme, "weights");
+    const char *type = json_string_value(json_object_get(weights, "type"));
+    const json_t *bits = json_object_get(weights, "num_bits");
+    if (!json_is_object(weights))
+        return rad_packed_refuse(packing, "config_groups", "hold a scheme without weights");
+    if (type != NULL && strcmp(type, "int") != 0)
+        return rad_packed_refuse(packing, "config_groups",
+                                 "hold weights whose type is not \"int\" in this format");
+    if (!json_is_integer(bits) || (json_integer_value(bits) != 4 && json_integer_value(bits) != 8))
+        return rad_packed_refuse(packing, "config_groups",
+                                 "hold weights whose num_bits are neither 4 nor 8");
+    if (json_is_object(json_object_get(weights, "block_structure")))
+        return rad_packed_refuse(packing, "config_groups", "hold weights with a block_structure");
+    packing->any_bits =
+        packing->any_bits || (packing->bits != 0 && packing->bits != (int)json_integer_value(bits));
+    packing->bits = (int)json_integer_value(bits);
+    return RADLLM_OK;
+}
+
+radllm_status rad_integers_configure(rad_packing *packing)
+{
+    json_t *groups = json_object_get(packing->config, "config_groups"), *scheme;
+    const json_t *sparse = json_object_get(packing->config, "sparsity_config");
+    const char *name, *format = json_string_value(json_object_get(sparse, "format"));
+    radllm_status status = RADLLM_OK;
+    if (format != NULL && strcmp(format, "dense") != 0)
+        return rad_packed_refuse(packing, "sparsity_config",
+                                 "is not \"dense\": sparse weights "
+                                 "are not read");
+    if (json_object_size(json_object_get(packing->config, "transform_config")) > 0)
+        return rad_packed_refuse(packing, "transform_config",
+                                 "is there: transformed activations are not computed");
+    if (json_object_size(groups) == 0)
+        return rad_packed_refuse(packing, "config_groups", "are missing");
+    json_object_foreach(groups, name, scheme)
+    {
+        if (status == RADLLM_OK)
+            status = check_scheme(packing, scheme);
+    }
+    return status;
+}
+
+/* weight_shape says how wide rows are, since words may be padded. */
+static radllm_status read_shape(const rad_packing *packing, const char *module,
+                                const rad_stored *shape, uint64_t dims[2])
+{
+    uint8_t bytes[16];
+    const bool wide = shape != NULL && shape->type == RAD_TYPE_I64;
+    const size_t size = wide ? 8 : 4;
+    if (shape == NULL || shape->n_elements != 2 || (!wide && shape->type != RAD_TYPE_I32))
+        return rad_packed_fail(packing, module, "has no weight_shape of two whole numbers");
+    radllm_status status = rad_source_read(packing->folder->source, shape->part, shape->offset,
+                                           bytes, 2 * size, packing->error);
+    dims[0] = dims[1] = 0;
+    for (int i = 0; i < 2 && status == RADLLM_OK; i++)
+        memcpy(&dims[i], bytes + (size_t)i * size, size);
+    return status;
+}
+
+/* Scales [rows, groups], or one for all rows (tensor): then its row is not another's. */
+static radllm_status take_scales(const rad_packing *packing, const char *module,
+                                 const rad_stored *scales, uint64_t rows, uint64_t *groups)
+{
+    if (scales == NULL || !is_float(scales) ||
+        (scales->n_dims != 2 && !(scales->n_dims == 1 && scales->dims[0] == rows)) ||
+        scales->dims[0] != rows || scales->dims[1] == 0)
+        return rad_packed_fail(packing, module,
+                               "has no weight_scale of floats for each row, in groups or not (a "
+                               "scale for the whole tensor is not read)");
+    *groups = scales->dims[1];
+    return RADLLM_OK;
+}
+
+static radllm_status take_zeros(const rad_packing *packing, const char *module,
+                                const rad_stored *zeros, uint64_t rows, rad_packed_affine *a)
+{
+    a->zero_form = RAD_ZEROS_MIDDLE;
+    if (zeros == NULL)
+        return RADLLM_OK;
+    a->zeros = piece_of(zeros);
+    a->zero_form = zeros->type == RAD_TYPE_I8 ? RAD_ZEROS_BYTES : RAD_ZEROS_BY_ROW;
+    uint64_t words = (rows + 32 / (uint32_t)a->bits - 1) / (32 / (uint32_t)a->bits);
+    if ((zeros->type == RAD_TYPE_I8 && zeros->n_elements == rows * a->n_groups &&
+         zeros->dims[0] == rows) ||
+        is_matrix(zeros, RAD_TYPE_I32, words, a->n_groups))
+        return RADLLM_OK;
+    return rad_packed_fail(packing, module,
+                           "has a weight_zero_point that is neither I8 [rows, groups] nor I32 "
+                           "[words, groups]");
+}
+
+/* Rows and columns of a module, from the packed words or from bytes; *bits are those of the file.
+ */
+static radllm_status find_integers(const rad_packing *packing, const char *module, bool words,
+                                   const rad_stored *quants, uint64_t dims[2], int *bits)
+{
+    radllm_status status = RADLLM_OK;
+    memcpy(dims, quants->dims, 2 * sizeof *dims);
+    *bits = 8;
+    if (words)
+        status =
+            read_shape(packing, module, rad_packed_part(packing, module, ".weight_shape"), dims);
+    if (status == RADLLM_OK && words && dims[1] > 0 && quants->dims[1] < UINT64_MAX / 32)
+        *bits = (int)(quants->dims[1] * 32 / dims[1]);
+    if (status == RADLLM_OK &&
+        (quants->n_dims != 2 || quants->n_elements == 0 || dims[0] != quants->dims[0] ||
+         quants->type != (words ? RAD_TYPE_I32 : RAD_TYPE_I8) || (*bits != 4 && *bits != 8) ||
+         dims[1] > INT32_MAX || dims[1] % BLOCK != 0 ||
+         (words && quants->dims[1] * 32 != dims[1] * (uint32_t)*bits) ||
+         (words && !packing->any_bits && *bits != packing->bits)))
+        return rad_packed_fail(packing, module,
+                               "does not have words or bytes for a multiple of 32 columns in the "
+                               "bits that the configuration says");
+    return status;
+}
+
+/* weight_packed, or the weight itself in int8. */
+radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_stored *quants)
+{
+    static const char ending[] = ".weight_packed";
+    const size_t size = quants->name.size, tail = sizeof ending - 1;
+    const bool words = size > tail && memcmp(quants->name.data + size - tail, ending, tail) == 0;
+    uint64_t dims[2], groups = 0;
+    rad_packed_affine *a;
+    int bits;
+    if (!words && quants->type != RAD_TYPE_I8)
+        return RADLLM_OK; /* left in floats */
+    quants->used = true;
+    const rad_stored *scales = rad_packed_part(packing, module, ".weight_scale");
+    const rad_stored *zeros = rad_packed_part(packing, module, ".weight_zero_point");
+    const rad_stored *index = rad_packed_part(packing, module, ".weight_g_idx");
+    (void)rad_packed_part(packing, module, ".input_scale"); /* activations have scales of ours */
+    (void)rad_packed_part(packing, module, ".input_zero_point");
+    radllm_status status = find_integers(packing, module, words, quants, dims, &bits);
+    if (status == RADLLM_OK)
+        status = take_scales(packing, module, scales, dims[0], &groups);
+    if (status == RADLLM_OK)
+        status = begin(packing, module, dims[1], groups, &a);
+    if (status != RADLLM_OK)
+        return status;
+    if (dims[1] % groups != 0 ||
+        (index != NULL && (index->type != RAD_TYPE_I32 || index->n_elements != dims[1])))
+        return rad_packed_fail(packing, module,
+                               "does not have groups of equal size, or weight_g_idx I32 [columns]");
+    a->quant_form = RAD_QUANTS_BY_ROW;
+    a->scale_type = scales->type;
+    a->stored_bits = bits;
+    a->bits = words ? bits : packing->any_bits ? 8 : packing->bits;
+    a->flip = words ? 0 : 128;
+    a->less = words ? 0 : 128 - (1u << (a->bits - 1));
+    a->pitch = dims[0];
+    a->quants = piece_of(quants);
+    a->scales = piece_of(scales);
+    status = take_zeros(packing, module, zeros, dims[0], a);
+    if (status == RADLLM_OK)
+        status = make_order(packing, module, a, index, dims[1] / groups);
+    return status == RADLLM_OK ? finish(packing, module, a, dims[0]) : status;
+}
+
+/* ---- EXL2 ----------------------------------------------------------------------------------- */
+
+radllm_status rad_exl2_configure(rad_packing *packing)
+{
+    (void)packing; /* each group of columns says its own bits */
+    return RADLLM_OK;
+}
+
+/* q_groups: for each group its bits and the row of words that it begins with. */
+static radllm_status read_exl2_groups(rad_packing *packing, const char *module,
+                                      rad_packed_affine *a, const rad_stored *groups,
+                                      uint64_t n_words)
+{
+    const rad_source *source = packing->folder->source;
+    rad_exl2_group *of = rad_arena_alloc(&packing->folder->source->arena, a->n_groups * sizeof *of,
+                                         _Alignof(rad_exl2_group));
+    uint32_t *blocks = new_numbers(packing, (uint64_t)a->n_groups + 1);
+    uint64_t column = 0;
+    if (of == NULL || blocks == NULL)
+        return rad_fail_memory(packing->error, a->n_groups * sizeof *of);
+    a->exl2 = of;
+    a->first_block = blocks;
+    a->elements = WIDE_BLOCK;
+    radllm_status status = RADLLM_OK;
+    for (uint32_t g = 0; g <= a->n_groups && status == RADLLM_OK; g++) {
+        uint16_t pair[2] = {0, (uint16_t)n_words};
+        if (g < a->n_groups)
+            status = rad_source_read(source, groups->part, groups->offset + g * sizeof pair, pair,
+                                     sizeof pair, packing->error);
+        uint32_t first = g == a->n_groups ? (uint32_t)n_words : pair[1];
+        if (g > 0) { /* where the one before ends */
+            uint32_t rows = first - of[g - 1].first_word, bits = of[g - 1].bits;
+            if (first <= of[g - 1].first_word || rows % bits != 0)
+                return rad_packed_fail(packing, module,
+                                       "has q_groups that are not one behind the "
+                                       "other");
+            column += (uint64_t)rows / bits * 32;
+            a->elements = rows / bits * 32 % WIDE_BLOCK != 0 ? BLOCK : a->elements;
+        } else if (first != 0) {
+            return rad_packed_fail(packing, module, "has q_groups that do not begin at row 0");
+        }
+        blocks[g] = (uint32_t)column;
+        if (g == a->n_groups || status != RADLLM_OK)
+            break;
+        if (pair[0] < 2 || pair[0] == 7 || pair[0] > 8)
+            return rad_packed_fail(packing, module, "has q_groups of other bits than 2 to 6 and 8");
+        of[g] = (rad_exl2_group){pair[0], first, (uint32_t)column};
+        a->bits = pair[0] > a->bits ? pair[0] : a->bits;
+    }
+    if (status == RADLLM_OK && column != a->n_in)
+        return rad_packed_fail(packing, module,
+                               "has q_groups for another number of columns than "
+                               "q_invperm");
+    for (uint32_t g = 0; g <= a->n_groups && status == RADLLM_OK; g++)
+        blocks[g] /= a->elements;
+    return status;
+}
+
+static radllm_status read_exl2_maxima(rad_packing *packing, const char *module,
+                                      rad_packed_affine *a, const rad_stored *maxima)
+{
+    float *values = rad_arena_alloc(&packing->folder->source->arena, a->n_groups * sizeof *values,
+                                    _Alignof(float));
+    uint16_t *halves = (uint16_t *)(void *)values + a->n_groups; /* widened from the front */
+    (void)module;
+    if (values == NULL)
+        return rad_fail_memory(packing->error, a->n_groups * sizeof *values);
+    radllm_status status = rad_source_read(packing->folder->source, maxima->part, maxima->offset,
+                                           halves, a->n_groups * sizeof *halves, packing->error);
+    for (uint32_t g = 0; g < a->n_groups && status == RADLLM_OK; g++) {
+        float value = rad_f16_to_f32(rad_f32_to_f16(rad_f16_to_f32(halves[g]) / 256.0f));
+        memcpy(&values[g], &value, sizeof value);
+    }
+    a->maxima = values;
+    return status;
+}
+
+/* q_invperm: where each column of the matrix stands. */
+static radllm_status read_exl2_order(rad_packing *packing, const char *module, rad_packed_affine *a,
+                                     const rad_stored *order)
+{
+    const rad_allocator *allocator = &packing->folder->source->host.allocator;
+    const size_t bytes = a->n_in * sizeof(uint32_t);
+    uint32_t *places = rad_alloc(allocator, 2 * bytes), *columns = places + a->n_in;
+    if (places == NULL)
+        return rad_fail_memory(packing->error, 2 * bytes);
+    radllm_status status = rad_source_read(packing->folder->source, order->part, order->offset,
+                                           places, bytes, packing->error);
+    memset(columns, 255, bytes);
+    for (uint32_t i = 0; i < a->n_in && status == RADLLM_OK; i++) {
+        if (places[i] >= a->n_in || columns[places[i]] != RAD_NO_COLUMN)
+            status = rad_packed_fail(packing, module,
+                                     "has a q_invperm that is no order of its "
+                                     "columns");
+        else
+            columns[places[i]] = i;
+    }
+    if (status == RADLLM_OK && !share_order(packing, a, columns)) {
+        uint32_t *kept = new_numbers(packing, a->n_in);
+        if (kept == NULL)
+            status = rad_fail_memory(packing->error, bytes);
+        else
+            keep_order(packing, a, memcpy(kept, columns, bytes));
+    }
+    rad_free(allocator, places, 2 * bytes);
+    return status;
+}
+
+/* Rows are padded to a multiple of 32; of the logits' matrix the vocabulary is known. */
+static uint64_t exl2_rows(const rad_packing *packing, const char *module, uint64_t pitch)
+{
+    const json_t *size = json_object_get(packing->folder->config, "vocab_size");
+    int64_t vocabulary = json_is_integer(size) ? json_integer_value(size) : 0;
+    if (strcmp(module, "lm_head") == 0 && vocabulary > 0 && (uint64_t)vocabulary < pitch &&
+        pitch - (uint64_t)vocabulary < 32)
+        return (uint64_t)vocabulary;
+    return pitch;
+}
+
+radllm_status rad_exl2_weight(rad_packing *packing, const char *module, rad_stored *quants)
+{
+    const rad_stored *groups = rad_packed_part(packing, module, ".q_groups");
+    const rad_stored *scales = rad_packed_part(packing, module, ".q_scale");
+    const rad_stored *maxima = rad_packed_part(packing, module, ".q_scale_max");
+    const rad_stored *order = rad_packed_part(packing, module, ".q_invperm");
+    (void)rad_packed_part(packing, module, ".q_perm"); /* the same turned round */
+    (void)rad_packed_part(packing, module, ".q_group_map");
+    rad_packed_affine *a;
+    quants->used = true;
+    if (groups == NULL || scales == NULL || maxima == NULL || order == NULL)
+        return rad_packed_fail(packing, module,
+                               "lacks q_groups, q_scale, q_scale_max or q_invperm");
+    const uint64_t n_groups = maxima->n_elements, pitch = quants->dims[1];
+    if (quants->type != RAD_TYPE_I32 || quants->n_dims != 2 || quants->n_elements == 0 ||
+        quants->dims[0] > INT32_MAX || pitch % 8 != 0 || maxima->type != RAD_TYPE_F16 ||
+        maxima->n_dims != 1 || order->type != RAD_TYPE_I32 || order->n_dims != 1 ||
+        groups->type != RAD_TYPE_I16 || groups->n_dims != 1 || groups->n_elements / 2 != n_groups ||
+        !is_matrix(scales, RAD_TYPE_I32, n_groups, pitch / 8))
+        return rad_packed_fail(packing, module,
+                               "does not have q_weight I32 [words, rows], q_groups I16 [2 "
+                               "groups], q_scale I32 [groups, rows / 8], q_scale_max F16 "
+                               "[groups] and q_invperm I32 [columns]");
+    radllm_status status = begin(packing, module, order->n_elements, n_groups, &a);
+    if (status != RADLLM_OK)
+        return status;
+    a->quant_form = RAD_QUANTS_BY_COLUMN;
+    a->zero_form = RAD_ZEROS_MIDDLE;
+    a->scale_type = RAD_TYPE_F16;
+    a->pitch = pitch;
+    a->quants = piece_of(quants);
+    a->scales = piece_of(scales);
+    a->packed.n_columns = a->n_in;
+    status = read_exl2_groups(packing, module, a, groups, quants->dims[0]);
+    if (status == RADLLM_OK)
+        status = read_exl2_maxima(packing, module, a, maxima);
+    if (status == RADLLM_OK)
+        status = read_exl2_order(packing, module, a, order);
+    return status == RADLLM_OK ? finish(packing, module, a, exl2_rows(packing, module, pitch))
+                               : status;
+}

@@ -1,0 +1,50 @@
+/* Weights of GPTQ, AWQ, EXL2 and compressed-tensors: scale * (quant - zero), with a scale and a
+ * zero for each row and group of columns. How they are stored, and how rows are put together. */
+#ifndef RAD_PACKED_AFFINE_H
+#define RAD_PACKED_AFFINE_H
+
+#include "io/packed.h"
+
+/* Words of quants: [in, out] of the matrix or [out, in]. */
+typedef enum rad_quant_form {
+    RAD_QUANTS_BY_COLUMN, /* a stream of bits down 32 columns, a word for each row beside it */
+    RAD_QUANTS_AWQ,       /* a word of eight rows for each column */
+    RAD_QUANTS_BY_ROW     /* a stream of bits along a row */
+} rad_quant_form;
+
+typedef enum rad_zero_form {
+    RAD_ZEROS_MIDDLE,    /* none stored: half of the quants' range */
+    RAD_ZEROS_BY_COLUMN, /* [groups, rows], a stream of bits along rows */
+    RAD_ZEROS_AWQ,       /* the same, in AWQ's order */
+    RAD_ZEROS_BY_ROW,    /* [rows, groups], a stream of bits along rows */
+    RAD_ZEROS_BYTES      /* [rows, groups], int8 */
+} rad_zero_form;
+
+/* EXL2: a stretch of columns with one number of bits. */
+typedef struct rad_exl2_group {
+    uint32_t bits, first_word; /* the row of words that it begins with */
+    uint32_t first_column;
+} rad_exl2_group;
+
+typedef struct rad_packed_affine {
+    rad_packed packed;
+    rad_quant_form quant_form;
+    rad_zero_form zero_form;
+    rad_type scale_type;
+    int bits, stored_bits; /* of a quant in our blocks, and in the file */
+    uint32_t flip, less;   /* what a stored quant is xor-ed with, and what is taken off then */
+    uint32_t zero_plus;    /* GPTQ v1: 1 */
+    uint32_t elements, block_bytes;
+    uint64_t pitch; /* rows of the matrix as they are stored: EXL2 pads them */
+    uint32_t n_in, n_groups;
+    rad_piece quants, scales, zeros;
+    const uint32_t *places;      /* where each column stands in a row; NULL: as they are */
+    const uint32_t *first_block; /* of each group, and the end */
+    const rad_exl2_group *exl2;  /* NULL: it is none */
+    const float *maxima;         /* EXL2: of each group */
+} rad_packed_affine;
+
+radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed, uint64_t first,
+                              uint64_t count, uint8_t *out, radllm_error *error);
+
+#endif

@@ -1,0 +1,408 @@
+/* Puts rows of affine blocks together: zeros everywhere, then the scale and zero of each block,
+ * then the quants, bit by bit where their places are others. */
+#include "io/packed_affine.h"
+
+#include <string.h>
+
+#include "quant/affine.h"
+
+/* Words of the file that are looked at together, on the stack of a task. */
+enum { WORDS = 4096, RUN = 512 /* rows whose scales are looked at together */ };
+
+typedef struct reading {
+    const rad_source *source;
+    const rad_packed_affine *a;
+    uint64_t first, count; /* rows */
+    uint8_t *out;
+    radllm_error *error;
+} reading;
+
+static radllm_status fail_row(const reading *r, uint64_t row, const char *what)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    const char *module = r->a->packed.module;
+    return rad_fail(r->error, RADLLM_E_FORMAT,
+                    "%s: the quantized weight of module '%s', row %llu, has %s; the file is "
+                    "damaged: fetch it again",
+                    rad_source_label(r->source), rad_quote(quoted, module, strlen(module)),
+                    (unsigned long long)(r->first + row), what);
+}
+
+/* ---- scales and zeros ----------------------------------------------------------------------- */
+
+/* The eight rows of a word of AWQ: row i is at nibble order[i]. */
+static uint32_t awq_shift(uint64_t row)
+{
+    static const uint8_t order[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+    return 4u * order[row % 8];
+}
+
+/* Bits `at`.. of a stream of words. */
+static uint32_t take_bits(const uint32_t *words, uint64_t at, int bits)
+{
+    uint32_t value = words[at / 32] >> (at % 32);
+    if (at % 32 + (uint32_t)bits > 32)
+        value |= words[at / 32 + 1] << (32 - at % 32);
+    return value & ((1u << bits) - 1);
+}
+
+static radllm_status put_head(const reading *r, uint64_t row, uint32_t group, float scale,
+                              uint32_t zero)
+{
+    const rad_packed_affine *a = r->a;
+    uint8_t word[4];
+    if (scale == 0.0f || !(scale - scale == 0.0f))
+        return fail_row(r, row, scale == 0.0f ? "a scale of zero" : "a scale that is no number");
+    if (!rad_affine_word(scale, zero, word))
+        return fail_row(r, row,
+                        "a scale that neither F16 nor BF16 holds, which this version "
+                        "does not read");
+    uint8_t *to = r->out + row * a->packed.row_bytes;
+    for (uint32_t b = a->first_block[group]; b < a->first_block[group + 1]; b++)
+        memcpy(to + (size_t)b * a->block_bytes, word, sizeof word);
+    return RADLLM_OK;
+}
+
+static void widen_scales(const rad_packed_affine *a, const uint8_t *stored, uint64_t n, float *out)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)a->scale_type);
+    info->decode(stored, out, (size_t)n);
+}
+
+/* Words first.. of a row of words that hold something of each row of the matrix. */
+static radllm_status read_words(const reading *r, rad_piece at, uint64_t word, uint64_t n,
+                                uint32_t *words)
+{
+    return rad_source_read(r->source, at.part, at.offset + word * sizeof *words, words,
+                           (size_t)n * sizeof *words, r->error);
+}
+
+/* Scales of n rows for one group, as EXL2 has them: the square of 4 bits and one, of 256ths of the
+ * group's greatest, in F16. */
+static radllm_status read_exl2_scales(const reading *r, uint32_t group, uint64_t row, uint64_t n,
+                                      float *scales)
+{
+    const rad_packed_affine *a = r->a;
+    uint32_t words[RUN / 8 + 2];
+    uint64_t first = row / 8;
+    radllm_status status = read_words(r, a->scales, group * (a->pitch / 8) + first,
+                                      (row + n - 1) / 8 - first + 1, words);
+    for (uint64_t i = 0; i < n && status == RADLLM_OK; i++) {
+        uint32_t v = take_bits(words, (row - first * 8 + i) * 4, 4) + 1;
+        scales[i] = rad_f16_to_f32(rad_f32_to_f16((float)(v * v) * a->maxima[group]));
+    }
+    return status;
+}
+
+static radllm_status read_zeros_by_group(const reading *r, uint32_t group, uint64_t row, uint64_t n,
+                                         uint32_t *zeros)
+{
+    const rad_packed_affine *a = r->a;
+    const uint32_t bits = (uint32_t)a->stored_bits;
+    uint32_t words[RUN * 8 / 32 + 2];
+    for (uint64_t i = 0; i < n && a->zero_form == RAD_ZEROS_MIDDLE; i++)
+        zeros[i] = 1u << ((a->exl2 != NULL ? a->exl2[group].bits : (uint32_t)a->bits) - 1);
+    if (a->zero_form == RAD_ZEROS_MIDDLE)
+        return RADLLM_OK;
+    uint64_t per_group = (a->pitch * bits + 31) / 32, first = row * bits / 32;
+    radllm_status status = read_words(r, a->zeros, group * per_group + first,
+                                      ((row + n) * bits + 31) / 32 - first, words);
+    for (uint64_t i = 0; i < n && status == RADLLM_OK; i++) {
+        uint64_t at = (row + i) * bits - first * 32;
+        if (a->zero_form == RAD_ZEROS_AWQ)
+            at = at / 32 * 32 + awq_shift(row + i);
+        zeros[i] = (take_bits(words, at, (int)bits) + a->zero_plus) & ((1u << bits) - 1);
+    }
+    return status;
+}
+
+/* Where they stand as [groups, rows]. */
+static radllm_status read_heads_by_group(const reading *r)
+{
+    const rad_packed_affine *a = r->a;
+    const size_t size = a->exl2 != NULL ? 0 : rad_type_find((uint32_t)a->scale_type)->block_bytes;
+    radllm_status status = RADLLM_OK;
+    for (uint32_t group = 0; group < a->n_groups; group++) {
+        for (uint64_t at = 0; at < r->count && status == RADLLM_OK; at += RUN) {
+            uint8_t stored[RUN * sizeof(float)];
+            float scales[RUN];
+            uint32_t zeros[RUN];
+            uint64_t n = r->count - at < RUN ? r->count - at : RUN, row = r->first + at;
+            if (a->exl2 != NULL) {
+                status = read_exl2_scales(r, group, row, n, scales);
+            } else {
+                status = rad_source_read(r->source, a->scales.part,
+                                         a->scales.offset + (group * a->pitch + row) * size, stored,
+                                         (size_t)n * size, r->error);
+                if (status == RADLLM_OK)
+                    widen_scales(a, stored, n, scales);
+            }
+            if (status == RADLLM_OK)
+                status = read_zeros_by_group(r, group, row, n, zeros);
+            for (uint64_t i = 0; i < n && status == RADLLM_OK; i++)
+                status = put_head(r, at + i, group, scales[i], zeros[i]);
+        }
+    }
+    return status;
+}
+
+/* Zeros of n groups of one row. */
+static radllm_status read_zeros_by_row(const reading *r, uint64_t row, uint32_t group, uint32_t n,
+                                       uint32_t *zeros)
+{
+    const rad_packed_affine *a = r->a;
+    const uint32_t middle = 1u << (a->bits - 1), most = (1u << a->bits) - 1;
+    int8_t bytes[RUN];
+    radllm_status status = RADLLM_OK;
+    if (a->zero_form == RAD_ZEROS_BYTES)
+        status = rad_source_read(r->source, a->zeros.part,
+                                 a->zeros.offset + row * a->n_groups + group, bytes, n, r->error);
+    else if (a->zero_form == RAD_ZEROS_BY_ROW)
+        status =
+            read_words(r, a->zeros, row * (uint32_t)a->bits / 32 * a->n_groups + group, n, zeros);
+    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++) {
+        if (a->zero_form == RAD_ZEROS_BYTES)
+            zeros[i] = (uint32_t)(bytes[i] + (int)middle);
+        else if (a->zero_form == RAD_ZEROS_BY_ROW)
+            zeros[i] = zeros[i] >> (row * (uint32_t)a->bits % 32) & most;
+        else
+            zeros[i] = middle;
+        if (zeros[i] > most)
+            return fail_row(r, row - r->first, "a zero point out of its range");
+    }
+    return status;
+}
+
+/* Where they stand as [rows, groups]. */
+static radllm_status read_heads_by_row(const reading *r)
+{
+    const rad_packed_affine *a = r->a;
+    const size_t size = rad_type_find((uint32_t)a->scale_type)->block_bytes;
+    radllm_status status = RADLLM_OK;
+    for (uint64_t i = 0; i < r->count; i++) {
+        for (uint32_t group = 0; group < a->n_groups && status == RADLLM_OK; group += RUN) {
+            uint8_t stored[RUN * sizeof(float)];
+            float scales[RUN];
+            uint32_t zeros[RUN], n = a->n_groups - group < RUN ? a->n_groups - group : RUN;
+            uint64_t row = r->first + i;
+            status = rad_source_read(r->source, a->scales.part,
+                                     a->scales.offset + (row * a->n_groups + group) * size, stored,
+                                     n * size, r->error);
+            if (status == RADLLM_OK)
+                status = read_zeros_by_row(r, row, group, n, zeros);
+            if (status != RADLLM_OK)
+                break;
+            widen_scales(a, stored, n, scales);
+            for (uint32_t g = 0; g < n && status == RADLLM_OK; g++)
+                status = put_head(r, i, group + g, scales[g], zeros[g]);
+        }
+    }
+    return status;
+}
+
+/* ---- quants --------------------------------------------------------------------------------- */
+
+/* Words of the quants of 32 columns and n rows: word w of row i is words[i * by_row + w * by_word].
+ */
+typedef struct stretch {
+    const uint32_t *words;
+    size_t by_row, by_word;
+    int bits;
+    uint64_t row, n; /* row: of those that are read */
+    uint32_t column;
+} stretch;
+
+static uint32_t spread(uint32_t nibbles)
+{
+    uint32_t x = (nibbles | nibbles << 8) & 0x00ff00ffu;
+    return (x | x << 4) & 0x0f0f0f0fu;
+}
+
+/* 4 bits in their own order: sixteen bytes, which are the block's. */
+static void put_nibbles(const reading *r, const stretch *s)
+{
+    const rad_packed_affine *a = r->a;
+    uint8_t *to = r->out + s->row * a->packed.row_bytes +
+                  (size_t)(s->column / a->elements) * a->block_bytes + 4 +
+                  s->column % a->elements / 2;
+    for (uint64_t i = 0; i < s->n; i++, to += a->packed.row_bytes) {
+        const uint32_t *words = s->words + i * s->by_row;
+        uint32_t w[4], out[4];
+        for (int k = 0; k < 4; k++)
+            w[k] = words[(size_t)k * s->by_word];
+        for (int k = 0; k < 2; k++) {
+            out[2 * k] = spread(w[k] & 0xffff) | spread(w[k + 2] & 0xffff) << 4;
+            out[2 * k + 1] = spread(w[k] >> 16) | spread(w[k + 2] >> 16) << 4;
+        }
+        memcpy(to, out, sizeof out);
+    }
+}
+
+/* One column of a stretch; false where a quant is out of the range of our blocks. */
+static bool put_column(const reading *r, const stretch *s, uint32_t j)
+{
+    const rad_packed_affine *a = r->a;
+    const uint32_t column = s->column + j, place = a->places != NULL ? a->places[column] : column;
+    const uint32_t at = j * (uint32_t)s->bits, shift = at % 32, mask = (1u << s->bits) - 1;
+    const uint32_t last = a->bits == 8 ? 128 : 0;
+    const bool two = shift + (uint32_t)s->bits > 32;
+    const uint32_t *words = s->words + at / 32 * s->by_word;
+    rad_affine_place places[2];
+    uint32_t n_places = rad_affine_places(a->bits, place % a->elements, places), wrong = 0;
+    if (n_places == 1)
+        places[1] = (rad_affine_place){places[0].byte, 0, 0, 0};
+    uint8_t *to =
+        r->out + s->row * a->packed.row_bytes + (size_t)(place / a->elements) * a->block_bytes;
+    for (uint64_t i = 0; i < s->n; i++, to += a->packed.row_bytes) {
+        uint32_t q = words[i * s->by_row] >> shift;
+        if (two)
+            q |= words[i * s->by_row + s->by_word] << (32 - shift);
+        q = ((q & mask) ^ a->flip) - a->less;
+        wrong |= q >> a->bits;
+        q ^= last;
+        to[places[0].byte] |= (uint8_t)((q >> places[0].from & places[0].mask) << places[0].shift);
+        to[places[1].byte] |= (uint8_t)((q >> places[1].from & places[1].mask) << places[1].shift);
+    }
+    return wrong == 0;
+}
+
+static radllm_status put_stretch(const reading *r, const stretch *s)
+{
+    const rad_packed_affine *a = r->a;
+    if (s->bits == 4 && a->bits == 4 && a->places == NULL) {
+        put_nibbles(r, s);
+        return RADLLM_OK;
+    }
+    for (uint32_t j = 0; j < 32; j++)
+        if (!put_column(r, s, j))
+            return fail_row(r, s->row,
+                            "(or one of the rows behind it) a number out of the range "
+                            "of its bits");
+    return RADLLM_OK;
+}
+
+/* Of 32 columns for n rows; down the columns a word for each row stands beside that of the next. */
+static radllm_status read_by_column(const reading *r, uint32_t column, int bits, uint64_t word)
+{
+    const rad_packed_affine *a = r->a;
+    uint32_t words[WORDS];
+    radllm_status status = RADLLM_OK;
+    const uint64_t most = WORDS / (uint32_t)bits;
+    for (uint64_t at = 0; at < r->count && status == RADLLM_OK; at += most) {
+        uint64_t n = r->count - at < most ? r->count - at : most;
+        for (int w = 0; w < bits && status == RADLLM_OK; w++)
+            status = read_words(r, a->quants, (word + (uint32_t)w) * a->pitch + r->first + at, n,
+                                words + (uint32_t)w * n);
+        stretch s = {words, 1, (size_t)n, bits, at, n, column};
+        if (status == RADLLM_OK)
+            status = put_stretch(r, &s);
+    }
+    return status;
+}
+
+static radllm_status read_quants_by_column(const reading *r)
+{
+    const rad_packed_affine *a = r->a;
+    radllm_status status = RADLLM_OK;
+    uint32_t group = 0;
+    for (uint32_t column = 0; column < a->n_in && status == RADLLM_OK; column += 32) {
+        uint64_t word = column / 32 * (uint32_t)a->stored_bits;
+        int bits = a->stored_bits;
+        if (a->exl2 != NULL) {
+            while (group + 1 < a->n_groups && column >= a->exl2[group + 1].first_column)
+                group++;
+            const rad_exl2_group *of = &a->exl2[group];
+            bits = (int)of->bits;
+            word = of->first_word + (column - of->first_column) / 32 * of->bits;
+        }
+        status = read_by_column(r, column, bits, word);
+    }
+    return status;
+}
+
+/* AWQ: of eight columns, words of eight rows each, to words of eight columns for each row. */
+static void turn_awq(const uint32_t *in, size_t pitch, uint64_t first, uint64_t n, uint32_t *out)
+{
+    for (uint64_t i = 0; i < n; i++) {
+        const uint32_t *from = in + (first + i) / 8 - first / 8, shift = awq_shift(first + i);
+        uint32_t word = 0;
+        for (uint32_t c = 0; c < 8; c++)
+            word |= (from[c * pitch] >> shift & 15) << 4 * c;
+        out[i] = word;
+    }
+}
+
+static radllm_status read_quants_awq(const reading *r)
+{
+    enum { ROWS = 512 };
+    const rad_packed_affine *a = r->a;
+    uint32_t words[8 * (ROWS / 8 + 1)], turned[4 * ROWS];
+    radllm_status status = RADLLM_OK;
+    for (uint32_t column = 0; column < a->n_in && status == RADLLM_OK; column += 32) {
+        for (uint64_t at = 0; at < r->count && status == RADLLM_OK; at += ROWS) {
+            uint64_t n = r->count - at < ROWS ? r->count - at : ROWS, row = r->first + at;
+            size_t pitch = (size_t)((row + n - 1) / 8 - row / 8 + 1);
+            for (uint32_t c = 0; c < 32 && status == RADLLM_OK; c++) {
+                status = read_words(r, a->quants, (column + c) * (a->pitch / 8) + row / 8, pitch,
+                                    words + c % 8 * pitch);
+                if (c % 8 == 7)
+                    turn_awq(words, pitch, row, n, turned + c / 8 * n);
+            }
+            stretch s = {turned, 1, (size_t)n, 4, at, n, column};
+            if (status == RADLLM_OK)
+                status = put_stretch(r, &s);
+        }
+    }
+    return status;
+}
+
+/* Some rows at once where they are short, so that the places of a column are found once for them;
+ * parts of a row where it is long. */
+static radllm_status read_quants_by_row(const reading *r)
+{
+    const rad_packed_affine *a = r->a;
+    const uint64_t in_row = (uint64_t)a->n_in / 32 * (uint32_t)a->stored_bits;
+    const uint64_t in_part = in_row < WORDS ? in_row : WORDS / 64 * 64;
+    const uint64_t most = in_part < in_row ? 1 : WORDS / in_row;
+    uint32_t words[WORDS];
+    radllm_status status = RADLLM_OK;
+    for (uint64_t at = 0; at < r->count && status == RADLLM_OK; at += most) {
+        uint64_t n = r->count - at < most ? r->count - at : most;
+        for (uint64_t word = 0; word < in_row && status == RADLLM_OK; word += in_part) {
+            uint64_t width = in_row - word < in_part ? in_row - word : in_part;
+            status = read_words(r, a->quants, (r->first + at) * in_row + word, n * width, words);
+            const uint32_t bits = (uint32_t)a->stored_bits;
+            for (uint64_t w = 0; w < width && status == RADLLM_OK; w += bits) {
+                stretch s = {words + w,
+                             (size_t)width,
+                             1,
+                             a->stored_bits,
+                             at,
+                             n,
+                             (uint32_t)((word + w) / bits * 32)};
+                status = put_stretch(r, &s);
+            }
+        }
+    }
+    return status;
+}
+
+radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed, uint64_t first,
+                              uint64_t count, uint8_t *out, radllm_error *error)
+{
+    const rad_packed_affine *a = (const rad_packed_affine *)packed;
+    reading r = {source, a, first, count, out, error};
+    memset(out, 0, (size_t)(count * packed->row_bytes));
+    radllm_status status =
+        a->quant_form == RAD_QUANTS_BY_ROW ? read_heads_by_row(&r) : read_heads_by_group(&r);
+    if (status != RADLLM_OK)
+        return status;
+    switch (a->quant_form) {
+    case RAD_QUANTS_BY_COLUMN:
+        return read_quants_by_column(&r);
+    case RAD_QUANTS_AWQ:
+        return read_quants_awq(&r);
+    default:
+        return read_quants_by_row(&r);
+    }
+}
