@@ -390,7 +390,9 @@ int main(int argc, char **argv)
     program_catch_signals(false);
     runtime run;
     runtime_load(&run, &common, own.verbose);
-    if (!own.raw)
+    if (own.raw)
+        warn_of_base(run.model);
+    else
         require_template(run.model, common.options);
     runtime_start(&run, &common);
     check(radllm_options_set_integer(common.options, "max_tokens", own.n_tokens, program_error()),

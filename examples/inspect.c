@@ -99,6 +99,32 @@ static file_kind check_file(const radllm_file *file, const common_settings *comm
     return KIND_VOCABULARY;
 }
 
+/* Base, instruct or chat, and how that was decided; "" for what is no model. */
+typedef struct model_kind {
+    char name[32], reason[256];
+} model_kind;
+
+static model_kind find_model_kind(const radllm_file *file, file_kind kind,
+                                  const common_settings *common)
+{
+    model_kind found = {"", ""};
+    radllm_model *model = NULL;
+    size_t length = 0;
+    if (kind != KIND_MODEL && kind != KIND_VOCABULARY)
+        return found;
+    option_set(common->options, "vocab_only", "1", "vocab_only");
+    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+          NULL);
+    option_set(common->options, "vocab_only", "0", "vocab_only");
+    check(radllm_model_text(model, "kind", found.name, sizeof found.name, &length, program_error()),
+          "kind");
+    check(radllm_model_text(model, "kind_reason", found.reason, sizeof found.reason, &length,
+                            program_error()),
+          "kind_reason");
+    radllm_model_free(model);
+    return found;
+}
+
 static radllm_tensor_info tensor_at(const radllm_file *file, uint64_t index)
 {
     radllm_tensor_info info = {.size = sizeof info};
@@ -198,11 +224,15 @@ static uint64_t plan_number(const radllm_plan *plan, const char *name)
 }
 
 static void print_json(const radllm_file *file, const char *path, file_kind kind,
-                       const radllm_plan *plan, bool all)
+                       const model_kind *taught, const radllm_plan *plan, bool all)
 {
     json_t *object = json_object();
     json_put(object, "file", json_from_text(path, strlen(path)));
     json_put(object, "kind", json_string(kind_names[kind]));
+    if (taught->name[0] != '\0') {
+        json_put(object, "model_kind", json_string(taught->name));
+        json_put(object, "model_kind_reason", json_string(taught->reason));
+    }
     for (size_t i = 0; i < N_FILE_NUMBERS; i++) {
         bool list =
             strcmp(file_numbers[i], "metadata") == 0 || strcmp(file_numbers[i], "tensors") == 0;
@@ -335,7 +365,7 @@ static void print_tensors(const radllm_file *file, bool all)
 }
 
 static void print_plain(const radllm_file *file, const char *path, file_kind kind,
-                        const radllm_plan *plan, bool all)
+                        const model_kind *taught, const radllm_plan *plan, bool all)
 {
     static const char *const described[] = {"a model that this version can run",
                                             "a container of tensors, no model",
@@ -343,6 +373,8 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
     output_text("File ");
     output_escaped(path, strlen(path));
     output_format("\n  %-16s %s\n", "kind", described[kind]);
+    if (taught->name[0] != '\0')
+        output_format("  %-16s %s: %s\n", "model", taught->name, taught->reason);
     uint64_t version = file_number(file, "version");
     if (version == 0)
         output_format("  %-16s safetensors\n", "format");
@@ -373,11 +405,120 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
     print_bytes("read by a token", plan_number(plan, "active_weights"));
 }
 
-static const char *parse(int count, char **values, bool *all, common_settings *common)
+/* ---- a model that is not at hand ---------------------------------------------------------------
+ */
+
+static const char *const shape_types[] = {"BF16", "Q4_K_M"};
+static const char *const shape_numbers[] = {"weights", "cache", "activations", "overhead", "total"};
+enum { SHAPE_CONTEXTS = 3, N_SHAPE_NUMBERS = 5 };
+
+/* For results that do not depend on this machine. */
+static void fix_options(const common_settings *common)
+{
+    static const char *const fixed[][2] = {{"load", "copy"}, {"layout", "file"}, {"threads", "8"}};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (!option_changed(common->options, fixed[i][0]))
+            option_set(common->options, fixed[i][0], fixed[i][1], fixed[i][0]);
+}
+
+static uint64_t longest_context(const radllm_file *file)
+{
+    uint64_t count = file_number(file, "metadata"), longest = 0;
+    buffer text = {0};
+    int64_t value = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!ends_with(metadata_at(file, i).key, ".context_length"))
+            continue;
+        metadata_text(file, i, 0, &text);
+        longest = parse_integer(text.data, &value) && value > 0 ? (uint64_t)value : 0;
+    }
+    buffer_free(&text);
+    return longest;
+}
+
+static json_t *plan_shape(const char *path, const char *type, uint64_t context,
+                          const common_settings *common, json_t *object)
+{
+    radllm_file *file = NULL;
+    radllm_plan *plan = NULL;
+    char number[32];
+    option_set(common->options, "quantize", type, "quantize");
+    check(radllm_file_open_shape(NULL, path, common->options, &file, program_error()), NULL);
+    uint64_t longest = longest_context(file);
+    uint64_t wanted = context == 0 || context > longest ? longest : context;
+    snprintf(number, sizeof number, "%" PRIu64, wanted);
+    option_set(common->options, "context", number, "context");
+    check(radllm_plan_new(file, common->options, &plan, program_error()), path);
+    json_t *entry = json_object();
+    json_put(entry, "type", json_string(type));
+    json_put(entry, "context", json_integer((json_int_t)wanted));
+    for (size_t i = 0; i < N_SHAPE_NUMBERS; i++)
+        json_put(entry, shape_numbers[i],
+                 json_integer((json_int_t)plan_number(plan, shape_numbers[i])));
+    json_put(object, "parameters", json_integer((json_int_t)file_number(file, "elements")));
+    json_put(object, "longest_context", json_integer((json_int_t)longest));
+    radllm_plan_free(plan);
+    radllm_file_free(file);
+    return entry;
+}
+
+static void print_shape(const json_t *object, const char *path)
+{
+    const json_t *plans = json_object_get(object, "plans"), *plan;
+    size_t i;
+    output_text("Configuration ");
+    output_escaped(path, strlen(path));
+    output_format("\n  %-16s %" JSON_INTEGER_FORMAT "\n", "parameters",
+                  json_integer_value(json_object_get(object, "parameters")));
+    output_text("\n  type     context       weights         cache   activations         total\n");
+    json_array_foreach(plans, i, plan)
+    {
+        output_format("  %-7s %8" JSON_INTEGER_FORMAT, json_string_value(json_object_get(plan, "type")),
+                      json_integer_value(json_object_get(plan, "context")));
+        for (size_t n = 0; n < N_SHAPE_NUMBERS; n++)
+            if (strcmp(shape_numbers[n], "overhead") != 0)
+                output_format(" %10.2f GB",
+                              (double)json_integer_value(json_object_get(plan, shape_numbers[n])) /
+                                  1e9);
+        output_text("\n");
+    }
+}
+
+/* The memory that a model takes of which the configuration alone is at hand. */
+static void show_shape(const char *path, const common_settings *common)
+{
+    static const uint64_t contexts[SHAPE_CONTEXTS] = {4096, 32768, 0};
+    json_t *object = json_object(), *plans = json_array();
+    fix_options(common);
+    json_put(object, "file", json_from_text(path, strlen(path)));
+    for (size_t t = 0; t < sizeof shape_types / sizeof *shape_types; t++) {
+        json_int_t before = 0;
+        for (size_t c = 0; c < SHAPE_CONTEXTS; c++) {
+            json_t *plan = plan_shape(path, shape_types[t], contexts[c], common, object);
+            json_int_t context = json_integer_value(json_object_get(plan, "context"));
+            if (context != before) /* shorter ones than asked for come once */
+                json_array_append(plans, plan);
+            before = context;
+            json_decref(plan);
+        }
+    }
+    json_put(object, "plans", plans);
+    if (common->json)
+        output_json(object, JSON_INDENT(2));
+    else
+        print_shape(object, path);
+    json_decref(object);
+}
+
+static const char *parse(int count, char **values, bool *all, const char **shape,
+                         common_settings *common)
 {
     const argument table[] = {
         {'\0', "all", NULL, ARGUMENT_FLAG, all, NULL, 0, 0,
          "show long arrays, texts and lists of tensors in full"},
+        {'\0', "plan", "SHAPE", ARGUMENT_TEXT, shape, NULL, 0, 0,
+         "in place of FILE: the memory of a model of which the\nconfiguration alone is at hand (a "
+         "config.json): at 16 and\n4 bits, with 4,096, 32,768 and the most tokens of context"},
         {'\0', "load", "HOW", ARGUMENT_OPTION, NULL, "load", 0, 0,
          "plan for weights that are loaded as auto, copy or map"},
         {'\0', "layout", "HOW", ARGUMENT_OPTION, NULL, "layout", 0, 0,
@@ -387,7 +528,7 @@ static const char *parse(int count, char **values, bool *all, common_settings *c
          "tell the largest context that fits so much memory"},
     };
     const program_usage usage = {
-        "FILE [OPTION]...\n-m FILE [OPTION]...",
+        "FILE [OPTION]...\n-m FILE [OPTION]...\n--plan SHAPE [OPTION]...",
         "Shows what is in a model file: metadata, tensors and the memory that running it takes.",
         "A file that describes a model is checked as loading would check it; one with a "
         "vocabulary\n"
@@ -398,7 +539,9 @@ static const char *parse(int count, char **values, bool *all, common_settings *c
         false,
         NULL};
     arguments_parse(count, values, &usage, common);
-    size_t named = common->positional.count + (common->model != NULL);
+    size_t named = common->positional.count + (common->model != NULL) + (*shape != NULL);
+    if (named == 1 && *shape != NULL)
+        return NULL;
     if (named != 1)
         fail_usage(named == 0 ? "name a file" : "name one file only");
     return common->model != NULL ? common->model : common->positional.items[0];
@@ -409,11 +552,18 @@ int main(int argc, char **argv)
     program_start("radllm-inspect");
     bool all = false;
     common_settings common;
-    const char *path = parse(argc, argv, &all, &common);
+    const char *shape = NULL;
+    const char *path = parse(argc, argv, &all, &shape, &common);
     program_catch_signals(false);
+    if (shape != NULL) {
+        show_shape(shape, &common);
+        arguments_free(&common);
+        return program_finish(EXIT_CODE_OK);
+    }
     radllm_file *file = NULL;
     check(radllm_file_open(NULL, path, &file, program_error()), NULL);
     file_kind kind = check_file(file, &common);
+    const model_kind taught = find_model_kind(file, kind, &common);
     radllm_plan *plan = NULL;
     int code = EXIT_CODE_OK;
     /* A budget that is too small does not keep the rest from being shown. */
@@ -423,9 +573,9 @@ int main(int argc, char **argv)
         code = EXIT_CODE_FAILED;
     }
     if (common.json)
-        print_json(file, path, kind, plan, all);
+        print_json(file, path, kind, &taught, plan, all);
     else
-        print_plain(file, path, kind, plan, all);
+        print_plain(file, path, kind, &taught, plan, all);
     radllm_plan_free(plan);
     radllm_file_free(file);
     arguments_free(&common);

@@ -1,5 +1,6 @@
 #include "common/runtime.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -197,8 +198,33 @@ token_list answer_tokens(const radllm_request *request)
     return list;
 }
 
+static void text_of(const radllm_model *model, const char *name, char *out, size_t size)
+{
+    size_t length = 0;
+    out[0] = '\0';
+    radllm_status status =
+        radllm_model_text(model, name, out, size, &length, program_error());
+    if (status == RADLLM_E_BUFFER)
+        snprintf(out, size, "(long)");
+    else
+        check(status, name);
+}
+
+void warn_of_base(const radllm_model *model)
+{
+    char kind[32], reason[256], own[32];
+    text_of(model, "kind", kind, sizeof kind);
+    text_of(model, "kind_reason", reason, sizeof reason);
+    text_of(model, "chat_template", own, sizeof own);
+    if (strcmp(kind, "base") == 0 && own[0] == '\0')
+        warn("this is a base model (%s): it goes on with texts and was not taught to answer; take "
+             "its instruct or chat version",
+             reason);
+}
+
 void require_template(const radllm_model *model, const radllm_options *options)
 {
+    warn_of_base(model);
     radllm_chat *chat = NULL;
     size_t count = 0;
     check(radllm_chat_new(NULL, &chat, program_error()), NULL);

@@ -44,7 +44,9 @@ token_list tokenize(const radllm_model *model, const char *text, size_t length, 
 /* The ids of a request's answer. */
 token_list answer_tokens(const radllm_request *request);
 
-/* Checks that there is a chat template: one that the model's own text equals, or the one that
+/* Warns where a model that was not taught to answer, and has no chat template, is asked to. */
+void warn_of_base(const radllm_model *model);
+/* The same, and checks that there is a chat template: one that the model's own text equals, or the one that
  * --template names. Else ends the program with the library's message, which lists the names and
  * offers --raw. */
 void require_template(const radllm_model *model, const radllm_options *options);

@@ -228,6 +228,13 @@ typedef int32_t (*radllm_read_fn)(void *user, uint64_t offset, void *buffer, siz
 RADLLM_API radllm_status radllm_file_open_callback(const radllm_host *host, radllm_read_fn read,
                                                    void *user, uint64_t file_size,
                                                    radllm_file **out, radllm_error *error);
+/* A model that is not at hand: opens its configuration (a config.json, or a folder with one) as if
+ * its weights stood beside it in the number format of the option "quantize" (BF16, Q4_K_M, ...).
+ * Its tensors can be listed and the model be planned; it cannot be loaded (RADLLM_E_UNSUPPORTED).
+ * Biases are left out. */
+RADLLM_API radllm_status radllm_file_open_shape(const radllm_host *host, const char *path,
+                                                const radllm_options *options, radllm_file **out,
+                                                radllm_error *error);
 RADLLM_API void radllm_file_free(radllm_file *file);
 
 /* Checks all that loading would check, without loading: architecture, hyper-parameters, names and
@@ -332,7 +339,10 @@ RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const ch
 /* Texts: "architecture", "name", "chat_template" (the file's own text, "" without), "template" (the
  * name of the built-in chat template that equals it, "" when none does), "isa" (of the kernels in
  * use), "layout", "load", "cache_type" (the number format `cache=auto` stands for), "tokenizer",
- * "unicode_version", "adapters" (a line HASH=SCALE for each that sessions begin with). */
+ * "unicode_version", "kind" ("base": it goes on with texts; "instruct": it was taught to follow
+ * instructions; "chat": it holds conversations), "kind_reason" (how that was decided: from what the
+ * file says of itself, its chat template, or the token that ends its answers), "adapters" (a line
+ * HASH=SCALE for each that sessions begin with). */
 RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char *name,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);

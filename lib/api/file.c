@@ -5,6 +5,7 @@
 
 #include "api/file.h"
 #include "engine/draft.h"
+#include "quantize/shape.h"
 
 static radllm_status wrap_source(const rad_host *host, rad_source *source, radllm_file **out,
                                  radllm_error *error)
@@ -46,6 +47,21 @@ radllm_status radllm_file_open_callback(const radllm_host *host, radllm_read_fn 
     radllm_status status =
         rad_source_open_callback(&settings, read, user, file_size, &source, error);
     return status == RADLLM_OK ? wrap_source(&settings, source, out, error) : status;
+}
+
+radllm_status radllm_file_open_shape(const radllm_host *host, const char *path,
+                                     const radllm_options *options, radllm_file **out,
+                                     radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(path);
+    RAD_CHECK_NULL(out);
+    rad_host own = rad_host_settings(host);
+    rad_quantize_settings settings;
+    rad_options_quantize(options, &settings);
+    rad_source *source = NULL;
+    radllm_status status = rad_shape_make(&own, path, settings.file_type, &source, error);
+    return status == RADLLM_OK ? wrap_source(&own, source, out, error) : status;
 }
 
 radllm_file *rad_file_retain(radllm_file *file)

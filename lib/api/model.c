@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/file.h"
+#include "model/kind.h"
 #include "api/model.h"
 
 radllm_model *rad_model_retain(radllm_model *model)
@@ -159,6 +160,14 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
         char lines[RAD_ADAPTERS_TEXT];
         rad_adapters_text(&inner->adapters, lines);
         return rad_copy_out(lines, strlen(lines), buffer, capacity, length, error);
+    }
+    if (strcmp(name, "kind") == 0 || strcmp(name, "kind_reason") == 0) {
+        static const char *const kinds[] = {"base", "instruct", "chat"};
+        char reason[RAD_KIND_REASON];
+        const char *kind = kinds[rad_kind_of(model->file->source, inner->tokenizer,
+                                             template_text(model), reason)];
+        const char *text = name[4] == '\0' ? kind : reason;
+        return rad_copy_out(text, strlen(text), buffer, capacity, length, error);
     }
     const char *const keys[][2] = {{"architecture", "general.architecture"},
                                    {"name", "general.name"}};

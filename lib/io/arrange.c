@@ -618,6 +618,7 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
             status = rad_folder_configure(folder, family, &shape, error);
         if (status == RADLLM_OK)
             status = translate_tensors(&t, family);
+        source->tied = shape.tied;
     }
     if (status == RADLLM_OK)
         status = add_rest(&t);

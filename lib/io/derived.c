@@ -249,6 +249,33 @@ radllm_status rad_derived_add_values(rad_source *derived, const char *name, cons
     return RADLLM_OK;
 }
 
+radllm_status rad_derived_add_shape(rad_source *derived, const char *name, rad_type type,
+                                    uint32_t n_dims, const uint64_t dims[4], radllm_error *error)
+{
+    rad_tensor *tensor = NULL;
+    rad_view *view = NULL;
+    struct rad_derivation *d = NULL;
+    radllm_status status = append(derived, name, &tensor, &view, &d, error);
+    if (status != RADLLM_OK)
+        return status;
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    uint64_t n = 1;
+    bool fits = true;
+    for (int i = 0; i < 4; i++)
+        fits = fits && rad_mul_u64(n, dims[i], &n);
+    if (!fits || n % info->block_elements != 0 ||
+        !rad_mul_u64(n / info->block_elements, info->block_bytes, &tensor->n_bytes))
+        return rad_fail(error, RADLLM_E_FORMAT, "%s: the tensor %s would exceed 64 bits of bytes",
+                        derived->label, name);
+    derived->shape = true;
+    tensor->view = NULL;
+    tensor->type = type;
+    tensor->n_dims = n_dims;
+    memcpy(tensor->dims, dims, sizeof tensor->dims);
+    tensor->n_elements = n;
+    return RADLLM_OK;
+}
+
 radllm_status rad_derived_finish(rad_source *derived, radllm_error *error)
 {
     radllm_status status =

@@ -43,6 +43,9 @@ radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tens
 /* A vector of F32 numbers, which are copied. */
 radllm_status rad_derived_add_values(rad_source *derived, const char *name, const float *values,
                                      uint64_t count, radllm_error *error);
+/* A tensor of which nothing is known but this: the source is a shape then. */
+radllm_status rad_derived_add_shape(rad_source *derived, const char *name, rad_type type,
+                                    uint32_t n_dims, const uint64_t dims[4], radllm_error *error);
 /* Makes everything findable; two of one name are an error. */
 radllm_status rad_derived_finish(rad_source *derived, radllm_error *error);
 

@@ -365,3 +365,37 @@ radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error
     rad_stored_free(source, &folder.stored);
     return status;
 }
+
+radllm_status rad_shape_open(const rad_host *host, const char *path, rad_source **out,
+                             radllm_error *error)
+{
+    rad_source *source;
+    radllm_status status = rad_source_new(host, &source, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_folder folder = {.source = source};
+    const char *name;
+    source->foreign = source->shape = true;
+    source->path = (char *)(uintptr_t) "";
+    rad_path_label(source->label, path);
+    folder.path = cut_path(source, path, &name);
+    if (folder.path == NULL)
+        status = rad_fail_memory(error, strlen(path));
+    if (status == RADLLM_OK && name == NULL)
+        name = "config.json";
+    if (status == RADLLM_OK) {
+        rad_path_label(folder.label, folder.path);
+        status = add_file(&folder, name, strlen(name), true, error);
+    }
+    if (status == RADLLM_OK)
+        status = rad_folder_json(&folder, name, &folder.config, error);
+    if (status == RADLLM_OK)
+        status = rad_folder_translate(&folder, error);
+    json_decref(folder.config);
+    rad_stored_free(source, &folder.stored);
+    if (status == RADLLM_OK)
+        *out = source;
+    else
+        rad_source_release(source);
+    return status;
+}

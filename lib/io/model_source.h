@@ -66,6 +66,13 @@ radllm_status rad_source_open(const rad_host *host, const char *path, rad_source
                               radllm_error *error);
 radllm_status rad_source_open_callback(const rad_host *host, radllm_read_fn read, void *user,
                                        uint64_t file_size, rad_source **out, radllm_error *error);
+/* Opens a configuration alone (a config.json of whatever name): metadata without tensors. */
+radllm_status rad_shape_open(const rad_host *host, const char *path, rad_source **out,
+                             radllm_error *error);
+/* Whether such a configuration says that the output is the embedding. */
+bool rad_source_is_tied(const rad_source *source);
+/* Whether it has tensors by name alone, without their bytes, and no part. */
+bool rad_source_is_shape(const rad_source *source);
 /* Sources are shared: the last release frees. Thread-safe. */
 rad_source *rad_source_retain(rad_source *source);
 void rad_source_release(rad_source *source);

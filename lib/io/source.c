@@ -194,6 +194,16 @@ bool rad_source_is_scattered(const rad_source *source)
     return source->scattered;
 }
 
+bool rad_source_is_tied(const rad_source *source)
+{
+    return source->tied;
+}
+
+bool rad_source_is_shape(const rad_source *source)
+{
+    return source->shape;
+}
+
 uint32_t rad_source_version(const rad_source *source)
 {
     return source->version;
@@ -249,6 +259,10 @@ uint64_t rad_source_tensor_index(const rad_source *source, const rad_tensor *ten
 radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t offset,
                               void *buffer, size_t size, radllm_error *error)
 {
+    if (part >= source->n_parts)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: this is a configuration without weights: it can be planned, not run",
+                        source->label);
     const rad_part *from = &source->parts[part];
     if (from->file != NULL)
         return rad_file_read(from->file, offset, buffer, size, error);

@@ -794,3 +794,69 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
         status = bind_rope_divisors(model, error);
     return status == RADLLM_OK ? check_leftovers(model, error) : status;
 }
+
+/* ---- shapes of a model that is not at hand --------------------------------------------------- */
+
+static radllm_status give_shape(const shape *wanted, const char *name, rad_give_shape give,
+                                void *user, radllm_error *error)
+{
+    uint64_t dims[4] = {wanted->columns, wanted->is_matrix ? wanted->rows : wanted->n_experts,
+                        wanted->is_matrix ? wanted->n_experts : 1, 1};
+    uint32_t n_dims = dims[2] > 1 ? 3 : wanted->is_matrix || dims[1] > 1 ? 2 : 1;
+    return give(user, name, n_dims, dims, error);
+}
+
+/* Queries, keys and values, or gates and ups, may be one tensor, which the first of them names. */
+static bool is_named_before(const rad_hparams *h, int role)
+{
+    const rad_architecture *a = h->architecture;
+    return (a->fused_qkv && is_qkv(role) && (role - RAD_WEIGHT_QUERY) % 3 != 0) ||
+           (a->fused_gate_up && role == RAD_WEIGHT_UP);
+}
+
+static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_shape give,
+                                void *user, radllm_error *error)
+{
+    const rad_layer_params *params = &h->layers[index];
+    radllm_status status = RADLLM_OK;
+    for (int role = 0; role < RAD_LAYER_WEIGHTS && status == RADLLM_OK; role++) {
+        const role_row *row = &role_rows[role];
+        bool required = false;
+        if (!is_expected(h, index, row->need, &required) || !required || is_named_before(h, role))
+            continue;
+        shape wanted = {extent_of(h, params, row->columns),
+                        extent_of(h, params, row->rows),
+                        row->rows != EXTENT_NONE,
+                        stack_of(h, params, role),
+                        0,
+                        0};
+        if (h->architecture->fused_qkv)
+            take_part(h, params, role, &wanted);
+        if (h->architecture->fused_gate_up)
+            take_half(params, role, &wanted);
+        char name[64];
+        name_tensor(h, index, role, h->architecture->fused_qkv, name, sizeof name);
+        status = give_shape(&wanted, name, give, user, error);
+    }
+    return status;
+}
+
+radllm_status rad_bind_list(const rad_hparams *h, bool tied, rad_give_shape give, void *user,
+                            radllm_error *error)
+{
+    const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
+    const shape vector = {h->width, 1, false, 1, 0, 0};
+    const shape places = {h->width, h->context_length, true, 1, 0, 0};
+    radllm_status status = give_shape(&table, "token_embd.weight", give, user, error);
+    if (status == RADLLM_OK && h->architecture->embedding_norm)
+        status = give_shape(&vector, "token_embd_norm.weight", give, user, error);
+    if (status == RADLLM_OK && h->architecture->learned_positions)
+        status = give_shape(&places, "position_embd.weight", give, user, error);
+    if (status == RADLLM_OK)
+        status = give_shape(&vector, "output_norm.weight", give, user, error);
+    if (status == RADLLM_OK && !tied)
+        status = give_shape(&table, "output.weight", give, user, error);
+    for (uint32_t i = 0; i < h->n_layers && status == RADLLM_OK; i++)
+        status = list_layer(h, i, give, user, error);
+    return status;
+}

@@ -285,6 +285,10 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
 {
     if (model->vocabulary_only)
         return RADLLM_OK;
+    if (rad_source_is_shape(model->source))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: this is a configuration without weights: it can be planned, not run",
+                        rad_source_label(model->source));
     if (settings->budget != 0 && model->weight_bytes > settings->budget)
         return rad_fail(error, RADLLM_E_BUDGET,
                         "the weights take %zu bytes, more than the memory budget of %llu; raise "

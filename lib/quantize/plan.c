@@ -178,6 +178,14 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
 {
     const rad_quantize_rule *rule = use_rules(p->rules, p->settings->n_overrides, tensor);
     rad_type wanted = wanted_type(p, tensor, rule);
+    if (wanted >= RAD_TYPE_FOREIGN) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(p->error, RADLLM_E_ARGUMENT,
+                        "the tensor '%s' is %s, which GGUF does not have: ask for a type, BF16 for "
+                        "example (option quantize; --type of radllm-convert)",
+                        rad_quote(quoted, tensor->name.data, tensor->name.size),
+                        rad_type_find((uint32_t)wanted)->name);
+    }
     *out = (rad_quantized_tensor){.from = tensor, .type = wanted, .n_bytes = tensor->n_bytes};
     if (wanted == tensor->type)
         return RADLLM_OK;

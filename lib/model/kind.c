@@ -1,0 +1,88 @@
+#include "model/kind.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Whether one of `words` stands in a text, in any case and with no letter beside it. */
+static const char *find_word(rad_text text, const char *const *words)
+{
+    for (; *words != NULL; words++) {
+        size_t size = strlen(*words);
+        for (size_t at = 0; at + size <= text.size; at++) {
+            size_t same = 0;
+            while (same < size && (text.data[at + same] | 0x20) == (*words)[same] &&
+                   is_letter(text.data[at + same]))
+                same++;
+            if (same == size && (at == 0 || !is_letter(text.data[at - 1])) &&
+                (at + size == text.size || !is_letter(text.data[at + size])))
+                return *words;
+        }
+    }
+    return NULL;
+}
+
+/* What the file calls itself; false where it does not say. */
+static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
+{
+    static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
+    static const char *const instruct[] = {"instruct", "instruction", "instruction tuned",
+                                           "it",       "alpaca",      NULL};
+    static const char *const chat[] = {"chat", "vicuna", "zephyr", "assistant", NULL};
+    static const char *const base[] = {"base", "pt", "pretrained", "pretrain", NULL};
+    const struct {
+        rad_model_kind kind;
+        const char *const *words;
+    } kinds[] = {{RAD_KIND_INSTRUCT, instruct}, {RAD_KIND_CHAT, chat}, {RAD_KIND_BASE, base}};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        rad_text text;
+        if (rad_meta_text(source, keys[k], &text, NULL) != RADLLM_OK || text.data == NULL)
+            continue;
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+            const char *word = find_word(text, kinds[i].words);
+            if (word == NULL)
+                continue;
+            *kind = kinds[i].kind;
+            snprintf(reason, RAD_KIND_REASON, "%s has the word \"%s\"", keys[k], word);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The token of a turn's end ends answers. */
+static bool by_end(const rad_tokenizer *tokenizer, char reason[RAD_KIND_REASON])
+{
+    static const char *const ends[] = {"<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>",
+                                       "<|return|>"};
+    int32_t eos = rad_tokenizer_eos(tokenizer);
+    for (size_t i = 0; i < sizeof ends / sizeof *ends && eos >= 0; i++) {
+        if (rad_tokenizer_find(tokenizer, ends[i], strlen(ends[i])) != eos)
+            continue;
+        snprintf(reason, RAD_KIND_REASON, "answers end with the token %s", ends[i]);
+        return true;
+    }
+    return false;
+}
+
+rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokenizer,
+                           rad_text chat_template, char reason[RAD_KIND_REASON])
+{
+    rad_model_kind kind = RAD_KIND_BASE;
+    if (by_name(source, &kind, reason))
+        return kind;
+    if (chat_template.size > 0) {
+        snprintf(reason, RAD_KIND_REASON, "it has a chat template");
+        return RAD_KIND_CHAT;
+    }
+    if (by_end(tokenizer, reason))
+        return RAD_KIND_INSTRUCT;
+    snprintf(reason, RAD_KIND_REASON,
+             "it has no chat template, and neither its name nor the token that ends its texts says "
+             "otherwise");
+    return RAD_KIND_BASE;
+}

@@ -1,0 +1,77 @@
+"""radllm-inspect --plan: docs/memory.md is what the configurations say; base, instruct and chat."""
+from e2e import *
+
+inspect = program("radllm-inspect")
+done = subprocess.run([sys.executable, SOURCE / "tools" / "memory_table.py", inspect, "--check"],
+                      capture_output=True)
+expect(Result(done.returncode, done.stdout, done.stderr), 0, "docs/memory.md is up to date")
+
+
+def plan(config, *arguments):
+    return run("radllm-inspect", "--plan", write("shape.json", json.dumps(config)), *arguments)
+
+
+shape = json.loads((SOURCE / "examples" / "shapes" / "llama-3.1-8b.json").read_text())
+found = json.loads(plan(shape, "--json").out)
+# Layers, widths and vocabulary as published.
+check(found["parameters"] == 8030261248, "parameters of Llama 3.1 8B")
+for entry in found["plans"]:
+    check(entry["cache"] >= 131072 * entry["context"] and
+          entry["total"] >= entry["weights"] + entry["cache"], f"{entry['type']} {entry['context']}")
+check(abs(found["plans"][3]["weights"] - 4912898048) < 49128980, "Q4_K_M within 1%")
+result = plan(shape)
+check(result.code == 0 and "BF16" in result.text() and "131072" in result.text(), "as text", result)
+short = json.loads(plan(dict(shape, max_position_embeddings=2048), "--json").out)
+check([entry["context"] for entry in short["plans"]] == [2048, 2048], "no longer than the model's own")
+for change, text in (({"model_type": "whisper"}, "whisper"), ({"hidden_size": 0}, "hidden_size"),
+                     ({"num_hidden_layers": 2147483647}, "block_count"),
+                     ({"vision_config": {}}, "see or hear")):
+    expect(plan(dict(shape, **change)), 1, f"refused: {change}", text)
+expect(run("radllm-inspect", "--plan", folder / "none.json"), 1, "a file that is not there", "none.json")
+expect(run("radllm-inspect", "--plan", "a", "b"), 2, "one thing at a time", "one file only")
+
+# ---- base, instruct, chat ----
+
+folders = folder / "folders"
+subprocess.run([sys.executable, SOURCE / "tests" / "golden" / "make_folder.py",
+                SOURCE / "tests" / "golden", folders], check=True, stdout=subprocess.DEVNULL)
+
+
+def kind(name, template=None):
+    path = folder / name
+    path.mkdir()
+    for file in (folders / "llama-mha").iterdir():
+        (path / file.name).write_bytes(file.read_bytes())
+    if template is not None:
+        (path / "chat_template.jinja").write_text(template)
+    result = run("radllm-inspect", path, "--json")
+    report = json.loads(result.out)
+    return report["model_kind"], report["model_kind_reason"]
+
+
+check(kind("tiny")[0] == "base" and "no chat template" in kind("tiny2")[1], "base")
+check(kind("tiny-Instruct-v0.2") == ("instruct", 'general.name has the word "instruct"'), "instruct")
+check(kind("gemma-2b-it")[0] == "instruct" and kind("little")[0] == "base", "words, not letters")
+check(kind("Llama-2-7b-chat-hf")[0] == "chat", "chat by its name")
+check(kind("with-template", "{{ messages }}") == ("chat", "it has a chat template"), "by template")
+check(kind("tiny-base", "{{ messages }}")[0] == "base", "what it says of itself counts first")
+check("  model            base: " in run("radllm-inspect", folder / "tiny").text(), "in words")
+
+small = shared("models/stories260K/stories260K.gguf")
+if small is None:
+    tap.skip("warnings", "no ../shared/data/models at hand")
+else:
+    result = run("radllm-chat", "-m", small, "--raw", "-n", "2", stdin=b"hello\n")
+    check(result.code == 0 and "this is a base model" in result.err, "chat warns", result)
+    table = write("table.csv", "report\nnormal\n")
+    result = run("radllm-label", "-m", small, "--input", table, "--output", folder / "out.csv",
+                 "--choices", "yes,no", "--prompt", "{report}", "--template", "chatml")
+    check("this is a base model" in result.err, "label warns", result)
+    result = run("radllm-label", "-m", small, "--input", table, "--output", folder / "out2.csv",
+                 "--choices", "yes,no", "--prompt", "{report}", "--raw")
+    check("this is a base model" not in result.err, "but not where it goes on with a text", result)
+model = embedded_model()
+if model is not None:
+    result = run("radllm-chat", "-m", model, "-n", "2", stdin=b"hello\n")
+    check("this is a base model" not in result.err, "nor of a chat model", result)
+finish()
