@@ -169,8 +169,7 @@ int main(int argc, char **argv)
     check(radllm_host_new(NULL, NULL, NULL, &host, program_error()), NULL);
     check(radllm_host_set_progress(host, rewrite_show, &state, program_error()), NULL);
     check(radllm_file_open(host, own.input, &file, program_error()), NULL);
-    check(radllm_quantization_new(host, file, NULL, common.options, &plan, program_error()),
-          own.input);
+    check(radllm_quantization_new(host, file, NULL, common.options, &plan, program_error()), NULL);
     write_model(plan, &own, &common, &state);
     radllm_quantization_free(plan);
     radllm_file_free(file);

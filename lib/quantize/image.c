@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "io/adapter.h"
 #include "io/derived.h"
 #include "text/export.h"
 
@@ -50,18 +51,32 @@ static uint64_t size_of(const image *m, const char *name, uint64_t fallback)
     return value >= 0.0 && value < 2147483648.0 ? (uint64_t)value : fallback;
 }
 
+static bool text_is(const rad_meta *meta, const char *text)
+{
+    return meta != NULL && meta->type == RAD_META_STRING && meta->count == 1 &&
+           meta->strings[0].size == strlen(text) &&
+           memcmp(meta->strings[0].data, text, meta->strings[0].size) == 0;
+}
+
 static bool is_llama3(const image *m)
 {
-    const rad_meta *meta = find(m, "rope.scaling.type");
-    return meta != NULL && meta->type == RAD_META_STRING && meta->count == 1 &&
-           meta->strings[0].size == 6 && memcmp(meta->strings[0].data, "llama3", 6) == 0;
+    return text_is(find(m, "rope.scaling.type"), "llama3");
+}
+
+static bool is_longrope(const image *m)
+{
+    return text_is(find(m, "rope.scaling.type"), "longrope");
 }
 
 /* What is said otherwise in GGUF. */
 static bool is_left_out(const image *m, const rad_meta *meta)
 {
     bool scaling = strstr(meta->key.data, ".rope.scaling.") != NULL;
+    bool factors = is_key(m, meta, "rope.scaling.type") ||
+                   is_key(m, meta, "rope.scaling.long_factors") ||
+                   is_key(m, meta, "rope.scaling.short_factors");
     return is_key(m, meta, "rope.layout") || (scaling && is_llama3(m)) ||
+           (factors && is_longrope(m)) ||
            strncmp(meta->key.data, "tokenizer.ggml.", 15) == 0;
 }
 
@@ -236,6 +251,24 @@ static radllm_status add_divisors(image *m)
     return rad_derived_add_values(m->to, "rope_freqs.weight", divisors, pairs, m->error);
 }
 
+/* Factors of rotations for short and for long texts, as tensors. */
+static radllm_status add_factors(image *m, const char *key, const char *name)
+{
+    enum { MOST = 512 };
+    float factors[MOST];
+    const rad_meta *meta = find(m, key);
+    bool real = meta != NULL && (meta->type == RAD_META_F64 || meta->type == RAD_META_F32);
+    if (!is_longrope(m))
+        return RADLLM_OK;
+    if (!real || meta->count == 0 || meta->count > MOST)
+        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
+                        "%s: rope_scaling of type longrope with these factors has no form in GGUF",
+                        rad_source_label(m->from));
+    for (uint64_t i = 0; i < meta->count; i++)
+        factors[i] = (float)rad_meta_item_f64(meta, i);
+    return rad_derived_add_values(m->to, name, factors, meta->count, m->error);
+}
+
 static radllm_status add_tensors(image *m)
 {
     size_t bytes = (size_t)(m->n_experts + 1) * sizeof *m->stack;
@@ -245,6 +278,10 @@ static radllm_status add_tensors(image *m)
     for (uint64_t i = 0; i < rad_source_n_tensors(m->from) && status == RADLLM_OK; i++)
         status = add_tensor(m, rad_source_tensor(m->from, i));
     rad_free(&allocator, (void *)m->stack, bytes);
+    if (status == RADLLM_OK)
+        status = add_factors(m, "rope.scaling.long_factors", "rope_factors_long.weight");
+    if (status == RADLLM_OK)
+        status = add_factors(m, "rope.scaling.short_factors", "rope_factors_short.weight");
     return status == RADLLM_OK ? add_divisors(m) : status;
 }
 
@@ -284,7 +321,7 @@ static radllm_status check_tokenizer(const rad_host *host, image *m, const rad_t
 
 static radllm_status read_shape(image *m)
 {
-    rad_text architecture, layout = {0};
+    rad_text architecture;
     radllm_status status = rad_meta_text(m->from, "general.architecture", &architecture, m->error);
     if (status != RADLLM_OK)
         return status;
@@ -295,10 +332,17 @@ static radllm_status read_shape(image *m)
                         rad_source_label(m->from));
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)architecture.size,
              architecture.data);
-    const rad_meta *meta = find(m, "rope.layout");
-    if (meta != NULL && meta->type == RAD_META_STRING && meta->count == 1)
-        layout = meta->strings[0];
-    m->halves = layout.size == 6 && memcmp(layout.data, "halves", 6) == 0;
+    m->halves = text_is(find(m, "rope.layout"), "halves");
+    if (m->halves && strcmp(m->architecture, "llama") != 0)
+        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
+                        "%s: rotations of halves in a model of the family %s have no form in GGUF; "
+                        "run the folder as it is",
+                        rad_source_label(m->from), m->architecture);
+    if (text_is(find(m, "rope.scaling.type"), "dynamic"))
+        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
+                        "%s: rope_scaling of type dynamic has no form in GGUF; run the folder as "
+                        "it is",
+                        rad_source_label(m->from));
     m->n_heads = size_of(m, "attention.head_count", 0);
     m->n_kv_heads = size_of(m, "attention.head_count_kv", m->n_heads);
     m->n_experts = size_of(m, "expert_count", 0);

@@ -49,7 +49,7 @@ made = folder / "made"
 made.mkdir()
 # Files of other tools hold the short vectors' product in one tensor.
 OTHERWISE = {"deepseek2-lite": "attn_k"}
-ONE_WAY = ("deepseek2-lite", "deepseek2-v3", "dots1", "gpt-oss", "mpt", "mpt-qk-norm")
+ONE_WAY = ("bitnet", "deepseek2-lite", "deepseek2-v3", "dots1", "gpt-oss", "mpt", "mpt-qk-norm")
 for path in sorted((GOLDEN / "architectures").glob("*-f32.gguf")):
     name = path.name[:-len("-f32.gguf")]
     if not (folders / name).exists():
