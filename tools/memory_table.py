@@ -4,9 +4,11 @@ the configurations in examples/shapes, beside the article's figures (tools/memor
 
 Usage: memory_table.py RADLLM_INSPECT [--check]
 
---check: compares with the file that stands there instead; exit code 1 where they differ."""
+--check: compares with the file that stands there instead; exit code 1 where they differ, in figures
+by more than 1% (what a step needs changes a little with the kernels)."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -89,13 +91,25 @@ def make(inspect):
             "at 16 bits):\n\n" + parts + beside)
 
 
+NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
+
+
+def agree(ours, theirs):
+    def value(text):
+        return float(text.replace(",", ""))
+
+    pairs = zip(NUMBER.findall(ours), NUMBER.findall(theirs))
+    return (NUMBER.sub("#", ours) == NUMBER.sub("#", theirs) and
+            all(abs(value(a) - value(b)) <= max(0.11, 0.01 * value(b)) for a, b in pairs))
+
+
 def main():
     if len(sys.argv) < 2 or (len(sys.argv) > 2 and sys.argv[2] != "--check"):
         sys.exit(__doc__)
     text = make(sys.argv[1])
     if len(sys.argv) > 2:
         with open(TARGET) as file:
-            if file.read() != text:
+            if not agree(text, file.read()):
                 sys.exit("docs/memory.md is not what tools/memory_table.py writes: run it again")
         return
     with open(TARGET, "w") as file:
