@@ -473,7 +473,8 @@ static void print_shape(const json_t *object, const char *path)
     output_text("\n  type     context       weights         cache   activations         total\n");
     json_array_foreach(plans, i, plan)
     {
-        output_format("  %-7s %8" JSON_INTEGER_FORMAT, json_string_value(json_object_get(plan, "type")),
+        output_format("  %-7s %8" JSON_INTEGER_FORMAT,
+                      json_string_value(json_object_get(plan, "type")),
                       json_integer_value(json_object_get(plan, "context")));
         for (size_t n = 0; n < N_SHAPE_NUMBERS; n++)
             if (strcmp(shape_numbers[n], "overhead") != 0)

@@ -202,8 +202,7 @@ static void text_of(const radllm_model *model, const char *name, char *out, size
 {
     size_t length = 0;
     out[0] = '\0';
-    radllm_status status =
-        radllm_model_text(model, name, out, size, &length, program_error());
+    radllm_status status = radllm_model_text(model, name, out, size, &length, program_error());
     if (status == RADLLM_E_BUFFER)
         snprintf(out, size, "(long)");
     else

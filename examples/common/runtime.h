@@ -46,7 +46,8 @@ token_list answer_tokens(const radllm_request *request);
 
 /* Warns where a model that was not taught to answer, and has no chat template, is asked to. */
 void warn_of_base(const radllm_model *model);
-/* The same, and checks that there is a chat template: one that the model's own text equals, or the one that
+/* The same, and checks that there is a chat template: one that the model's own text equals, or the
+ * one that
  * --template names. Else ends the program with the library's message, which lists the names and
  * offers --raw. */
 void require_template(const radllm_model *model, const radllm_options *options);

@@ -164,8 +164,8 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
     if (strcmp(name, "kind") == 0 || strcmp(name, "kind_reason") == 0) {
         static const char *const kinds[] = {"base", "instruct", "chat"};
         char reason[RAD_KIND_REASON];
-        const char *kind = kinds[rad_kind_of(model->file->source, inner->tokenizer,
-                                             template_text(model), reason)];
+        const char *kind =
+            kinds[rad_kind_of(model->file->source, inner->tokenizer, template_text(model), reason)];
         const char *text = name[4] == '\0' ? kind : reason;
         return rad_copy_out(text, strlen(text), buffer, capacity, length, error);
     }

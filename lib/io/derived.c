@@ -16,7 +16,19 @@ struct rad_derivation {
     uint64_t columns;
     float added;
     bool transposed;
+    bool decoded; /* rows of types that no GGUF file has, as F32 */
 };
+
+/* Whether rows of a folder's own type can be decoded. */
+static bool is_decodable(const rad_tensor *from)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint32_t n = 0;
+    if (from->type < RAD_TYPE_FOREIGN || from->view == NULL || info->decode == NULL)
+        return false;
+    (void)rad_tensor_columns(from, &n);
+    return n % info->block_elements == 0;
+}
 
 radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *error)
 {
@@ -157,6 +169,7 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     for (int i = 0; i < 4; i++)
         rows *= i == 0 ? 1 : wanted->dims[i]; /* at most what the parts hold: checked below */
     bool vector = rows == 1;
+    d->decoded = from->type >= RAD_TYPE_FOREIGN;
     d->columns = vector ? 1 : wanted->dims[0];
     rows = vector ? wanted->dims[0] : rows;
     d->rows_each = d->columns > 0 ? each / d->columns : 0;
@@ -164,27 +177,17 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     if (from->n_elements == 0 || d->rows_each * d->columns != each ||
         wanted->first > d->rows_each || rows > wanted->n_from * (d->rows_each - wanted->first) ||
         (wanted->first == 0 && wanted->n_from > 1 && rows != wanted->n_from * d->rows_each) ||
-        (info->block_elements > 1 && !wanted->transposed &&
+        (info->block_elements > 1 && !wanted->transposed && !d->decoded &&
          d->columns % info->block_elements != 0) ||
+        (d->decoded && (vector || !is_decodable(from))) ||
         (wanted->order.a != 0 && (order == 0 || d->rows_each % order != 0)) ||
         (wanted->transposed && (from->view != NULL || info->decode == NULL || vector ||
                                 wanted->dims[0] != from->dims[1])) ||
         (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
         return fail_shape(source, from, wanted->name, error);
-    for (uint32_t i = 0; i < wanted->n_from; i++) {
-        uint32_t n;
-        char quoted[RAD_QUOTE_SIZE];
-        if (rad_tensor_columns(wanted->from[i], &n) != NULL)
-            return rad_fail(
-                error, RADLLM_E_UNSUPPORTED,
-                "%s: the tensor '%s' has its columns in an order of its own "
-                "(desc_act, EXL2), which is not converted",
-                source->label,
-                rad_quote(quoted, wanted->from[i]->name.data, wanted->from[i]->name.size));
-    }
     for (uint32_t i = 1; i < wanted->n_from; i++)
-        if (wanted->from[i]->type != from->type || wanted->from[i]->n_elements != each ||
-            wanted->from[i]->dims[0] != from->dims[0])
+        if ((d->decoded ? !is_decodable(wanted->from[i]) : wanted->from[i]->type != from->type) ||
+            wanted->from[i]->n_elements != each || wanted->from[i]->dims[0] != from->dims[0])
             return fail_shape(source, wanted->from[i], wanted->name, error);
     tensor->n_elements = rows * d->columns;
     return RADLLM_OK;
@@ -215,7 +218,8 @@ radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tens
     d->transposed = wanted->transposed;
     d->row_bytes = (wanted->transposed ? wanted->dims[1] : d->columns) / info->block_elements *
                    info->block_bytes;
-    tensor->type = wanted->added != 0.0f || wanted->transposed ? RAD_TYPE_F32 : type;
+    bool wide = wanted->added != 0.0f || wanted->transposed || d->decoded;
+    tensor->type = wide ? RAD_TYPE_F32 : type;
     info = rad_type_find((uint32_t)tensor->type);
     tensor->n_dims = wanted->n_dims;
     memcpy(tensor->dims, wanted->dims, sizeof tensor->dims);
@@ -285,8 +289,8 @@ radllm_status rad_derived_finish(rad_source *derived, radllm_error *error)
 
 const rad_tensor *rad_derived_origin(const rad_tensor *tensor)
 {
-    const struct rad_derivation *d = tensor->view->derivation;
-    return d->from != NULL ? d->from[0] : NULL;
+    const struct rad_derivation *d = tensor->view != NULL ? tensor->view->derivation : NULL;
+    return d != NULL && d->from != NULL ? d->from[0] : NULL;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -352,6 +356,35 @@ static radllm_status read_transposed(const struct rad_derivation *d, uint64_t fi
     return status;
 }
 
+/* Rows of blocks as numbers, each in its column. */
+static radllm_status read_decoded(const struct rad_derivation *d, const rad_tensor *from,
+                                  uint64_t row, uint64_t rows, uint8_t *out, radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    const rad_allocator *allocator = &d->base->host.allocator;
+    const uint64_t row_bytes = from->view->unit_bytes;
+    uint32_t n = 0;
+    const uint32_t *places = rad_tensor_columns(from, &n);
+    size_t of_values = (size_t)n * sizeof(float), bytes = of_values + (size_t)(rows * row_bytes);
+    uint8_t *room = rad_alloc(allocator, bytes);
+    if (room == NULL)
+        return rad_fail_memory(error, bytes);
+    float *values = (float *)(void *)room;
+    radllm_status status = rad_source_read_tensor(d->base, from, row * row_bytes, room + of_values,
+                                                  (size_t)(rows * row_bytes), error);
+    for (uint64_t r = 0; r < rows && status == RADLLM_OK; r++) {
+        info->decode(room + of_values + r * row_bytes, values, n);
+        uint8_t *to = out + r * d->columns * sizeof(float);
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t column = places != NULL ? places[i] : i;
+            if (column < d->columns)
+                memcpy(to + column * sizeof(float), &values[i], sizeof(float));
+        }
+    }
+    rad_free(allocator, room, bytes);
+    return status;
+}
+
 /* Where row `row` of a tensor of this one comes from. */
 static uint64_t ordered(const rad_row_order *order, uint64_t row)
 {
@@ -382,7 +415,9 @@ radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t co
                 d->order.run - row % d->order.run < rows ? d->order.run - row % d->order.run : rows;
             row = ordered(&d->order, row);
         }
-        if (d->added != 0.0f)
+        if (d->decoded)
+            status = read_decoded(d, from, row, rows, buffer, error);
+        else if (d->added != 0.0f)
             status = read_added(d, from, row, rows, buffer, error);
         else
             status = rad_source_read_tensor(d->base, from, row * d->row_bytes, buffer,

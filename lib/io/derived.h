@@ -13,7 +13,7 @@ typedef struct rad_row_order {
 } rad_row_order;
 
 /* A tensor to be added. Its rows (of a vector: its numbers) are those of from[0], from[1], ..., all
- * of one shape and type, or a stretch of one's. */
+ * of one shape and type, or a stretch of one's. Those of types that no GGUF file has become F32. */
 typedef struct rad_derived_tensor {
     const char *name;
     uint32_t n_dims;
@@ -49,7 +49,7 @@ radllm_status rad_derived_add_shape(rad_source *derived, const char *name, rad_t
 /* Makes everything findable; two of one name are an error. */
 radllm_status rad_derived_finish(rad_source *derived, radllm_error *error);
 
-/* The first tensor that one of such a source is made of; NULL: none. */
+/* The first tensor that one is made of; NULL: none, or it is of no such source. */
 const rad_tensor *rad_derived_origin(const rad_tensor *tensor);
 /* Rows of a tensor of such a source; view.c calls it. */
 radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,

@@ -47,8 +47,8 @@ struct rad_source {
     bool foreign; /* no GGUF: a folder or safetensors */
     bool adapter; /* the folder is of a PEFT adapter */
     bool scattered;
-    bool tied;    /* of a folder: its configuration says that the output is the embedding */
-    bool shape;   /* tensors without their bytes */
+    bool tied;  /* of a folder: its configuration says that the output is the embedding */
+    bool shape; /* tensors without their bytes */
     radllm_read_fn read;
     void *read_user;
     rad_arena arena;     /* keys, values, names */

@@ -76,8 +76,7 @@ static bool is_left_out(const image *m, const rad_meta *meta)
                    is_key(m, meta, "rope.scaling.long_factors") ||
                    is_key(m, meta, "rope.scaling.short_factors");
     return is_key(m, meta, "rope.layout") || (scaling && is_llama3(m)) ||
-           (factors && is_longrope(m)) ||
-           strncmp(meta->key.data, "tokenizer.ggml.", 15) == 0;
+           (factors && is_longrope(m)) || strncmp(meta->key.data, "tokenizer.ggml.", 15) == 0;
 }
 
 /* Numbers in the types that readers look for. */

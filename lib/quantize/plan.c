@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "io/derived.h"
 #include "quantize/image.h"
 
 /* ---- overrides ----------------------------------------------------------------------------------
@@ -132,7 +133,9 @@ static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quan
 
 static radllm_status check_conversion(const planner *p, const rad_tensor *tensor, rad_type type)
 {
-    const rad_type_info *from = rad_type_find((uint32_t)tensor->type);
+    const rad_tensor *origin = rad_derived_origin(tensor); /* of a folder: as it stands there */
+    const rad_type_info *from =
+        rad_type_find((uint32_t)(origin != NULL ? origin->type : tensor->type));
     const rad_type_info *to = rad_type_find((uint32_t)type);
     char quoted[RAD_QUOTE_SIZE];
     rad_quote(quoted, tensor->name.data, tensor->name.size);
@@ -178,13 +181,15 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
 {
     const rad_quantize_rule *rule = use_rules(p->rules, p->settings->n_overrides, tensor);
     rad_type wanted = wanted_type(p, tensor, rule);
-    if (wanted >= RAD_TYPE_FOREIGN) {
+    const rad_tensor *origin = rad_derived_origin(tensor);
+    if (p->settings->file_type->copy && rule == NULL && origin != NULL &&
+        origin->type >= RAD_TYPE_FOREIGN) {
         char quoted[RAD_QUOTE_SIZE];
         return rad_fail(p->error, RADLLM_E_ARGUMENT,
                         "the tensor '%s' is %s, which GGUF does not have: ask for a type, BF16 for "
                         "example (option quantize; --type of radllm-convert)",
                         rad_quote(quoted, tensor->name.data, tensor->name.size),
-                        rad_type_find((uint32_t)wanted)->name);
+                        rad_type_find((uint32_t)origin->type)->name);
     }
     *out = (rad_quantized_tensor){.from = tensor, .type = wanted, .n_bytes = tensor->n_bytes};
     if (wanted == tensor->type)

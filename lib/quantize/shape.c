@@ -22,8 +22,8 @@ static radllm_status add_shape(void *user, const char *name, uint32_t n_dims,
         tensor.n_elements *= dims[i];
     rad_type type = RAD_TYPE_F32;
     if (rad_mixture_applies(&tensor))
-        type = rad_mixture_fitting(rad_mixture_type(s->type, &s->model, &tensor, s->values),
-                                   dims[0]);
+        type =
+            rad_mixture_fitting(rad_mixture_type(s->type, &s->model, &tensor, s->values), dims[0]);
     s->values += rad_mixture_makes_values(&tensor);
     return rad_derived_add_shape(s->to, name, type, n_dims, dims, error);
 }

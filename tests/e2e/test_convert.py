@@ -108,6 +108,21 @@ check(run("radllm-inspect", made / "wide").code == 0, "the files are read")
 check(all(file.stat().st_size < 300000 for file in (made / "wide").glob("*.safetensors")),
       "no file is larger than asked for")
 
+# ---- quantized folders, decoded ----
+
+packed = folder / "packed"
+subprocess.run([sys.executable, GOLDEN / "make_packed.py", packed], check=True)
+for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4"):
+    result = convert(packed / name, made / "packed.gguf", "--type", "F32", "--force")
+    expect(result, 0, f"{name}: decoded")
+    expect(convert(packed / (name + "-f32"), made / "float.gguf", "--force"), 0, "and what it stands for")
+    check(not differing(tensors(made / "packed.gguf"), tensors(made / "float.gguf")),
+          f"{name}: bit for bit", result)
+expect(convert(packed / "awq", made / "no.gguf"), 1, "quants that GGUF has not", "GGUF does not have",
+       "--type")
+expect(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), 1, "quantized once already",
+       "quantized already")
+
 # ---- what stands there ----
 
 target = made / "mixtral.gguf"
