@@ -58,10 +58,11 @@ static const char *type_name(int32_t type)
 
 static void scope_name(int32_t scope, char *out, size_t capacity)
 {
-    snprintf(out, capacity, "%s%s%s%s", scope & RADLLM_SCOPE_MODEL ? " model" : "",
+    snprintf(out, capacity, "%s%s%s%s%s", scope & RADLLM_SCOPE_MODEL ? " model" : "",
              scope & RADLLM_SCOPE_ENGINE ? " engine" : "",
              scope & RADLLM_SCOPE_REQUEST ? " request" : "",
-             scope & RADLLM_SCOPE_QUANTIZE ? " quantize" : "");
+             scope & RADLLM_SCOPE_QUANTIZE ? " quantize" : "",
+             scope & RADLLM_SCOPE_EMBED ? " embed" : "");
 }
 
 static json_t *option_json(const radllm_option_info *info)

@@ -65,8 +65,19 @@ void runtime_load(runtime *self, const common_settings *common, bool verbose)
     self->load_seconds = clock_seconds() - start;
 }
 
+/* For programs that have the model write, or choose. */
+static void require_text(const radllm_model *model)
+{
+    if (model_number(model, "generates") != 0)
+        return;
+    char *architecture = model_text(model, "architecture");
+    fail("the model (architecture %s) gives embeddings and no text: use radllm-embed",
+         architecture);
+}
+
 static radllm_status new_engine(runtime *self, const common_settings *common)
 {
+    require_text(self->model);
     if (self->draft != NULL)
         return radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
                                             &self->engine, program_error());
@@ -226,6 +237,7 @@ void require_template(const radllm_model *model, const radllm_options *options)
     warn_of_base(model);
     radllm_chat *chat = NULL;
     size_t count = 0;
+    require_text(model);
     check(radllm_chat_new(NULL, &chat, program_error()), NULL);
     check(radllm_chat_add(chat, "user", "x", 1, program_error()), NULL);
     radllm_status status =

@@ -166,7 +166,8 @@ enum {
     RADLLM_SCOPE_MODEL = 1,
     RADLLM_SCOPE_ENGINE = 2,
     RADLLM_SCOPE_REQUEST = 4,
-    RADLLM_SCOPE_QUANTIZE = 8
+    RADLLM_SCOPE_QUANTIZE = 8,
+    RADLLM_SCOPE_EMBED = 16
 };
 
 RADLLM_API radllm_status radllm_options_new(const radllm_host *host, radllm_options **out,
@@ -332,8 +333,8 @@ RADLLM_API void radllm_model_free(radllm_model *model);
 /* Numbers: "vocab_size", "context_length", "embedding_length", "layers", "heads", "kv_heads",
  * "head_dim", "parameters", "active_parameters" (of which one token uses no more: those of the
  * chosen experts), "experts" (0: it has none), "experts_used", "weight_bytes" (in memory),
- * "bos_token", "eos_token" (-1 when there is none), "adds_bos", "adds_eos". RADLLM_E_NOT_FOUND for
- * other names. */
+ * "bos_token", "eos_token" (-1 when there is none), "adds_bos", "adds_eos", "generates" (0: it
+ * gives embeddings and no text). RADLLM_E_NOT_FOUND for other names. */
 RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const char *name,
                                              int64_t *out, radllm_error *error);
 /* Texts: "architecture", "name", "chat_template" (the file's own text, "" without), "template" (the
@@ -342,7 +343,8 @@ RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const ch
  * "unicode_version", "kind" ("base": it goes on with texts; "instruct": it was taught to follow
  * instructions; "chat": it holds conversations), "kind_reason" (how that was decided: from what the
  * file says of itself, its chat template, or the token that ends its answers), "adapters" (a line
- * HASH=SCALE for each that sessions begin with). */
+ * HASH=SCALE for each that sessions begin with), "pooling" (of embeddings: "none", "mean", "cls",
+ * "last"; "" where the model does not say: it is no embedding model). */
 RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char *name,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);
@@ -533,7 +535,8 @@ RADLLM_API radllm_status radllm_engine_expert(const radllm_engine *engine, uint3
  * a session keeps the longest common beginning of the tokens it holds and the new ones, and
  * computes only the rest: the answer is the same as if it had computed all. */
 typedef struct radllm_session radllm_session;
-/* RADLLM_E_LIMIT when the engine has as many sessions as its option "sessions" says. */
+/* RADLLM_E_LIMIT when the engine has as many sessions as its option "sessions" says;
+ * RADLLM_E_UNSUPPORTED for a model that gives embeddings and no text. */
 RADLLM_API radllm_status radllm_session_new(radllm_engine *engine, radllm_session **out,
                                             radllm_error *error);
 RADLLM_API void radllm_session_free(radllm_session *session);
@@ -704,6 +707,35 @@ typedef struct radllm_choice_result {
 } radllm_choice_result;
 RADLLM_API radllm_status radllm_request_choice(const radllm_request *request, uint64_t index,
                                                radllm_choice_result *out, radllm_error *error);
+
+/* ---- embeddings ------------------------------------------------------------------------------
+ */
+
+/* Writes the embeddings of `count` texts, one behind the other: each is "embedding_length" floats
+ * (radllm_model_number()); with the option pooling=none as many for each of the text's tokens
+ * (radllm_tokenize() with RADLLM_TOKENIZE_ADD_SPECIAL counts them). Texts are computed together as
+ * far as the option batch has room; an embedding has the same bits alone and in company.
+ *
+ * lengths may be NULL when all texts end with NUL. `options` are of scope embed, and "special".
+ * capacity and *length are counted in floats; *length (may be NULL) receives how many there are,
+ * also with RADLLM_E_BUFFER, when nothing was computed. `cancel` may be NULL. When the call fails
+ * otherwise, what stands in `vectors` has no meaning.
+ *
+ * Of a model that generates text the option pooling must be given, and sessions of the engine that
+ * nobody holds are used meanwhile: RADLLM_E_LIMIT without one. RADLLM_E_LIMIT as well for a text of
+ * more tokens than the option context; RADLLM_E_UNSUPPORTED without the option where the model is
+ * no embedding model; RADLLM_E_NUMERIC for what is not finite. */
+RADLLM_API radllm_status radllm_embed(radllm_engine *engine, const char *const *texts,
+                                      const size_t *lengths, size_t count,
+                                      const radllm_options *options, const radllm_cancel *cancel,
+                                      float *vectors, size_t capacity, size_t *length,
+                                      radllm_error *error);
+/* The same for tokens; nothing is added to them. */
+RADLLM_API radllm_status radllm_embed_tokens(radllm_engine *engine, const int32_t *const *tokens,
+                                             const size_t *counts, size_t count,
+                                             const radllm_options *options,
+                                             const radllm_cancel *cancel, float *vectors,
+                                             size_t capacity, size_t *length, radllm_error *error);
 
 /* ---- quantizing ------------------------------------------------------------------------------
  */

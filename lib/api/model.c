@@ -123,6 +123,7 @@ radllm_status radllm_model_number(const radllm_model *model, const char *name, i
         {"eos_token", rad_tokenizer_eos(inner->tokenizer)},
         {"adds_bos", rad_tokenizer_adds_bos(inner->tokenizer)},
         {"adds_eos", rad_tokenizer_adds_eos(inner->tokenizer)},
+        {"generates", !h->bidirectional},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
@@ -146,6 +147,7 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
         {"cache_type", rad_model_is_f32(inner) ? "f32" : "f16"},
         {"tokenizer", rad_tokenizer_kind(inner->tokenizer)},
         {"unicode_version", rad_unicode_version()},
+        {"pooling", rad_pooling_name(inner->hparams.pooling)},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strcmp(texts[i].name, name) == 0)

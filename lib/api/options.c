@@ -10,6 +10,7 @@
 #define ENGINE   RADLLM_SCOPE_ENGINE
 #define REQUEST  RADLLM_SCOPE_REQUEST
 #define QUANTIZE RADLLM_SCOPE_QUANTIZE
+#define EMBED    RADLLM_SCOPE_EMBED
 
 typedef struct option_row {
     const char *name;
@@ -141,8 +142,8 @@ static const option_row rows[RAD_OPTION_COUNT] = {
          "26 Jul 2024. Empty: the one in the template's own text; no clock is read"},
     [RAD_OPTION_RAW] = {"raw", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
                         "messages of a chat are joined without a template"},
-    [RAD_OPTION_SPECIAL] = {"special", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
-                            "read control tokens in the text of a prompt"},
+    [RAD_OPTION_SPECIAL] = {"special", RADLLM_OPTION_BOOLEAN, REQUEST | EMBED, 0, 1, "0", "",
+                            "read control tokens in the text of a prompt, or of what is embedded"},
     [RAD_OPTION_IGNORE_END] = {"ignore_end", RADLLM_OPTION_BOOLEAN, REQUEST, 0, 1, "0", "",
                                "go on behind the model's end of answer"},
     [RAD_OPTION_STOP] = {"stop", RADLLM_OPTION_LIST, REQUEST, 1, MAX_TEXT, "", "",
@@ -161,6 +162,17 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_CACHE_SALT] = {"cache_salt", RADLLM_OPTION_TEXT, REQUEST, 0, RAD_SALT_SIZE, "", "",
                                "what is computed for requests with one salt is not taken for those "
                                "with another: keeps tenants apart"},
+    [RAD_OPTION_POOLING] = {"pooling", RADLLM_OPTION_CHOICE, EMBED, 0, 0, "auto",
+                            "auto|none|mean|cls|last",
+                            "how the vectors of a text's tokens become its embedding: their mean, "
+                            "the first or the last one; none: they are given as they are; auto: as "
+                            "the model says, which must then be an embedding model"},
+    [RAD_OPTION_NORMALIZE] = {"normalize", RADLLM_OPTION_CHOICE, EMBED, 0, 0, "auto", "auto|off|on",
+                              "embeddings are brought to length 1; auto: as the model says, and "
+                              "where it does not, unless pooling is none"},
+    [RAD_OPTION_TRUNCATE] = {"truncate", RADLLM_OPTION_BOOLEAN, EMBED, 0, 1, "0", "",
+                             "of a text that is longer than the context its beginning is taken; "
+                             "without, it is an error"},
     [RAD_OPTION_QUANTIZE] = {"quantize", RADLLM_OPTION_CHOICE, QUANTIZE, 0, 0, "Q4_K_M",
                              RAD_FILE_TYPE_NAMES,
                              "number format of most matrices; some get another one, where that "

@@ -21,7 +21,8 @@ typedef struct rad_value {
 typedef enum rad_op_kind {
     RAD_OP_EMBED,        /* out = row of `weight` for each token, times number */
     RAD_OP_ROTARY_TABLE, /* out = cosines and sines of each token's position, at most `limit` */
-    RAD_OP_POSITIONS,    /* in place: adds the row of `weight` for each token's position */
+    RAD_OP_POSITIONS,    /* in place: adds the row of `weight` for each token's position, at most
+                            `limit` */
     RAD_OP_NORM,    /* out = norm of in, times the vector `weight`, plus `bias` where LayerNorm */
     RAD_OP_PRODUCT, /* out = `weight` in, plus the vector `bias` where there is one */
     RAD_OP_ADAPT,   /* behind PRODUCT and EMBED: for rows with adapters that have a pair at `slot`,
@@ -82,6 +83,10 @@ typedef struct rad_program {
     rad_value values[RAD_MAX_VALUES];
     uint32_t n_values;
     uint8_t logits; /* the value that holds them at the end */
+    /* What the output rows are before logits are made of them stands in `hidden` behind the first
+     * n_hidden_ops operations. An encoder has no more. */
+    uint8_t hidden;
+    uint32_t n_hidden_ops;
 } rad_program;
 
 /* Consecutive tokens of one sequence, which holds all pages that they see and their own. */
@@ -100,6 +105,7 @@ typedef struct rad_batch {
     const rad_token_span *spans;
     uint32_t n_outputs; /* rows whose logits are wanted, ascending */
     const uint32_t *outputs;
+    bool hidden; /* no logits are wanted of them, but what these are made of */
 } rad_batch;
 
 /* What a backend can do. */
@@ -114,6 +120,8 @@ typedef struct rad_backend_table {
     const float *(*logits)(const rad_backend *backend, uint32_t index);
     /* Makes sure of memory for adapters of a rank, between two runs. */
     radllm_status (*reserve_adapters)(rad_backend *backend, uint32_t rank, radllm_error *error);
+    /* The same of a batch that wants no logits: as many floats as the model is wide. */
+    const float *(*hidden)(const rad_backend *backend, uint32_t index);
     void (*free)(rad_backend *backend);
 } rad_backend_table;
 

@@ -67,6 +67,15 @@ static bool finish_group(rad_cache_group *group, uint32_t positions, uint32_t ch
     return true;
 }
 
+/* No sequence outlives a step, so that all of them together hold what one step computes. There is
+ * one group then; returns its bytes. */
+static uint64_t limit_pages(rad_cache_group *group, uint32_t chunk, uint32_t n_sequences)
+{
+    uint64_t pages = chunk / RAD_TILE_KEYS + (uint64_t)n_sequences;
+    group->n_pages = pages < group->n_pages ? (uint32_t)pages : group->n_pages;
+    return group->n_pages * group->page_bytes;
+}
+
 bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy *policy,
                          rad_cache_format format, uint32_t positions, uint32_t chunk,
                          uint32_t n_sequences, rad_cache_plan *plan)
@@ -82,8 +91,11 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
         group->window = reach.window > group->window ? reach.window : group->window;
         group->n_sinks = n_sinks > group->n_sinks ? n_sinks : group->n_sinks;
         uint64_t bytes;
-        if (!rad_mul_u64(hparams->layers[i].n_kv_heads, per_head, &bytes) ||
-            !rad_add_u64(group->page_bytes, bytes, &group->page_bytes))
+        if (!rad_mul_u64(hparams->layers[i].n_kv_heads, per_head, &bytes))
+            return false;
+        if (hparams->bidirectional) /* no layer's keys outlive the layer */
+            group->page_bytes = bytes > group->page_bytes ? bytes : group->page_bytes;
+        else if (!rad_add_u64(group->page_bytes, bytes, &group->page_bytes))
             return false;
     }
     for (uint32_t g = 0; g < plan->n_groups; g++) {
@@ -91,6 +103,8 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
         if (!rad_align_u64(group->page_bytes, PAGE_ALIGNMENT, &group->page_bytes) ||
             !finish_group(group, positions, chunk, n_sequences, &plan->bytes))
             return false;
+        if (hparams->bidirectional)
+            plan->bytes = limit_pages(group, chunk, n_sequences);
     }
     return true;
 }
@@ -144,6 +158,8 @@ static void place_layers(rad_cache *cache, const rad_hparams *hparams)
         uint32_t group = group_of(hparams, i);
         rad_reach reach = rad_policy_reach(&cache->plan.policy, hparams->layers[i].window);
         cache->layers[i] = (rad_cache_layer){reach, group, used[group]};
+        if (hparams->bidirectional)
+            continue; /* layers follow each other in the same place */
         used[group] += hparams->layers[i].n_kv_heads * (cache->key_bytes + cache->value_bytes);
     }
 }

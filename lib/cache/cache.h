@@ -44,7 +44,8 @@ typedef struct rad_cache_plan {
 } rad_cache_plan;
 
 /* For n_sequences of at most `positions` positions, of which at most `chunk` are computed in one
- * step. A windowed group holds sinks + window + chunk positions, however long a sequence is. False
+ * step. A windowed group holds sinks + window + chunk positions, however long a sequence is. Where
+ * tokens see those behind them, a sequence is computed in one step as a whole and forgotten. False
  * when the bytes or pages exceed what can be counted. */
 bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy *policy,
                          rad_cache_format format, uint32_t positions, uint32_t chunk,

@@ -41,6 +41,10 @@ static uint32_t shorter(const rad_model *a, const rad_model *b)
 
 radllm_status rad_draft_check(const rad_model *model, const rad_model *draft, radllm_error *error)
 {
+    if (draft->hparams.bidirectional)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the draft model (architecture %s) gives embeddings and no text",
+                        draft->hparams.architecture->name);
     const rad_tokenizer *own = model->tokenizer, *other = draft->tokenizer;
     uint32_t n = shorter(model, draft);
     for (uint32_t i = 0; i < n; i++) {

@@ -4,11 +4,14 @@
 #include <string.h>
 
 #define DEFAULT_CONTEXT 4096
+#define MOST_TEXTS      64                   /* whose embeddings are computed in one step */
 #define LOGITS_BYTES    ((uint64_t)16 << 20) /* wanted for the logits of one step */
 
 static uint32_t default_outputs(const rad_model *model, const rad_engine_settings *settings)
 {
     uint64_t outputs = LOGITS_BYTES / sizeof(float) / model->hparams.n_vocab;
+    if (model->hparams.architecture->encoder) /* it has no logits */
+        return settings->batch;
     outputs = outputs < settings->n_sessions ? settings->n_sessions : outputs;
     return (uint32_t)(outputs > settings->batch ? settings->batch : outputs);
 }
@@ -21,11 +24,42 @@ static radllm_status check_context(const rad_model *model, const rad_engine_sett
     bool learned = model->hparams.architecture->learned_positions;
     if (settings->context <= made_for || (settings->unlimited && !learned))
         return RADLLM_OK;
+    if (model->hparams.bidirectional)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "a context of %u tokens was asked for; the model was made for %u: lower "
+                        "the option context%s",
+                        settings->context, made_for,
+                        learned ? "" : ", or set context_limit=ignore");
     return rad_fail(error, RADLLM_E_LIMIT,
                     "a context of %u tokens was asked for; the model was made for %u: lower the "
                     "option context, or set attention=%s%s",
                     settings->context, made_for, learned ? "recompute" : "sinks",
                     learned ? "" : ", or context_limit=ignore to go beyond what it has learned");
+}
+
+/* Where tokens see those behind them, a text is computed in one step. Its keys are forgotten then:
+ * texts share no beginnings, and how many there are in a step is no matter of sessions. */
+static radllm_status adapt_to_whole_texts(rad_engine_plan *plan, radllm_error *error)
+{
+    rad_engine_settings *settings = &plan->settings;
+    if (plan->policy.kind > RAD_ATTENTION_FULL)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "attention=%s is for models that generate; tokens of this one see the "
+                        "whole text: leave the option attention at auto",
+                        rad_policy_name(&plan->policy));
+    if (settings->draft != NULL)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "the model gives embeddings and no text, so that a draft model has nothing "
+                        "to propose");
+    if (settings->batch < settings->context)
+        settings->batch = settings->context;
+    uint32_t texts = settings->batch / 8 < MOST_TEXTS ? settings->batch / 8 : MOST_TEXTS;
+    if (settings->n_sessions < texts)
+        settings->n_sessions = texts;
+    if (settings->n_sessions > settings->batch)
+        settings->n_sessions = settings->batch;
+    settings->no_prefixes = true;
+    return RADLLM_OK;
 }
 
 static radllm_status fill_defaults(const rad_model *model, rad_engine_plan *plan,
@@ -53,6 +87,8 @@ static radllm_status fill_defaults(const rad_model *model, rad_engine_plan *plan
         settings->n_threads = rad_processor_count();
     if (settings->n_sessions == 0)
         settings->n_sessions = 1;
+    if (model->hparams.bidirectional)
+        return adapt_to_whole_texts(plan, error);
     uint64_t most = (uint64_t)settings->context * settings->n_sessions;
     if (settings->batch > most)
         settings->batch = (uint32_t)most;
@@ -121,6 +157,8 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     plan->session_bytes = (rad_session_capacity(plan) * sizeof(int32_t) +
                            (uint64_t)model->hparams.n_vocab * sizeof(float)) *
                           s->n_sessions;
+    if (model->hparams.bidirectional)
+        plan->session_bytes = 0;
     if (plan->activation_bytes == 0 ||
         !rad_cache_plan_make(&model->hparams, &plan->policy, rad_cache_format_of(model, s),
                              cached_positions(plan, plan->positions), s->batch, s->n_sessions,

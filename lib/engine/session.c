@@ -44,6 +44,11 @@ static void take_adapters(rad_session *session, const rad_adapter_set *set)
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error)
 {
     const rad_allocator *allocator = &engine->host.allocator;
+    if (engine->model->hparams.bidirectional)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the model (architecture %s) gives embeddings and no text; use "
+                        "radllm_embed(), or the program radllm-embed",
+                        engine->model->hparams.architecture->name);
     pthread_mutex_lock(&engine->mutex);
     bool full = engine->n_sessions == engine->plan.settings.n_sessions;
     engine->n_sessions += full ? 0 : 1;
@@ -360,8 +365,12 @@ static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_out
         engine->outputs[i] = count - n_outputs + i;
     rad_token_span span = {0, count, session->n_tokens - session->base, &session->sequence,
                            &session->adapters};
-    rad_batch batch = {
-        count, rad_session_at(session, session->n_tokens), 1, &span, n_outputs, engine->outputs};
+    rad_batch batch = {.n_tokens = count,
+                       .tokens = rad_session_at(session, session->n_tokens),
+                       .n_spans = 1,
+                       .spans = &span,
+                       .n_outputs = n_outputs,
+                       .outputs = engine->outputs};
     if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
     radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);

@@ -147,11 +147,12 @@ static void emit_two(writer *w, rad_op_kind kind, uint8_t in, uint8_t other, uin
 
 /* One of queries, keys and values. */
 static void emit_heads_of(writer *w, const rad_weight *weight, const rad_weight *bias,
-                          const rad_weight *norm, const rad_weight *norm_bias, uint8_t out)
+                          const rad_weight *norm, const rad_weight *norm_bias, uint8_t in,
+                          uint8_t out)
 {
     float limit = w->program->model->hparams.qkv_clamp;
     uint32_t width = weight->matrix.n_rows;
-    emit_product(w, weight, bias, NORMED, out);
+    emit_product(w, weight, bias, in, out);
     if (limit > 0.0f) {
         rad_op *op = emit(w, RAD_OP_CLAMP);
         op->out = out;
@@ -283,21 +284,32 @@ static uint8_t emit_values_of_heads(writer *w, const rad_layer *layer,
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
+/* The norm before a part of a layer; returns where its result stands. An encoder's stream is normed
+ * as it is. */
+static uint8_t emit_first_norm(writer *w, uint8_t hidden, const rad_weight *weight,
+                               const rad_weight *bias)
+{
+    if (w->program->model->hparams.architecture->encoder)
+        return hidden;
+    emit_norm(w, hidden, weight, bias, NORMED);
+    return NORMED;
+}
+
 /* Queries, keys and values of the normed stream, and attention; the result stands in ATTENDED. */
 static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_params *params)
 {
     const rad_weight *weights = layer->weights;
     const rad_hparams *h = &w->program->model->hparams;
-    emit_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM],
-              &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS], NORMED);
+    uint8_t in = emit_first_norm(w, HIDDEN, &weights[RAD_WEIGHT_ATTENTION_NORM],
+                                 &weights[RAD_WEIGHT_ATTENTION_NORM_BIAS]);
     bool together = h->architecture->qk_layer_norms;
     emit_heads_of(w, &weights[RAD_WEIGHT_QUERY], &weights[RAD_WEIGHT_QUERY_BIAS],
                   together ? &weights[RAD_WEIGHT_QUERY_NORM] : NULL,
-                  &weights[RAD_WEIGHT_QUERY_NORM_BIAS], QUERY);
+                  &weights[RAD_WEIGHT_QUERY_NORM_BIAS], in, QUERY);
     emit_heads_of(w, &weights[RAD_WEIGHT_KEY], &weights[RAD_WEIGHT_KEY_BIAS],
                   together ? &weights[RAD_WEIGHT_KEY_NORM] : NULL,
-                  &weights[RAD_WEIGHT_KEY_NORM_BIAS], KEY);
-    emit_heads_of(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NULL, NULL,
+                  &weights[RAD_WEIGHT_KEY_NORM_BIAS], in, KEY);
+    emit_heads_of(w, &weights[RAD_WEIGHT_VALUE], &weights[RAD_WEIGHT_VALUE_BIAS], NULL, NULL, in,
                   VALUE);
     if (h->architecture->head_norms) {
         emit_head_norm(w, &weights[RAD_WEIGHT_QUERY_NORM], params->n_heads, QUERY);
@@ -312,12 +324,17 @@ static void emit_attention(writer *w, const rad_layer *layer, const rad_layer_pa
     emit_store_and_attend(w, params, KEY, rotates ? SINK_QUERY : QUERY, &weights[RAD_WEIGHT_SINKS]);
 }
 
-/* hidden = hidden + norm(branch), the norm only where the family has second norms. */
-static void emit_residual(writer *w, const rad_weight *second_norm, uint8_t hidden)
+/* hidden = hidden + norm(branch), the norm only where the family has second norms; an encoder's is
+ * norm(hidden + branch). */
+static void emit_residual(writer *w, const rad_weight *second_norm, const rad_weight *bias,
+                          uint8_t hidden)
 {
-    if (second_norm->tensor != NULL)
+    bool encoder = w->program->model->hparams.architecture->encoder;
+    if (second_norm->tensor != NULL && !encoder)
         emit_norm(w, BRANCH, second_norm, NULL, BRANCH);
     emit_two(w, RAD_OP_ADD, hidden, BRANCH, hidden, w->program->model->hparams.width);
+    if (encoder)
+        emit_norm(w, hidden, second_norm, bias, hidden);
 }
 
 /* A norm of what a branch's last product takes, where the family has it. */
@@ -330,13 +347,14 @@ static void emit_sub_norm(writer *w, const rad_weight *norm, uint8_t value)
 static void emit_feed_forward(writer *w, const rad_layer *layer, uint8_t hidden)
 {
     const rad_weight *weights = layer->weights;
-    emit_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM], &weights[RAD_WEIGHT_FFN_NORM_BIAS], NORMED);
+    uint8_t in = emit_first_norm(w, hidden, &weights[RAD_WEIGHT_FFN_NORM],
+                                 &weights[RAD_WEIGHT_FFN_NORM_BIAS]);
     if (!rad_has_gate(w->program->model->hparams.architecture->gate)) {
-        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, GATE);
+        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], in, GATE);
         emit_two(w, RAD_OP_GELU, GATE, 0, GATE, weights[RAD_WEIGHT_UP].matrix.n_rows);
     } else {
-        emit_product(w, &weights[RAD_WEIGHT_GATE], &weights[RAD_WEIGHT_GATE_BIAS], NORMED, GATE);
-        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], NORMED, UP);
+        emit_product(w, &weights[RAD_WEIGHT_GATE], &weights[RAD_WEIGHT_GATE_BIAS], in, GATE);
+        emit_product(w, &weights[RAD_WEIGHT_UP], &weights[RAD_WEIGHT_UP_BIAS], in, UP);
         emit_two(w, RAD_OP_GATED, GATE, UP, GATE, weights[RAD_WEIGHT_GATE].matrix.n_rows);
     }
     emit_sub_norm(w, &weights[RAD_WEIGHT_FFN_SUB_NORM], GATE);
@@ -437,12 +455,14 @@ static void emit_layer(writer *w, const rad_model *model, uint32_t index)
     emit_sub_norm(w, &layer->weights[RAD_WEIGHT_ATTENTION_SUB_NORM], attended);
     emit_product(w, &layer->weights[RAD_WEIGHT_OUTPUT], &layer->weights[RAD_WEIGHT_OUTPUT_BIAS],
                  attended, BRANCH);
-    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM], hidden);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM],
+                  &layer->weights[RAD_WEIGHT_POST_ATTENTION_NORM_BIAS], hidden);
     if (rad_has_experts(&model->hparams, index))
         emit_experts(w, layer, hidden);
     else
         emit_feed_forward(w, layer, hidden);
-    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM], hidden);
+    emit_residual(w, &layer->weights[RAD_WEIGHT_POST_FFN_NORM],
+                  &layer->weights[RAD_WEIGHT_POST_FFN_NORM_BIAS], hidden);
 }
 
 static void emit_rotary_table(writer *w, bool local, uint8_t out, uint32_t limit)
@@ -462,7 +482,19 @@ static void emit_rotary_tables(writer *w, bool local)
                           w->policy->sinks + w->policy->window - 1);
 }
 
-static void emit_model(writer *w, const rad_model *model)
+/* Adds rows of a table to the stream, where the model has it. */
+static void emit_positions(writer *w, const rad_weight *table, uint32_t limit)
+{
+    if (table->tensor == NULL)
+        return;
+    rad_op *positions = emit(w, RAD_OP_POSITIONS);
+    positions->weight = table;
+    positions->width = w->program->model->hparams.width;
+    positions->out = HIDDEN;
+    positions->limit = limit;
+}
+
+static void emit_embeddings(writer *w, const rad_model *model)
 {
     const rad_hparams *h = &model->hparams;
     rad_op *embed = emit(w, RAD_OP_EMBED);
@@ -474,14 +506,19 @@ static void emit_model(writer *w, const rad_model *model)
     rad_op *adapt = &w->program->ops[w->program->n_ops - 1];
     adapt->number = h->embedding_scale;
     adapt->lookup = true;
-    if (model->embedding_norm.tensor != NULL)
+    bool normed = model->embedding_norm.tensor != NULL;
+    if (normed && !h->architecture->encoder)
         emit_norm(w, HIDDEN, &model->embedding_norm, &model->embedding_norm_bias, HIDDEN);
-    if (model->positions.tensor != NULL) {
-        rad_op *positions = emit(w, RAD_OP_POSITIONS);
-        positions->weight = &model->positions;
-        positions->width = h->width;
-        positions->out = HIDDEN;
-    }
+    emit_positions(w, &model->positions, RAD_MAX_POSITIONS);
+    emit_positions(w, &model->token_types, 0); /* all tokens are of the first type */
+    if (normed && h->architecture->encoder)
+        emit_norm(w, HIDDEN, &model->embedding_norm, &model->embedding_norm_bias, HIDDEN);
+}
+
+static void emit_model(writer *w, const rad_model *model)
+{
+    const rad_hparams *h = &model->hparams;
+    emit_embeddings(w, model);
     if (h->rotary != RAD_ROTARY_NONE) {
         emit_rotary_tables(w, false);
         if (h->architecture->local_theta > 0.0)
@@ -489,7 +526,11 @@ static void emit_model(writer *w, const rad_model *model)
     }
     for (uint32_t i = 0; i < h->n_layers; i++)
         emit_layer(w, model, i);
-    emit_norm(w, OUT_HIDDEN, &model->output_norm, &model->output_norm_bias, NORMED);
+    w->program->hidden =
+        emit_first_norm(w, OUT_HIDDEN, &model->output_norm, &model->output_norm_bias);
+    w->program->n_hidden_ops = w->program->n_ops;
+    if (h->architecture->encoder)
+        return;
     emit_product(w, &model->output, &model->output_bias, NORMED, LOGITS);
     if (h->logit_cap > 0.0f) {
         rad_op *cap = emit(w, RAD_OP_SOFT_CAP);
@@ -542,7 +583,7 @@ static void declare_values(rad_program *program, const rad_hparams *h,
                                        [SHARED_GATE] = h->shared_ffn > 0 ? 1 : 0,
                                        [OUT_ATTENDED] = attended,
                                        [OUT_HIDDEN] = h->width,
-                                       [LOGITS] = h->n_vocab};
+                                       [LOGITS] = h->architecture->encoder ? 0 : h->n_vocab};
     for (int i = 0; i < N_VALUES; i++)
         program->values[i] = (rad_value){widths[i], i >= OUT_ATTENDED};
     program->n_values = N_VALUES;

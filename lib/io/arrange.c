@@ -242,6 +242,23 @@ static radllm_status make_transposed(const translator *t, const char *name,
     return make_columns(t, name, stored, columns, 0, columns, columns);
 }
 
+/* A matrix less its first rows. */
+static radllm_status make_positions(const translator *t, const char *name, const rad_stored *stored)
+{
+    const uint64_t first = t->shape->first_position;
+    if (stored->n_dims != 2 || stored->n_elements == 0 || stored->dims[0] <= first)
+        return fail_shape(t, stored, "must have two dimensions, and more rows than are left out");
+    if (first == 0)
+        return make_plain(t, name, stored);
+    radllm_status status = check_numbers(t, stored);
+    rad_tensor *tensor = status == RADLLM_OK ? add_tensor(t, name, stored) : NULL;
+    if (tensor == NULL)
+        return status == RADLLM_OK ? RADLLM_E_MEMORY : status;
+    set_dims(tensor, stored->dims[1], stored->dims[0] - first, 1);
+    tensor->offset += first * stored->dims[1] * number_bytes(stored);
+    return RADLLM_OK;
+}
+
 /* Rows of stacked matrices [stack, all, columns], or numbers of stacked vectors [stack, all]: n of
  * each. */
 static radllm_status make_rows(const translator *t, const char *name, const rad_stored *stored,
@@ -447,6 +464,8 @@ static radllm_status make(const translator *t, rad_form form, const char *name,
     case FORM_LATENT_KEYS:
     case FORM_LATENT_VALUES:
         return make_latent(t, name, stored, form == FORM_LATENT_VALUES);
+    case FORM_POSITIONS:
+        return make_positions(t, name, stored);
     default:
         return RADLLM_OK;
     }
@@ -469,6 +488,15 @@ static radllm_status translate_row(const translator *t, rad_form form, const cha
     return make(t, form, name, stored);
 }
 
+static void leave_out(const translator *t, const char *begin, size_t size)
+{
+    for (size_t i = 0; i < t->folder->stored.count; i++) {
+        rad_stored *stored = &t->folder->stored.items[i];
+        if (strncmp(stored->name.data, begin, size) == 0)
+            stored->used = true;
+    }
+}
+
 /* Rows of the whole model; a name may be one of several. */
 static radllm_status translate_ends(const translator *t, const rad_name_row *row)
 {
@@ -478,6 +506,8 @@ static radllm_status translate_ends(const translator *t, const rad_name_row *row
         char stored[LAYER_NAME];
         size_t size = strcspn(names, "|");
         snprintf(stored, sizeof stored, "%.*s", (int)size, names);
+        if (row->form == FORM_NONE_OF)
+            leave_out(t, names, size);
         bool output = strcmp(row->gguf, "output.weight") == 0;
         rad_stored *found = rad_stored_find(&t->folder->stored, stored);
         if (found != NULL && output && t->shape->tied)
@@ -509,11 +539,7 @@ static void leave_out_extra_layers(const translator *t, const char *prefix, size
     for (uint32_t i = 0; i < t->shape->extra_layers && i < 16; i++) {
         int size = snprintf(begin, sizeof begin, "%.*s%u.", (int)prefix_size, prefix,
                             t->shape->n_layers + i);
-        for (size_t s = 0; s < t->folder->stored.count; s++) {
-            rad_stored *stored = &t->folder->stored.items[s];
-            if (strncmp(stored->name.data, begin, (size_t)size) == 0)
-                stored->used = true;
-        }
+        leave_out(t, begin, (size_t)size);
     }
 }
 

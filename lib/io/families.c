@@ -19,8 +19,8 @@
     }
 
 #define ENDS                                                                                       \
-    {"token_embd.weight", "model.embed_tokens.weight", FORM_PLAIN},                                \
-        {"output_norm.weight", "model.norm.weight", FORM_PLAIN},                                   \
+    {"token_embd.weight", "model.embed_tokens.weight|embed_tokens.weight", FORM_PLAIN},            \
+        {"output_norm.weight", "model.norm.weight|norm.weight", FORM_PLAIN},                       \
     {                                                                                              \
         "output.weight", "lm_head.weight", FORM_PLAIN                                              \
     }
@@ -70,8 +70,9 @@
         "ffn_down_exps.weight", "mlp.experts.down_proj", FORM_PLAIN                                \
     }
 
+/* Embedding models are saved without the first part of the names. */
 static const rad_name_row llama_rows[] = {ENDS,
-                                          LAYERS("model.layers."),
+                                          LAYERS("model.layers.|layers."),
                                           NORMS,
                                           ATTENTION,
                                           FEED_FORWARD,
@@ -226,6 +227,66 @@ static const rad_name_row gpt2_rows[] = {
     {"ffn_down.bias", "mlp.c_proj.bias", FORM_PLAIN},
     {NULL, "attn.bias", FORM_NONE}, /* the causal mask */
     {NULL, "attn.masked_bias", FORM_NONE},
+    END};
+
+/* Names of the first years end with gamma and beta. Heads for other tasks are left out. */
+#define BERT_END(name) name "|bert." name "|roberta." name
+
+static const rad_name_row bert_rows[] = {
+    {"token_embd.weight", BERT_END("embeddings.word_embeddings.weight"), FORM_PLAIN},
+    {"position_embd.weight", BERT_END("embeddings.position_embeddings.weight"), FORM_POSITIONS},
+    {"token_types.weight", BERT_END("embeddings.token_type_embeddings.weight"), FORM_PLAIN},
+    {"token_embd_norm.weight",
+     BERT_END("embeddings.LayerNorm.weight") "|" BERT_END("embeddings.LayerNorm.gamma"),
+     FORM_PLAIN},
+    {"token_embd_norm.bias",
+     BERT_END("embeddings.LayerNorm.bias") "|" BERT_END("embeddings.LayerNorm.beta"), FORM_PLAIN},
+    {"", BERT_END("embeddings.position_ids"), FORM_NONE_OF},
+    {"", BERT_END("pooler.") "|cls.|lm_head.", FORM_NONE_OF},
+    LAYERS("encoder.layer.|bert.encoder.layer.|roberta.encoder.layer."),
+    {"attn_q.weight", "attention.self.query.weight", FORM_PLAIN},
+    {"attn_q.bias", "attention.self.query.bias", FORM_PLAIN},
+    {"attn_k.weight", "attention.self.key.weight", FORM_PLAIN},
+    {"attn_k.bias", "attention.self.key.bias", FORM_PLAIN},
+    {"attn_v.weight", "attention.self.value.weight", FORM_PLAIN},
+    {"attn_v.bias", "attention.self.value.bias", FORM_PLAIN},
+    {"attn_output.weight", "attention.output.dense.weight", FORM_PLAIN},
+    {"attn_output.bias", "attention.output.dense.bias", FORM_PLAIN},
+    {"attn_output_norm.weight", "attention.output.LayerNorm.weight", FORM_PLAIN},
+    {"attn_output_norm.bias", "attention.output.LayerNorm.bias", FORM_PLAIN},
+    {"attn_output_norm.weight", "attention.output.LayerNorm.gamma", FORM_PLAIN},
+    {"attn_output_norm.bias", "attention.output.LayerNorm.beta", FORM_PLAIN},
+    {"ffn_up.weight", "intermediate.dense.weight", FORM_PLAIN},
+    {"ffn_up.bias", "intermediate.dense.bias", FORM_PLAIN},
+    {"ffn_down.weight", "output.dense.weight", FORM_PLAIN},
+    {"ffn_down.bias", "output.dense.bias", FORM_PLAIN},
+    {"layer_output_norm.weight", "output.LayerNorm.weight", FORM_PLAIN},
+    {"layer_output_norm.bias", "output.LayerNorm.bias", FORM_PLAIN},
+    {"layer_output_norm.weight", "output.LayerNorm.gamma", FORM_PLAIN},
+    {"layer_output_norm.bias", "output.LayerNorm.beta", FORM_PLAIN},
+    END};
+
+static const rad_name_row nomic_rows[] = {
+    {"token_embd.weight", BERT_END("embeddings.word_embeddings.weight"), FORM_PLAIN},
+    {"token_types.weight", BERT_END("embeddings.token_type_embeddings.weight"), FORM_PLAIN},
+    {"token_embd_norm.weight", BERT_END("emb_ln.weight"), FORM_PLAIN},
+    {"token_embd_norm.bias", BERT_END("emb_ln.bias"), FORM_PLAIN},
+    {"", BERT_END("pooler.") "|cls.", FORM_NONE_OF},
+    LAYERS("encoder.layers.|bert.encoder.layers."),
+    {"attn_qkv.weight", "attn.Wqkv.weight", FORM_PLAIN},
+    {"attn_qkv.bias", "attn.Wqkv.bias", FORM_PLAIN},
+    {"attn_output.weight", "attn.out_proj.weight", FORM_PLAIN},
+    {"attn_output.bias", "attn.out_proj.bias", FORM_PLAIN},
+    {"attn_output_norm.weight", "norm1.weight", FORM_PLAIN},
+    {"attn_output_norm.bias", "norm1.bias", FORM_PLAIN},
+    {"ffn_up.weight", "mlp.fc11.weight", FORM_PLAIN},
+    {"ffn_up.bias", "mlp.fc11.bias", FORM_PLAIN},
+    {"ffn_gate.weight", "mlp.fc12.weight", FORM_PLAIN},
+    {"ffn_gate.bias", "mlp.fc12.bias", FORM_PLAIN},
+    {"ffn_down.weight", "mlp.fc2.weight", FORM_PLAIN},
+    {"ffn_down.bias", "mlp.fc2.bias", FORM_PLAIN},
+    {"layer_output_norm.weight", "norm2.weight", FORM_PLAIN},
+    {"layer_output_norm.bias", "norm2.bias", FORM_PLAIN},
     END};
 
 static const rad_name_row bloom_rows[] = {
@@ -421,6 +482,31 @@ static const rad_folder_family families[] = {
      .rows = bloom_rows,
      .norm_epsilon = 1e-5,
      .tied = true},
+    {.model_type = "bert",
+     .architecture = "bert",
+     .style = RAD_CONFIG_BERT,
+     .rows = bert_rows,
+     .activation = "gelu",
+     .norm_epsilon = 1e-12},
+    {.model_type = "roberta",
+     .architecture = "bert",
+     .style = RAD_CONFIG_BERT,
+     .rows = bert_rows,
+     .activation = "gelu",
+     .norm_epsilon = 1e-12},
+    {.model_type = "xlm-roberta",
+     .architecture = "bert",
+     .style = RAD_CONFIG_BERT,
+     .rows = bert_rows,
+     .activation = "gelu",
+     .norm_epsilon = 1e-12},
+    {.model_type = "nomic_bert",
+     .architecture = "nomic-bert",
+     .style = RAD_CONFIG_BERT,
+     .rows = nomic_rows,
+     .activation = "silu|swiglu",
+     .norm_epsilon = 1e-12,
+     .theta = 1e3},
     {.model_type = "mpt",
      .architecture = "mpt",
      .style = RAD_CONFIG_MPT,

@@ -21,6 +21,8 @@ typedef enum rad_form {
     FORM_HEADS_QKV,     /* for each head its query, key and value (BLOOM) */
     FORM_LATENT_KEYS,   /* of each head the rows for its key, transposed (DeepSeek) */
     FORM_LATENT_VALUES, /* of each head the rows for its value */
+    FORM_POSITIONS,     /* less the first rows, which stand for no position */
+    FORM_NONE_OF,       /* all whose names begin so: known, and not needed */
     FORM_NONE           /* known, and not needed */
 } rad_form;
 

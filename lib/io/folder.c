@@ -57,17 +57,20 @@ static bool is_hub_link(const char *target)
     return hash[digits] == '\0' && (digits == 40 || digits == 64);
 }
 
-/* Replaces *path by what it leads to when it is a link of the hub's client. */
-static radllm_status follow_hub_link(rad_folder *folder, char **path, radllm_error *error)
+/* Replaces *path by what it leads to when it is a link of the hub's client. deeper: the file stands
+ * in a folder inside the folder. */
+static radllm_status follow_hub_link(rad_folder *folder, bool deeper, char **path,
+                                     radllm_error *error)
 {
     char target[128];
     ssize_t size = readlink(*path, target, sizeof target - 1);
     if (size <= 0)
         return RADLLM_OK; /* no link, or nothing: opening it tells */
     target[size] = '\0';
-    if (!is_hub_link(target))
+    const char *start = deeper && strncmp(target, "../", 3) == 0 ? target + 3 : target;
+    if (!is_hub_link(start))
         return RADLLM_OK;
-    *path = join(folder, target, (size_t)size);
+    *path = join(folder, start, strlen(start));
     return *path != NULL ? RADLLM_OK : rad_fail_memory(error, (size_t)size);
 }
 
@@ -82,7 +85,7 @@ static radllm_status add_file(rad_folder *folder, const char *name, size_t size,
         return rad_fail_memory(error, size);
     char label[RAD_PATH_LABEL_SIZE];
     rad_path_label(label, path);
-    radllm_status status = follow_hub_link(folder, &path, error);
+    radllm_status status = follow_hub_link(folder, memchr(name, '/', size) != NULL, &path, error);
     if (status == RADLLM_OK)
         status = rad_source_add_plain_part(source, path, error);
     if (status != RADLLM_OK)
@@ -100,8 +103,8 @@ static bool exists(rad_folder *folder, const char *name)
     return path != NULL && lstat(path, &information) == 0;
 }
 
-radllm_status rad_folder_json(const rad_folder *folder, const char *name, json_t **out,
-                              radllm_error *error)
+static radllm_status read_json(const rad_folder *folder, const char *name, bool list, json_t **out,
+                               radllm_error *error)
 {
     const rad_source *source = folder->source;
     char *text;
@@ -113,9 +116,22 @@ radllm_status rad_folder_json(const rad_folder *folder, const char *name, json_t
         return status;
     char label[RAD_PATH_LABEL_SIZE + 64];
     snprintf(label, sizeof label, "%s/%s", folder->label, name);
-    status = rad_json_object(label, text, size, out, error);
+    status = list ? rad_json_array(label, text, size, out, error)
+                  : rad_json_object(label, text, size, out, error);
     rad_free(&source->host.allocator, text, size + 1);
     return status;
+}
+
+radllm_status rad_folder_json(const rad_folder *folder, const char *name, json_t **out,
+                              radllm_error *error)
+{
+    return read_json(folder, name, false, out, error);
+}
+
+radllm_status rad_folder_json_list(const rad_folder *folder, const char *name, json_t **out,
+                                   radllm_error *error)
+{
+    return read_json(folder, name, true, out, error);
 }
 
 /* ---- the index ------------------------------------------------------------------------------ */
@@ -290,13 +306,36 @@ static const char *const side_files[] = {"adapter_config.json",
                                          "chat_template.json",
                                          "tokenizer.model",
                                          "vocab.json",
-                                         "merges.txt"};
+                                         "merges.txt",
+                                         "modules.json",
+                                         RAD_FOLDER_POOLING};
+
+/* The folder inside the folder may be no link, which could lead anywhere. */
+static radllm_status check_inner_folder(rad_folder *folder, const char *name, radllm_error *error)
+{
+    struct stat information;
+    const char *slash = strchr(name, '/');
+    if (slash == NULL)
+        return RADLLM_OK;
+    char *path = join(folder, name, (size_t)(slash - name));
+    if (path == NULL)
+        return rad_fail_memory(error, strlen(name));
+    if (lstat(path, &information) == 0 && S_ISDIR(information.st_mode))
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s/%.*s is no folder of its own (links are not followed): fetch the model "
+                    "again",
+                    folder->label, (int)(slash - name), name);
+}
 
 static radllm_status add_side_files(rad_folder *folder, radllm_error *error)
 {
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof side_files / sizeof *side_files && status == RADLLM_OK; i++) {
-        if (exists(folder, side_files[i]))
+        if (!exists(folder, side_files[i]))
+            continue;
+        status = check_inner_folder(folder, side_files[i], error);
+        if (status == RADLLM_OK)
             status = add_file(folder, side_files[i], strlen(side_files[i]), true, error);
     }
     return status;

@@ -57,7 +57,9 @@ radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error
 /* Whether path names one of these. */
 bool rad_is_folder_path(const char *path);
 
-/* A JSON text of the folder; *out is NULL where there is no such file. */
+/* A JSON text of the folder, an object or a list; *out is NULL where there is no such file. */
+radllm_status rad_folder_json_list(const rad_folder *folder, const char *name, json_t **out,
+                                   radllm_error *error);
 radllm_status rad_folder_json(const rad_folder *folder, const char *name, json_t **out,
                               radllm_error *error);
 
@@ -70,12 +72,26 @@ typedef struct rad_folder_shape {
     uint32_t n_layers, n_heads, n_experts;
     uint32_t latent_plain, latent_value; /* of a head, where attention is latent */
     uint32_t extra_layers;               /* behind the model's own, which are left out */
+    uint32_t first_position;             /* rows of the table of positions that none uses */
     bool tied;                           /* the output is the embedding */
 } rad_folder_shape;
 
 /* Turns config.json and the texts beside it into metadata. */
 radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *family,
                                    rad_folder_shape *shape, radllm_error *error);
+
+/* ---- hf_pooling.c ------------------------------------------------------------------------ */
+
+/* How the folder says that its model gives embeddings (files of sentence-transformers). */
+#define RAD_FOLDER_POOLING "1_Pooling/config.json"
+
+typedef struct rad_folder_pooling {
+    int type; /* as GGUF's pooling_type counts; -1: it does not say */
+    bool has_modules, normalises;
+} rad_folder_pooling;
+
+radllm_status rad_folder_read_pooling(const rad_folder *folder, rad_folder_pooling *pooling,
+                                      radllm_error *error);
 
 /* ---- families.c -------------------------------------------------------------------------- */
 
@@ -84,7 +100,8 @@ typedef enum rad_config_style {
     RAD_CONFIG_USUAL,
     RAD_CONFIG_GPT2,
     RAD_CONFIG_BLOOM,
-    RAD_CONFIG_MPT
+    RAD_CONFIG_MPT,
+    RAD_CONFIG_BERT
 } rad_config_style;
 
 /* Whether a key sliding_window counts. Layers that have it are listed in layer_types; else: */

@@ -611,7 +611,8 @@ static void put_plain_shape(reader *r, rad_folder_shape *shape, const char *widt
     put_integer(r, "block_count", shape->n_layers);
     put_integer(r, "attention.head_count", shape->n_heads);
     put_real(r, "attention.layer_norm_epsilon",
-             real_in(r, r->folder->config, "layer_norm_epsilon", r->family->norm_epsilon));
+             real_in(r, r->folder->config, "layer_norm_epsilon|layer_norm_eps",
+                     r->family->norm_epsilon));
 }
 
 static void configure_gpt2(reader *r, rad_folder_shape *shape)
@@ -651,6 +652,79 @@ static void configure_mpt(reader *r, rad_folder_shape *shape)
     const json_t *scale = find(attention, "softmax_scale");
     if (json_is_number(scale))
         put_real(r, "attention.scale", json_number_value(scale));
+}
+
+/* How many types of tokens there are; the key has no architecture's name in front. */
+static void put_token_types(reader *r)
+{
+    int64_t count = size_in(r, r->folder->config, "type_vocab_size", 0, 2);
+    add_bytes(r, "tokenizer.ggml.token_type_count", RAD_META_I64, 1, &count, sizeof count);
+}
+
+/* What sentence-transformers puts behind a model. */
+static void put_pooling(reader *r)
+{
+    rad_folder_pooling pooling;
+    if (r->status == RADLLM_OK)
+        r->status = rad_folder_read_pooling(r->folder, &pooling, r->error);
+    if (r->status != RADLLM_OK)
+        return;
+    if (pooling.type >= 0)
+        put_integer(r, "pooling_type", pooling.type);
+    if (pooling.has_modules)
+        put_bool(r, "normalize_embeddings", pooling.normalises);
+}
+
+/* What the encoders of this family must be. */
+static void check_bert(reader *r)
+{
+    static const struct {
+        const char *key;
+        bool usual;
+    } flags[] = {{"is_decoder", false},
+                 {"prenorm", false},
+                 {"parallel_block", false},
+                 {"rotary_emb_interleaved", false},
+                 {"use_rms_norm", false}};
+    const json_t *config = r->folder->config;
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        if (bool_in(r, config, flags[i].key, flags[i].usual) != flags[i].usual)
+            refuse(r, flags[i].key, "true", "encoders of this kind are not supported");
+    }
+    if (size_in(r, config, "num_experts|moe_every_n_layers", 0, 0) > 0)
+        refuse(r, "num_experts", "above 0", "encoders with experts are not supported");
+    if (real_in(r, config, "rotary_emb_fraction", 1.0) != 1.0 &&
+        strcmp(r->family->architecture, "bert") != 0)
+        refuse(r, "rotary_emb_fraction", "not 1", "this is not supported");
+    const char *kind = json_string_value(find(config, "position_embedding_type"));
+    if (kind != NULL && strcmp(kind, "absolute") != 0)
+        refuse(r, "position_embedding_type", kind, "only absolute positions are supported");
+}
+
+/* BERT's own keys, and those of nomic-bert, which come from GPT-2. */
+static void configure_bert(reader *r, rad_folder_shape *shape)
+{
+    const json_t *config = r->folder->config;
+    bool rotary = strcmp(r->family->architecture, "bert") != 0;
+    int64_t width = size_of(r, "hidden_size|n_embd", -1);
+    int64_t positions = size_of(r, "max_trained_positions|max_position_embeddings|n_positions", -1);
+    /* Positions are counted from behind the padding's id on. */
+    if (strstr(r->family->model_type, "roberta") != NULL)
+        shape->first_position = (uint32_t)size_in(r, config, "pad_token_id", 0, 1) + 1;
+    if (positions <= shape->first_position)
+        fail_value(r, "max_position_embeddings", "more than pad_token_id + 1");
+    check_bert(r);
+    put_plain_shape(r, shape, "hidden_size|n_embd", "num_hidden_layers|n_layer",
+                    "num_attention_heads|n_head", positions - shape->first_position);
+    put_integer(r, "feed_forward_length", size_of(r, "intermediate_size|n_inner", 4 * width));
+    put_bool(r, "attention.causal", false);
+    put_token_types(r);
+    if (rotary) {
+        const json_t *rope = find(config, "rope_parameters");
+        put_real(r, "rope.freq_base",
+                 real_in(r, rope, "rope_theta",
+                         real_in(r, config, "rotary_emb_base|rope_theta", r->family->theta)));
+    }
 }
 
 /* ---- texts ---------------------------------------------------------------------------------- */
@@ -723,7 +797,8 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
                                   rad_folder_shape *) = {[RAD_CONFIG_USUAL] = configure_usual,
                                                          [RAD_CONFIG_GPT2] = configure_gpt2,
                                                          [RAD_CONFIG_BLOOM] = configure_bloom,
-                                                         [RAD_CONFIG_MPT] = configure_mpt};
+                                                         [RAD_CONFIG_MPT] = configure_mpt,
+                                                         [RAD_CONFIG_BERT] = configure_bert};
     reader r = {.folder = folder, .family = family, .error = error};
     *shape = (rad_folder_shape){0};
     put_text(&r, "general.architecture", family->architecture, strlen(family->architecture));
@@ -734,6 +809,7 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
     if (!rad_source_has_side_file(folder->source, "tokenizer.json"))
         put_text(&r, "tokenizer.ggml.model", "none", 4);
     put_template(&r);
+    put_pooling(&r);
     shape->tied = bool_in(&r, folder->config, "tie_word_embeddings", family->tied);
     return r.status;
 }

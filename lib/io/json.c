@@ -80,8 +80,8 @@ static radllm_status fail_parse(const char *label, const json_error_t *failure, 
                     rad_quote(quoted, failure->text, strlen(failure->text)));
 }
 
-radllm_status rad_json_object(const char *label, const char *text, size_t size, json_t **out,
-                              radllm_error *error)
+static radllm_status read_root(const char *label, const char *text, size_t size, json_type type,
+                               json_t **out, radllm_error *error)
 {
     radllm_status status = check_limits(label, text, size, error);
     if (status != RADLLM_OK)
@@ -93,13 +93,25 @@ radllm_status rad_json_object(const char *label, const char *text, size_t size, 
         root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &failure);
     if (root == NULL)
         return fail_parse(label, &failure, error);
-    if (!json_is_object(root)) {
+    if (json_typeof(root) != type) {
         json_decref(root);
         return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s: the JSON text is no object ({...}); the file is damaged or another "
-                        "one: fetch it again",
-                        label);
+                        "%s: the JSON text is no %s; the file is damaged or another one: fetch it "
+                        "again",
+                        label, type == JSON_OBJECT ? "object ({...})" : "list ([...])");
     }
     *out = root;
     return RADLLM_OK;
+}
+
+radllm_status rad_json_object(const char *label, const char *text, size_t size, json_t **out,
+                              radllm_error *error)
+{
+    return read_root(label, text, size, JSON_OBJECT, out, error);
+}
+
+radllm_status rad_json_array(const char *label, const char *text, size_t size, json_t **out,
+                             radllm_error *error)
+{
+    return read_root(label, text, size, JSON_ARRAY, out, error);
 }

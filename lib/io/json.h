@@ -16,5 +16,8 @@
  * in messages. The caller gives *out back with json_decref(). */
 radllm_status rad_json_object(const char *label, const char *text, size_t size, json_t **out,
                               radllm_error *error);
+/* The same for a list. */
+radllm_status rad_json_array(const char *label, const char *text, size_t size, json_t **out,
+                             radllm_error *error);
 
 #endif

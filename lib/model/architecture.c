@@ -146,6 +146,19 @@ static const rad_architecture architectures[] = {
      .local_theta = 1e4,
      .capped = true,
      .width_scaled_query_layers = 62},
+    /* bge, MiniLM, e5, XLM-RoBERTa: encoders. */
+    {.name = "bert",
+     .rotary = RAD_ROTARY_NONE,
+     .gate = RAD_GATE_NONE_ERF,
+     .layer_norms = true,
+     .learned_positions = true,
+     .encoder = true},
+    {.name = "nomic-bert",
+     .rotary = RAD_ROTARY_HALVES,
+     .gate = RAD_GATE_SILU,
+     .layer_norms = true,
+     .fused_qkv = true,
+     .encoder = true},
 };
 
 const rad_architecture *rad_architecture_find(const char *name, size_t size)

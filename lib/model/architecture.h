@@ -98,6 +98,9 @@ typedef struct rad_architecture {
     /* Where the file has no keys expert_gating_func and expert_weights_norm. */
     rad_gating gating;
     bool normalise_experts;
+    /* BERT: the stream itself is normed, behind the embeddings and whenever something was added;
+     * there are no logits, and tokens see those behind them where the file does not say. */
+    bool encoder;
 } rad_architecture;
 
 /* NULL when the table has no such row. */

@@ -7,6 +7,7 @@
 typedef enum need {
     NEED_ALWAYS,
     NEED_OPTIONAL,
+    NEED_FIRST_NORM,       /* where attention has a norm before it */
     NEED_QUERY,            /* where queries are one product */
     NEED_HEADS,            /* where keys and values are */
     NEED_HEADS_OPTIONAL,   /* the same, and it may be absent */
@@ -17,6 +18,7 @@ typedef enum need {
     NEED_HEAD_NORMS,       /* where the architecture normalises heads */
     NEED_QK_NORM_BIAS,     /* where it normalises all of them together */
     NEED_SANDWICH,         /* where it has second norms */
+    NEED_SANDWICH_BIAS,    /* the same, and it may be absent */
     NEED_FFN_NORM,         /* where the feed-forward has a norm of its own */
     NEED_FFN_NORM_BIAS,    /* the same, and it may be absent */
     NEED_DENSE,            /* where the layer has no experts */
@@ -64,7 +66,7 @@ typedef struct role_row {
 } role_row;
 
 static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
-    [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_ALWAYS},
+    [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FIRST_NORM},
     [RAD_WEIGHT_ATTENTION_NORM_BIAS] = {"attn_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
                                         NEED_NORM_BIAS},
     [RAD_WEIGHT_QUERY_A] = {"attn_q_a.weight", EXTENT_WIDTH, EXTENT_Q_RANK, NEED_LATENT_QUERY},
@@ -95,6 +97,8 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_ATTENTION_SUB_NORM] = {"attn_sub_norm.weight", EXTENT_ATTENDED, EXTENT_NONE,
                                        NEED_SUB_NORM},
     [RAD_WEIGHT_FFN_SUB_NORM] = {"ffn_sub_norm.weight", EXTENT_FFN, EXTENT_NONE, NEED_SUB_NORM},
+    [RAD_WEIGHT_POST_ATTENTION_NORM_BIAS] = {"post_attention_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
+                                             NEED_SANDWICH_BIAS},
     [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", EXTENT_HEADS, EXTENT_NONE, NEED_SINKS},
     [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM_BIAS},
     [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM},
@@ -128,6 +132,8 @@ static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
     [RAD_WEIGHT_SHARED_DOWN] = {"ffn_down_shexp.weight", EXTENT_SHARED_FFN, EXTENT_WIDTH,
                                 NEED_SHARED},
     [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
+    [RAD_WEIGHT_POST_FFN_NORM_BIAS] = {"post_ffw_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
+                                       NEED_SANDWICH_BIAS},
 };
 
 static bool is_by_head(int role)
@@ -455,11 +461,13 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
                 need != NEED_EXPERTS_OPTIONAL && need != NEED_GATE_OPTIONAL &&
                 need != NEED_NORM_BIAS && need != NEED_FFN_NORM_BIAS &&
                 need != NEED_HEADS_OPTIONAL && need != NEED_QK_NORM_BIAS &&
-                !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
+                need != NEED_SANDWICH_BIAS && !(need == NEED_HEAD_NORMS && a->qk_layer_norms);
     switch (need) {
     case NEED_ALWAYS:
     case NEED_OPTIONAL:
         return true;
+    case NEED_FIRST_NORM:
+        return !a->encoder;
     case NEED_QUERY:
         return h->latent.query_rank == 0;
     case NEED_HEADS:
@@ -478,7 +486,9 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     case NEED_QK_NORM_BIAS:
         return a->qk_layer_norms;
     case NEED_SANDWICH:
-        return a->sandwich_norms;
+        return a->sandwich_norms || a->encoder;
+    case NEED_SANDWICH_BIAS:
+        return a->encoder;
     case NEED_DENSE:
     case NEED_DENSE_OPTIONAL:
         return !experts;
@@ -489,11 +499,11 @@ static bool is_expected(const rad_hparams *h, uint32_t layer, need need, bool *r
     case NEED_GATE_OPTIONAL:
         return !experts && rad_has_gate(a->gate);
     case NEED_FFN_NORM:
-        return !a->parallel;
+        return !a->parallel && !a->encoder;
     case NEED_FFN_NORM_BIAS:
-        return a->layer_norms && !a->parallel;
+        return a->layer_norms && !a->parallel && !a->encoder;
     case NEED_NORM_BIAS:
-        return a->layer_norms;
+        return a->layer_norms && !a->encoder;
     case NEED_SUB_NORM:
         return a->sub_norms;
     case NEED_SINKS:
@@ -525,6 +535,23 @@ static bool is_qkv_fused(const rad_model *model, uint32_t layer)
            rad_source_find_tensor(model->source, name) != NULL;
 }
 
+/* Norms of the stream, which stand where others have second norms. */
+static const char *encoder_name(int role)
+{
+    switch (role) {
+    case RAD_WEIGHT_POST_ATTENTION_NORM:
+        return "attn_output_norm.weight";
+    case RAD_WEIGHT_POST_ATTENTION_NORM_BIAS:
+        return "attn_output_norm.bias";
+    case RAD_WEIGHT_POST_FFN_NORM:
+        return "layer_output_norm.weight";
+    case RAD_WEIGHT_POST_FFN_NORM_BIAS:
+        return "layer_output_norm.bias";
+    default:
+        return NULL;
+    }
+}
+
 static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fused, char *name,
                         size_t size)
 {
@@ -536,6 +563,8 @@ static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fus
         snprintf(name, size, "blk.%u.ffn_up.weight", layer);
     else if (a->ffn_norm != NULL && role == RAD_WEIGHT_FFN_NORM)
         snprintf(name, size, "blk.%u.%s.weight", layer, a->ffn_norm);
+    else if (a->encoder && encoder_name(role) != NULL)
+        snprintf(name, size, "blk.%u.%s", layer, encoder_name(role));
     else
         snprintf(name, size, "blk.%u.%s", layer, role_rows[role].name);
 }
@@ -690,7 +719,8 @@ static void mark_all(const rad_model *model, bool *is_bound)
     const rad_weight *ends[] = {&model->embedding,   &model->embedding_norm,
                                 &model->positions,   &model->embedding_norm_bias,
                                 &model->output_norm, &model->output_norm_bias,
-                                &model->output,      &model->output_bias};
+                                &model->output,      &model->output_bias,
+                                &model->token_types};
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         mark(model, ends[i], is_bound);
     for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
@@ -749,6 +779,8 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
     const shape vector = {h->width, 1, false, 1, 0, 0};
     const shape logits = {h->n_vocab, 1, false, 1, 0, 0};
     const shape places = {h->width, h->context_length, true, 1, 0, 0};
+    const shape types = {h->width, h->n_token_types, true, 1, 0, 0};
+    bool normed = a->embedding_norm || a->encoder;
     bool learned = a->learned_positions || (a->alibi == RAD_ALIBI_KEYED && h->max_alibi_bias == 0);
     const struct {
         const char *name;
@@ -758,13 +790,15 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
         rad_weight *weight;
     } ends[] = {
         {"token_embd.weight", &table, true, true, file_layout, &model->embedding},
-        {"token_embd_norm.weight", &vector, a->embedding_norm, true, true, &model->embedding_norm},
-        {"token_embd_norm.bias", &vector, a->embedding_norm && a->layer_norms, false, true,
+        {"token_types.weight", &types, h->n_token_types > 0, true, true, &model->token_types},
+        {"token_embd_norm.weight", &vector, normed, true, true, &model->embedding_norm},
+        {"token_embd_norm.bias", &vector, normed && a->layer_norms, false, true,
          &model->embedding_norm_bias},
         {"position_embd.weight", &places, learned, true, true, &model->positions},
-        {"output_norm.weight", &vector, true, true, true, &model->output_norm},
-        {"output_norm.bias", &vector, a->layer_norms, false, true, &model->output_norm_bias},
-        {"output.weight", &table, true, false, file_layout, &model->output},
+        {"output_norm.weight", &vector, !a->encoder, true, true, &model->output_norm},
+        {"output_norm.bias", &vector, a->layer_norms && !a->encoder, false, true,
+         &model->output_norm_bias},
+        {"output.weight", &table, !a->encoder, false, file_layout, &model->output},
         {"output.bias", &logits, a->output_bias, false, true, &model->output_bias},
     };
     radllm_status status = RADLLM_OK;
@@ -773,7 +807,7 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
             status = bind_tensor(model, ends[i].name, *ends[i].wanted, ends[i].required,
                                  ends[i].file_layout, ends[i].weight, error);
     }
-    if (model->output.tensor != NULL)
+    if (model->output.tensor != NULL || a->encoder)
         model->embedding.matrix.layout = RAD_LAYOUT_FILE;
     return status;
 }

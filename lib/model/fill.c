@@ -240,7 +240,8 @@ radllm_status rad_fill_begin(rad_model *model, uint32_t n_threads, const radllm_
         status = allocate(fill, error);
     if (status == RADLLM_OK)
         status = rad_for_each_weight(model, prepare_weight, fill, error);
-    if (status == RADLLM_OK && model->output.tensor == NULL)
+    if (status == RADLLM_OK && model->output.tensor == NULL &&
+        !model->hparams.architecture->encoder)
         model->output = model->embedding;
     if (status != RADLLM_OK)
         rad_fill_end(fill);

@@ -536,15 +536,46 @@ static void read_scales(reader *r, rad_hparams *h)
     h->embedding_scale = a->scaled_embeddings ? (float)sqrt((double)h->width) : 1.0f;
 }
 
-/* Where every token sees every other, a prompt could not be computed in pieces, nor its beginning
- * be shared; the families here are none that need it. */
-static void require_causal(reader *r)
+const char *rad_pooling_name(rad_pooling pooling)
 {
-    if (!boolean(r, "attention.causal", true) && r->status == RADLLM_OK)
+    static const char *const names[] = {"", "none", "mean", "cls", "last", "rank"};
+    return names[pooling];
+}
+
+/* What models have that give embeddings. */
+static void read_embedding(reader *r, rad_hparams *h)
+{
+    bool encoder = h->architecture->encoder;
+    h->bidirectional = !boolean(r, "attention.causal", !encoder);
+    int64_t pooling = integer(r, "pooling_type", -1, 4, -1);
+    h->pooling = (rad_pooling)(pooling + 1);
+    if (encoder && h->pooling == RAD_POOLING_UNKNOWN)
+        h->pooling = RAD_POOLING_MEAN;
+    h->plain_embeddings = !boolean(r, "normalize_embeddings", true);
+    /* The key has no architecture's name in front. */
+    int64_t types = encoder ? 2 : 0;
+    if (encoder && r->status == RADLLM_OK)
+        r->status = rad_meta_integer(r->source, "tokenizer.ggml.token_type_count", 0, 1 << 16,
+                                     types, &types, r->error);
+    h->n_token_types = (uint32_t)types;
+    if (encoder && !h->bidirectional && r->status == RADLLM_OK)
         r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                             "%s: key %s.attention.causal is false: models whose tokens see those "
-                             "behind them (encoders) are not supported",
+                             "%s: key %s.attention.causal is true: decoders of this architecture "
+                             "are not supported",
                              rad_source_label(r->source), r->architecture);
+}
+
+/* A window that reaches to both sides is of no family here. */
+static void check_windows(reader *r, const rad_hparams *h)
+{
+    for (uint32_t i = 0; i < h->n_layers && h->bidirectional && r->status == RADLLM_OK; i++) {
+        if (h->layers[i].window != 0 || h->latent.rank != 0 || h->architecture->sinks)
+            r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                                 "%s: key %s.attention.causal is false: tokens that see those "
+                                 "behind them are not supported with windows, latent attention or "
+                                 "sinks",
+                                 rad_source_label(r->source), r->architecture);
+    }
 }
 
 static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
@@ -589,7 +620,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
     h->width = (uint32_t)integer(&r, "embedding_length", 1, RAD_MAX_WIDTH, 1);
     h->n_layers = (uint32_t)integer(&r, "block_count", 1, RAD_MAX_LAYERS, 1);
     read_vocabulary_size(&r, n_vocab, h);
-    require_causal(&r);
+    read_embedding(&r, h);
     read_experts(&r, h);
     if (r.status != RADLLM_OK)
         return r.status;
@@ -602,6 +633,7 @@ radllm_status rad_hparams_read(const rad_source *source, uint32_t n_vocab, rad_a
         read_latent(&r, h);
     else
         read_head_dim(&r, h);
+    check_windows(&r, h);
     read_rope(&r, h);
     read_scales(&r, h);
     return r.status;

@@ -56,6 +56,19 @@ typedef struct rad_latent {
     bool compressed;         /* the cache holds the short vector */
 } rad_latent;
 
+/* How the vectors of a text's tokens become one. The values are those of GGUF, plus one. */
+typedef enum rad_pooling {
+    RAD_POOLING_UNKNOWN, /* the file does not say: it is no embedding model */
+    RAD_POOLING_NONE,    /* they do not */
+    RAD_POOLING_MEAN,
+    RAD_POOLING_CLS, /* the first token's */
+    RAD_POOLING_LAST,
+    RAD_POOLING_RANK /* a score by a further layer */
+} rad_pooling;
+
+/* "" where it is not known; static. */
+const char *rad_pooling_name(rad_pooling pooling);
+
 typedef struct rad_hparams {
     const rad_architecture *architecture;
     rad_rotary_layout
@@ -73,6 +86,10 @@ typedef struct rad_hparams {
     uint32_t shared_ffn;  /* of the shared expert; 0: none */
     rad_rope_params rope;
     rad_rope_params local_rope; /* of layers that are `local` */
+    bool bidirectional;         /* tokens see those behind them as well */
+    rad_pooling pooling;        /* of embeddings */
+    bool plain_embeddings;      /* they are not brought to length 1 where nobody asks */
+    uint32_t n_token_types;     /* vectors of which the first one is added to each token; 0: none */
     rad_layer_params *layers;   /* n_layers, in the arena that was given */
 } rad_hparams;
 

@@ -13,10 +13,10 @@
 radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *data,
                                   radllm_error *error)
 {
-    rad_weight *heads[] = {&model->embedding,   &model->embedding_norm,
-                           &model->positions,   &model->embedding_norm_bias,
-                           &model->output_norm, &model->output_norm_bias,
-                           &model->output,      &model->output_bias};
+    rad_weight *heads[] = {
+        &model->embedding,           &model->embedding_norm, &model->positions,
+        &model->embedding_norm_bias, &model->output_norm,    &model->output_norm_bias,
+        &model->token_types,         &model->output,         &model->output_bias};
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof heads / sizeof *heads && status == RADLLM_OK; i++) {
         if (heads[i]->tensor != NULL)
@@ -78,8 +78,9 @@ static radllm_status place_weight(rad_model *model, rad_weight *weight, void *da
 static uint64_t active_bytes(const rad_model *model, const rad_weight *weight)
 {
     uint64_t bytes = rad_weight_file_bytes(weight);
+    bool looked_up = model->output.tensor != NULL || model->hparams.architecture->encoder;
     if (weight->matrix.n_rows == 0 || weight == &model->positions ||
-        (weight == &model->embedding && model->output.tensor != NULL))
+        weight == &model->token_types || (weight == &model->embedding && looked_up))
         return 0;
     return weight->n_experts > 1 && !weight->by_head
                ? bytes / weight->n_experts * model->hparams.router.n_used

@@ -38,6 +38,7 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_POST_ATTENTION_NORM,
     RAD_WEIGHT_ATTENTION_SUB_NORM,
     RAD_WEIGHT_FFN_SUB_NORM,
+    RAD_WEIGHT_POST_ATTENTION_NORM_BIAS,
     RAD_WEIGHT_SINKS, /* a score for each head, without a value */
     RAD_WEIGHT_FFN_NORM,
     RAD_WEIGHT_FFN_NORM_BIAS,
@@ -61,6 +62,7 @@ typedef enum rad_weight_role {
     RAD_WEIGHT_SHARED_UP,
     RAD_WEIGHT_SHARED_DOWN,
     RAD_WEIGHT_POST_FFN_NORM,
+    RAD_WEIGHT_POST_FFN_NORM_BIAS,
     RAD_LAYER_WEIGHTS
 } rad_weight_role;
 
@@ -190,6 +192,7 @@ typedef struct rad_model {
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
     rad_weight output_bias;
     rad_weight positions, output_norm_bias; /* where the family has them */
+    rad_weight token_types;
     rad_weight embedding_norm, embedding_norm_bias;
     rad_layer *layers;
     const float *rope_divisors;      /* n_pairs, or NULL */

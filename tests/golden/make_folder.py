@@ -7,9 +7,10 @@ Usage: make_folder.py GOLDEN_FOLDER OUTPUT_FOLDER
 
 For each architectures/NAME.config.json the folder OUTPUT_FOLDER/NAME with the weights of
 NAME-f32.gguf; gpt-oss-mxfp4 with those of gpt-oss-q8_0.gguf, whose experts are MXFP4; and
-types-bf16, types-f16 with those of types/. For each folders/NAME.config.json the weights of
-the GGUF file that it names, in the arrangement of another family, and where make_gguf.py knows it
-NAME.gguf with the same. qwen3moe is cut into three files."""
+types-bf16, types-f16 with those of types/; for each encoders/NAME.config.json those of
+encoders/NAME-f32.gguf, with a vocabulary of tests/unit/tokenizers. For each
+folders/NAME.config.json the weights of the GGUF file that it names, in the arrangement of another
+family, and where make_gguf.py knows it NAME.gguf with the same. qwen3moe is cut into three files."""
 
 import json
 import os
@@ -207,7 +208,15 @@ USUAL = {
 DEEPSEEK = {"ffn_gate_shexp": "mlp.shared_experts.gate_proj",
             "ffn_up_shexp": "mlp.shared_experts.up_proj",
             "ffn_down_shexp": "mlp.shared_experts.down_proj"}
+BERT = {"attn_q": "attention.self.query", "attn_k": "attention.self.key",
+        "attn_v": "attention.self.value", "attn_output": "attention.output.dense",
+        "attn_output_norm": "attention.output.LayerNorm", "ffn_up": "intermediate.dense",
+        "ffn_down": "output.dense", "layer_output_norm": "output.LayerNorm"}
 CHANGES = {
+    "bert": BERT, "xlm-roberta": BERT,
+    "nomic_bert": {"attn_qkv": "attn.Wqkv", "attn_output": "attn.out_proj", "ffn_up": "mlp.fc11",
+                   "ffn_gate": "mlp.fc12", "ffn_down": "mlp.fc2", "attn_output_norm": "norm1",
+                   "layer_output_norm": "norm2"},
     "mixtral": {"ffn_gate_inp": "block_sparse_moe.gate",
                 "ffn_gate_exps": "block_sparse_moe.experts.%u.w1",
                 "ffn_up_exps": "block_sparse_moe.experts.%u.w3",
@@ -229,7 +238,13 @@ CHANGES = {
             "attn_k_norm": "attn.k_ln", "attn_output": "attn.out_proj", "ffn_norm": "norm_2",
             "ffn_up": "ffn.up_proj", "ffn_down": "ffn.down_proj"},
 }
+BERT_ENDS = {"token_embd": "embeddings.word_embeddings",
+             "position_embd": "embeddings.position_embeddings",
+             "token_types": "embeddings.token_type_embeddings",
+             "token_embd_norm": "embeddings.LayerNorm"}
 ENDS = {
+    "bert": BERT_ENDS, "xlm-roberta": BERT_ENDS,
+    "nomic_bert": {**BERT_ENDS, "token_embd_norm": "emb_ln"},
     "phi": {"token_embd": "model.embed_tokens", "output_norm": "model.final_layernorm"},
     "gpt2": {"token_embd": "transformer.wte", "position_embd": "transformer.wpe",
              "output_norm": "transformer.ln_f"},
@@ -239,7 +254,8 @@ ENDS = {
     "mpt": {"token_embd": "transformer.wte", "position_embd": "transformer.wpe",
             "output_norm": "transformer.norm_f"},
 }
-LAYERS = {"gpt2": "transformer.h", "bloom": "transformer.h", "mpt": "transformer.blocks"}
+LAYERS = {"bert": "encoder.layer", "xlm-roberta": "encoder.layer", "nomic_bert": "encoder.layers",
+          "gpt2": "transformer.h", "bloom": "transformer.h", "mpt": "transformer.blocks"}
 
 
 def pairs_of_experts(tensors):
@@ -364,9 +380,17 @@ def translate(config, tensors):
         norm = made["model.final_layernorm.bias"]
         made["lm_head.bias"] = Tensor("F32", [config["vocab_size"]],
                                       (norm.data * 9)[:4 * config["vocab_size"]])
+    if family == "xlm-roberta":  # rows that stand for no position
+        table = made["embeddings.position_embeddings.weight"]
+        made["embeddings.position_embeddings.weight"] = Tensor(
+            table.dtype, [table.shape[0] + 2, table.shape[1]],
+            bytes(2 * len(table.data) // table.shape[0]) + table.data)
+    if "architectures" in config and config["architectures"][0] == "Qwen3Model":
+        made = {name.removeprefix("model."): tensor for name, tensor in made.items()}
+    begin = LAYERS.get(family, "layers" if "norm.weight" in made else "model.layers")
     for layer, parts in layers.items():
         for name, tensor in layer_tensors(family, config, parts).items():
-            made[f"{LAYERS.get(family, 'model.layers')}.{layer}.{name}"] = tensor
+            made[f"{begin}.{layer}.{name}"] = tensor
     return made
 
 
@@ -428,6 +452,59 @@ def make_seeing(folder, text, tensors):
     write_safetensors(os.path.join(folder, "model.safetensors"), named)
 
 
+# ---- models that give embeddings -----------------------------------------------------------------
+
+def template(before, after, ids):
+    """A post-processor that puts tokens around a text."""
+    def part(name):
+        return {"SpecialToken": {"id": name, "type_id": 0}}
+    return {"type": "TemplateProcessing",
+            "single": [*map(part, before), {"Sequence": {"id": "A", "type_id": 0}},
+                       *map(part, after)],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}},
+                     {"Sequence": {"id": "B", "type_id": 1}}],
+            "special_tokens": {name: {"id": name, "ids": [ids[name]], "tokens": [name]}
+                               for name in before + after}}
+
+
+def embedding_tokenizer(family, folder):
+    name = {"xlm-roberta": "xlm-roberta", "qwen3": "qwen2"}.get(family, "bert")
+    with open(os.path.join(folder, name + ".json")) as file:
+        tokenizer = json.load(file)
+    if family == "xlm-roberta":
+        tokenizer["post_processor"] = template(["<s>"], ["</s>"], {"<s>": 0, "</s>": 1})
+    if family == "qwen3":
+        end = len(tokenizer["model"]["vocab"])
+        tokenizer["added_tokens"] = [{"id": end, "content": "<|endoftext|>", "special": True,
+                                      "single_word": False, "lstrip": False, "rstrip": False,
+                                      "normalized": False}]
+        tokenizer["post_processor"] = template([], ["<|endoftext|>"], {"<|endoftext|>": end})
+    return tokenizer
+
+
+def make_embedding(golden, name, folder):
+    """With the files of sentence-transformers beside the weights."""
+    encoders = os.path.join(golden, "encoders")
+    make(os.path.join(encoders, name + "-f32.gguf"), os.path.join(encoders, name + ".config.json"),
+         folder)
+    with open(os.path.join(folder, "config.json")) as file:
+        family = json.load(file)["model_type"]
+    tokenizer = embedding_tokenizer(family, os.path.join(golden, "..", "unit", "tokenizers"))
+    flag = {"nomic_bert": "mean_tokens", "qwen3": "lasttoken"}.get(family, "cls_token")
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False,
+               "pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": False,
+               "pooling_mode_" + flag: True, "include_prompt": True}
+    types = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    modules = [{"idx": i, "name": str(i), "path": path,
+                "type": "sentence_transformers.models." + kind}
+               for i, (path, kind) in enumerate(types.items())]
+    os.makedirs(os.path.join(folder, "1_Pooling"), exist_ok=True)
+    for file, what in (("tokenizer.json", tokenizer), ("modules.json", modules),
+                       ("1_Pooling/config.json", pooling)):
+        with open(os.path.join(folder, file), "w") as out:
+            json.dump(what, out)
+
+
 # The shape of types/f16.gguf and types/bf16.gguf.
 TYPES_CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
                 "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
@@ -463,6 +540,10 @@ def main():
             if config["model_type"] in make_gguf.ARCHITECTURES:
                 tensors, tokenizer = read_gguf_whole(weights)
                 make_gguf.write(folder + ".gguf", config, translate(config, tensors), tokenizer)
+    for file in sorted(os.listdir(os.path.join(golden, "encoders"))):
+        if file.endswith(".config.json"):
+            name = file.removesuffix(".config.json")
+            make_embedding(golden, name, os.path.join(output, name))
     for type_ in ("f16", "bf16"):
         make(os.path.join(golden, "types", type_ + ".gguf"), TYPES_CONFIG,
              os.path.join(output, "types-" + type_))

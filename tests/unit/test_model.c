@@ -165,6 +165,7 @@ START_TEST(what_this_version_cannot_run)
     refuse(&file, RADLLM_E_FORMAT, "needs two lists of factors");
     file = gguf_tiny_llama();
     gguf_key_bool(&file, "llama.attention.causal", 0);
+    gguf_key_u32(&file, "llama.attention.sliding_window", 16);
     refuse(&file, RADLLM_E_UNSUPPORTED, "llama.attention.causal");
 }
 END_TEST

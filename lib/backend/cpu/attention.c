@@ -182,6 +182,14 @@ static uint32_t first_visible(const rad_reach *reach, uint32_t position)
     return reach->window != 0 && position >= reach->window ? position - reach->window + 1 : 0;
 }
 
+/* Behind the last key that a query at `position` sees; with tokens that see those behind them a
+ * span is all that there is of its sequence. */
+static uint32_t end_visible(const attend_task *task, uint32_t position)
+{
+    return task->cpu->model->hparams.bidirectional ? task->span->first_position + task->span->n_rows
+                                                   : position + 1;
+}
+
 /* Where in a tile the keys are that a token sees: of the sinks, or of its window, which begins
  * behind the sinks. */
 static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile, bool of_sinks,
@@ -189,7 +197,7 @@ static void visible_slots(const attend_task *task, uint32_t token, uint32_t tile
 {
     uint32_t position = task->first_position + token;
     uint32_t start = tile * RAD_TILE_KEYS, sinks = task->reach->sinks;
-    uint32_t low = first_visible(task->reach, position), high = position + 1;
+    uint32_t low = first_visible(task->reach, position), high = end_visible(task, position);
     if (of_sinks) {
         low = 0;
         high = high < sinks ? high : sinks;
@@ -301,7 +309,8 @@ static uint32_t first_tile(const attend_task *task)
 
 static uint32_t last_tile(const attend_task *task)
 {
-    return (task->first_position + task->n_tokens - 1) / RAD_TILE_KEYS;
+    uint32_t last = task->first_position + task->n_tokens - 1;
+    return (end_visible(task, last) - 1) / RAD_TILE_KEYS;
 }
 
 /* The first range behind range 0 that a task sees. */

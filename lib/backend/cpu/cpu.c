@@ -45,7 +45,8 @@ static void measure_products(const rad_program *program, uint32_t *columns, size
 {
     *columns = 0;
     *scratch = rad_cpu_attention_scratch(&program->model->hparams);
-    if (program->model->positions.tensor != NULL && /* a row of its table */
+    if ((program->model->positions.tensor != NULL || /* a row of its table */
+         program->model->token_types.tensor != NULL) &&
         *scratch < program->model->hparams.width * sizeof(float))
         *scratch = program->model->hparams.width * sizeof(float);
     for (uint32_t i = 0; i < program->n_ops; i++) {
@@ -203,7 +204,8 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
 
 static radllm_status run_ops(rad_cpu_backend *cpu, const radllm_cancel *cancel, radllm_error *error)
 {
-    for (uint32_t i = 0; i < cpu->program->n_ops; i++) {
+    uint32_t n = cpu->batch->hidden ? cpu->program->n_hidden_ops : cpu->program->n_ops;
+    for (uint32_t i = 0; i < n; i++) {
         const rad_op *op = &cpu->program->ops[i];
         if (rad_cancelled(cancel))
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
@@ -264,6 +266,12 @@ static const float *cpu_logits(const rad_backend *backend, uint32_t index)
     return rad_cpu_value(cpu, cpu->program->logits) + (size_t)index * cpu->model->hparams.n_vocab;
 }
 
+static const float *cpu_hidden(const rad_backend *backend, uint32_t index)
+{
+    const rad_cpu_backend *cpu = (const rad_cpu_backend *)backend;
+    return rad_cpu_value(cpu, cpu->program->hidden) + (size_t)index * cpu->model->hparams.width;
+}
+
 static void cpu_free(rad_backend *backend)
 {
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
@@ -277,7 +285,7 @@ static void cpu_free(rad_backend *backend)
 }
 
 static const rad_backend_table cpu_table = {cpu_run, cpu_logits, rad_cpu_reserve_adapters,
-                                            cpu_free};
+                                            cpu_hidden, cpu_free};
 
 const char *rad_cpu_backend_fast(const rad_backend *backend)
 {

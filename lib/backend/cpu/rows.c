@@ -40,6 +40,7 @@ static void add_position(rad_cpu_backend *cpu, const rad_op *op, uint32_t row, u
 {
     float *scratch = rad_cpu_scratch(cpu, worker);
     uint32_t position = position_of_row(cpu->batch, row);
+    position = position < op->limit ? position : op->limit;
     rad_matrix one;
     if (rad_model_is_ready(cpu->model, op->weight))
         rad_matrix_decode_row(&op->weight->matrix, position, scratch);
