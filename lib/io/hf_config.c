@@ -806,7 +806,8 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
     check_activation(&r);
     styles[family->style](&r, shape);
     put_integer(&r, "vocab_size", size_of(&r, "vocab_size", -1));
-    if (!rad_source_has_side_file(folder->source, "tokenizer.json"))
+    if (!rad_source_has_side_file(folder->source, "tokenizer.json") &&
+        !rad_source_has_side_file(folder->source, "tokenizer.model"))
         put_text(&r, "tokenizer.ggml.model", "none", 4);
     put_template(&r);
     put_pooling(&r);

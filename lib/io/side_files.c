@@ -63,7 +63,8 @@ static bool ends_with(const char *text, const char *ending)
 
 bool rad_is_vocabulary_path(const char *path)
 {
-    return ends_with(path, ".json") && !ends_with(path, ".safetensors.index.json");
+    return (ends_with(path, ".json") && !ends_with(path, ".safetensors.index.json")) ||
+           ends_with(path, ".model");
 }
 
 static radllm_status add_side(rad_source *source, const char *path, const char *name,
@@ -78,8 +79,9 @@ static radllm_status add_side(rad_source *source, const char *path, const char *
 radllm_status rad_vocabulary_open(rad_source *source, const char *path, radllm_error *error)
 {
     static const char *const beside[] = {"tokenizer_config.json", "special_tokens_map.json",
-                                         "generation_config.json", "chat_template.jinja"};
-    static const char own[] = "tokenizer.json";
+                                         "generation_config.json", "chat_template.jinja",
+                                         "added_tokens.json"};
+    const char *own = ends_with(path, ".model") ? "tokenizer.model" : "tokenizer.json";
     radllm_status status = add_side(source, path, own, error);
     const char *slash = strrchr(path, '/');
     size_t folder = slash == NULL ? 0 : (size_t)(slash - path) + 1;

@@ -106,6 +106,8 @@ static bool encode_text(rad_encoder *encoder, const uint8_t *text, size_t size, 
         return true; /* refused before */
     case RAD_MODEL_WORDPIECE:
         return rad_encode_wordpiece(encoder, text, size);
+    case RAD_MODEL_SPM:
+        return rad_encode_spm(encoder, text, size, first);
     case RAD_MODEL_PIPELINE:
         break; /* cuts by itself */
     }
@@ -136,7 +138,11 @@ static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, r
             at++;
             continue;
         }
-        if (!encode_text(encoder, text + start, at - start, first) ||
+        size_t end = at;
+        if (tokenizer->strip_left != NULL && rad_token_bit(tokenizer->strip_left, id))
+            while (end > start && is_ascii_space(text[end - 1]))
+                end--;
+        if (!encode_text(encoder, text + start, end - start, first) ||
             !rad_encoder_push(encoder, id))
             return false;
         at += length;
@@ -144,7 +150,7 @@ static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, r
             while (at < size && is_ascii_space(text[at]))
                 at++;
         start = at;
-        first = true;
+        first = tokenizer->spm == NULL || tokenizer->spm->every_head;
     }
     return encode_text(encoder, text + start, size - start, first);
 }
@@ -191,11 +197,14 @@ radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *t
     const rad_allocator *allocator = &tokenizer->host.allocator;
     encoder.space.allocator = allocator;
     size_t words_bytes = RAD_KNOWN_WORDS * sizeof(rad_known_word);
-    if (size >= REMEMBER_FROM)
+    /* Where unknown tokens are fused, ids move. */
+    if (size >= REMEMBER_FROM && (tokenizer->spm == NULL || tokenizer->spm->byte_fallback))
         encoder.words =
             rad_alloc_zero(allocator, words_bytes); /* goes without when there is none */
+    if (tokenizer->spm != NULL && (encoder.spm = rad_spm_space_new(tokenizer, size)) == NULL)
+        encoder.failure = RAD_PIPELINE_MEMORY;
     rad_stretches s = {.spans = spans, .count = count};
-    bool done = add_begin(&encoder, flags) &&
+    bool done = encoder.failure == RAD_PIPELINE_FINE && add_begin(&encoder, flags) &&
                 (tokenizer->pipeline != NULL ? rad_encode_pipeline(&encoder, text, size, &s)
                                              : encode_all(&encoder, text, size, &s));
     if (done && (flags & RAD_TOKENIZE_ADD_BOS) != 0)
@@ -204,7 +213,10 @@ radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *t
     rad_wipe(encoder.scratch, encoder.scratch_capacity);
     rad_free(allocator, encoder.scratch, encoder.scratch_capacity);
     rad_free(allocator, encoder.words, words_bytes);
+    rad_free(allocator, encoder.space.splits,
+             encoder.space.splits != NULL ? tokenizer->vocabulary.size * sizeof(uint32_t) : 0);
     rad_merge_space_free(&encoder.space);
+    rad_spm_space_free(tokenizer, encoder.spm);
     if (done)
         return RADLLM_OK;
     out->count = before;

@@ -44,13 +44,20 @@ radllm_status rad_merge_rules_make(rad_merge_rules *rules, rad_arena *arena, uin
 }
 
 /* The key of joining two neighbours, RAD_MERGE_NONE when they do not join, and what they become. */
-static inline uint32_t join_key(const rad_merge_rules *rules, const uint8_t *text,
-                                const rad_symbol *left, const rad_symbol *right, int32_t *merged)
+static inline uint32_t join_key(const rad_merge_rules *rules, const rad_merge_space *space,
+                                const uint8_t *text, const rad_symbol *left,
+                                const rad_symbol *right, int32_t *merged)
 {
     if (rules->pairs == NULL) {
+        if (left->id == RAD_MERGE_FROZEN || right->id == RAD_MERGE_FROZEN)
+            return RAD_MERGE_NONE;
         *merged = rad_vocabulary_find_text(rules->vocabulary, text + left->start,
                                            (size_t)left->length + right->length);
-        return *merged < 0 ? RAD_MERGE_NONE : rules->score_keys[*merged];
+        if (*merged < 0 || *merged >= rules->n_texts)
+            return RAD_MERGE_NONE;
+        if (space->splits != NULL && rules->vocabulary->types[*merged] == RAD_TOKEN_UNUSED)
+            space->splits[*merged] = space->now << 11 | left->length;
+        return rules->score_keys[*merged];
     }
     if (left->id < 0 || right->id < 0)
         return RAD_MERGE_NONE;
@@ -87,7 +94,7 @@ static void merge_by_scan(const rad_merge_rules *rules, rad_merge_space *space, 
     rad_symbol *symbols = space->symbols;
     uint32_t n = (uint32_t)space->n_symbols;
     for (uint32_t i = 0; i + 1 < n; i++)
-        keys[i] = join_key(rules, text, &symbols[i], &symbols[i + 1], &merged[i]);
+        keys[i] = join_key(rules, space, text, &symbols[i], &symbols[i + 1], &merged[i]);
     for (;;) {
         uint32_t best = 0;
         uint32_t best_key = RAD_MERGE_NONE;
@@ -111,9 +118,10 @@ static void merge_by_scan(const rad_merge_rules *rules, rad_merge_space *space, 
         }
         if (best > 0)
             keys[best - 1] =
-                join_key(rules, text, &symbols[best - 1], &symbols[best], &merged[best - 1]);
+                join_key(rules, space, text, &symbols[best - 1], &symbols[best], &merged[best - 1]);
         if (best + 1 < n)
-            keys[best] = join_key(rules, text, &symbols[best], &symbols[best + 1], &merged[best]);
+            keys[best] =
+                join_key(rules, space, text, &symbols[best], &symbols[best + 1], &merged[best]);
     }
     space->n_symbols = n;
 }
@@ -168,7 +176,7 @@ static bool push_pair(const rad_merge_rules *rules, rad_merge_space *space, cons
         return true;
     const rad_symbol *right = &symbols[symbols[left].next];
     rad_candidate candidate;
-    candidate.key = join_key(rules, text, &symbols[left], right, &candidate.merged);
+    candidate.key = join_key(rules, space, text, &symbols[left], right, &candidate.merged);
     if (candidate.key == RAD_MERGE_NONE)
         return true;
     candidate.left = (uint32_t)left;

@@ -23,6 +23,7 @@ typedef struct rad_merge_rules {
     uint32_t pairs_mask;
     uint64_t seed;
     uint32_t *score_keys; /* of each token: order-reversed bits of its score */
+    int32_t n_texts;      /* by text and score: ids from here on are nothing that merges */
 } rad_merge_rules;
 
 typedef struct rad_symbol {
@@ -49,7 +50,13 @@ typedef struct rad_merge_space {
     rad_candidate *heap;
     size_t heap_capacity;
     size_t n_heap;
+    /* By text and score: of each token of type unused, which pair would last have become it: its
+     * left part's bytes, above `now` << 11. NULL where no token is. */
+    uint32_t *splits;
+    uint32_t now;
 } rad_merge_space;
+
+#define RAD_MERGE_FROZEN (-2) /* the id of a symbol that joins nothing, by text and score */
 
 void rad_merge_space_free(rad_merge_space *space);
 

@@ -130,33 +130,43 @@ static void put_letters(const rad_slice *in, rad_flow *out)
 
 /* ---- SentencePiece's table ----------------------------------------------------------------- */
 
-/* The replacement of the shortest beginning of text that has one; NULL: there is none. */
-static const uint8_t *look_up(const rad_charsmap *map, const uint8_t *text, size_t size,
-                              size_t *replaced_size)
+const uint8_t *rad_charsmap_find(const rad_charsmap *map, const uint8_t *text, size_t n,
+                                 bool longest, size_t *size)
 {
+    const uint8_t *found = NULL;
     if (map->n_units == 0)
         return NULL;
     uint32_t unit = map->units[0];
     uint32_t node = unit >> 10 << ((unit & 1u << 9) >> 6);
-    for (size_t i = 0; i < size && text[i] != 0; i++) {
+    for (size_t i = 0; i < n && text[i] != 0 && (longest || found == NULL); i++) {
         node ^= text[i];
         if (node >= map->n_units)
-            return NULL;
+            return found;
         unit = map->units[node];
         if ((unit & (1u << 31 | 0xFF)) != text[i])
-            return NULL;
+            return found;
         node ^= unit >> 10 << ((unit & 1u << 9) >> 6);
         if ((unit >> 8 & 1) == 0)
             continue;
         if (node >= map->n_units)
-            return NULL;
+            return found;
         uint32_t at = map->units[node] & ~(1u << 31);
         if (at >= map->texts_size || (map->texts[at] & 0xC0) == 0x80)
-            return NULL;
-        *replaced_size = strlen((const char *)map->texts + at); /* a NUL stands behind the list */
-        return map->texts + at;
+            return found;
+        found = map->texts + at; /* a NUL stands behind the list */
+        *size = i + 1;
     }
-    return NULL;
+    return found;
+}
+
+static const uint8_t *look_up(const rad_charsmap *map, const uint8_t *text, size_t size,
+                              size_t *replaced_size)
+{
+    size_t used;
+    const uint8_t *found = rad_charsmap_find(map, text, size, false, &used);
+    if (found != NULL)
+        *replaced_size = strlen((const char *)found);
+    return found;
 }
 
 static void put_mapped(const rad_charsmap *map, const rad_slice *in, size_t at, size_t size,

@@ -190,6 +190,33 @@ static bool decode_base64(rad_text text, uint8_t *out, size_t *size)
     return at == text.size && text.size % 4 == 0;
 }
 
+bool rad_charsmap_make(rad_charsmap *map, uint8_t *bytes, size_t size)
+{
+    if (size < 4)
+        return false;
+    size_t tree =
+        bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 | (size_t)bytes[3] << 24;
+    if (tree % 4 != 0 || tree > size - 4 || size - 4 - tree > UINT32_MAX)
+        return false;
+    bytes[size] = 0; /* behind the last text */
+    uint32_t *units = (uint32_t *)(void *)(bytes + 4);
+    for (size_t i = 0; i < tree / 4; i++) {
+        const uint8_t *unit = bytes + 4 + 4 * i;
+        units[i] =
+            unit[0] | (uint32_t)unit[1] << 8 | (uint32_t)unit[2] << 16 | (uint32_t)unit[3] << 24;
+    }
+    *map =
+        (rad_charsmap){units, (uint32_t)(tree / 4), bytes + 4 + tree, (uint32_t)(size - 4 - tree)};
+    /* Every place of a text is a place in UTF-8, so the whole must be. */
+    for (const uint8_t *p = map->texts, *end = bytes + size; p < end;) {
+        int length = rad_utf8_strict(p, end);
+        if (length <= 0)
+            return false;
+        p += length;
+    }
+    return true;
+}
+
 static radllm_status read_charsmap(rad_pipeline_reader *r, uint32_t part)
 {
     uint32_t at = rad_tree_get(&r->json, part, "precompiled_charsmap");
@@ -204,32 +231,11 @@ static radllm_status read_charsmap(rad_pipeline_reader *r, uint32_t part)
     uint8_t *bytes = rad_arena_alloc(r->arena, room, 4);
     if (bytes == NULL)
         return rad_fail_memory(r->error, room);
-    bool good = decode_base64(text, bytes, &size) && size >= 4;
-    size_t tree = 0;
-    if (good)
-        tree = bytes[0] | (size_t)bytes[1] << 8 | (size_t)bytes[2] << 16 | (size_t)bytes[3] << 24;
-    if (!good || tree % 4 != 0 || tree > size - 4 || size - 4 - tree > UINT32_MAX)
+    rad_normalizer normalizer = {.kind = RAD_NORMAL_CHARSMAP};
+    if (!decode_base64(text, bytes, &size) || !rad_charsmap_make(&normalizer.charsmap, bytes, size))
         return rad_fail(r->error, RADLLM_E_FORMAT,
                         "tokenizer.json: the precompiled_charsmap of a Precompiled is damaged; "
                         "fetch the file again");
-    bytes[size] = 0; /* behind the last text */
-    rad_normalizer normalizer = {.kind = RAD_NORMAL_CHARSMAP};
-    uint32_t *units = (uint32_t *)(void *)(bytes + 4);
-    for (size_t i = 0; i < tree / 4; i++) {
-        const uint8_t *unit = bytes + 4 + 4 * i;
-        units[i] =
-            unit[0] | (uint32_t)unit[1] << 8 | (uint32_t)unit[2] << 16 | (uint32_t)unit[3] << 24;
-    }
-    normalizer.charsmap =
-        (rad_charsmap){units, (uint32_t)(tree / 4), bytes + 4 + tree, (uint32_t)(size - 4 - tree)};
-    /* Every place of a text is a place in UTF-8, so the whole must be. */
-    for (const uint8_t *p = normalizer.charsmap.texts, *end = bytes + size; p < end;) {
-        int length = rad_utf8_strict(p, end);
-        if (length <= 0)
-            return rad_fail(r->error, RADLLM_E_FORMAT,
-                            "tokenizer.json: the texts of a precompiled_charsmap are no UTF-8");
-        p += length;
-    }
     return add_normalizer(r, normalizer);
 }
 

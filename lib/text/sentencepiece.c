@@ -14,7 +14,7 @@ static inline bool is_space_mark(const uint8_t *p, const uint8_t *end)
     return end - p >= 3 && memcmp(p, space_mark, 3) == 0;
 }
 
-static bool push_bytes(rad_encoder *encoder, const uint8_t *text, size_t size)
+bool rad_encode_bytes(rad_encoder *encoder, const uint8_t *text, size_t size)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
     bool spelled = true;
@@ -51,7 +51,7 @@ static bool merge_text(rad_encoder *encoder, const uint8_t *text, size_t size)
             id = rad_vocabulary_find_text(&tokenizer->vocabulary, text + symbol->start,
                                           symbol->length);
         bool pushed = id >= 0 ? rad_encoder_push(encoder, id)
-                              : push_bytes(encoder, text + symbol->start, symbol->length);
+                              : rad_encode_bytes(encoder, text + symbol->start, symbol->length);
         if (!pushed)
             return false;
     }
@@ -161,6 +161,7 @@ radllm_status rad_sentencepiece_make(rad_tokenizer *tokenizer, radllm_error *err
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     size_t bytes = (size_t)vocabulary->size * sizeof(uint32_t);
     rad_merge_rules *rules = &tokenizer->rules;
+    rules->n_texts = (int32_t)vocabulary->size;
     rules->score_keys = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(uint32_t));
     if (rules->score_keys == NULL)
         return rad_fail_memory(error, bytes);

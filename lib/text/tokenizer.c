@@ -237,7 +237,7 @@ void rad_tokenizer_find_ends(rad_tokenizer *tokenizer)
         int32_t id = find_name(tokenizer, known_controls[i].text);
         if (id < 0)
             continue;
-        if (tokenizer->pipeline == NULL)
+        if (tokenizer->pipeline == NULL && tokenizer->spm == NULL)
             vocabulary->types[id] = RAD_TOKEN_CONTROL;
         if (known_controls[i].ends && !(harmony && strcmp(known_controls[i].text, "<|end|>") == 0))
             set_bit(tokenizer->ends, id);
@@ -376,7 +376,7 @@ rad_tokenizer *rad_tokenizer_new(const rad_host *host)
 radllm_status rad_tokenizer_create(const rad_host *host, const rad_source *source,
                                    rad_tokenizer **out, radllm_error *error)
 {
-    if (rad_tokenizer_is_json(source))
+    if (rad_tokenizer_is_folder(source))
         return rad_tokenizer_create_folder(host, source, out, error);
     rad_tokenizer *tokenizer = rad_tokenizer_new(host);
     if (tokenizer == NULL)
@@ -408,8 +408,10 @@ uint32_t rad_tokenizer_size(const rad_tokenizer *tokenizer)
 
 const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer)
 {
-    static const char *const names[] = {"llama", "gpt2", "bert", "none"};
+    static const char *const names[] = {"llama", "gpt2", "bert", "none"}; /* by RAD_MODEL_... */
     static const char *const models[] = {"bpe", "unigram", "wordpiece", "wordlevel"};
+    if (tokenizer->spm != NULL)
+        return models[tokenizer->spm->unigram ? RAD_PIPELINE_UNIGRAM : RAD_PIPELINE_BPE];
     return tokenizer->pipeline != NULL ? models[tokenizer->pipeline->model]
                                        : names[tokenizer->model];
 }

@@ -6,6 +6,7 @@
 #include "text/pipeline.h"
 #include "text/pretokenizer.h"
 #include "text/specials.h"
+#include "text/spm.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -14,7 +15,8 @@ typedef enum rad_tokenizer_model {
     RAD_MODEL_BYTE_LEVEL,    /* "gpt2" */
     RAD_MODEL_WORDPIECE,     /* "bert" */
     RAD_MODEL_NONE,          /* "none": ids alone, without texts */
-    RAD_MODEL_PIPELINE       /* of a tokenizer.json */
+    RAD_MODEL_PIPELINE,      /* of a tokenizer.json */
+    RAD_MODEL_SPM            /* of a tokenizer.model */
 } rad_tokenizer_model;
 
 /* Finds ids by the bytes that tokens stand for; only where pieces in the vocabulary are not merged.
@@ -32,10 +34,12 @@ struct rad_tokenizer {
     rad_specials specials;
     rad_merge_rules rules;
     const rad_pipeline *pipeline;         /* NULL: the file is no tokenizer.json */
+    const rad_spm *spm;                   /* NULL: the file is no tokenizer.model */
     const rad_pretokenizer *pretokenizer; /* byte-level only */
     rad_piece_index pieces;
     int32_t byte_tokens[256]; /* -1: none */
     uint8_t *strip_right;     /* a bit per token: swallows white space behind it; NULL: none does */
+    uint8_t *strip_left;      /* the same before it */
     uint8_t *ends;            /* a bit per token: ends generation */
     int32_t bos;              /* CLS for WordPiece; -1: none */
     int32_t eos;
@@ -63,6 +67,7 @@ typedef struct rad_encoder {
     struct rad_known_word *words; /* NULL for short texts */
     const uint8_t *base;          /* of the text that known words point into */
     bool no_memory;
+    struct rad_spm_space *spm;    /* of a tokenizer.model */
     rad_pipeline_failure failure; /* of a pipeline */
 } rad_encoder;
 
@@ -98,6 +103,12 @@ bool rad_pipeline_encode_piece(rad_encoder *encoder, rad_pipeline_space *space,
 bool rad_encode_sentencepiece(rad_encoder *encoder, const uint8_t *text, size_t size, bool first);
 bool rad_encode_byte_level(rad_encoder *encoder, const uint8_t *text, size_t size);
 bool rad_encode_wordpiece(rad_encoder *encoder, const uint8_t *text, size_t size);
+bool rad_encode_spm(rad_encoder *encoder, const uint8_t *text, size_t size, bool first);
+/* Memory of a call of encode for it, with a text of `size` bytes; NULL: none could be had. */
+struct rad_spm_space *rad_spm_space_new(const rad_tokenizer *tokenizer, size_t size);
+void rad_spm_space_free(const rad_tokenizer *tokenizer, struct rad_spm_space *space);
+/* The ids of bytes where the tokenizer spells what it does not know, else that of the unknown. */
+bool rad_encode_bytes(rad_encoder *encoder, const uint8_t *text, size_t size);
 
 /* Remembers the ids of words within a text, since natural text repeats its words. */
 #define RAD_KNOWN_WORDS 4096

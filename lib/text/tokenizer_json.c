@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "text/pipeline_read.h"
+#include "text/spm.h"
 
 /* What the files may hold. The largest in use have 35 MB and 2 million values. */
 #define TOKENIZER_BYTES  ((size_t)128 << 20)
@@ -110,9 +111,9 @@ static int flag_of(const rad_tree *json, const char *key)
     return kind == RAD_TREE_TRUE ? 1 : kind == RAD_TREE_FALSE ? 0 : -1;
 }
 
-/* The configuration's word on BOS and EOS counts more than the post-processor's. */
-static radllm_status apply_flags(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
-                                 const rad_tree *config, radllm_error *error)
+/* The configuration's word on BOS and EOS counts more than what is known already. */
+static radllm_status apply_flags(rad_tokenizer *tokenizer, const rad_tree *config,
+                                 radllm_error *error)
 {
     int bos = flag_of(config, "add_bos_token"), eos = flag_of(config, "add_eos_token");
     if ((bos == 1 && tokenizer->bos < 0) || (eos == 1 && tokenizer->eos < 0))
@@ -120,16 +121,10 @@ static radllm_status apply_flags(rad_tokenizer *tokenizer, rad_pipeline *pipelin
                         "tokenizer_config.json: %s is true, but no %s of the vocabulary is named",
                         bos == 1 && tokenizer->bos < 0 ? "add_bos_token" : "add_eos_token",
                         bos == 1 && tokenizer->bos < 0 ? "bos_token" : "eos_token");
-    if (bos >= 0) {
-        pipeline->n_before = (uint32_t)bos;
-        pipeline->before[0] = tokenizer->bos;
-    }
-    if (eos >= 0) {
-        pipeline->n_after = (uint32_t)eos;
-        pipeline->after[0] = tokenizer->eos;
-    }
-    tokenizer->add_bos = pipeline->n_before > 0;
-    tokenizer->add_eos = pipeline->n_after > 0;
+    if (bos >= 0)
+        tokenizer->add_bos = bos == 1;
+    if (eos >= 0)
+        tokenizer->add_eos = eos == 1;
     return RADLLM_OK;
 }
 
@@ -191,52 +186,96 @@ static radllm_status keep_template(rad_tokenizer *tokenizer, rad_pipeline *pipel
     return RADLLM_OK;
 }
 
-static radllm_status apply_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
-                                const rad_tokenizer_files *files, const rad_tree *config,
-                                const rad_tree *map, const rad_tree *generation,
-                                radllm_error *error)
+/* The id of a token that the configuration names, or else the map of special tokens. */
+static void find_named(const rad_tokenizer *tokenizer, const rad_tokenizer_side *side,
+                       const char *key, int32_t *id)
+{
+    int32_t found = token_of(tokenizer, &side->config, key);
+    if (found < 0)
+        found = token_of(tokenizer, &side->map, key);
+    if (found >= 0)
+        *id = found;
+}
+
+radllm_status rad_tokenizer_side_apply(rad_tokenizer *tokenizer, const rad_tokenizer_side *side,
+                                       radllm_error *error)
 {
     size_t bytes = (size_t)tokenizer->vocabulary.size / 8 + 1;
     tokenizer->ends = rad_arena_alloc_zero(&tokenizer->vocabulary.arena, bytes, 1);
     if (tokenizer->ends == NULL)
         return rad_fail_memory(error, bytes);
-    tokenizer->bos = token_of(tokenizer, config, "bos_token");
-    tokenizer->eos = token_of(tokenizer, config, "eos_token");
-    tokenizer->separator = token_of(tokenizer, config, "sep_token");
-    if (tokenizer->bos < 0)
-        tokenizer->bos = token_of(tokenizer, map, "bos_token");
-    if (tokenizer->eos < 0)
-        tokenizer->eos = token_of(tokenizer, map, "eos_token");
-    if (tokenizer->bos < 0 && pipeline->n_before == 1)
-        tokenizer->bos = pipeline->before[0];
-    radllm_status status = apply_flags(tokenizer, pipeline, config, error);
+    find_named(tokenizer, side, "bos_token", &tokenizer->bos);
+    find_named(tokenizer, side, "eos_token", &tokenizer->eos);
+    tokenizer->separator = token_of(tokenizer, &side->config, "sep_token");
+    radllm_status status = apply_flags(tokenizer, &side->config, error);
     if (status != RADLLM_OK)
         return status;
     rad_tokenizer_find_ends(tokenizer);
     set_end(tokenizer, tokenizer->eos);
-    read_ends(tokenizer, generation);
-    rad_text text = {files->chat_template.data, files->chat_template.size};
-    return keep_template(tokenizer, pipeline, text.data != NULL ? text : template_of(config),
-                         error);
+    read_ends(tokenizer, &side->generation);
+    return RADLLM_OK;
+}
+
+radllm_status rad_tokenizer_side_parse(rad_tokenizer_side *side, const rad_tokenizer_files *files,
+                                       const rad_allocator *allocator, radllm_error *error)
+{
+    const struct {
+        rad_tree *json;
+        const rad_tokenizer_file *file;
+        const char *name;
+    } texts[] = {{&side->config, &files->config, "tokenizer_config.json"},
+                 {&side->map, &files->special_tokens_map, "special_tokens_map.json"},
+                 {&side->generation, &files->generation_config, "generation_config.json"},
+                 {&side->added, &files->added, "added_tokens.json"}};
+    radllm_status status = RADLLM_OK;
+    *side = (rad_tokenizer_side){0};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        texts[i].json->allocator = allocator;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && status == RADLLM_OK; i++)
+        status = parse_side(texts[i].json, texts[i].file, texts[i].name, error);
+    return status;
+}
+
+void rad_tokenizer_side_free(rad_tokenizer_side *side)
+{
+    rad_tree_free(&side->config);
+    rad_tree_free(&side->map);
+    rad_tree_free(&side->generation);
+    rad_tree_free(&side->added);
+}
+
+/* The frame around a text follows what the configuration says of BOS and EOS. */
+static void frame_by_flags(rad_tokenizer *tokenizer, rad_pipeline *pipeline, const rad_tree *config)
+{
+    if (flag_of(config, "add_bos_token") >= 0) {
+        pipeline->n_before = tokenizer->add_bos;
+        pipeline->before[0] = tokenizer->bos;
+    }
+    if (flag_of(config, "add_eos_token") >= 0) {
+        pipeline->n_after = tokenizer->add_eos;
+        pipeline->after[0] = tokenizer->eos;
+    }
+    tokenizer->add_bos = pipeline->n_before > 0;
+    tokenizer->add_eos = pipeline->n_after > 0;
 }
 
 static radllm_status read_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
                                const rad_tokenizer_files *files, radllm_error *error)
 {
-    const rad_allocator *allocator = &tokenizer->host.allocator;
-    rad_tree config = {.allocator = allocator}, map = {.allocator = allocator};
-    rad_tree generation = {.allocator = allocator};
-    radllm_status status = parse_side(&config, &files->config, "tokenizer_config.json", error);
+    rad_tokenizer_side side;
+    radllm_status status =
+        rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
+    tokenizer->bos = pipeline->n_before == 1 ? pipeline->before[0] : -1;
+    tokenizer->eos = -1;
     if (status == RADLLM_OK)
-        status = parse_side(&map, &files->special_tokens_map, "special_tokens_map.json", error);
-    if (status == RADLLM_OK)
-        status =
-            parse_side(&generation, &files->generation_config, "generation_config.json", error);
-    if (status == RADLLM_OK)
-        status = apply_side(tokenizer, pipeline, files, &config, &map, &generation, error);
-    rad_tree_free(&config);
-    rad_tree_free(&map);
-    rad_tree_free(&generation);
+        status = rad_tokenizer_side_apply(tokenizer, &side, error);
+    if (status == RADLLM_OK) {
+        frame_by_flags(tokenizer, pipeline, &side.config);
+        rad_text text = {files->chat_template.data, files->chat_template.size};
+        status = keep_template(tokenizer, pipeline,
+                               text.data != NULL ? text : template_of(&side.config), error);
+    }
+    rad_tokenizer_side_free(&side);
     return status;
 }
 
@@ -277,25 +316,28 @@ radllm_status rad_tokenizer_create_json(const rad_host *host, const rad_tokenize
     return RADLLM_OK;
 }
 
-bool rad_tokenizer_is_json(const rad_source *source)
+bool rad_tokenizer_is_folder(const rad_source *source)
 {
-    return rad_source_has_side_file(source, "tokenizer.json");
+    return rad_source_has_side_file(source, "tokenizer.json") ||
+           rad_source_has_side_file(source, "tokenizer.model");
 }
 
 radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source *source,
                                           rad_tokenizer **out, radllm_error *error)
 {
     rad_tokenizer_files files = {0};
+    bool json = rad_source_has_side_file(source, "tokenizer.json");
     const struct {
         const char *name;
         rad_tokenizer_file *file;
         size_t most;
-    } names[] = {{"tokenizer.json", &files.tokenizer, TOKENIZER_BYTES},
+    } names[] = {{json ? "tokenizer.json" : "tokenizer.model", &files.tokenizer, TOKENIZER_BYTES},
                  {"tokenizer_config.json", &files.config, SIDE_BYTES},
                  {"special_tokens_map.json", &files.special_tokens_map, SIDE_BYTES},
                  {"generation_config.json", &files.generation_config, SIDE_BYTES},
-                 {"chat_template.jinja", &files.chat_template, SIDE_BYTES}};
-    const size_t count = sizeof names / sizeof *names;
+                 {"chat_template.jinja", &files.chat_template, SIDE_BYTES},
+                 {"added_tokens.json", &files.added, SIDE_BYTES}};
+    const size_t count = sizeof names / sizeof *names - (json ? 1 : 0);
     const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL
                                          ? &host->allocator
                                          : &rad_default_allocator;
@@ -304,7 +346,8 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
         status = rad_source_side_file(source, allocator, names[i].name, names[i].most,
                                       &names[i].file->data, &names[i].file->size, error);
     if (status == RADLLM_OK)
-        status = rad_tokenizer_create_json(host, &files, out, error);
+        status = json ? rad_tokenizer_create_json(host, &files, out, error)
+                      : rad_tokenizer_create_spm(host, &files, out, error);
     for (size_t i = 0; i < count; i++)
         rad_free(allocator, names[i].file->data, names[i].file->size + 1);
     return status;

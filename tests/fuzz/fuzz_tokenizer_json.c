@@ -7,8 +7,6 @@
 
 #include "text/tokenizer_json.h"
 
-enum { FLAG_PARSE = 1, FLAG_ADD = 2, FLAG_SPANS = 4 };
-
 static rad_tokenizer_file copy_file(const uint8_t *data, size_t size)
 {
     rad_tokenizer_file file = {malloc(size + 1), size};
@@ -16,26 +14,6 @@ static rad_tokenizer_file copy_file(const uint8_t *data, size_t size)
     memcpy(file.data, data, size);
     file.data[size] = '\0';
     return file;
-}
-
-static void check_tokenizer(const rad_tokenizer *tokenizer, uint8_t flags, input sample, memory *m)
-{
-    const rad_allocator allocator = {memory_take, memory_give_back, m};
-    rad_tokens tokens = {.allocator = &allocator};
-    radllm_error error = {0};
-    size_t cut = (flags & FLAG_SPANS) != 0 ? sample.size / 2 : sample.size;
-    const char *text = (const char *)sample.data;
-    const rad_text_span spans[] = {{{text, cut}, (flags & FLAG_PARSE) != 0},
-                                   {{text + cut, sample.size - cut}, false}};
-    uint32_t wanted = (flags & FLAG_ADD) != 0 ? RADLLM_TOKENIZE_ADD_SPECIAL : 0;
-    radllm_status status = rad_tokenizer_encode_spans(tokenizer, spans, 2, wanted, &tokens, &error);
-    HOLDS(status == RADLLM_OK || status == RADLLM_E_LIMIT || status == RADLLM_E_FORMAT ||
-          (status == RADLLM_E_MEMORY && m->fail_at != 0));
-    HOLDS(status == RADLLM_OK || (tokens.count == 0 && error.message[0] != '\0'));
-    m->fail_at = 0;
-    if (status == RADLLM_OK)
-        check_tokens(tokenizer, &tokens);
-    rad_tokens_free(&tokens);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

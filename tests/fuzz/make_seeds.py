@@ -292,6 +292,56 @@ def json_seeds():
     }
 
 
+# ---- tokenizer.model (see fuzz_tokenizer_model.c) --------------------------------------------------
+
+def varint(value):
+    out = b""
+    while value > 127:
+        out += bytes([value & 127 | 128])
+        value >>= 7
+    return out + bytes([value])
+
+
+def field(number, value):
+    """A field of a protocol buffer: a number, a real, or bytes."""
+    if isinstance(value, float):
+        return varint(number << 3 | 5) + struct.pack("<f", value)
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def model_input(pieces, trainer, normalizer=b"", flags=7, config=None, added=None, sample=TEXT):
+    model = b"".join(field(1, field(1, word.encode()) + field(2, float(score)) +
+                           (field(3, kind) if kind != 1 else b"")) for word, kind, score in pieces)
+    model += field(2, b"".join(field(n, v) for n, v in trainer.items())) + field(3, normalizer)
+    out = bytes([flags, len(sample.encode())]) + sample.encode()
+    for value in (config, added):
+        data = b"" if value is None else json.dumps(value).encode()
+        out += struct.pack("<H", len(data)) + data
+    return out + model
+
+
+def sentencepiece_seeds():
+    ends = [("<unk>", 2, 0), ("<s>", 3, 0), ("</s>", 3, 0)]
+    words = [("\u2581", 1, -1), ("\u2581the", 1, -2), ("li", 1, -3), ("ver", 1, -3.5), ("v", 1, -4), ("e", 1, -4),
+             ("r", 1, -5), ("er", 5, -5), ("IT", 4, 0), ("'S", 4, 0), ("t", 1, -6), ("h", 1, -6), ("th", 1, -2)]
+    spelled = [(f"<0x{b:02X}>", 6, 0) for b in range(256)]
+    charsmap = struct.pack("<I", 8) + bytes(8) + b"a\0"
+    config = {"added_tokens_decoder": {"1": {"content": "<s>", "special": True},
+                                       "20": {"content": "'S", "lstrip": True, "rstrip": True}},
+              "add_eos_token": True, "legacy": True, "eos_token": {"content": "</s>"}}
+    return {
+        "bpe": model_input(ends + words + spelled, {3: 2, 35: 1}, field(4, 0)),
+        "bpe-unknown": model_input(ends + words[:7], {3: 2}, field(3, 0) + field(5, 0), 3, config),
+        "unigram": model_input(ends + words, {3: 1, 24: 1}, field(2, charsmap)),
+        "unigram-bytes": model_input(ends + words + spelled, {35: 1}, added={"IT'S": 400, "the": 275},
+                                     config={"additional_special_tokens": ["IT'S"]}),
+        "no-unknown": model_input(ends[1:] + words, {3: 1}),
+        "truncated": model_input(ends + words, {3: 1})[:-5],
+    }
+
+
 def chat_input(template, date, messages):
     out = bytes([template, len(date), len(messages)]) + date
     for i, (role, content) in enumerate(messages):
@@ -431,6 +481,7 @@ def folder_seeds():
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
                "tokenizer": tokenizer_seeds(), "tokenizer_json": json_seeds(),
+               "tokenizer_model": sentencepiece_seeds(),
                "chat": chat_seeds(),
                "snapshot": snapshot_seeds(), "folder": folder_seeds()}
     for target, seeds in targets.items():

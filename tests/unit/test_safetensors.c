@@ -471,6 +471,45 @@ START_TEST(a_folder_has_a_tokenizer)
 }
 END_TEST
 
+/* Without a tokenizer.json it is that of tokenizer.model. */
+START_TEST(a_folder_has_a_sentencepiece_model)
+{
+    static const char bytes[] = "\x0a\x09\x0a\x05<unk>\x18\x02"
+                                "\x0a\x07\x0a\x03<s>\x18\x03"
+                                "\x0a\x08\x0a\x04</s>\x18\x03"
+                                "\x0a\x05\x0a\x03\xE2\x96\x81"
+                                "\x0a\x03\x0a\x01"
+                                "a"
+                                "\x12\x02\x18\x02";
+    const int32_t expected[] = {1, 3, 4, 3, 4, 5, 2};
+    radllm_error *error;
+    radllm_model *model;
+    int32_t ids[8];
+    size_t n;
+    write_model("{" LLAMA "}");
+    write_text("tokenizer.model", bytes);
+    write_text("added_tokens.json", "{\"<x>\":5}");
+    write_text("tokenizer_config.json", "{\"add_eos_token\":true}");
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_model_open(NULL, inside(""), NULL, NULL, &model, error), error);
+    rad_assert_ok(radllm_tokenize(model, "a a<x>", RADLLM_NUL, RADLLM_TOKENIZE_ADD_SPECIAL, ids, 8,
+                                  &n, error),
+                  error);
+    ck_assert_uint_eq(n, 7);
+    ck_assert_mem_eq(ids, expected, sizeof expected);
+    radllm_model_free(model);
+    write_text("added_tokens.json", "{\"<x>\":6}"); /* the embedding has six rows */
+    radllm_status status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    rad_assert_error(status, RADLLM_E_FORMAT, error, "vocab_size of 6");
+    write_text("tokenizer.model", "nothing");
+    status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    rad_assert_error(status, RADLLM_E_FORMAT, error, "tokenizer.model");
+    unlink(inside("tokenizer.model"));
+    unlink(inside("added_tokens.json"));
+    radllm_error_free(error);
+}
+END_TEST
+
 static const struct {
     const char *config;
     radllm_status status;
@@ -771,6 +810,7 @@ static void add_cases(Suite *suite)
     TCase *folders = rad_test_case(suite, "folders");
     tcase_add_test(folders, a_folder_is_a_model);
     tcase_add_test(folders, a_folder_has_a_tokenizer);
+    tcase_add_test(folders, a_folder_has_a_sentencepiece_model);
     tcase_add_test(folders, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(folders, config_is_refused, 0, sizeof configs / sizeof *configs);
     tcase_add_test(folders, nothing_is_left_out_in_silence);

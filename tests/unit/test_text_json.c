@@ -37,8 +37,10 @@ static radllm_status create(const char *tokenizer, const char *config, const cha
                             const char *generation, const rad_host *host, rad_tokenizer **out,
                             radllm_error *error)
 {
-    rad_tokenizer_files files = {
-        file_of(tokenizer), file_of(config), file_of(map), file_of(generation), {NULL, 0}};
+    rad_tokenizer_files files = {.tokenizer = file_of(tokenizer),
+                                 .config = file_of(config),
+                                 .special_tokens_map = file_of(map),
+                                 .generation_config = file_of(generation)};
     radllm_status status = rad_tokenizer_create_json(host, &files, out, error);
     free(files.tokenizer.data);
     free(files.config.data);
