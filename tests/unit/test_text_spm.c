@@ -57,9 +57,7 @@ static void put_piece(message *m, const char *text, float score, int type)
 /* Letters and words; model_type 1 Unigram, 2 BPE. */
 static void put_small(message *m, uint64_t model_type)
 {
-    static const char *const words[] = {"\xE2\x96\x81", "a", "b", "ab",
-                                        "\xE2\x96\x81"
-                                        "ab"};
+    static const char *const words[] = {"\342\226\201", "a", "b", "ab", "\342\226\201ab"};
     message trainer = {.size = 0};
     m->size = 0;
     put_piece(m, "<unk>", 0, RAD_TOKEN_UNKNOWN);
