@@ -195,7 +195,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         "-m MODEL [-p TEXT | -f FILE] [OPTION]...",
         "Splits text into the tokens of a model, one id a line, or joins ids to text with\n"
         "--decode. Only the vocabulary is loaded: a file without weights will do, and so will a\n"
-        "tokenizer.json.",
+        "tokenizer.json or a SentencePiece tokenizer.model.",
         NULL,
         table,
         sizeof table / sizeof *table,

@@ -102,6 +102,14 @@ radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *err
     float divisors[PAIRS];
     radllm_status status = RADLLM_OK;
     model->factor = 0.0;
+    if (model->hparams.rope.scaling == RAD_ROPE_LONG ||
+        model->hparams.rope.scaling == RAD_ROPE_DYNAMIC ||
+        model->hparams.architecture->local_theta > 0.0)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: a model whose rotations follow from its context (longrope, dynamic), "
+                        "or differ between layers (Gemma 3), becomes no folder in this version; "
+                        "keep the GGUF file",
+                        rad_source_label(model->source));
     if (tensor == NULL)
         return RADLLM_OK;
     bool known = tensor->type == RAD_TYPE_F32 && tensor->n_elements == n && n <= PAIRS;
