@@ -160,7 +160,7 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
     }
     if (strcmp(name, "adapters") == 0) {
         char lines[RAD_ADAPTERS_TEXT];
-        rad_adapters_text(&inner->adapters, lines);
+        rad_adapters_text(inner->merged.n > 0 ? &inner->merged : &inner->adapters, lines);
         return rad_copy_out(lines, strlen(lines), buffer, capacity, length, error);
     }
     if (strcmp(name, "kind") == 0 || strcmp(name, "kind_reason") == 0) {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/handles.h"
+#include "model/merge.h"
 
 #define MODEL    RADLLM_SCOPE_MODEL
 #define ENGINE   RADLLM_SCOPE_ENGINE
@@ -52,6 +53,11 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_ADAPTER] = {"adapter", RADLLM_OPTION_LIST, MODEL, 1, MAX_TEXT, "", "",
                             "list of PATH or PATH=SCALE: LoRA adapters (folders of PEFT, GGUF "
                             "files) that sessions of the model begin with"},
+    [RAD_OPTION_ADAPTER_MERGE] =
+        {"adapter_merge", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
+         "make the adapters of the option adapter part of the weights while these are read: no "
+         "cost "
+         "for each token, but for all sessions; matrices are encoded again in their own type"},
     [RAD_OPTION_THREADS] = {"threads", RADLLM_OPTION_INTEGER, MODEL | ENGINE | QUANTIZE, 0, 1024,
                             "0", "",
                             "threads that compute, the calling one included; 0: one for each "
@@ -738,6 +744,8 @@ radllm_status rad_options_adapters(const radllm_options *options, rad_model *mod
         status = open_adapter(model, path, limit, (float)scale, error);
         rad_free(&model->host.allocator, path, size);
     }
+    if (status == RADLLM_OK && rad_option_integer(options, RAD_OPTION_ADAPTER_MERGE) != 0)
+        status = rad_merge_prepare(model, error);
     return status;
 }
 

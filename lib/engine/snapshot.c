@@ -9,7 +9,7 @@
 
 #define VERSION       1u
 #define SETTINGS_BASE 1024
-#define SETTINGS_SIZE (SETTINGS_BASE + RAD_ADAPTERS_TEXT)
+#define SETTINGS_SIZE (SETTINGS_BASE + 2 * RAD_ADAPTERS_TEXT)
 #define DIGEST_SIZE   32
 #define PIECE         ((size_t)64 << 10)
 #define FLAG_OPTIONAL 1u
@@ -46,7 +46,12 @@ static void write_settings(const rad_session *session, const char *model_hash,
     if (choice != 0)
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);
     rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_BASE - (size_t)n);
-    rad_adapters_text(&session->adapters, text + strlen(text)); /* there is room */
+    /* There is room. Those that are part of the weights stand before the session's own. */
+    n = (int)strlen(text);
+    rad_adapters_text(&engine->model->merged, text + n);
+    if (engine->model->merged.n > 0)
+        strcat(text, "merged\n");
+    rad_adapters_text(&session->adapters, text + strlen(text));
 }
 
 static uint32_t tiles_of(const rad_session *session)

@@ -508,6 +508,15 @@ void rad_adapter_release(rad_adapter *adapter)
     rad_free(&allocator, adapter, sizeof *adapter);
 }
 
+void rad_adapter_forget_numbers(rad_adapter *adapter)
+{
+    rad_free(&adapter->allocator, adapter->data, adapter->data_bytes);
+    rad_source_release(adapter->source);
+    adapter->data = NULL;
+    adapter->data_bytes = 0;
+    adapter->source = NULL;
+}
+
 uint64_t rad_adapter_bytes(const rad_adapter *adapter)
 {
     return adapter->data_bytes + adapter->n_slots * sizeof *adapter->slots +

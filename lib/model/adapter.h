@@ -35,6 +35,8 @@ radllm_status rad_adapter_open(rad_model *model, const char *path, uint64_t limi
                                rad_adapter **out, radllm_error *error);
 rad_adapter *rad_adapter_retain(rad_adapter *adapter);
 void rad_adapter_release(rad_adapter *adapter); /* the last one frees; NULL is allowed */
+/* Gives back its matrices and its file; only for an adapter that nobody computes with. */
+void rad_adapter_forget_numbers(rad_adapter *adapter);
 /* What it takes in memory. */
 uint64_t rad_adapter_bytes(const rad_adapter *adapter);
 

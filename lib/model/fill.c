@@ -5,11 +5,14 @@
 
 #include <string.h>
 
+#include "model/merge.h"
+
 #define CHUNK_BYTES ((uint64_t)1 << 20) /* read at once by one task */
 
 /* Reads one matrix by the pool: each task reads some groups of 16 rows and packs them. */
 typedef struct matrix_copy {
-    const rad_source *source;
+    const rad_model *model;
+    const rad_weight *weight;
     const rad_tensor *tensor;
     uint64_t offset; /* of the first row, in the tensor */
     const rad_matrix *matrix;
@@ -49,9 +52,11 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
     uint8_t *rows = lane ? copy->scratch + (size_t)worker * copy->rows_per_task * copy->row_bytes
                          : copy->target + first * copy->row_bytes;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status =
-        rad_source_read_tensor(copy->source, copy->tensor, copy->offset + first * copy->row_bytes,
-                               rows, (size_t)((last - first) * copy->row_bytes), &error);
+    radllm_status status = rad_source_read_tensor(
+        copy->model->source, copy->tensor, copy->offset + first * copy->row_bytes, rows,
+        (size_t)((last - first) * copy->row_bytes), &error);
+    if (status == RADLLM_OK && copy->weight->merged)
+        status = rad_merge_rows(copy->model, copy->weight, first, last - first, rows, &error);
     if (status != RADLLM_OK) {
         copy_failed(copy, status, &error);
         return;
@@ -76,10 +81,12 @@ static uint32_t rows_per_task(const rad_matrix *matrix)
     return (uint32_t)groups * RAD_LANE_ROWS;
 }
 
-static radllm_status copy_matrix(rad_filler *fill, const rad_tensor *tensor, uint64_t offset,
+static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight,
+                                 const rad_tensor *tensor, uint64_t offset,
                                  const rad_matrix *matrix, radllm_error *error)
 {
-    matrix_copy copy = {.source = fill->model->source,
+    matrix_copy copy = {.model = fill->model,
+                        .weight = weight,
                         .tensor = tensor,
                         .offset = offset,
                         .matrix = matrix,
@@ -98,15 +105,15 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_tensor *tensor, uin
 static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, radllm_error *error)
 {
     if (weight->parts == NULL)
-        return copy_matrix(fill, weight->tensor, rad_weight_tensor_offset(weight), &weight->matrix,
-                           error);
+        return copy_matrix(fill, weight, weight->tensor, rad_weight_tensor_offset(weight),
+                           &weight->matrix, error);
     radllm_status status = RADLLM_OK;
     rad_matrix expert = weight->matrix;
     expert.n_rows = rad_weight_rows(weight);
     for (uint32_t e = 0; e < weight->n_experts && status == RADLLM_OK; e++) {
         const rad_tensor *tensor = weight->parts[e].tensor;
         expert.data = weight->parts[e].data;
-        status = copy_matrix(fill, tensor, 0, &expert, error);
+        status = copy_matrix(fill, weight, tensor, 0, &expert, error);
     }
     return status;
 }

@@ -19,6 +19,9 @@ bool rad_weight_is_mapped(const rad_model *model, const rad_weight *weight);
 /* Bytes that a weight takes in the block of copied weights. */
 uint64_t rad_weight_copied_bytes(const rad_model *model, const rad_weight *weight);
 
+/* Gives all weights their places anew, before any memory is taken. */
+radllm_status rad_model_place(rad_model *model, radllm_error *error);
+
 typedef struct rad_filler {
     rad_model *model;
     rad_pool *pool;

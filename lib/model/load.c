@@ -6,6 +6,7 @@
 #include "model/adapter.h"
 #include "model/bind.h"
 #include "model/fill.h"
+#include "model/merge.h"
 
 /* Below this many bytes of weights, reading them first is not noticed. */
 #define BEHIND_BYTES ((uint64_t)64 << 20)
@@ -34,7 +35,7 @@ radllm_status rad_for_each_weight(rad_model *model, rad_visit_fn visit, void *da
 
 bool rad_weight_is_mapped(const rad_model *model, const rad_weight *weight)
 {
-    bool mapped = model->mapped && weight->matrix.n_rows != 0;
+    bool mapped = model->mapped && weight->matrix.n_rows != 0 && !weight->merged;
     if (weight->parts == NULL)
         return mapped && rad_tensor_is_mappable(weight->tensor);
     for (uint32_t e = 0; e < weight->n_experts && mapped; e++)
@@ -105,6 +106,17 @@ static radllm_status place_weights(rad_model *model, uint64_t *bytes, radllm_err
     if (status == RADLLM_OK)
         status = rad_for_each_weight(model, place_weight, &place, error);
     *bytes = place.total;
+    return status;
+}
+
+radllm_status rad_model_place(rad_model *model, radllm_error *error)
+{
+    uint64_t total;
+    radllm_status status = place_weights(model, &total, error);
+    if (status == RADLLM_OK && total > PTRDIFF_MAX)
+        return rad_fail_memory(error, SIZE_MAX);
+    if (status == RADLLM_OK)
+        model->weight_bytes = (size_t)total;
     return status;
 }
 
@@ -253,6 +265,7 @@ void rad_model_free(rad_model *model)
     rad_allocator allocator = model->host.allocator;
     rad_behind_free(model->loader);
     rad_adapter_set_clear(&model->adapters);
+    rad_adapter_set_clear(&model->merged);
     rad_free(&allocator, model->weights, model->weight_bytes);
     rad_tokenizer_free(model->tokenizer);
     rad_arena_free(&model->arena);
@@ -310,6 +323,7 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
         return RADLLM_OK; /* the loader owns `fill` now */
     status = rad_fill_matrices(&fill, error);
     rad_fill_end(&fill);
+    rad_merge_finish(model);
     return status;
 }
 

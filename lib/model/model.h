@@ -86,6 +86,7 @@ typedef struct rad_weight {
     uint64_t n_values;              /* of a vector */
     uint32_t n_experts;             /* or heads, whose matrices it holds; 1: it is no stack */
     bool by_head;                   /* heads: all are used */
+    bool merged;                    /* adapters are added to it when it is read: merge.h */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
     const float *scales;            /* of a stack, one for each of its matrices; NULL: `scale` */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
@@ -207,6 +208,7 @@ typedef struct rad_model {
     rad_loader *loader;       /* NULL: all was read before */
     atomic_uint n_adapters;   /* that were opened for it so far */
     rad_adapter_set adapters; /* that sessions begin with */
+    rad_adapter_set merged;   /* that are part of the weights */
 } rad_model;
 
 /* Binds and checks everything without reading weights; *bytes receives the memory that the weights

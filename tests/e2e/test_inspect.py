@@ -111,4 +111,21 @@ with tempfile.TemporaryDirectory() as folder:
     make(golden / "gpt2-f32.gguf", {**config, "n_embd": 128}, folder)
     expect(inspect(folder), 1, "a folder of another shape")
 
+# ---- adapters ----
+
+golden = SOURCE / "tests" / "golden"
+base = golden / "architectures" / "llama-mha-q8_0.gguf"
+adapter = golden / "adapters" / "llama-all"
+plans = [json.loads(inspect(base, "--json", "-c", "64", *more).out)["plan"]
+         for more in ((), ("--lora", adapter, "--lora", f"{adapter}.gguf=0.5"))]
+check(plans[0]["weights"] + 50000 < plans[1]["weights"], "the plan counts adapters")
+expect(inspect(adapter), 0, "a folder of PEFT is listed")
+expect(inspect(f"{adapter}.gguf"), 0, "an adapter in GGUF is listed")
+wrong = inspect(golden / "architectures" / "qwen2-q8_0.gguf", "--lora", adapter)
+expect(wrong, 1, "an adapter of another model", "lora_", "the model needs")
+texts = [run("radllm-generate", "-m", base, "-p", "abc", "-n", "12", "--temp", "0",
+             "--option", "ignore_end=1", *more).out
+         for more in ((), ("--lora", adapter), ("--lora", f"{adapter}=0"))]
+check(texts[0] != texts[1] and texts[0] == texts[2], "--lora changes an answer, a scale of 0 none")
+
 finish()

@@ -478,12 +478,50 @@ def folder_seeds():
     }
 
 
+# ---- adapters ------------------------------------------------------------------------------------
+
+def peft(config, tensors):
+    text_ = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4, **config}).encode()
+    named = {"base_model.model." + name: value for name, value in tensors.items()}
+    return b"\1" + struct.pack("<H", len(text_)) + text_ + safetensors(named)
+
+
+def pair(module, columns, rows, rank=2):
+    return {module + ".lora_A.weight": f32(rank, columns),
+            module + ".lora_B.weight": f32(rows, rank)}
+
+
+def adapter_seeds():
+    """For llama3-gqa-tied: width 64, 4 heads of 16, 2 of keys, 320 tokens."""
+    layer = "model.layers.1.self_attn."
+    keys = [string("general.type", "adapter"), string("general.architecture", "llama"),
+            string("adapter.type", "lora"),
+            key("adapter.lora.alpha", 6, struct.pack("<f", 4.0))]
+    tensors = [tensor("blk.0.attn_q.weight.lora_a", [64, 2], 0, 0),
+               tensor("blk.0.attn_q.weight.lora_b", [2, 64], 0, 512),
+               tensor("token_embd.weight.lora_a", [1, 320], 0, 1024),
+               tensor("token_embd.weight.lora_b", [1, 64], 0, 2304)]
+    numbers = struct.pack("<640f", *(random.Random(3).uniform(-1, 1) for _ in range(640)))
+    return {
+        "gguf": b"\0" + file(keys, tensors, numbers),
+        "query": peft({}, pair(layer + "q_proj", 64, 64)),
+        "patterns": peft({"use_rslora": True, "rank_pattern": {"k_proj": 3},
+                          "alpha_pattern": {"v_proj": 1, "^" + layer + "k_proj": 9}},
+                         {**pair(layer + "k_proj", 64, 32, 3), **pair(layer + "v_proj", 64, 32)}),
+        "embedding": peft({}, {"model.embed_tokens.lora_embedding_A": f32(2, 320),
+                               "model.embed_tokens.lora_embedding_B": f32(64, 2)}),
+        "head": peft({"fan_in_fan_out": True}, pair("lm_head", 64, 320)),
+        "whole": peft({"modules_to_save": ["norm"]}, {"model.norm.weight": f32(64)}),
+    }
+
+
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
                "tokenizer": tokenizer_seeds(), "tokenizer_json": json_seeds(),
                "tokenizer_model": sentencepiece_seeds(),
                "chat": chat_seeds(),
-               "snapshot": snapshot_seeds(), "folder": folder_seeds()}
+               "snapshot": snapshot_seeds(), "folder": folder_seeds(),
+               "adapter": adapter_seeds()}
     for target, seeds in targets.items():
         folder = pathlib.Path(__file__).parent / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)

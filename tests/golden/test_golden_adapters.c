@@ -51,8 +51,9 @@ static golden read_golden(const char *name)
     return g;
 }
 
-/* Logits of the last positions with the adapters, whose names get `ending`. */
-static float *logits_of(const char *model, const golden *g, const char *ending)
+/* Logits of the last positions with the adapters, whose names get `ending`. load: an option, where
+ * they are to be merged; NULL: they are not. */
+static float *logits_of(const char *model, const golden *g, const char *ending, const char *load)
 {
     radllm_options *options;
     uint32_t n_vocab;
@@ -64,6 +65,10 @@ static float *logits_of(const char *model, const golden *g, const char *ending)
         snprintf(item, sizeof item, "%s=%g", rad_test_source_path(path), g->adapters[i].scale);
         ck_assert_int_eq(radllm_options_set_text(options, "adapter", item, RADLLM_NUL, NULL),
                          RADLLM_OK);
+    }
+    if (load != NULL) {
+        radllm_options_set_integer(options, "adapter_merge", 1, NULL);
+        radllm_options_set_text(options, "load", load, RADLLM_NUL, NULL);
     }
     float *all = rad_test_logits(model, options, g->ids, g->n_ids, 5, &n_vocab);
     radllm_options_free(options);
@@ -77,19 +82,20 @@ static const struct {
     const char *name;
     bool in_folder, in_gguf; /* its base is a folder; tests/golden/architectures/BASE-f32.gguf */
     bool as_gguf;            /* the adapter is there as GGUF as well */
+    bool ties; /* it changes an embedding that is the output too: it cannot be merged */
 } all[] = {
-    {"llama-all", true, true, true},          {"llama-attention", true, true, false},
-    {"llama-both", true, true, false},        {"llama-grouped", true, true, true},
-    {"qwen2-head", true, true, false},        {"gemma2-embedding", true, true, true},
-    {"mixtral-attention", true, true, false}, {"gpt2-all", true, true, false},
-    {"bloom-attention", true, true, true},    {"phi3-fused", true, false, false},
-    {"llama-all-q8_0", false, false, true},   {"gpt2-all-q8_0", false, false, false},
+    {"llama-all", true, true, true, false},          {"llama-attention", true, true, false, false},
+    {"llama-both", true, true, false, false},        {"llama-grouped", true, true, true, true},
+    {"qwen2-head", true, true, false, false},        {"gemma2-embedding", true, true, true, true},
+    {"mixtral-attention", true, true, false, false}, {"gpt2-all", true, true, false, false},
+    {"bloom-attention", true, true, true, false},    {"phi3-fused", true, false, false, false},
+    {"llama-all-q8_0", false, false, true, false},   {"gpt2-all-q8_0", false, false, false, false},
 };
 
 static void compare(const char *what, const char *model, const golden *g, const char *ending,
                     double tolerance)
 {
-    float *logits = logits_of(model, g, ending);
+    float *logits = logits_of(model, g, ending, NULL);
     double error = rad_test_relative_error(logits, g->logits, g->n_logits);
     printf("# %s%s on %s: relative error %.3g (at most %.3g)\n", what, ending, model, error,
            tolerance);
@@ -97,11 +103,24 @@ static void compare(const char *what, const char *model, const golden *g, const 
     free(logits);
 }
 
+static void compare_merged(const char *model, const golden *g, double tolerance)
+{
+    float *copied = logits_of(model, g, "", "copy"), *mapped = logits_of(model, g, "", "map");
+    double error = rad_test_relative_error(copied, g->logits, g->n_logits);
+    printf("# merged into %s: relative error %.3g (at most %.3g)\n", model, error, tolerance);
+    ck_assert_msg(error < tolerance, "relative error %g", error);
+    ck_assert_mem_eq(copied, mapped, g->n_logits * sizeof *copied);
+    free(copied);
+    free(mapped);
+}
+
 static void compare_both(int index, const char *model, const golden *g, double tolerance)
 {
     compare(all[index].name, model, g, "", tolerance);
     if (all[index].as_gguf)
         compare(all[index].name, model, g, ".gguf", tolerance);
+    if (!all[index].ties)
+        compare_merged(model, g, tolerance < 1e-2 ? tolerance : 2 * tolerance); /* rounded twice */
 }
 
 START_TEST(adapter_agrees)
@@ -120,9 +139,31 @@ START_TEST(adapter_agrees)
 }
 END_TEST
 
+START_TEST(tied_matrices_are_not_merged)
+{
+    radllm_options *options;
+    radllm_error *error;
+    radllm_model *model;
+    char path[256];
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    snprintf(path, sizeof path, "%s",
+             rad_test_source_path("tests/golden/architectures/llama3-gqa-tied-f32.gguf"));
+    radllm_options_set_text(options, "adapter",
+                            rad_test_source_path("tests/golden/adapters/llama-grouped"), RADLLM_NUL,
+                            NULL);
+    radllm_options_set_integer(options, "adapter_merge", 1, NULL);
+    rad_assert_error(radllm_model_open(NULL, path, options, NULL, &model, error),
+                     RADLLM_E_UNSUPPORTED, error, "cannot be merged");
+    radllm_options_free(options);
+    radllm_error_free(error);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "adapters");
+    tcase_add_test(cases, tied_matrices_are_not_merged);
     tcase_add_loop_test(cases, adapter_agrees, 0, sizeof all / sizeof *all);
 }
 

@@ -1,0 +1,141 @@
+#include "model/merge.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "model/fill.h"
+
+/* Whether an adapter changes a weight; *lookup: as an embedding. */
+static const rad_adapter_pair *pair_of(const rad_model *model, const rad_adapter_use *use,
+                                       const rad_weight *weight, bool *lookup)
+{
+    uintptr_t at = (uintptr_t)weight, first = (uintptr_t)model->layers;
+    uintptr_t end = first + model->hparams.n_layers * sizeof *model->layers;
+    *lookup = weight == &model->embedding;
+    if (!*lookup && weight != &model->output && (at < first || at >= end))
+        return NULL; /* norms and tables before and behind the layers */
+    return rad_adapter_find(use->adapter, rad_adapter_slot(model, weight));
+}
+
+static radllm_status check_weight(rad_model *model, rad_weight *weight, void *data,
+                                  radllm_error *error)
+{
+    (void)data;
+    for (uint32_t i = 0; i < model->merged.n; i++) {
+        bool lookup;
+        if (pair_of(model, &model->merged.uses[i], weight, &lookup) == NULL)
+            continue;
+        const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
+        if (info->encode == NULL || weight->scale != 1.0f || weight->scales != NULL)
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "%s: tensor %s is of type %s, which this version does not write, so "
+                            "that no adapter can be merged into it: leave adapter_merge out",
+                            rad_source_label(model->source), weight->tensor->name.data, info->name);
+        weight->merged = true;
+    }
+    return RADLLM_OK;
+}
+
+radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
+{
+    model->merged = model->adapters;
+    model->adapters.n = 0;
+    bool tied = model->output.tensor == NULL;
+    uint32_t ends = model->hparams.n_layers * RAD_LAYER_WEIGHTS;
+    for (uint32_t i = 0; i < model->merged.n; i++) {
+        const rad_adapter *adapter = model->merged.uses[i].adapter;
+        if (tied && (rad_adapter_find(adapter, ends) != NULL ||
+                     rad_adapter_find(adapter, ends + 1) != NULL))
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "%s: the adapter changes the embedding or the output, which are one "
+                            "matrix in this model: it cannot be merged; leave adapter_merge out",
+                            rad_source_label(adapter->source));
+    }
+    radllm_status status = rad_for_each_weight(model, check_weight, NULL, error);
+    model->behind = model->behind && model->merged.n == 0; /* rows in the file are others */
+    return status == RADLLM_OK ? rad_model_place(model, error) : status;
+}
+
+/* Row `row` of a matrix of floats. */
+static void decode(const rad_matrix *matrix, uint32_t row, float *out)
+{
+    rad_matrix_decode_row(matrix, row, out);
+}
+
+/* The rows [rank][columns] that are added up: A, or the transpose of B. */
+static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms, float *row)
+{
+    uint32_t rank = pair->b.n_columns, columns = lookup ? pair->b.n_rows : pair->a.n_columns;
+    for (uint32_t k = 0; !lookup && k < rank; k++)
+        decode(&pair->a, k, terms + (size_t)k * columns);
+    for (uint32_t i = 0; lookup && i < columns; i++) {
+        decode(&pair->b, i, row);
+        for (uint32_t k = 0; k < rank; k++)
+            terms[(size_t)k * columns + i] = row[k];
+    }
+}
+
+typedef struct merger {
+    const rad_weight *weight;
+    float *terms, *factors, *values; /* values: all rows */
+    uint32_t first, n;
+} merger;
+
+static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup, float scale)
+{
+    uint32_t rank = pair->b.n_columns, columns = m->weight->matrix.n_columns;
+    float by = (float)(pair->scale * (double)scale);
+    decode_terms(pair, lookup, m->terms, m->factors);
+    for (uint32_t r = 0; r < m->n; r++) {
+        float *values = m->values + (size_t)r * columns;
+        uint32_t row = m->first + r;
+        if (lookup)
+            decode(&pair->a, row, m->factors);
+        else
+            decode(&pair->b, (uint32_t)m->weight->first + row, m->factors);
+        for (uint32_t k = 0; k < rank; k++) {
+            const float *term = m->terms + (size_t)k * columns;
+            float factor = by * m->factors[k];
+            for (uint32_t i = 0; i < columns; i++)
+                values[i] = fmaf(factor, term[i], values[i]);
+        }
+    }
+}
+
+radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
+                             uint32_t n, uint8_t *rows, radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
+    size_t columns = weight->matrix.n_columns, rank = 0;
+    for (uint32_t i = 0; i < model->merged.n; i++) {
+        uint32_t of = model->merged.uses[i].adapter->rank;
+        rank = of > rank ? of : rank;
+    }
+    size_t row_bytes = columns / info->block_elements * info->block_bytes;
+    size_t bytes = (((size_t)n + rank) * columns + rank) * sizeof(float);
+    float *values = rad_alloc(&model->host.allocator, bytes);
+    if (values == NULL)
+        return rad_fail_memory(error, bytes);
+    merger m = {.weight = weight, .values = values, .first = first, .n = n};
+    m.terms = values + n * columns;
+    m.factors = m.terms + rank * columns;
+    for (uint32_t r = 0; r < n; r++)
+        info->decode(rows + r * row_bytes, values + r * columns, columns);
+    for (uint32_t i = 0; i < model->merged.n; i++) {
+        bool lookup;
+        const rad_adapter_use *use = &model->merged.uses[i];
+        const rad_adapter_pair *pair = pair_of(model, use, weight, &lookup);
+        if (pair != NULL)
+            add_pair(&m, pair, lookup, use->scale);
+    }
+    for (uint32_t r = 0; r < n; r++)
+        info->encode(values + r * columns, NULL, rows + r * row_bytes, columns);
+    rad_free(&model->host.allocator, values, bytes);
+    return RADLLM_OK;
+}
+
+void rad_merge_finish(rad_model *model)
+{
+    for (uint32_t i = 0; i < model->merged.n; i++)
+        rad_adapter_forget_numbers(model->merged.uses[i].adapter);
+}

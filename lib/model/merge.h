@@ -1,0 +1,19 @@
+/* Adapters that become part of a model's weights while these are read (option adapter_merge). */
+#ifndef RAD_MERGE_H
+#define RAD_MERGE_H
+
+#include "model/adapter.h"
+
+/* Makes the model's adapters part of its weights, before these are read: sessions then begin with
+ * none. RADLLM_E_UNSUPPORTED where a weight cannot be changed: its type has no encoder, or it is
+ * the embedding and the output at once. */
+radllm_status rad_merge_prepare(rad_model *model, radllm_error *error);
+/* Adds the adapters' products to rows first..first+n-1 of a weight, as the file has them: each row
+ * is decoded to floats, for each adapter in order and each k in increasing order
+ * w[i] = fma(scale * b[row][k], a[k][i], w[i]), and encoded again in its type. Any thread. */
+radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
+                             uint32_t n, uint8_t *rows, radllm_error *error);
+/* Behind the last of them: gives back what only merging needed. */
+void rad_merge_finish(rad_model *model);
+
+#endif
