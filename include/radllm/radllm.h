@@ -363,7 +363,8 @@ typedef struct radllm_adapter radllm_adapter;
  * are not changed. Of the options memory_budget counts: the bytes that this adapter may take.
  * RADLLM_E_ARGUMENT, with the tensor that does not fit, for an adapter of another model;
  * RADLLM_E_UNSUPPORTED for what is not LoRA, DoRA, modules_to_save, biases, and pairs for experts.
- * The option "adapter" gives all sessions of a model some from the beginning. */
+ * The option "adapter" gives all sessions of a model some from the beginning; with "adapter_merge"
+ * they become part of the weights, and may then hold modules_to_save and biases. */
 RADLLM_API radllm_status radllm_adapter_open(radllm_model *model, const char *path,
                                              const radllm_options *options, radllm_adapter **out,
                                              radllm_error *error);

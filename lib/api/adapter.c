@@ -20,7 +20,7 @@ radllm_status radllm_adapter_open(radllm_model *model, const char *path,
         return rad_fail_memory(error, sizeof *adapter);
     rad_fpenv saved = rad_fpenv_enter();
     radllm_status status = rad_adapter_open(
-        model->model, path, (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
+        model->model, path, false, (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET),
         &adapter->adapter, error);
     rad_fpenv_leave(saved);
     if (status != RADLLM_OK) {

@@ -706,11 +706,11 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
 }
 
-static radllm_status open_adapter(rad_model *model, const char *path, uint64_t limit, float scale,
-                                  radllm_error *error)
+static radllm_status open_adapter(rad_model *model, const char *path, bool merge, uint64_t limit,
+                                  float scale, radllm_error *error)
 {
     rad_adapter *adapter;
-    radllm_status status = rad_adapter_open(model, path, limit, &adapter, error);
+    radllm_status status = rad_adapter_open(model, path, merge, limit, &adapter, error);
     if (status != RADLLM_OK)
         return status;
     status = rad_adapter_set_add(&model->adapters, adapter, scale, error);
@@ -725,6 +725,7 @@ radllm_status rad_options_adapters(const radllm_options *options, rad_model *mod
     const rad_text *items;
     size_t n = rad_option_list(options, RAD_OPTION_ADAPTER, &items);
     uint64_t limit = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET);
+    bool merge = rad_option_integer(options, RAD_OPTION_ADAPTER_MERGE) != 0;
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < n && status == RADLLM_OK; i++) {
         size_t size = items[i].size;
@@ -741,10 +742,10 @@ radllm_status rad_options_adapters(const radllm_options *options, rad_model *mod
             return rad_fail_memory(error, size);
         memcpy(path, items[i].data, size - 1);
         path[size - 1] = '\0';
-        status = open_adapter(model, path, limit, (float)scale, error);
+        status = open_adapter(model, path, merge, limit, (float)scale, error);
         rad_free(&model->host.allocator, path, size);
     }
-    if (status == RADLLM_OK && rad_option_integer(options, RAD_OPTION_ADAPTER_MERGE) != 0)
+    if (status == RADLLM_OK && merge)
         status = rad_merge_prepare(model, error);
     return status;
 }

@@ -214,18 +214,14 @@ static radllm_status alpha_of(const reader *r, const char *module, double *alpha
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static radllm_status set_target(const reader *r, const rad_tensor *tensor, const char *name,
-                                rad_form form, rad_adapter_tensor *out)
+static radllm_status set_target(const char *name, rad_form form, rad_adapter_tensor *out)
 {
     if (form == FORM_HEADS_QKV)
         out->rows = RAD_ADAPTER_ROWS_HEADS_QKV;
     else if (form != FORM_PLAIN && form != FORM_TRANSPOSED && form != FORM_PLUS_ONE)
         out->rows = RAD_ADAPTER_ROWS_OTHER;
     out->transposed = form == FORM_TRANSPOSED;
-    if (form == FORM_PLUS_ONE) /* Gemma's norms; nothing but a whole one can be meant */
-        return refuse(r, tensor->name.data,
-                      "is a norm that is stored less one, which is not "
-                      "supported in adapters");
+    out->less_one = form == FORM_PLUS_ONE;
     snprintf(out->target, sizeof out->target, "%s", name);
     return RADLLM_OK;
 }
@@ -240,7 +236,7 @@ static radllm_status find_target(const reader *r, const rad_tensor *tensor, cons
     snprintf(longer, sizeof longer, "model.%s", name);
     if (rad_family_find_name(r->architecture, name, gguf, &form) ||
         rad_family_find_name(r->architecture, longer, gguf, &form))
-        return set_target(r, tensor, gguf, form, out);
+        return set_target(gguf, form, out);
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(r->error, RADLLM_E_ARGUMENT,
                     "%s: tensor '%s' names nothing in a model of architecture %s: the adapter "

@@ -30,6 +30,7 @@ typedef struct rad_adapter_tensor {
     rad_adapter_role role;
     rad_adapter_rows rows;
     bool transposed; /* WHOLE: stored as [in, out] */
+    bool less_one;   /* WHOLE: numbers are stored less one (Gemma's norms) */
     double alpha;    /* of a pair */
 } rad_adapter_tensor;
 

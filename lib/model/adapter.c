@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "model/fill.h"
 
 #define ALIGNMENT 64
 
@@ -19,6 +20,7 @@ typedef struct binder {
     rad_model *model;
     rad_adapter_description description;
     couple *couples; /* by slot */
+    bool merge;
     radllm_error *error;
 } binder;
 
@@ -112,15 +114,80 @@ static radllm_status find_couple(const binder *b, const rad_adapter_tensor *tens
     return RADLLM_OK;
 }
 
+static radllm_status fail_shape(const binder *b, const rad_adapter_tensor *tensor, uint64_t columns,
+                                uint64_t rows);
+
+/* ---- whole tensors --------------------------------------------------------------------------- */
+
+typedef struct search {
+    const char *name;
+    rad_weight *found;
+    uint32_t n; /* weights that are rows of it */
+} search;
+
+static radllm_status look_at(rad_model *model, rad_weight *weight, void *data, radllm_error *error)
+{
+    (void)model;
+    (void)error;
+    search *s = data;
+    if (!has_name(weight, s->name))
+        return RADLLM_OK;
+    s->found = weight;
+    s->n++;
+    return RADLLM_OK;
+}
+
+/* Whether rows of a layer's weight stand in another order in the adapter's file. */
+static bool is_reordered(const binder *b, const rad_weight *weight)
+{
+    const rad_layer *layers = b->model->layers;
+    bool in_layers = false;
+    for (uint32_t l = 0; l < b->model->hparams.n_layers && !in_layers; l++) {
+        const rad_weight *weights = layers[l].weights;
+        in_layers = weight == &weights[RAD_WEIGHT_QUERY] || weight == &weights[RAD_WEIGHT_KEY] ||
+                    weight == &weights[RAD_WEIGHT_QUERY_BIAS] ||
+                    weight == &weights[RAD_WEIGHT_KEY_BIAS];
+    }
+    return in_layers && b->description.halves && b->model->hparams.rotary == RAD_ROTARY_INTERLEAVED;
+}
+
+static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tensor)
+{
+    search s = {.name = tensor->target};
+    if (!b->merge)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "takes the place of the model's own (modules_to_save, or bias), which no "
+                      "session can do by itself: set the option adapter_merge");
+    (void)rad_for_each_weight(b->model, look_at, &s, NULL);
+    if (s.found == NULL)
+        return refuse(b, RADLLM_E_ARGUMENT, tensor,
+                      "changes what the model does not have (or has together with something else): "
+                      "the adapter belongs to another model, or has to be merged by PEFT");
+    const rad_tensor *own = s.found->tensor, *other = tensor->tensor;
+    bool tied = s.found == &b->model->embedding && b->model->output.tensor == NULL;
+    if (s.n != 1 || s.found->n_experts != 1 || tensor->transposed || tied ||
+        tensor->rows != RAD_ADAPTER_ROWS_PLAIN || is_reordered(b, s.found))
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "takes the place of what stands in another form in the model, which is not "
+                      "supported: merge the adapter into the model by PEFT");
+    for (int i = 0; i < 4; i++) {
+        if (own->dims[i] != other->dims[i])
+            return fail_shape(b, tensor, own->dims[0], own->dims[1]);
+    }
+    if (rad_type_find((uint32_t)other->type)->family != RAD_FAMILY_FLOAT)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor, "must be F32, F16 or BF16");
+    b->adapter->wholes[b->adapter->n_wholes++] =
+        (rad_adapter_whole){other, s.found, tensor->less_one};
+    return RADLLM_OK;
+}
+
 static radllm_status place_tensor(const binder *b, const rad_adapter_tensor *tensor)
 {
     couple *found = NULL;
     if (tensor->role == RAD_ADAPTER_COPY)
         return RADLLM_OK; /* the model's own weights, which it has */
     if (tensor->role == RAD_ADAPTER_WHOLE)
-        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
-                      "takes the place of the model's own (modules_to_save, or bias), which no "
-                      "session can do by itself: merge the adapter into the model by PEFT");
+        return place_whole(b, tensor);
     radllm_status status = find_couple(b, tensor, &found);
     if (status != RADLLM_OK)
         return status;
@@ -395,6 +462,32 @@ static void hash_pair(rad_hasher *hasher, uint32_t slot, const rad_adapter_pair 
     }
 }
 
+/* Its numbers, a piece at a time. */
+static radllm_status hash_whole(const binder *b, rad_hasher *hasher, const rad_adapter_whole *whole)
+{
+    enum { PIECE = 1 << 16 };
+    const rad_adapter *adapter = b->adapter;
+    const rad_tensor *tensor = whole->tensor;
+    uint8_t *piece = rad_alloc(&adapter->allocator, PIECE);
+    if (piece == NULL)
+        return rad_fail_memory(b->error, PIECE);
+    const rad_text *name = &whole->weight->tensor->name;
+    const uint64_t head[] = {tensor->type, tensor->n_bytes, name->size};
+    rad_hasher_add(hasher, head, sizeof head);
+    rad_hasher_add(hasher, name->data, name->size);
+    radllm_status status = RADLLM_OK;
+    for (uint64_t at = 0; at < tensor->n_bytes && status == RADLLM_OK; at += PIECE) {
+        uint64_t left = tensor->n_bytes - at;
+        size_t n = left < PIECE ? (size_t)left : PIECE;
+        status =
+            rad_source_read(adapter->source, tensor->part, tensor->offset + at, piece, n, b->error);
+        if (status == RADLLM_OK)
+            rad_hasher_add(hasher, piece, n);
+    }
+    rad_free(&adapter->allocator, piece, PIECE);
+    return status;
+}
+
 static radllm_status read_pairs(const binder *b)
 {
     rad_adapter *adapter = b->adapter;
@@ -415,6 +508,8 @@ static radllm_status read_pairs(const binder *b)
         if (status == RADLLM_OK)
             hash_pair(&hasher, slot, pair);
     }
+    for (uint32_t i = 0; i < adapter->n_wholes && status == RADLLM_OK; i++)
+        status = hash_whole(b, &hasher, &adapter->wholes[i]);
     rad_hasher_end(&hasher, adapter->digest);
     return status;
 }
@@ -430,7 +525,9 @@ static radllm_status allocate(binder *b)
     b->couples = rad_alloc_zero(allocator, adapter->n_slots * sizeof *b->couples);
     adapter->slots = rad_alloc_zero(allocator, adapter->n_slots * sizeof *adapter->slots);
     adapter->pairs = rad_alloc_zero(allocator, adapter->n_tensors * sizeof *adapter->pairs);
-    if (b->couples == NULL || adapter->slots == NULL || adapter->pairs == NULL)
+    adapter->wholes = rad_alloc_zero(allocator, adapter->n_tensors * sizeof *adapter->wholes);
+    if (b->couples == NULL || adapter->wholes == NULL || adapter->slots == NULL ||
+        adapter->pairs == NULL)
         return rad_fail_memory(b->error, adapter->n_slots * sizeof *b->couples);
     return RADLLM_OK;
 }
@@ -446,7 +543,7 @@ static radllm_status bind(binder *b, uint64_t limit)
         status = make_pairs(b, &used);
     if (status != RADLLM_OK)
         return status;
-    if (adapter->n_pairs == 0)
+    if (adapter->n_pairs + adapter->n_wholes == 0)
         return rad_fail(b->error, RADLLM_E_FORMAT, "%s: the adapter changes nothing",
                         rad_source_label(adapter->source));
     if (limit != 0 && used > limit)
@@ -455,13 +552,13 @@ static radllm_status bind(binder *b, uint64_t limit)
                         rad_source_label(adapter->source), (unsigned long long)used,
                         (unsigned long long)limit);
     adapter->data = rad_alloc(&adapter->allocator, (size_t)used);
-    if (adapter->data == NULL)
+    if (adapter->data == NULL && used > 0)
         return rad_fail_memory(b->error, (size_t)used);
     adapter->data_bytes = (size_t)used;
     return read_pairs(b);
 }
 
-radllm_status rad_adapter_open(rad_model *model, const char *path, uint64_t limit,
+radllm_status rad_adapter_open(rad_model *model, const char *path, bool merge, uint64_t limit,
                                rad_adapter **out, radllm_error *error)
 {
     const rad_allocator *allocator = &model->host.allocator;
@@ -471,7 +568,7 @@ radllm_status rad_adapter_open(rad_model *model, const char *path, uint64_t limi
     adapter->allocator = *allocator;
     atomic_init(&adapter->references, 1);
     adapter->id = atomic_fetch_add(&model->n_adapters, 1) + 1;
-    binder b = {.adapter = adapter, .model = model, .error = error};
+    binder b = {.adapter = adapter, .model = model, .merge = merge, .error = error};
     radllm_status status = rad_source_open(&model->host, path, &adapter->source, error);
     if (status == RADLLM_OK)
         status = rad_adapter_describe(adapter->source, model->hparams.architecture->name,
@@ -504,6 +601,7 @@ void rad_adapter_release(rad_adapter *adapter)
     rad_source_release(adapter->source);
     rad_free(&allocator, adapter->slots, adapter->n_slots * sizeof *adapter->slots);
     rad_free(&allocator, adapter->pairs, adapter->n_tensors * sizeof *adapter->pairs);
+    rad_free(&allocator, adapter->wholes, adapter->n_tensors * sizeof *adapter->wholes);
     rad_free(&allocator, adapter->data, adapter->data_bytes);
     rad_free(&allocator, adapter, sizeof *adapter);
 }
@@ -520,7 +618,7 @@ void rad_adapter_forget_numbers(rad_adapter *adapter)
 uint64_t rad_adapter_bytes(const rad_adapter *adapter)
 {
     return adapter->data_bytes + adapter->n_slots * sizeof *adapter->slots +
-           adapter->n_tensors * sizeof *adapter->pairs;
+           adapter->n_tensors * (sizeof *adapter->pairs + sizeof *adapter->wholes);
 }
 
 /* ---- sets ------------------------------------------------------------------------------------ */

@@ -12,14 +12,22 @@ typedef struct rad_adapter_pair {
     double scale; /* alpha / rank, or what the file asks for */
 } rad_adapter_pair;
 
+/* A tensor that takes the place of the model's own, read when the adapter is merged. */
+typedef struct rad_adapter_whole {
+    const rad_tensor *tensor; /* of the adapter's source */
+    const rad_weight *weight;
+    bool less_one;
+} rad_adapter_whole;
+
 struct rad_adapter {
     rad_allocator allocator;
     atomic_uint references;
     uint32_t id; /* of no other adapter of the model */
     rad_source *source;
     rad_adapter_pair *pairs;
-    uint32_t n_pairs;
-    uint32_t *slots; /* by rad_adapter_slot(): 0, or 1 + the pair's number */
+    uint32_t n_pairs, n_wholes;
+    rad_adapter_whole *wholes; /* only in adapters to be merged */
+    uint32_t *slots;           /* by rad_adapter_slot(): 0, or 1 + the pair's number */
     uint32_t n_slots;
     uint8_t *data; /* of all pairs */
     size_t data_bytes;
@@ -29,9 +37,10 @@ struct rad_adapter {
     uint8_t digest[32]; /* SHA-256 of what it computes */
 };
 
-/* Reads and checks an adapter for a model. limit: bytes that it may take (RADLLM_E_BUDGET); 0:
+/* Reads and checks an adapter for a model. merge: it is to be merged, before the weights are read,
+ * so that it may hold whole tensors. limit: bytes that it may take (RADLLM_E_BUDGET); 0:
  * none. RADLLM_E_ARGUMENT where a tensor does not fit the model, with its name. */
-radllm_status rad_adapter_open(rad_model *model, const char *path, uint64_t limit,
+radllm_status rad_adapter_open(rad_model *model, const char *path, bool merge, uint64_t limit,
                                rad_adapter **out, radllm_error *error);
 rad_adapter *rad_adapter_retain(rad_adapter *adapter);
 void rad_adapter_release(rad_adapter *adapter); /* the last one frees; NULL is allowed */

@@ -139,7 +139,7 @@ static radllm_status fill_vector(rad_model *model, rad_weight *weight, radllm_er
         }
     }
     weight->values = target;
-    return RADLLM_OK;
+    return weight->merged ? rad_merge_vector(model, weight, target, error) : RADLLM_OK;
 }
 
 /* Counts a weight and tells the host; fails when no more is wanted. */

@@ -17,23 +17,47 @@ static const rad_adapter_pair *pair_of(const rad_model *model, const rad_adapter
     return rad_adapter_find(use->adapter, rad_adapter_slot(model, weight));
 }
 
+/* The tensor that takes a weight's place, of the last adapter that has one. */
+static const rad_adapter_whole *whole_of(const rad_model *model, const rad_weight *weight,
+                                         const rad_source **source)
+{
+    const rad_adapter_whole *found = NULL;
+    for (uint32_t i = 0; i < model->merged.n; i++) {
+        const rad_adapter *adapter = model->merged.uses[i].adapter;
+        for (uint32_t k = 0; k < adapter->n_wholes; k++) {
+            if (adapter->wholes[k].weight == weight) {
+                found = &adapter->wholes[k];
+                *source = adapter->source;
+            }
+        }
+    }
+    return found;
+}
+
+static radllm_status check_encoder(const rad_model *model, const rad_weight *weight,
+                                   radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
+    if (weight->matrix.n_rows == 0 ||
+        (info->encode != NULL && weight->scale == 1.0f && weight->scales == NULL))
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    "%s: tensor %s is of type %s, which this version does not write, so that no "
+                    "adapter can be merged into it: leave adapter_merge out",
+                    rad_source_label(model->source), weight->tensor->name.data, info->name);
+}
+
 static radllm_status check_weight(rad_model *model, rad_weight *weight, void *data,
                                   radllm_error *error)
 {
     (void)data;
-    for (uint32_t i = 0; i < model->merged.n; i++) {
+    const rad_source *source;
+    weight->merged = whole_of(model, weight, &source) != NULL;
+    for (uint32_t i = 0; i < model->merged.n && !weight->merged; i++) {
         bool lookup;
-        if (pair_of(model, &model->merged.uses[i], weight, &lookup) == NULL)
-            continue;
-        const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
-        if (info->encode == NULL || weight->scale != 1.0f || weight->scales != NULL)
-            return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                            "%s: tensor %s is of type %s, which this version does not write, so "
-                            "that no adapter can be merged into it: leave adapter_merge out",
-                            rad_source_label(model->source), weight->tensor->name.data, info->name);
-        weight->merged = true;
+        weight->merged = pair_of(model, &model->merged.uses[i], weight, &lookup) != NULL;
     }
-    return RADLLM_OK;
+    return weight->merged ? check_encoder(model, weight, error) : RADLLM_OK;
 }
 
 radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
@@ -44,6 +68,11 @@ radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
     uint32_t ends = model->hparams.n_layers * RAD_LAYER_WEIGHTS;
     for (uint32_t i = 0; i < model->merged.n; i++) {
         const rad_adapter *adapter = model->merged.uses[i].adapter;
+        if (adapter->n_wholes > 0 && model->merged.uses[i].scale != 1.0f)
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "%s: the adapter holds whole tensors (modules_to_save), which have no "
+                            "scale: use it with the scale 1",
+                            rad_source_label(adapter->source));
         if (tied && (rad_adapter_find(adapter, ends) != NULL ||
                      rad_adapter_find(adapter, ends + 1) != NULL))
             return rad_fail(error, RADLLM_E_UNSUPPORTED,
@@ -102,6 +131,36 @@ static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup,
     }
 }
 
+/* Numbers first..first+n-1 of a whole tensor as floats. */
+static radllm_status read_whole(const rad_model *model, const rad_source *source,
+                                const rad_adapter_whole *whole, uint64_t first, size_t n,
+                                float *values, radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)whole->tensor->type);
+    size_t bytes = n * info->block_bytes;
+    uint8_t *raw = rad_alloc(&model->host.allocator, bytes);
+    if (raw == NULL)
+        return rad_fail_memory(error, bytes);
+    radllm_status status =
+        rad_source_read_tensor(source, whole->tensor, first * info->block_bytes, raw, bytes, error);
+    if (status == RADLLM_OK)
+        info->decode(raw, values, n);
+    for (size_t i = 0; i < n && status == RADLLM_OK && whole->less_one; i++)
+        values[i] += 1.0f;
+    rad_free(&model->host.allocator, raw, bytes);
+    return status;
+}
+
+radllm_status rad_merge_vector(const rad_model *model, const rad_weight *weight, float *values,
+                               radllm_error *error)
+{
+    const rad_source *source = NULL;
+    const rad_adapter_whole *whole = whole_of(model, weight, &source);
+    return whole == NULL ? RADLLM_OK
+                         : read_whole(model, source, whole, weight->first, (size_t)weight->n_values,
+                                      values, error);
+}
+
 radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
                              uint32_t n, uint8_t *rows, radllm_error *error)
 {
@@ -119,7 +178,12 @@ radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, u
     merger m = {.weight = weight, .values = values, .first = first, .n = n};
     m.terms = values + n * columns;
     m.factors = m.terms + rank * columns;
-    for (uint32_t r = 0; r < n; r++)
+    const rad_source *source = NULL;
+    const rad_adapter_whole *whole = whole_of(model, weight, &source);
+    radllm_status status = RADLLM_OK;
+    if (whole != NULL)
+        status = read_whole(model, source, whole, first * columns, n * columns, values, error);
+    for (uint32_t r = 0; r < n && whole == NULL; r++)
         info->decode(rows + r * row_bytes, values + r * columns, columns);
     for (uint32_t i = 0; i < model->merged.n; i++) {
         bool lookup;
@@ -131,7 +195,7 @@ radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, u
     for (uint32_t r = 0; r < n; r++)
         info->encode(values + r * columns, NULL, rows + r * row_bytes, columns);
     rad_free(&model->host.allocator, values, bytes);
-    return RADLLM_OK;
+    return status;
 }
 
 void rad_merge_finish(rad_model *model)

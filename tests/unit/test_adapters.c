@@ -695,6 +695,43 @@ START_TEST(memory_fails)
 }
 END_TEST
 
+/* The same while a model is read that an adapter is merged into. */
+START_TEST(memory_fails_while_merging)
+{
+    gguf_builder small = gguf_tiny_llama(), file = make_adapter(0);
+    gguf_write(&small, rad_test_temp_path("small.gguf"));
+    gguf_write(&file, adapter_path(0));
+    gguf_builder_free(&small);
+    gguf_builder_free(&file);
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+    set_text("adapter", adapter_path(0));
+    set_integer("adapter_merge", 1);
+    set_integer("threads", 1);
+    for (uint64_t n = 1;; n++) {
+        rad_test_memory memory;
+        radllm_host *host;
+        rad_test_memory_init(&memory, 0);
+        rad_assert_ok(radllm_host_new(rad_test_allocate, rad_test_release, &memory, &host, error),
+                      error);
+        atomic_store(&memory.fail_at, atomic_load(&memory.n_allocations) + n);
+        radllm_status status =
+            radllm_model_open(host, rad_test_temp_path("small.gguf"), options, NULL, &model, error);
+        bool failed = atomic_load(&memory.failed);
+        ck_assert_int_eq(status, failed ? RADLLM_E_MEMORY : RADLLM_OK);
+        if (!failed)
+            radllm_model_free(model);
+        radllm_host_free(host);
+        rad_test_memory_check(&memory);
+        if (!failed)
+            break;
+        ck_assert_uint_lt(n, 3000);
+    }
+    radllm_options_free(options);
+    radllm_error_free(error);
+}
+END_TEST
+
 /* ---- threads --------------------------------------------------------------------------------- */
 
 enum { THREADS = 4, ROUNDS = 6 };
@@ -776,6 +813,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, wrong_configurations);
     tcase_add_test(cases, wrong_names);
     tcase_add_test(cases, memory_fails);
+    tcase_add_test(cases, memory_fails_while_merging);
 }
 
 int main(void)

@@ -44,6 +44,9 @@ ADAPTERS = {
     "phi3-fused": ("phi3", torch.float16, dict(
         r=2, lora_alpha=4, target_modules=["qkv_proj", "gate_up_proj", "down_proj"])),
 }
+# With whole tensors in place of the model's own: only to be merged.
+ADAPTERS["llama-whole"] = ("llama-mha", torch.float16, dict(
+    r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["v_proj", "norm"]))
 # Two at once, with scales that PEFT is told as alphas.
 PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
 # From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.
@@ -67,6 +70,8 @@ def make_adapter(scratch, folder, name):
         for key, tensor in model.named_parameters():
             if "lora_" in key:  # large enough that an adapter left out, or one row, is noticed
                 tensor.copy_((torch.randn(tensor.shape) * 0.15).to(dtype))
+            elif "modules_to_save" in key:
+                tensor.add_(torch.randn(tensor.shape) * 0.1).copy_(tensor.to(dtype))
     model.save_pretrained(folder, save_embedding_layers=False)
     path = os.path.join(folder, "adapter_model.safetensors")
     save_file({key: tensor.to(dtype).contiguous() for key, tensor in load_file(path).items()}, path,
@@ -77,6 +82,7 @@ def make_adapter(scratch, folder, name):
     with open(path) as file:
         written = json.load(file)
     written["base_model_name_or_path"] = base
+    written["target_modules"] = sorted(written["target_modules"])  # PEFT writes a set
     with open(path, "w") as file:
         json.dump(written, file, indent=1, sort_keys=True)
         file.write("\n")
