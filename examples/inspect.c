@@ -50,8 +50,7 @@ static void metadata_text(const radllm_file *file, uint64_t index, uint64_t item
     out->length = length;
 }
 
-/* Whether the file says more of a model than a family's name: a tokenizer or hyper-parameters. An
- * adapter (keys adapter.*) is checked with its model alone. */
+/* Whether the file says more of a model than a family's name: a tokenizer or hyper-parameters. */
 static bool describes_model(const radllm_file *file)
 {
     uint64_t index = 0;
@@ -77,7 +76,8 @@ static file_kind check_file(const radllm_file *file, const common_settings *comm
 {
     bool tensors = file_number(file, "tensors") != 0;
     bool vocabulary = !tensors && has_key(file, "tokenizer.ggml.model");
-    if (!vocabulary && has_key(file, "general.architecture")) {
+    bool adapter = has_key(file, "adapter.type"); /* to be checked with its model: --lora */
+    if (!vocabulary && !adapter && has_key(file, "general.architecture")) {
         radllm_status status = radllm_file_check_model(file, program_error());
         if (status == RADLLM_OK)
             return KIND_MODEL;
