@@ -459,7 +459,28 @@ def folder_seeds():
              "h.0.self_attention.query_key_value.bias": f32(24),
              "h.0.self_attention.dense.weight": f32(8, 8),
              "h.0.mlp.dense_h_to_4h.weight": f32(32, 8), "h.0.mlp.dense_4h_to_h.weight": f32(8, 32)}
+    def packed(parts, settings):
+        """Each matrix of a llama as several tensors."""
+        tensors = {}
+        for name, (dtype, size, dims) in llama_tensors().items():
+            dims = [32 if d in (4, 8) else d for d in dims]
+            if "proj" in name:
+                tensors.update({name[:-7] + ending: tensor for ending, tensor in parts.items()})
+            else:
+                tensors[name] = (dtype, size, dims)
+        return folder({"model_type": "llama", **shape, "hidden_size": 32, "intermediate_size": 32,
+                       "quantization_config": settings}, safetensors(tensors))
+
     return {
+        "gptq": packed({".qweight": ("I32", 4, [4, 32]), ".qzeros": ("I32", 4, [2, 4]),
+                        ".scales": ("BF16", 2, [2, 32])},
+                       {"quant_method": "gptq", "bits": 4, "group_size": 16}),
+        "awq": packed({".qweight": ("I32", 4, [32, 4]), ".qzeros": ("I32", 4, [1, 4]),
+                       ".scales": ("BF16", 2, [1, 32])},
+                      {"quant_method": "awq", "bits": 4, "group_size": 32, "version": "gemm"}),
+        "integers": packed({".weight": ("I8", 1, [32, 32]), ".weight_scale": ("BF16", 2, [32, 1])},
+                           {"quant_method": "compressed-tensors", "format": "int-quantized",
+                            "config_groups": {"a": {"weights": {"num_bits": 8, "type": "int"}}}}),
         "llama": folder({"model_type": "llama", **shape}, safetensors(llama)),
         "shards": folder({"model_type": "llama", "rope_scaling": {
             "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}, **shape},

@@ -20,7 +20,7 @@ CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_
           "hidden_size": WIDTH, "intermediate_size": FFN, "num_hidden_layers": 1,
           "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS,
           "vocab_size": VOCABULARY, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-          "max_position_embeddings": 64, "tie_word_embeddings": False}
+          "max_position_embeddings": 256, "tie_word_embeddings": False}
 KV = WIDTH // HEADS * KV_HEADS
 MODULES = {"self_attn.q_proj": (WIDTH, WIDTH), "self_attn.k_proj": (KV, WIDTH),
            "self_attn.v_proj": (KV, WIDTH), "self_attn.o_proj": (WIDTH, WIDTH),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "golden/logits.h"
 #include "io/model_source.h"
@@ -158,11 +159,179 @@ START_TEST(logits_agree)
 }
 END_TEST
 
+/* ---- lies ----------------------------------------------------------------------------------- */
+
+/* What is put in the place of a text of config.json or of the header (of the same length there), or
+ * of bytes of a tensor. */
+static const struct {
+    const char *folder, *from, *to; /* from: a text, or a tensor's name */
+    int offset;                     /* of a tensor's bytes; -1: texts */
+    radllm_status status;
+    const char *part;
+} lies[] = {
+    {"gptq-4", "\"bits\": 4", "\"bits\": 5", -1, RADLLM_E_UNSUPPORTED, "bits must be 2, 3, 4 or 8"},
+    {"gptq-4", "\"bits\": 4", "\"bits\": \"4\"", -1, RADLLM_E_FORMAT, "bits must be a whole"},
+    {"gptq-4", "\"bits\": 4", "\"bits\": 8", -1, RADLLM_E_FORMAT, "do not go with its bits"},
+    {"gptq-4", "\"group_size\": 128", "\"group_size\": 0", -1, RADLLM_E_UNSUPPORTED,
+     "group_size must be -1 or above 0"},
+    {"gptq-4", "\"group_size\": 128", "\"group_size\": -2", -1, RADLLM_E_UNSUPPORTED, "group_size"},
+    {"gptq-4", "\"group_size\": 128", "\"group_size\": 64", -1, RADLLM_E_FORMAT,
+     "as many groups as the configuration"},
+    {"gptq-4", "\"quant_method\": \"gptq\"", "\"quant_method\": \"hqq\"", -1, RADLLM_E_UNSUPPORTED,
+     "quant_method is \"hqq\""},
+    {"gptq-4", "\"quant_method\": \"gptq\", ", "", -1, RADLLM_E_UNSUPPORTED,
+     "quant_method is not said"},
+    {"gptq-4-order", "gptq_v2", "marlin", -1, RADLLM_E_UNSUPPORTED,
+     "checkpoint_format is \"marlin\""},
+    {"awq", "\"gemm\"", "\"gemv\"", -1, RADLLM_E_UNSUPPORTED, "version is \"gemv\""},
+    {"awq", "\"zero_point\": true", "\"zero_point\": false", -1, RADLLM_E_UNSUPPORTED,
+     "zero_point"},
+    {"integers-4", "pack-quantized", "marlin-24", -1, RADLLM_E_UNSUPPORTED,
+     "format is \"marlin-24\""},
+    {"integers-4", "\"num_bits\": 4", "\"num_bits\": 3", -1, RADLLM_E_UNSUPPORTED, "num_bits"},
+    {"gptq-4", "q_proj.qzeros", "q_proj.qzeroz", -1, RADLLM_E_FORMAT, "has no qzeros"},
+    {"gptq-4", "q_proj.scales\":{\"dtype\":\"F16\"", "q_proj.scales\":{\"dtype\":\"I16\"", -1,
+     RADLLM_E_FORMAT, "scales [groups, rows] of floats"},
+    {"gptq-4", "q_proj.g_idx\":{\"dtype\":\"I32\"", "q_proj.g_idx\":{\"dtype\":\"F32\"", -1,
+     RADLLM_E_FORMAT, "g_idx I32"},
+    {"gptq-4", "q_proj.qweight\":{\"dtype\":\"I32\",\"shape\":[16,128]",
+     "q_proj.qweight\":{\"dtype\":\"I32\",\"shape\":[128,16]", -1, RADLLM_E_FORMAT,
+     "do not go with its bits"},
+    {"awq", "q_proj.qzeros\":{\"dtype\":\"I32\",\"shape\":[4,16]",
+     "q_proj.qzeros\":{\"dtype\":\"I32\",\"shape\":[16,4]", -1, RADLLM_E_FORMAT,
+     "qzeros I32 [groups, rows / 8]"},
+    {"exl2", "q_proj.q_invperm", "q_proj.q_invperX", -1, RADLLM_E_FORMAT, "lacks q_groups"},
+    {"gptq-4-order", "q_proj.g_idx", "\4\0\0\0", 8, RADLLM_E_FORMAT, "g_idx"},
+    {"gptq-4-order", "q_proj.g_idx", "\377\377\377\377", 508, RADLLM_E_FORMAT, "g_idx"},
+    {"gptq-4", "q_proj.scales", "\0\0", 6, RADLLM_E_FORMAT, "row 3, has a scale of zero"},
+    {"gptq-4", "q_proj.scales", "\0\176", 6, RADLLM_E_FORMAT,
+     "q_proj', row 3, has a scale that is"},
+    {"awq", "down_proj.scales", "\0\174", 0, RADLLM_E_FORMAT,
+     "row 0, has a scale that is no number"},
+    {"integers-8", "up_proj.weight_scale", "\0\0", 4, RADLLM_E_FORMAT,
+     "row 2, has a scale of zero"},
+    {"integers-4", "q_proj.weight_shape", "\7\0", 0, RADLLM_E_FORMAT, "in the bits that"},
+    {"integers-4-order", "q_proj.weight_g_idx", "\0\1", 0, RADLLM_E_FORMAT, "g_idx"},
+    {"bytes-4", "q_proj.weight", "\144", 9, RADLLM_E_FORMAT, "out of the range of its bits"},
+    {"bytes-4", "q_proj.weight_zero_point", "\144", 0, RADLLM_E_FORMAT,
+     "zero point out of its range"},
+    {"exl2", "q_proj.q_groups", "\7\0", 0, RADLLM_E_FORMAT, "other bits than 2 to 6"},
+    {"exl2", "q_proj.q_groups", "\1\0", 2, RADLLM_E_FORMAT, "begin at row 0"},
+    {"exl2", "q_proj.q_groups", "\0\0", 6, RADLLM_E_FORMAT, "one behind the other"},
+    {"exl2", "q_proj.q_invperm", "\0\0\0\0\0\0\0\0", 0, RADLLM_E_FORMAT, "no order of its columns"},
+    {"exl2", "q_proj.q_invperm", "\200\0\0\0\200\0\0\0", 0, RADLLM_E_FORMAT,
+     "no order of its columns"},
+    {"exl2", "q_proj.q_scale_max", "\0\0", 0, RADLLM_E_FORMAT, "a scale of zero"},
+};
+
+static char *read_text(const char *folder, const char *name, size_t *size)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s/%s", folders, folder, name);
+    uint8_t *bytes = rad_test_read_file(path, size);
+    char *text = malloc(*size + 64);
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, bytes, *size);
+    memset(text + *size, 0, 64);
+    free(bytes);
+    return text;
+}
+
+static void write_text(const char *folder, const char *name, const char *text, size_t size)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_uint_eq(fwrite(text, 1, size, file), size);
+    ck_assert_int_eq(fclose(file), 0);
+}
+
+/* Where bytes of a tensor begin, by the end of its name. */
+static size_t find_bytes(const char *file, const char *name)
+{
+    char wanted[64];
+    uint64_t header;
+    snprintf(wanted, sizeof wanted, "%s\":{", name);
+    const char *entry = strstr(file + 8, wanted);
+    ck_assert_msg(entry != NULL, "%s", name);
+    const char *offsets = strstr(entry, "offsets\":[");
+    memcpy(&header, file, sizeof header);
+    return 8 + (size_t)header + (size_t)strtoull(offsets + 10, NULL, 10);
+}
+
+/* Texts of config.json may be of other lengths. */
+static void lie_in_text(const char *from, const char *to, char *config, size_t *config_size,
+                        char *file)
+{
+    char *at = strstr(config, from);
+    size_t old = strlen(from), size = strlen(to);
+    if (at != NULL) {
+        memmove(at + size, at + old, *config_size - (size_t)(at - config) - old);
+        *config_size += size - old;
+    } else {
+        at = strstr(file + 8, from);
+        ck_assert_msg(at != NULL && size == old, "%s", from);
+    }
+    memcpy(at, to, size);
+}
+
+START_TEST(lies_are_found)
+{
+    size_t config_size, file_size;
+    char *config = read_text(lies[_i].folder, "config.json", &config_size);
+    char *file = read_text(lies[_i].folder, "model.safetensors", &file_size);
+    const char *folder = rad_test_temp_path("lie");
+    radllm_error *error;
+    radllm_model *model = NULL;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    if (lies[_i].offset < 0) {
+        lie_in_text(lies[_i].from, lies[_i].to, config, &config_size, file);
+    } else {
+        size_t size = strlen(lies[_i].to) < 2 ? 2 : strlen(lies[_i].to);
+        if (lies[_i].offset == 0 && strstr(lies[_i].from, "invperm") != NULL)
+            size = 8;
+        memcpy(file + find_bytes(file, lies[_i].from) + lies[_i].offset, lies[_i].to, size);
+    }
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    write_text(folder, "config.json", config, config_size);
+    write_text(folder, "model.safetensors", file, file_size);
+    rad_assert_error(radllm_model_open(NULL, folder, NULL, NULL, &model, error), lies[_i].status,
+                     error, lies[_i].part);
+    radllm_error_free(error);
+    free(config);
+    free(file);
+}
+END_TEST
+
+/* Every allocation fails in turn. */
+START_TEST(memory_fails)
+{
+    static const char *const names[] = {"gptq-4-order", "exl2"};
+    char path[1024];
+    snprintf(path, sizeof path, "%s/%s", folders, names[_i]);
+    radllm_status status = RADLLM_E_MEMORY;
+    for (uint64_t n = 1; status != RADLLM_OK; n++) {
+        rad_test_memory_init(&memory, n);
+        rad_host host = {.allocator = rad_test_allocator(&memory)};
+        rad_source *source = NULL;
+        radllm_error error = {.status = RADLLM_OK};
+        status = rad_source_open(&host, path, &source, &error);
+        ck_assert_msg(status == RADLLM_OK || status == RADLLM_E_MEMORY, "%s", error.message);
+        if (status == RADLLM_OK)
+            rad_source_release(source);
+        rad_test_memory_check(&memory);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *all = rad_test_case(suite, "packed");
     tcase_add_loop_test(all, decoded_weights, 0, N_CASES);
     tcase_add_loop_test(all, logits_agree, 0, N_CASES);
+    tcase_add_loop_test(all, lies_are_found, 0, sizeof lies / sizeof *lies);
+    tcase_add_loop_test(all, memory_fails, 0, 2);
 }
 
 int main(int argc, char **argv)

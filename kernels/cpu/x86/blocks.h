@@ -118,10 +118,8 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
 typedef struct block_panel {
     uint8_t quants[8][8 * GROUP_BYTES];
     float scale[8][16];
-    union {
-        float minimum[8][16];
-        int32_t negative[8][16]; /* sums of the magnitudes of negative quants */
-    };
+    float minimum[8][16];
+    int32_t negative[8][16]; /* sums of the magnitudes of negative quants */
 } block_panel;
 
 INLINE vi negative_sum(const uint8_t *quants)

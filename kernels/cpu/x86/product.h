@@ -51,7 +51,7 @@ typedef struct product_scratch {
     float acc[TOKEN_BLOCK / RAD_TILE_TOKENS * SET_PANELS * TILE_SUMS];
     tile_terms terms[TOKEN_BLOCK / RAD_TILE_TOKENS];
     panel panels[SET_PANELS];
-    uint8_t lanes[CHUNK_COLUMNS / 32 * 34 * RAD_LANE_ROWS]; /* a chunk of Q8_0, the largest; or
+    uint8_t lanes[CHUNK_COLUMNS / 32 * 36 * RAD_LANE_ROWS]; /* a chunk of A8_32, the largest; or
                                                              * the quants of 16 rows */
 } product_scratch;
 

@@ -4,6 +4,7 @@
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
+#include "kernels/cpu/x86/affine.h"
 #include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/folded.h"
@@ -102,6 +103,7 @@ SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_8            blocks
 #define blocks_4_minimum    blocks_minimum
 #define blocks_5_minimum    blocks_minimum
+#define blocks_8_minimum    blocks_minimum
 #define supers_4_32_minimum supers_32_minimum
 #define supers_5_32_minimum supers_32_minimum
 #define supers_6_16_offset  supers_16_offset
@@ -114,6 +116,7 @@ BLOCK_FAMILY(blocks_5, 5, false)
 BLOCK_FAMILY(blocks_8, 8, false)
 BLOCK_FAMILY(blocks_4_minimum, 4, true)
 BLOCK_FAMILY(blocks_5_minimum, 5, true)
+BLOCK_FAMILY(blocks_8_minimum, 8, true)
 SUPER_FAMILY(supers_4_32_minimum, 4, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_5_32_minimum, 5, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_4_16_minimum, 4, 4, SUMS_MINIMUM)
@@ -280,6 +283,56 @@ FEW_DIRECTS(Q2_0, wide_block_direct(RAD_TYPE_Q2_0, 1, lanes, n_blocks, *x, acc),
             wide_block_direct(RAD_TYPE_Q2_0, 4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks))
 
+/* One copy of each kernel for both sizes of blocks. */
+#define AFFINE_DIRECT(bits, n)                                                                     \
+    static NOT_INLINE void affine_##bits##_##n(const uint8_t *lanes, uint32_t n_blocks,            \
+                                               uint32_t steps, const token_view *x, float *acc)    \
+    {                                                                                              \
+        affine_direct(bits, n, lanes, n_blocks, steps, *x, acc);                                   \
+    }
+#define AFFINE_PANEL(bits)                                                                         \
+    static NOT_INLINE void affine_##bits##_panel(const uint8_t *lanes, uint32_t n_blocks,          \
+                                                 uint32_t steps, block_panel *out)                 \
+    {                                                                                              \
+        unpack_affine(bits, lanes, n_blocks, steps, out);                                          \
+    }
+#define AFFINE_TYPE(bits, elements, n)                                                             \
+    static void direct_A##bits##_##elements##_##n(const uint8_t *lanes, uint32_t n_blocks,         \
+                                                  const token_view *x, float *acc)                 \
+    {                                                                                              \
+        affine_##bits##_##n(lanes, n_blocks, (elements) / 32, x, acc);                             \
+    }
+#define AFFINE_UNPACK(bits, elements)                                                              \
+    FEW_UNPACK(A##bits##_##elements,                                                               \
+               affine_##bits##_panel(lanes, n_blocks, (elements) / 32, &out->blocks))
+#define AFFINE_FORMATS(bits)                                                                       \
+    AFFINE_DIRECT(bits, 1)                                                                         \
+    AFFINE_PANEL(bits)                                                                             \
+    AFFINE_TYPE(bits, 32, 1)                                                                       \
+    AFFINE_TYPE(bits, 128, 1)                                                                      \
+    AFFINE_UNPACK(bits, 32)                                                                        \
+    AFFINE_UNPACK(bits, 128)
+#define AFFINE_FOURS(bits)                                                                         \
+    AFFINE_DIRECT(bits, 4)                                                                         \
+    AFFINE_TYPE(bits, 32, 4)                                                                       \
+    AFFINE_TYPE(bits, 128, 4)
+AFFINE_FORMATS(2)
+AFFINE_FORMATS(3)
+AFFINE_FORMATS(4)
+AFFINE_FORMATS(5)
+AFFINE_FORMATS(6)
+AFFINE_FORMATS(8)
+AFFINE_FOURS(4)
+AFFINE_FOURS(8)
+
+#define AFFINE_ENTRY(bits, elements, four, family, offset)                                         \
+    [RAD_TYPE_A##bits##_##elements] = {{direct_A##bits##_##elements##_1, NULL, four, NULL},        \
+                                       unpack_A##bits##_##elements,                                \
+                                       &(family),                                                  \
+                                       offset}
+#define AFFINE_ENTRIES(bits, family)                                                               \
+    AFFINE_ENTRY(bits, 32, NULL, family, 0), AFFINE_ENTRY(bits, 128, NULL, family, 0)
+
 #define FEW_ENTRY(type, shape, family, quant_offset)                                               \
     [RAD_TYPE_##type] = {FEW_DIRECT_LIST(shape), unpack_##shape, &(family), quant_offset}
 
@@ -315,6 +368,14 @@ static const format_kernels formats[] = {
     FEW_ENTRY(TQ1_0, TQ2_0, wholes, 1),
     FEW_ENTRY(TQ2_0, TQ2_0, wholes, 1),
     FEW_ENTRY(I2_S, I2_S, whole_rows, 1),
+    AFFINE_ENTRIES(2, blocks_4_minimum),
+    AFFINE_ENTRIES(3, blocks_4_minimum),
+    AFFINE_ENTRY(4, 32, direct_A4_32_4, blocks_4_minimum, 0),
+    AFFINE_ENTRY(4, 128, direct_A4_128_4, blocks_4_minimum, 0),
+    AFFINE_ENTRIES(5, blocks_5_minimum),
+    AFFINE_ENTRIES(6, blocks_8_minimum),
+    AFFINE_ENTRY(8, 32, direct_A8_32_4, blocks_8_minimum, SIGNED_BYTES ? 0 : 128),
+    AFFINE_ENTRY(8, 128, direct_A8_128_4, blocks_8_minimum, SIGNED_BYTES ? 0 : 128),
 };
 
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
