@@ -173,7 +173,7 @@ static radllm_status write_text(folder_writer *w, const char *name, const char *
 /* Takes the object. */
 static radllm_status write_json(folder_writer *w, const char *name, json_t *object)
 {
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     radllm_status status =
         text != NULL ? write_text(w, name, text, strlen(text)) : rad_fail_memory(w->error, 4096);
     free(text);

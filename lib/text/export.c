@@ -71,7 +71,7 @@ static void refuse(exporter *x, const char *what)
 
 static bool is_wordpiece(const exporter *x)
 {
-    return x->pipeline->model == RAD_PIPELINE_WORDPIECE;
+    return x->pipeline != NULL && x->pipeline->model == RAD_PIPELINE_WORDPIECE;
 }
 
 static rad_text entry_of(const exporter *x, uint32_t id)
@@ -111,6 +111,8 @@ static int32_t type_of(const exporter *x, uint32_t id)
     const rad_tokenizer *t = x->tokenizer;
     if (id >= t->vocabulary.size || entry_of(x, id).size == 0)
         return RAD_TOKEN_UNUSED;
+    if (x->pipeline == NULL) /* of a tokenizer.model, which GGUF follows */
+        return t->vocabulary.types[id];
     if ((int32_t)id == t->unknown && !x->pipeline->bytes)
         return is_wordpiece(x) ? RAD_TOKEN_CONTROL : RAD_TOKEN_UNKNOWN;
     rad_text text = entry_of(x, id);
@@ -240,6 +242,25 @@ static void put_pre(exporter *x)
         refuse(x, "its pre_tokenizer cuts text in a way of its own");
 }
 
+/* Pieces and scores as they are. */
+static void put_pieces(exporter *x)
+{
+    const rad_vocabulary *vocabulary = &x->tokenizer->vocabulary;
+    float *scores = list_of(x, x->size, sizeof *scores);
+    put_text(x, KEY("model"), "llama");
+    put_text(x, KEY("pre"), "default");
+    put_tokens(x);
+    for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++)
+        scores[id] = id < vocabulary->size ? vocabulary->scores[id] : 0.0f;
+    put(x,
+        (rad_meta){.type = RAD_META_F32,
+                   .is_array = true,
+                   .count = x->size,
+                   .items = (const uint8_t *)scores},
+        KEY("scores"));
+    put_flag(x, KEY("add_space_prefix"), x->tokenizer->add_space_prefix);
+}
+
 static bool prepends_mark(const rad_pipeline *pipeline)
 {
     for (uint32_t i = 0; i < pipeline->n_normalizers; i++)
@@ -255,7 +276,9 @@ static bool prepends_mark(const rad_pipeline *pipeline)
 static void put_kind(exporter *x)
 {
     const rad_pipeline *pipeline = x->pipeline;
-    if (is_wordpiece(x)) {
+    if (pipeline == NULL) {
+        put_pieces(x);
+    } else if (is_wordpiece(x)) {
         put_text(x, KEY("model"), "bert");
         put_text(x, KEY("pre"), "default");
         put_tokens(x);
@@ -287,7 +310,7 @@ static void put_ids(exporter *x)
     }
     put_id(x, KEY("bos_token_id"), bos >= 0 ? bos : eos);
     put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : is_wordpiece(x) ? t->separator : bos);
-    if (!x->pipeline->bytes)
+    if (x->pipeline == NULL || !x->pipeline->bytes)
         put_id(x, KEY("unknown_token_id"), t->unknown);
     for (int32_t id = 0; id < (int32_t)t->vocabulary.size; id++) {
         if (id != eos && rad_token_bit(t->ends, id)) {
@@ -309,15 +332,19 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size
                   .user = user,
                   .arena = {.allocator = &tokenizer->host.allocator},
                   .error = error};
-    if (tokenizer->pipeline == NULL)
+    if (tokenizer->pipeline == NULL && tokenizer->vocabulary.scores == NULL)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "the folder's tokenizer is no tokenizer.json; add one to the folder");
+                        "the folder's tokenizer has no form in GGUF; run the folder as it is");
+    if (size > RAD_VOCABULARY_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT,
+                        "the embedding has %u rows; vocabularies have at most %u tokens", size,
+                        RAD_VOCABULARY_MAX);
     if (tokenizer->vocabulary.size > size)
         return rad_fail(error, RADLLM_E_FORMAT,
                         "tokenizer.json has %u tokens, but the embedding has %u rows; the files "
                         "belong to different models: fetch all files of one model",
                         tokenizer->vocabulary.size, size);
-    if (tokenizer->pipeline->n_before > 1 || tokenizer->pipeline->n_after > 1)
+    if (x.pipeline != NULL && (x.pipeline->n_before > 1 || x.pipeline->n_after > 1))
         refuse(&x, "its post_processor adds several tokens");
     put_kind(&x);
     put_ids(&x);

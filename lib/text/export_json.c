@@ -10,7 +10,7 @@
 #include "text/utf8.h"
 
 #define MARK      "\xE2\x96\x81"
-#define MARK_SIZE 3
+#define PIECE_MAX 512
 
 typedef struct json_writer {
     const rad_tokenizer *tokenizer;
@@ -201,6 +201,8 @@ static void put_scored_merges(json_writer *w)
     qsort(order, count, sizeof *order, by_score);
     for (uint32_t i = 0; i < count && w->status == RADLLM_OK; i++) {
         rad_text text = rad_tokenizer_entry(t, order[i].id);
+        if (text.size > PIECE_MAX)
+            continue; /* no text has it, and looking for its parts would take for ever */
         for (size_t cut = text.size; cut-- > 1;) {
             const uint8_t *bytes = (const uint8_t *)text.data;
             if ((bytes[cut] & 0xC0) == 0x80 ||
