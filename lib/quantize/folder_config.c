@@ -104,6 +104,7 @@ radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *err
     model->factor = 0.0;
     if (model->hparams.rope.scaling == RAD_ROPE_LONG ||
         model->hparams.rope.scaling == RAD_ROPE_DYNAMIC ||
+        model->hparams.rope.scaling == RAD_ROPE_LLAMA3 || /* as files of GGUF do not say it */
         model->hparams.architecture->local_theta > 0.0)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "%s: a model whose rotations follow from its context (longrope, dynamic), "

@@ -317,12 +317,6 @@ static radllm_status understand(folder_writer *w)
         status = rad_hparams_read(source, rad_tokenizer_size(w->tokenizer), &w->arena, h, w->error);
     if (status != RADLLM_OK)
         return status;
-    if (h->rope.scaling != RAD_ROPE_PLAIN && h->rope.scaling != RAD_ROPE_LINEAR &&
-        h->rope.scaling != RAD_ROPE_YARN)
-        return rad_fail(w->error, RADLLM_E_UNSUPPORTED,
-                        "%s: its scaling of rotations is not written to config.json in this "
-                        "version; keep the GGUF file",
-                        rad_source_label(source));
     w->model.source = source;
     w->model.tokenizer = w->tokenizer;
     status = rad_folder_find_scaling(&w->model, w->error);

@@ -349,6 +349,19 @@ static bool is_left_out(const rad_meta *meta)
            strncmp(key, "quantize.imatrix.", 17) == 0;
 }
 
+/* general.file_type; of a copy that of its embedding. */
+static uint32_t number_of_type(const rad_quantize_plan *plan)
+{
+    const rad_tensor *embedding = rad_source_find_tensor(plan->source, "token_embd.weight");
+    if (!plan->file_type->copy || embedding == NULL)
+        return plan->file_type->number;
+    rad_type type = plan->tensors[rad_source_tensor_index(plan->source, embedding)].type;
+    for (int i = 0; i < RAD_FILE_TYPES; i++)
+        if (!rad_file_types[i].copy && rad_file_types[i].type == type)
+            return rad_file_types[i].number;
+    return plan->file_type->number;
+}
+
 static void declare(const rad_quantize_plan *plan, rad_gguf_writer *file)
 {
     for (uint64_t i = 0; i < rad_source_n_meta(plan->source); i++)
@@ -361,8 +374,10 @@ static void declare(const rad_quantize_plan *plan, rad_gguf_writer *file)
         rad_gguf_set_integer(file, "quantize.imatrix.chunks_count", RAD_META_I32,
                              (int64_t)plan->importance->n_chunks);
     }
-    if (!plan->file_type->copy) { /* in their places, where the source has them */
-        rad_gguf_set_integer(file, "general.file_type", RAD_META_U32, plan->file_type->number);
+    const rad_meta *given = rad_source_find_meta(plan->source, "general.file_type");
+    bool missing = given == NULL && !rad_source_is_gguf(plan->source);
+    if (!plan->file_type->copy || missing) { /* in their places, where the source has them */
+        rad_gguf_set_integer(file, "general.file_type", RAD_META_U32, number_of_type(plan));
         rad_gguf_set_integer(file, "general.quantization_version", RAD_META_U32, 2);
     }
     for (size_t i = 0; i < plan->n_tensors; i++)

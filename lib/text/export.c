@@ -298,19 +298,27 @@ static void put_kind(exporter *x)
     }
 }
 
+/* What stands around texts counts more than what is called so: embedding models end theirs with
+ * another token than answers. */
 static void put_ids(exporter *x)
 {
     const rad_tokenizer *t = x->tokenizer;
+    const rad_pipeline *pipeline = x->pipeline;
     int32_t bos = t->bos, eos = t->eos;
+    if (pipeline != NULL && t->add_bos)
+        bos = pipeline->before[0];
+    if (pipeline != NULL && t->add_eos)
+        eos = pipeline->after[0];
     if (is_wordpiece(x)) {
-        put_id(x, KEY("cls_token_id"), t->add_bos ? x->pipeline->before[0] : bos);
-        bos = t->add_bos ? x->pipeline->before[0] : bos;
-        put_id(x, KEY("seperator_token_id"),
-               t->add_eos ? x->pipeline->after[0] : t->separator); /* as readers spell it */
+        put_id(x, KEY("cls_token_id"), bos);
+        put_id(x, KEY("seperator_token_id"), eos >= 0 ? eos : t->separator); /* readers' spelling */
+        put_id(x, KEY("padding_token_id"), rad_tokenizer_find(t, "[PAD]", 5));
+        put_id(x, KEY("mask_token_id"), rad_tokenizer_find(t, "[MASK]", 6));
+        eos = eos >= 0 ? eos : t->separator;
     }
     put_id(x, KEY("bos_token_id"), bos >= 0 ? bos : eos);
-    put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : is_wordpiece(x) ? t->separator : bos);
-    if (x->pipeline == NULL || !x->pipeline->bytes)
+    put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : bos);
+    if (pipeline == NULL || !pipeline->bytes)
         put_id(x, KEY("unknown_token_id"), t->unknown);
     for (int32_t id = 0; id < (int32_t)t->vocabulary.size; id++) {
         if (id != eos && rad_token_bit(t->ends, id)) {
