@@ -17,7 +17,7 @@ from tap import Tap  # noqa: E402
 EXAMPLES = pathlib.Path(os.environ["RADLLM_EXAMPLES"])
 BENCH = pathlib.Path(os.environ["RADLLM_BENCH"])
 SHARED = pathlib.Path(os.environ.get("RADLLM_SHARED", SOURCE / ".." / "shared")) / "data"
-PROGRAMS = ["radllm-convert", "radllm-generate", "radllm-chat", "radllm-inspect",
+PROGRAMS = ["radllm-convert", "radllm-embed", "radllm-generate", "radllm-chat", "radllm-inspect",
             "radllm-label", "radllm-quantize", "radllm-tokenize", "radllm-bench"]
 
 tap = Tap()
