@@ -1,6 +1,7 @@
 /* Fuzzes folders of safetensors files through the public header: a folder is refused, or it loads
- * and computes logits or says why not, in bounded memory. What radllm_file_check_model() takes must
- * load (or have a faulty scale), and copied and mapped weights must give the same bits. */
+ * and computes logits or embeddings or says why not, in bounded memory. What
+ * radllm_file_check_model() takes must load (or have a faulty scale), and copied and mapped weights
+ * must give the same bits. */
 #include "fuzz_common.h"
 
 #include <sys/stat.h>
@@ -10,9 +11,11 @@
 
 static char folder[64];
 
-static const char *const names[] = {"config.json", "model.safetensors.index.json",
-                                    "model.safetensors", "b.safetensors"};
-enum { CONFIG, INDEX, FIRST, SECOND, N_NAMES };
+static const char *const names[] = {
+    "config.json",  "model.safetensors.index.json", "model.safetensors", "b.safetensors",
+    "modules.json", "1_Pooling/config.json",        "1_Pooling"};
+enum { CONFIG, INDEX, FIRST, SECOND, MODULES, POOLING, POOLING_FOLDER };
+enum { N_NAMES = MODULES };
 
 static const char *path_of(char path[160], int name)
 {
@@ -22,6 +25,8 @@ static const char *path_of(char path[160], int name)
 
 static void remove_folder(void)
 {
+    char path[160];
+    rmdir(path_of(path, POOLING_FOLDER));
     rmdir(folder);
 }
 
@@ -34,6 +39,8 @@ static void make_folder(void)
         snprintf(folder, sizeof folder, "/tmp/radllm-folder-XXXXXX");
         HOLDS(mkdtemp(folder) != NULL);
     }
+    char path[160];
+    HOLDS(mkdir(path_of(path, POOLING_FOLDER), 0700) == 0);
     HOLDS(atexit(remove_folder) == 0);
 }
 
@@ -74,6 +81,21 @@ static int32_t add_logits(void *user, uint32_t position, const float *logits, ui
     return 0;
 }
 
+/* Of a model that gives no text. */
+static radllm_status embed(radllm_engine *engine, const radllm_options *options, uint64_t *hash)
+{
+    static const int32_t tokens[] = {0, 1, 2};
+    const int32_t *text = tokens;
+    size_t count = 3, needed = 0;
+    static float vectors[4096];
+    radllm_status status =
+        radllm_embed_tokens(engine, &text, &count, 1, options, NULL, vectors, 4096, &needed, NULL);
+    if (status == RADLLM_OK)
+        (void)add_logits(hash, 0, vectors, (uint32_t)needed);
+    HOLDS(is_known(status) || status == RADLLM_E_BUFFER);
+    return status;
+}
+
 static radllm_status compute(const radllm_host *host, const radllm_model *model,
                              const radllm_options *options, uint64_t *hash)
 {
@@ -82,6 +104,13 @@ static radllm_status compute(const radllm_host *host, const radllm_model *model,
     radllm_session *session = NULL;
     radllm_status status =
         radllm_engine_new(host, (radllm_model *)(uintptr_t)model, options, &engine, NULL);
+    int64_t generates = 1;
+    HOLDS(radllm_model_number(model, "generates", &generates, NULL) == RADLLM_OK);
+    if (status == RADLLM_OK && generates == 0) {
+        status = embed(engine, options, hash);
+        radllm_engine_free(engine);
+        return status;
+    }
     if (status == RADLLM_OK)
         status = radllm_session_new(engine, &session, NULL);
     if (status == RADLLM_OK)
@@ -129,6 +158,14 @@ static void try_folder(const radllm_host *host)
     radllm_file_free(file);
 }
 
+/* What begins as a list in place of an index is modules.json; what says pooling, that file. */
+static int place_of(int name, const input *text)
+{
+    if (name != INDEX || text->size < 3)
+        return name;
+    return text->data[0] == '[' ? MODULES : text->data[2] == 'p' ? POOLING : name;
+}
+
 /* The input's head: the sizes of config.json, of the index and of the first file of weights, in 16
  * bits; then these, and the second file. What has no byte is not there. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -146,7 +183,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         input one = take_bytes(&in, sizes[i]);
         if (one.size == 0)
             continue;
-        FILE *out = fopen(path_of(path, i), "wb");
+        FILE *out = fopen(path_of(path, place_of(i, &one)), "wb");
         HOLDS(out != NULL && fwrite(one.data, 1, one.size, out) == one.size && fclose(out) == 0);
     }
     memory m = {.fail_at = failing_allocation(data, size, 96)};
@@ -155,7 +192,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         try_folder(host);
     radllm_host_free(host);
     HOLDS(m.live_blocks == 0 && m.live_bytes == 0);
-    for (int i = 0; i < N_NAMES; i++)
+    for (int i = 0; i < POOLING_FOLDER; i++)
         (void)unlink(path_of(path, i));
     return 0;
 }

@@ -471,6 +471,24 @@ def folder_seeds():
         return folder({"model_type": "llama", **shape, "hidden_size": 32, "intermediate_size": 32,
                        "quantization_config": settings}, safetensors(tensors))
 
+    bert = {"embeddings.word_embeddings.weight": f32(6, 8),
+            "embeddings.position_embeddings.weight": f32(32, 8),
+            "embeddings.token_type_embeddings.weight": f32(2, 8),
+            "embeddings.LayerNorm.weight": f32(8), "embeddings.LayerNorm.bias": f32(8),
+            "pooler.dense.weight": f32(8, 8)}
+    for part, dims in (("attention.self.query", (8, 8)), ("attention.self.key", (8, 8)),
+                       ("attention.self.value", (8, 8)), ("attention.output.dense", (8, 8)),
+                       ("intermediate.dense", (4, 8)), ("output.dense", (8, 4)),
+                       ("attention.output.LayerNorm", (8,)), ("output.LayerNorm", (8,))):
+        bert[f"encoder.layer.0.{part}.weight"] = f32(*dims)
+        bert[f"encoder.layer.0.{part}.bias"] = f32(dims[0])
+    nomic = {"embeddings.word_embeddings.weight": f32(6, 8),
+             "embeddings.token_type_embeddings.weight": f32(2, 8), "emb_ln.weight": f32(8)}
+    for part, dims in (("attn.Wqkv", (24, 8)), ("attn.out_proj", (8, 8)), ("mlp.fc11", (4, 8)),
+                       ("mlp.fc12", (4, 8)), ("mlp.fc2", (8, 4)), ("norm1", (8,)), ("norm2", (8,))):
+        nomic[f"encoder.layers.0.{part}.weight"] = f32(*dims)
+    modules = [{"idx": 0, "type": "sentence_transformers.models.Transformer", "path": ""},
+               {"idx": 1, "type": "sentence_transformers.models.Normalize", "path": "2_Normalize"}]
     return {
         "gptq": packed({".qweight": ("I32", 4, [4, 32]), ".qzeros": ("I32", 4, [2, 4]),
                         ".scales": ("BF16", 2, [2, 32])},
@@ -481,6 +499,11 @@ def folder_seeds():
         "integers": packed({".weight": ("I8", 1, [32, 32]), ".weight_scale": ("BF16", 2, [32, 1])},
                            {"quant_method": "compressed-tensors", "format": "int-quantized",
                             "config_groups": {"a": {"weights": {"num_bits": 8, "type": "int"}}}}),
+        "bert": folder({"model_type": "bert", **shape}, safetensors(bert),
+                       {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}),
+        "nomic-bert": folder({"model_type": "nomic_bert", "n_embd": 8, "n_layer": 1, "n_head": 2,
+                              "n_inner": 4, "vocab_size": 6, "n_positions": 32,
+                              "activation_function": "swiglu"}, safetensors(nomic), modules),
         "llama": folder({"model_type": "llama", **shape}, safetensors(llama)),
         "shards": folder({"model_type": "llama", "rope_scaling": {
             "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}, **shape},
