@@ -88,12 +88,12 @@ typedef struct rad_kernels {
      * rad_product_scratch_bytes(). The bits of each output depend on its row of W and its row of x
      * only, by these rules (all in F32, each line one rounding per operation written):
      *
-     * RAD_FAMILY_BLOCK (Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), with activations
+     * RAD_FAMILY_BLOCK (Q4_0 to Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0, A2 to A8), with activations
      * Q8_32; each 32 columns in increasing order, from acc = 0:
      *     acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
-     *     acc = fma(m_w * d_x, (float)sum_i(q_x[i]), acc)                  (Q4_1 and Q5_1 only)
+     *     acc = fma(m_w * d_x, (float)sum_i(q_x[i]), acc)               (Q4_1, Q5_1, A2 to A8)
      * where q_w are the quants with the format's offset (8, 16) taken off, or the integer that a
-     * code stands for. A block of Q1_0 or Q2_0 is 4 or 2 such steps with the same d_w.
+     * code stands for. A block of Q1_0, Q2_0 or A_128 is 4, 2 or 4 such steps with the same d_w.
      *
      * RAD_FAMILY_BLOCK_16 (NVFP4), with activations Q8_32; each 16 columns in increasing order,
      * where d_x is that of the 32 around them:
