@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "golden/logits.h"
 #include "unit/harness.h"
@@ -213,11 +214,74 @@ START_TEST(files_lead_to_the_folder)
 }
 END_TEST
 
+/* ---- converting ------------------------------------------------------------------------------ */
+
+static radllm_status convert(rad_test_memory *memory, const char *in, const char *out, bool folder)
+{
+    radllm_host *host = NULL;
+    radllm_options *options = NULL;
+    radllm_file *file = NULL;
+    radllm_quantization *plan = NULL;
+    radllm_status status =
+        radllm_host_new(rad_test_allocate, rad_test_release, memory, &host, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_options_new(host, &options, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_options_set_text(options, "quantize", "F16", RADLLM_NUL, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_options_set_text(options, "threads", "1", RADLLM_NUL, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_file_open(host, in, &file, NULL);
+    if (status == RADLLM_OK)
+        status = radllm_quantization_new(host, file, NULL, options, &plan, NULL);
+    if (status == RADLLM_OK)
+        status = folder ? radllm_quantization_write_folder(plan, out, 100000, RADLLM_FOLDER_REPLACE,
+                                                           NULL, NULL)
+                        : radllm_quantization_write(plan, out, NULL, NULL);
+    radllm_quantization_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+    radllm_host_free(host);
+    return status;
+}
+
+/* Each allocation fails in turn: an ordinary status, and nothing is lost or left behind. */
+START_TEST(each_allocation_of_converting_fails)
+{
+    static const struct {
+        const char *in;
+        bool made, folder; /* made: of the folders that were made for these tests */
+    } cases[] = {{"bert", true, false},
+                 {"merged-experts", true, false},
+                 {"tests/golden/architectures/llama3-gqa-tied-f32.gguf", false, true}};
+    char in[1024], out[1024];
+    if (cases[_i].made)
+        snprintf(in, sizeof in, "%s/%s", folders, cases[_i].in);
+    else
+        snprintf(in, sizeof in, "%s", rad_test_source_path(cases[_i].in));
+    snprintf(out, sizeof out, "%s", rad_test_temp_path("converted"));
+    rad_test_memory memory;
+    for (uint64_t n = 1;; n += n < 60 ? 1 : 7) {
+        rad_test_memory_init(&memory, n);
+        radllm_status status = convert(&memory, in, out, cases[_i].folder);
+        rad_test_memory_check(&memory);
+        if (!memory.failed) {
+            ck_assert_int_eq(status, RADLLM_OK);
+            ck_assert_uint_gt(n, 20);
+            break;
+        }
+        ck_assert_int_eq(status, RADLLM_E_MEMORY);
+        ck_assert_int_ne(access(out, F_OK), 0);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "folders");
     tcase_add_loop_test(cases, folder_agrees, 0, sizeof models / sizeof *models);
     tcase_add_test(cases, files_lead_to_the_folder);
+    tcase_add_loop_test(cases, each_allocation_of_converting_fails, 0, 3);
     tcase_add_test(cases, rotations_are_part_of_a_snapshot);
 }
 
