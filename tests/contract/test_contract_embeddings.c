@@ -48,7 +48,7 @@ static void open_subject(subject *s, const char *path, const combination *c)
     set(s, "load_wait", behind ? "no" : "yes");
     set(s, "batch", value_of(c, "batch"));
     set(s, "sessions", "3");
-    bool endless = strstr(path, "nomic") != NULL; /* its positions are rotations */
+    bool endless = strstr(path, "nomic-bert-f32") != NULL; /* its positions are rotations */
     set(s, "context", endless ? "1100" : "0");
     set(s, "context_limit", endless ? "ignore" : "model");
     if (radllm_model_open(NULL, path, s->options, NULL, &s->model, s->error) != RADLLM_OK ||
@@ -100,8 +100,9 @@ static uint64_t hash_texts(const subject *s, bool together)
     static const char *const poolings[] = {"none", "mean", "auto"};
     uint64_t hashes[N_TEXTS] = {1, 2, 3, 4, 5};
     for (size_t p = 0; p < sizeof poolings / sizeof *poolings; p++) {
-        for (size_t i = 0; i < N_TEXTS; i += together ? N_TEXTS : 1)
-            add_vectors(s, poolings[p], i, together ? N_TEXTS : 1, hashes);
+        size_t n = p == 1 ? N_TEXTS : N_TEXTS - 1; /* once is enough of the long one */
+        for (size_t i = 0; i < n; i += together ? n : 1)
+            add_vectors(s, poolings[p], i, together ? n : 1, hashes);
     }
     return hash_bytes(14695981039346656037u, hashes, sizeof hashes);
 }
