@@ -235,7 +235,7 @@ WHOLE_FAMILY(wholes_minimum, WHOLE_MINIMUM)
     FEW_UNPACK(type, shape##_panel(&codes_##type, lanes, &out->super))
 
 #define FORMAT_ENTRY(type, family, offset)                                                         \
-    [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset}
+    [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset, false}
 
 #define FOLDED_ENTRY(type, family, offset)                                                         \
     [RAD_TYPE_##type] = {DIRECT_LIST(type), unpack_##type, &(family), offset, true}
@@ -334,7 +334,7 @@ AFFINE_FOURS(8)
     AFFINE_ENTRY(bits, 32, NULL, family, 0), AFFINE_ENTRY(bits, 128, NULL, family, 0)
 
 #define FEW_ENTRY(type, shape, family, quant_offset)                                               \
-    [RAD_TYPE_##type] = {FEW_DIRECT_LIST(shape), unpack_##shape, &(family), quant_offset}
+    [RAD_TYPE_##type] = {FEW_DIRECT_LIST(shape), unpack_##shape, &(family), quant_offset, false}
 
 static const format_kernels formats[] = {
     FORMAT_ENTRY(Q4_0, blocks_4, 8),
