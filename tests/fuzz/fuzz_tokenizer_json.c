@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(files.config.data);
     HOLDS(m.peak_bytes <= ((size_t)16 << 20) + 1000 * size);
     if (status == RADLLM_OK) {
-        check_tokenizer(tokenizer, flags, sample, &m);
+        check_sample(tokenizer, flags, sample, &m);
         rad_tokenizer_free(tokenizer);
     } else {
         HOLDS(tokenizer == NULL && error.status == status && error.message[0] != '\0');

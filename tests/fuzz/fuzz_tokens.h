@@ -72,20 +72,20 @@ static inline void check_tokens(const rad_tokenizer *tokenizer, const rad_tokens
 }
 
 /* How a text of a fuzzer is tokenized. */
-enum { FLAG_PARSE = 1, FLAG_ADD = 2, FLAG_SPANS = 4 };
+enum { SAMPLE_PARSE = 1, SAMPLE_ADD = 2, SAMPLE_SPANS = 4 };
 
 /* Tokenizes the sample. */
-static inline void check_tokenizer(const rad_tokenizer *tokenizer, uint8_t flags, input sample,
-                                   memory *m)
+static inline void check_sample(const rad_tokenizer *tokenizer, uint8_t flags, input sample,
+                                memory *m)
 {
     const rad_allocator allocator = {memory_take, memory_give_back, m};
     rad_tokens tokens = {.allocator = &allocator};
     radllm_error error = {0};
-    size_t cut = (flags & FLAG_SPANS) != 0 ? sample.size / 2 : sample.size;
+    size_t cut = (flags & SAMPLE_SPANS) != 0 ? sample.size / 2 : sample.size;
     const char *text = (const char *)sample.data;
-    const rad_text_span spans[] = {{{text, cut}, (flags & FLAG_PARSE) != 0},
+    const rad_text_span spans[] = {{{text, cut}, (flags & SAMPLE_PARSE) != 0},
                                    {{text + cut, sample.size - cut}, false}};
-    uint32_t wanted = (flags & FLAG_ADD) != 0 ? RADLLM_TOKENIZE_ADD_SPECIAL : 0;
+    uint32_t wanted = (flags & SAMPLE_ADD) != 0 ? RADLLM_TOKENIZE_ADD_SPECIAL : 0;
     radllm_status status = rad_tokenizer_encode_spans(tokenizer, spans, 2, wanted, &tokens, &error);
     HOLDS(status == RADLLM_OK || status == RADLLM_E_LIMIT || status == RADLLM_E_FORMAT ||
           (status == RADLLM_E_MEMORY && m->fail_at != 0));

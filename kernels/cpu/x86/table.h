@@ -329,7 +329,8 @@ AFFINE_FOURS(8)
     [RAD_TYPE_A##bits##_##elements] = {{direct_A##bits##_##elements##_1, NULL, four, NULL},        \
                                        unpack_A##bits##_##elements,                                \
                                        &(family),                                                  \
-                                       offset}
+                                       offset,                                                     \
+                                       false}
 #define AFFINE_ENTRIES(bits, family)                                                               \
     AFFINE_ENTRY(bits, 32, NULL, family, 0), AFFINE_ENTRY(bits, 128, NULL, family, 0)
 
