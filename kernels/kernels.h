@@ -54,7 +54,8 @@ enum {
  * all columns), and `sums`, the integer sums of each 16 quants. Rows are contiguous: row t of
  * quants starts at t * n_columns, of scales at t * n_columns / block, of sums at t * n_columns /
  * 16. `tiles`: the same once more for products with several tokens, all tiles of the first 256
- * columns, then of the next; NULL: not there, and several tokens are multiplied one by one. */
+ * columns, then of the next; NULL: not there, and several tokens are multiplied one by one.
+ * Q8_OUTLIERS: as Q8_ROW, with `values` as well and without `sums` and `tiles`. */
 typedef struct rad_activations {
     rad_activation_kind kind;
     uint32_t n_tokens;
@@ -64,6 +65,7 @@ typedef struct rad_activations {
     const float *scales;
     const int16_t *sums;
     const uint8_t *tiles;
+    float threshold; /* Q8_OUTLIERS */
 } rad_activations;
 
 typedef struct rad_kernels {
@@ -116,6 +118,11 @@ typedef struct rad_kernels {
      *
      * All sums in parentheses are exact integers below 2^31; (float) rounds to nearest even.
      *
+     * RAD_FAMILY_INT8 (LLM.int8), with activations Q8_OUTLIERS, of at most RAD_INT8_COLUMNS_MAX
+     * columns; s from 0, over the columns i of |x[i]| >= threshold in increasing order:
+     *     s = fma((float)q_w[i], x[i], s)
+     *     fma(d_x, (float)sum_i(q_w[i] * q_x[i]), s) * (d_w * (1 / 127))
+     *
      * F32, F16, BF16, with F32 activations; weights are widened exactly; and RAD_FAMILY_SCALED
      * (NF4, FP4, FP8), whose weights are number * scale, rounded once. s[j], j = 0..15, from 0: s[i
      * % 16] = fma(w[i], x[i], s[i % 16])       for i increasing then s[j] += s[j + 8] (j < 8), s[j]
@@ -133,6 +140,11 @@ typedef struct rad_kernels {
 /* The best table that this CPU can run, at most `limit`; NULL when `limit` itself was asked for
  * exactly (exact) and the CPU lacks it. */
 const rad_kernels *rad_kernels_find(rad_isa limit, bool exact);
+
+/* Activations Q8_OUTLIERS of a row: one scale, as quantize_q8_row() where values that reach the
+ * threshold are zeros (in a vector whose values are not finite: scale NaN, as there). */
+void rad_quantize_q8_outliers(const float *x, uint32_t n, float threshold, int8_t *quants,
+                              float *scale);
 
 /* Scratch that product needs for this matrix, any token count, per calling thread. */
 size_t rad_product_scratch_bytes(const rad_matrix *w);

@@ -42,6 +42,7 @@ RAD_DECLARE_BLOCK_FORMAT(q2_0)
 RAD_DECLARE_BLOCK_FORMAT(i2_s)
 void rad_decode_nf4(const void *blocks, float *values, size_t n);
 void rad_decode_fp4(const void *blocks, float *values, size_t n);
+void rad_decode_int8(const void *blocks, float *values, size_t n);
 void rad_decode_fp8(const void *blocks, float *values, size_t n);
 RAD_DECLARE_READ_ONLY_FORMAT(iq1_s)
 RAD_DECLARE_READ_ONLY_FORMAT(iq1_m)

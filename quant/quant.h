@@ -78,16 +78,19 @@ typedef enum rad_type {
     /* Of weights that folders store in several tensors, put together as they are read. */
     RAD_TYPE_NF4 = 112,
     RAD_TYPE_FP4 = 113,
-    RAD_TYPE_FP8 = 114
+    RAD_TYPE_FP8 = 114,
+    RAD_TYPE_INT8 = 115
 } rad_type;
 
 /* How activations are given to a product with weights of a type (numeric contract, rules 2, 3). */
 typedef enum rad_activation_kind {
     RAD_ACTIVATION_NONE = 0, /* this version cannot compute with the type */
     RAD_ACTIVATION_F32 = 1,
-    RAD_ACTIVATION_Q8_32 = 2,  /* int8 per 32 values with an F32 scale */
-    RAD_ACTIVATION_Q8_256 = 3, /* int8 per 256 values with an F32 scale */
-    RAD_ACTIVATION_Q8_ROW = 4  /* int8 with one F32 scale for the row */
+    RAD_ACTIVATION_Q8_32 = 2,       /* int8 per 32 values with an F32 scale */
+    RAD_ACTIVATION_Q8_256 = 3,      /* int8 per 256 values with an F32 scale */
+    RAD_ACTIVATION_Q8_OUTLIERS = 5, /* the same, but for values at and above a threshold, which
+                                     * stay F32 (and are 0 in int8) */
+    RAD_ACTIVATION_Q8_ROW = 4       /* int8 with one F32 scale for the row */
 } rad_activation_kind;
 
 /* How the blocks of a type take part in a product; formats of one family share every kernel. */
@@ -100,8 +103,9 @@ typedef enum rad_family {
     RAD_FAMILY_BLOCK_16 = 5, /* one scale per 16, no minimum */
     RAD_FAMILY_TERNARY = 6,  /* one scale per 256 */
     RAD_FAMILY_ROW = 7,      /* integers alone, activations per row; a scale for the tensor */
-    RAD_FAMILY_SCALED = 8 /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
-                           * as FLOAT */
+    RAD_FAMILY_SCALED = 8, /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
+                            * as FLOAT */
+    RAD_FAMILY_INT8 = 9    /* int8 with a scale for the row, activations with outliers */
 } rad_family;
 
 #define RAD_SUPER_BLOCK  256
@@ -151,6 +155,11 @@ const rad_type_info *rad_type_find(uint32_t type);
 /* Values of a block of the families SUPER and TERNARY that is taken apart already, as the type's
  * own decode function gives them. */
 void rad_decode_unpacked(const rad_block *block, rad_family family, float values[RAD_SUPER_BLOCK]);
+
+/* The most columns that a row of RAD_FAMILY_INT8 may have: 127 * 128 times these is below 2^31. */
+#define RAD_INT8_COLUMNS_MAX ((uint32_t)1 << 17)
+/* 1 / 127 as bitsandbytes has it. */
+#define RAD_INT8_STEP 0.007874015718698502f
 
 /* The sixteen levels of NF4 and FP4, and one block of either of them from its scale and codes. */
 extern const float rad_levels_nf4[16];

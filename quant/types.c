@@ -127,6 +127,12 @@ static const rad_type_info types[] = {
     SCALED(NF4, nf4, 36),
     SCALED(FP4, fp4, 36),
     SCALED(FP8, fp8, 68),
+    [RAD_TYPE_INT8] = {.name = "INT8",
+                       .block_elements = RAD_SCALED_BLOCK,
+                       .block_bytes = 68,
+                       .activation = RAD_ACTIVATION_Q8_OUTLIERS,
+                       .decode = rad_decode_int8,
+                       .family = RAD_FAMILY_INT8},
 };
 
 const rad_type_info *rad_type_find(uint32_t type)

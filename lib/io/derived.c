@@ -185,6 +185,16 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
                                 wanted->dims[0] != from->dims[1])) ||
         (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
         return fail_shape(source, from, wanted->name, error);
+    for (uint32_t i = 0; i < wanted->n_from; i++) {
+        char quoted[RAD_QUOTE_SIZE];
+        if (info->tail_bytes != 0 || rad_tensor_scale(wanted->from[i]) != 1.0f)
+            return rad_fail(
+                error, RADLLM_E_UNSUPPORTED,
+                "%s: the tensor '%s' of type %s has a scale of its own, which is not converted",
+                source->label,
+                rad_quote(quoted, wanted->from[i]->name.data, wanted->from[i]->name.size),
+                info->name);
+    }
     for (uint32_t i = 1; i < wanted->n_from; i++)
         if ((d->decoded ? !is_decodable(wanted->from[i]) : wanted->from[i]->type != from->type) ||
             wanted->from[i]->n_elements != each || wanted->from[i]->dims[0] != from->dims[0])

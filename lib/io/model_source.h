@@ -118,6 +118,11 @@ radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor 
  * NULL: the *n columns stand as they are. Tensors of equal order may share the array. */
 #define RAD_NO_COLUMN UINT32_MAX
 const uint32_t *rad_tensor_columns(const rad_tensor *tensor, uint32_t *n);
+/* What all numbers of the tensor are to be multiplied with, beside what its type says: 1 for most.
+ */
+float rad_tensor_scale(const rad_tensor *tensor);
+/* Of RAD_FAMILY_INT8: the magnitude from which activations are outliers. */
+float rad_tensor_threshold(const rad_tensor *tensor);
 /* Whether a mapped file has the tensor as it is used, at an address that kernels can read from. */
 bool rad_tensor_is_mappable(const rad_tensor *tensor);
 /* A text file beside the weights of a folder ("tokenizer.json"); *data is NULL where there is none.

@@ -12,6 +12,14 @@ static const rad_packed_method methods[] = {
     {"compressed-tensors", "pack-quantized", rad_integers_configure, ".weight_packed",
      rad_integers_weight},
     {"compressed-tensors", "int-quantized", rad_integers_configure, ".weight", rad_integers_weight},
+    {"bitsandbytes", NULL, rad_bnb_configure, ".weight", rad_bnb_weight},
+    {"fp8", NULL, NULL, ".weight", rad_fp8_weight},
+    {"fbgemm_fp8", NULL, NULL, ".weight", rad_fp8_weight},
+    {"compressed-tensors", "float-quantized", NULL, ".weight", rad_fp8_weight},
+    {"compressed-tensors", "naive-quantized", NULL, ".weight", rad_fp8_weight},
+    {"compressed-tensors", "nvfp4-pack-quantized", NULL, ".weight_packed", rad_nvfp4_weight},
+    {"compressed-tensors", "mxfp4-pack-quantized", NULL, ".weight_packed", rad_mxfp4_weight},
+    {"bitnet", NULL, rad_bitnet_configure, ".weight", rad_bitnet_weight},
     {"mxfp4", NULL, NULL, NULL, NULL}, /* gpt-oss: families.c has names for its blocks */
 };
 

@@ -23,6 +23,8 @@ typedef radllm_status (*rad_packed_rows)(const rad_source *source, const rad_pac
 struct rad_packed {
     rad_packed_rows rows;
     const char *module; /* for messages */
+    float scale;        /* of all numbers, beside what their type says; 0: none */
+    float threshold;    /* of outliers of activations: RAD_FAMILY_INT8 */
     uint64_t row_bytes;
     /* Columns as they stand in a row: more than the matrix has, where groups are padded. */
     uint32_t n_columns;
@@ -42,6 +44,7 @@ typedef struct rad_packing {
     size_t n_orders;
     int bits;                   /* settings of the method: 0 where not said */
     int64_t group_size;         /* -1: the whole row */
+    float threshold;            /* bitsandbytes: of outliers */
     bool plain_zeros, any_bits; /* GPTQ: v2; modules may differ */
     radllm_error *error;
 } rad_packing;
@@ -76,6 +79,15 @@ radllm_status rad_packed_text(const rad_packing *packing, const char *key, const
                               const char **out);
 radllm_status rad_packed_integer(const rad_packing *packing, const char *key, int64_t fallback,
                                  int64_t *out);
+
+/* packed_bnb.c, packed_fp8.c, packed_bitnet.c */
+radllm_status rad_bnb_configure(rad_packing *packing);
+radllm_status rad_bnb_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_fp8_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_nvfp4_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_mxfp4_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_bitnet_configure(rad_packing *packing);
+radllm_status rad_bitnet_weight(rad_packing *packing, const char *module, rad_stored *stored);
 
 /* packed_affine.c */
 radllm_status rad_gptq_configure(rad_packing *packing);

@@ -282,6 +282,18 @@ const uint32_t *rad_tensor_columns(const rad_tensor *tensor, uint32_t *n)
     return packed != NULL ? packed->columns : NULL;
 }
 
+float rad_tensor_scale(const rad_tensor *tensor)
+{
+    const rad_packed *packed = tensor->view != NULL ? tensor->view->packed : NULL;
+    return packed != NULL && packed->scale != 0.0f ? packed->scale : 1.0f;
+}
+
+float rad_tensor_threshold(const rad_tensor *tensor)
+{
+    const rad_packed *packed = tensor->view != NULL ? tensor->view->packed : NULL;
+    return packed != NULL ? packed->threshold : 0.0f;
+}
+
 bool rad_tensor_is_mappable(const rad_tensor *tensor)
 {
     const rad_type_info *info = rad_type_find((uint32_t)tensor->type);

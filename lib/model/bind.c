@@ -284,7 +284,9 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
     const rad_tensor *tensor = weight->tensor;
     uint64_t tail = rad_type_find(tensor->type)->tail_bytes;
     weight->scale = 1.0f;
-    if (tail != 0)
+    if (tensor->view != NULL)
+        weight->scale = rad_tensor_scale(tensor);
+    else if (tail != 0)
         return read_scale(model, tensor, tensor->offset + tensor->n_bytes - tail, &weight->scale,
                           error);
     char name[128];
@@ -342,9 +344,16 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
     if (weight->parts != NULL)
         rows *= weight->n_experts;
     if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
-        (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX))
+        (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX) ||
+        (info->family == RAD_FAMILY_INT8 && tensor->dims[0] > RAD_INT8_COLUMNS_MAX))
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
                         rad_source_label(model->source), tensor->name.data);
+    if (info->family == RAD_FAMILY_INT8 && weight->n_experts > 1)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s: experts in the 8 bits of bitsandbytes are not supported; "
+                        "take a model in 4 bits, or a GGUF file",
+                        rad_source_label(model->source), tensor->name.data);
+    weight->threshold = rad_tensor_threshold(tensor);
     /* An expert begins with a group of lanes. */
     bool lane = !file_layout && rad_has_lane_layout(tensor->type) &&
                 (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
@@ -428,6 +437,24 @@ static radllm_status check_expert(const rad_model *model, const rad_tensor *tens
                     rad_type_find(tensor->type)->name, rad_type_find(first->type)->name);
 }
 
+/* What the tensors of experts are multiplied with, where folders have that. */
+static radllm_status take_part_scales(rad_model *model, rad_weight *weight, radllm_error *error)
+{
+    bool any = false;
+    for (uint32_t e = 0; e < weight->n_experts; e++)
+        any = any || rad_tensor_scale(weight->parts[e].tensor) != 1.0f;
+    if (!any)
+        return RADLLM_OK;
+    const size_t bytes = weight->n_experts * sizeof(float);
+    float *scales = rad_arena_alloc(&model->arena, bytes, 64);
+    if (scales == NULL)
+        return rad_fail_memory(error, bytes);
+    for (uint32_t e = 0; e < weight->n_experts; e++)
+        scales[e] = rad_tensor_scale(weight->parts[e].tensor);
+    weight->scales = scales;
+    return RADLLM_OK;
+}
+
 /* Mixtral files of the first months: one weight, whose rows stand in many places. */
 static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, shape wanted,
                                   bool file_layout, rad_weight *weight, radllm_error *error)
@@ -449,7 +476,8 @@ static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, sh
     weight->n_experts = wanted.n_experts;
     weight->parts = parts;
     weight->tensor = parts[0].tensor;
-    return bind_matrix(model, weight, &wanted, file_layout, error);
+    radllm_status status = bind_matrix(model, weight, &wanted, file_layout, error);
+    return status == RADLLM_OK ? take_part_scales(model, weight, error) : status;
 }
 
 /* Whether a role is looked for in a layer; *required: and must be there. */
@@ -730,7 +758,7 @@ static void mark_all(const rad_model *model, bool *is_bound)
 }
 
 /* Tables that old converters stored and that follow from the metadata; scales for activations in 4
- * bits, which are not computed with here. */
+ * bits, and for keys and values in 8, which are not computed with here. */
 static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
 {
     const rad_latent *latent = &model->hparams.latent;
@@ -742,7 +770,8 @@ static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
            (model->hparams.rope.scaling == RAD_ROPE_LONG &&
             strncmp(tensor->name.data, "rope_factors_", 13) == 0) ||
            ends_with(tensor->name, "rotary_emb.inv_freq") ||
-           ends_with(tensor->name, ".input_scale");
+           ends_with(tensor->name, ".input_scale") || ends_with(tensor->name, ".k_scale") ||
+           ends_with(tensor->name, ".v_scale");
 }
 
 /* A tensor left over would be a part of the model that is not computed: an answer without it would

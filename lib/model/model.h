@@ -88,6 +88,7 @@ typedef struct rad_weight {
     bool by_head;                   /* heads: all are used */
     bool merged;                    /* adapters are added to it when it is read: merge.h */
     float scale;                    /* of a matrix: its products are multiplied with it; 1: none */
+    float threshold;                /* of outliers of activations: RAD_FAMILY_INT8 */
     const float *scales;            /* of a stack, one for each of its matrices; NULL: `scale` */
     const rad_tensor *scale_tensor; /* where that stood; NULL: inside the tensor, or nowhere */
 } rad_weight;

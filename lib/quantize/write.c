@@ -37,7 +37,7 @@ struct rad_data_writer {
     const rad_importance_entry *entry;
     const rad_type_info *from, *to;
     uint64_t task_elements;
-    float tail_scale;  /* of types whose scale stands behind the blocks */
+    float tail_scale;  /* of a whole tensor: behind its blocks, or of a folder's own; 1: none */
     float *importance; /* of all columns and matrices; NULL: none */
     size_t importance_bytes;
     uint64_t first;      /* element that the step begins with */
@@ -79,7 +79,7 @@ static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, floa
                     uint8_t *out)
 {
     w->from->decode(in, values, n);
-    if (w->from->tail_bytes != 0)
+    if (w->tail_scale != 1.0f)
         for (size_t i = 0; i < n; i++)
             values[i] *= w->tail_scale;
     uint64_t row = w->tensor->dims[0];
@@ -149,7 +149,20 @@ static radllm_status look_up(const writer *w, const rad_data_progress *progress,
 static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
 {
     const rad_tensor *tensor = w->tensor;
-    w->tail_scale = 1.0f;
+    w->tail_scale = rad_tensor_scale(tensor);
+    if (tensor->view != NULL && w->tail_scale != 1.0f && w->from == w->to &&
+        w->from->tail_bytes == 0) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the tensor '%s' of type %s has a scale of its own, which is not written "
+                        "beside it: choose another type",
+                        rad_quote(quoted, tensor->name.data, tensor->name.size), w->from->name);
+    }
+    if (tensor->view != NULL) { /* as it stands in a file */
+        memset(tail, 0, 64);
+        memcpy(tail, &w->tail_scale, sizeof w->tail_scale);
+        return RADLLM_OK;
+    }
     if (w->from->tail_bytes == 0)
         return RADLLM_OK;
     radllm_status status = rad_source_read_tensor(

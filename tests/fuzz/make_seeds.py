@@ -382,14 +382,16 @@ def snapshot_seeds():
 # ---- folders -------------------------------------------------------------------------------------
 
 def safetensors(tensors):
-    """tensors: name -> (dtype, bytes of a number, shape)."""
+    """tensors: name -> (dtype, bytes of a number or the data, shape)."""
     header, data, at = {}, b"", 0
     generator = random.Random(7)
     for name, (dtype, size, shape) in tensors.items():
         n = math.prod(shape)
+        given, size = (size, 1) if isinstance(size, bytes) else (None, size)
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + n * size]}
         at += n * size
-        data += (struct.pack(f"<{n}f", *(generator.uniform(-1, 1) for _ in range(n)))
+        data += given if given is not None else (
+            struct.pack(f"<{n}f", *(generator.uniform(-1, 1) for _ in range(n)))
                  if dtype == "F32" else bytes([generator.randrange(96, 160) for _ in range(n * size)])
                  if dtype == "U8" else b"\x80\x3f" * n if dtype == "BF16" else bytes([0x38]) * n)
     text_ = json.dumps(header, separators=(",", ":")).encode()
@@ -418,6 +420,41 @@ def llama_tensors(ffn=True, layers="model.layers.0."):
                         layers + "mlp.up_proj.weight": f32(4, 8),
                         layers + "mlp.down_proj.weight": f32(8, 4)})
     return tensors
+
+
+def quantized_seeds(shape):
+    """Matrices of a llama in the ways of bitsandbytes, FP8 and BitNet."""
+    numbers = lambda *values: struct.pack(f"<{len(values)}f", *values)
+    nf4, int8, fp8, bitnet = {}, {}, {}, {}
+    for name, tensor in llama_tensors().items():
+        wide = [{8: 128, 4: 32}.get(d, d) for d in tensor[2]]
+        if "_proj" not in name:
+            nf4[name] = tensor[0], tensor[1], wide
+            int8[name] = fp8[name] = bitnet[name] = tensor
+            continue
+        rows, columns = tensor[2]
+        module = name.removesuffix(".weight")
+        state = json.dumps({"blocksize": 64, "shape": wide, "nested_blocksize": 256,
+                            "nested_offset": 0.5}).encode()
+        fp4 = [sign * level / 12 for sign in (1, -1) for level in (0, 0.0625, 8, 12, 4, 6, 2, 3)]
+        n = math.prod(wide)
+        nf4.update({name: ("U8", 1, [n // 2, 1]), name + ".absmax": ("U8", 1, [n // 64]),
+                    name + ".quant_map": ("F32", numbers(*fp4), [16]), name + ".nested_absmax": f32(1),
+                    name + ".nested_quant_map": f32(256),
+                    name + ".quant_state.bitsandbytes__fp4": ("U8", state, [len(state)])})
+        int8.update({name: ("I8", 1, tensor[2]), module + ".SCB": ("F32", numbers(*[1.0] * rows), [rows])})
+        fp8.update({name: ("F8_E4M3", 1, tensor[2]),
+                    name + "_scale_inv": ("F32", numbers(*[0.5] * (columns // 4)), [1, columns // 4])})
+        bitnet.update({name: ("U8", bytes([0x64]) * (rows * columns // 4), [rows // 4, columns]),
+                       name + "_scale": ("F32", numbers(0.5), [1])})
+    return {name: folder({"model_type": "llama", **shape, **others, "quantization_config": settings},
+                         safetensors(tensors))
+            for name, settings, tensors, others in (
+                ("nf4", {"quant_method": "bitsandbytes"}, nf4,
+                 {"hidden_size": 128, "intermediate_size": 32}),
+                ("int8", {"quant_method": "bitsandbytes", "llm_int8_threshold": 0.5}, int8, {}),
+                ("fp8", {"quant_method": "fp8", "weight_block_size": [8, 4]}, fp8, {}),
+                ("bitnet", {"quant_method": "bitnet"}, bitnet, {}))}
 
 
 def folder_seeds():
@@ -504,6 +541,7 @@ def folder_seeds():
         "nomic-bert": folder({"model_type": "nomic_bert", "n_embd": 8, "n_layer": 1, "n_head": 2,
                               "n_inner": 4, "vocab_size": 6, "n_positions": 32,
                               "activation_function": "swiglu"}, safetensors(nomic), modules),
+        **quantized_seeds(shape),
         "llama": folder({"model_type": "llama", **shape}, safetensors(llama)),
         "shards": folder({"model_type": "llama", "rope_scaling": {
             "rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 16}, **shape},

@@ -15,6 +15,8 @@ import struct
 import sys
 from array import array
 
+import packed_scaled
+
 VOCABULARY, WIDTH, FFN, HEADS, KV_HEADS = 96, 128, 160, 4, 2
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
           "hidden_size": WIDTH, "intermediate_size": FFN, "num_hidden_layers": 1,
@@ -277,6 +279,10 @@ def make(folder, name, settings, quantize):
     plain = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "model.norm.weight": (WIDTH,),
              layer + "input_layernorm.weight": (WIDTH,),
              layer + "post_attention_layernorm.weight": (WIDTH,)}
+    if name == "bitnet":
+        config.update(model_type="bitnet", architectures=["BitNetForCausalLM"], hidden_act="relu2")
+        plain.update({layer + "self_attn.attn_sub_norm.weight": (WIDTH,),
+                      layer + "mlp.ffn_sub_norm.weight": (FFN,)})
     if name.endswith("experts"):
         plain[layer + "block_sparse_moe.gate.weight"] = (3, WIDTH)
     packed = {layer + module: shape for module, shape in modules.items()}
@@ -307,7 +313,7 @@ def make(folder, name, settings, quantize):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for name, (settings, quantize) in CASES.items():
+    for name, (settings, quantize) in {**CASES, **packed_scaled.CASES}.items():
         make(sys.argv[1], name, settings, quantize)
 
 

@@ -18,12 +18,17 @@ static const struct {
     const char *name;
     double tolerance; /* what activations of 8 bits cost; random weights make it large */
 } cases[] = {
-    {"gptq-4", 2e-2},     {"gptq-4-order", 2e-2}, {"gptq-4-odd", 2e-2},
-    {"gptq-2", 2e-2},     {"gptq-3", 2e-2},       {"gptq-8", 2e-2},
-    {"gptq-mixed", 2e-2}, {"gptq-fused", 2e-2},   {"gptq-experts", 2e-2},
-    {"awq", 2e-2},        {"integers-4", 2e-2},   {"integers-4-order", 2e-2},
-    {"integers-8", 2e-2}, {"bytes-8", 2e-2},      {"bytes-4", 2e-2},
-    {"exl2", 2e-2},
+    {"gptq-4", 2e-2},      {"gptq-4-order", 2e-2}, {"gptq-4-odd", 2e-2},
+    {"gptq-2", 2e-2},      {"gptq-3", 2e-2},       {"gptq-8", 2e-2},
+    {"gptq-mixed", 2e-2},  {"gptq-fused", 2e-2},   {"gptq-experts", 2e-2},
+    {"awq", 2e-2},         {"integers-4", 2e-2},   {"integers-4-order", 2e-2},
+    {"integers-8", 2e-2},  {"bytes-8", 2e-2},      {"bytes-4", 2e-2},
+    {"exl2", 2e-2},        {"nf4", 1e-4},          {"nf4-nested", 1e-4},
+    {"nf4-wide", 1e-4},    {"nf4-32", 1e-4},       {"nf4-levels", 1e-4},
+    {"fp4", 1e-4},         {"int8", 2e-2},         {"int8-outliers", 2e-2},
+    {"fp8-blocks", 1e-4},  {"fp8-narrow", 1e-4},   {"fp8-tensor", 1e-4},
+    {"fp8-channel", 1e-4}, {"fp8-fbgemm", 1e-4},   {"nvfp4", 2e-2},
+    {"mxfp4", 2e-2},       {"bitnet", 2e-2},       {"bitnet-divided", 2e-2},
 };
 #define N_CASES (int)(sizeof cases / sizeof *cases)
 
@@ -63,6 +68,8 @@ static float *read_values(const rad_source *source, const rad_tensor *tensor, ui
                   &error);
     for (size_t r = 0; r < n; r++) {
         info->decode(rows + r * row_bytes, row, stored);
+        for (uint32_t c = 0; c < stored; c++)
+            row[c] *= rad_tensor_scale(tensor);
         for (uint32_t c = 0; c < stored; c++) {
             uint32_t column = columns != NULL ? columns[c] : c;
             if (column != RAD_NO_COLUMN)

@@ -239,7 +239,7 @@ static void fill_weights(rad_type type, content kind, uint8_t *data, size_t size
     if (kind == CONTENT_RANDOM_BITS)
         return;
     for (size_t block = 0; block < size / info->block_bytes; block++) {
-        if (info->family == RAD_FAMILY_SCALED)
+        if (info->family == RAD_FAMILY_SCALED || info->family == RAD_FAMILY_INT8)
             set_scale(kind, data + block * info->block_bytes);
         else
             set_scales(type, kind, data + block * info->block_bytes);
@@ -257,7 +257,7 @@ static rad_activations input_tokens(input *in, uint32_t n_tokens)
     rad_activations x = in->x;
     x.n_tokens = n_tokens;
     x.tiles = NULL;
-    if (x.kind == RAD_ACTIVATION_F32)
+    if (x.kind == RAD_ACTIVATION_F32 || x.kind == RAD_ACTIVATION_Q8_OUTLIERS)
         return x;
     if (in->tiles.base != NULL)
         free(in->tiles.base);
@@ -283,9 +283,10 @@ static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t 
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256   ? 256
-                     : info->activation == RAD_ACTIVATION_Q8_ROW ? n_columns
-                                                                 : 32;
+    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256        ? 256
+                     : info->activation == RAD_ACTIVATION_Q8_ROW      ? n_columns
+                     : info->activation == RAD_ACTIVATION_Q8_OUTLIERS ? n_columns
+                                                                      : 32;
     size_t n = (size_t)n_tokens * n_columns;
     input in = {.x = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns}};
     in.values = buffer_new(n * 4, 4);
@@ -296,11 +297,18 @@ static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t 
     for (size_t i = 0; i < n; i++)
         values[i] = random_float(kind);
     in.x.values = values;
+    in.x.threshold = 0.9f;
     in.x.quants = (int8_t *)in.quants.data;
     in.x.scales = (float *)(void *)in.scales.data;
     in.x.sums = (int16_t *)(void *)in.sums.data;
     for (uint32_t t = 0; t < n_tokens && info->activation != RAD_ACTIVATION_F32; t++) {
         size_t at = (size_t)t * n_columns;
+        if (info->activation == RAD_ACTIVATION_Q8_OUTLIERS) {
+            rad_quantize_q8_outliers(values + at, n_columns, in.x.threshold,
+                                     (int8_t *)in.quants.data + at,
+                                     (float *)(void *)in.scales.data + t);
+            continue;
+        }
         quantize_function(scalar, info->activation)(values + at, n_columns,
                                                     (int8_t *)in.quants.data + at,
                                                     (float *)(void *)in.scales.data + at / block,

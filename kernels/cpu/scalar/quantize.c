@@ -65,3 +65,29 @@ void rad_quantize_q8_row_scalar(const float *x, uint32_t n, int8_t *quants, floa
 {
     quantize(x, n, n, quants, scale, sums);
 }
+
+void rad_quantize_q8_outliers(const float *x, uint32_t n, float threshold, int8_t *quants,
+                              float *scale)
+{
+    const uint32_t infinity = 0x7f800000u;
+    uint32_t amax_bits = 0, limit;
+    memcpy(&limit, &threshold, sizeof limit);
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= 0x7fffffffu;
+        bool outlier = bits >= limit && bits <= infinity; /* positive floats are ordered as bits */
+        amax_bits = bits > amax_bits && !outlier ? bits : amax_bits;
+    }
+    float amax, factor;
+    memcpy(&amax, &amax_bits, sizeof amax);
+    bool finite = amax_bits < infinity, plain = finite && amax >= 0x1p-100f;
+    *scale = plain ? amax / 127.0f : finite ? 0.0f : amax;
+    factor = plain ? 127.0f / amax : 0.0f;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bool rounded = plain && (bits & 0x7fffffffu) <= amax_bits;
+        quants[i] = (int8_t)(rounded ? round_half_even(x[i] * factor) : 0);
+    }
+}

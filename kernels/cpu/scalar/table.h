@@ -10,6 +10,7 @@
 
 #include "kernels/cpu/tables.h"
 
+#include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/unpacked.h"
 
 static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
@@ -86,6 +87,10 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
     (void)scratch;
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return;
+    if (info->family == RAD_FAMILY_INT8) {
+        product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride);
+        return;
+    }
     for (uint32_t row = first_row; row < last_row; row++) {
         if (info->family == RAD_FAMILY_FLOAT || info->family == RAD_FAMILY_SCALED)
             product_float(w, info, x, row, first_token, last_token, y, y_stride);

@@ -4,6 +4,7 @@
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
+#include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/x86/affine.h"
 #include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
@@ -393,6 +394,10 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
     if (info->family == RAD_FAMILY_SCALED) {
         product_scaled(w, info, x, first_row, last_row, first_token, last_token, y, y_stride,
                        scratch);
+        return;
+    }
+    if (info->family == RAD_FAMILY_INT8) {
+        product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride);
         return;
     }
     if ((size_t)w->type >= sizeof(formats) / sizeof(formats[0]) ||

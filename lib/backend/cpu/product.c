@@ -23,6 +23,8 @@ void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const
     if (x->kind == RAD_ACTIVATION_Q8_256)
         kernels->quantize_q8_256(values, n, quants, (float *)x->scales + (size_t)row * (n / 256),
                                  sums);
+    else if (x->kind == RAD_ACTIVATION_Q8_OUTLIERS)
+        rad_quantize_q8_outliers(values, n, x->threshold, quants, (float *)x->scales + row);
     else if (x->kind == RAD_ACTIVATION_Q8_ROW)
         kernels->quantize_q8_row(values, n, quants, (float *)x->scales + row, sums);
     else
@@ -71,7 +73,10 @@ void rad_cpu_prepare_input(rad_cpu_backend *cpu, const rad_op *op, rad_activatio
                            .quants = (int8_t *)(cpu->memory + cpu->layout.quants),
                            .scales = (float *)(void *)(cpu->memory + cpu->layout.scales),
                            .sums = (int16_t *)(void *)(cpu->memory + cpu->layout.sums),
-                           .tiles = n_tokens > 1 ? cpu->memory + cpu->layout.tiles : NULL};
+                           .tiles = n_tokens > 1 ? cpu->memory + cpu->layout.tiles : NULL,
+                           .threshold = op->weight->threshold};
+    if (x->kind == RAD_ACTIVATION_Q8_OUTLIERS)
+        x->tiles = NULL;
     if (x->kind == RAD_ACTIVATION_F32 ||
         (cpu->quantized_value == op->in && cpu->quantized_kind == x->kind &&
          cpu->quantized_columns == columns))
