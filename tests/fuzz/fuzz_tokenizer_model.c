@@ -6,16 +6,6 @@
 
 #include "text/spm.h"
 
-static rad_tokenizer_file copy_file(input in)
-{
-    rad_tokenizer_file file = {malloc(in.size + 1), in.size};
-    HOLDS(file.data != NULL);
-    if (in.size > 0)
-        memcpy(file.data, in.data, in.size);
-    file.data[in.size] = '\0';
-    return file;
-}
-
 static input take_text(input *in)
 {
     uint32_t low = take_byte(in);
@@ -41,15 +31,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     free(files.tokenizer.data);
     free(files.config.data);
     free(files.added.data);
-    HOLDS(m.peak_bytes <= ((size_t)16 << 20) + 1000 * size);
-    if (status == RADLLM_OK) {
-        check_sample(tokenizer, flags, sample, &m);
-        rad_tokenizer_free(tokenizer);
-    } else {
-        HOLDS(tokenizer == NULL && error.status == status && error.message[0] != '\0');
-        HOLDS(status == RADLLM_E_FORMAT || status == RADLLM_E_UNSUPPORTED ||
-              status == RADLLM_E_LIMIT || (status == RADLLM_E_MEMORY && m.fail_at != 0));
-    }
-    HOLDS(m.live_blocks == 0 && m.live_bytes == 0);
+    check_made(status, &error, tokenizer, flags, sample, size, &m);
     return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "fuzz_common.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_json.h"
 
 /* The size of the well-formed character at p, or 0. */
 static inline size_t character(const uint8_t *p, size_t left)
@@ -94,6 +95,34 @@ static inline void check_sample(const rad_tokenizer *tokenizer, uint8_t flags, i
     if (status == RADLLM_OK)
         check_tokens(tokenizer, &tokens);
     rad_tokens_free(&tokens);
+}
+
+/* A file for rad_tokenizer_files, to be freed. */
+static inline rad_tokenizer_file copy_file(input in)
+{
+    rad_tokenizer_file file = {malloc(in.size + 1), in.size};
+    HOLDS(file.data != NULL);
+    if (in.size > 0)
+        memcpy(file.data, in.data, in.size);
+    file.data[in.size] = '\0';
+    return file;
+}
+
+/* What must hold of a tokenizer made from `size` bytes, or of the refusal; frees it. */
+static inline void check_made(radllm_status status, const radllm_error *error,
+                              rad_tokenizer *tokenizer, uint8_t flags, input sample, size_t size,
+                              memory *m)
+{
+    HOLDS(m->peak_bytes <= ((size_t)16 << 20) + 1000 * size);
+    if (status == RADLLM_OK) {
+        check_sample(tokenizer, flags, sample, m);
+        rad_tokenizer_free(tokenizer);
+    } else {
+        HOLDS(tokenizer == NULL && error->status == status && error->message[0] != '\0');
+        HOLDS(status == RADLLM_E_FORMAT || status == RADLLM_E_UNSUPPORTED ||
+              status == RADLLM_E_LIMIT || (status == RADLLM_E_MEMORY && m->fail_at != 0));
+    }
+    HOLDS(m->live_blocks == 0 && m->live_bytes == 0);
 }
 
 #endif
