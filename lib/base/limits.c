@@ -90,7 +90,7 @@ static void walk(const char *mount, const char *group, size_t group_size,
     memcpy(folder, mount, base);
     memcpy(folder + base, group, group_size);
     for (size_t size = base + group_size;; size--) {
-        if (size == base || folder[size] == '/' || size == base + group_size) {
+        if (size == base || size == base + group_size || folder[size] == '/') {
             folder[size] = '\0';
             limit(folder, limits);
         }
