@@ -74,6 +74,12 @@ static bool fits(const rad_rope_params *rope, const float *divisors, double fact
     return true;
 }
 
+/* Of a number above zero, without the C library's help. */
+static double nearest_whole(double x)
+{
+    return x < 0x1p52 ? (double)(int64_t)(x + 0.5) : x;
+}
+
 /* The context follows from a divisor between 1 and the factor; without one, any that fits. */
 static bool find_context(rad_folder_model *model, const float *divisors)
 {
@@ -86,7 +92,7 @@ static bool find_context(rad_folder_model *model, const float *divisors)
         double smooth = (1.0 / d - 1.0 / f) / (1.0 - 1.0 / f);
         double waves = smooth * (HIGH - LOW) + LOW;
         model->context =
-            floor(waves * TWO_PI * rad_pow(rope->theta, (double)i / rope->n_pairs) + 0.5);
+            nearest_whole(waves * TWO_PI * rad_pow(rope->theta, (double)i / rope->n_pairs));
         return fits(rope, divisors, f, model->context);
     }
     for (model->context = 8192.0; model->context >= 1.0; model->context /= 2.0)
