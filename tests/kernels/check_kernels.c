@@ -169,6 +169,10 @@ static void set_scales(rad_type type, content kind, uint8_t *block)
         memcpy(&bits, &scale, sizeof bits);
         for (int i = 1; i < 4; i++)
             block[i] = (uint8_t)(bits >> 8 * i);
+        /* The zero is one of the quants; else it would be most of every weight. */
+        const rad_type_info *info = rad_type_find((uint32_t)type);
+        if (kind == CONTENT_NORMAL)
+            block[0] &= (uint8_t)((1u << (info->block_bytes - 4) * 8 / info->block_elements) - 1);
         return;
     }
     int offsets[2], n = half_offsets(type, offsets);
