@@ -105,18 +105,7 @@ static inline void decode(const void *blocks, float *values, size_t n, int bits,
         decode(blocks, values, n, bits, elements);                                                 \
     }
 
-AFFINE(2, 32)
-AFFINE(3, 32)
-AFFINE(4, 32)
-AFFINE(5, 32)
-AFFINE(6, 32)
-AFFINE(8, 32)
-AFFINE(2, 128)
-AFFINE(3, 128)
-AFFINE(4, 128)
-AFFINE(5, 128)
-AFFINE(6, 128)
-AFFINE(8, 128)
+RAD_FOR_AFFINE_FORMATS(AFFINE)
 
 rad_type rad_affine_type(int bits, uint32_t elements)
 {

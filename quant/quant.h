@@ -128,6 +128,21 @@ typedef struct rad_block {
  * activations (at most 127) stays below 2^31. */
 #define RAD_ROW_COLUMNS_MAX ((uint32_t)1 << 23)
 
+/* DO(bits, elements) for each of the affine formats A<bits>_<elements> (affine.c). */
+#define RAD_FOR_AFFINE_FORMATS(DO)                                                                 \
+    DO(2, 32)                                                                                      \
+    DO(3, 32)                                                                                      \
+    DO(4, 32)                                                                                      \
+    DO(5, 32)                                                                                      \
+    DO(6, 32)                                                                                      \
+    DO(8, 32)                                                                                      \
+    DO(2, 128)                                                                                     \
+    DO(3, 128)                                                                                     \
+    DO(4, 128)                                                                                     \
+    DO(5, 128)                                                                                     \
+    DO(6, 128)                                                                                     \
+    DO(8, 128)
+
 typedef struct rad_type_info {
     const char *name; /* "Q4_K" */
     uint32_t block_elements;

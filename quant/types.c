@@ -51,7 +51,7 @@
                                        .decode = rad_decode_a##bits##_##elements,                  \
                                        .family = RAD_FAMILY_BLOCK,                                 \
                                        .has_minimum = true,                                        \
-                                       .unpack = rad_unpack_a##bits##_##elements}
+                                       .unpack = rad_unpack_a##bits##_##elements},
 
 static const rad_type_info types[] = {
     PLAIN(F32, f32, 4),
@@ -91,19 +91,7 @@ static const rad_type_info types[] = {
                        .family = RAD_FAMILY_ROW,
                        .unpack = rad_unpack_i2_s,
                        .tail_bytes = 32},
-    AFFINE(2, 32),
-    AFFINE(3, 32),
-    AFFINE(4, 32),
-    AFFINE(5, 32),
-    AFFINE(6, 32),
-    AFFINE(8, 32),
-    AFFINE(2, 128),
-    AFFINE(3, 128),
-    AFFINE(4, 128),
-    AFFINE(5, 128),
-    AFFINE(6, 128),
-    AFFINE(8, 128),
-    SIZE_ONLY(Q8_1, 32, 36),
+    RAD_FOR_AFFINE_FORMATS(AFFINE) SIZE_ONLY(Q8_1, 32, 36),
     SIZE_ONLY(Q8_K, 256, 292),
     SIZE_ONLY(I8, 1, 1),
     SIZE_ONLY(I16, 1, 2),

@@ -46,18 +46,7 @@ static const rad_lane_field i2_s[] = {{0, 4, 8, PLAIN}, {0}};
 #define AFFINE(bits, elements)                                                                     \
     static const rad_lane_field a##bits##_##elements[] = {                                         \
         {0, 4, 1, PLAIN}, {4, 4, (bits) * (elements) / 32, PLAIN}, {0}};
-AFFINE(2, 32)
-AFFINE(3, 32)
-AFFINE(4, 32)
-AFFINE(5, 32)
-AFFINE(6, 32)
-AFFINE(8, 32)
-AFFINE(2, 128)
-AFFINE(3, 128)
-AFFINE(4, 128)
-AFFINE(5, 128)
-AFFINE(6, 128)
-AFFINE(8, 128)
+RAD_FOR_AFFINE_FORMATS(AFFINE)
 
 /* Codes: d, then words in the order of the block. */
 #define CODES(name, bytes)                                                                         \
@@ -69,7 +58,7 @@ CODES(iq1_m_codes, RAD_IQ1_M_CODES_BYTES)
 CODES(iq1_s_codes, RAD_IQ1_S_CODES_BYTES)
 
 #define AFFINE_FORM(bits, elements)                                                                \
-    [RAD_TYPE_A##bits##_##elements] = {a##bits##_##elements, 4 + (elements) / 8 * (bits), false}
+    [RAD_TYPE_A##bits##_##elements] = {a##bits##_##elements, 4 + (elements) / 8 * (bits), false},
 
 static const rad_lane_form forms[] = {
     [RAD_TYPE_Q4_0] = {q4_0, 18, false},
@@ -98,19 +87,7 @@ static const rad_lane_form forms[] = {
     [RAD_TYPE_IQ2_S] = {iq2_codes, RAD_IQ2_CODES_BYTES, true},
     [RAD_TYPE_IQ1_S] = {iq1_s_codes, RAD_IQ1_S_CODES_BYTES, true},
     [RAD_TYPE_IQ1_M] = {iq1_m_codes, RAD_IQ1_M_CODES_BYTES, true},
-    AFFINE_FORM(2, 32),
-    AFFINE_FORM(3, 32),
-    AFFINE_FORM(4, 32),
-    AFFINE_FORM(5, 32),
-    AFFINE_FORM(6, 32),
-    AFFINE_FORM(8, 32),
-    AFFINE_FORM(2, 128),
-    AFFINE_FORM(3, 128),
-    AFFINE_FORM(4, 128),
-    AFFINE_FORM(5, 128),
-    AFFINE_FORM(6, 128),
-    AFFINE_FORM(8, 128),
-};
+    RAD_FOR_AFFINE_FORMATS(AFFINE_FORM)};
 
 const rad_lane_form *rad_lane_form_of(rad_type type)
 {

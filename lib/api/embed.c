@@ -72,6 +72,16 @@ static radllm_status make_room(texts *t, bool of_text, radllm_error *error)
     return RADLLM_OK;
 }
 
+/* The settings, and room for the texts; free_texts() whatever comes of it. */
+static radllm_status begin(const radllm_engine *engine, const radllm_options *options, size_t count,
+                           bool of_text, rad_embed_settings *settings, texts *t,
+                           radllm_error *error)
+{
+    *t = (texts){.allocator = &engine->engine->host.allocator, .count = count};
+    radllm_status status = read_settings(engine->model->model, options, settings, error);
+    return status == RADLLM_OK ? make_room(t, of_text, error) : status;
+}
+
 /* Cuts what is longer than the context; the token that ends texts stays at the end. */
 static void cut_text(const rad_model *model, uint32_t context, rad_tokens *ids)
 {
@@ -133,10 +143,8 @@ radllm_status radllm_embed(radllm_engine *engine, const char *const *texts_in,
     if (status != RADLLM_OK)
         return status;
     rad_embed_settings settings;
-    texts t = {.allocator = &engine->engine->host.allocator, .count = count};
-    status = read_settings(engine->model->model, options, &settings, error);
-    if (status == RADLLM_OK)
-        status = make_room(&t, true, error);
+    texts t;
+    status = begin(engine, options, count, true, &settings, &t, error);
     for (size_t i = 0; i < count && status == RADLLM_OK; i++) {
         if (texts_in[i] == NULL)
             status = rad_fail(error, RADLLM_E_ARGUMENT, "text %zu is NULL", i);
@@ -162,10 +170,8 @@ radllm_status radllm_embed_tokens(radllm_engine *engine, const int32_t *const *t
     if (status != RADLLM_OK)
         return status;
     rad_embed_settings settings;
-    texts t = {.allocator = &engine->engine->host.allocator, .count = count};
-    status = read_settings(engine->model->model, options, &settings, error);
-    if (status == RADLLM_OK)
-        status = make_room(&t, false, error);
+    texts t;
+    status = begin(engine, options, count, false, &settings, &t, error);
     for (size_t i = 0; i < count && status == RADLLM_OK; i++) {
         if (tokens[i] == NULL && counts[i] != 0)
             status = rad_fail(error, RADLLM_E_ARGUMENT, "text %zu is NULL", i);

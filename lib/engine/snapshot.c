@@ -47,11 +47,12 @@ static void write_settings(const rad_session *session, const char *model_hash,
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);
     rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_BASE - (size_t)n);
     /* There is room. Those that are part of the weights stand before the session's own. */
-    n = (int)strlen(text);
-    rad_adapters_text(&engine->model->merged, text + n);
+    size_t used = strlen(text);
+    rad_adapters_text(&engine->model->merged, text + used);
+    used += strlen(text + used);
     if (engine->model->merged.n > 0)
-        strcat(text, "merged\n");
-    rad_adapters_text(&session->adapters, text + strlen(text));
+        used += (size_t)snprintf(text + used, SETTINGS_SIZE - used, "merged\n");
+    rad_adapters_text(&session->adapters, text + used);
 }
 
 static uint32_t tiles_of(const rad_session *session)

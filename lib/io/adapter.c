@@ -271,7 +271,8 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
         if (status != RADLLM_OK)
             return status;
         out->role = endings[i].role;
-        strcat(name, ".weight"); /* there is room: checked above */
+        size_t size = strlen(name);
+        snprintf(name + size, sizeof name - size, ".weight"); /* fits: checked above */
         return find_target(r, tensor, name, out);
     }
     if (strstr(name, "lora_") != NULL)
