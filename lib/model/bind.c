@@ -237,12 +237,6 @@ static radllm_status bind_vector(const rad_model *model, rad_weight *weight, rad
                     rad_type_find(type)->name);
 }
 
-static bool ends_with(rad_text name, const char *ending)
-{
-    size_t size = strlen(ending);
-    return name.size >= size && memcmp(name.data + name.size - size, ending, size) == 0;
-}
-
 /* One F32 number that is a scale: it must be finite. */
 static radllm_status read_scale(const rad_model *model, const rad_tensor *tensor, uint64_t offset,
                                 float *scale, radllm_error *error)
@@ -290,7 +284,7 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
         return read_scale(model, tensor, tensor->offset + tensor->n_bytes - tail, &weight->scale,
                           error);
     char name[128];
-    if (ends_with(tensor->name, ".weight")) {
+    if (rad_name_ends_with(tensor->name, ".weight")) {
         snprintf(name, sizeof name, "%.*s.scale", (int)(tensor->name.size - strlen(".weight")),
                  tensor->name.data);
         weight->scale_tensor = rad_source_find_tensor(model->source, name);
@@ -728,77 +722,6 @@ static radllm_status bind_rope_divisors(rad_model *model, radllm_error *error)
     return status;
 }
 
-/* ---- tensors that nothing uses -------------------------------------------------------------- */
-
-/* The tensors of a weight, in a table of all tensors. */
-static void mark(const rad_model *model, const rad_weight *weight, bool *is_bound)
-{
-    const rad_tensor *found[] = {weight->tensor, weight->scale_tensor};
-    for (size_t i = 0; i < sizeof found / sizeof *found; i++) {
-        if (found[i] != NULL)
-            is_bound[rad_source_tensor_index(model->source, found[i])] = true;
-    }
-    for (uint32_t e = 0; weight->parts != NULL && e < weight->n_experts; e++)
-        is_bound[rad_source_tensor_index(model->source, weight->parts[e].tensor)] = true;
-}
-
-static void mark_all(const rad_model *model, bool *is_bound)
-{
-    const rad_weight *ends[] = {&model->embedding,   &model->embedding_norm,
-                                &model->positions,   &model->embedding_norm_bias,
-                                &model->output_norm, &model->output_norm_bias,
-                                &model->output,      &model->output_bias,
-                                &model->token_types};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        mark(model, ends[i], is_bound);
-    for (uint32_t l = 0; l < model->hparams.n_layers; l++) {
-        for (int role = 0; role < RAD_LAYER_WEIGHTS; role++)
-            mark(model, &model->layers[l].weights[role], is_bound);
-    }
-}
-
-/* Tables that old converters stored and that follow from the metadata; scales for activations in 4
- * bits, and for keys and values in 8, which are not computed with here. */
-static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
-{
-    const rad_latent *latent = &model->hparams.latent;
-    if (latent->rank > 0 && !latent->compressed && /* the same as attn_kv_b */
-        (ends_with(tensor->name, ".attn_k_b.weight") ||
-         ends_with(tensor->name, ".attn_v_b.weight")))
-        return true;
-    return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
-           (model->hparams.rope.scaling == RAD_ROPE_LONG &&
-            strncmp(tensor->name.data, "rope_factors_", 13) == 0) ||
-           ends_with(tensor->name, "rotary_emb.inv_freq") ||
-           ends_with(tensor->name, ".input_scale") || ends_with(tensor->name, ".k_scale") ||
-           ends_with(tensor->name, ".v_scale");
-}
-
-/* A tensor left over would be a part of the model that is not computed: an answer without it would
- * be wrong in silence. */
-static radllm_status check_leftovers(const rad_model *model, radllm_error *error)
-{
-    uint64_t n = rad_source_n_tensors(model->source);
-    bool *is_bound = rad_alloc_zero(&model->host.allocator, (size_t)n);
-    if (is_bound == NULL)
-        return rad_fail_memory(error, (size_t)n);
-    mark_all(model, is_bound);
-    radllm_status status = RADLLM_OK;
-    for (uint64_t i = 0; i < n && status == RADLLM_OK; i++) {
-        const rad_tensor *tensor = rad_source_tensor(model->source, i);
-        char quoted[RAD_QUOTE_SIZE];
-        if (!is_bound[i] && !is_redundant(model, tensor))
-            status = rad_fail(error, RADLLM_E_UNSUPPORTED,
-                              "%s: tensor \"%s\" has no place in a model of architecture %s with "
-                              "%u layers as this version computes it",
-                              rad_source_label(model->source),
-                              rad_quote(quoted, tensor->name.data, tensor->name.size),
-                              model->hparams.architecture->name, model->hparams.n_layers);
-    }
-    rad_free(&model->host.allocator, is_bound, (size_t)n);
-    return status;
-}
-
 /* What stands before and behind the layers. */
 static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error *error)
 {
@@ -855,7 +778,7 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
         status = bind_layer(model, i, file_layout, error);
     if (status == RADLLM_OK)
         status = bind_rope_divisors(model, error);
-    return status == RADLLM_OK ? check_leftovers(model, error) : status;
+    return status == RADLLM_OK ? rad_check_leftovers(model, error) : status;
 }
 
 /* ---- shapes of a model that is not at hand --------------------------------------------------- */
