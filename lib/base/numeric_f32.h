@@ -13,14 +13,19 @@
 #include <stdint.h>
 #include <string.h>
 
-static inline uint32_t rad_float_bits(float x)
+/* The CUDA kernels include this text as well: as functions of the device. */
+#ifndef RAD_NUMERIC_INLINE
+#define RAD_NUMERIC_INLINE static inline
+#endif
+
+RAD_NUMERIC_INLINE uint32_t rad_float_bits(float x)
 {
     uint32_t bits;
     memcpy(&bits, &x, sizeof bits);
     return bits;
 }
 
-static inline float rad_float_of_bits(uint32_t bits)
+RAD_NUMERIC_INLINE float rad_float_of_bits(uint32_t bits)
 {
     float x;
     memcpy(&x, &bits, sizeof x);
@@ -35,7 +40,7 @@ static inline float rad_float_of_bits(uint32_t bits)
 
 /* x = k ln 2 + r for -87 <= x <= 89; gives e^r - 1 by its Taylor series of degree 7 and the bits of
  * the integer k (two's complement). */
-static inline float rad_expm1_reduced(float x, uint32_t *k_bits)
+RAD_NUMERIC_INLINE float rad_expm1_reduced(float x, uint32_t *k_bits)
 {
     float shifted = fmaf(x, RAD_F32_LOG2_E, RAD_F32_ROUND);
     float k = shifted - RAD_F32_ROUND;
@@ -51,7 +56,7 @@ static inline float rad_expm1_reduced(float x, uint32_t *k_bits)
 }
 
 /* e^x; 0 below -87 (numeric contract, rule 4), +infinity where the result would overflow. */
-static inline float rad_expf(float x)
+RAD_NUMERIC_INLINE float rad_expf(float x)
 {
     float bounded = x > 89.0f ? 89.0f : x;
     bounded = bounded < -87.0f ? -87.0f : bounded;
@@ -67,7 +72,7 @@ static inline float rad_expf(float x)
 
 /* The same bits in fewer steps for x <= 0 and NaN: 2^k is a float. Any other x gives anything. The
  * power, not the result, becomes 0: gcc would make a branch of the latter, and no vectors. */
-static inline float rad_expf_below_one(float x)
+RAD_NUMERIC_INLINE float rad_expf_below_one(float x)
 {
     float bounded = x < -87.0f ? -87.0f : x;
     uint32_t k;
@@ -76,7 +81,7 @@ static inline float rad_expf_below_one(float x)
     return mantissa * (x < -87.0f ? 0.0f : power);
 }
 
-static inline float rad_tanhf(float x)
+RAD_NUMERIC_INLINE float rad_tanhf(float x)
 {
     uint32_t sign = rad_float_bits(x) & 0x80000000u;
     float magnitude = rad_float_of_bits(rad_float_bits(x) & 0x7fffffffu);
@@ -101,20 +106,20 @@ static inline float rad_tanhf(float x)
 }
 
 /* 1 / (1 + e^-x). */
-static inline float rad_sigmoidf(float x)
+RAD_NUMERIC_INLINE float rad_sigmoidf(float x)
 {
     return 1.0f / (1.0f + rad_expf(-x));
 }
 
 /* x sigmoid(x). NaN for -infinity, so that a broken model is noticed. */
-static inline float rad_siluf(float x)
+RAD_NUMERIC_INLINE float rad_siluf(float x)
 {
     return x / (1.0f + rad_expf(-x));
 }
 
 /* GELU in the form with tanh: x / 2 (1 + tanh u), u = sqrt(2 / pi) (x + 0.044715 x^3), written as
  * x sigmoid(2 u), which is the same and loses nothing where tanh is near -1. */
-static inline float rad_gelu_tanhf(float x)
+RAD_NUMERIC_INLINE float rad_gelu_tanhf(float x)
 {
     float u = 0x1.988454p0f * fmaf(0.044715f * (x * x), x, x); /* 2 sqrt(2 / pi) */
     return x / (1.0f + rad_expf(-u));
@@ -124,7 +129,7 @@ static inline float rad_gelu_tanhf(float x)
  * (1 + erf(x / sqrt 2)) / 2. Below -|x| that is exp(-x^2 / 2) g(|x|), where g falls smoothly: here
  * u times a polynomial of degree 8 in u = 1 / (1 + 11/32 |x|), off by 2e-8 of g at most up to 13.3
  * (a minimax fit); above that the exponential is 0. */
-static inline float rad_gelu_erff(float x)
+RAD_NUMERIC_INLINE float rad_gelu_erff(float x)
 {
     float magnitude = rad_float_of_bits(rad_float_bits(x) & 0x7fffffffu);
     magnitude = magnitude > 14.0f ? 14.0f : magnitude;
@@ -145,7 +150,7 @@ static inline float rad_gelu_erff(float x)
 }
 
 /* IEEE half precision to single, exact; a signalling NaN becomes quiet. */
-static inline float rad_float_of_half(uint16_t half)
+RAD_NUMERIC_INLINE float rad_float_of_half(uint16_t half)
 {
     uint32_t magnitude = half & 0x7fffu;
     uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
@@ -161,7 +166,7 @@ static inline float rad_float_of_half(uint16_t half)
 
 /* To half precision with rounding to nearest even; finite values beyond +-65504 become +-65504,
  * infinities stay, NaN becomes 0x7e00. */
-static inline uint16_t rad_half_saturated(float x)
+RAD_NUMERIC_INLINE uint16_t rad_half_saturated(float x)
 {
     uint32_t bits = rad_float_bits(x);
     uint32_t sign = bits >> 16 & 0x8000u;
@@ -180,12 +185,12 @@ static inline uint16_t rad_half_saturated(float x)
 
 /* bfloat16: exact to single; from single with rounding to nearest even, where finite values beyond
  * the greatest become it, infinities stay and NaN becomes 0x7fc0. */
-static inline float rad_float_of_bf16(uint16_t bits)
+RAD_NUMERIC_INLINE float rad_float_of_bf16(uint16_t bits)
 {
     return rad_float_of_bits((uint32_t)bits << 16);
 }
 
-static inline uint16_t rad_bf16_saturated(float x)
+RAD_NUMERIC_INLINE uint16_t rad_bf16_saturated(float x)
 {
     uint32_t bits = rad_float_bits(x);
     uint32_t magnitude = bits & 0x7fffffffu;
@@ -200,7 +205,7 @@ static inline uint16_t rad_bf16_saturated(float x)
 /* FP8 E4M3 (OCP 8-bit floating point, revision 1.0): greatest 448, no infinity, NaN is 0x7f and
  * 0xff. To single exact; from single with rounding to nearest even, where finite values beyond the
  * greatest become it and what is not finite NaN. */
-static inline float rad_float_of_fp8(uint8_t code)
+RAD_NUMERIC_INLINE float rad_float_of_fp8(uint8_t code)
 {
     uint32_t magnitude = code & 0x7fu;
     /* Below the normal range: count the units of 2^-9 with a float whose last bit has that weight.
@@ -212,7 +217,7 @@ static inline float rad_float_of_fp8(uint8_t code)
     return rad_float_of_bits(bits | (uint32_t)(code & 0x80u) << 24);
 }
 
-static inline uint8_t rad_fp8_saturated(float x)
+RAD_NUMERIC_INLINE uint8_t rad_fp8_saturated(float x)
 {
     uint32_t bits = rad_float_bits(x);
     uint32_t magnitude = bits & 0x7fffffffu;

@@ -1,0 +1,37 @@
+/* What the host half of the CUDA backend knows of the kernels: their arguments and descriptors.
+ * Valid C11 and C++; pointers in argument structs are device pointers. A kernel takes one struct by
+ * value, has one-dimensional blocks and grids of up to three dimensions. Sections per part. */
+#ifndef RAD_CUDA_KERNELS_H
+#define RAD_CUDA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct rad_cuda_kernel {
+    const char *name;
+    void (*entry)(void);     /* what launching names: the runtime's stub, or the host's function */
+    uint32_t threads;        /* of a block, a multiple of 32 */
+    uint32_t argument_bytes; /* of the struct */
+} rad_cuda_kernel;
+
+#define RAD_CUDA_DECLARE(name) extern const rad_cuda_kernel rad_cuda_kernel_##name
+
+/* ---- elementwise ---------------------------------------------------------------------------- */
+
+/* y[i] += x[i] for i < n; x and y aligned to 16. Grid: ceil(n / 1024). */
+typedef struct rad_cuda_add_arguments {
+    const float *x;
+    float *y;
+    uint64_t n;
+} rad_cuda_add_arguments;
+RAD_CUDA_DECLARE(add);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

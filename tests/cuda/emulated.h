@@ -1,0 +1,41 @@
+/* The emulated device: lib/backend/cuda/device.h without a GPU, for tests. Memory has a page that
+ * cannot be reached on both sides and begins as NaN; kernels run by runner.c. Work is done as late
+ * as allowed, when something waits for it, so that a missing wait shows. Host programs must not
+ * touch device memory: where the processor has protection keys, that is an error here too.
+ *
+ * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
+ * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is
+ * lost at this call). */
+#ifndef RAD_CUDA_EMULATED_H
+#define RAD_CUDA_EMULATED_H
+
+#include "backend/cuda/device.h"
+#include "cuda/runner.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Launches from here on run in this order (runner.h); RAD_ORDERS_IN_TURN: each in another one.
+ * Allocations from here on end exactly at the page that cannot be reached (sizes that are no
+ * multiple of 16: up to 15 bytes before it, which are checked for writes) where the order is even,
+ * and begin exactly behind the other such page where it is odd. */
+#define RAD_ORDERS_IN_TURN UINT32_MAX
+void rad_emulated_set_order(rad_cuda_device *device, rad_order order);
+
+/* The n-th call from here on (1: the next one) that can fail finds the device lost; 0: none. The
+ * n-th allocation finds no memory. */
+void rad_emulated_lose(rad_cuda_device *device, uint64_t n);
+void rad_emulated_fail_alloc(rad_cuda_device *device, uint64_t n);
+
+/* Counts since the device was opened: calls that can fail, launches (those of graphs included),
+ * times that the host waited. */
+uint64_t rad_emulated_calls(const rad_cuda_device *device);
+uint64_t rad_emulated_launches(const rad_cuda_device *device);
+uint64_t rad_emulated_waits(const rad_cuda_device *device);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

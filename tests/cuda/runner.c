@@ -1,0 +1,567 @@
+#include "cuda/runner.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cuda/fibers.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define RAD_RUNNER_ASAN
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RAD_RUNNER_ASAN
+#endif
+#endif
+#ifdef RAD_RUNNER_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+enum {
+    N_SITES = 64,         /* shared arrays of a kernel */
+    N_COPIES = 64,        /* asynchronous copies of a thread that are under way */
+    GAP = 64,             /* bytes around shared arrays that stay poisoned */
+    SIGNAL_STACK = 65536, /* for the handler of accesses outside of memory */
+    MESSAGE = 400,
+};
+static const uint8_t poison[2] = {0xf5, 0xff}; /* NaN as float, half and bfloat16 */
+
+typedef enum thread_state { READY, AT_BARRIER, IN_WARP_OPERATION, DONE } thread_state;
+
+typedef struct thread {
+    rad_fiber fiber;
+    thread_state state;
+    const char *what, *file; /* where it waits */
+    int line;
+    rad_warp_function function;
+    struct {
+        void *to;
+        const void *from;
+        uint32_t group;
+    } copies[N_COPIES];
+    uint32_t n_copies, n_groups;
+} thread;
+
+typedef struct site {
+    const void *key;
+    size_t offset, bytes;
+} site;
+
+struct rad_runner {
+    thread threads[RAD_RUNNER_THREADS];
+    rad_warp_exchange warps[RAD_RUNNER_THREADS / 32];
+    rad_fiber main;
+    uint8_t *shared; /* static arrays upwards from the beginning, dynamic bytes at the very end */
+    size_t shared_bytes, static_used, page;
+    site sites[N_SITES];
+    uint32_t n_sites;
+    void *signal_stack;
+
+    /* of the launch that runs */
+    const rad_cuda_kernel *kernel;
+    const void *arguments;
+    uint32_t dynamic_bytes, n_threads;
+    rad_order order;
+    uint64_t random;
+    uint16_t turns[RAD_RUNNER_THREADS];
+    bool failed;
+    char message[MESSAGE];
+    rad_describe_fn describe;
+    void *describe_user;
+};
+
+__thread rad_here rad_host_here;
+static __thread rad_runner *running;
+static __thread thread *current;
+
+/* ---- memory -----------------------------------------------------------------------------------
+ */
+
+static void fill_poison(uint8_t *at, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        at[i] = poison[i & 1];
+}
+
+static bool is_poison(const uint8_t *at, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        if (at[i] != poison[i & 1])
+            return false;
+    return true;
+}
+
+rad_runner *rad_runner_new(void)
+{
+    rad_runner *runner = calloc(1, sizeof *runner);
+    if (runner == NULL)
+        return NULL;
+    rad_fiber *fibers = calloc(RAD_RUNNER_THREADS, sizeof *fibers);
+    runner->page = (size_t)sysconf(_SC_PAGESIZE);
+    runner->shared_bytes = RAD_RUNNER_STATIC + (N_SITES + 1) * 2 * GAP + RAD_RUNNER_SHARED;
+    runner->shared_bytes = (runner->shared_bytes + runner->page - 1) / runner->page * runner->page;
+    char *memory = mmap(NULL, runner->shared_bytes + 2 * runner->page, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    runner->signal_stack = malloc(SIGNAL_STACK);
+    bool made = fibers != NULL && memory != MAP_FAILED && runner->signal_stack != NULL &&
+                mprotect(memory + runner->page, runner->shared_bytes, PROT_READ | PROT_WRITE) == 0;
+    if (memory != MAP_FAILED)
+        runner->shared = (uint8_t *)memory + runner->page;
+    made = made && rad_fibers_new(fibers, RAD_RUNNER_THREADS);
+    if (!made) {
+        if (memory != MAP_FAILED)
+            munmap(memory, runner->shared_bytes + 2 * runner->page);
+        free(runner->signal_stack);
+        free(runner);
+        free(fibers);
+        return NULL;
+    }
+    for (size_t i = 0; i < RAD_RUNNER_THREADS; i++)
+        runner->threads[i].fiber = fibers[i];
+    free(fibers);
+    return runner;
+}
+
+void rad_runner_free(rad_runner *runner)
+{
+    if (runner == NULL)
+        return;
+    rad_fibers_free(&runner->threads[0].fiber, RAD_RUNNER_THREADS);
+    munmap(runner->shared - runner->page, runner->shared_bytes + 2 * runner->page);
+    free(runner->signal_stack);
+    free(runner);
+}
+
+/* ---- failing ----------------------------------------------------------------------------------
+ */
+
+static void fail_at(rad_runner *runner, uint32_t thread_index, const char *text)
+{
+    if (runner->failed)
+        return;
+    runner->failed = true;
+    snprintf(runner->message, sizeof runner->message,
+             "kernel %s, block (%u, %u, %u), thread %u: %s", runner->kernel->name,
+             rad_host_here.block[0], rad_host_here.block[1], rad_host_here.block[2], thread_index,
+             text);
+}
+
+void rad_host_fail(const char *format, ...)
+{
+    char text[MESSAGE / 2];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fail_at(running, rad_host_here.thread, text);
+    rad_fiber_switch(&current->fiber, &running->main, true);
+    abort(); /* nothing switches back to it */
+}
+
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* ---- what threads call ------------------------------------------------------------------------
+ */
+
+static void wait_here(thread_state state, const char *what, const char *file, int line)
+{
+    thread *me = current;
+    me->state = state;
+    me->what = what;
+    me->file = file;
+    me->line = line;
+    rad_fiber_switch(&me->fiber, &running->main, false);
+}
+
+void rad_host_barrier(const char *file, int line)
+{
+    wait_here(AT_BARRIER, "rad_barrier", file, line);
+}
+
+void rad_host_warp(const char *what, rad_warp_function function, const uint32_t *in, unsigned n_in,
+                   uint32_t *out, unsigned n_out, const char *file, int line)
+{
+    rad_runner *runner = running;
+    uint32_t lane = rad_host_here.thread & 31, first = rad_host_here.thread - lane;
+    rad_warp_exchange *warp = &runner->warps[first / 32];
+    if (n_in > 0)
+        memcpy(warp->in[lane], in, n_in * sizeof *in);
+    current->function = function;
+    current->state = IN_WARP_OPERATION;
+    current->what = what;
+    current->file = file;
+    current->line = line;
+    bool last = true;
+    for (uint32_t i = first; i < first + 32; i++)
+        last = last && runner->threads[i].state == IN_WARP_OPERATION;
+    if (last) {
+        for (uint32_t i = first; i < first + 32; i++) {
+            const thread *other = &runner->threads[i];
+            if (other->function != function || other->line != line ||
+                strcmp(other->file, file) != 0)
+                rad_host_fail("%s (%s:%d), while thread %u of the warp is in %s (%s:%d)", what,
+                              file_name(file), line, i, other->what, file_name(other->file),
+                              other->line);
+        }
+        function(warp);
+        for (uint32_t i = first; i < first + 32; i++)
+            runner->threads[i].state = READY;
+    } else {
+        rad_fiber_switch(&current->fiber, &runner->main, false);
+    }
+    if (n_out > 0)
+        memcpy(out, warp->out[lane], n_out * sizeof *out);
+}
+
+void *rad_host_shared(const void *key, size_t bytes)
+{
+    rad_runner *runner = running;
+    for (uint32_t i = 0; i < runner->n_sites; i++)
+        if (runner->sites[i].key == key)
+            return runner->shared + runner->sites[i].offset;
+    size_t rounded = (bytes + 15) / 16 * 16, used = runner->static_used + rounded + 2 * GAP;
+    if (runner->n_sites == N_SITES || used > RAD_RUNNER_STATIC + 2 * GAP * (runner->n_sites + 1u))
+        rad_host_fail("more than %d arrays or %d bytes of shared memory by RAD_SHARED", N_SITES,
+                      RAD_RUNNER_STATIC);
+    site *new_site = &runner->sites[runner->n_sites++];
+    /* The end is exact where the size is a multiple of 16. */
+    *new_site = (site){key, runner->static_used + GAP, bytes};
+    fill_poison(runner->shared + runner->static_used, rounded + 2 * GAP);
+    runner->static_used = used;
+#ifdef RAD_RUNNER_ASAN
+    ASAN_POISON_MEMORY_REGION(runner->shared + new_site->offset - GAP, GAP);
+    ASAN_POISON_MEMORY_REGION(runner->shared + new_site->offset + bytes, rounded - bytes + GAP);
+#endif
+    return runner->shared + new_site->offset;
+}
+
+void *rad_host_dynamic_shared(void)
+{
+    return running->shared + running->shared_bytes - running->dynamic_bytes;
+}
+
+static void finish_copies(thread *me, uint32_t last_group)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < me->n_copies; i++) {
+        if (me->copies[i].group <= last_group)
+            memcpy(me->copies[i].to, me->copies[i].from, 16);
+        else
+            me->copies[kept++] = me->copies[i];
+    }
+    me->n_copies = kept;
+}
+
+static bool copies_at_once(const rad_runner *runner)
+{
+    return runner->order % 2 == 1;
+}
+
+void rad_host_copy_async(void *shared, const void *global)
+{
+    thread *me = current;
+    if (copies_at_once(running)) {
+        memcpy(shared, global, 16);
+        return;
+    }
+    if (me->n_copies == N_COPIES)
+        rad_host_fail("more than %d asynchronous copies that nothing waited for", N_COPIES);
+    me->copies[me->n_copies].to = shared;
+    me->copies[me->n_copies].from = global;
+    me->copies[me->n_copies++].group = me->n_groups + 1;
+}
+
+void rad_host_copy_commit(void)
+{
+    current->n_groups++;
+}
+
+void rad_host_copy_wait(int n)
+{
+    if (current->n_groups >= (uint32_t)n)
+        finish_copies(current, current->n_groups - (uint32_t)n);
+}
+
+/* ---- a block ----------------------------------------------------------------------------------
+ */
+
+static void run_thread(void)
+{
+    rad_fiber_arrived(&current->fiber, &running->main);
+    ((void (*)(const void *))(void (*)(void))running->kernel->entry)(running->arguments);
+    current->state = DONE;
+    rad_fiber_switch(&current->fiber, &running->main, true);
+    abort();
+}
+
+static uint32_t random_below(rad_runner *runner, uint32_t n)
+{
+    runner->random = runner->random * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)((runner->random >> 33) % n);
+}
+
+/* Shuffles warps, and the lanes of each; or turns all round. */
+static void choose_turns(rad_runner *runner)
+{
+    uint32_t n = runner->n_threads;
+    for (uint32_t i = 0; i < n; i++)
+        runner->turns[i] = (uint16_t)(runner->order == 1 ? n - 1 - i : i);
+    if (runner->order < 2)
+        return;
+    uint16_t warps[RAD_RUNNER_THREADS / 32];
+    for (uint32_t i = 0; i < n / 32; i++) {
+        uint32_t j = random_below(runner, i + 1);
+        warps[i] = warps[j];
+        warps[j] = (uint16_t)i;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t first = i / 32 * 32, j = first + random_below(runner, i % 32 + 1);
+        runner->turns[i] = runner->turns[j];
+        runner->turns[j] = (uint16_t)(32 * warps[i / 32] + i % 32);
+    }
+}
+
+static void begin_block(rad_runner *runner)
+{
+    for (uint32_t i = 0; i < runner->n_sites; i++)
+        fill_poison(runner->shared + runner->sites[i].offset, runner->sites[i].bytes);
+    fill_poison(runner->shared + runner->shared_bytes - runner->dynamic_bytes,
+                runner->dynamic_bytes);
+    for (uint32_t i = 0; i < runner->n_threads; i++) {
+        thread *t = &runner->threads[i];
+        t->state = READY;
+        t->n_copies = t->n_groups = 0;
+        rad_fiber_begin(&t->fiber, run_thread);
+    }
+    choose_turns(runner);
+}
+
+/* Lets threads run until none can go on; false when one failed. */
+static bool run_ready(rad_runner *runner)
+{
+    for (uint32_t first = 0; first < runner->n_threads; first += 32) {
+        bool progress = true;
+        while (progress) {
+            progress = false;
+            for (uint32_t i = first; i < first + 32; i++) {
+                thread *t = &runner->threads[runner->turns[i]];
+                if (t->state != READY)
+                    continue;
+                current = t;
+                rad_host_here.thread = runner->turns[i];
+                rad_fiber_switch(&runner->main, &t->fiber, false);
+                current = NULL;
+                if (runner->failed)
+                    return false;
+                progress = true;
+            }
+        }
+    }
+    return true;
+}
+
+/* Why a block cannot go on: the first thread that waits, and the first that does not wait there. */
+static void report_deadlock(rad_runner *runner)
+{
+    uint32_t waiting = 0, other = 0;
+    while (runner->threads[waiting].state == DONE)
+        waiting++;
+    for (uint32_t i = 0; i < runner->n_threads; i++) /* lanes that wait for each other come first */
+        if (runner->threads[i].state == IN_WARP_OPERATION) {
+            waiting = i;
+            break;
+        }
+    const thread *w = &runner->threads[waiting], *o;
+    uint32_t first = 0, n = runner->n_threads;
+    if (w->state == IN_WARP_OPERATION)
+        first = waiting / 32 * 32, n = first + 32;
+    for (other = first; other < n; other++) {
+        o = &runner->threads[other];
+        if (o->state != w->state || o->line != w->line || strcmp(o->file, w->file) != 0)
+            break;
+    }
+    char text[MESSAGE / 2], where[MESSAGE / 4] = "has returned";
+    o = &runner->threads[other];
+    if (o->state != DONE)
+        snprintf(where, sizeof where, "waits in %s (%s:%d)", o->what, file_name(o->file), o->line);
+    snprintf(text, sizeof text, "waits in %s (%s:%d), thread %u %s", w->what, file_name(w->file),
+             w->line, other, where);
+    fail_at(runner, waiting, text);
+}
+
+/* All threads at one barrier go on; false when they are not all there. */
+static bool pass_barrier(rad_runner *runner)
+{
+    const thread *first = &runner->threads[0];
+    for (uint32_t i = 0; i < runner->n_threads; i++) {
+        const thread *t = &runner->threads[i];
+        if (t->state != AT_BARRIER || t->line != first->line || strcmp(t->file, first->file) != 0) {
+            report_deadlock(runner);
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < runner->n_threads; i++)
+        runner->threads[i].state = READY;
+    return true;
+}
+
+static bool all_done(const rad_runner *runner)
+{
+    for (uint32_t i = 0; i < runner->n_threads; i++)
+        if (runner->threads[i].state != DONE)
+            return false;
+    return true;
+}
+
+static void check_gaps(rad_runner *runner)
+{
+#ifndef RAD_RUNNER_ASAN
+    for (uint32_t i = 0; i < runner->n_sites; i++) {
+        const site *s = &runner->sites[i];
+        const uint8_t *begin = runner->shared + s->offset;
+        size_t slack = (s->bytes + 15) / 16 * 16 - s->bytes;
+        bool even = s->bytes % 2 == 0;
+        if (!is_poison(begin - GAP, GAP) ||
+            !is_poison(begin + s->bytes + !even, GAP + slack - !even)) {
+            char text[MESSAGE / 2];
+            snprintf(text, sizeof text,
+                     "something was written beside shared array %u (of %zu bytes)", i, s->bytes);
+            fail_at(runner, 0, text);
+        }
+    }
+#else
+    (void)is_poison;
+    (void)runner;
+#endif
+}
+
+static bool run_block(rad_runner *runner)
+{
+    begin_block(runner);
+    while (!all_done(runner)) {
+        if (!run_ready(runner))
+            return false;
+        if (!all_done(runner) && !pass_barrier(runner))
+            return false;
+    }
+    check_gaps(runner);
+    return !runner->failed;
+}
+
+/* ---- accesses outside of memory ------------------------------------------------------------- */
+
+static struct sigaction actions_before[2];
+
+/* A fiber touched a page that is not there: its kernel ends. Elsewhere: as if there were no
+ * handler. */
+static void on_signal(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    rad_runner *runner = running;
+    if (runner == NULL || current == NULL) {
+        sigaction(number, &actions_before[number == SIGBUS], NULL);
+        return; /* it happens again, and ends the process */
+    }
+    uintptr_t address = (uintptr_t)info->si_addr;
+    char where[MESSAGE / 3] = "", text[MESSAGE / 2];
+    uintptr_t shared = (uintptr_t)runner->shared;
+    uintptr_t stack = (uintptr_t)current->fiber.stack;
+    if (address >= shared - runner->page && address < shared + runner->shared_bytes + runner->page)
+        snprintf(where, sizeof where, "%s shared memory",
+                 address < shared ? "before" : "behind the end of");
+    else if (address >= stack - runner->page && address < stack)
+        snprintf(where, sizeof where, "below the thread's stack");
+    else if (runner->describe != NULL)
+        runner->describe(runner->describe_user, address, where, sizeof where);
+    snprintf(text, sizeof text, "access outside of memory at %p%s%s", info->si_addr,
+             where[0] ? ", " : "", where);
+    fail_at(runner, rad_host_here.thread, text);
+    rad_fiber_switch(&current->fiber, &runner->main, true);
+}
+
+static void catch_signals(rad_runner *runner, stack_t *stack_before)
+{
+    stack_t stack = {.ss_sp = runner->signal_stack, .ss_size = SIGNAL_STACK};
+    sigaltstack(&stack, stack_before);
+    struct sigaction action = {.sa_sigaction = on_signal,
+                               .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGSEGV, &action, &actions_before[0]);
+    sigaction(SIGBUS, &action, &actions_before[1]);
+}
+
+static void leave_signals(const stack_t *stack_before)
+{
+    sigaction(SIGSEGV, &actions_before[0], NULL);
+    sigaction(SIGBUS, &actions_before[1], NULL);
+    sigaltstack(stack_before, NULL);
+}
+
+/* ---- a launch ---------------------------------------------------------------------------------
+ */
+
+static void forget_shared(rad_runner *runner)
+{
+#ifdef RAD_RUNNER_ASAN
+    ASAN_UNPOISON_MEMORY_REGION(runner->shared, runner->shared_bytes);
+#endif
+    runner->n_sites = 0;
+    runner->static_used = 0;
+}
+
+static void run_blocks(rad_runner *runner, const uint32_t grid[3])
+{
+    uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t block = runner->order % 2 == 1 ? n - 1 - i : i;
+        rad_host_here.block[0] = (uint32_t)(block % grid[0]);
+        rad_host_here.block[1] = (uint32_t)(block / grid[0] % grid[1]);
+        rad_host_here.block[2] = (uint32_t)(block / grid[0] / grid[1]);
+        if (!run_block(runner))
+            return;
+    }
+}
+
+bool rad_runner_run(rad_runner *runner, const rad_cuda_kernel *kernel, const uint32_t grid[3],
+                    uint32_t dynamic_shared_bytes, const void *arguments, rad_order order,
+                    rad_describe_fn describe, void *describe_user, char *message,
+                    size_t message_size)
+{
+    if (kernel->threads == 0 || kernel->threads % 32 != 0 || kernel->threads > RAD_RUNNER_THREADS ||
+        dynamic_shared_bytes > RAD_RUNNER_SHARED) {
+        snprintf(message, message_size, "kernel %s cannot be launched: %u threads, %u bytes",
+                 kernel->name, kernel->threads, dynamic_shared_bytes);
+        return false;
+    }
+    runner->kernel = kernel;
+    runner->arguments = arguments;
+    runner->dynamic_bytes = (dynamic_shared_bytes + 15) / 16 * 16;
+    runner->n_threads = kernel->threads;
+    runner->order = order;
+    runner->random = order;
+    runner->failed = false;
+    runner->describe = describe;
+    runner->describe_user = describe_user;
+    forget_shared(runner);
+    rad_host_here.threads = kernel->threads;
+    memcpy(rad_host_here.grid, grid, sizeof rad_host_here.grid);
+    stack_t stack_before;
+    catch_signals(runner, &stack_before);
+    running = runner;
+    run_blocks(runner, grid);
+    running = NULL;
+    current = NULL;
+    leave_signals(&stack_before);
+    forget_shared(runner);
+    if (runner->failed)
+        snprintf(message, message_size, "%s", runner->message);
+    return !runner->failed;
+}

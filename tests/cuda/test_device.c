@@ -1,0 +1,176 @@
+/* The emulated device keeps the promises of lib/backend/cuda/device.h: order on streams, late work,
+ * graphs, errors. */
+#include "cuda/support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/emulated.h"
+
+enum { N = 64, BYTES = N * 4 };
+
+static void ok(rad_cuda_device *device, radllm_status status)
+{
+    ck_assert_msg(status == RADLLM_OK, "%s", device->message);
+}
+
+static void launch_add(rad_cuda_device *device, const float *x, float *y)
+{
+    rad_cuda_add_arguments arguments = {x, y, N};
+    rad_cuda_grid grid = {1, 1, 1};
+    ok(device, device->launch(device, &rad_cuda_kernel_add, grid, 0, &arguments));
+}
+
+START_TEST(work_is_done_when_waited_for)
+{
+    rad_cuda_device *device = rad_test_device(0);
+    float ones[N], got[N] = {0};
+    for (int i = 0; i < N; i++)
+        ones[i] = 1;
+    float *x = rad_test_upload(device, ones, BYTES), *y = rad_test_upload(device, ones, BYTES);
+    ones[0] = 7; /* was read when the upload returned */
+    launch_add(device, x, y);
+    ok(device, device->download(device, RAD_CUDA_COMPUTE, got, y, BYTES));
+    ck_assert(got[1] == 0);
+    ok(device, device->synchronize(device, RAD_CUDA_COMPUTE));
+    ck_assert(got[0] == 2 && got[N - 1] == 2);
+    rad_test_device_close(device);
+}
+END_TEST
+
+START_TEST(events_order_streams)
+{
+    rad_cuda_device *device = rad_test_device(0);
+    void *pinned;
+    ok(device, device->host_alloc(device, BYTES, &pinned));
+    float got[N];
+    float *y = rad_test_upload(device, NULL, BYTES);
+    rad_cuda_event *before, *after;
+    ok(device, device->event_new(device, &before));
+    ok(device, device->event_new(device, &after));
+    ok(device, device->event_record(device, before, RAD_CUDA_COMPUTE));
+    ok(device, device->upload(device, RAD_CUDA_COPY, y, pinned, BYTES));
+    ok(device, device->event_record(device, after, RAD_CUDA_COPY));
+    ok(device, device->stream_wait(device, RAD_CUDA_COMPUTE, after));
+    launch_add(device, y, y);
+    ok(device, device->event_record(device, before, RAD_CUDA_COMPUTE));
+    for (int i = 0; i < N; i++)
+        ((float *)pinned)[i] = 3; /* pinned memory is read late */
+    ok(device, device->event_wait(device, before));
+    float milliseconds;
+    ok(device, device->event_milliseconds(device, after, before, &milliseconds));
+    ck_assert(milliseconds >= 0);
+    rad_test_download(device, got, y, BYTES);
+    ck_assert(got[0] == 6 && got[N - 1] == 6);
+    device->event_free(device, before);
+    device->event_free(device, after);
+    ok(device, device->host_free(device, pinned));
+    rad_test_device_close(device);
+}
+END_TEST
+
+START_TEST(graphs_repeat)
+{
+    rad_cuda_device *device = rad_test_device(0);
+    float ones[N], got[N];
+    for (int i = 0; i < N; i++)
+        ones[i] = 1;
+    float *x = rad_test_upload(device, ones, BYTES), *y = rad_test_upload(device, ones, BYTES);
+    rad_cuda_graph *graph, *none;
+    ok(device, device->capture_begin(device));
+    launch_add(device, x, y);
+    launch_add(device, x, y);
+    ok(device, device->capture_end(device, &graph));
+    rad_test_download(device, got, y, BYTES);
+    ck_assert(got[0] == 1);
+    for (int i = 0; i < 3; i++)
+        ok(device, device->graph_launch(device, graph));
+    rad_test_download(device, got, y, BYTES);
+    ck_assert(got[0] == 7 && got[N - 1] == 7);
+    ck_assert_uint_eq(rad_emulated_launches(device), 6);
+    device->graph_free(device, graph);
+    /* What a capture forbids ends it, and nothing else. */
+    ok(device, device->capture_begin(device));
+    ck_assert_int_eq(device->synchronize(device, RAD_CUDA_COMPUTE), RADLLM_E_STATE);
+    ck_assert_int_eq(device->capture_end(device, &none), RADLLM_E_STATE);
+    ck_assert(none == NULL && !device->lost);
+    rad_test_device_close(device);
+}
+END_TEST
+
+START_TEST(memory_is_counted_and_can_end)
+{
+    setenv("RAD_EMULATED_MEMORY", "70000000", 1);
+    rad_cuda_device *device = rad_test_device(0);
+    uint64_t before, after, all;
+    void *one, *two;
+    ok(device, device->memory(device, &before, &all));
+    ck_assert_uint_eq(all, 70000000);
+    ok(device, device->alloc(device, 1000, &one));
+    ok(device, device->memory(device, &after, &all));
+    ck_assert_uint_eq(before - after, 1024);
+    ck_assert_int_eq(device->alloc(device, before, &two), RADLLM_E_MEMORY);
+    ck_assert(two == NULL && !device->lost && strstr(device->message, "out of memory") != NULL);
+    rad_emulated_fail_alloc(device, 1);
+    ck_assert_int_eq(device->alloc(device, 16, &two), RADLLM_E_MEMORY);
+    ok(device, device->alloc(device, 16, &two));
+    ok(device, device->free(device, one));
+    ok(device, device->free(device, two));
+    ok(device, device->memory(device, &after, &all));
+    ck_assert_uint_eq(before, after);
+    rad_test_device_close(device);
+}
+END_TEST
+
+START_TEST(wrong_calls_lose_the_device)
+{
+    uint8_t bytes[64];
+    for (int i = 0; i < 4; i++) {
+        rad_cuda_device *device = rad_test_device(0);
+        uint8_t *memory = rad_test_upload(device, NULL, 64);
+        rad_cuda_grid grid = {1, 65536, 1};
+        rad_cuda_add_arguments arguments = {NULL, NULL, 0};
+        radllm_status status = RADLLM_OK;
+        if (i == 0)
+            status = device->upload(device, RAD_CUDA_COPY, memory + 1, bytes, 64);
+        else if (i == 1)
+            status = device->fill(device, RAD_CUDA_COPY, bytes, 0, 1);
+        else if (i == 2)
+            status = device->free(device, memory + 16);
+        else
+            status = device->launch(device, &rad_cuda_kernel_add, grid, 0, &arguments);
+        ck_assert_int_eq(status, RAD_CUDA_E_LOST);
+        ck_assert(device->lost && device->message[0] != 0);
+        device->close(device);
+    }
+}
+END_TEST
+
+START_TEST(a_lost_device_stays_lost)
+{
+    rad_cuda_device *device = rad_test_device(0);
+    void *memory;
+    rad_emulated_lose(device, 2);
+    ok(device, device->alloc(device, 64, &memory));
+    ck_assert_int_eq(device->fill(device, RAD_CUDA_COPY, memory, 0, 64), RAD_CUDA_E_LOST);
+    ck_assert_int_eq(device->synchronize(device, RAD_CUDA_COMPUTE), RAD_CUDA_E_LOST);
+    ck_assert(strstr(device->message, "lost") != NULL);
+    device->close(device);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "device");
+    tcase_add_test(cases, work_is_done_when_waited_for);
+    tcase_add_test(cases, events_order_streams);
+    tcase_add_test(cases, graphs_repeat);
+    tcase_add_test(cases, memory_is_counted_and_can_end);
+    tcase_add_test(cases, wrong_calls_lose_the_device);
+    tcase_add_test(cases, a_lost_device_stays_lost);
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_device", add_cases);
+}
