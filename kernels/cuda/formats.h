@@ -1,0 +1,468 @@
+/* How each format of weights comes apart on the device: the 8 steps of 32 columns that a chunk of
+ * 256 has, as words of four quants. The layout is that of lib/backend/cuda/layout.c: first
+ * N_LANE sections of 16 bytes of which word i gives the words i and i + 4 of a step, then N_WHOLE
+ * sections of which other words are needed as well, then a header with the scales, which is kept as
+ * N_HEADER words.
+ *
+ * A format is a struct with these numbers and
+ * - OFFSET: what is added to a code to make the quant;
+ * - load_header(): the words of the header;
+ * - codes(): words i (low) and i + 4 (high) of a step from a view, which is
+ *     lane(s): word i of section s; whole(s, j): word j of section N_LANE + s; i; header(j);
+ * - scale(), minimum(): of a step (BLOCK, BLOCK_16: two of a step) or of the chunk (SUPER,
+ *   TERNARY), as the CPU's unpack functions give them;
+ * - sub_scale(), sub_minimum() (SUPER): of sub-block j of SUB columns. */
+#ifndef RAD_CUDA_FORMATS_H
+#define RAD_CUDA_FORMATS_H
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernels.h"
+
+/* Families, as RAD_FAMILY_ of quant.h; SUPER_16 and SUPER_32 are one. */
+constexpr int RAD_CUDA_BLOCK = 0, RAD_CUDA_BLOCK_16 = 1, RAD_CUDA_SUPER = 2, RAD_CUDA_TERNARY = 3,
+              RAD_CUDA_ROW = 4;
+
+/* ---- small helpers ----------------------------------------------------------------------------
+ */
+
+#define RAD_NIBBLES 0x0f0f0f0fu
+#define RAD_PAIRS   0x03030303u
+#define RAD_BITS    0x01010101u
+
+RAD_DEVICE float half_low(uint32_t word)
+{
+    return rad_half_to_float((uint16_t)word);
+}
+
+RAD_DEVICE float half_high(uint32_t word)
+{
+    return rad_half_to_float((uint16_t)(word >> 16));
+}
+
+/* Half number i of some words. */
+RAD_DEVICE float half_at(const uint32_t *words, int i)
+{
+    return i % 2 != 0 ? half_high(words[i / 2]) : half_low(words[i / 2]);
+}
+
+RAD_DEVICE int32_t byte_at(const uint32_t *words, int i)
+{
+    return (int32_t)(words[i / 4] >> (i % 4 * 8) & 255u);
+}
+
+RAD_DEVICE int32_t signed_byte_at(const uint32_t *words, int i)
+{
+    return (int32_t)(words[i / 4] << (24 - i % 4 * 8)) >> 24;
+}
+
+/* Nibble i of some words. */
+RAD_DEVICE int32_t nibble_at(const uint32_t *words, int i)
+{
+    return (int32_t)(words[i / 8] >> (i % 8 * 4) & 15u);
+}
+
+/* Four bits, lowest first, to bit 0 of four bytes. */
+RAD_DEVICE uint32_t spread_bits(uint32_t bits)
+{
+    return (bits & 15u) * 0x00204081u & RAD_BITS;
+}
+
+/* Four pairs of bits in a byte to four bytes. */
+RAD_DEVICE uint32_t spread_pairs(uint32_t byte)
+{
+    uint32_t x = byte & 255u;
+    x = (x | x << 12) & 0x000f000fu;
+    return (x | x << 6) & RAD_PAIRS;
+}
+
+/* Sixteen levels of 8 bits, four in a word. */
+struct rad_levels16 {
+    uint32_t w[4];
+};
+
+/* The levels of the low nibbles of four bytes, and of the high ones. */
+RAD_DEVICE void look_up(rad_levels16 levels, uint32_t codes, uint32_t &low, uint32_t &high)
+{
+    const uint32_t three = codes & 0x77777777u;
+    const uint32_t top = (codes >> 1 & 0x44444444u) | 0x32103210u; /* which of two results */
+    uint32_t a = rad_byte_permute(rad_byte_permute(levels.w[0], levels.w[1], three),
+                                  rad_byte_permute(levels.w[2], levels.w[3], three), top);
+    uint32_t b = rad_byte_permute(rad_byte_permute(levels.w[0], levels.w[1], three >> 16),
+                                  rad_byte_permute(levels.w[2], levels.w[3], three >> 16),
+                                  top >> 16);
+    low = rad_byte_permute(a, b, 0x6420);
+    high = rad_byte_permute(a, b, 0x7531);
+}
+
+/* The levels, of eight, of four bytes below 8. */
+RAD_DEVICE uint32_t look_up_8(uint32_t levels_low, uint32_t levels_high, uint32_t codes)
+{
+    const uint32_t nibbles = codes | codes >> 4;
+    return rad_byte_permute(levels_low, levels_high, rad_byte_permute(nibbles, 0, 0x4420));
+}
+
+/* Addresses of a row's sections in a chunk. */
+struct rad_cuda_row {
+    const uint8_t *chunk;
+    uint32_t row; /* of the group */
+};
+
+RAD_DEVICE const uint8_t *section_at(rad_cuda_row at, uint32_t offset, uint32_t bytes)
+{
+    return at.chunk + offset * RAD_CUDA_GROUP_ROWS + at.row * bytes;
+}
+
+RAD_DEVICE void header_16(rad_cuda_row at, uint32_t offset, uint32_t *h)
+{
+    rad_u4 v = rad_load16_once(section_at(at, offset, 16));
+    h[0] = v.x, h[1] = v.y, h[2] = v.z, h[3] = v.w;
+}
+
+RAD_DEVICE void header_8(rad_cuda_row at, uint32_t offset, uint32_t *h)
+{
+    rad_u2 v = rad_load8(section_at(at, offset, 8));
+    h[0] = v.x, h[1] = v.y;
+}
+
+RAD_DEVICE void header_4(rad_cuda_row at, uint32_t offset, uint32_t *h)
+{
+    h[0] = *(const uint32_t *)section_at(at, offset, 4);
+}
+
+RAD_DEVICE void header_2(rad_cuda_row at, uint32_t offset, uint32_t *h)
+{
+    h[0] = *(const uint16_t *)section_at(at, offset, 2);
+}
+
+/* ---- blocks of 32 with F16 scales --------------------------------------------------------------
+ */
+
+/* Four bits in the order of Q4_0. */
+struct rad_codes_4 {
+    enum { N_LANE = 8, N_WHOLE = 0 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        uint32_t word = v.lane(step);
+        low = word & RAD_NIBBLES;
+        high = word >> 4 & RAD_NIBBLES;
+    }
+};
+
+/* And a fifth one, of each column in a word for 32. */
+struct rad_codes_5 {
+    enum { N_LANE = 8, N_WHOLE = 2 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        uint32_t word = v.lane(step), fifth = v.whole(step / 4, step % 4) >> 4 * v.i;
+        low = (word & RAD_NIBBLES) | spread_bits(fifth) << 4;
+        high = (word >> 4 & RAD_NIBBLES) | spread_bits(fifth >> 16) << 4;
+    }
+};
+
+struct rad_codes_8 {
+    enum { N_LANE = 16, N_WHOLE = 0 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        low = v.lane(2 * step);
+        high = v.lane(2 * step + 1);
+    }
+};
+
+/* Eight F16 scales. */
+template <class CODES, int CODE_OFFSET> struct rad_scaled_format : CODES {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 0,
+        OFFSET = CODE_OFFSET,
+        AT = 16 * (CODES::N_LANE + CODES::N_WHOLE),
+        N_HEADER = 4,
+        CHUNK_BYTES = AT + 16
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, AT, h);
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        return half_at(h, step);
+    }
+};
+
+/* Eight pairs of F16 scale and minimum. */
+template <class CODES> struct rad_minimum_format : CODES {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 1,
+        OFFSET = 0,
+        AT = 16 * (CODES::N_LANE + CODES::N_WHOLE),
+        N_HEADER = 8,
+        CHUNK_BYTES = AT + 32
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, AT, h);
+        header_16(at, AT + 16, h + 4);
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        return half_low(h[step]);
+    }
+    RAD_DEVICE float minimum(const uint32_t *h, int step)
+    {
+        return half_high(h[step]);
+    }
+};
+
+typedef rad_scaled_format<rad_codes_4, -8> rad_format_q4_0;
+typedef rad_scaled_format<rad_codes_5, -16> rad_format_q5_0;
+typedef rad_scaled_format<rad_codes_8, 0> rad_format_q8_0;
+typedef rad_minimum_format<rad_codes_4> rad_format_q4_1;
+typedef rad_minimum_format<rad_codes_5> rad_format_q5_1;
+
+/* ---- super-blocks ------------------------------------------------------------------------------
+ */
+
+/* The scales of Q4_K and Q5_K, as they are in the file: two F16 numbers and twelve bytes of six
+ * bits. */
+template <int HEADER_AT> struct rad_scales_k {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 1,
+        OFFSET = 0,
+        SUB = 32,
+        N_HEADER = 4,
+        CHUNK_BYTES = HEADER_AT + 16
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, HEADER_AT, h);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[0]);
+    }
+    RAD_DEVICE float minimum(const uint32_t *h)
+    {
+        return -half_high(h[0]);
+    }
+    RAD_DEVICE int32_t six_bits(uint32_t first, uint32_t nibbles, int j)
+    {
+        const int shift = j % 4 * 8;
+        if (j < 4)
+            return (int32_t)(first >> shift & 63u);
+        return (int32_t)((nibbles >> shift & 15u) | (first >> (shift + 2) & 48u));
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return six_bits(h[1], h[3], j);
+    }
+    RAD_DEVICE int32_t sub_minimum(const uint32_t *h, int j)
+    {
+        return six_bits(h[2], h[3] >> 4, j);
+    }
+};
+
+struct rad_format_q4_k : rad_scales_k<128> {
+    enum { N_LANE = 8, N_WHOLE = 0 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const int at = step / 2 * 2, shift = step % 2 * 4;
+        low = v.lane(at) >> shift & RAD_NIBBLES;
+        high = v.lane(at + 1) >> shift & RAD_NIBBLES;
+    }
+};
+
+/* The fifth bits are behind the others: bit s of a byte for step s. */
+struct rad_format_q5_k : rad_scales_k<160> {
+    enum { N_LANE = 10, N_WHOLE = 0 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        rad_format_q4_k::codes(v, step, low, high);
+        low |= (v.lane(8) >> step & RAD_BITS) << 4;
+        high |= (v.lane(9) >> step & RAD_BITS) << 4;
+    }
+};
+
+struct rad_format_q6_k {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 0,
+        OFFSET = -32,
+        SUB = 16,
+        N_LANE = 12,
+        N_WHOLE = 0,
+        N_HEADER = 5,
+        CHUNK_BYTES = 210
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, 192, h);
+        header_2(at, 208, h + 4);
+    }
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const int half = step / 4, part = step % 4, at = 4 * half + 2 * (part % 2);
+        const int upper = 8 + 2 * half, nibble = part / 2 * 4;
+        low = (v.lane(at) >> nibble & RAD_NIBBLES) | (v.lane(upper) >> 2 * part & RAD_PAIRS) << 4;
+        high = (v.lane(at + 1) >> nibble & RAD_NIBBLES) |
+               (v.lane(upper + 1) >> 2 * part & RAD_PAIRS) << 4;
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[4]);
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return signed_byte_at(h, j);
+    }
+};
+
+/* Pairs of bits in the order of Q2_K, from section FIRST on. */
+template <int FIRST, class V> RAD_DEVICE void pairs_k(const V &v, int step, uint32_t &low, uint32_t &high)
+{
+    const int at = FIRST + step / 4 * 2, shift = step % 4 * 2;
+    low = v.lane(at) >> shift & RAD_PAIRS;
+    high = v.lane(at + 1) >> shift & RAD_PAIRS;
+}
+
+struct rad_format_q2_k {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 1,
+        OFFSET = 0,
+        SUB = 16,
+        N_LANE = 4,
+        N_WHOLE = 0,
+        N_HEADER = 5,
+        CHUNK_BYTES = 84
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, 64, h);
+        header_4(at, 80, h + 4);
+    }
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        pairs_k<0>(v, step, low, high);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[4]);
+    }
+    RAD_DEVICE float minimum(const uint32_t *h)
+    {
+        return -half_high(h[4]);
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return byte_at(h, j) & 15;
+    }
+    RAD_DEVICE int32_t sub_minimum(const uint32_t *h, int j)
+    {
+        return byte_at(h, j) >> 4;
+    }
+};
+
+struct rad_format_q3_k {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 0,
+        OFFSET = -4,
+        SUB = 16,
+        N_LANE = 6,
+        N_WHOLE = 0,
+        N_HEADER = 4,
+        CHUNK_BYTES = 110
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_4(at, 96, h);
+        header_4(at, 100, h + 1);
+        header_4(at, 104, h + 2);
+        header_2(at, 108, h + 3);
+    }
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        pairs_k<2>(v, step, low, high);
+        low |= (v.lane(0) >> step & RAD_BITS) << 2;
+        high |= (v.lane(1) >> step & RAD_BITS) << 2;
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[3]);
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        uint32_t low = h[j % 8 / 4] >> (j % 4 * 8 + j / 8 * 4) & 15u;
+        uint32_t high = h[2] >> (j % 4 * 8 + j / 4 * 2) & 3u;
+        return (int32_t)(low | high << 4) - 32;
+    }
+};
+
+/* ---- levels ------------------------------------------------------------------------------------
+ */
+
+#define RAD_LEVELS_IQ4  {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}
+#define RAD_LEVELS_E2M1 {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}
+
+struct rad_codes_iq4 {
+    enum { N_LANE = 8, N_WHOLE = 0 };
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const rad_levels16 levels = RAD_LEVELS_IQ4;
+        look_up(levels, v.lane(step), low, high);
+    }
+};
+
+typedef rad_scaled_format<rad_codes_iq4, 0> rad_format_iq4_nl;
+
+struct rad_format_iq4_xs : rad_codes_iq4 {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        SUB = 32,
+        N_HEADER = 2,
+        CHUNK_BYTES = 136
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_8(at, 128, h);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[0]);
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return (nibble_at(h + 1, j) | (int32_t)(h[0] >> (16 + 2 * j) & 3u) << 4) - 32;
+    }
+};
+
+struct rad_format_mxfp4 {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        N_LANE = 8,
+        N_WHOLE = 0,
+        N_HEADER = 2,
+        CHUNK_BYTES = 136
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_8(at, 128, h);
+    }
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const rad_levels16 levels = RAD_LEVELS_E2M1;
+        look_up(levels, v.lane(step), low, high);
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        uint32_t e = (uint32_t)byte_at(h, step); /* 2^(e - 128) */
+        return rad_float(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+    }
+};
+
+#endif

@@ -1,0 +1,105 @@
+/* Products with quantized weights on the device: quantized activations, the layout of weights, what
+ * the kernels are given. Part of kernels.h. */
+#ifndef RAD_CUDA_KERNELS_PRODUCTS_H
+#define RAD_CUDA_KERNELS_PRODUCTS_H
+
+#include <stdint.h>
+
+/* ---- layout of weights ------------------------------------------------------------------------
+ *
+ * Rows stand in groups of 32, so that a lane of a warp is a row, and columns in chunks of 256. Of a
+ * chunk a row has a number of sections of 16, 8, 4 or 2 bytes, made of the bytes of its blocks in
+ * the file (lib/backend/cuda/layout.c); a group has, chunk by chunk, section by section, the bytes
+ * of its 32 rows side by side: each load of a warp is one piece of memory. Rows and blocks that
+ * are not there are zeros. */
+enum {
+    RAD_CUDA_GROUP_ROWS = 32,
+    RAD_CUDA_CHUNK = 256,
+    RAD_CUDA_FIELDS = 4
+};
+
+/* A field of a block: `parts` times `part` bytes, `stride` apart, from `offset` on. Those of all
+ * blocks of a chunk, one behind the other, are cut into sections of `section` bytes. */
+typedef struct rad_cuda_field {
+    uint8_t offset, part, parts, stride, section;
+} rad_cuda_field;
+
+typedef struct rad_cuda_form {
+    uint16_t block_elements, block_bytes; /* of the blocks that it is made of */
+    uint16_t chunk_bytes;                 /* of a row */
+    uint16_t n_fields;
+    rad_cuda_field fields[RAD_CUDA_FIELDS];
+} rad_cuda_form;
+
+/* Brings n_rows rows of blocks, as they are in a file, into the layout. Grid: x groups of rows, y
+ * chunks. */
+typedef struct rad_cuda_pack_arguments {
+    const uint8_t *blocks; /* of the first row; rows one behind the other */
+    uint8_t *groups;       /* of the first group */
+    uint32_t n_rows, n_columns;
+    rad_cuda_form form;
+} rad_cuda_pack_arguments;
+RAD_CUDA_DECLARE(pack);
+
+/* ---- activations ------------------------------------------------------------------------------
+ *
+ * Quantized activations are tiles of 256 columns of a token, all tiles of a token one behind the
+ * other: 256 quants (signed bytes), 8 scales (float, of each 32 columns; all alike where a scale
+ * has more), 16 sums (int16_t, of each 16 columns). Columns that are not there are zeros. */
+enum {
+    RAD_CUDA_TILE_SCALES = 256,
+    RAD_CUDA_TILE_SUMS = 288,
+    RAD_CUDA_TILE_BYTES = 320
+};
+
+/* Grid: x (tiles of a token + 7) / 8, y tokens. quantize_row (a scale for the whole row): x 1. The
+ * numbers are those of the CPU's kernels, to the bit. */
+typedef struct rad_cuda_quantize_arguments {
+    const float *x;          /* rows of n_inputs */
+    uint8_t *tiles;          /* aligned to 16 */
+    const uint32_t *columns; /* n_columns of them: which of the inputs each is, UINT32_MAX: none
+                              * (zero); NULL: as they come */
+    uint32_t n_inputs;
+    uint32_t n_columns; /* a multiple of 32 */
+    uint32_t block;     /* 32 or 256; of no meaning in quantize_row */
+} rad_cuda_quantize_arguments;
+RAD_CUDA_DECLARE(quantize);
+RAD_CUDA_DECLARE(quantize_row);
+
+/* ---- products of few tokens -------------------------------------------------------------------- */
+
+enum { RAD_CUDA_PRODUCT_PARTS = 3, RAD_CUDA_PRODUCT_TOKENS = 8 };
+
+/* One of several matrices of the same type that read the same input. Behind the product, in this
+ * order and where they are given: times scale, plus bias[row], plus add[row of the output]. */
+typedef struct rad_cuda_product_part {
+    const uint8_t *weights; /* in the device's layout */
+    float *y;               /* y[token * y_stride + row] */
+    const float *bias;      /* NULL, or of all rows (of all experts) */
+    const float *add;       /* NULL, or as y; may be y */
+    const float *scales;    /* NULL, or one for the matrix (for each expert) */
+    uint64_t expert_bytes;  /* from an expert's weights to the next one's */
+    uint32_t n_rows;
+    uint32_t first_block; /* of the grid: the sum of the blocks of the parts before */
+    uint64_t y_stride;
+} rad_cuda_product_part;
+
+/* y = W x for up to RAD_CUDA_PRODUCT_TOKENS tokens. Rows of a block: 1 << rows_log2, which is 3 to
+ * 5 (rad_cuda_product_rows_log2()); grid x: for each part its rows over these, rounded up.
+ * With experts, grid z is slots: slot s multiplies the weights of expert experts[s] with the input
+ * s / slots_per_input, the output is row s, and n_tokens is 1. A slot whose expert is UINT32_MAX
+ * does nothing. */
+typedef struct rad_cuda_product_arguments {
+    rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS];
+    const uint8_t *tiles;
+    const uint32_t *experts; /* NULL: none */
+    uint32_t slots_per_input;
+    uint32_t n_parts;
+    uint32_t n_columns;
+    uint32_t n_tokens;
+    uint32_t rows_log2;
+} rad_cuda_product_arguments;
+RAD_CUDA_DECLARE(few_q4_0);
+RAD_CUDA_DECLARE(few_q8_0);
+
+#endif

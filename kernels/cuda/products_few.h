@@ -1,0 +1,324 @@
+/* Products of up to 8 tokens (kernels_products.h). A lane of a warp is a row; the warps of a block,
+ * and parts of a warp where a block has fewer than 32 rows, take different chunks of 256 columns, so
+ * that all of a row's bytes are under way at the same time. The integer sums are exact and go to
+ * shared memory; then a lane for each row adds them up in increasing column order, as the CPU does.
+ * That is done for one token while the others' sums are made: token t's chain runs on warp t. */
+#ifndef RAD_CUDA_PRODUCTS_FEW_H
+#define RAD_CUDA_PRODUCTS_FEW_H
+
+#include "kernels/cuda/formats.h"
+
+enum {
+    RAD_FEW_THREADS = 256,
+    RAD_FEW_TILE_STRIDE = RAD_CUDA_TILE_BYTES + 16 /* tiles side by side meet different banks */
+};
+
+/* What a chunk of a row comes to for one token: words that go to shared memory, by family. */
+template <class F> struct rad_few {
+    enum {
+        N_SUMS = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16 ? 8
+                 : F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM               ? 2
+                                                                               : 1,
+        N_WORDS = N_SUMS + F::N_HEADER, /* sums, header */
+        N_CODES = 4 * (F::N_LANE + F::N_WHOLE)
+    };
+};
+
+/* Words i and i + 4 of a step, from all words of a row's sections. */
+template <class F> struct rad_row_view {
+    const uint32_t *words, *h;
+    int i;
+    RAD_VIEW uint32_t lane(int section) const
+    {
+        return words[4 * section + i];
+    }
+    RAD_VIEW uint32_t whole(int section, int word) const
+    {
+        return words[4 * (F::N_LANE + section) + word];
+    }
+    RAD_VIEW uint32_t header(int word) const
+    {
+        return h[word];
+    }
+};
+
+template <class F> struct rad_few_weights {
+    uint32_t codes[rad_few<F>::N_CODES];
+    uint32_t header[F::N_HEADER > 0 ? F::N_HEADER : 1];
+};
+
+template <class F> RAD_DEVICE void few_load(rad_few_weights<F> &w, rad_cuda_row at)
+{
+#pragma unroll
+    for (int s = 0; s < F::N_LANE + F::N_WHOLE; s++) {
+        rad_u4 v = rad_load16_once(section_at(at, (uint32_t)s * 16, 16));
+        w.codes[4 * s] = v.x;
+        w.codes[4 * s + 1] = v.y;
+        w.codes[4 * s + 2] = v.z;
+        w.codes[4 * s + 3] = v.w;
+    }
+    F::load_header(at, w.header);
+}
+
+RAD_DEVICE int32_t sum_of_16(const uint8_t *tile, int i)
+{
+    return ((const int16_t *)(tile + RAD_CUDA_TILE_SUMS))[i];
+}
+
+/* Of a step: the sums of quants times activations, of each half. */
+template <class F>
+RAD_DEVICE void few_step(const rad_few_weights<F> &w, const uint8_t *tile, int step, int32_t half[2])
+{
+    const rad_u4 x0 = rad_load16(tile + 32 * step), x1 = rad_load16(tile + 32 * step + 16);
+    const uint32_t x[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
+    half[0] = F::OFFSET != 0 ? F::OFFSET * sum_of_16(tile, 2 * step) : 0;
+    half[1] = F::OFFSET != 0 ? F::OFFSET * sum_of_16(tile, 2 * step + 1) : 0;
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        uint32_t low, high;
+        const rad_row_view<F> view = {w.codes, w.header, i};
+        F::codes(view, step, low, high);
+        half[0] = rad_dp4a((int32_t)low, (int32_t)x[i], half[0]);
+        half[1] = rad_dp4a((int32_t)high, (int32_t)x[4 + i], half[1]);
+    }
+}
+
+/* The sums of a chunk of 256 columns, to out[i * RAD_FEW_THREADS]. */
+template <class F>
+RAD_DEVICE void few_sums(const rad_few_weights<F> &w, const uint8_t *tile, uint32_t *out)
+{
+    int32_t products = 0, minima = 0;
+#pragma unroll
+    for (int step = 0; step < 8; step++) {
+        int32_t half[2];
+        few_step<F>(w, tile, step, half);
+        if constexpr (F::FAMILY == RAD_CUDA_BLOCK) {
+            out[step * RAD_FEW_THREADS] = rad_bits((float)(half[0] + half[1]));
+        } else if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) { /* both fit 16 bits */
+            out[step * RAD_FEW_THREADS] = ((uint32_t)half[0] & 0xffffu) | (uint32_t)half[1] << 16;
+        } else if constexpr (F::FAMILY == RAD_CUDA_SUPER) {
+            if constexpr (F::SUB == 32)
+                products += F::sub_scale(w.header, step) * (half[0] + half[1]);
+            else
+                products += F::sub_scale(w.header, 2 * step) * half[0] +
+                            F::sub_scale(w.header, 2 * step + 1) * half[1];
+            if constexpr (F::HAS_MINIMUM && F::SUB == 32)
+                minima += F::sub_minimum(w.header, step) *
+                          (sum_of_16(tile, 2 * step) + sum_of_16(tile, 2 * step + 1));
+            else if constexpr (F::HAS_MINIMUM)
+                minima += F::sub_minimum(w.header, 2 * step) * sum_of_16(tile, 2 * step) +
+                          F::sub_minimum(w.header, 2 * step + 1) * sum_of_16(tile, 2 * step + 1);
+        } else {
+            products += half[0] + half[1];
+        }
+    }
+    if constexpr (F::FAMILY == RAD_CUDA_SUPER || F::FAMILY == RAD_CUDA_TERNARY)
+        out[0] = rad_bits((float)products);
+    if constexpr (F::FAMILY == RAD_CUDA_ROW)
+        out[0] = (uint32_t)products;
+    if constexpr (F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM)
+        out[RAD_FEW_THREADS] = rad_bits((float)minima);
+}
+
+/* A row's chain so far: a float, or (ROW) an integer. */
+struct few_chain {
+    float sum;
+    int32_t whole;
+};
+
+/* One more chunk of `steps` steps: `words` as few_sums() and few_put_header() left them, the
+ * activations' scales of the chunk. */
+template <class F>
+RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const float *scales,
+                        const float *sums, uint32_t steps)
+{
+    uint32_t h[F::N_HEADER > 0 ? F::N_HEADER : 1];
+#pragma unroll
+    for (int i = 0; i < F::N_HEADER; i++)
+        h[i] = words[(rad_few<F>::N_SUMS + i) * RAD_FEW_THREADS];
+    if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
+#pragma unroll
+        for (uint32_t step = 0; step < 8; step++) {
+            if (step >= steps)
+                break;
+            const uint32_t word = words[step * RAD_FEW_THREADS];
+            const float scale = scales[step];
+            if constexpr (F::FAMILY == RAD_CUDA_BLOCK) {
+                chain.sum = rad_fma(F::scale(h, (int)step) * scale, rad_float(word), chain.sum);
+                if constexpr (F::HAS_MINIMUM)
+                    chain.sum = rad_fma(F::minimum(h, (int)step) * scale, sums[step], chain.sum);
+            } else {
+                chain.sum = rad_fma(F::scale(h, 2 * (int)step) * scale, (float)(int16_t)word,
+                                    chain.sum);
+                chain.sum = rad_fma(F::scale(h, 2 * (int)step + 1) * scale,
+                                    (float)((int32_t)word >> 16), chain.sum);
+            }
+        }
+    } else if constexpr (F::FAMILY == RAD_CUDA_ROW) {
+        chain.whole += (int32_t)words[0];
+        chain.sum = scales[0];
+    } else {
+        chain.sum = rad_fma(F::scale(h) * scales[0], rad_float(words[0]), chain.sum);
+        if constexpr (F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM)
+            chain.sum = rad_fma(F::minimum(h) * scales[0], rad_float(words[RAD_FEW_THREADS]),
+                                chain.sum);
+    }
+}
+
+/* Shared memory: twice the words of all threads; twice for each slot (a chunk in work) 16 floats,
+ * the scales and the sums of activations; twice the slots' tiles. */
+template <class F> struct few_shared {
+    uint32_t *words[2];
+    float *scales[2];
+    uint8_t *tiles[2];
+};
+
+template <class F> RAD_DEVICE few_shared<F> few_shared_at(uint8_t *bytes, uint32_t n_slots)
+{
+    few_shared<F> s;
+    for (int i = 0; i < 2; i++) {
+        s.words[i] = (uint32_t *)bytes;
+        bytes += rad_few<F>::N_WORDS * RAD_FEW_THREADS * 4;
+    }
+    for (int i = 0; i < 2; i++) {
+        s.scales[i] = (float *)bytes;
+        bytes += n_slots * 64;
+    }
+    for (int i = 0; i < 2; i++) {
+        s.tiles[i] = bytes;
+        bytes += n_slots * RAD_FEW_TILE_STRIDE;
+    }
+    return s;
+}
+
+/* What a block works on. */
+struct few_job {
+    const rad_cuda_product_part *part;
+    const uint8_t *group; /* the weights of the 32 rows around */
+    const uint8_t *tiles; /* of the first token */
+    uint32_t n_chunks, n_slots;
+    uint32_t first_row, expert;
+    uint32_t first_output; /* row of y of the first token */
+};
+
+/* Begins to copy this warp's tiles of a token for a round. */
+RAD_DEVICE void few_fetch(const few_job &job, uint32_t round, uint32_t token, uint8_t *tiles)
+{
+    const uint32_t per_warp = job.n_slots / 8, pieces = RAD_CUDA_TILE_BYTES / 16;
+    const uint32_t first = rad_warp() * per_warp;
+    for (uint32_t i = rad_lane(); i < per_warp * pieces; i += 32) {
+        const uint32_t slot = first + i / pieces, chunk = round * job.n_slots + slot;
+        if (chunk < job.n_chunks)
+            rad_copy_async16(tiles + slot * RAD_FEW_TILE_STRIDE + i % pieces * 16,
+                             job.tiles + ((uint64_t)token * job.n_chunks + chunk) *
+                                             RAD_CUDA_TILE_BYTES + i % pieces * 16);
+    }
+    rad_copy_async_commit();
+}
+
+/* Finds the matrix, and the expert; false: nothing to do. */
+RAD_DEVICE bool few_find(const rad_cuda_product_arguments &a, uint64_t chunk_bytes, few_job &job)
+{
+    const uint32_t block = rad_block_x(), slot = rad_block_z();
+    uint32_t p = 0;
+    while (p + 1 < a.n_parts && block >= a.parts[p + 1].first_block)
+        p++;
+    job.part = &a.parts[p];
+    job.n_chunks = (a.n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    job.n_slots = RAD_FEW_THREADS >> a.rows_log2;
+    job.first_row = (block - a.parts[p].first_block) << a.rows_log2;
+    job.expert = 0;
+    job.first_output = 0;
+    job.tiles = a.tiles;
+    if (a.experts != nullptr) {
+        job.expert = a.experts[slot];
+        if (job.expert == UINT32_MAX)
+            return false;
+        job.first_output = slot;
+        job.tiles += (uint64_t)(slot / a.slots_per_input) * job.n_chunks * RAD_CUDA_TILE_BYTES;
+    }
+    job.group = a.parts[p].weights + job.expert * a.parts[p].expert_bytes +
+                (uint64_t)(job.first_row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes *
+                    RAD_CUDA_GROUP_ROWS;
+    return true;
+}
+
+/* What comes behind a product. */
+RAD_DEVICE void few_finish(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
+                           uint32_t row, float y)
+{
+    if (part.scales != nullptr) /* times one is the same bits */
+        y *= part.scales[expert];
+    if (part.bias != nullptr)
+        y += part.bias[(uint64_t)expert * part.n_rows + row];
+    const uint64_t at = output * part.y_stride + row;
+    if (part.add != nullptr)
+        y = part.add[at] + y;
+    part.y[at] = y;
+}
+
+template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments &a)
+{
+    few_job job;
+    if (!few_find(a, F::CHUNK_BYTES, job))
+        return;
+    const few_shared<F> shared = few_shared_at<F>(rad_dynamic_shared(), job.n_slots);
+    const uint32_t rows = 1u << a.rows_log2, thread = rad_thread(), warp = rad_warp();
+    const uint32_t lane_row = rad_lane() & (rows - 1), slot = thread >> a.rows_log2;
+    const uint32_t n_steps = a.n_columns / 32;
+    const uint64_t chunk_stride = (uint64_t)F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
+    rad_cuda_row at = {job.group + slot * chunk_stride,
+                       (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) + lane_row};
+    rad_few_weights<F> w;
+    few_chain chain = {0.0f, 0};
+    uint32_t phase = 0;
+    few_fetch(job, 0, 0, shared.tiles[0]);
+    if (slot < job.n_chunks)
+        few_load<F>(w, at);
+    for (uint32_t first = 0, round = 0; first < job.n_chunks; first += job.n_slots, round++) {
+        const uint32_t chunk = first + slot;
+        const uint32_t n = job.n_chunks - first < job.n_slots ? job.n_chunks - first : job.n_slots;
+        for (uint32_t token = 0; token < a.n_tokens; token++, phase++) {
+            const uint32_t odd = phase & 1u;
+            const bool last = token + 1 == a.n_tokens;
+            uint32_t *words = odd ? shared.words[1] : shared.words[0];
+            float *scales = odd ? shared.scales[1] : shared.scales[0];
+            const uint8_t *tile = (odd ? shared.tiles[1] : shared.tiles[0]) +
+                                  slot * RAD_FEW_TILE_STRIDE;
+            few_fetch(job, last ? round + 1 : round, last ? 0 : token + 1,
+                      odd ? shared.tiles[0] : shared.tiles[1]);
+            rad_copy_async_wait(1);
+            rad_warp_barrier();
+            if (chunk < job.n_chunks) {
+                few_sums<F>(w, tile, words + thread);
+#pragma unroll
+                for (int i = 0; i < F::N_HEADER; i++)
+                    words[(rad_few<F>::N_SUMS + i) * RAD_FEW_THREADS + thread] = w.header[i];
+                if (lane_row < 8) {
+                    scales[slot * 16 + lane_row] =
+                        ((const float *)(tile + RAD_CUDA_TILE_SCALES))[lane_row];
+                    scales[slot * 16 + 8 + lane_row] =
+                        (float)(sum_of_16(tile, 2 * (int)lane_row) +
+                                sum_of_16(tile, 2 * (int)lane_row + 1));
+                }
+            }
+            at.chunk += last ? job.n_slots * chunk_stride : 0;
+            if (last && chunk + job.n_slots < job.n_chunks)
+                few_load<F>(w, at);
+            rad_barrier();
+            if (warp == token && rad_lane() < rows) {
+                for (uint32_t c = 0; c < n; c++)
+                    few_add<F>(chain, words + (c << a.rows_log2) + lane_row, scales + c * 16,
+                               scales + c * 16 + 8, n_steps - (first + c) * 8);
+            }
+        }
+    }
+    const uint32_t row = job.first_row + lane_row;
+    if (warp >= a.n_tokens || rad_lane() >= rows || row >= job.part->n_rows)
+        return;
+    if (F::FAMILY == RAD_CUDA_ROW)
+        chain.sum *= (float)chain.whole;
+    few_finish(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
+}
+
+#endif

@@ -1,0 +1,160 @@
+#include "backend/cuda/layout.h"
+
+#include <string.h>
+
+#include "quant/codes.h"
+
+/* A form is {elements and bytes of a block, bytes of a row's chunk, number of fields, fields}; a
+ * field {offset, part, parts, stride, section}. Sections of 16 bytes come first. */
+#define FIELD(offset, part, section)                                                               \
+    {                                                                                              \
+        offset, part, 1, 0, section                                                                \
+    }
+
+static const rad_cuda_form forms[] = {
+    [RAD_TYPE_Q4_0] = {32, 18, 144, 2, {FIELD(2, 16, 16), FIELD(0, 2, 16)}},
+    [RAD_TYPE_Q4_1] = {32, 20, 160, 2, {FIELD(4, 16, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_Q5_0] = {32, 22, 176, 3, {FIELD(6, 16, 16), FIELD(2, 4, 16), FIELD(0, 2, 16)}},
+    [RAD_TYPE_Q5_1] = {32, 24, 192, 3, {FIELD(8, 16, 16), FIELD(4, 4, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_Q8_0] = {32, 34, 272, 2, {FIELD(2, 32, 16), FIELD(0, 2, 16)}},
+    [RAD_TYPE_Q4_K] = {256, 144, 144, 2, {FIELD(16, 128, 16), FIELD(0, 16, 16)}},
+    [RAD_TYPE_Q5_K] = {256, 176, 176, 3, {FIELD(48, 128, 16), FIELD(16, 32, 16), FIELD(0, 16, 16)}},
+    [RAD_TYPE_Q6_K] = {256, 210, 210, 4, {FIELD(0, 128, 16), FIELD(128, 64, 16), FIELD(192, 16, 16), FIELD(208, 2, 2)}},
+    [RAD_TYPE_Q2_K] = {256, 84, 84, 3, {FIELD(16, 64, 16), FIELD(0, 16, 16), FIELD(80, 4, 4)}},
+    [RAD_TYPE_Q3_K] = {256, 110, 110, 3, {FIELD(0, 96, 16), FIELD(96, 12, 4), FIELD(108, 2, 2)}},
+    [RAD_TYPE_IQ4_NL] = {32, 18, 144, 2, {FIELD(2, 16, 16), FIELD(0, 2, 16)}},
+    [RAD_TYPE_IQ4_XS] = {256, 136, 136, 2, {FIELD(8, 128, 16), FIELD(0, 8, 8)}},
+    [RAD_TYPE_MXFP4] = {32, 17, 136, 2, {FIELD(1, 16, 16), FIELD(0, 1, 8)}},
+};
+
+const rad_cuda_form *rad_cuda_form_of(rad_type type)
+{
+    const size_t n = sizeof forms / sizeof forms[0];
+    return (size_t)type < n && forms[type].n_fields > 0 ? &forms[type] : NULL;
+}
+
+static uint64_t chunks_of(uint64_t n_columns)
+{
+    return n_columns / RAD_CUDA_CHUNK + (n_columns % RAD_CUDA_CHUNK != 0);
+}
+
+uint64_t rad_cuda_matrix_bytes(rad_type type, uint64_t n_rows, uint64_t n_columns)
+{
+    const rad_cuda_form *form = rad_cuda_form_of(type);
+    uint64_t bytes, groups = n_rows / RAD_CUDA_GROUP_ROWS + (n_rows % RAD_CUDA_GROUP_ROWS != 0);
+    if (form == NULL || n_columns % form->block_elements != 0 ||
+        __builtin_mul_overflow(chunks_of(n_columns),
+                               (uint64_t)form->chunk_bytes * RAD_CUDA_GROUP_ROWS, &bytes) ||
+        __builtin_mul_overflow(bytes, groups, &bytes))
+        return 0;
+    return bytes;
+}
+
+uint64_t rad_cuda_tiles_bytes(uint64_t n_tokens, uint64_t n_columns)
+{
+    uint64_t bytes;
+    if (__builtin_mul_overflow(chunks_of(n_columns), (uint64_t)RAD_CUDA_TILE_BYTES, &bytes) ||
+        __builtin_mul_overflow(bytes, n_tokens, &bytes))
+        return 0;
+    return bytes;
+}
+
+bool rad_cuda_is_recoded(rad_type type)
+{
+    return type == RAD_TYPE_TQ1_0 || rad_code_form_find(type) != NULL;
+}
+
+void rad_cuda_recode(rad_type type, const uint8_t *blocks, size_t n_blocks, uint8_t *out)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const rad_cuda_form *form = rad_cuda_form_of(type);
+    for (size_t i = 0; i < n_blocks; i++) {
+        rad_block block;
+        info->unpack(blocks + i * info->block_bytes, &block);
+        rad_codes_write(type, &block, out + i * form->block_bytes);
+    }
+}
+
+/* One field of one chunk of a row: the bytes of the blocks that are there, cut into sections. */
+static void pack_field(const rad_cuda_field *field, uint32_t block_bytes, const uint8_t *blocks,
+                       uint32_t n_blocks, uint32_t row, uint8_t *sections)
+{
+    uint32_t at = 0;
+    for (uint32_t b = 0; b < n_blocks; b++, blocks += block_bytes) {
+        for (uint32_t p = 0; p < field->parts; p++) {
+            const uint8_t *part = blocks + field->offset + p * field->stride;
+            for (uint32_t i = 0; i < field->part; i++, at++)
+                sections[(at / field->section * RAD_CUDA_GROUP_ROWS + row) * field->section +
+                         at % field->section] = part[i];
+        }
+    }
+}
+
+void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint32_t n_rows,
+                         uint32_t n_columns, uint8_t *group)
+{
+    const uint32_t per_chunk = RAD_CUDA_CHUNK / form->block_elements;
+    const uint32_t n_blocks = n_columns / form->block_elements;
+    const size_t chunk_bytes = (size_t)form->chunk_bytes * RAD_CUDA_GROUP_ROWS;
+    memset(group, 0, chunk_bytes * chunks_of(n_columns));
+    for (uint32_t row = 0; row < n_rows; row++) {
+        const uint8_t *from = blocks + (size_t)row * n_blocks * form->block_bytes;
+        uint8_t *chunk = group;
+        for (uint32_t b = 0; b < n_blocks; b += per_chunk, chunk += chunk_bytes) {
+            uint32_t n = n_blocks - b < per_chunk ? n_blocks - b : per_chunk;
+            uint8_t *sections = chunk;
+            for (uint32_t f = 0; f < form->n_fields; f++) {
+                const rad_cuda_field *field = &form->fields[f];
+                pack_field(field, form->block_bytes, from + (size_t)b * form->block_bytes, n, row,
+                           sections);
+                sections += (size_t)per_chunk * field->part * field->parts * RAD_CUDA_GROUP_ROWS;
+            }
+        }
+    }
+}
+
+/* ---- launches of products of few tokens ---------------------------------------------------------
+ */
+
+typedef struct few_kernel {
+    const rad_cuda_kernel *kernel;
+    uint32_t n_words; /* in shared memory, of a thread */
+} few_kernel;
+
+static const few_kernel few_kernels[] = {
+    [RAD_TYPE_Q4_0] = {&rad_cuda_kernel_few_q4_0, 12},
+    [RAD_TYPE_Q8_0] = {&rad_cuda_kernel_few_q8_0, 12},
+};
+
+static const few_kernel *few_kernel_of(rad_type type)
+{
+    const size_t n = sizeof few_kernels / sizeof few_kernels[0];
+    return (size_t)type < n && few_kernels[type].kernel != NULL ? &few_kernels[type] : NULL;
+}
+
+const rad_cuda_kernel *rad_cuda_few_kernel(rad_type type)
+{
+    const few_kernel *few = few_kernel_of(type);
+    return few != NULL ? few->kernel : NULL;
+}
+
+/* Words, scales and sums, tiles, all twice. */
+uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2)
+{
+    const few_kernel *few = few_kernel_of(type);
+    const uint32_t n_slots = 256u >> rows_log2;
+    return few == NULL ? 0 : 2 * (few->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
+}
+
+/* As few blocks as fill the machine twice: a block of more rows reads the activations for more of
+ * them. */
+uint32_t rad_cuda_few_rows_log2(rad_type type, uint64_t n_rows, uint32_t n_columns,
+                                uint32_t multiprocessors)
+{
+    uint32_t rows_log2 = 5;
+    while (rows_log2 > 3 && (n_rows >> rows_log2) < 2 * (uint64_t)multiprocessors &&
+           rad_cuda_few_shared_bytes(type, rows_log2 - 1) <= 48 * 1024 &&
+           (128u >> rows_log2) < chunks_of(n_columns))
+        rows_log2--;
+    return rows_log2;
+}

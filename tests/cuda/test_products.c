@@ -1,0 +1,337 @@
+/* Products with quantized weights, and the quantization of their input: the bits of the CPU's scalar
+ * kernels, for every format, numbers of tokens, and shapes that are no multiple of anything but the
+ * format's block. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/layout.h"
+#include "cuda/support.h"
+
+/* Activations on both sides. */
+typedef struct input {
+    rad_activations cpu;
+    float *values;
+    uint8_t *tiles; /* on the device */
+} input;
+
+static void *make(size_t n, size_t size)
+{
+    void *memory = calloc(n > 0 ? n : 1, size);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+/* Numbers with blocks that are extreme: zeros, the smallest, the greatest, halves to round. */
+static float *make_values(uint64_t seed, uint32_t n_tokens, uint32_t n)
+{
+    float *values = make((size_t)n_tokens * n, sizeof *values);
+    rad_test_floats(seed, values, (size_t)n_tokens * n);
+    for (size_t i = 0; i < (size_t)n_tokens * n; i++) {
+        switch (i / 32 % 13) {
+        case 3:
+            values[i] = 0.0f;
+            break;
+        case 5:
+            values[i] *= 0x1p-101f;
+            break;
+        case 7:
+            values[i] *= 0x1p100f;
+            break;
+        case 9: /* 127 is the greatest: all others are halves */
+            values[i] = i % 32 == 0 ? 127.0f : rintf(values[i] * 100.0f) + 0.5f;
+            break;
+        default:
+            values[i] *= (float)(i % 7);
+        }
+    }
+    return values;
+}
+
+static uint32_t block_of(rad_activation_kind kind, uint32_t n)
+{
+    return kind == RAD_ACTIVATION_Q8_32 ? 32 : kind == RAD_ACTIVATION_Q8_256 ? 256 : n;
+}
+
+static void quantize_on_cpu(rad_activations *x, const float *values)
+{
+    const rad_kernels *kernels = rad_kernels_find(RAD_ISA_SCALAR, true);
+    const uint32_t n = x->n_columns, n_scales = n / block_of(x->kind, n);
+    int8_t *quants = make((size_t)x->n_tokens * n, 1);
+    float *scales = make((size_t)x->n_tokens * n_scales, sizeof *scales);
+    int16_t *sums = make((size_t)x->n_tokens * n / 16, sizeof *sums);
+    for (size_t t = 0; t < x->n_tokens; t++) {
+        void (*quantize)(const float *, uint32_t, int8_t *, float *, int16_t *) =
+            x->kind == RAD_ACTIVATION_Q8_32    ? kernels->quantize_q8_32
+            : x->kind == RAD_ACTIVATION_Q8_256 ? kernels->quantize_q8_256
+                                               : kernels->quantize_q8_row;
+        quantize(values + t * n, n, quants + t * n, scales + t * n_scales, sums + t * n / 16);
+    }
+    x->values = values;
+    x->quants = quants;
+    x->scales = scales;
+    x->sums = sums;
+}
+
+/* The tiles that must come out of a CPU's activations. Bytes of columns that are not there: 0. */
+static uint8_t *tiles_of(const rad_activations *x)
+{
+    const uint32_t n = x->n_columns, n_tiles = (n + 255) / 256, block = block_of(x->kind, n);
+    uint8_t *tiles = make((size_t)x->n_tokens * n_tiles, RAD_CUDA_TILE_BYTES);
+    for (size_t t = 0; t < x->n_tokens; t++) {
+        uint8_t *row = tiles + t * n_tiles * RAD_CUDA_TILE_BYTES;
+        for (uint32_t i = 0; i < n; i++)
+            row[i / 256 * RAD_CUDA_TILE_BYTES + i % 256] = (uint8_t)x->quants[t * n + i];
+        for (uint32_t i = 0; i < n; i += 32)
+            memcpy(row + i / 256 * RAD_CUDA_TILE_BYTES + RAD_CUDA_TILE_SCALES + i % 256 / 32 * 4,
+                   &x->scales[t * (n / block) + i / block], 4);
+        for (uint32_t i = 0; i < n; i += 16)
+            memcpy(row + i / 256 * RAD_CUDA_TILE_BYTES + RAD_CUDA_TILE_SUMS + i % 256 / 16 * 2,
+                   &x->sums[(t * n + i) / 16], 2);
+    }
+    return tiles;
+}
+
+static void quantize_on_device(rad_cuda_device *device, input *in, const uint32_t *columns,
+                               uint32_t n_inputs)
+{
+    const rad_activations *x = &in->cpu;
+    const uint32_t n_tiles = (x->n_columns + 255) / 256;
+    const bool whole = x->kind == RAD_ACTIVATION_Q8_ROW;
+    const float *values = columns != NULL ? in->values : x->values;
+    in->tiles = rad_test_upload(device, NULL, rad_cuda_tiles_bytes(x->n_tokens, x->n_columns));
+    rad_cuda_quantize_arguments a = {
+        .x = rad_test_upload(device, values, (uint64_t)x->n_tokens * n_inputs * 4),
+        .tiles = in->tiles,
+        .columns =
+            columns != NULL ? rad_test_upload(device, columns, (uint64_t)x->n_columns * 4) : NULL,
+        .n_inputs = n_inputs,
+        .n_columns = x->n_columns,
+        .block = block_of(x->kind, x->n_columns)};
+    rad_test_launch(device, whole ? &rad_cuda_kernel_quantize_row : &rad_cuda_kernel_quantize,
+                    whole ? 1 : (n_tiles + 7) / 8, x->n_tokens, 1, 0, &a);
+}
+
+static void free_input(input *in)
+{
+    free((void *)in->cpu.quants);
+    free((void *)in->cpu.scales);
+    free((void *)in->cpu.sums);
+    free(in->values);
+}
+
+/* ---- quantization ----------------------------------------------------------------------------- */
+
+/* Scales of columns that are not there may be what they want. */
+static void check_tiles(rad_cuda_device *device, const input *in)
+{
+    const rad_activations *x = &in->cpu;
+    const uint32_t n_tiles = (x->n_columns + 255) / 256;
+    const size_t size = rad_cuda_tiles_bytes(x->n_tokens, x->n_columns);
+    uint8_t *wanted = tiles_of(x), *got = make(size, 1);
+    rad_test_download(device, got, in->tiles, size);
+    for (size_t i = 0; i < (size_t)x->n_tokens * n_tiles; i++) {
+        const uint32_t columns = x->n_columns - (uint32_t)(i % n_tiles) * 256;
+        const uint8_t *g = got + i * RAD_CUDA_TILE_BYTES, *w = wanted + i * RAD_CUDA_TILE_BYTES;
+        ck_assert_msg(memcmp(g, w, 256) == 0, "quants of tile %zu", i);
+        ck_assert_msg(memcmp(g + RAD_CUDA_TILE_SUMS, w + RAD_CUDA_TILE_SUMS, 32) == 0,
+                      "sums of tile %zu", i);
+        ck_assert_msg(memcmp(g + RAD_CUDA_TILE_SCALES, w + RAD_CUDA_TILE_SCALES,
+                             (columns < 256 ? columns : 256) / 8) == 0,
+                      "scales of tile %zu", i);
+    }
+    free(wanted);
+    free(got);
+}
+
+static void check_quantize(rad_cuda_device *device, rad_activation_kind kind, uint32_t n_tokens,
+                           uint32_t n, float special)
+{
+    input in = {.cpu = {.kind = kind, .n_tokens = n_tokens, .n_columns = n},
+                .values = make_values(n, n_tokens, n)};
+    in.values[(size_t)n_tokens * n - 1] = special;
+    quantize_on_cpu(&in.cpu, in.values);
+    quantize_on_device(device, &in, NULL, n);
+    check_tiles(device, &in);
+    free_input(&in);
+}
+
+START_TEST(quantizes)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check_quantize(device, RAD_ACTIVATION_Q8_32, 3, 2400, NAN);
+        check_quantize(device, RAD_ACTIVATION_Q8_32, 1, 32, 1.0f);
+        check_quantize(device, RAD_ACTIVATION_Q8_256, 2, 2304, INFINITY);
+        check_quantize(device, RAD_ACTIVATION_Q8_ROW, 2, 2432, 0.25f);
+        check_quantize(device, RAD_ACTIVATION_Q8_ROW, 1, 384, -INFINITY);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+/* Columns in another order, some of them none; a number of inputs that is odd. */
+START_TEST(quantizes_in_order)
+{
+    enum { INPUTS = 301, COLUMNS = 320 };
+    rad_cuda_device *device = rad_test_device(0);
+    uint32_t columns[COLUMNS];
+    float *ordered = make(2 * COLUMNS, sizeof *ordered);
+    input in = {.cpu = {.kind = RAD_ACTIVATION_Q8_32, .n_tokens = 2, .n_columns = COLUMNS},
+                .values = make_values(1, 2, INPUTS)};
+    for (uint32_t i = 0; i < COLUMNS; i++)
+        columns[i] = i % 16 == 15 ? UINT32_MAX : (i * 7) % INPUTS;
+    for (uint32_t i = 0; i < 2 * COLUMNS; i++)
+        ordered[i] = columns[i % COLUMNS] == UINT32_MAX
+                         ? 0.0f
+                         : in.values[i / COLUMNS * INPUTS + columns[i % COLUMNS]];
+    quantize_on_cpu(&in.cpu, ordered);
+    quantize_on_device(device, &in, columns, INPUTS);
+    check_tiles(device, &in);
+    free_input(&in);
+    free(ordered);
+    rad_test_device_close(device);
+}
+END_TEST
+
+/* ---- weights ---------------------------------------------------------------------------------- */
+
+typedef struct weights {
+    rad_matrix cpu;
+    uint8_t *data;
+    uint8_t *device;
+} weights;
+
+/* Half of the rows hold encoded numbers where the type has an encoder, the others any bytes. */
+static uint8_t *make_blocks(rad_type type, uint64_t seed, uint32_t n_rows, uint32_t n_columns)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const size_t row_bytes = (size_t)(n_columns / info->block_elements) * info->block_bytes;
+    uint8_t *data = make(n_rows * row_bytes + info->tail_bytes, 1);
+    float *row = make(n_columns, sizeof *row);
+    rad_test_bytes(seed, data, n_rows * row_bytes);
+    for (uint32_t r = 0; r < n_rows && info->encode != NULL; r += 2) {
+        rad_test_floats(seed + r, row, n_columns);
+        info->encode(row, NULL, data + r * row_bytes, n_columns);
+    }
+    free(row);
+    return data;
+}
+
+/* Packs on the host and by the kernel, which must agree. */
+static void pack(rad_cuda_device *device, rad_type type, const uint8_t *data, uint32_t n_rows,
+                 uint32_t n_columns, uint8_t *device_groups)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const rad_cuda_form *form = rad_cuda_form_of(type);
+    const size_t n_blocks = n_columns / info->block_elements;
+    const size_t row_bytes = n_blocks * form->block_bytes;
+    const uint64_t size = rad_cuda_matrix_bytes(type, n_rows, n_columns);
+    const uint64_t group_bytes = rad_cuda_matrix_bytes(type, 1, n_columns);
+    uint8_t *blocks = make(n_rows * row_bytes, 1);
+    uint8_t *wanted = make(size, 1), *got = make(size, 1);
+    if (rad_cuda_is_recoded(type))
+        rad_cuda_recode(type, data, n_rows * n_blocks, blocks);
+    else
+        memcpy(blocks, data, n_rows * row_bytes);
+    for (uint32_t r = 0; r < n_rows; r += 32)
+        rad_cuda_pack_group(form, blocks + r * row_bytes, n_rows - r < 32 ? n_rows - r : 32,
+                            n_columns, wanted + r / 32 * group_bytes);
+    rad_cuda_pack_arguments a = {.blocks = rad_test_upload(device, blocks, n_rows * row_bytes),
+                                 .groups = device_groups,
+                                 .n_rows = n_rows,
+                                 .n_columns = n_columns,
+                                 .form = *form};
+    rad_test_launch(device, &rad_cuda_kernel_pack, (n_rows + 31) / 32, (n_columns + 255) / 256, 1,
+                    0, &a);
+    rad_test_download(device, got, device_groups, size);
+    ck_assert_msg(memcmp(got, wanted, size) == 0, "%s: the layouts differ", info->name);
+    free(blocks);
+    free(wanted);
+    free(got);
+}
+
+static void make_weights(rad_cuda_device *device, rad_type type, uint64_t seed, uint32_t n_rows,
+                         uint32_t n_columns, weights *w)
+{
+    w->data = make_blocks(type, seed, n_rows, n_columns);
+    w->cpu = (rad_matrix){type, RAD_LAYOUT_FILE, n_rows, n_columns, w->data};
+    w->device = rad_test_upload(device, NULL, rad_cuda_matrix_bytes(type, n_rows, n_columns));
+    pack(device, type, w->data, n_rows, n_columns, w->device);
+}
+
+/* y of all tokens, rows y_stride apart; the caller frees it. */
+static float *product_on_cpu(const rad_matrix *w, const rad_activations *x)
+{
+    const rad_kernels *kernels = rad_kernels_find(RAD_ISA_SCALAR, true);
+    float *y = make((size_t)x->n_tokens * w->n_rows, sizeof *y);
+    void *scratch = aligned_alloc(64, (rad_product_scratch_bytes(w) + 63) / 64 * 64);
+    ck_assert_ptr_nonnull(scratch);
+    kernels->product(w, x, 0, w->n_rows, 0, x->n_tokens, y, w->n_rows, scratch);
+    free(scratch);
+    return y;
+}
+
+static const rad_type types[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q8_0};
+enum { N_TYPES = sizeof types / sizeof types[0] };
+
+/* ---- few tokens -------------------------------------------------------------------------------- */
+
+static void check_few(rad_cuda_device *device, rad_type type, uint32_t n_tokens, uint32_t n_rows,
+                      uint32_t n_columns, uint32_t rows_log2)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    input in = {.cpu = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns},
+                .values = make_values(n_rows, n_tokens, n_columns)};
+    weights w;
+    quantize_on_cpu(&in.cpu, in.values);
+    quantize_on_device(device, &in, NULL, n_columns);
+    make_weights(device, type, n_columns, n_rows, n_columns, &w);
+    float *wanted = product_on_cpu(&w.cpu, &in.cpu), *got = make((size_t)n_tokens * n_rows, 4);
+    rad_cuda_product_arguments a = {
+        .parts = {{.weights = w.device,
+                   .y = rad_test_upload(device, NULL, (uint64_t)n_tokens * n_rows * 4),
+                   .n_rows = n_rows,
+                   .y_stride = n_rows}},
+        .tiles = in.tiles,
+        .n_parts = 1,
+        .n_columns = n_columns,
+        .n_tokens = n_tokens,
+        .rows_log2 = rows_log2};
+    rad_test_launch(device, rad_cuda_few_kernel(type), (n_rows + (1u << rows_log2) - 1) >> rows_log2,
+                    1, 1, rad_cuda_few_shared_bytes(type, rows_log2), &a);
+    rad_test_download(device, got, a.parts[0].y, (uint64_t)n_tokens * n_rows * 4);
+    rad_test_same_floats(got, wanted, (size_t)n_tokens * n_rows, info->name);
+    free(got);
+    free(wanted);
+    free(w.data);
+    free_input(&in);
+}
+
+START_TEST(multiplies_few)
+{
+    const rad_type type = types[_i];
+    const uint32_t block = rad_type_find((uint32_t)type)->block_elements;
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check_few(device, type, 1, 5, block, 5);
+        check_few(device, type, 2 + order, 37, 2304 + (block < 256 ? block : 256), 5);
+        check_few(device, type, 1, 16, 4608 / block * block, 4);
+        if (rad_cuda_few_shared_bytes(type, 3) <= 48 * 1024)
+            check_few(device, type, 8, 9, 768, 3);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    tcase_add_test(rad_test_case(suite, "quantize"), quantizes);
+    tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_in_order);
+    tcase_add_loop_test(rad_test_case(suite, "few tokens"), multiplies_few, 0, N_TYPES);
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_products", add_cases);
+}
