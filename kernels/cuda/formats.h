@@ -465,4 +465,371 @@ struct rad_format_mxfp4 {
     }
 };
 
+/* Sixteen scales of eight bits of a chunk, one of each 16 columns. */
+struct rad_format_nvfp4 {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK_16,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        N_LANE = 0,
+        N_WHOLE = 8,
+        N_HEADER = 4,
+        CHUNK_BYTES = 144
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_16(at, 128, h);
+    }
+    /* Of 16 columns the first 8 are in low nibbles of 8 bytes. */
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const rad_levels16 levels = RAD_LEVELS_E2M1;
+        const int word = v.i % 2, shift = v.i / 2 * 4;
+        uint32_t first = v.whole(step, word) >> shift & RAD_NIBBLES;
+        uint32_t second = v.whole(step, word + 2) >> shift & RAD_NIBBLES;
+        look_up(levels, first | second << 4, low, high);
+    }
+    /* E4M3 without its sign, halved; 0x7f is zero. */
+    RAD_DEVICE float scale(const uint32_t *h, int i)
+    {
+        uint32_t code = (uint32_t)byte_at(h, i), exponent = code >> 3 & 15u, mantissa = code & 7u;
+        if (code == 0x7f)
+            return 0.0f;
+        if (exponent == 0)
+            return (float)mantissa * 0x1p-10f;
+        return (float)((8 + mantissa) << exponent) * 0x1p-11f;
+    }
+};
+
+/* ---- codebook types, with codes of fixed width (quant/codes.h) ----------------------------------
+ */
+
+/* Four bits for sixteen levels. */
+template <uint32_t A, uint32_t B, uint32_t C, uint32_t D> struct rad_format_iq3 {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        SUB = 32,
+        N_LANE = 8,
+        N_WHOLE = 0,
+        N_HEADER = 2,
+        CHUNK_BYTES = 134
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_4(at, 128, h);
+        header_2(at, 132, h + 1);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const rad_levels16 levels = {{A, B, C, D}};
+        look_up(levels, v.lane(step), low, high);
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return 2 * nibble_at(h, j) + 1;
+    }
+};
+
+struct rad_format_iq3_xxs : rad_format_iq3<0x1c140c04u, 0x3e342c24u, 0xe4ecf4fcu, 0xc2ccd4dcu> {
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[1]) * 0.25f;
+    }
+};
+
+struct rad_format_iq3_s : rad_format_iq3<0x07050301u, 0x0f0d0b09u, 0xf9fbfdffu, 0xf1f3f5f7u> {
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[1]);
+    }
+};
+
+/* The low two bits of 64 columns in 16 bytes, a third one that each type has elsewhere. */
+template <int N_THIRD> struct rad_codes_3 {
+    enum {
+        FAMILY = RAD_CUDA_SUPER,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        N_LANE = 4,
+        N_WHOLE = N_THIRD,
+        AT = 16 * (N_LANE + N_WHOLE)
+    };
+    template <class V>
+    RAD_DEVICE void two_bits(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        uint32_t word = v.lane(step / 2) >> step % 2 * 4;
+        low = word & RAD_PAIRS;
+        high = word >> 2 & RAD_PAIRS;
+    }
+};
+
+#define RAD_LEVELS_IQ2_LOW  0x002b1908u /* 8, 25, 43, none */
+#define RAD_LEVELS_IQ2_HIGH 0x00d5e7f8u
+#define RAD_LEVELS_IQ1_LOW  0x000901f9u /* -7, 1, 9, none; -9, -1, 7 */
+#define RAD_LEVELS_IQ1_HIGH 0x0007fff7u
+
+/* Third bits of 64 columns in 8 bytes. Sub-scales of 32 columns (IQ2_XXS) or 16. */
+template <int SUB_BLOCK> struct rad_format_iq2 : rad_codes_3<2> {
+    enum { SUB = SUB_BLOCK, N_HEADER = 1 + 32 / SUB, CHUNK_BYTES = AT + 4 * (32 / SUB) + 2 };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        if constexpr (SUB == 16)
+            header_8(at, AT, h);
+        else
+            header_4(at, AT, h);
+        header_2(at, CHUNK_BYTES - 2, h + N_HEADER - 1);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const int unit = step / 2;
+        uint32_t third =
+            v.whole(unit / 2, unit % 2 * 2 + v.i % 2) >> (step % 2 * 4 + v.i / 2);
+        two_bits(v, step, low, high);
+        low = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, low | (third & RAD_BITS) << 2);
+        high = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, high | (third & RAD_BITS << 2));
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[N_HEADER - 1]) * 0.125f;
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return 2 * nibble_at(h, j) + 1;
+    }
+};
+
+typedef rad_format_iq2<32> rad_format_iq2_xxs;
+typedef rad_format_iq2<16> rad_format_iq2_s; /* and IQ2_XS */
+
+/* All bytes are one of two levels' worth: `bit` as the third bit of four codes. */
+RAD_DEVICE uint32_t look_up_iq1(uint32_t codes, uint32_t bit)
+{
+    return look_up_8(RAD_LEVELS_IQ1_LOW, RAD_LEVELS_IQ1_HIGH, codes | (bit & 1u) * (RAD_BITS << 2));
+}
+
+/* A third bit for 32 columns, above their sub-scale of three bits. */
+struct rad_format_iq1_s : rad_codes_3<0> {
+    enum { SUB = 32, N_HEADER = 2, CHUNK_BYTES = 70 };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_4(at, 64, h);
+        header_2(at, 68, h + 1);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const uint32_t third = v.header(0) >> (4 * step + 3);
+        two_bits(v, step, low, high);
+        low = look_up_iq1(low, third);
+        high = look_up_iq1(high, third);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[1]) * 0.125f;
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return 2 * (nibble_at(h, j) & 7) + 1;
+    }
+};
+
+/* A third bit for 8 columns. */
+struct rad_format_iq1_m : rad_codes_3<0> {
+    enum { SUB = 16, N_HEADER = 4, CHUNK_BYTES = 78 };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_8(at, 64, h);
+        header_4(at, 72, h + 2);
+        header_2(at, 76, h + 3);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const uint32_t third = v.header(2) >> (4 * step + v.i / 2);
+        two_bits(v, step, low, high);
+        low = look_up_iq1(low, third);
+        high = look_up_iq1(high, third >> 2);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[3]) * 0.125f;
+    }
+    RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
+    {
+        return 2 * nibble_at(h, j) + 1;
+    }
+};
+
+/* ---- one and two bits, ternary --------------------------------------------------------------- */
+
+/* TQ1_0 too, which is written anew. */
+struct rad_format_tq2_0 {
+    enum {
+        FAMILY = RAD_CUDA_TERNARY,
+        HAS_MINIMUM = 0,
+        OFFSET = -1,
+        N_LANE = 4,
+        N_WHOLE = 0,
+        N_HEADER = 1,
+        CHUNK_BYTES = 66
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_2(at, 64, h);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        pairs_k<0>(v, step, low, high);
+    }
+    RAD_DEVICE float scale(const uint32_t *h)
+    {
+        return half_low(h[0]);
+    }
+};
+
+struct rad_format_i2_s {
+    enum {
+        FAMILY = RAD_CUDA_ROW,
+        HAS_MINIMUM = 0,
+        OFFSET = -1,
+        N_LANE = 4,
+        N_WHOLE = 0,
+        N_HEADER = 0,
+        CHUNK_BYTES = 64
+    };
+    RAD_DEVICE void load_header(rad_cuda_row, uint32_t *)
+    {
+    }
+    /* The first 32 of 128 columns are in the upper two bits. */
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const int at = step / 4 * 2, shift = 6 - step % 4 * 2;
+        low = v.lane(at) >> shift & RAD_PAIRS;
+        high = v.lane(at + 1) >> shift & RAD_PAIRS;
+    }
+};
+
+/* Blocks of 128, bits in order. */
+struct rad_format_q1_0 {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 0,
+        OFFSET = -1,
+        N_LANE = 0,
+        N_WHOLE = 2,
+        N_HEADER = 1,
+        CHUNK_BYTES = 36
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_4(at, 32, h);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        const uint32_t bits = v.whole(step / 4, step % 4) >> 4 * v.i;
+        low = spread_bits(bits) << 1;
+        high = spread_bits(bits >> 16) << 1;
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        return half_at(h, step / 4);
+    }
+};
+
+/* Blocks of 64, pairs of bits in order. */
+struct rad_format_q2_0 {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 0,
+        OFFSET = -1,
+        N_LANE = 0,
+        N_WHOLE = 4,
+        N_HEADER = 2,
+        CHUNK_BYTES = 72
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        header_8(at, 64, h);
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        low = spread_pairs(v.whole(step / 2, step % 2 * 2) >> 8 * v.i);
+        high = spread_pairs(v.whole(step / 2, step % 2 * 2 + 1) >> 8 * v.i);
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        return half_at(h, step / 2);
+    }
+};
+
+/* ---- affine types of folders (quant/affine.c) ---------------------------------------------------
+ */
+
+/* Words of the scale's upper 24 bits and of the zero, of each 32 columns or of each 128. Planes of
+ * 4, 2 and 1 bits; quants of 8 bits are signed. */
+template <int BITS, int ELEMENTS> struct rad_format_affine {
+    enum {
+        FAMILY = RAD_CUDA_BLOCK,
+        HAS_MINIMUM = 1,
+        OFFSET = 0,
+        N_LANE = BITS == 8 ? 16 : BITS & 4 ? 8 : 0,
+        PAIRS = BITS & 2 ? 4 : 0,
+        N_WHOLE = PAIRS + (BITS & 1 ? 2 : 0),
+        AT = 16 * (N_LANE + N_WHOLE),
+        N_HEADER = RAD_CUDA_CHUNK / ELEMENTS,
+        CHUNK_BYTES = AT + 4 * N_HEADER
+    };
+    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    {
+        if constexpr (N_HEADER == 8) {
+            header_16(at, AT, h);
+            header_16(at, AT + 16, h + 4);
+        } else {
+            header_8(at, AT, h);
+        }
+    }
+    template <class V>
+    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    {
+        if constexpr (BITS == 8) {
+            rad_codes_8::codes(v, step, low, high);
+            return;
+        }
+        low = high = 0;
+        if constexpr ((BITS & 4) != 0)
+            rad_codes_4::codes(v, step, low, high);
+        if constexpr ((BITS & 2) != 0) {
+            low |= (v.whole(step / 2, step % 2 * 2) >> 2 * v.i & RAD_PAIRS) << (BITS & 4);
+            high |= (v.whole(step / 2, step % 2 * 2 + 1) >> 2 * v.i & RAD_PAIRS) << (BITS & 4);
+        }
+        if constexpr ((BITS & 1) != 0) {
+            const uint32_t bits = v.whole(PAIRS + step / 4, step % 4) >> v.i;
+            low |= (bits & RAD_BITS) << (BITS - 1);
+            high |= (bits >> 4 & RAD_BITS) << (BITS - 1);
+        }
+    }
+    RAD_DEVICE uint32_t word(const uint32_t *h, int step)
+    {
+        return h[step * 32 / ELEMENTS];
+    }
+    RAD_DEVICE float scale(const uint32_t *h, int step)
+    {
+        return rad_float(word(h, step) & 0xffffff00u);
+    }
+    RAD_DEVICE float minimum(const uint32_t *h, int step)
+    {
+        const int32_t zero = (int32_t)(word(h, step) & 255u);
+        return scale(h, step) * (float)(BITS == 8 ? 128 - zero : -zero);
+    }
+};
+
 #endif

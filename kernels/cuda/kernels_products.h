@@ -99,7 +99,48 @@ typedef struct rad_cuda_product_arguments {
     uint32_t n_tokens;
     uint32_t rows_log2;
 } rad_cuda_product_arguments;
-RAD_CUDA_DECLARE(few_q4_0);
-RAD_CUDA_DECLARE(few_q8_0);
+
+/* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0, IQ2_XS
+ * by iq2_s. */
+#define RAD_CUDA_FOR_FORMATS(DO)                                                                   \
+    DO(q4_0, 12)                                                                                    \
+    DO(q4_1, 16)                                                                                    \
+    DO(q5_0, 12)                                                                                    \
+    DO(q5_1, 16)                                                                                    \
+    DO(q8_0, 12)                                                                                    \
+    DO(iq4_nl, 12)                                                                                  \
+    DO(mxfp4, 10)                                                                                   \
+    DO(nvfp4, 12)                                                                                   \
+    DO(q1_0, 9)                                                                                     \
+    DO(q2_0, 10)                                                                                    \
+    DO(q4_k, 6)                                                                                     \
+    DO(q5_k, 6)                                                                                     \
+    DO(q6_k, 6)                                                                                     \
+    DO(q2_k, 7)                                                                                     \
+    DO(q3_k, 5)                                                                                     \
+    DO(iq4_xs, 3)                                                                                   \
+    DO(iq3_xxs, 3)                                                                                  \
+    DO(iq3_s, 3)                                                                                    \
+    DO(iq2_xxs, 3)                                                                                  \
+    DO(iq2_s, 4)                                                                                    \
+    DO(iq1_m, 5)                                                                                    \
+    DO(iq1_s, 3)                                                                                    \
+    DO(tq2_0, 2)                                                                                    \
+    DO(i2_s, 1)                                                                                     \
+    DO(a2_32, 16)                                                                                   \
+    DO(a3_32, 16)                                                                                   \
+    DO(a4_32, 16)                                                                                   \
+    DO(a5_32, 16)                                                                                   \
+    DO(a6_32, 16)                                                                                   \
+    DO(a8_32, 16)                                                                                   \
+    DO(a2_128, 10)                                                                                  \
+    DO(a3_128, 10)                                                                                  \
+    DO(a4_128, 10)                                                                                  \
+    DO(a5_128, 10)                                                                                  \
+    DO(a6_128, 10)                                                                                  \
+    DO(a8_128, 10)
+
+#define RAD_CUDA_DECLARE_FEW(name, n_words) RAD_CUDA_DECLARE(few_##name);
+RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
 
 #endif

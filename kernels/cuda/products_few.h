@@ -126,16 +126,16 @@ struct few_chain {
     int32_t whole;
 };
 
-/* One more chunk of `steps` steps: `words` as few_sums() and few_put_header() left them, the
- * activations' scales of the chunk. */
+/* One more chunk of `steps` steps: the row's sums as few_sums() left them, its header, the
+ * activations' scales and sums. */
 template <class F>
-RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const float *scales,
-                        const float *sums, uint32_t steps)
+RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t *header,
+                        const float *scales, const float *sums, uint32_t steps)
 {
     uint32_t h[F::N_HEADER > 0 ? F::N_HEADER : 1];
 #pragma unroll
     for (int i = 0; i < F::N_HEADER; i++)
-        h[i] = words[(rad_few<F>::N_SUMS + i) * RAD_FEW_THREADS];
+        h[i] = header[i * RAD_FEW_THREADS];
     if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
 #pragma unroll
         for (uint32_t step = 0; step < 8; step++) {
@@ -165,10 +165,11 @@ RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const float *sc
     }
 }
 
-/* Shared memory: twice the words of all threads; twice for each slot (a chunk in work) 16 floats,
- * the scales and the sums of activations; twice the slots' tiles. */
+/* Shared memory, all of it twice, since a chain runs while the next sums are made: the sums of all
+ * threads (by phase: a round of chunks and a token), the headers (by round); for each slot (a chunk
+ * in work) 16 floats, the scales and the sums of activations; the slots' tiles. */
 template <class F> struct few_shared {
-    uint32_t *words[2];
+    uint32_t *sums[2], *headers[2];
     float *scales[2];
     uint8_t *tiles[2];
 };
@@ -177,7 +178,8 @@ template <class F> RAD_DEVICE few_shared<F> few_shared_at(uint8_t *bytes, uint32
 {
     few_shared<F> s;
     for (int i = 0; i < 2; i++) {
-        s.words[i] = (uint32_t *)bytes;
+        s.sums[i] = (uint32_t *)bytes;
+        s.headers[i] = s.sums[i] + rad_few<F>::N_SUMS * RAD_FEW_THREADS;
         bytes += rad_few<F>::N_WORDS * RAD_FEW_THREADS * 4;
     }
     for (int i = 0; i < 2; i++) {
@@ -214,6 +216,14 @@ RAD_DEVICE void few_fetch(const few_job &job, uint32_t round, uint32_t token, ui
                                              RAD_CUDA_TILE_BYTES + i % pieces * 16);
     }
     rad_copy_async_commit();
+}
+
+/* Of a tile, what the chain needs of step i. */
+RAD_DEVICE void few_put_scales(const uint8_t *tile, uint32_t i, float *scales)
+{
+    scales[i] = ((const float *)(tile + RAD_CUDA_TILE_SCALES))[i];
+    scales[8 + i] =
+        (float)(sum_of_16(tile, 2 * (int)i) + sum_of_16(tile, 2 * (int)i + 1));
 }
 
 /* Finds the matrix, and the expert; false: nothing to do. */
@@ -269,7 +279,7 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
     const uint64_t chunk_stride = (uint64_t)F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
     rad_cuda_row at = {job.group + slot * chunk_stride,
                        (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) + lane_row};
-    rad_few_weights<F> w;
+    rad_few_weights<F> w = {};
     few_chain chain = {0.0f, 0};
     uint32_t phase = 0;
     few_fetch(job, 0, 0, shared.tiles[0]);
@@ -278,10 +288,13 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
     for (uint32_t first = 0, round = 0; first < job.n_chunks; first += job.n_slots, round++) {
         const uint32_t chunk = first + slot;
         const uint32_t n = job.n_chunks - first < job.n_slots ? job.n_chunks - first : job.n_slots;
+        uint32_t *headers = round % 2 != 0 ? shared.headers[1] : shared.headers[0];
+#pragma unroll
+        for (int i = 0; i < F::N_HEADER; i++) /* of a chunk that is not there: never read */
+            headers[i * RAD_FEW_THREADS + thread] = w.header[i];
         for (uint32_t token = 0; token < a.n_tokens; token++, phase++) {
-            const uint32_t odd = phase & 1u;
-            const bool last = token + 1 == a.n_tokens;
-            uint32_t *words = odd ? shared.words[1] : shared.words[0];
+            const bool odd = phase % 2 != 0, last = token + 1 == a.n_tokens;
+            uint32_t *sums = odd ? shared.sums[1] : shared.sums[0];
             float *scales = odd ? shared.scales[1] : shared.scales[0];
             const uint8_t *tile = (odd ? shared.tiles[1] : shared.tiles[0]) +
                                   slot * RAD_FEW_TILE_STRIDE;
@@ -290,27 +303,20 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
             rad_copy_async_wait(1);
             rad_warp_barrier();
             if (chunk < job.n_chunks) {
-                few_sums<F>(w, tile, words + thread);
-#pragma unroll
-                for (int i = 0; i < F::N_HEADER; i++)
-                    words[(rad_few<F>::N_SUMS + i) * RAD_FEW_THREADS + thread] = w.header[i];
-                if (lane_row < 8) {
-                    scales[slot * 16 + lane_row] =
-                        ((const float *)(tile + RAD_CUDA_TILE_SCALES))[lane_row];
-                    scales[slot * 16 + 8 + lane_row] =
-                        (float)(sum_of_16(tile, 2 * (int)lane_row) +
-                                sum_of_16(tile, 2 * (int)lane_row + 1));
-                }
+                few_sums<F>(w, tile, sums + thread);
+                if (lane_row < 8)
+                    few_put_scales(tile, lane_row, scales + slot * 16);
             }
-            at.chunk += last ? job.n_slots * chunk_stride : 0;
-            if (last && chunk + job.n_slots < job.n_chunks)
+            if (last && chunk + job.n_slots < job.n_chunks) {
+                at.chunk += job.n_slots * chunk_stride;
                 few_load<F>(w, at);
-            rad_barrier();
-            if (warp == token && rad_lane() < rows) {
-                for (uint32_t c = 0; c < n; c++)
-                    few_add<F>(chain, words + (c << a.rows_log2) + lane_row, scales + c * 16,
-                               scales + c * 16 + 8, n_steps - (first + c) * 8);
             }
+            rad_barrier();
+            if (warp == token && rad_lane() < rows)
+                for (uint32_t c = 0; c < n; c++)
+                    few_add<F>(chain, sums + (c << a.rows_log2) + lane_row,
+                               headers + (c << a.rows_log2) + lane_row, scales + c * 16,
+                               scales + c * 16 + 8, n_steps - (first + c) * 8);
         }
     }
     const uint32_t row = job.first_row + lane_row;
@@ -320,5 +326,11 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
         chain.sum *= (float)chain.whole;
     few_finish(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
 }
+
+#define RAD_FEW(name, format)                                                                      \
+    RAD_CUDA_KERNEL(few_##name, RAD_FEW_THREADS, rad_cuda_product_arguments, a)                    \
+    {                                                                                              \
+        few_product<format>(a);                                                                    \
+    }
 
 #endif

@@ -1,12 +1,13 @@
-/* Products of few tokens with blocks of 32 columns. */
+/* Products of few tokens: blocks. */
 #include "kernels/cuda/products_few.h"
 
-RAD_CUDA_KERNEL(few_q4_0, RAD_FEW_THREADS, rad_cuda_product_arguments, a)
-{
-    few_product<rad_format_q4_0>(a);
-}
-
-RAD_CUDA_KERNEL(few_q8_0, RAD_FEW_THREADS, rad_cuda_product_arguments, a)
-{
-    few_product<rad_format_q8_0>(a);
-}
+RAD_FEW(q4_0, rad_format_q4_0)
+RAD_FEW(q4_1, rad_format_q4_1)
+RAD_FEW(q5_0, rad_format_q5_0)
+RAD_FEW(q5_1, rad_format_q5_1)
+RAD_FEW(q8_0, rad_format_q8_0)
+RAD_FEW(iq4_nl, rad_format_iq4_nl)
+RAD_FEW(mxfp4, rad_format_mxfp4)
+RAD_FEW(nvfp4, rad_format_nvfp4)
+RAD_FEW(q1_0, rad_format_q1_0)
+RAD_FEW(q2_0, rad_format_q2_0)

@@ -272,7 +272,7 @@ static float *product_on_cpu(const rad_matrix *w, const rad_activations *x)
     return y;
 }
 
-static const rad_type types[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q8_0};
+static const rad_type types[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q4_1, RAD_TYPE_Q5_0, RAD_TYPE_Q5_1, RAD_TYPE_Q8_0, RAD_TYPE_IQ4_NL, RAD_TYPE_MXFP4, RAD_TYPE_NVFP4, RAD_TYPE_Q1_0, RAD_TYPE_Q2_0, RAD_TYPE_Q4_K, RAD_TYPE_Q5_K, RAD_TYPE_Q6_K, RAD_TYPE_Q2_K, RAD_TYPE_Q3_K, RAD_TYPE_IQ4_XS, RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S, RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_S, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ1_M, RAD_TYPE_IQ1_S, RAD_TYPE_TQ2_0, RAD_TYPE_TQ1_0, RAD_TYPE_I2_S, RAD_TYPE_A2_32, RAD_TYPE_A3_32, RAD_TYPE_A4_32, RAD_TYPE_A5_32, RAD_TYPE_A6_32, RAD_TYPE_A8_32, RAD_TYPE_A2_128, RAD_TYPE_A3_128, RAD_TYPE_A4_128, RAD_TYPE_A5_128, RAD_TYPE_A6_128, RAD_TYPE_A8_128};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
 /* ---- few tokens -------------------------------------------------------------------------------- */

@@ -11,6 +11,28 @@
         offset, part, 1, 0, section                                                                \
     }
 
+#define TERNARY                                                                                    \
+    {                                                                                              \
+        256, 66, 66, 2,                                                                            \
+        {                                                                                          \
+            FIELD(0, 64, 16), FIELD(64, 2, 2)                                                      \
+        }                                                                                          \
+    }
+#define IQ3                                                                                        \
+    {                                                                                              \
+        256, RAD_IQ3_CODES_BYTES, 134, 3,                                                          \
+        {                                                                                          \
+            FIELD(6, 128, 16), FIELD(2, 4, 4), FIELD(0, 2, 2)                                      \
+        }                                                                                          \
+    }
+#define IQ2                                                                                        \
+    {                                                                                              \
+        256, RAD_IQ2_CODES_BYTES, 106, 4,                                                          \
+        {                                                                                          \
+            FIELD(42, 64, 16), FIELD(10, 32, 16), FIELD(2, 8, 8), FIELD(0, 2, 2)                   \
+        }                                                                                          \
+    }
+
 static const rad_cuda_form forms[] = {
     [RAD_TYPE_Q4_0] = {32, 18, 144, 2, {FIELD(2, 16, 16), FIELD(0, 2, 16)}},
     [RAD_TYPE_Q4_1] = {32, 20, 160, 2, {FIELD(4, 16, 16), FIELD(0, 4, 16)}},
@@ -25,6 +47,31 @@ static const rad_cuda_form forms[] = {
     [RAD_TYPE_IQ4_NL] = {32, 18, 144, 2, {FIELD(2, 16, 16), FIELD(0, 2, 16)}},
     [RAD_TYPE_IQ4_XS] = {256, 136, 136, 2, {FIELD(8, 128, 16), FIELD(0, 8, 8)}},
     [RAD_TYPE_MXFP4] = {32, 17, 136, 2, {FIELD(1, 16, 16), FIELD(0, 1, 8)}},
+    [RAD_TYPE_NVFP4] = {64, 36, 144, 2, {FIELD(4, 32, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_Q1_0] = {128, 18, 36, 2, {FIELD(2, 16, 16), FIELD(0, 2, 4)}},
+    [RAD_TYPE_Q2_0] = {64, 18, 72, 2, {FIELD(2, 16, 16), FIELD(0, 2, 8)}},
+    [RAD_TYPE_TQ2_0] = TERNARY,
+    [RAD_TYPE_TQ1_0] = TERNARY,
+    [RAD_TYPE_I2_S] = {128, 32, 64, 1, {FIELD(0, 32, 16)}},
+    [RAD_TYPE_IQ3_XXS] = IQ3,
+    [RAD_TYPE_IQ3_S] = IQ3,
+    [RAD_TYPE_IQ2_XXS] = {256, RAD_IQ2_XXS_CODES_BYTES, 102, 4, {FIELD(38, 64, 16), FIELD(6, 32, 16), FIELD(2, 4, 4), FIELD(0, 2, 2)}},
+    [RAD_TYPE_IQ2_XS] = IQ2,
+    [RAD_TYPE_IQ2_S] = IQ2,
+    [RAD_TYPE_IQ1_M] = {256, RAD_IQ1_M_CODES_BYTES, 78, 4, {FIELD(14, 64, 16), FIELD(2, 8, 8), FIELD(10, 4, 4), FIELD(0, 2, 2)}},
+    [RAD_TYPE_IQ1_S] = {256, RAD_IQ1_S_CODES_BYTES, 70, 3, {FIELD(6, 64, 16), FIELD(2, 4, 4), FIELD(0, 2, 2)}},
+    [RAD_TYPE_A2_32] = {32, 12, 96, 2, {FIELD(4, 8, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A3_32] = {32, 16, 128, 3, {FIELD(4, 8, 16), FIELD(12, 4, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A4_32] = {32, 20, 160, 2, {FIELD(4, 16, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A5_32] = {32, 24, 192, 3, {FIELD(4, 16, 16), FIELD(20, 4, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A6_32] = {32, 28, 224, 3, {FIELD(4, 16, 16), FIELD(20, 8, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A8_32] = {32, 36, 288, 2, {FIELD(4, 32, 16), FIELD(0, 4, 16)}},
+    [RAD_TYPE_A2_128] = {128, 36, 72, 2, {{4, 8, 4, 8, 16}, FIELD(0, 4, 8)}},
+    [RAD_TYPE_A3_128] = {128, 52, 104, 3, {{4, 8, 4, 12, 16}, {12, 4, 4, 12, 16}, FIELD(0, 4, 8)}},
+    [RAD_TYPE_A4_128] = {128, 68, 136, 2, {{4, 16, 4, 16, 16}, FIELD(0, 4, 8)}},
+    [RAD_TYPE_A5_128] = {128, 84, 168, 3, {{4, 16, 4, 20, 16}, {20, 4, 4, 20, 16}, FIELD(0, 4, 8)}},
+    [RAD_TYPE_A6_128] = {128, 100, 200, 3, {{4, 16, 4, 24, 16}, {20, 8, 4, 24, 16}, FIELD(0, 4, 8)}},
+    [RAD_TYPE_A8_128] = {128, 132, 264, 2, {{4, 32, 4, 32, 16}, FIELD(0, 4, 8)}},
 };
 
 const rad_cuda_form *rad_cuda_form_of(rad_type type)
@@ -118,18 +165,67 @@ void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint3
 
 typedef struct few_kernel {
     const rad_cuda_kernel *kernel;
-    uint32_t n_words; /* in shared memory, of a thread */
+    uint32_t n_words; /* of a thread in shared memory */
 } few_kernel;
 
+typedef enum format {
+#define NUMBER(name, n_words) FORMAT_##name,
+    RAD_CUDA_FOR_FORMATS(NUMBER)
+#undef NUMBER
+} format;
+
 static const few_kernel few_kernels[] = {
-    [RAD_TYPE_Q4_0] = {&rad_cuda_kernel_few_q4_0, 12},
-    [RAD_TYPE_Q8_0] = {&rad_cuda_kernel_few_q8_0, 12},
+#define KERNEL(name, n_words) {&rad_cuda_kernel_few_##name, n_words},
+    RAD_CUDA_FOR_FORMATS(KERNEL)
+#undef KERNEL
+};
+
+/* One more than the format; 0: none. */
+static const uint8_t formats[] = {
+    [RAD_TYPE_Q4_0] = FORMAT_q4_0 + 1,
+    [RAD_TYPE_Q4_1] = FORMAT_q4_1 + 1,
+    [RAD_TYPE_Q5_0] = FORMAT_q5_0 + 1,
+    [RAD_TYPE_Q5_1] = FORMAT_q5_1 + 1,
+    [RAD_TYPE_Q8_0] = FORMAT_q8_0 + 1,
+    [RAD_TYPE_IQ4_NL] = FORMAT_iq4_nl + 1,
+    [RAD_TYPE_MXFP4] = FORMAT_mxfp4 + 1,
+    [RAD_TYPE_NVFP4] = FORMAT_nvfp4 + 1,
+    [RAD_TYPE_Q1_0] = FORMAT_q1_0 + 1,
+    [RAD_TYPE_Q2_0] = FORMAT_q2_0 + 1,
+    [RAD_TYPE_Q4_K] = FORMAT_q4_k + 1,
+    [RAD_TYPE_Q5_K] = FORMAT_q5_k + 1,
+    [RAD_TYPE_Q6_K] = FORMAT_q6_k + 1,
+    [RAD_TYPE_Q2_K] = FORMAT_q2_k + 1,
+    [RAD_TYPE_Q3_K] = FORMAT_q3_k + 1,
+    [RAD_TYPE_IQ4_XS] = FORMAT_iq4_xs + 1,
+    [RAD_TYPE_IQ3_XXS] = FORMAT_iq3_xxs + 1,
+    [RAD_TYPE_IQ3_S] = FORMAT_iq3_s + 1,
+    [RAD_TYPE_IQ2_XXS] = FORMAT_iq2_xxs + 1,
+    [RAD_TYPE_IQ2_S] = FORMAT_iq2_s + 1,
+    [RAD_TYPE_IQ2_XS] = FORMAT_iq2_s + 1,
+    [RAD_TYPE_IQ1_M] = FORMAT_iq1_m + 1,
+    [RAD_TYPE_IQ1_S] = FORMAT_iq1_s + 1,
+    [RAD_TYPE_TQ2_0] = FORMAT_tq2_0 + 1,
+    [RAD_TYPE_TQ1_0] = FORMAT_tq2_0 + 1,
+    [RAD_TYPE_I2_S] = FORMAT_i2_s + 1,
+    [RAD_TYPE_A2_32] = FORMAT_a2_32 + 1,
+    [RAD_TYPE_A3_32] = FORMAT_a3_32 + 1,
+    [RAD_TYPE_A4_32] = FORMAT_a4_32 + 1,
+    [RAD_TYPE_A5_32] = FORMAT_a5_32 + 1,
+    [RAD_TYPE_A6_32] = FORMAT_a6_32 + 1,
+    [RAD_TYPE_A8_32] = FORMAT_a8_32 + 1,
+    [RAD_TYPE_A2_128] = FORMAT_a2_128 + 1,
+    [RAD_TYPE_A3_128] = FORMAT_a3_128 + 1,
+    [RAD_TYPE_A4_128] = FORMAT_a4_128 + 1,
+    [RAD_TYPE_A5_128] = FORMAT_a5_128 + 1,
+    [RAD_TYPE_A6_128] = FORMAT_a6_128 + 1,
+    [RAD_TYPE_A8_128] = FORMAT_a8_128 + 1,
 };
 
 static const few_kernel *few_kernel_of(rad_type type)
 {
-    const size_t n = sizeof few_kernels / sizeof few_kernels[0];
-    return (size_t)type < n && few_kernels[type].kernel != NULL ? &few_kernels[type] : NULL;
+    return (size_t)type < sizeof formats && formats[type] != 0 ? &few_kernels[formats[type] - 1]
+                                                               : NULL;
 }
 
 const rad_cuda_kernel *rad_cuda_few_kernel(rad_type type)
