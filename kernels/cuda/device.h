@@ -25,8 +25,10 @@ struct alignas(16) rad_f4 {
 
 #ifdef RAD_CUDA_HOST
 #define RAD_DEVICE static inline
+#define RAD_MEMBER inline
 #else
 #define RAD_DEVICE static __device__ __forceinline__
+#define RAD_MEMBER __device__ __forceinline__ /* of a struct's functions that have a `this` */
 #endif
 
 /* The CPU's own elementary functions and number formats, the same text. */

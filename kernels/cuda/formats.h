@@ -87,9 +87,9 @@ RAD_DEVICE void look_up(rad_levels16 levels, uint32_t codes, uint32_t &low, uint
     const uint32_t top = (codes >> 1 & 0x44444444u) | 0x32103210u; /* which of two results */
     uint32_t a = rad_byte_permute(rad_byte_permute(levels.w[0], levels.w[1], three),
                                   rad_byte_permute(levels.w[2], levels.w[3], three), top);
-    uint32_t b = rad_byte_permute(rad_byte_permute(levels.w[0], levels.w[1], three >> 16),
-                                  rad_byte_permute(levels.w[2], levels.w[3], three >> 16),
-                                  top >> 16);
+    uint32_t b =
+        rad_byte_permute(rad_byte_permute(levels.w[0], levels.w[1], three >> 16),
+                         rad_byte_permute(levels.w[2], levels.w[3], three >> 16), top >> 16);
     low = rad_byte_permute(a, b, 0x6420);
     high = rad_byte_permute(a, b, 0x7531);
 }
@@ -318,7 +318,8 @@ struct rad_format_q6_k {
 };
 
 /* Pairs of bits in the order of Q2_K, from section FIRST on. */
-template <int FIRST, class V> RAD_DEVICE void pairs_k(const V &v, int step, uint32_t &low, uint32_t &high)
+template <int FIRST, class V>
+RAD_DEVICE void pairs_k(const V &v, int step, uint32_t &low, uint32_t &high)
 {
     const int at = FIRST + step / 4 * 2, shift = step % 4 * 2;
     low = v.lane(at) >> shift & RAD_PAIRS;
@@ -402,8 +403,18 @@ struct rad_format_q3_k {
 /* ---- levels ------------------------------------------------------------------------------------
  */
 
-#define RAD_LEVELS_IQ4  {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}
-#define RAD_LEVELS_E2M1 {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}
+#define RAD_LEVELS_IQ4                                                                             \
+    {                                                                                              \
+        {                                                                                          \
+            0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u                                     \
+        }                                                                                          \
+    }
+#define RAD_LEVELS_E2M1                                                                            \
+    {                                                                                              \
+        {                                                                                          \
+            0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu                                     \
+        }                                                                                          \
+    }
 
 struct rad_codes_iq4 {
     enum { N_LANE = 8, N_WHOLE = 0 };
@@ -481,8 +492,7 @@ struct rad_format_nvfp4 {
         header_16(at, 128, h);
     }
     /* Of 16 columns the first 8 are in low nibbles of 8 bytes. */
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const rad_levels16 levels = RAD_LEVELS_E2M1;
         const int word = v.i % 2, shift = v.i / 2 * 4;
@@ -522,8 +532,7 @@ template <uint32_t A, uint32_t B, uint32_t C, uint32_t D> struct rad_format_iq3 
         header_4(at, 128, h);
         header_2(at, 132, h + 1);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const rad_levels16 levels = {{A, B, C, D}};
         look_up(levels, v.lane(step), low, high);
@@ -558,8 +567,7 @@ template <int N_THIRD> struct rad_codes_3 {
         N_WHOLE = N_THIRD,
         AT = 16 * (N_LANE + N_WHOLE)
     };
-    template <class V>
-    RAD_DEVICE void two_bits(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void two_bits(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         uint32_t word = v.lane(step / 2) >> step % 2 * 4;
         low = word & RAD_PAIRS;
@@ -583,12 +591,10 @@ template <int SUB_BLOCK> struct rad_format_iq2 : rad_codes_3<2> {
             header_4(at, AT, h);
         header_2(at, CHUNK_BYTES - 2, h + N_HEADER - 1);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const int unit = step / 2;
-        uint32_t third =
-            v.whole(unit / 2, unit % 2 * 2 + v.i % 2) >> (step % 2 * 4 + v.i / 2);
+        uint32_t third = v.whole(unit / 2, unit % 2 * 2 + v.i % 2) >> (step % 2 * 4 + v.i / 2);
         two_bits(v, step, low, high);
         low = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, low | (third & RAD_BITS) << 2);
         high = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, high | (third & RAD_BITS << 2));
@@ -620,8 +626,7 @@ struct rad_format_iq1_s : rad_codes_3<0> {
         header_4(at, 64, h);
         header_2(at, 68, h + 1);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const uint32_t third = v.header(0) >> (4 * step + 3);
         two_bits(v, step, low, high);
@@ -647,8 +652,7 @@ struct rad_format_iq1_m : rad_codes_3<0> {
         header_4(at, 72, h + 2);
         header_2(at, 76, h + 3);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const uint32_t third = v.header(2) >> (4 * step + v.i / 2);
         two_bits(v, step, low, high);
@@ -682,8 +686,7 @@ struct rad_format_tq2_0 {
     {
         header_2(at, 64, h);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         pairs_k<0>(v, step, low, high);
     }
@@ -707,8 +710,7 @@ struct rad_format_i2_s {
     {
     }
     /* The first 32 of 128 columns are in the upper two bits. */
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const int at = step / 4 * 2, shift = 6 - step % 4 * 2;
         low = v.lane(at) >> shift & RAD_PAIRS;
@@ -731,8 +733,7 @@ struct rad_format_q1_0 {
     {
         header_4(at, 32, h);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const uint32_t bits = v.whole(step / 4, step % 4) >> 4 * v.i;
         low = spread_bits(bits) << 1;
@@ -759,8 +760,7 @@ struct rad_format_q2_0 {
     {
         header_8(at, 64, h);
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         low = spread_pairs(v.whole(step / 2, step % 2 * 2) >> 8 * v.i);
         high = spread_pairs(v.whole(step / 2, step % 2 * 2 + 1) >> 8 * v.i);
@@ -781,7 +781,9 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
         FAMILY = RAD_CUDA_BLOCK,
         HAS_MINIMUM = 1,
         OFFSET = 0,
-        N_LANE = BITS == 8 ? 16 : BITS & 4 ? 8 : 0,
+        N_LANE = BITS == 8  ? 16
+                 : BITS & 4 ? 8
+                            : 0,
         PAIRS = BITS & 2 ? 4 : 0,
         N_WHOLE = PAIRS + (BITS & 1 ? 2 : 0),
         AT = 16 * (N_LANE + N_WHOLE),
@@ -797,8 +799,7 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
             header_8(at, AT, h);
         }
     }
-    template <class V>
-    RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
+    template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         if constexpr (BITS == 8) {
             rad_codes_8::codes(v, step, low, high);

@@ -30,6 +30,8 @@ typedef struct rad_cuda_add_arguments {
 } rad_cuda_add_arguments;
 RAD_CUDA_DECLARE(add);
 
+#include "kernels/cuda/kernels_products.h"
+
 #ifdef __cplusplus
 }
 #endif

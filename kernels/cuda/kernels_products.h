@@ -1,5 +1,5 @@
 /* Products with quantized weights on the device: quantized activations, the layout of weights, what
- * the kernels are given. Part of kernels.h. */
+ * the kernels are given. A part of kernels.h, which alone includes it. */
 #ifndef RAD_CUDA_KERNELS_PRODUCTS_H
 #define RAD_CUDA_KERNELS_PRODUCTS_H
 
@@ -12,11 +12,7 @@
  * the file (lib/backend/cuda/layout.c); a group has, chunk by chunk, section by section, the bytes
  * of its 32 rows side by side: each load of a warp is one piece of memory. Rows and blocks that
  * are not there are zeros. */
-enum {
-    RAD_CUDA_GROUP_ROWS = 32,
-    RAD_CUDA_CHUNK = 256,
-    RAD_CUDA_FIELDS = 4
-};
+enum { RAD_CUDA_GROUP_ROWS = 32, RAD_CUDA_CHUNK = 256, RAD_CUDA_FIELDS = 4 };
 
 /* A field of a block: `parts` times `part` bytes, `stride` apart, from `offset` on. Those of all
  * blocks of a chunk, one behind the other, are cut into sections of `section` bytes. */
@@ -46,11 +42,7 @@ RAD_CUDA_DECLARE(pack);
  * Quantized activations are tiles of 256 columns of a token, all tiles of a token one behind the
  * other: 256 quants (signed bytes), 8 scales (float, of each 32 columns; all alike where a scale
  * has more), 16 sums (int16_t, of each 16 columns). Columns that are not there are zeros. */
-enum {
-    RAD_CUDA_TILE_SCALES = 256,
-    RAD_CUDA_TILE_SUMS = 288,
-    RAD_CUDA_TILE_BYTES = 320
-};
+enum { RAD_CUDA_TILE_SCALES = 256, RAD_CUDA_TILE_SUMS = 288, RAD_CUDA_TILE_BYTES = 320 };
 
 /* Grid: x (tiles of a token + 7) / 8, y tokens. quantize_row (a scale for the whole row): x 1. The
  * numbers are those of the CPU's kernels, to the bit. */
@@ -66,7 +58,8 @@ typedef struct rad_cuda_quantize_arguments {
 RAD_CUDA_DECLARE(quantize);
 RAD_CUDA_DECLARE(quantize_row);
 
-/* ---- products of few tokens -------------------------------------------------------------------- */
+/* ---- products of few tokens --------------------------------------------------------------------
+ */
 
 enum { RAD_CUDA_PRODUCT_PARTS = 3, RAD_CUDA_PRODUCT_TOKENS = 8 };
 
@@ -100,44 +93,44 @@ typedef struct rad_cuda_product_arguments {
     uint32_t rows_log2;
 } rad_cuda_product_arguments;
 
-/* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0, IQ2_XS
- * by iq2_s. */
+/* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0,
+ * IQ2_XS by iq2_s. */
 #define RAD_CUDA_FOR_FORMATS(DO)                                                                   \
-    DO(q4_0, 12)                                                                                    \
-    DO(q4_1, 16)                                                                                    \
-    DO(q5_0, 12)                                                                                    \
-    DO(q5_1, 16)                                                                                    \
-    DO(q8_0, 12)                                                                                    \
-    DO(iq4_nl, 12)                                                                                  \
-    DO(mxfp4, 10)                                                                                   \
-    DO(nvfp4, 12)                                                                                   \
-    DO(q1_0, 9)                                                                                     \
-    DO(q2_0, 10)                                                                                    \
-    DO(q4_k, 6)                                                                                     \
-    DO(q5_k, 6)                                                                                     \
-    DO(q6_k, 6)                                                                                     \
-    DO(q2_k, 7)                                                                                     \
-    DO(q3_k, 5)                                                                                     \
-    DO(iq4_xs, 3)                                                                                   \
-    DO(iq3_xxs, 3)                                                                                  \
-    DO(iq3_s, 3)                                                                                    \
-    DO(iq2_xxs, 3)                                                                                  \
-    DO(iq2_s, 4)                                                                                    \
-    DO(iq1_m, 5)                                                                                    \
-    DO(iq1_s, 3)                                                                                    \
-    DO(tq2_0, 2)                                                                                    \
-    DO(i2_s, 1)                                                                                     \
-    DO(a2_32, 16)                                                                                   \
-    DO(a3_32, 16)                                                                                   \
-    DO(a4_32, 16)                                                                                   \
-    DO(a5_32, 16)                                                                                   \
-    DO(a6_32, 16)                                                                                   \
-    DO(a8_32, 16)                                                                                   \
-    DO(a2_128, 10)                                                                                  \
-    DO(a3_128, 10)                                                                                  \
-    DO(a4_128, 10)                                                                                  \
-    DO(a5_128, 10)                                                                                  \
-    DO(a6_128, 10)                                                                                  \
+    DO(q4_0, 12)                                                                                   \
+    DO(q4_1, 16)                                                                                   \
+    DO(q5_0, 12)                                                                                   \
+    DO(q5_1, 16)                                                                                   \
+    DO(q8_0, 12)                                                                                   \
+    DO(iq4_nl, 12)                                                                                 \
+    DO(mxfp4, 10)                                                                                  \
+    DO(nvfp4, 12)                                                                                  \
+    DO(q1_0, 9)                                                                                    \
+    DO(q2_0, 10)                                                                                   \
+    DO(q4_k, 6)                                                                                    \
+    DO(q5_k, 6)                                                                                    \
+    DO(q6_k, 6)                                                                                    \
+    DO(q2_k, 7)                                                                                    \
+    DO(q3_k, 5)                                                                                    \
+    DO(iq4_xs, 3)                                                                                  \
+    DO(iq3_xxs, 3)                                                                                 \
+    DO(iq3_s, 3)                                                                                   \
+    DO(iq2_xxs, 3)                                                                                 \
+    DO(iq2_s, 4)                                                                                   \
+    DO(iq1_m, 5)                                                                                   \
+    DO(iq1_s, 3)                                                                                   \
+    DO(tq2_0, 2)                                                                                   \
+    DO(i2_s, 1)                                                                                    \
+    DO(a2_32, 16)                                                                                  \
+    DO(a3_32, 16)                                                                                  \
+    DO(a4_32, 16)                                                                                  \
+    DO(a5_32, 16)                                                                                  \
+    DO(a6_32, 16)                                                                                  \
+    DO(a8_32, 16)                                                                                  \
+    DO(a2_128, 10)                                                                                 \
+    DO(a3_128, 10)                                                                                 \
+    DO(a4_128, 10)                                                                                 \
+    DO(a5_128, 10)                                                                                 \
+    DO(a6_128, 10)                                                                                 \
     DO(a8_128, 10)
 
 #define RAD_CUDA_DECLARE_FEW(name, n_words) RAD_CUDA_DECLARE(few_##name);

@@ -34,8 +34,7 @@ RAD_CUDA_KERNEL(pack, 256, rad_cuda_pack_arguments, a)
     const uint32_t n = n_blocks - first < per_chunk ? n_blocks - first : per_chunk;
     const uint32_t lane = rad_lane(), row = rad_block_x() * RAD_CUDA_GROUP_ROWS + lane;
     const uint32_t n_chunks = (a.n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
-    const uint8_t *blocks =
-        a.blocks + ((uint64_t)row * n_blocks + first) * a.form.block_bytes;
+    const uint8_t *blocks = a.blocks + ((uint64_t)row * n_blocks + first) * a.form.block_bytes;
     uint8_t *out = a.groups + ((uint64_t)rad_block_x() * n_chunks + rad_block_y()) *
                                   a.form.chunk_bytes * RAD_CUDA_GROUP_ROWS;
     for (uint32_t f = 0; f < a.form.n_fields; f++) {
@@ -47,9 +46,9 @@ RAD_CUDA_KERNEL(pack, 256, rad_cuda_pack_arguments, a)
 #pragma unroll
                 for (uint32_t i = 0; i < 16; i++)
                     if (i < field.section)
-                        words[i / 4] |= field_byte(field, a.form.block_bytes, blocks, n,
-                                                   s * field.section + i)
-                                        << (i % 4 * 8);
+                        words[i / 4] |=
+                            field_byte(field, a.form.block_bytes, blocks, n, s * field.section + i)
+                            << (i % 4 * 8);
             }
             put_section(out + (s * RAD_CUDA_GROUP_ROWS + lane) * field.section, field.section,
                         words);

@@ -1,6 +1,6 @@
 /* Products of up to 8 tokens (kernels_products.h). A lane of a warp is a row; the warps of a block,
- * and parts of a warp where a block has fewer than 32 rows, take different chunks of 256 columns, so
- * that all of a row's bytes are under way at the same time. The integer sums are exact and go to
+ * and parts of a warp where a block has fewer than 32 rows, take different chunks of 256 columns,
+ * so that all of a row's bytes are under way at the same time. The integer sums are exact and go to
  * shared memory; then a lane for each row adds them up in increasing column order, as the CPU does.
  * That is done for one token while the others' sums are made: token t's chain runs on warp t. */
 #ifndef RAD_CUDA_PRODUCTS_FEW_H
@@ -28,15 +28,15 @@ template <class F> struct rad_few {
 template <class F> struct rad_row_view {
     const uint32_t *words, *h;
     int i;
-    RAD_VIEW uint32_t lane(int section) const
+    RAD_MEMBER uint32_t lane(int section) const
     {
         return words[4 * section + i];
     }
-    RAD_VIEW uint32_t whole(int section, int word) const
+    RAD_MEMBER uint32_t whole(int section, int word) const
     {
         return words[4 * (F::N_LANE + section) + word];
     }
-    RAD_VIEW uint32_t header(int word) const
+    RAD_MEMBER uint32_t header(int word) const
     {
         return h[word];
     }
@@ -67,7 +67,8 @@ RAD_DEVICE int32_t sum_of_16(const uint8_t *tile, int i)
 
 /* Of a step: the sums of quants times activations, of each half. */
 template <class F>
-RAD_DEVICE void few_step(const rad_few_weights<F> &w, const uint8_t *tile, int step, int32_t half[2])
+RAD_DEVICE void few_step(const rad_few_weights<F> &w, const uint8_t *tile, int step,
+                         int32_t half[2])
 {
     const rad_u4 x0 = rad_load16(tile + 32 * step), x1 = rad_load16(tile + 32 * step + 16);
     const uint32_t x[8] = {x0.x, x0.y, x0.z, x0.w, x1.x, x1.y, x1.z, x1.w};
@@ -148,8 +149,8 @@ RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t 
                 if constexpr (F::HAS_MINIMUM)
                     chain.sum = rad_fma(F::minimum(h, (int)step) * scale, sums[step], chain.sum);
             } else {
-                chain.sum = rad_fma(F::scale(h, 2 * (int)step) * scale, (float)(int16_t)word,
-                                    chain.sum);
+                chain.sum =
+                    rad_fma(F::scale(h, 2 * (int)step) * scale, (float)(int16_t)word, chain.sum);
                 chain.sum = rad_fma(F::scale(h, 2 * (int)step + 1) * scale,
                                     (float)((int32_t)word >> 16), chain.sum);
             }
@@ -160,8 +161,8 @@ RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t 
     } else {
         chain.sum = rad_fma(F::scale(h) * scales[0], rad_float(words[0]), chain.sum);
         if constexpr (F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM)
-            chain.sum = rad_fma(F::minimum(h) * scales[0], rad_float(words[RAD_FEW_THREADS]),
-                                chain.sum);
+            chain.sum =
+                rad_fma(F::minimum(h) * scales[0], rad_float(words[RAD_FEW_THREADS]), chain.sum);
     }
 }
 
@@ -212,8 +213,9 @@ RAD_DEVICE void few_fetch(const few_job &job, uint32_t round, uint32_t token, ui
         const uint32_t slot = first + i / pieces, chunk = round * job.n_slots + slot;
         if (chunk < job.n_chunks)
             rad_copy_async16(tiles + slot * RAD_FEW_TILE_STRIDE + i % pieces * 16,
-                             job.tiles + ((uint64_t)token * job.n_chunks + chunk) *
-                                             RAD_CUDA_TILE_BYTES + i % pieces * 16);
+                             job.tiles +
+                                 ((uint64_t)token * job.n_chunks + chunk) * RAD_CUDA_TILE_BYTES +
+                                 i % pieces * 16);
     }
     rad_copy_async_commit();
 }
@@ -222,8 +224,7 @@ RAD_DEVICE void few_fetch(const few_job &job, uint32_t round, uint32_t token, ui
 RAD_DEVICE void few_put_scales(const uint8_t *tile, uint32_t i, float *scales)
 {
     scales[i] = ((const float *)(tile + RAD_CUDA_TILE_SCALES))[i];
-    scales[8 + i] =
-        (float)(sum_of_16(tile, 2 * (int)i) + sum_of_16(tile, 2 * (int)i + 1));
+    scales[8 + i] = (float)(sum_of_16(tile, 2 * (int)i) + sum_of_16(tile, 2 * (int)i + 1));
 }
 
 /* Finds the matrix, and the expert; false: nothing to do. */
@@ -296,8 +297,8 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
             const bool odd = phase % 2 != 0, last = token + 1 == a.n_tokens;
             uint32_t *sums = odd ? shared.sums[1] : shared.sums[0];
             float *scales = odd ? shared.scales[1] : shared.scales[0];
-            const uint8_t *tile = (odd ? shared.tiles[1] : shared.tiles[0]) +
-                                  slot * RAD_FEW_TILE_STRIDE;
+            const uint8_t *tile =
+                (odd ? shared.tiles[1] : shared.tiles[0]) + slot * RAD_FEW_TILE_STRIDE;
             few_fetch(job, last ? round + 1 : round, last ? 0 : token + 1,
                       odd ? shared.tiles[0] : shared.tiles[1]);
             rad_copy_async_wait(1);

@@ -1,6 +1,6 @@
-/* Products with quantized weights, and the quantization of their input: the bits of the CPU's scalar
- * kernels, for every format, numbers of tokens, and shapes that are no multiple of anything but the
- * format's block. */
+/* Products with quantized weights, and the quantization of their input: the bits of the CPU's
+ * scalar kernels, for every format, numbers of tokens, and shapes that are no multiple of anything
+ * but the format's block. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,7 +120,8 @@ static void free_input(input *in)
     free(in->values);
 }
 
-/* ---- quantization ----------------------------------------------------------------------------- */
+/* ---- quantization -----------------------------------------------------------------------------
+ */
 
 /* Scales of columns that are not there may be what they want. */
 static void check_tiles(rad_cuda_device *device, const input *in)
@@ -194,7 +195,8 @@ START_TEST(quantizes_in_order)
 }
 END_TEST
 
-/* ---- weights ---------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------------
+ */
 
 typedef struct weights {
     rad_matrix cpu;
@@ -272,10 +274,19 @@ static float *product_on_cpu(const rad_matrix *w, const rad_activations *x)
     return y;
 }
 
-static const rad_type types[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q4_1, RAD_TYPE_Q5_0, RAD_TYPE_Q5_1, RAD_TYPE_Q8_0, RAD_TYPE_IQ4_NL, RAD_TYPE_MXFP4, RAD_TYPE_NVFP4, RAD_TYPE_Q1_0, RAD_TYPE_Q2_0, RAD_TYPE_Q4_K, RAD_TYPE_Q5_K, RAD_TYPE_Q6_K, RAD_TYPE_Q2_K, RAD_TYPE_Q3_K, RAD_TYPE_IQ4_XS, RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S, RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_S, RAD_TYPE_IQ2_XS, RAD_TYPE_IQ1_M, RAD_TYPE_IQ1_S, RAD_TYPE_TQ2_0, RAD_TYPE_TQ1_0, RAD_TYPE_I2_S, RAD_TYPE_A2_32, RAD_TYPE_A3_32, RAD_TYPE_A4_32, RAD_TYPE_A5_32, RAD_TYPE_A6_32, RAD_TYPE_A8_32, RAD_TYPE_A2_128, RAD_TYPE_A3_128, RAD_TYPE_A4_128, RAD_TYPE_A5_128, RAD_TYPE_A6_128, RAD_TYPE_A8_128};
+static const rad_type types[] = {
+    RAD_TYPE_Q4_0,   RAD_TYPE_Q4_1,    RAD_TYPE_Q5_0,   RAD_TYPE_Q5_1,    RAD_TYPE_Q8_0,
+    RAD_TYPE_IQ4_NL, RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4,  RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,
+    RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,    RAD_TYPE_Q6_K,   RAD_TYPE_Q2_K,    RAD_TYPE_Q3_K,
+    RAD_TYPE_IQ4_XS, RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S,  RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_S,
+    RAD_TYPE_IQ2_XS, RAD_TYPE_IQ1_M,   RAD_TYPE_IQ1_S,  RAD_TYPE_TQ2_0,   RAD_TYPE_TQ1_0,
+    RAD_TYPE_I2_S,   RAD_TYPE_A2_32,   RAD_TYPE_A3_32,  RAD_TYPE_A4_32,   RAD_TYPE_A5_32,
+    RAD_TYPE_A6_32,  RAD_TYPE_A8_32,   RAD_TYPE_A2_128, RAD_TYPE_A3_128,  RAD_TYPE_A4_128,
+    RAD_TYPE_A5_128, RAD_TYPE_A6_128,  RAD_TYPE_A8_128};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
-/* ---- few tokens -------------------------------------------------------------------------------- */
+/* ---- few tokens --------------------------------------------------------------------------------
+ */
 
 static void check_few(rad_cuda_device *device, rad_type type, uint32_t n_tokens, uint32_t n_rows,
                       uint32_t n_columns, uint32_t rows_log2)
@@ -298,8 +309,9 @@ static void check_few(rad_cuda_device *device, rad_type type, uint32_t n_tokens,
         .n_columns = n_columns,
         .n_tokens = n_tokens,
         .rows_log2 = rows_log2};
-    rad_test_launch(device, rad_cuda_few_kernel(type), (n_rows + (1u << rows_log2) - 1) >> rows_log2,
-                    1, 1, rad_cuda_few_shared_bytes(type, rows_log2), &a);
+    rad_test_launch(device, rad_cuda_few_kernel(type),
+                    (n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, 1,
+                    rad_cuda_few_shared_bytes(type, rows_log2), &a);
     rad_test_download(device, got, a.parts[0].y, (uint64_t)n_tokens * n_rows * 4);
     rad_test_same_floats(got, wanted, (size_t)n_tokens * n_rows, info->name);
     free(got);
