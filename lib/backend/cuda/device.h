@@ -51,7 +51,9 @@ struct rad_cuda_device {
     bool lost;
     char message[RAD_CUDA_MESSAGE_SIZE]; /* of the last failure */
 
-    void (*close)(rad_cuda_device *device); /* frees everything that is left; never fails */
+    /* Memory, events and graphs are freed before, unless the device is lost: then only the host's
+     * memory is. */
+    void (*close)(rad_cuda_device *device);
     /* Bytes free and in all, as the driver says now. */
     radllm_status (*memory)(rad_cuda_device *device, uint64_t *free_bytes, uint64_t *all_bytes);
     /* Device memory, aligned to 256 (the emulated device: 16), contents undefined; 0 bytes give

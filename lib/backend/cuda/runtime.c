@@ -1,0 +1,488 @@
+/* The device by the CUDA runtime, which is linked statically: it opens the driver itself, so that a
+ * machine without one gets a message and nothing else. */
+#include <cuda_runtime_api.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/device.h"
+
+enum {
+    LEAST_CAPABILITY = 75,          /* of the PTX that every build has */
+    USUAL_SHARED_BYTES = 48 * 1024, /* more has to be asked for by kernel */
+};
+
+typedef struct runtime {
+    rad_cuda_device device; /* first */
+    int index;
+    cudaStream_t streams[RAD_CUDA_STREAMS];
+} runtime;
+
+static runtime *of(rad_cuda_device *device)
+{
+    return (runtime *)(void *)device;
+}
+
+/* ---- errors ------------------------------------------------------------------------------- */
+
+__attribute__((format(printf, 3, 4))) static radllm_status fail(runtime *r, radllm_status status,
+                                                                const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(r->device.message, sizeof r->device.message, format, arguments);
+    va_end(arguments);
+    if (status == RAD_CUDA_E_LOST)
+        r->device.lost = true;
+    return status;
+}
+
+/* The answer of a call of the runtime; what is no success ends the device. */
+static radllm_status answer(runtime *r, cudaError_t error, const char *what)
+{
+    if (error == cudaSuccess)
+        return RADLLM_OK;
+    (void)cudaGetLastError();
+    return fail(r, RAD_CUDA_E_LOST, "CUDA device %d (%s): %s: %s (%s)", r->index,
+                r->device.properties.name, what, cudaGetErrorString(error),
+                cudaGetErrorName(error));
+}
+
+/* The same where too little memory is no more than that. */
+static radllm_status answer_memory(runtime *r, cudaError_t error, const char *what, uint64_t size)
+{
+    if (error != cudaErrorMemoryAllocation)
+        return answer(r, error, what);
+    (void)cudaGetLastError();
+    return fail(r, RADLLM_E_MEMORY, "CUDA device %d (%s): %s: out of memory for %llu bytes",
+                r->index, r->device.properties.name, what, (unsigned long long)size);
+}
+
+/* What every call begins with: the calling thread may have used another device. */
+static radllm_status enter(runtime *r)
+{
+    if (r->device.lost)
+        return RAD_CUDA_E_LOST; /* the message of the first failure stays */
+    return answer(r, cudaSetDevice(r->index), "the device cannot be used");
+}
+
+/* ---- memory ------------------------------------------------------------------------------- */
+
+static radllm_status memory(rad_cuda_device *device, uint64_t *free_bytes, uint64_t *all_bytes)
+{
+    runtime *r = of(device);
+    *free_bytes = *all_bytes = 0;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    size_t free_size = 0, all_size = 0;
+    status = answer(r, cudaMemGetInfo(&free_size, &all_size), "asking for free memory");
+    *free_bytes = free_size;
+    *all_bytes = all_size;
+    return status;
+}
+
+static radllm_status alloc_device(rad_cuda_device *device, uint64_t size, void **pointer)
+{
+    runtime *r = of(device);
+    *pointer = NULL;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    status = answer_memory(r, cudaMalloc(pointer, size), "allocating memory", size);
+    if (status != RADLLM_OK)
+        *pointer = NULL;
+    return status;
+}
+
+static radllm_status free_device(rad_cuda_device *device, void *pointer)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || pointer == NULL)
+        return status;
+    return answer(r, cudaFree(pointer), "freeing memory");
+}
+
+static radllm_status alloc_host(rad_cuda_device *device, uint64_t size, void **pointer)
+{
+    runtime *r = of(device);
+    *pointer = NULL;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    status = answer_memory(r, cudaHostAlloc(pointer, size, cudaHostAllocPortable),
+                           "allocating pinned memory of the host", size);
+    if (status != RADLLM_OK)
+        *pointer = NULL;
+    return status;
+}
+
+/* Also of a lost device: the memory is the host's. */
+static radllm_status free_host(rad_cuda_device *device, void *pointer)
+{
+    runtime *r = of(device);
+    bool lost = device->lost;
+    radllm_status status = lost ? RAD_CUDA_E_LOST : enter(r);
+    if (pointer == NULL || (status != RADLLM_OK && !lost))
+        return status;
+    cudaError_t error = cudaFreeHost(pointer);
+    return lost ? status : answer(r, error, "freeing pinned memory of the host");
+}
+
+/* ---- work on streams ------------------------------------------------------------------------ */
+
+static radllm_status move(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                          const void *from, uint64_t size, enum cudaMemcpyKind kind,
+                          const char *what)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    return answer(r, cudaMemcpyAsync(to, from, size, kind, r->streams[stream]), what);
+}
+
+static radllm_status upload(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                            const void *from, uint64_t size)
+{
+    return move(device, stream, to, from, size, cudaMemcpyHostToDevice, "copying to the device");
+}
+
+static radllm_status download(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                              const void *from, uint64_t size)
+{
+    return move(device, stream, to, from, size, cudaMemcpyDeviceToHost, "copying from the device");
+}
+
+static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                          const void *from, uint64_t size)
+{
+    return move(device, stream, to, from, size, cudaMemcpyDeviceToDevice, "copying on the device");
+}
+
+static radllm_status fill(rad_cuda_device *device, rad_cuda_stream stream, void *to, uint8_t value,
+                          uint64_t size)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    return answer(r, cudaMemsetAsync(to, value, size, r->streams[stream]), "filling memory");
+}
+
+/* The runtime names a kernel by the address of its stub, as a pointer to data. */
+static const void *entry_of(const rad_cuda_kernel *kernel)
+{
+    const void *entry;
+    memcpy(&entry, &kernel->entry, sizeof entry);
+    return entry;
+}
+
+static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kernel,
+                            rad_cuda_grid grid, uint32_t dynamic_shared_bytes,
+                            const void *arguments)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || grid.x == 0 || grid.y == 0 || grid.z == 0)
+        return status;
+    const void *entry = entry_of(kernel);
+    if (dynamic_shared_bytes > USUAL_SHARED_BYTES) {
+        cudaError_t error = cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                 (int)dynamic_shared_bytes);
+        if (error != cudaSuccess)
+            return answer(r, error, kernel->name);
+    }
+    dim3 blocks = {grid.x, grid.y, grid.z}, threads = {kernel->threads, 1, 1};
+    void *parameters[1] = {(void *)(uintptr_t)arguments};
+    return answer(r,
+                  cudaLaunchKernel(entry, blocks, threads, parameters, dynamic_shared_bytes,
+                                   r->streams[RAD_CUDA_COMPUTE]),
+                  kernel->name);
+}
+
+static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaStreamSynchronize(r->streams[stream]), "computing");
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+static cudaEvent_t event_of(rad_cuda_event *event)
+{
+    return (cudaEvent_t)(void *)event;
+}
+
+static radllm_status event_new(rad_cuda_device *device, rad_cuda_event **event)
+{
+    runtime *r = of(device);
+    *event = NULL;
+    radllm_status status = enter(r);
+    cudaEvent_t made = NULL;
+    if (status == RADLLM_OK)
+        status = answer_memory(r, cudaEventCreate(&made), "making an event", sizeof made);
+    if (status == RADLLM_OK)
+        *event = (rad_cuda_event *)(void *)made;
+    return status;
+}
+
+static void event_free(rad_cuda_device *device, rad_cuda_event *event)
+{
+    if (event != NULL && enter(of(device)) == RADLLM_OK)
+        (void)answer(of(device), cudaEventDestroy(event_of(event)), "freeing an event");
+}
+
+static radllm_status event_record(rad_cuda_device *device, rad_cuda_event *event,
+                                  rad_cuda_stream stream)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaEventRecord(event_of(event), r->streams[stream]), "recording an event");
+}
+
+static radllm_status stream_wait(rad_cuda_device *device, rad_cuda_stream stream,
+                                 rad_cuda_event *event)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaStreamWaitEvent(r->streams[stream], event_of(event), 0),
+                  "waiting for an event");
+}
+
+static radllm_status event_wait(rad_cuda_device *device, rad_cuda_event *event)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaEventSynchronize(event_of(event)), "computing");
+}
+
+static radllm_status event_milliseconds(rad_cuda_device *device, rad_cuda_event *from,
+                                        rad_cuda_event *to, float *milliseconds)
+{
+    runtime *r = of(device);
+    *milliseconds = 0;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaEventElapsedTime(milliseconds, event_of(from), event_of(to)),
+                  "asking for a time");
+}
+
+/* ---- graphs --------------------------------------------------------------------------------- */
+
+static cudaGraphExec_t graph_of(rad_cuda_graph *graph)
+{
+    return (cudaGraphExec_t)(void *)graph;
+}
+
+static radllm_status capture_begin(rad_cuda_device *device)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(
+        r, cudaStreamBeginCapture(r->streams[RAD_CUDA_COMPUTE], cudaStreamCaptureModeThreadLocal),
+        "beginning to capture a graph");
+}
+
+static radllm_status capture_end(rad_cuda_device *device, rad_cuda_graph **graph)
+{
+    runtime *r = of(device);
+    *graph = NULL;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    cudaGraph_t captured = NULL;
+    cudaGraphExec_t made = NULL;
+    cudaError_t error = cudaStreamEndCapture(r->streams[RAD_CUDA_COMPUTE], &captured);
+    if (error == cudaErrorStreamCaptureInvalidated || error == cudaErrorStreamCaptureUnjoined) {
+        (void)cudaGetLastError();
+        return fail(r, RADLLM_E_STATE, "a forbidden call ended the capture of a graph: %s",
+                    cudaGetErrorString(error));
+    }
+    status = answer(r, error, "capturing a graph");
+    if (status == RADLLM_OK)
+        status = answer_memory(r, cudaGraphInstantiate(&made, captured, 0), "making a graph", 0);
+    if (captured != NULL)
+        (void)cudaGraphDestroy(captured);
+    if (status == RADLLM_OK)
+        *graph = (rad_cuda_graph *)(void *)made;
+    return status;
+}
+
+static radllm_status graph_launch(rad_cuda_device *device, rad_cuda_graph *graph)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    return answer(r, cudaGraphLaunch(graph_of(graph), r->streams[RAD_CUDA_COMPUTE]),
+                  "launching a graph");
+}
+
+static void graph_free(rad_cuda_device *device, rad_cuda_graph *graph)
+{
+    if (graph != NULL && enter(of(device)) == RADLLM_OK)
+        (void)answer(of(device), cudaGraphExecDestroy(graph_of(graph)), "freeing a graph");
+}
+
+/* ---- opening -------------------------------------------------------------------------------- */
+
+static void close_device(rad_cuda_device *device)
+{
+    runtime *r = of(device);
+    if (cudaSetDevice(r->index) == cudaSuccess)
+        for (int i = 0; i < RAD_CUDA_STREAMS; i++)
+            if (r->streams[i] != NULL)
+                (void)cudaStreamDestroy(r->streams[i]);
+    (void)cudaGetLastError();
+    free(r);
+}
+
+int rad_cuda_device_count(char message[RAD_CUDA_MESSAGE_SIZE])
+{
+    int n = 0;
+    message[0] = 0;
+    cudaError_t error = cudaGetDeviceCount(&n);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        snprintf(message, RAD_CUDA_MESSAGE_SIZE, "no CUDA device can be used: %s (%s)",
+                 cudaGetErrorString(error), cudaGetErrorName(error));
+        return 0;
+    }
+    if (n == 0)
+        snprintf(message, RAD_CUDA_MESSAGE_SIZE, "the driver knows no CUDA device");
+    return n;
+}
+
+static void write_uuid(const cudaUUID_t *uuid, char *text, size_t size)
+{
+    unsigned char b[16];
+    memcpy(b, uuid->bytes, sizeof b);
+    snprintf(text, size, "GPU-%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+             b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13],
+             b[14], b[15]);
+}
+
+static radllm_status read_properties(runtime *r)
+{
+    struct cudaDeviceProp p;
+    rad_cuda_properties *out = &r->device.properties;
+    int driver = 0, version = 0;
+    radllm_status status = answer(r, cudaGetDeviceProperties(&p, r->index), "asking what it is");
+    if (status == RADLLM_OK)
+        status = answer(r, cudaDriverGetVersion(&driver), "asking for the driver's version");
+    if (status == RADLLM_OK)
+        status = answer(r, cudaRuntimeGetVersion(&version), "asking for the runtime's version");
+    if (status != RADLLM_OK)
+        return status;
+    snprintf(out->name, sizeof out->name, "%.*s", (int)sizeof out->name - 1, p.name);
+    write_uuid(&p.uuid, out->uuid, sizeof out->uuid);
+    out->bytes = p.totalGlobalMem;
+    out->capability = (uint32_t)(10 * p.major + p.minor);
+    out->multiprocessors = (uint32_t)p.multiProcessorCount;
+    out->shared_bytes = (uint32_t)p.sharedMemPerBlockOptin;
+    out->multiprocessor_shared_bytes = (uint32_t)p.sharedMemPerMultiprocessor;
+    out->multiprocessor_threads = (uint32_t)p.maxThreadsPerMultiProcessor;
+    out->l2_bytes = (uint64_t)p.l2CacheSize;
+    out->driver_version = (uint32_t)driver;
+    out->runtime_version = (uint32_t)version;
+    out->integrated = p.integrated != 0;
+    return RADLLM_OK;
+}
+
+/* Whether the object's kernels run on the device: asked of one of them. */
+static radllm_status check_kernels(runtime *r)
+{
+    struct cudaFuncAttributes attributes;
+    uint32_t capability = r->device.properties.capability;
+    if (capability < LEAST_CAPABILITY)
+        return fail(r, RADLLM_E_UNSUPPORTED,
+                    "CUDA device %d (%s) has compute capability %u.%u; this library needs %d.%d",
+                    r->index, r->device.properties.name, capability / 10, capability % 10,
+                    LEAST_CAPABILITY / 10, LEAST_CAPABILITY % 10);
+    cudaError_t error = cudaFuncGetAttributes(&attributes, entry_of(&rad_cuda_kernel_add));
+    if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion) {
+        (void)cudaGetLastError();
+        return fail(
+            r, RADLLM_E_UNSUPPORTED,
+            "CUDA device %d (%s, compute capability %u.%u): this build's kernels do not run "
+            "there: %s",
+            r->index, r->device.properties.name, capability / 10, capability % 10,
+            cudaGetErrorString(error));
+    }
+    return answer(r, error, "looking for the kernels");
+}
+
+static const rad_cuda_device functions = {
+    .close = close_device,
+    .memory = memory,
+    .alloc = alloc_device,
+    .free = free_device,
+    .host_alloc = alloc_host,
+    .host_free = free_host,
+    .upload = upload,
+    .download = download,
+    .copy = copy,
+    .fill = fill,
+    .launch = launch,
+    .event_new = event_new,
+    .event_free = event_free,
+    .event_record = event_record,
+    .stream_wait = stream_wait,
+    .event_wait = event_wait,
+    .event_milliseconds = event_milliseconds,
+    .synchronize = synchronize,
+    .capture_begin = capture_begin,
+    .capture_end = capture_end,
+    .graph_launch = graph_launch,
+    .graph_free = graph_free,
+};
+
+radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
+                                   char message[RAD_CUDA_MESSAGE_SIZE])
+{
+    *device = NULL;
+    int n = rad_cuda_device_count(message);
+    if (index < 0 || index >= n) {
+        if (n > 0)
+            snprintf(message, RAD_CUDA_MESSAGE_SIZE, "there is no CUDA device %d; there are %d",
+                     index, n);
+        return RADLLM_E_NOT_FOUND;
+    }
+    runtime *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        snprintf(message, RAD_CUDA_MESSAGE_SIZE, "out of the host's memory");
+        return RADLLM_E_MEMORY;
+    }
+    r->device = functions;
+    r->index = index;
+    radllm_status status = read_properties(r);
+    if (status == RADLLM_OK)
+        status = enter(r);
+    if (status == RADLLM_OK)
+        status = check_kernels(r);
+    for (int i = 0; i < RAD_CUDA_STREAMS && status == RADLLM_OK; i++)
+        status = answer_memory(r, cudaStreamCreateWithFlags(&r->streams[i], cudaStreamNonBlocking),
+                               "making a stream", 0);
+    if (status != RADLLM_OK) {
+        snprintf(message, RAD_CUDA_MESSAGE_SIZE, "%s", r->device.message);
+        close_device(&r->device);
+        return status;
+    }
+    *device = &r->device;
+    return RADLLM_OK;
+}

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+"""Compares what the kernels take on a device with the committed table (registers.txt).
+
+usage: registers.py [--update] [--show] [--only-spills] [--nvcc TEXT] TABLE RESOURCES...
+       registers.py --show RESOURCES...
+
+RESOURCES are the files that tools/cuda/compile.py wrote. Fails when a kernel of sm_90a takes other
+registers, stack or shared memory than the table says, is missing there, or is there and gone; and
+when a kernel spills on any architecture where the table does not allow it (its last column, for
+all). With another nvcc than the table's only spills count. --update writes the table anew and keeps
+what is allowed; --show prints all lines; without a table (NAME.txt) that is all.
+"""
+import argparse
+import sys
+
+COLUMNS = ("kernel", "architecture", "registers", "stack", "shared", "spilled")
+COMMITTED = "sm_90a"
+
+
+def read_lines(paths):
+    """{(kernel, architecture): (registers, stack, shared, spilled)}"""
+    found = {}
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            for line in file:
+                words = line.split()
+                if len(words) == len(COLUMNS) and not line.startswith("#"):
+                    found[words[0], words[1]] = tuple(int(word) for word in words[2:])
+    return found
+
+
+def table_version(path):
+    with open(path, encoding="utf-8") as file:
+        return file.readline().strip().removeprefix("# nvcc ")
+
+
+def show(found):
+    widths = [max(len(str(word)) for word in column)
+              for column in zip(COLUMNS, *((*key, *value) for key, value in found.items()))]
+    for words in [COLUMNS] + [(*key, *value) for key, value in sorted(found.items())]:
+        print("  ".join(str(word).ljust(width) for word, width in zip(words, widths)).rstrip())
+
+
+def compare(found, table, same_compiler):
+    """What is wrong, in words."""
+    wrong = []
+    for (kernel, architecture), numbers in sorted(found.items()):
+        allowed = table.get((kernel, COMMITTED), (0, 0, 0, 0))[3]
+        if numbers[3] > allowed:
+            wrong.append(f"{kernel} spills {numbers[3]} bytes on {architecture}")
+    if not same_compiler:
+        return wrong
+    ours = {key: value for key, value in found.items() if key[1] == COMMITTED}
+    for key in sorted(set(ours) | set(table)):
+        if key not in table:
+            wrong.append(f"{key[0]} is not in the table")
+        elif key not in ours:
+            wrong.append(f"{key[0]} is in the table and no longer a kernel")
+        elif ours[key] != table[key]:
+            wrong.append(f"{key[0]} takes {ours[key]}, not {table[key]} {COLUMNS[2:]}")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--nvcc", default="", help="the compiler's version")
+    parser.add_argument("--only-spills", action="store_true")
+    parser.add_argument("files", nargs="+", metavar="TABLE RESOURCES")
+    options = parser.parse_args()
+    options.table = options.files.pop(0) if options.files[0].endswith(".txt") else None
+    found = read_lines(options.files)
+    if options.show:
+        show(found)
+    if not options.table:
+        return 0
+    if options.update:
+        with open(options.table, "w", encoding="utf-8") as file:
+            file.write(f"# nvcc {options.nvcc}\n# {' '.join(COLUMNS)}\n")
+            for key, value in sorted(found.items()):
+                if key[1] == COMMITTED:
+                    file.write(" ".join(map(str, (*key, *value))) + "\n")
+        return 0
+    same_compiler = table_version(options.table) == options.nvcc
+    if not same_compiler and not options.only_spills:
+        print(f"nvcc {options.nvcc} is not the table's ({table_version(options.table)}): only spills "
+              "count")
+    wrong = compare(found, read_lines([options.table]), same_compiler)
+    for line in wrong:
+        print("wrong:", line)
+    if wrong:
+        print("where this is meant: ninja update-cuda-registers, and look at the difference")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
