@@ -1,7 +1,5 @@
 /* radllm-chat: a conversation on the terminal, or through a pipe. */
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,21 +45,6 @@ typedef struct line_reader {
 
 typedef enum line_result { LINE_READ, LINE_END, LINE_INTERRUPTED } line_result;
 
-/* Waits until there is something to read; false when Ctrl-C was pressed, also just before the call:
- * the signal is let in only while it waits. */
-static bool wait_for_input(void)
-{
-    sigset_t blocked;
-    sigset_t before;
-    sigemptyset(&blocked);
-    sigaddset(&blocked, SIGINT);
-    sigprocmask(SIG_BLOCK, &blocked, &before);
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    bool ready = !program_interrupted() && (ppoll(&input, 1, NULL, &before) >= 0 || errno != EINTR);
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    return ready;
-}
-
 /* One line without its break; stdio is of no use here, since a read must end at Ctrl-C. */
 static line_result read_line(line_reader *reader, buffer *line)
 {
@@ -84,11 +67,9 @@ static line_result read_line(line_reader *reader, buffer *line)
                 return LINE_END;
             break;
         }
-        if (!wait_for_input())
+        if (!program_wait_for_input(STDIN_FILENO))
             return LINE_INTERRUPTED;
         ssize_t got = read(STDIN_FILENO, reader->bytes, sizeof reader->bytes);
-        if (got < 0 && errno == EINTR)
-            return LINE_INTERRUPTED;
         if (got < 0)
             fail("cannot read standard input: %s", strerror(errno));
         reader->ended = got == 0;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -127,15 +128,32 @@ void program_catch_signals(bool repeated)
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
-    /* No SA_RESTART: a read that waits for the user must return. */
-    action.sa_flags = repeated ? 0 : (int)SA_RESETHAND;
+    /* SA_RESTART: an answer that is being written to a slow terminal or pipe is no failed output.
+     * What waits for the user does so in program_wait_for_input(). */
+    action.sa_flags = (int)SA_RESTART | (repeated ? 0 : (int)SA_RESETHAND);
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     /* Where Ctrl-C does not end the program, SIGTERM does, at once. */
     if (repeated)
         action.sa_handler = SIG_DFL;
-    action.sa_flags = (int)SA_RESETHAND;
+    action.sa_flags = (int)SA_RESTART | (int)SA_RESETHAND;
     sigaction(SIGTERM, &action, NULL);
+}
+
+bool program_wait_for_input(int descriptor)
+{
+    sigset_t blocked;
+    sigset_t before;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigprocmask(SIG_BLOCK, &blocked, &before);
+    struct pollfd input = {.fd = descriptor, .events = POLLIN};
+    bool ready = !interrupted;
+    while (ready && ppoll(&input, 1, NULL, &before) < 0 && errno == EINTR)
+        ready = !interrupted;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready;
 }
 
 void program_end_at_once(bool wanted)

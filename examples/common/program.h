@@ -47,6 +47,9 @@ void program_catch_signals(bool repeated);
  * that cannot be cancelled and leaves nothing behind. */
 void program_end_at_once(bool wanted);
 bool program_interrupted(void);
+/* Waits until there is something to read, or the end of it; false when Ctrl-C or SIGTERM came, also
+ * just before the call: signals are let in only while it waits. */
+bool program_wait_for_input(int descriptor);
 void program_clear_interruption(void);
 radllm_cancel *program_cancel(void);
 

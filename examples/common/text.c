@@ -71,14 +71,11 @@ static void read_descriptor(int descriptor, const char *name, size_t limit, buff
 {
     for (;;) {
         buffer_reserve(out, 65536);
-        ssize_t got = read(descriptor, out->data + out->length, out->capacity - out->length - 1);
-        if (got < 0 && errno == EINTR) {
-            if (program_interrupted()) {
-                warn("interrupted");
-                program_end(EXIT_CODE_INTERRUPTED);
-            }
-            continue;
+        if (!program_wait_for_input(descriptor)) {
+            warn("interrupted");
+            program_end(EXIT_CODE_INTERRUPTED);
         }
+        ssize_t got = read(descriptor, out->data + out->length, out->capacity - out->length - 1);
         if (got < 0)
             fail("cannot read %s: %s", name, strerror(errno));
         if (got == 0)

@@ -118,7 +118,7 @@ try:
 except subprocess.TimeoutExpired:
     process.kill()
     code = None
-check(code == 0, "Ctrl-D ends the program")
+check(code == 0, f"Ctrl-D ends the program with status 0 (seen: {code})")
 os.close(master)
 os.close(slave)
 

@@ -1,5 +1,6 @@
 """radllm-generate: the same ids and logits as recorded, whatever the threads and chunks; prompts from
 everywhere; JSON; interruption."""
+import fcntl
 import math
 import random
 import struct
@@ -211,6 +212,22 @@ time.sleep(0.3)
 process.send_signal(signal.SIGINT)
 out, err = process.communicate(timeout=60)
 check(process.returncode in (0, 130), "Ctrl-C ends in order", Result(process.returncode, out, err))
+# While it writes to somebody who does not read, too.
+reader, writer = os.pipe()
+fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+os.write(writer, b"." * 4096)
+process = subprocess.Popen([program("radllm-generate"), "-m", str(ANY), "-p", PROMPT, "-n", "64",
+                            "--temp", "1", "--option", "ignore_end=1"], stdout=writer, stderr=subprocess.PIPE,
+                           stdin=subprocess.DEVNULL)
+os.close(writer)
+time.sleep(1)
+process.send_signal(signal.SIGINT)
+time.sleep(0.1)
+with open(reader, "rb") as pipe:
+    pipe.read()
+err = process.communicate(timeout=60)[1]
+check(process.returncode == 130 and b"cannot write" not in err, "Ctrl-C while the output waits",
+      Result(process.returncode, b"", err))
 
 # ---- attention ----
 
