@@ -77,6 +77,7 @@ typedef struct rad_architecture {
     bool clamped_qkv;       /* queries, keys and values are held where the file says so */
     bool qk_layer_norms;    /* LayerNorm over all query heads, and all key heads, where present */
     bool fused_qkv;         /* queries, keys and values always are rows of one tensor (attn_qkv) */
+    bool qkv_biases;        /* queries, keys and values have biases, also in a bare configuration */
     bool fused_gate_up;     /* gates and ups are rows of one tensor (ffn_up), gates first */
     bool latent;            /* multi-head latent attention */
     bool sinks;             /* a learned score for each head joins each softmax (attn_sinks) */

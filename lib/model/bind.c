@@ -808,7 +808,9 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
     for (int role = 0; role < RAD_LAYER_WEIGHTS && status == RADLLM_OK; role++) {
         const role_row *row = &role_rows[role];
         bool required = false;
-        if (!is_expected(h, index, row->need, &required) || !required || is_named_before(h, role))
+        if (!is_expected(h, index, row->need, &required) || is_named_before(h, role))
+            continue;
+        if (!required && !(h->architecture->qkv_biases && row->need == NEED_HEADS_OPTIONAL))
             continue;
         shape wanted = {extent_of(h, params, row->columns),
                         extent_of(h, params, row->rows),
