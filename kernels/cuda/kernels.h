@@ -31,6 +31,7 @@ typedef struct rad_cuda_add_arguments {
 RAD_CUDA_DECLARE(add);
 
 #include "kernels/cuda/kernels_products.h"
+#include "kernels/cuda/kernels_products_float.h"
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,216 @@
+/* Products with unquantized weights, and with NF4, FP4 and FP8 ones: the bits of the CPU's scalar
+ * kernels where the order is the CPU's (dot_*). */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/support.h"
+#include "kernels/kernels.h"
+#include "quant/formats.h"
+
+static void *make(size_t n, size_t size)
+{
+    void *memory = calloc(n > 0 ? n : 1, size);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+/* n numbers of a type, n a multiple of its block. */
+static void make_weights(rad_type type, uint64_t seed, uint8_t *out, size_t n)
+{
+    size_t block = type == RAD_TYPE_FP8 ? 68 : 36;
+    float *values = make(n, sizeof *values);
+    rad_test_floats(seed, values, n);
+    rad_test_bytes(seed + 1, out, n / 64 * (type == RAD_TYPE_F32 ? 0 : block));
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half =
+            type == RAD_TYPE_F16 ? rad_f32_to_f16(values[i]) : rad_f32_to_bf16(values[i]);
+        if (type == RAD_TYPE_F32)
+            memcpy(out + 4 * i, &values[i], 4);
+        else if (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16)
+            memcpy(out + 2 * i, &half, 2);
+        else if (i % 64 == 0)
+            memcpy(out + i / 64 * block, &values[i], 4); /* the scale */
+    }
+    free(values);
+}
+
+typedef struct shape {
+    uint32_t n_rows, n_columns, n_tokens, n_experts;
+    bool after; /* scale, bias and sum with what was there */
+} shape;
+
+typedef struct product {
+    rad_type type;
+    shape shape;
+    uint64_t expert_bytes;
+    uint8_t *weights;
+    float *x, *bias, *scales, *add;
+    uint32_t *experts; /* of each token */
+    float *wanted;
+} product;
+
+static product make_product(rad_type type, shape s)
+{
+    product p = {.type = type, .shape = s};
+    uint32_t n_experts = s.n_experts > 0 ? s.n_experts : 1;
+    uint64_t seed = 1000u * s.n_rows + 10u * s.n_columns + s.n_tokens;
+    size_t n_outputs = (size_t)s.n_tokens * s.n_rows;
+    p.expert_bytes = rad_matrix_bytes(type, RAD_LAYOUT_FILE, s.n_rows, s.n_columns);
+    p.weights = make(n_experts, p.expert_bytes);
+    p.x = make((size_t)s.n_tokens * s.n_columns, sizeof *p.x);
+    p.bias = make((size_t)n_experts * s.n_rows, sizeof *p.bias);
+    p.scales = make(n_experts, sizeof *p.scales);
+    p.add = make(n_outputs, sizeof *p.add);
+    p.experts = make(s.n_tokens, sizeof *p.experts);
+    p.wanted = make(n_outputs, sizeof *p.wanted);
+    make_weights(type, seed, p.weights, (size_t)n_experts * s.n_rows * s.n_columns);
+    rad_test_floats(seed + 2, p.x, (size_t)s.n_tokens * s.n_columns);
+    rad_test_floats(seed + 3, p.bias, (size_t)n_experts * s.n_rows);
+    rad_test_floats(seed + 4, p.scales, n_experts);
+    rad_test_floats(seed + 5, p.add, n_outputs);
+    for (uint32_t t = 0; t < s.n_tokens; t++)
+        p.experts[t] = s.n_experts == 0 ? 0 : t % 5 == 3 ? UINT32_MAX : (t * 7 + 1) % s.n_experts;
+    return p;
+}
+
+static void free_product(product *p)
+{
+    free(p->weights);
+    free(p->x);
+    free(p->bias);
+    free(p->scales);
+    free(p->add);
+    free(p->experts);
+    free(p->wanted);
+}
+
+/* What the CPU's scalar kernels make of it. */
+static void compute_on_cpu(product *p)
+{
+    const rad_kernels *kernels = rad_kernels_find(RAD_ISA_SCALAR, true);
+    const shape *s = &p->shape;
+    for (uint32_t t = 0; t < s->n_tokens; t++) {
+        float *y = p->wanted + (size_t)t * s->n_rows;
+        uint32_t expert = p->experts[t];
+        if (expert == UINT32_MAX) {
+            memcpy(y, p->add + (size_t)t * s->n_rows, s->n_rows * sizeof *y);
+            continue;
+        }
+        rad_matrix w = {p->type, RAD_LAYOUT_FILE, s->n_rows, s->n_columns,
+                        p->weights + expert * p->expert_bytes};
+        rad_activations x = {.kind = RAD_ACTIVATION_F32,
+                             .n_tokens = 1,
+                             .n_columns = s->n_columns,
+                             .values = p->x + (size_t)t * s->n_columns};
+        void *scratch = aligned_alloc(64, (rad_product_scratch_bytes(&w) + 127) / 64 * 64);
+        kernels->product(&w, &x, 0, s->n_rows, 0, 1, y, s->n_rows, scratch);
+        free(scratch);
+        for (uint32_t r = 0; r < s->n_rows && s->after; r++) {
+            y[r] = y[r] * p->scales[expert] + p->bias[(size_t)expert * s->n_rows + r];
+            y[r] = p->add[(size_t)t * s->n_rows + r] + y[r];
+        }
+    }
+}
+
+static const rad_cuda_kernel *kernel_of(rad_type type)
+{
+    switch ((int)type) {
+    case RAD_TYPE_F32:
+        return &rad_cuda_kernel_dot_f32;
+    case RAD_TYPE_F16:
+        return &rad_cuda_kernel_dot_f16;
+    case RAD_TYPE_BF16:
+        return &rad_cuda_kernel_dot_bf16;
+    case RAD_TYPE_FP8:
+        return &rad_cuda_kernel_dot_fp8;
+    default:
+        return &rad_cuda_kernel_dot_level4;
+    }
+}
+
+/* The parts are the whole matrix, and once more its first rows. */
+static void check_dot(rad_type type, shape s)
+{
+    product p = make_product(type, s);
+    compute_on_cpu(&p);
+    size_t n = (size_t)s.n_tokens * s.n_rows, floats = sizeof(float);
+    uint32_t n_experts = s.n_experts > 0 ? s.n_experts : 1, half = (s.n_rows + 1) / 2;
+    uint32_t blocks = (s.n_rows + RAD_CUDA_DOT_ROWS - 1) / RAD_CUDA_DOT_ROWS;
+    float *got = make(n, floats);
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        rad_cuda_dot_arguments a = {
+            .x = rad_test_upload(device, p.x, (uint64_t)s.n_tokens * s.n_columns * floats),
+            .x_stride = s.n_columns,
+            .slots_per_input = 1,
+            .n_parts = 1,
+            .n_columns = s.n_columns,
+            .n_tokens = s.n_tokens};
+        a.parts[0] = (rad_cuda_product_part){
+            .weights = rad_test_upload(device, p.weights, n_experts * p.expert_bytes),
+            .y = rad_test_upload(device, p.add, n * floats),
+            .expert_bytes = p.expert_bytes,
+            .n_rows = s.n_rows,
+            .y_stride = s.n_rows};
+        if (s.after) {
+            a.parts[0].bias =
+                rad_test_upload(device, p.bias, (uint64_t)n_experts * s.n_rows * floats);
+            a.parts[0].scales = rad_test_upload(device, p.scales, n_experts * floats);
+            a.parts[0].add = a.parts[0].y;
+        }
+        if (s.n_experts > 0)
+            a.experts = rad_test_upload(device, p.experts, s.n_tokens * sizeof *p.experts);
+        else if (!s.after) {
+            a.n_parts = 2;
+            a.parts[1] = a.parts[0];
+            a.parts[1].n_rows = half;
+            a.parts[1].y_stride = half;
+            a.parts[1].first_block = blocks;
+            a.parts[1].y = rad_test_upload(device, NULL, (uint64_t)half * s.n_tokens * floats);
+            blocks += (half + RAD_CUDA_DOT_ROWS - 1) / RAD_CUDA_DOT_ROWS;
+        }
+        memcpy(a.levels, type == RAD_TYPE_FP4 ? rad_levels_fp4 : rad_levels_nf4, sizeof a.levels);
+        uint32_t groups = (s.n_tokens + RAD_CUDA_DOT_TOKENS - 1) / RAD_CUDA_DOT_TOKENS;
+        bool experts = s.n_experts > 0;
+        rad_test_launch(device, kernel_of(type), blocks, experts ? 1 : groups,
+                        experts ? s.n_tokens : 1, 0, &a);
+        rad_test_download(device, got, a.parts[0].y, n * floats);
+        rad_test_same_floats(got, p.wanted, n, kernel_of(type)->name);
+        for (uint32_t t = 0; t < s.n_tokens && a.n_parts == 2; t++) {
+            rad_test_download(device, got, a.parts[1].y + (size_t)t * half, half * floats);
+            rad_test_same_floats(got, p.wanted + (size_t)t * s.n_rows, half, "second part");
+        }
+        rad_test_device_close(device);
+    }
+    free(got);
+    free_product(&p);
+}
+
+START_TEST(cpu_order)
+{
+    static const shape shapes[] = {
+        {1, 64, 1, 0, false},   {16, 128, 2, 0, false}, {17, 192, 8, 0, true},
+        {40, 320, 9, 0, false}, {33, 64, 17, 0, true},  {18, 128, 6, 3, true},
+    };
+    static const shape odd[] = {
+        {3, 1, 1, 0, false}, {5, 7, 3, 0, true},     {16, 16, 2, 0, false},
+        {9, 66, 8, 0, true}, {31, 100, 9, 0, false}, {2, 257, 2, 2, true},
+    };
+    static const rad_type types[] = {RAD_TYPE_F32, RAD_TYPE_F16, RAD_TYPE_BF16,
+                                     RAD_TYPE_FP8, RAD_TYPE_NF4, RAD_TYPE_FP4};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_dot(types[_i], shapes[i]);
+    for (size_t i = 0; i < sizeof odd / sizeof *odd && _i < 3; i++)
+        check_dot(types[_i], odd[i]);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    tcase_add_loop_test(rad_test_case(suite, "dot"), cpu_order, 0, 6);
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_products_float", add_cases);
+}
