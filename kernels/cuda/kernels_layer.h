@@ -1,0 +1,365 @@
+/* What the kernels of a layer take, besides those of the products of weights: one struct each,
+ * given by value. Valid C11 and C++; every pointer is to memory of the device. Rows of a value are
+ * contiguous unless a stride says otherwise. Strides, widths and firsts count elements.
+ *
+ * Behind each struct stands how it is launched: grid x, y, z, and bytes of dynamic shared memory
+ * (none unless said). Grids may be smaller in y where rows are counted: blocks go on with further
+ * rows. What each kernel computes is what lib/backend/cpu does for the operation, in the same
+ * order: equal bits. */
+#ifndef RAD_CUDA_KERNELS_LAYER_H
+#define RAD_CUDA_KERNELS_LAYER_H
+
+#include "kernels/cuda/kernels.h"
+
+/* Of the host and of kernels. */
+#ifdef __CUDACC__
+#define RAD_CUDA_SHARED_INLINE static __host__ __device__ inline
+#else
+#define RAD_CUDA_SHARED_INLINE static inline
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a batch says of each of its rows (tokens). A row that is only there to fill up a batch has
+ * end 0: nothing is stored of it, and attention gives zeros. */
+typedef struct rad_cuda_row {
+    uint32_t position;
+    uint32_t end;      /* behind the last position that it sees: position + 1, or its span's end */
+    uint32_t sequence; /* whose pages: row of the page tables */
+    uint32_t token;
+} rad_cuda_row;
+
+/* Pages of one group of layers. The page of a sequence's tile t is number
+ * tables[sequence * table_stride + (t < n_sinks ? t : n_sinks + t % n_slots)] of the pool. */
+typedef struct rad_cuda_pages {
+    uint8_t *pool;
+    const uint32_t *tables;
+    uint64_t page_bytes;
+    uint32_t table_stride, n_sinks, n_slots;
+    uint32_t reserved;
+} rad_cuda_pages;
+
+/* Number formats of unquantized rows. */
+enum { RAD_CUDA_F32 = 0, RAD_CUDA_F16 = 1, RAD_CUDA_BF16 = 2 };
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+/* out[row] = the table's row, times scale, then times number (1: not multiplied); `adds`: it is
+ * added to out. The table's row is rows[row].token, or rows[row].position, at most `limit`, where
+ * by_position. Grid: (width / 1024 rounded up, n_rows). */
+typedef struct rad_cuda_embed_arguments {
+    const void *table; /* [..][width] of `type` */
+    const rad_cuda_row *rows;
+    float *out;
+    uint32_t type; /* RAD_CUDA_F32 .. */
+    uint32_t width, n_rows;
+    uint32_t by_position, limit, adds;
+    float scale, number;
+} rad_cuda_embed_arguments;
+RAD_CUDA_DECLARE(embed);
+
+/* RMS norm, or LayerNorm where `layer_norm`, of each row. With `add`: of in + add, which is written
+ * to `sum` as well (RAD_OP_ADD before the norm; sum may be in or add). weight, bias: NULL: none;
+ * the bias only in LayerNorm. out may be in. Grid: (n_rows). */
+typedef struct rad_cuda_norm_arguments {
+    const float *in, *add;
+    float *sum;
+    const float *weight, *bias;
+    float *out;
+    uint32_t n, n_rows;
+    uint32_t layer_norm;
+    float epsilon;
+} rad_cuda_norm_arguments;
+RAD_CUDA_DECLARE(norm);
+
+/* In place: RMS norm of each head of each row, all with the same weight (NULL: none). Heads stand
+ * `stride` apart from `first` on in rows of `row` floats. Grid: (n_rows * n_heads / 16 rounded up).
+ */
+typedef struct rad_cuda_head_norm_arguments {
+    float *values;
+    const float *weight;
+    uint32_t row, first, stride;
+    uint32_t n, n_heads, n_rows;
+    float epsilon;
+} rad_cuda_head_norm_arguments;
+RAD_CUDA_DECLARE(head_norm);
+
+/* Heads `to` of each row of out = those of in, rotated by the row's table: n_pairs cosines, then
+ * n_pairs sines. All else of out's row becomes in's, where they are not the same. in and out have
+ * rows of `row` floats; heads stand `stride` apart from `first` on. Grid: (n_heads, n_rows). */
+typedef struct rad_cuda_rotate_arguments {
+    const float *in;
+    float *out;
+    const float *table; /* [row][2 * n_pairs] */
+    uint32_t row, first, stride;
+    uint32_t n_heads, n_pairs, n_rows;
+    uint32_t interleaved; /* pairs (2i, 2i + 1), else (i, i + n_pairs) */
+} rad_cuda_rotate_arguments;
+RAD_CUDA_DECLARE(rotate);
+
+/* Parts of rows: width floats of each of n_heads parts. Row r of out is made of row from_rows[r] of
+ * in, or of r where that is NULL. RAD_OP_COPY, RAD_OP_SELECT. Grid: (n_heads * width / 1024 rounded
+ * up, n_rows). */
+typedef struct rad_cuda_copy_arguments {
+    const float *in;
+    float *out;
+    const uint32_t *from_rows;
+    uint32_t from_row, from_first, from_stride;
+    uint32_t to_row, to_first, to_stride;
+    uint32_t width, n_heads, n_rows;
+} rad_cuda_copy_arguments;
+RAD_CUDA_DECLARE(copy);
+
+/* out = f(in, other), element by element; out may be in or other. */
+enum {
+    RAD_CUDA_SILU_MULTIPLY,      /* silu(in) * other */
+    RAD_CUDA_GELU_TANH_MULTIPLY, /* gelu(in) * other, in the tanh form */
+    RAD_CUDA_RELU2_MULTIPLY,     /* max(0, in)^2 * other */
+    RAD_CUDA_CLAMPED_MULTIPLY,   /* gpt-oss */
+    RAD_CUDA_GELU_TANH,          /* gelu(in), in the tanh form; other is not read from here on */
+    RAD_CUDA_GELU_ERF,           /* gelu(in) itself */
+    RAD_CUDA_CLAMP,              /* in held to -number .. number */
+    RAD_CUDA_SOFT_CAP,           /* number * tanh(in / number) */
+    RAD_CUDA_SCALE,              /* in * number */
+    RAD_CUDA_ADD,                /* in + other */
+    RAD_CUDA_ADD_GATED           /* out + in * sigmoid(the one number of other's row), by fma */
+};
+/* Rows are `..._stride` apart. Grid: (n / 1024 rounded up, n_rows). */
+typedef struct rad_cuda_elements_arguments {
+    const float *in, *other;
+    float *out;
+    uint32_t in_stride, other_stride, out_stride;
+    uint32_t n, n_rows;
+    uint32_t kind;
+    float number;
+} rad_cuda_elements_arguments;
+RAD_CUDA_DECLARE(elements);
+
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+/* Writes the keys and values of each row to its slot of the cache, as kernels/cpu/layer.h lays it
+ * out. Head h of a layer has its tile of keys at `first + h * (key_bytes + value_bytes)` of a page,
+ * its tile of values behind that. Grid: (n_heads, n_rows). */
+typedef struct rad_cuda_store_arguments {
+    const float *keys, *values; /* rows of n_heads * key_dim, n_heads * value_dim */
+    const rad_cuda_row *rows;
+    rad_cuda_pages pages;
+    uint64_t first;
+    uint32_t key_bytes, value_bytes; /* of a tile */
+    uint32_t key_type, value_type;   /* rad_cache_type */
+    uint32_t key_dim, value_dim;
+    uint32_t n_heads, n_rows;
+} rad_cuda_store_arguments;
+RAD_CUDA_DECLARE(store);
+
+/* Tokens that attention takes together: consecutive rows of one sequence. n_rows 0: nothing. */
+typedef struct rad_cuda_attend_block {
+    uint32_t first_row, n_rows;
+} rad_cuda_attend_block;
+
+/* How the work of a block of tokens and heads is divided, with the same bits. */
+enum {
+    RAD_CUDA_ATTEND_WHOLE,  /* not: one block takes all keys and writes the output. Many tokens */
+    RAD_CUDA_ATTEND_RANGES, /* a block for each 1,024 keys. Few tokens behind very many */
+    RAD_CUDA_ATTEND_TILES   /* a block for each 256 keys. Few tokens */
+};
+
+/* Attention of queries to the cache: the order of lib/backend/cpu/attention.c and of layer.h, bit
+ * for bit, in every number format. Where the work is divided, attend_merge() follows with the same
+ * arguments. attend_R takes R queries at a time, which are heads of a group of one token and of the
+ * tokens behind it: heads_per_block heads of R / heads_per_block tokens. Rows of `blocks` have no
+ * more tokens than that.
+ *
+ * Grid: (n_blocks, n_kv_heads * head_blocks, n_parts), shared: rad_cuda_attend_shared().
+ * attend_merge: (n_blocks, n_heads), shared: rad_cuda_attend_merge_shared().
+ * rad_cuda_attend_heads() and rad_cuda_attend_plan() fill in what stands from n_parts to n_units.
+ */
+typedef struct rad_cuda_attend_arguments {
+    const float *queries;      /* rows of n_heads * key_dim */
+    const float *sink_queries; /* the same, rotated for the first keys of the policy `sinks` */
+    const rad_cuda_row *rows;
+    const rad_cuda_attend_block *blocks;
+    rad_cuda_pages pages;
+    uint64_t first; /* as for the store, also what follows */
+    uint32_t key_bytes, value_bytes;
+    uint32_t key_type, value_type;
+    uint32_t key_dim, value_dim;
+    uint32_t n_heads, n_kv_heads;
+    uint32_t window, sinks;     /* rad_reach */
+    const float *learned_sinks; /* of the heads; NULL: none */
+    const float *slopes;        /* ALiBi, of the heads; NULL: none */
+    float scale, cap;
+    float *out; /* rows of n_heads * value_dim */
+    uint32_t n_blocks;
+
+    uint32_t n_parts;         /* at most; blocks behind the last part that there is do nothing */
+    uint32_t division;        /* RAD_CUDA_ATTEND_.. */
+    uint32_t heads_per_block; /* of a group of heads with common keys */
+    uint32_t head_blocks;     /* such blocks in a group */
+    uint32_t tokens_per_block;
+    uint32_t n_units; /* states of a query in `states` */
+    float *states;    /* [query of a block, by block][unit][rad_cuda_attend_state()] */
+} rad_cuda_attend_arguments;
+RAD_CUDA_DECLARE(attend_8);
+RAD_CUDA_DECLARE(attend_4);
+RAD_CUDA_DECLARE(attend_1);
+RAD_CUDA_DECLARE(attend_merge);
+
+enum {
+    RAD_CUDA_ATTEND_WARPS = 8,       /* of a block, each with a tile */
+    RAD_CUDA_ATTEND_RANGE_TILES = 32 /* RAD_RANGE_TILES of the CPU backend */
+};
+
+/* Floats of a state: outputs, maximum, sum, and for values in integers the step of each 32. */
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_state(uint32_t value_dim)
+{
+    return (value_dim + 2 + (value_dim + 31) / 32 + 3) / 4 * 4;
+}
+
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_query(uint32_t key_dim)
+{
+    uint32_t integers = (key_dim + 31) / 32 * 10;
+    return integers > key_dim ? integers : key_dim;
+}
+
+/* Dynamic shared memory of attend_`rows`. */
+static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a, uint32_t rows)
+{
+    uint32_t states = a->division == RAD_CUDA_ATTEND_TILES ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
+    uint32_t floats = rad_cuda_attend_query(a->key_dim) + RAD_CUDA_ATTEND_WARPS * 48 +
+                      states * rad_cuda_attend_state(a->value_dim);
+    return floats * rows * 4;
+}
+
+static inline uint32_t rad_cuda_attend_merge_shared(uint32_t value_dim)
+{
+    return (RAD_CUDA_ATTEND_WARPS + 1) * rad_cuda_attend_state(value_dim) * 4;
+}
+
+/* How many queries at a time: 8, 4 or 1, as many as a block of tokens has use for and the shared
+ * memory of a block has room for. tokens: the greatest number of a sequence in the batch. */
+static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, uint32_t tokens,
+                                            uint32_t shared_limit)
+{
+    uint64_t wanted = (uint64_t)tokens * (a->n_heads / a->n_kv_heads);
+    uint32_t rows = wanted > 4 ? 8 : wanted > 1 ? 4 : 1;
+    rad_cuda_attend_arguments whole = *a;
+    whole.division = RAD_CUDA_ATTEND_WHOLE;
+    while (rows > 1 && rad_cuda_attend_shared(&whole, rows) > shared_limit)
+        rows = rows == 8 ? 4 : 1;
+    return rows;
+}
+
+/* How heads are divided; before the blocks of tokens are made, which follow from
+ * tokens_per_block. */
+static inline void rad_cuda_attend_heads(rad_cuda_attend_arguments *a, uint32_t rows)
+{
+    uint32_t group = a->n_heads / a->n_kv_heads;
+    a->head_blocks = (group + rows - 1) / rows;
+    a->heads_per_block = (group + a->head_blocks - 1) / a->head_blocks;
+    a->tokens_per_block = rows / a->heads_per_block;
+}
+
+/* How keys are divided. keys: the most that a token of the batch sees, with up to 255 in front for
+ * a window; multiprocessors: of the device; room: bytes for states. */
+static inline void rad_cuda_attend_plan(rad_cuda_attend_arguments *a, uint64_t keys,
+                                        uint32_t multiprocessors, uint64_t room)
+{
+    uint64_t sink_tiles = ((uint64_t)a->sinks + 31) / 32;
+    uint64_t blocks = (uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks;
+    uint64_t queries = blocks * a->heads_per_block * a->tokens_per_block;
+    uint64_t unit = queries * rad_cuda_attend_state(a->value_dim) * sizeof(float);
+    uint64_t tile_parts = keys / 256 + 3, range_parts = keys / 1024 + 3;
+    a->division = RAD_CUDA_ATTEND_WHOLE;
+    a->n_parts = 1;
+    a->n_units = 0;
+    if (keys <= 256 || blocks >= 4ull * multiprocessors)
+        return;
+    if (blocks * range_parts < 2ull * multiprocessors &&
+        (sink_tiles + tile_parts * RAD_CUDA_ATTEND_WARPS) * unit <= room) {
+        a->division = RAD_CUDA_ATTEND_TILES;
+        a->n_parts = (uint32_t)tile_parts;
+        a->n_units = (uint32_t)(sink_tiles + (tile_parts - 1) * RAD_CUDA_ATTEND_WARPS);
+    } else if (range_parts * unit <= room && range_parts < 65536) {
+        a->division = RAD_CUDA_ATTEND_RANGES;
+        a->n_parts = a->n_units = (uint32_t)range_parts;
+    }
+}
+
+/* ---- experts --------------------------------------------------------------------------------- */
+
+/* kernels/route.h for each row: its n_used experts, best first, and behind them their weights.
+ * Grid: (n_rows); shared: rad_cuda_route_shared(). */
+typedef struct rad_cuda_route_arguments {
+    const float *logits; /* [row][n_experts] */
+    const float *bias;   /* [n_experts], NULL: none */
+    uint32_t *routes;    /* [row][2 * n_used]: experts, then the bits of weights */
+    uint32_t n_experts, n_used, n_groups, n_groups_used, group_best;
+    uint32_t gating, normalise; /* rad_gating */
+    float scale;
+    uint32_t n_rows;
+} rad_cuda_route_arguments;
+RAD_CUDA_DECLARE(route);
+
+static inline uint32_t rad_cuda_route_shared(uint32_t n_experts, uint32_t n_used)
+{
+    return (4 * n_experts + n_used) * 4;
+}
+
+/* Sorts the choices of all rows by expert, and each expert's by row and rank. Then cuts each
+ * expert's rows into tiles of at most tile_rows, for products that take them so. Grid: (n_experts);
+ * shared: 4 * n_experts bytes. */
+typedef struct rad_cuda_group_arguments {
+    const uint32_t *routes; /* [row][2 * n_used] */
+    uint32_t *starts;    /* [n_experts + 1]: expert e has choice rows starts[e]..starts[e + 1]-1 */
+    uint32_t *token_of;  /* [choice row]: the row whose choice it is */
+    uint32_t *row_of;    /* [row][n_used]: the choice row */
+    uint32_t *expert_of; /* [choice row]; NULL: not wanted */
+    uint32_t *tile_expert; /* [tile], room for n_rows * n_used / tile_rows + n_experts of them;
+                              NULL: not wanted */
+    uint32_t *tile_first;  /* [tile]: its first choice row; the tile ends with its expert's rows */
+    uint32_t *n_tiles;     /* how many there are */
+    uint64_t *counts;      /* [n_experts]: how many choices are added; NULL: not wanted */
+    uint32_t n_experts, n_used, n_rows, tile_rows;
+} rad_cuda_group_arguments;
+RAD_CUDA_DECLARE(group);
+
+/* out[row] = sum over the ranks of in[row_of[row][k]] times the weight, by fma from the second on.
+ * Grid: (n / 1024 rounded up, n_rows). */
+typedef struct rad_cuda_combine_arguments {
+    const float *in; /* [choice row][n] */
+    const uint32_t *row_of, *routes;
+    float *out; /* [row][n] */
+    uint32_t n, n_used, n_rows;
+} rad_cuda_combine_arguments;
+RAD_CUDA_DECLARE(combine);
+
+/* ---- greedy choice --------------------------------------------------------------------------- */
+
+/* The greatest of parts of a row of logits, then of all of it; ties go to the lower id. */
+typedef struct rad_cuda_greatest {
+    float value;
+    uint32_t token;
+    uint32_t failed; /* a logit is NaN or +infinity, or (of a row) all are -infinity */
+    uint32_t reserved;
+} rad_cuda_greatest;
+
+/* First kernel (greatest_parts): grid (n_parts, n_rows), writes parts. Second (greatest): grid
+ * (n_rows), writes out. */
+typedef struct rad_cuda_greatest_arguments {
+    const float *logits;      /* rows `stride` apart */
+    rad_cuda_greatest *parts; /* [row][n_parts] */
+    rad_cuda_greatest *out;   /* [row] */
+    uint64_t stride;
+    uint32_t n, n_parts, n_rows;
+} rad_cuda_greatest_arguments;
+RAD_CUDA_DECLARE(greatest_parts);
+RAD_CUDA_DECLARE(greatest);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,136 @@
+/* Work on each row of a value by itself, but norms: embedding, copies, gates, sums. */
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernels_layer.h"
+
+#define THREADS 256
+#define EACH    4 /* elements of a thread; a block has 1024 of a row */
+
+RAD_DEVICE float load_number(const void *table, uint64_t index, uint32_t type)
+{
+    if (type == RAD_CUDA_F32)
+        return ((const float *)table)[index];
+    uint16_t half = ((const uint16_t *)table)[index];
+    return type == RAD_CUDA_F16 ? rad_half_to_float(half) : rad_bf16_to_float(half);
+}
+
+RAD_CUDA_KERNEL(embed, THREADS, rad_cuda_embed_arguments, a)
+{
+    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
+        uint32_t position = a.rows[row].position < a.limit ? a.rows[row].position : a.limit;
+        uint64_t of_table = a.by_position ? position : a.rows[row].token;
+        float *out = a.out + (uint64_t)row * a.width;
+        for (uint32_t j = 0; j < EACH; j++) {
+            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
+            if (i >= a.width)
+                break;
+            float value = load_number(a.table, of_table * a.width + i, a.type);
+            if (a.scale != 1.0f)
+                value = value * a.scale;
+            if (a.number != 1.0f)
+                value = value * a.number;
+            out[i] = a.adds ? out[i] + value : value;
+        }
+    }
+}
+
+RAD_CUDA_KERNEL(copy, THREADS, rad_cuda_copy_arguments, a)
+{
+    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
+        uint64_t from_row = a.from_rows != NULL ? a.from_rows[row] : row;
+        const float *in = a.in + from_row * a.from_row + a.from_first;
+        float *out = a.out + (uint64_t)row * a.to_row + a.to_first;
+        for (uint32_t j = 0; j < EACH; j++) {
+            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
+            if (i >= a.width * a.n_heads)
+                break;
+            uint32_t head = i / a.width, of_head = i - head * a.width;
+            out[(uint64_t)head * a.to_stride + of_head] =
+                in[(uint64_t)head * a.from_stride + of_head];
+        }
+    }
+}
+
+RAD_DEVICE float clamped_multiply(float gate, float up)
+{
+    float g = gate > 7.0f ? 7.0f : gate;
+    float u = up > 7.0f ? 7.0f : up;
+    u = u < -7.0f ? -7.0f : u;
+    return g / (1.0f + rad_expf(-(1.702f * g))) * (u + 1.0f);
+}
+
+RAD_DEVICE float relu2_multiply(float gate, float up)
+{
+    float r = gate < 0.0f ? 0.0f : gate; /* NaN stays */
+    return r * r * up;
+}
+
+RAD_DEVICE float clamp(float x, float limit)
+{
+    float below = x > limit ? limit : x;
+    return below < -limit ? -limit : below;
+}
+
+/* in and out may be the same: each element is read and written by one thread. */
+RAD_DEVICE float element(uint32_t kind, float x, float other, float out, float number)
+{
+    switch (kind) {
+    case RAD_CUDA_SILU_MULTIPLY:
+        return rad_siluf(x) * other;
+    case RAD_CUDA_GELU_TANH_MULTIPLY:
+        return rad_gelu_tanhf(x) * other;
+    case RAD_CUDA_RELU2_MULTIPLY:
+        return relu2_multiply(x, other);
+    case RAD_CUDA_CLAMPED_MULTIPLY:
+        return clamped_multiply(x, other);
+    case RAD_CUDA_GELU_TANH:
+        return rad_gelu_tanhf(x);
+    case RAD_CUDA_GELU_ERF:
+        return rad_gelu_erff(x);
+    case RAD_CUDA_CLAMP:
+        return clamp(x, number);
+    case RAD_CUDA_SOFT_CAP:
+        return number * rad_tanhf(x / number);
+    case RAD_CUDA_SCALE:
+        return x * number;
+    case RAD_CUDA_ADD_GATED:
+        return rad_fma(x, other, out);
+    default:
+        return x + other;
+    }
+}
+
+RAD_CUDA_KERNEL(elements, THREADS, rad_cuda_elements_arguments, a)
+{
+    bool two = a.kind <= RAD_CUDA_CLAMPED_MULTIPLY || a.kind == RAD_CUDA_ADD;
+    bool gated = a.kind == RAD_CUDA_ADD_GATED;
+    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
+        const float *in = a.in + (uint64_t)row * a.in_stride;
+        const float *other = a.other + (uint64_t)row * a.other_stride;
+        float *out = a.out + (uint64_t)row * a.out_stride;
+        float gate = gated ? rad_sigmoidf(other[0]) : 0.0f;
+        for (uint32_t j = 0; j < EACH; j++) {
+            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
+            if (i >= a.n)
+                break;
+            out[i] = element(a.kind, in[i], two ? other[i] : gate, gated ? out[i] : 0.0f, a.number);
+        }
+    }
+}
+
+RAD_CUDA_KERNEL(combine, THREADS, rad_cuda_combine_arguments, a)
+{
+    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
+        const uint32_t *row_of = a.row_of + (uint64_t)row * a.n_used;
+        const uint32_t *weights = a.routes + (uint64_t)row * 2 * a.n_used + a.n_used;
+        float *out = a.out + (uint64_t)row * a.n;
+        for (uint32_t j = 0; j < EACH; j++) {
+            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
+            if (i >= a.n)
+                break;
+            float sum = a.in[(uint64_t)row_of[0] * a.n + i] * rad_float(weights[0]);
+            for (uint32_t k = 1; k < a.n_used; k++)
+                sum = rad_fma(a.in[(uint64_t)row_of[k] * a.n + i], rad_float(weights[k]), sum);
+            out[i] = sum;
+        }
+    }
+}
