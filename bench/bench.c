@@ -398,6 +398,7 @@ static void parse(int argc, char **argv, settings *own, common_settings *common)
         {'u', "step", "N[,N]", ARGUMENT_TEXT, &own->steps, NULL, 0, 0,
          "tokens of a prompt computed at the same time (the option batch)"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         {'r', "repetitions", "N", ARGUMENT_INTEGER, &own->repeats, NULL, 1, 256,
          "repeat each test so often (5)"},
         {'o', "output", "md|json|csv", ARGUMENT_TEXT, &own->format, NULL, 0, 0,

@@ -164,6 +164,7 @@ int perplexity_main(int argc, char **argv)
         {'\0', "each", "FILE", ARGUMENT_TEXT, &each_path, NULL, 0, 0,
          "with --stream: write the negative log-probability of each\ntoken, one on a line"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         {'b', "batch", "N", ARGUMENT_OPTION, NULL, "batch", 0, 0,
          "tokens computed at the same time"},
     };

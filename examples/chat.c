@@ -341,6 +341,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         {'\0', "stop", "TEXT", ARGUMENT_OPTION, NULL, "stop", 0, 0,
          "end an answer before TEXT (may be repeated)"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         SPECULATION_ARGUMENTS(common),
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "timings on standard error"},

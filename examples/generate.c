@@ -275,6 +275,7 @@ static void print_json(const runtime *run, const common_settings *common, const 
     }
     json_t *chosen = settings_json(run->model, common->options);
     json_put(chosen, "chat", json_boolean(own->chat));
+    put_device(chosen, run->engine);
     json_put(object, "settings", chosen);
     json_put(object, "model", json_string(common->model));
     json_put(object, "numeric_version", json_integer(radllm_numeric_version()));
@@ -361,6 +362,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
         {'\0', "stop", "TEXT", ARGUMENT_OPTION, NULL, "stop", 0, 0,
          "end the answer before TEXT (may be repeated)"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         SPECULATION_ARGUMENTS(common),
         {'\0', "logprobs", "N", ARGUMENT_INTEGER, &own->logprobs, NULL, 0, INT32_MAX,
          "the N most likely tokens at each position: within --json,\nelse on standard error"},

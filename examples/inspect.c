@@ -214,7 +214,11 @@ static const char *const file_numbers[] = {"version", "alignment", "parts", "met
 static const char *const plan_numbers[] = {
     "weights", "cache",           "activations", "vocabulary",   "overhead",       "total",
     "context", "largest_context", "experts",     "experts_used", "active_weights", "prefixes"};
-enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 12 };
+/* Where there is a GPU; the last seven are bytes. */
+static const char *const gpu_numbers[] = {"gpu_layers",    "gpu_output",      "gpu_weights",
+                                          "gpu_cache",     "gpu_activations", "gpu_context",
+                                          "gpu_libraries", "gpu_total",       "gpu_memory"};
+enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 12, N_GPU_NUMBERS = 9 };
 
 static uint64_t plan_number(const radllm_plan *plan, const char *name)
 {
@@ -247,6 +251,9 @@ static void print_json(const radllm_file *file, const char *path, file_kind kind
         for (size_t i = 0; i < N_PLAN_NUMBERS; i++)
             json_put(bytes, plan_numbers[i],
                      json_integer((json_int_t)plan_number(plan, plan_numbers[i])));
+        for (size_t i = 0; plan_number(plan, "gpu_layers") > 0 && i < N_GPU_NUMBERS; i++)
+            json_put(bytes, gpu_numbers[i],
+                     json_integer((json_int_t)plan_number(plan, gpu_numbers[i])));
         json_put(object, "plan", bytes);
     }
     output_json(object, JSON_INDENT(2));
@@ -312,6 +319,20 @@ static void print_bytes(const char *name, uint64_t bytes)
 }
 
 /* Bytes and number of tensors of each type. */
+/* Where layers are placed on a GPU. */
+static void print_gpu(const radllm_plan *plan)
+{
+    static const char *const names[] = {"weights",   "cache",    "activations", "driver",
+                                        "libraries", "together", "of"};
+    if (plan_number(plan, "gpu_layers") == 0)
+        return;
+    output_format("\nOn the GPU\n  %-16s %" PRIu64 "%s\n", "layers",
+                  plan_number(plan, "gpu_layers"),
+                  plan_number(plan, "gpu_output") != 0 ? ", and the last product" : "");
+    for (size_t i = 2; i < N_GPU_NUMBERS; i++)
+        print_bytes(names[i - 2], plan_number(plan, gpu_numbers[i]));
+}
+
 static void print_types(const radllm_file *file)
 {
     typedef struct type_sum {
@@ -398,6 +419,7 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
                   plan_number(plan, "largest_context"));
     if (plan_number(plan, "largest_context") < plan_number(plan, "context"))
         output_text("  This exceeds the memory budget.\n");
+    print_gpu(plan);
     if (plan_number(plan, "experts") == 0)
         return;
     output_format("\nMixture of experts\n  %-16s %" PRIu64 ", of which a token uses %" PRIu64 "\n",
@@ -525,6 +547,7 @@ static const char *parse(int count, char **values, bool *all, const char **shape
         {'\0', "layout", "HOW", ARGUMENT_OPTION, NULL, "layout", 0, 0,
          "plan for weights laid out as auto, file or lane"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         {'\0', "memory-budget", "BYTES", ARGUMENT_OPTION, NULL, "memory_budget", 0, 0,
          "tell the largest context that fits so much memory"},
     };

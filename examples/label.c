@@ -136,6 +136,7 @@ static void make_settings(label_job *self)
     int64_t context = 0; /* what 0 stands for */
     check(radllm_engine_number(self->run.engine, "context", &context, program_error()), NULL);
     json_put(object, "context", json_integer(context));
+    put_device(object, self->run.engine);
     json_put(object, "numeric_version", json_integer(radllm_numeric_version()));
     json_put(object, "prompt_format", json_string(self->own->raw ? "raw" : "chat"));
     if (self->own->raw)
@@ -536,6 +537,7 @@ static void parse(int count, char **values, label_settings *own, common_settings
         {'\0', "table", NULL, ARGUMENT_FLAG, &own->table, NULL, 0, 0,
          "show the answers on standard output as they come"},
         ADAPTER_ARGUMENT,
+        DEVICE_ARGUMENTS,
         SPECULATION_ARGUMENTS(common),
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "all settings on standard error"},

@@ -74,6 +74,11 @@ typedef struct common_settings {
     {'\0', "lora", "PATH[=SCALE]", ARGUMENT_OPTION, NULL, "adapter", 0, 0,                         \
      "compute with a LoRA adapter, a folder of PEFT or a GGUF file,\ntimes a scale (1); may be "   \
      "given several times"}
+#define DEVICE_ARGUMENTS                                                                           \
+    {'\0', "device", "NAME", ARGUMENT_OPTION, NULL, "device", 0, 0,                                \
+     "what computes: auto, cpu, or cuda (a GPU with as many layers as\nhave room there)"},         \
+    {'\0', "vram-limit", "BYTES", ARGUMENT_OPTION, NULL, "vram_limit", 0, 0,                       \
+     "bytes that may be taken on the GPU"}
 /* clang-format on */
 
 /* Fills the targets and `common`. --help, --version and the lists print and end the program;

@@ -296,6 +296,23 @@ static bool engine_changes_answers(const radllm_options *options, const char *na
     return false;
 }
 
+static void put_engine_text(json_t *object, const radllm_engine *engine, const char *name)
+{
+    char text[512];
+    check(radllm_engine_text(engine, name, text, sizeof text, NULL, program_error()), name);
+    json_put(object, name, json_string(text));
+}
+
+void put_device(json_t *settings, const radllm_engine *engine)
+{
+    int64_t layers = 0;
+    check(radllm_engine_number(engine, "gpu_layers", &layers, program_error()), NULL);
+    if (layers == 0)
+        return;
+    put_engine_text(settings, engine, "device");
+    put_engine_text(settings, engine, "placement");
+}
+
 json_t *settings_json(const radllm_model *model, const radllm_options *options)
 {
     json_t *object = json_object();

@@ -55,5 +55,7 @@ void require_template(const radllm_model *model, const radllm_options *options);
 /* The options of requests and those of the engine that can change an answer, as they stand, with
  * the template and the cache format that were found in the model. */
 json_t *settings_json(const radllm_model *model, const radllm_options *options);
+/* Adds what computes, and which layers where, unless the CPU does all. */
+void put_device(json_t *settings, const radllm_engine *engine);
 
 #endif

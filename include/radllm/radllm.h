@@ -76,7 +76,9 @@ enum {
     RADLLM_E_NOT_FOUND = 11,  /* no entry of that name or index */
     RADLLM_E_BUFFER = 12,     /* the caller's buffer is too small; the needed size was written */
     RADLLM_E_FORKED = 13,     /* the object was made before fork() in another process */
-    RADLLM_E_INTERNAL = 14    /* a fault of the library; please report it */
+    RADLLM_E_INTERNAL = 14,   /* a fault of the library; please report it */
+    RADLLM_E_DEVICE = 15      /* the GPU or its driver failed: the engine can compute no more, the
+                               * model can go on with another one */
 };
 
 /* The name of a status, "RADLLM_E_FORMAT"; "unknown status" for others. Static storage. */
@@ -298,7 +300,11 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
  * session that it was made for, and "largest_context", the most that would fit the option
  * memory_budget (with no budget: the model's own context length). Of a mixture of experts:
  * "experts", "experts_used" (0 for other models) and "active_weights", the bytes of matrices that
- * one token reads. "adapters": the part of the weights that is the option adapter's. */
+ * one token reads. "adapters": the part of the weights that is the option adapter's. Where layers
+ * are placed on a GPU (options device, gpu_layers, vram_limit; else 0): "gpu_layers", "gpu_output"
+ * (1: the last product, too), and bytes there: "gpu_weights", "gpu_cache", "gpu_activations",
+ * "gpu_context" (the driver's for this process), "gpu_libraries", "gpu_total", "gpu_memory" (all
+ * that it has). "cache" is then the part that is not there. */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
@@ -505,13 +511,16 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
  * far). Of common beginnings: "prefix_memory" (bytes planned for them, in "cache_bytes" as well),
  * "prefix_blocks" (of 32 tokens, kept now), "prefix_bytes" (of their pages, those that sessions
  * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
- * were shared), "pages_free" (that nobody holds now). */
+ * were shared), "pages_free" (that nobody holds now). Of a GPU: the numbers of radllm_plan_number()
+ * that begin with "gpu_", and "gpu_used" (bytes that all programs have taken there now). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
 /* Texts: "isa" (of the kernels in use), "cache_type" (the number format of cached keys and
  * values, "q8_0", or "q8_0/f16" where keys and values differ), "attention" (the policy's name),
- * "fast" (what computes outside the numeric contract, "" when nothing does). */
+ * "fast" (what computes outside the numeric contract, "" when nothing does), "device" ("cpu", or
+ * "cuda: " and the GPU's name), "placement" (which layers are where, in words). Where layers are
+ * computed decides bits, so the last two belong into the record of a run. */
 RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
                                             char *buffer, size_t capacity, size_t *length,
                                             radllm_error *error);

@@ -26,10 +26,10 @@ uint32_t radllm_numeric_version(void)
 const char *radllm_status_name(radllm_status status)
 {
     static const char *const names[] = {
-        "RADLLM_OK",        "RADLLM_E_ARGUMENT",    "RADLLM_E_MEMORY",  "RADLLM_E_IO",
-        "RADLLM_E_FORMAT",  "RADLLM_E_UNSUPPORTED", "RADLLM_E_LIMIT",   "RADLLM_E_BUDGET",
-        "RADLLM_E_NUMERIC", "RADLLM_E_CANCELLED",   "RADLLM_E_STATE",   "RADLLM_E_NOT_FOUND",
-        "RADLLM_E_BUFFER",  "RADLLM_E_FORKED",      "RADLLM_E_INTERNAL"};
+        "RADLLM_OK",        "RADLLM_E_ARGUMENT",    "RADLLM_E_MEMORY",   "RADLLM_E_IO",
+        "RADLLM_E_FORMAT",  "RADLLM_E_UNSUPPORTED", "RADLLM_E_LIMIT",    "RADLLM_E_BUDGET",
+        "RADLLM_E_NUMERIC", "RADLLM_E_CANCELLED",   "RADLLM_E_STATE",    "RADLLM_E_NOT_FOUND",
+        "RADLLM_E_BUFFER",  "RADLLM_E_FORKED",      "RADLLM_E_INTERNAL", "RADLLM_E_DEVICE"};
     if (status < 0 || (size_t)status >= sizeof names / sizeof *names)
         return "unknown status";
     return names[status];

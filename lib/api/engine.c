@@ -3,6 +3,7 @@
 
 #include "api/engine.h"
 #include "api/model.h"
+#include "engine/device.h"
 
 static radllm_status check_weights(const radllm_model *model, const char *which,
                                    radllm_error *error)
@@ -159,6 +160,16 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"draft_bytes", (int64_t)plan->draft_bytes},
         {"drafted_tokens", (int64_t)atomic_load(&inner->tokens_drafted)},
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
+        {"gpu_layers", plan->placement.n_layers},
+        {"gpu_output", plan->placement.output},
+        {"gpu_weights", (int64_t)plan->placement.weights},
+        {"gpu_cache", (int64_t)plan->placement.cache},
+        {"gpu_activations", (int64_t)plan->placement.activations},
+        {"gpu_context", (int64_t)plan->placement.context},
+        {"gpu_libraries", (int64_t)plan->placement.libraries},
+        {"gpu_total", (int64_t)plan->placement.total},
+        {"gpu_memory", (int64_t)plan->placement.memory},
+        {"gpu_used", rad_device_used(inner)},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }
@@ -177,8 +188,8 @@ radllm_status radllm_engine_expert(const radllm_engine *engine, uint32_t layer, 
                         "there is no expert %u in layer %u; the model has %u layers and %u experts "
                         "in those that have any",
                         expert, layer, h->n_layers, h->router.n_experts);
-    radllm_expert_info known = {
-        .size = info->size, .tokens = rad_cpu_backend_expert_tokens(inner->backend, layer, expert)};
+    radllm_expert_info known = {.size = info->size,
+                                .tokens = rad_cpu_backend_expert_tokens(inner->cpu, layer, expert)};
     return rad_copy_info(info, &known, sizeof known, error);
 }
 
@@ -191,14 +202,19 @@ radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, 
     RAD_CHECK_PROCESS(engine->engine->process);
     const rad_engine *inner = engine->engine;
     char cache_type[RAD_CACHE_FORMAT_NAME];
+    char device[RAD_DEVICE_TEXT], placement[RAD_DEVICE_TEXT];
     rad_cache_format_name(inner->plan.cache.format, cache_type);
+    rad_device_text(inner, device);
+    rad_placement_text(&inner->plan, inner->model->hparams.n_layers, placement);
     const struct {
         const char *name, *text;
     } texts[] = {
         {"isa", inner->model->kernels->name},
         {"cache_type", cache_type},
         {"attention", rad_policy_name(&inner->plan.policy)},
-        {"fast", rad_cpu_backend_fast(inner->backend)},
+        {"device", device},
+        {"placement", placement},
+        {"fast", rad_cpu_backend_fast(inner->cpu)},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strcmp(texts[i].name, name) == 0)

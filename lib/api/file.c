@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/file.h"
+#include "engine/device.h"
 #include "engine/draft.h"
 #include "quantize/shape.h"
 
@@ -267,6 +268,27 @@ radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index, radllm
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
+/* Asks the device, where there is one, what it would take. */
+static radllm_status plan_device(const rad_host *host, const rad_model *model,
+                                 rad_engine_plan *engine, radllm_error *error)
+{
+    if (!rad_device_is_wanted(engine->settings.device.choice))
+        return RADLLM_OK;
+    rad_program program;
+    const rad_cuda_table *cuda;
+    rad_cuda *device = NULL;
+    radllm_status status = rad_program_build(
+        model, &engine->policy, rad_policy_length(&engine->policy, engine->settings.context),
+        &program, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_device_open(host, &program, engine, &cuda, &device, error);
+    if (device != NULL)
+        cuda->close(device);
+    rad_program_free(&program);
+    return status;
+}
+
 /* draft may be NULL. */
 static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
                                const radllm_options *options, radllm_plan *plan,
@@ -281,6 +303,8 @@ static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
         status = rad_draft_check(model, draft, error);
     if (status == RADLLM_OK)
         status = rad_engine_plan_make(model, &settings, &engine, error);
+    if (status == RADLLM_OK)
+        status = plan_device(&model->host, model, &engine, error);
     if (status != RADLLM_OK)
         return status;
     plan->weights = engine.weight_bytes;
@@ -300,6 +324,7 @@ static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
         plan->overhead += overhead;
         plan->draft = engine.draft_bytes + vocabulary + overhead;
     }
+    plan->placement = engine.placement;
     plan->context = engine.settings.context;
     plan->largest_context = rad_engine_largest_context(model, &settings, settings.budget);
     return RADLLM_OK;
@@ -399,6 +424,15 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"experts_used", (int64_t)plan->experts_used},
         {"active_weights", (int64_t)plan->active_weights},
         {"adapters", (int64_t)plan->adapters},
+        {"gpu_layers", plan->placement.n_layers},
+        {"gpu_output", plan->placement.output},
+        {"gpu_weights", (int64_t)plan->placement.weights},
+        {"gpu_cache", (int64_t)plan->placement.cache},
+        {"gpu_activations", (int64_t)plan->placement.activations},
+        {"gpu_context", (int64_t)plan->placement.context},
+        {"gpu_libraries", (int64_t)plan->placement.libraries},
+        {"gpu_total", (int64_t)plan->placement.total},
+        {"gpu_memory", (int64_t)plan->placement.memory},
     };
     int64_t value = 0;
     radllm_status status =

@@ -35,6 +35,7 @@ struct radllm_plan {
     uint64_t prefixes; /* of the cache */
     uint64_t experts, experts_used, active_weights;
     uint64_t adapters; /* of the weights */
+    rad_cuda_placement placement;
 };
 
 struct radllm_importance {

@@ -4,16 +4,25 @@
 #include <string.h>
 
 #include "api/number_text.h"
+#include "engine/device.h"
 #include "model/merge.h"
+
+static rad_device_choice device_choice(const radllm_options *options)
+{
+    return (rad_device_choice)rad_option_integer(options, RAD_OPTION_DEVICE);
+}
 
 void rad_options_model(const radllm_options *options, rad_model_settings *settings)
 {
     int64_t isa = rad_option_integer(options, RAD_OPTION_ISA);
+    bool on_device = rad_device_is_wanted(device_choice(options));
+    bool copy = rad_option_integer(options, RAD_OPTION_LOAD) == 1;
     *settings = (rad_model_settings){
+        .map_file = on_device && !copy,
         .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
         .map_large = rad_option_integer(options, RAD_OPTION_LOAD) == 0,
         .wait = (rad_wait)rad_option_integer(options, RAD_OPTION_LOAD_WAIT),
-        .file_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
+        .file_layout = on_device || rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
         .any_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 0,
         .vocabulary_only = rad_option_integer(options, RAD_OPTION_VOCAB_ONLY) != 0,
         .any_isa = isa == 0,
@@ -45,6 +54,10 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
                       rad_option_if_set(options, RAD_OPTION_RECOMPUTE_PERIOD)},
         .unlimited = rad_option_integer(options, RAD_OPTION_CONTEXT_LIMIT) == 1,
         .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
+        .device = {.choice = device_choice(options),
+                   .gpu = (uint32_t)rad_option_integer(options, RAD_OPTION_GPU),
+                   .n_layers = rad_option_integer(options, RAD_OPTION_GPU_LAYERS),
+                   .limit = (uint64_t)rad_option_integer(options, RAD_OPTION_VRAM_LIMIT)},
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
 }

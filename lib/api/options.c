@@ -109,6 +109,22 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                          "blas: products with F32, F16 and BF16 weights by OpenBLAS "
                          "(libradllm-blas.so), outside the numeric contract: answers then depend "
                          "on machine and threads"},
+    [RAD_OPTION_DEVICE] = {"device", RADLLM_OPTION_CHOICE, MODEL | ENGINE, 0, 0, "auto",
+                           "auto|cpu|cuda",
+                           "what computes. cuda: a GPU of NVIDIA (libradllm-cuda.so), with as many "
+                           "of the first layers as it has room for, and the CPU with the others; "
+                           "models are then mapped, or copied in the file's layout. auto: cuda "
+                           "where that object and a driver are there, else cpu"},
+    [RAD_OPTION_GPU] = {"gpu", RADLLM_OPTION_INTEGER, ENGINE, 0, 63, "0", "",
+                        "number of the GPU, as the driver counts them"},
+    [RAD_OPTION_GPU_LAYERS] = {"gpu_layers", RADLLM_OPTION_INTEGER, ENGINE, -1, RAD_MAX_LAYERS + 1,
+                               "-1", "",
+                               "layers on the GPU, exactly; one more than the model has: its last "
+                               "product, too. -1: as many as there is room for"},
+    [RAD_OPTION_VRAM_LIMIT] = {"vram_limit", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0,
+                               "0", "",
+                               "bytes that the engine may take on the GPU, the driver's own "
+                               "included; 0: all that are free"},
     [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
                          "of the random choice; the same seed gives the same answer"},
     [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",

@@ -159,6 +159,15 @@ const char *rad_cpu_backend_fast(const rad_backend *backend);
 /* How many tokens so far went to an expert of a layer that has some. Any thread, also during a
  * run. */
 uint64_t rad_cpu_backend_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
+/* For a backend that leaves some operations to this one: what run() does, one by one. Between begin
+ * and end, operations run in the program's order; those that are left out must have written their
+ * values before others read them, and say so. */
+void rad_cpu_backend_begin(rad_backend *backend, const rad_batch *batch);
+radllm_status rad_cpu_backend_run_op(rad_backend *backend, const rad_op *op, radllm_error *error);
+void rad_cpu_backend_end(rad_backend *backend);
+float *rad_cpu_backend_value(const rad_backend *backend, uint8_t value);
+void rad_cpu_backend_changed(rad_backend *backend, uint8_t value);
+
 /* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);
 

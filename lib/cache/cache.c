@@ -129,6 +129,36 @@ bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes)
     return rad_add_u64(plan->bytes, plan->prefix_bytes, &plan->bytes);
 }
 
+/* Of a page: the part of layers first..last-1 of a group. */
+static uint64_t part_bytes(const rad_cache_plan *plan, const rad_hparams *hparams, uint32_t group,
+                           uint32_t first, uint32_t last)
+{
+    uint64_t bytes = 0, per_head = head_bytes(hparams, plan->format);
+    for (uint32_t i = first; i < last; i++) {
+        uint64_t of_layer = hparams->layers[i].n_kv_heads * per_head;
+        if (group_of(hparams, i) != group)
+            continue;
+        bytes = !hparams->bidirectional ? bytes + of_layer : of_layer > bytes ? of_layer : bytes;
+    }
+    return (bytes + PAGE_ALIGNMENT - 1) & ~(uint64_t)(PAGE_ALIGNMENT - 1);
+}
+
+/* All sums are of parts of what was summed before. */
+void rad_cache_plan_divide(rad_cache_plan *plan, const rad_hparams *hparams, uint32_t n_far)
+{
+    plan->n_far_layers = n_far;
+    plan->far_bytes = 0;
+    for (uint32_t g = 0; g < plan->n_groups; g++) {
+        rad_cache_group *group = &plan->groups[g];
+        uint64_t before = group->page_bytes;
+        uint64_t here = part_bytes(plan, hparams, g, n_far, hparams->n_layers);
+        group->far_bytes = part_bytes(plan, hparams, g, 0, n_far);
+        group->page_bytes = here > 0 ? here : PAGE_ALIGNMENT; /* pages are told apart by address */
+        plan->far_bytes += group->far_bytes * group->n_pages;
+        plan->bytes -= (before - group->page_bytes) * group->n_pages;
+    }
+}
+
 void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity)
 {
     const rad_attention_policy *policy = &plan->policy;
@@ -139,13 +169,17 @@ void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity)
     for (uint32_t g = 0; g < plan->n_groups && n >= 0 && (size_t)n < capacity; g++)
         n += snprintf(text + n, capacity - (size_t)n, "group%u=window %u, page %llu\n", g,
                       plan->groups[g].window, (unsigned long long)plan->groups[g].page_bytes);
+    for (uint32_t g = 0;
+         g < plan->n_groups && plan->n_far_layers > 0 && n >= 0 && (size_t)n < capacity; g++)
+        n += snprintf(text + n, capacity - (size_t)n, "group%u=%llu on the device\n", g,
+                      (unsigned long long)plan->groups[g].far_bytes);
 }
 
 uint64_t rad_cache_position_bytes(const rad_cache_plan *plan)
 {
     uint64_t bytes = 0;
     for (uint32_t g = 0; g < plan->n_groups; g++)
-        bytes += plan->groups[g].page_bytes;
+        bytes += plan->groups[g].page_bytes + plan->groups[g].far_bytes;
     return bytes / RAD_TILE_KEYS;
 }
 
@@ -156,6 +190,8 @@ static void place_layers(rad_cache *cache, const rad_hparams *hparams)
     size_t used[RAD_CACHE_GROUPS] = {0};
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
         uint32_t group = group_of(hparams, i);
+        if (i == cache->plan.n_far_layers)
+            memset(used, 0, sizeof used);
         rad_reach reach = rad_policy_reach(&cache->plan.policy, hparams->layers[i].window);
         cache->layers[i] = (rad_cache_layer){reach, group, used[group]};
         if (hparams->bidirectional)
@@ -178,7 +214,8 @@ static radllm_status create_prefixes(rad_cache *cache, radllm_error *error)
 }
 
 radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
-                               const rad_cache_plan *plan, rad_cache **out, radllm_error *error)
+                               const rad_cache_plan *plan, const rad_far_memory *far,
+                               rad_cache **out, radllm_error *error)
 {
     rad_cache *cache = rad_alloc_zero(allocator, sizeof *cache);
     if (cache == NULL)
@@ -198,8 +235,9 @@ radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams
     if (cache->layers == NULL)
         status = rad_fail_memory(error, cache->n_layers * sizeof *cache->layers);
     for (uint32_t g = 0; status == RADLLM_OK && g < plan->n_groups; g++)
-        status = rad_page_pool_create(allocator, plan->groups[g].page_bytes,
-                                      plan->groups[g].n_pages, &cache->pools[g], error);
+        status =
+            rad_page_pool_create(allocator, plan->groups[g].page_bytes, plan->groups[g].n_pages,
+                                 far, g, plan->groups[g].far_bytes, &cache->pools[g], error);
     if (status == RADLLM_OK && plan->n_prefixes > 0)
         status = create_prefixes(cache, error);
     if (status != RADLLM_OK) {

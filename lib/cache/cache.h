@@ -31,6 +31,7 @@ typedef struct rad_cache_group {
     uint32_t n_slots; /* its other pages, at most */
     uint32_t n_pages; /* of all sequences, and those kept for beginnings alone */
     uint64_t page_bytes;
+    uint64_t far_bytes; /* of a page's part elsewhere: that of the layers there */
 } rad_cache_group;
 
 typedef struct rad_cache_plan {
@@ -40,7 +41,9 @@ typedef struct rad_cache_plan {
     rad_cache_group groups[RAD_CACHE_GROUPS];
     uint32_t n_prefixes;   /* blocks of tokens whose pages are found again; 0: none are */
     uint64_t prefix_bytes; /* for finding them, and pages that no sequence needs */
-    uint64_t bytes;        /* all */
+    uint64_t bytes;        /* all in this machine's memory */
+    uint32_t n_far_layers; /* the first ones; their keys and values are elsewhere (pages.h) */
+    uint64_t far_bytes;    /* all there */
 } rad_cache_plan;
 
 /* For n_sequences of at most `positions` positions, of which at most `chunk` are computed in one
@@ -54,6 +57,9 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
  * sequences need. */
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 
+/* Divides the pages of a finished plan: keys and values of the first n_far layers are elsewhere. */
+void rad_cache_plan_divide(rad_cache_plan *plan, const rad_hparams *hparams, uint32_t n_far);
+
 /* What must be equal for pages to mean the same, as lines "key=value". */
 void rad_cache_describe(const rad_cache_plan *plan, char *text, size_t capacity);
 /* Of one position in all layers. */
@@ -63,7 +69,8 @@ uint64_t rad_cache_position_bytes(const rad_cache_plan *plan);
 typedef struct rad_cache_layer {
     rad_reach reach;
     uint32_t group;
-    size_t first; /* keys of head 0; its values follow, then the next head's keys */
+    size_t first; /* keys of head 0; its values follow, then the next head's keys. Of a layer whose
+                   * pages are elsewhere: in their parts there */
 } rad_cache_layer;
 
 typedef struct rad_cache {
@@ -78,8 +85,10 @@ typedef struct rad_cache {
     uint64_t n_copied;      /* pages so far, before a change that not all owners want */
 } rad_cache;
 
+/* far: NULL where no layer is elsewhere; it is used until the cache is freed. */
 radllm_status rad_cache_create(const rad_allocator *allocator, const rad_hparams *hparams,
-                               const rad_cache_plan *plan, rad_cache **out, radllm_error *error);
+                               const rad_cache_plan *plan, const rad_far_memory *far,
+                               rad_cache **out, radllm_error *error);
 /* All sequences must be freed before. */
 void rad_cache_free(rad_cache *cache);
 

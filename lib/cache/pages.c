@@ -10,10 +10,14 @@ struct rad_page_pool {
     uint32_t *owners;     /* of each page */
     uint32_t *free_pages; /* a stack of indexes */
     uint32_t n_free;
+    rad_far_memory far;
+    uint32_t number;  /* as `far` knows the pool */
+    size_t far_bytes; /* 0: nothing is there */
 };
 
 radllm_status rad_page_pool_create(const rad_allocator *allocator, uint64_t page_bytes,
-                                   uint32_t n_pages, rad_page_pool **out, radllm_error *error)
+                                   uint32_t n_pages, const rad_far_memory *far, uint32_t number,
+                                   uint64_t far_bytes, rad_page_pool **out, radllm_error *error)
 {
     uint64_t total;
     if (page_bytes == 0 || !rad_mul_u64(page_bytes, n_pages, &total) || total > PTRDIFF_MAX)
@@ -24,6 +28,11 @@ radllm_status rad_page_pool_create(const rad_allocator *allocator, uint64_t page
     pool->allocator = *allocator;
     pool->page_bytes = (size_t)page_bytes;
     pool->n_pages = n_pages;
+    if (far != NULL && far_bytes > 0) {
+        pool->far = *far;
+        pool->number = number;
+        pool->far_bytes = (size_t)far_bytes;
+    }
     pool->memory = rad_alloc(allocator, (size_t)total); /* pages are zeroed when taken */
     pool->owners = rad_alloc_zero(allocator, n_pages * sizeof *pool->owners);
     pool->free_pages = rad_alloc(allocator, n_pages * sizeof *pool->free_pages);
@@ -58,9 +67,24 @@ uint32_t rad_page_pool_free_pages(const rad_page_pool *pool)
     return pool->n_free;
 }
 
-static uint32_t index_of(const rad_page_pool *pool, const uint8_t *page)
+uint32_t rad_page_index(const rad_page_pool *pool, const uint8_t *page)
 {
     return (uint32_t)((size_t)(page - pool->memory) / pool->page_bytes);
+}
+
+size_t rad_page_far_bytes(const rad_page_pool *pool)
+{
+    return pool->far_bytes;
+}
+
+bool rad_page_read_far(const rad_page_pool *pool, const uint8_t *page, void *out)
+{
+    return pool->far.read(pool->far.user, pool->number, rad_page_index(pool, page), out);
+}
+
+bool rad_page_write_far(const rad_page_pool *pool, const uint8_t *page, const void *bytes)
+{
+    return pool->far.write(pool->far.user, pool->number, rad_page_index(pool, page), bytes);
 }
 
 size_t rad_page_bytes(const rad_page_pool *pool)
@@ -88,26 +112,32 @@ uint8_t *rad_page_take(rad_page_pool *pool)
 uint8_t *rad_page_copy(rad_page_pool *pool, const uint8_t *from)
 {
     uint8_t *page = take(pool);
-    if (page != NULL)
-        memcpy(page, from, pool->page_bytes);
+    if (page == NULL)
+        return NULL;
+    memcpy(page, from, pool->page_bytes);
+    if (pool->far_bytes > 0)
+        pool->far.copy(pool->far.user, pool->number, rad_page_index(pool, page),
+                       rad_page_index(pool, from));
     return page;
 }
 
 void rad_page_share(rad_page_pool *pool, const uint8_t *page)
 {
-    pool->owners[index_of(pool, page)]++;
+    pool->owners[rad_page_index(pool, page)]++;
 }
 
 uint32_t rad_page_owners(const rad_page_pool *pool, const uint8_t *page)
 {
-    return pool->owners[index_of(pool, page)];
+    return pool->owners[rad_page_index(pool, page)];
 }
 
 void rad_page_release(rad_page_pool *pool, uint8_t *page)
 {
-    uint32_t index = index_of(pool, page);
+    uint32_t index = rad_page_index(pool, page);
     if (--pool->owners[index] > 0)
         return;
     rad_wipe(page, pool->page_bytes);
+    if (pool->far_bytes > 0)
+        pool->far.zero(pool->far.user, pool->number, index);
     pool->free_pages[pool->n_free++] = index;
 }

@@ -201,6 +201,11 @@ void rad_prefix_touch(rad_prefixes *p, rad_prefix node)
 
 /* ---- changing the tree ----------------------------------------------------------------------- */
 
+static size_t page_bytes(const rad_prefixes *p, uint32_t group)
+{
+    return rad_page_bytes(p->pools[group]) + rad_page_far_bytes(p->pools[group]);
+}
+
 static void drop_page(rad_prefixes *p, prefix_node *node, uint32_t group)
 {
     if (node->pages[group] == NULL)
@@ -208,7 +213,7 @@ static void drop_page(rad_prefixes *p, prefix_node *node, uint32_t group)
     rad_page_release(p->pools[group], node->pages[group]);
     node->pages[group] = NULL;
     p->counts.n_pages--;
-    p->counts.bytes -= rad_page_bytes(p->pools[group]);
+    p->counts.bytes -= page_bytes(p, group);
     p->counts.n_evicted++;
 }
 
@@ -278,7 +283,7 @@ void rad_prefix_give_page(rad_prefixes *p, rad_prefix node, uint32_t group, uint
     rad_page_share(p->pools[group], page);
     p->nodes[node].pages[group] = page;
     p->counts.n_pages++;
-    p->counts.bytes += rad_page_bytes(p->pools[group]);
+    p->counts.bytes += page_bytes(p, group);
 }
 
 static bool owned_alone(const rad_prefixes *p, const prefix_node *node, uint32_t group)

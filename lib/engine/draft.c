@@ -149,13 +149,13 @@ radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
     draft->n_vocab = model->hparams.n_vocab < engine->model->hparams.n_vocab
                          ? model->hparams.n_vocab
                          : engine->model->hparams.n_vocab;
-    plan->draft_backend.threads_of = engine->backend;
+    plan->draft_backend.threads_of = engine->cpu;
     radllm_status status = rad_program_build(
         model, &plan->draft_policy, rad_policy_length(&plan->draft_policy, plan->settings.context),
         &draft->program, error);
     if (status == RADLLM_OK)
-        status =
-            rad_cache_create(allocator, &model->hparams, &plan->draft_cache, &draft->cache, error);
+        status = rad_cache_create(allocator, &model->hparams, &plan->draft_cache, NULL,
+                                  &draft->cache, error);
     if (status == RADLLM_OK)
         status = rad_cpu_backend_create(&engine->host, &draft->program, draft->cache,
                                         &plan->draft_backend, &draft->backend, error);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "engine/device.h"
 #include "engine/draft.h"
 #include "engine/schedule.h"
 #include "engine/speculate.h"
@@ -39,12 +40,24 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     radllm_status status = rad_program_build(
         engine->model, &plan->policy, rad_policy_length(&plan->policy, plan->settings.context),
         &engine->program, error);
+    rad_far_memory far;
     if (status == RADLLM_OK)
-        status = rad_cache_create(allocator, &engine->model->hparams, &plan->cache, &engine->cache,
-                                  error);
+        status = rad_device_open(&engine->host, &engine->program, &engine->plan, &engine->cuda,
+                                 &engine->device, error);
+    bool on_device = plan->placement.n_layers > 0;
+    if (status == RADLLM_OK)
+        status = check_budget(engine->model, plan, error);
+    if (status == RADLLM_OK && on_device)
+        status = engine->cuda->create_pages(engine->device, &plan->cache, &far, error);
+    if (status == RADLLM_OK)
+        status = rad_cache_create(allocator, &engine->model->hparams, &plan->cache,
+                                  on_device ? &far : NULL, &engine->cache, error);
     if (status == RADLLM_OK)
         status = rad_cpu_backend_create(&engine->host, &engine->program, engine->cache,
-                                        &plan->backend, &engine->backend, error);
+                                        &plan->backend, &engine->cpu, error);
+    engine->backend = engine->cpu;
+    if (status == RADLLM_OK && on_device)
+        status = rad_device_create_backend(engine, error);
     if (status == RADLLM_OK)
         status =
             rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->sampler, error);
@@ -74,8 +87,6 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
     radllm_status status = own.draft != NULL ? rad_draft_check(model, own.draft, error) : RADLLM_OK;
     if (status == RADLLM_OK)
         status = rad_engine_plan_make(model, &own, &plan, error);
-    if (status == RADLLM_OK)
-        status = check_budget(model, &plan, error);
     if (status != RADLLM_OK)
         return status;
     rad_engine *engine = rad_alloc_zero(&host->allocator, sizeof *engine);
@@ -113,10 +124,13 @@ void rad_engine_free(rad_engine *engine)
         pthread_mutex_destroy(&engine->mutex);
     }
     rad_draft_free(engine); /* it uses the backend's threads */
-    if (engine->backend != NULL)
+    if (engine->backend != NULL && engine->backend != engine->cpu)
         engine->backend->table->free(engine->backend);
+    if (engine->cpu != NULL)
+        engine->cpu->table->free(engine->cpu);
     rad_sampler_free(engine->sampler);
     rad_cache_free(engine->cache);
+    rad_device_close(engine);
     rad_program_free(&engine->program);
     rad_free(&allocator, engine->spans, settings->max_spans * sizeof *engine->spans);
     rad_wipe(engine->tokens,

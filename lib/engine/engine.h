@@ -12,9 +12,23 @@
 #include <stdatomic.h>
 
 #include "backend/backend.h"
+#include "backend/cuda/cuda_interface.h"
 #include "forward/program.h"
 #include "sample/sampler.h"
 #include "text/tokenizer.h"
+
+/* What computes, as the host asked. */
+typedef enum rad_device_choice {
+    RAD_DEVICE_AUTO,
+    RAD_DEVICE_CPU,
+    RAD_DEVICE_CUDA
+} rad_device_choice;
+typedef struct rad_device_settings {
+    rad_device_choice choice;
+    uint32_t gpu;
+    int64_t n_layers; /* -1: as many as there is room for */
+    uint64_t limit;   /* bytes; 0: none */
+} rad_device_settings;
 
 typedef struct rad_engine_settings {
     uint32_t n_threads;  /* 0: all processors */
@@ -25,6 +39,7 @@ typedef struct rad_engine_settings {
     int cache_values;    /* the same */
     uint64_t budget;     /* bytes for weights and engine together; 0: no limit */
     bool blas;           /* fast=blas */
+    rad_device_settings device;
     rad_attention_options attention;
     bool unlimited;               /* context_limit=ignore */
     bool no_prefixes;             /* sessions do not share the pages of common beginnings */
@@ -47,6 +62,7 @@ typedef struct rad_engine_plan {
     uint32_t draft_context; /* positions that it can follow */
     uint64_t draft_bytes;   /* weights included */
     uint64_t weight_bytes, cache_bytes, activation_bytes, session_bytes;
+    rad_cuda_placement placement; /* n_layers 0: all is the CPU's */
 } rad_engine_plan;
 
 /* The number format of keys and values for a model. */
@@ -74,7 +90,10 @@ typedef struct rad_engine {
     rad_engine_plan plan;
     rad_program program;
     rad_cache *cache;
-    rad_backend *backend;
+    rad_backend *backend; /* that computes steps: `cpu`, or the device's, which uses it */
+    rad_backend *cpu;
+    const rad_cuda_table *cuda; /* NULL: no device */
+    rad_cuda *device;
     rad_sampler *sampler;
     rad_draft_model *draft; /* NULL: none */
     double row_cost;        /* of a row more in a step, in steps of one row: an estimate */

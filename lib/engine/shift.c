@@ -29,7 +29,8 @@ static bool can_move(const rad_session *session, uint32_t first, uint32_t length
 {
     const rad_sequence *sequence = &session->sequence;
     if (session->n_tokens != session->n_known || !rad_session_shares(session) ||
-        session->engine->plan.policy.kind == RAD_ATTENTION_RECOMPUTE)
+        session->engine->plan.policy.kind == RAD_ATTENTION_RECOMPUTE ||
+        session->engine->plan.cache.n_far_layers > 0) /* keys on a device are computed anew */
         return false;
     for (uint32_t g = 0; g < sequence->cache->plan.n_groups; g++) {
         for (uint32_t tile = 0; tile * RAD_TILE_KEYS < length; tile++) {

@@ -14,6 +14,8 @@
 #define PIECE         ((size_t)64 << 10)
 #define FLAG_OPTIONAL 1u
 
+static const char far_failure[] = "a page of keys and values cannot be copied from or to the "
+                                  "device; the engine can compute no more: open another one";
 static const char magic[8] = {'R', 'A', 'D', 'L', 'L', 'M', 'S', 'S'};
 
 typedef struct file_head {
@@ -43,6 +45,11 @@ static void write_settings(const rad_session *session, const char *model_hash,
     int n = snprintf(text, SETTINGS_BASE, "model=%.64s\nnumeric_version=%u\nfast=%s\n", model_hash,
                      (unsigned)radllm_numeric_version(), engine->plan.settings.blas ? "blas" : "");
     uint32_t choice = rad_rope_choice(&engine->model->hparams.rope, engine->program.context);
+    const rad_cuda_placement *placement = &engine->plan.placement;
+    if (placement->n_layers > 0)
+        n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "device=%s, %u layers%s\n",
+                      placement->device, placement->n_layers,
+                      placement->output ? " and the output" : "");
     if (choice != 0)
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);
     rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_BASE - (size_t)n);
@@ -94,10 +101,32 @@ static bool keeps(const rad_session *session, uint32_t group, uint32_t tile)
            rad_sequence_sees(&session->sequence, group, session->n_tokens - session->base, tile);
 }
 
+/* With its part on a device behind it. */
+static void put_page(writer *w, const rad_page_pool *pool, const uint8_t *page,
+                     const rad_allocator *allocator)
+{
+    size_t far_bytes = rad_page_far_bytes(pool);
+    put(w, page, rad_page_bytes(pool));
+    if (far_bytes == 0 || w->status != RADLLM_OK)
+        return;
+    uint8_t *part = rad_alloc(allocator, far_bytes);
+    if (part == NULL) {
+        w->status = rad_fail_memory(w->error, far_bytes);
+        return;
+    }
+    if (rad_page_read_far(pool, page, part))
+        put(w, part, far_bytes);
+    else
+        w->status = rad_fail(w->error, RADLLM_E_DEVICE, "%s", far_failure);
+    rad_wipe(part, far_bytes);
+    rad_free(allocator, part, far_bytes);
+}
+
 static void put_pages(writer *w, const rad_session *session, uint32_t group)
 {
     const rad_sequence *sequence = &session->sequence;
-    size_t page_bytes = rad_page_bytes(sequence->cache->pools[group]);
+    const rad_page_pool *pool = sequence->cache->pools[group];
+    size_t page_bytes = rad_page_bytes(pool) + rad_page_far_bytes(pool);
     page_head head = {group, 0};
     uint32_t n_tiles = tiles_of(session);
     for (uint32_t tile = 0; tile < n_tiles; tile++)
@@ -110,7 +139,8 @@ static void put_pages(writer *w, const rad_session *session, uint32_t group)
     }
     for (uint32_t tile = 0; tile < n_tiles; tile++) {
         if (keeps(session, group, tile))
-            put(w, rad_sequence_page(sequence, group, tile), page_bytes);
+            put_page(w, pool, rad_sequence_page(sequence, group, tile),
+                     &session->engine->host.allocator);
     }
 }
 
@@ -340,6 +370,25 @@ static radllm_status read_tokens(reader *r, uint64_t size)
     return RADLLM_OK;
 }
 
+/* With its part on a device behind it. */
+static radllm_status read_page(reader *r, const rad_page_pool *pool, uint8_t *page)
+{
+    const rad_allocator *allocator = &r->session->engine->host.allocator;
+    size_t far_bytes = rad_page_far_bytes(pool);
+    radllm_status status = get(r, page, rad_page_bytes(pool));
+    if (far_bytes == 0 || status != RADLLM_OK)
+        return status;
+    uint8_t *part = rad_alloc(allocator, far_bytes);
+    if (part == NULL)
+        return rad_fail_memory(r->error, far_bytes);
+    status = get(r, part, far_bytes);
+    if (status == RADLLM_OK && !rad_page_write_far(pool, page, part))
+        status = rad_fail(r->error, RADLLM_E_DEVICE, "%s", far_failure);
+    rad_wipe(part, far_bytes);
+    rad_free(allocator, part, far_bytes);
+    return status;
+}
+
 static radllm_status read_pages(reader *r, uint64_t size, uint32_t group)
 {
     rad_sequence *sequence = &r->session->sequence;
@@ -350,7 +399,8 @@ static radllm_status read_pages(reader *r, uint64_t size, uint32_t group)
     radllm_status status = get(r, &head, sizeof head);
     if (status != RADLLM_OK)
         return status;
-    size_t page_bytes = rad_page_bytes(cache->pools[group]);
+    const rad_page_pool *pool = cache->pools[group];
+    size_t page_bytes = rad_page_bytes(pool) + rad_page_far_bytes(pool);
     uint32_t n_tiles = tiles_of(r->session);
     if (head.group != group || head.n > n_tiles ||
         size != sizeof head + head.n * (sizeof(uint32_t) + (uint64_t)page_bytes))
@@ -365,7 +415,7 @@ static radllm_status read_pages(reader *r, uint64_t size, uint32_t group)
     }
     for (uint32_t tile = 0; tile < n_tiles; tile++) {
         if (rad_sequence_holds(sequence, group, tile))
-            status = get(r, rad_sequence_page(sequence, group, tile), page_bytes);
+            status = read_page(r, pool, rad_sequence_page(sequence, group, tile));
         if (status != RADLLM_OK)
             return status;
     }

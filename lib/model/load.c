@@ -239,7 +239,7 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
     model->arena.allocator = &model->host.allocator;
     model->kernels = kernels;
     model->vocabulary_only = settings->vocabulary_only;
-    model->mapped = settings->map;
+    model->mapped = settings->map || (settings->map_file && rad_source_is_file(source));
     model->layout = settings->file_layout || settings->map ? RAD_LAYOUT_FILE : RAD_LAYOUT_LANE;
     radllm_status status = bind_all(model, settings, error);
     if (status != RADLLM_OK) {

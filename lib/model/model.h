@@ -168,6 +168,7 @@ typedef struct rad_adapter_set {
 
 typedef struct rad_model_settings {
     bool map;         /* load=map */
+    bool map_file;    /* map where the source is a file */
     bool map_large;   /* load=auto: map what is larger than this machine's memory */
     rad_wait wait;    /* load_wait */
     bool file_layout; /* layout=file */

@@ -163,6 +163,15 @@ void rad_cpu_parallel(rad_cpu_backend *cpu, rad_pool_fn task, void *data, uint32
         task(data, i, 0);
 }
 
+/* Nothing that was made of the value before holds any more. */
+static void value_changed(rad_cpu_backend *cpu, uint8_t value)
+{
+    if (value == cpu->quantized_value)
+        cpu->quantized_value = -1;
+    if (value == cpu->gathered_value)
+        cpu->gathered_value = -1;
+}
+
 static void run_op(rad_cpu_backend *cpu, const rad_op *op)
 {
     switch (op->kind) {
@@ -196,33 +205,35 @@ static void run_op(rad_cpu_backend *cpu, const rad_op *op)
         rad_cpu_rows_op(cpu, op);
         break;
     }
-    if (op->out == cpu->quantized_value)
-        cpu->quantized_value = -1;
-    if (op->out == cpu->gathered_value)
-        cpu->gathered_value = -1;
+    value_changed(cpu, op->out);
+}
+
+radllm_status rad_cpu_backend_run_op(rad_backend *backend, const rad_op *op, radllm_error *error)
+{
+    rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
+    if (cpu->settings.observer != NULL)
+        rad_cpu_observe(cpu, op);
+    run_op(cpu, op);
+    radllm_status status = atomic_load_explicit(&cpu->failure, memory_order_relaxed);
+    return status == RADLLM_OK ? status : rad_fail(error, status, "%s", cpu->read_error.message);
 }
 
 static radllm_status run_ops(rad_cpu_backend *cpu, const radllm_cancel *cancel, radllm_error *error)
 {
     uint32_t n = cpu->batch->hidden ? cpu->program->n_hidden_ops : cpu->program->n_ops;
-    for (uint32_t i = 0; i < n; i++) {
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++) {
         const rad_op *op = &cpu->program->ops[i];
         if (rad_cancelled(cancel))
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
         if (op->per_output && cpu->batch->n_outputs == 0)
             break;
-        if (cpu->settings.observer != NULL)
-            rad_cpu_observe(cpu, op);
-        run_op(cpu, op);
-        radllm_status status = atomic_load_explicit(&cpu->failure, memory_order_relaxed);
-        if (status != RADLLM_OK)
-            return rad_fail(error, status, "%s", cpu->read_error.message);
+        status = rad_cpu_backend_run_op(&cpu->base, op, error);
     }
-    return RADLLM_OK;
+    return status;
 }
 
-static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
-                             const radllm_cancel *cancel, radllm_error *error)
+void rad_cpu_backend_begin(rad_backend *backend, const rad_batch *batch)
 {
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
     cpu->batch = batch;
@@ -232,8 +243,29 @@ static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
     rad_cpu_plan_attention(cpu);
     rad_cpu_plan_adapters(cpu);
     rad_model_step_begins(cpu->model);
-    radllm_status status = run_ops(cpu, cancel, error);
-    rad_model_step_ends(cpu->model);
+}
+
+void rad_cpu_backend_end(rad_backend *backend)
+{
+    rad_model_step_ends(((rad_cpu_backend *)backend)->model);
+}
+
+float *rad_cpu_backend_value(const rad_backend *backend, uint8_t value)
+{
+    return rad_cpu_value((const rad_cpu_backend *)backend, value);
+}
+
+void rad_cpu_backend_changed(rad_backend *backend, uint8_t value)
+{
+    value_changed((rad_cpu_backend *)backend, value);
+}
+
+static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
+                             const radllm_cancel *cancel, radllm_error *error)
+{
+    rad_cpu_backend_begin(backend, batch);
+    radllm_status status = run_ops((rad_cpu_backend *)backend, cancel, error);
+    rad_cpu_backend_end(backend);
     return status;
 }
 

@@ -1,0 +1,98 @@
+/* What libradllm-cuda.so and the library know of each other: the only header that both sides
+ * include besides those of the structs that stand in a program. Nothing of CUDA's own headers. */
+#ifndef RAD_CUDA_INTERFACE_H
+#define RAD_CUDA_INTERFACE_H
+
+#include "backend/backend.h"
+
+/* Both sides are compiled with the same text: the release, and a number that changes with what
+ * stands here. Structs that both sides see are compared by size as well (fingerprint). */
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 1"
+
+/* Names of the object's symbols. */
+#define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
+#define RAD_CUDA_SYMBOL_TABLE    "radllm_cuda_table"    /* const rad_cuda_table * (void) */
+
+/* Structs of which a difference would be noticed late. */
+static inline uint64_t rad_cuda_fingerprint(void)
+{
+    const size_t sizes[] = {sizeof(rad_model),   sizeof(rad_weight),     sizeof(rad_hparams),
+                            sizeof(rad_program), sizeof(rad_op),         sizeof(rad_cache),
+                            sizeof(rad_batch),   sizeof(rad_token_span), sizeof(rad_cache_plan),
+                            sizeof(rad_host),    sizeof(radllm_error),   RAD_LAYER_WEIGHTS};
+    uint64_t mixed = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        mixed = mixed * 1000003u + sizes[i];
+    return mixed;
+}
+
+/* What the object calls in the library. */
+typedef struct rad_cuda_library {
+    radllm_status (*model_read_rows)(const rad_model *model, const rad_weight *weight,
+                                     uint32_t first, uint32_t n, void *buffer, radllm_error *error);
+    bool (*model_is_ready)(const rad_model *model, const rad_weight *weight);
+    void (*cpu_begin)(rad_backend *cpu, const rad_batch *batch);
+    radllm_status (*cpu_run_op)(rad_backend *cpu, const rad_op *op, radllm_error *error);
+    void (*cpu_end)(rad_backend *cpu);
+    float *(*cpu_value)(const rad_backend *cpu, uint8_t value);
+    void (*cpu_changed)(rad_backend *cpu, uint8_t value);
+    radllm_status (*cpu_reserve_adapters)(rad_backend *cpu, uint32_t rank, radllm_error *error);
+    const float *(*cpu_logits)(const rad_backend *cpu, uint32_t index);
+    float (*alibi_slope)(float max_bias, uint32_t n_heads, uint32_t head);
+    const float *(*cpu_hidden)(const rad_backend *cpu, uint32_t index);
+} rad_cuda_library;
+
+/* A device that an engine uses. */
+typedef struct rad_cuda rad_cuda;
+
+#define RAD_CUDA_TEXT 256
+
+/* Which layers are computed on the device, and what that takes there, in bytes. */
+typedef struct rad_cuda_placement {
+    uint32_t n_layers; /* the first ones */
+    bool output;       /* the last norm and the product that gives logits, too */
+    uint64_t weights, cache, activations;
+    uint64_t context;                    /* the driver's, for this process */
+    uint64_t libraries;                  /* kernels and what the CUDA runtime takes */
+    uint64_t total, limit, memory, free; /* memory: of the device; free: at creation */
+    char device[RAD_CUDA_TEXT];
+    char reason[RAD_CUDA_TEXT]; /* why the next layer is not there; "" when all are */
+} rad_cuda_placement;
+
+typedef struct rad_cuda_request {
+    const rad_program *program;
+    const rad_cache_plan *cache; /* whose pages are not divided yet */
+    const rad_backend_settings *settings;
+    uint64_t limit;   /* bytes; 0: what the device has free */
+    int64_t n_layers; /* exactly; -1: as many as there is room for */
+} rad_cuda_request;
+
+typedef struct rad_cuda_table {
+    uint64_t (*fingerprint)(void);
+    /* RADLLM_E_UNSUPPORTED when there is no such device, or no driver. */
+    radllm_status (*open)(const rad_host *host, const rad_cuda_library *library, uint32_t number,
+                          rad_cuda **out, radllm_error *error);
+    /* Everything else that was made with it must be freed before. */
+    void (*close)(rad_cuda *cuda);
+    /* RADLLM_E_BUDGET where not even one layer has room, RADLLM_E_UNSUPPORTED where the device
+     * cannot compute one. */
+    radllm_status (*place)(const rad_cuda *cuda, const rad_cuda_request *request,
+                           rad_cuda_placement *out, radllm_error *error);
+    /* Takes the memory of keys and values for a divided plan; `far` is what a cache is made with.
+     */
+    radllm_status (*create_pages)(rad_cuda *cuda, const rad_cache_plan *plan, rad_far_memory *far,
+                                  radllm_error *error);
+    void (*free_pages)(rad_cuda *cuda);
+    /* `cpu` computes what is not on the device, and must outlive it. Uploads weights. */
+    radllm_status (*create_backend)(rad_cuda *cuda, const rad_cuda_placement *placement,
+                                    const rad_program *program, const rad_cache *cache,
+                                    const rad_backend_settings *settings, rad_backend *cpu,
+                                    const radllm_cancel *cancel, rad_backend **out,
+                                    radllm_error *error);
+    /* Memory of the device that is taken now by all processes; 0 when it cannot be told. */
+    uint64_t (*memory_used)(const rad_cuda *cuda);
+} rad_cuda_table;
+
+typedef const rad_cuda_table *(*rad_cuda_table_fn)(void);
+
+#endif

@@ -1,0 +1,130 @@
+#include "engine/device.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/cuda/cuda_open.h"
+
+bool rad_device_is_wanted(rad_device_choice choice)
+{
+    return choice == RAD_DEVICE_CUDA || (choice == RAD_DEVICE_AUTO && rad_cuda_is_there());
+}
+
+static radllm_status open_and_place(const rad_host *host, const rad_program *program,
+                                    const rad_engine_plan *plan, const rad_cuda_table **cuda,
+                                    rad_cuda **device, rad_cuda_placement *placement,
+                                    radllm_error *error)
+{
+    const rad_device_settings *settings = &plan->settings.device;
+    rad_cuda_request request = {.program = program,
+                                .cache = &plan->cache,
+                                .settings = &plan->backend,
+                                .limit = settings->limit,
+                                .n_layers = settings->n_layers};
+    radllm_status status = rad_cuda_open(cuda, error);
+    if (status == RADLLM_OK)
+        status = (*cuda)->open(host, &rad_cuda_own_library, settings->gpu, device, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = (*cuda)->place(*device, &request, placement, error);
+    if (status == RADLLM_OK && placement->n_layers > 0)
+        return RADLLM_OK;
+    (*cuda)->close(*device);
+    *device = NULL;
+    return status;
+}
+
+/* What the plan needs is said line by line, before anything is taken. */
+static void log_placement(const rad_host *host, const rad_engine_plan *plan, uint32_t n_layers)
+{
+    const rad_cuda_placement *p = &plan->placement;
+    char where[RAD_DEVICE_TEXT];
+    rad_placement_text(plan, n_layers, where);
+    rad_log_line(host, RADLLM_LOG_INFO, "placement: %s", where);
+    if (p->reason[0] != '\0' && (p->n_layers < n_layers || !p->output))
+        rad_log_line(host, RADLLM_LOG_INFO, "placement: not more on the device: %s", p->reason);
+    rad_log_line(host, RADLLM_LOG_INFO,
+                 "device %s: weights %" PRIu64 ", cache %" PRIu64 ", activations %" PRIu64
+                 ", driver %" PRIu64 ", libraries %" PRIu64 ", together %" PRIu64 " of %" PRIu64
+                 " bytes",
+                 p->device, p->weights, p->cache, p->activations, p->context, p->libraries,
+                 p->total, p->limit != 0 ? p->limit : p->free);
+}
+
+radllm_status rad_device_open(const rad_host *host, const rad_program *program,
+                              rad_engine_plan *plan, const rad_cuda_table **cuda, rad_cuda **device,
+                              radllm_error *error)
+{
+    const rad_engine_settings *settings = &plan->settings;
+    const rad_hparams *hparams = &program->model->hparams;
+    rad_device_choice choice = settings->device.choice;
+    radllm_error why = {.status = RADLLM_OK};
+    *cuda = NULL;
+    *device = NULL;
+    /* Who watches what products are multiplied with sees the CPU's. */
+    if (!rad_device_is_wanted(choice) || settings->observer != NULL)
+        return RADLLM_OK;
+    rad_cuda_placement placement = {0};
+    radllm_status status = open_and_place(host, program, plan, cuda, device, &placement, &why);
+    if (status != RADLLM_OK && choice != RAD_DEVICE_AUTO)
+        return rad_fail(error, status, "%s", why.message);
+    if (status != RADLLM_OK)
+        rad_log_line(host, RADLLM_LOG_WARNING, "device=auto: the CPU computes: %s", why.message);
+    if (*device == NULL)
+        return RADLLM_OK;
+    plan->placement = placement;
+    plan->cache_bytes -= plan->cache.bytes;
+    rad_cache_plan_divide(&plan->cache, hparams, placement.n_layers);
+    plan->cache_bytes += plan->cache.bytes;
+    log_placement(host, plan, hparams->n_layers);
+    return RADLLM_OK;
+}
+
+radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error)
+{
+    rad_backend *backend = NULL;
+    radllm_status status = engine->cuda->create_backend(
+        engine->device, &engine->plan.placement, &engine->program, engine->cache,
+        &engine->plan.backend, engine->cpu, NULL, &backend, error);
+    if (status == RADLLM_OK)
+        engine->backend = backend;
+    return status;
+}
+
+void rad_device_close(rad_engine *engine)
+{
+    if (engine->device == NULL)
+        return;
+    engine->cuda->free_pages(engine->device);
+    engine->cuda->close(engine->device);
+    engine->device = NULL;
+}
+
+/* ---- the record of a run --------------------------------------------------------------------- */
+
+void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT])
+{
+    if (engine->device == NULL)
+        snprintf(text, RAD_DEVICE_TEXT, "cpu");
+    else
+        snprintf(text, RAD_DEVICE_TEXT, "cuda: %s", engine->plan.placement.device);
+}
+
+void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT])
+{
+    const rad_cuda_placement *p = &plan->placement;
+    if (p->n_layers == 0)
+        snprintf(text, RAD_DEVICE_TEXT, "%u layers and output on cpu", n_layers);
+    else if (p->n_layers < n_layers)
+        snprintf(text, RAD_DEVICE_TEXT, "%u layers on cuda, %u layers and output on cpu",
+                 p->n_layers, n_layers - p->n_layers);
+    else
+        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s on cuda%s", n_layers,
+                 p->output ? " and output" : "", p->output ? "" : ", output on cpu");
+}
+
+int64_t rad_device_used(const rad_engine *engine)
+{
+    return engine->device != NULL ? (int64_t)engine->cuda->memory_used(engine->device) : 0;
+}

@@ -1,0 +1,28 @@
+/* The device that an engine computes with besides the CPU: whether there is one, what of the model
+ * it takes, and what it is called in the record of a run. */
+#ifndef RAD_DEVICE_H
+#define RAD_DEVICE_H
+
+#include "engine/engine.h"
+
+/* Whether a device will be tried. */
+bool rad_device_is_wanted(rad_device_choice choice);
+
+/* Opens the device that the plan's settings ask for and divides the plan between it and the CPU:
+ * placement, cache. With `auto` a device that cannot be used is left alone, and the host's log says
+ * why; then, and with the CPU alone, *cuda and *device become NULL. */
+radllm_status rad_device_open(const rad_host *host, const rad_program *program,
+                              rad_engine_plan *plan, const rad_cuda_table **cuda, rad_cuda **device,
+                              radllm_error *error);
+radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error);
+/* Behind everything else that used it. */
+void rad_device_close(rad_engine *engine);
+
+/* "cpu", or "cuda: NAME"; which layers are where. */
+#define RAD_DEVICE_TEXT 320
+void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT]);
+void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT]);
+/* Bytes of the device's memory that are taken now, by all processes; 0: none, or not known. */
+int64_t rad_device_used(const rad_engine *engine);
+
+#endif
