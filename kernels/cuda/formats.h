@@ -75,6 +75,13 @@ RAD_DEVICE uint32_t spread_pairs(uint32_t byte)
     return (x | x << 6) & RAD_PAIRS;
 }
 
+/* Word `word` of a whole section, or the next one where i is odd: where i is not known to the
+ * compiler, it keeps words in registers only if it knows their numbers. */
+template <class V> RAD_DEVICE uint32_t odd_even(const V &v, int section, int word)
+{
+    return v.i % 2 != 0 ? v.whole(section, word + 1) : v.whole(section, word);
+}
+
 /* Sixteen levels of 8 bits, four in a word. */
 struct rad_levels16 {
     uint32_t w[4];
@@ -495,9 +502,9 @@ struct rad_format_nvfp4 {
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const rad_levels16 levels = RAD_LEVELS_E2M1;
-        const int word = v.i % 2, shift = v.i / 2 * 4;
-        uint32_t first = v.whole(step, word) >> shift & RAD_NIBBLES;
-        uint32_t second = v.whole(step, word + 2) >> shift & RAD_NIBBLES;
+        const int shift = v.i / 2 * 4;
+        uint32_t first = odd_even(v, step, 0) >> shift & RAD_NIBBLES;
+        uint32_t second = odd_even(v, step, 2) >> shift & RAD_NIBBLES;
         look_up(levels, first | second << 4, low, high);
     }
     /* E4M3 without its sign, halved; 0x7f is zero. */
@@ -594,7 +601,7 @@ template <int SUB_BLOCK> struct rad_format_iq2 : rad_codes_3<2> {
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const int unit = step / 2;
-        uint32_t third = v.whole(unit / 2, unit % 2 * 2 + v.i % 2) >> (step % 2 * 4 + v.i / 2);
+        uint32_t third = odd_even(v, unit / 2, unit % 2 * 2) >> (step % 2 * 4 + v.i / 2);
         two_bits(v, step, low, high);
         low = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, low | (third & RAD_BITS) << 2);
         high = look_up_8(RAD_LEVELS_IQ2_LOW, RAD_LEVELS_IQ2_HIGH, high | (third & RAD_BITS << 2));
@@ -832,5 +839,28 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
         return scale(h, step) * (float)(BITS == 8 ? 128 - zero : -zero);
     }
 };
+
+/* ---- what the products share ------------------------------------------------------------------
+ */
+
+/* Of a tile of activations: the sum of 16 columns. */
+RAD_DEVICE int32_t sum_of_16(const uint8_t *tile, int i)
+{
+    return ((const int16_t *)(tile + RAD_CUDA_TILE_SUMS))[i];
+}
+
+/* What comes behind a product. */
+RAD_DEVICE void finish_product(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
+                               uint32_t row, float y)
+{
+    if (part.scales != nullptr) /* times one is the same bits */
+        y *= part.scales[expert];
+    if (part.bias != nullptr)
+        y += part.bias[(uint64_t)expert * part.n_rows + row];
+    const uint64_t at = output * part.y_stride + row;
+    if (part.add != nullptr)
+        y = part.add[at] + y;
+    part.y[at] = y;
+}
 
 #endif

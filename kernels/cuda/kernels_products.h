@@ -78,20 +78,38 @@ typedef struct rad_cuda_product_part {
 } rad_cuda_product_part;
 
 /* y = W x for up to RAD_CUDA_PRODUCT_TOKENS tokens. Rows of a block: 1 << rows_log2, which is 3 to
- * 5 (rad_cuda_product_rows_log2()); grid x: for each part its rows over these, rounded up.
- * With experts, grid z is slots: slot s multiplies the weights of expert experts[s] with the input
- * s / slots_per_input, the output is row s, and n_tokens is 1. A slot whose expert is UINT32_MAX
- * does nothing. */
-typedef struct rad_cuda_product_arguments {
+ * 5 (rad_cuda_few_rows_log2()); grid x: for each part its rows over these, rounded up.
+ *
+ * With experts, grid z is slots and n_tokens is 1: slot s multiplies the weights of expert
+ * experts[s / per_route * route_stride + s % per_route] with input inputs[s] (NULL: s /
+ * slots_per_input); the output is row s. */
+typedef struct rad_cuda_few_arguments {
     rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS];
     const uint8_t *tiles;
-    const uint32_t *experts; /* NULL: none */
-    uint32_t slots_per_input;
-    uint32_t n_parts;
-    uint32_t n_columns;
-    uint32_t n_tokens;
+    const uint32_t *experts, *inputs; /* NULL: none */
+    uint32_t per_route, route_stride, slots_per_input;
+    uint32_t n_parts, n_columns, n_tokens;
     uint32_t rows_log2;
-} rad_cuda_product_arguments;
+} rad_cuda_few_arguments;
+
+/* ---- products of many tokens --------------------------------------------------------------------
+ */
+
+enum { RAD_CUDA_MANY_ROWS = 64, RAD_CUDA_MANY_TOKENS = 64 }; /* of a block */
+
+/* y = W x for any number of tokens, by matrix instructions; the bits are those of few tokens. Grid:
+ * x for each part its rows over RAD_CUDA_MANY_ROWS, rounded up; y
+ * ceil(n_tokens / RAD_CUDA_MANY_TOKENS).
+ *
+ * With experts (tile_expert), the outputs stand by expert, and grid y is the most tiles that there
+ * can be: tile i < *n_tiles has outputs tile_first[i] and on, at most RAD_CUDA_MANY_TOKENS, as far
+ * as starts[expert + 1], of expert tile_expert[i]; the input of output o is inputs[o] (NULL: o). */
+typedef struct rad_cuda_many_arguments {
+    rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS];
+    const uint8_t *tiles;
+    const uint32_t *tile_expert, *tile_first, *starts, *n_tiles, *inputs;
+    uint32_t n_parts, n_columns, n_tokens;
+} rad_cuda_many_arguments;
 
 /* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0,
  * IQ2_XS by iq2_s. */
@@ -135,5 +153,7 @@ typedef struct rad_cuda_product_arguments {
 
 #define RAD_CUDA_DECLARE_FEW(name, n_words) RAD_CUDA_DECLARE(few_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
+#define RAD_CUDA_DECLARE_MANY(name, n_words) RAD_CUDA_DECLARE(many_##name);
+RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_MANY)
 
 #endif

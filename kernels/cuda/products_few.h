@@ -60,11 +60,6 @@ template <class F> RAD_DEVICE void few_load(rad_few_weights<F> &w, rad_cuda_row 
     F::load_header(at, w.header);
 }
 
-RAD_DEVICE int32_t sum_of_16(const uint8_t *tile, int i)
-{
-    return ((const int16_t *)(tile + RAD_CUDA_TILE_SUMS))[i];
-}
-
 /* Of a step: the sums of quants times activations, of each half. */
 template <class F>
 RAD_DEVICE void few_step(const rad_few_weights<F> &w, const uint8_t *tile, int step,
@@ -227,8 +222,8 @@ RAD_DEVICE void few_put_scales(const uint8_t *tile, uint32_t i, float *scales)
     scales[8 + i] = (float)(sum_of_16(tile, 2 * (int)i) + sum_of_16(tile, 2 * (int)i + 1));
 }
 
-/* Finds the matrix, and the expert; false: nothing to do. */
-RAD_DEVICE bool few_find(const rad_cuda_product_arguments &a, uint64_t chunk_bytes, few_job &job)
+/* Finds the matrix and the expert. */
+RAD_DEVICE void few_find(const rad_cuda_few_arguments &a, uint64_t chunk_bytes, few_job &job)
 {
     const uint32_t block = rad_block_x(), slot = rad_block_z();
     uint32_t p = 0;
@@ -242,37 +237,20 @@ RAD_DEVICE bool few_find(const rad_cuda_product_arguments &a, uint64_t chunk_byt
     job.first_output = 0;
     job.tiles = a.tiles;
     if (a.experts != nullptr) {
-        job.expert = a.experts[slot];
-        if (job.expert == UINT32_MAX)
-            return false;
+        const uint32_t input = a.inputs != nullptr ? a.inputs[slot] : slot / a.slots_per_input;
+        job.expert = a.experts[slot / a.per_route * a.route_stride + slot % a.per_route];
         job.first_output = slot;
-        job.tiles += (uint64_t)(slot / a.slots_per_input) * job.n_chunks * RAD_CUDA_TILE_BYTES;
+        job.tiles += (uint64_t)input * job.n_chunks * RAD_CUDA_TILE_BYTES;
     }
     job.group = a.parts[p].weights + job.expert * a.parts[p].expert_bytes +
                 (uint64_t)(job.first_row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes *
                     RAD_CUDA_GROUP_ROWS;
-    return true;
 }
 
-/* What comes behind a product. */
-RAD_DEVICE void few_finish(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
-                           uint32_t row, float y)
-{
-    if (part.scales != nullptr) /* times one is the same bits */
-        y *= part.scales[expert];
-    if (part.bias != nullptr)
-        y += part.bias[(uint64_t)expert * part.n_rows + row];
-    const uint64_t at = output * part.y_stride + row;
-    if (part.add != nullptr)
-        y = part.add[at] + y;
-    part.y[at] = y;
-}
-
-template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments &a)
+template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
 {
     few_job job;
-    if (!few_find(a, F::CHUNK_BYTES, job))
-        return;
+    few_find(a, F::CHUNK_BYTES, job);
     const few_shared<F> shared = few_shared_at<F>(rad_dynamic_shared(), job.n_slots);
     const uint32_t rows = 1u << a.rows_log2, thread = rad_thread(), warp = rad_warp();
     const uint32_t lane_row = rad_lane() & (rows - 1), slot = thread >> a.rows_log2;
@@ -325,11 +303,11 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_product_arguments 
         return;
     if (F::FAMILY == RAD_CUDA_ROW)
         chain.sum *= (float)chain.whole;
-    few_finish(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
+    finish_product(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
 }
 
 #define RAD_FEW(name, format)                                                                      \
-    RAD_CUDA_KERNEL(few_##name, RAD_FEW_THREADS, rad_cuda_product_arguments, a)                    \
+    RAD_CUDA_KERNEL(few_##name, RAD_FEW_THREADS, rad_cuda_few_arguments, a)                        \
     {                                                                                              \
         few_product<format>(a);                                                                    \
     }

@@ -285,39 +285,92 @@ static const rad_type types[] = {
     RAD_TYPE_A5_128, RAD_TYPE_A6_128,  RAD_TYPE_A8_128};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
-/* ---- few tokens --------------------------------------------------------------------------------
- */
+/* What is multiplied, and what must come out. */
+typedef struct problem {
+    rad_type type;
+    uint32_t n_rows, n_columns, n_tokens;
+    input in;
+    weights w;
+    float *wanted;
+} problem;
 
-static void check_few(rad_cuda_device *device, rad_type type, uint32_t n_tokens, uint32_t n_rows,
-                      uint32_t n_columns, uint32_t rows_log2)
+static void make_problem(rad_cuda_device *device, rad_type type, uint32_t n_tokens, uint32_t n_rows,
+                         uint32_t n_columns, problem *p)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    input in = {.cpu = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns},
-                .values = make_values(n_rows, n_tokens, n_columns)};
-    weights w;
-    quantize_on_cpu(&in.cpu, in.values);
-    quantize_on_device(device, &in, NULL, n_columns);
-    make_weights(device, type, n_columns, n_rows, n_columns, &w);
-    float *wanted = product_on_cpu(&w.cpu, &in.cpu), *got = make((size_t)n_tokens * n_rows, 4);
-    rad_cuda_product_arguments a = {
-        .parts = {{.weights = w.device,
-                   .y = rad_test_upload(device, NULL, (uint64_t)n_tokens * n_rows * 4),
-                   .n_rows = n_rows,
-                   .y_stride = n_rows}},
-        .tiles = in.tiles,
-        .n_parts = 1,
-        .n_columns = n_columns,
-        .n_tokens = n_tokens,
-        .rows_log2 = rows_log2};
-    rad_test_launch(device, rad_cuda_few_kernel(type),
-                    (n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, 1,
-                    rad_cuda_few_shared_bytes(type, rows_log2), &a);
-    rad_test_download(device, got, a.parts[0].y, (uint64_t)n_tokens * n_rows * 4);
-    rad_test_same_floats(got, wanted, (size_t)n_tokens * n_rows, info->name);
+    *p = (problem){.type = type, .n_rows = n_rows, .n_columns = n_columns, .n_tokens = n_tokens};
+    p->in = (input){.cpu = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns},
+                    .values = make_values(n_rows, n_tokens, n_columns)};
+    quantize_on_cpu(&p->in.cpu, p->in.values);
+    quantize_on_device(device, &p->in, NULL, n_columns);
+    make_weights(device, type, n_columns, n_rows, n_columns, &p->w);
+    p->wanted = product_on_cpu(&p->w.cpu, &p->in.cpu);
+}
+
+static void free_problem(problem *p)
+{
+    free(p->wanted);
+    free(p->w.data);
+    free_input(&p->in);
+}
+
+static void check_output(rad_cuda_device *device, const float *y, const float *wanted, size_t n,
+                         rad_type type)
+{
+    float *got = make(n, sizeof *got);
+    rad_test_download(device, got, y, n * sizeof *got);
+    rad_test_same_floats(got, wanted, n, rad_type_find((uint32_t)type)->name);
     free(got);
-    free(wanted);
-    free(w.data);
-    free_input(&in);
+}
+
+static float *output(rad_cuda_device *device, uint64_t n)
+{
+    return rad_test_upload(device, NULL, n * sizeof(float));
+}
+
+/* By the kernel for few tokens, with blocks of 1 << rows_log2 rows, or (0) the one for many. parts:
+ * of the launch, whose rows are multiples of 32 but in the last one. */
+static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_product_part *parts,
+                   uint32_t n_parts, uint32_t rows_log2)
+{
+    rad_cuda_few_arguments few = {.tiles = p->in.tiles,
+                                  .n_parts = n_parts,
+                                  .n_columns = p->n_columns,
+                                  .n_tokens = p->n_tokens,
+                                  .rows_log2 = rows_log2};
+    rad_cuda_many_arguments many = {.tiles = p->in.tiles,
+                                    .n_parts = n_parts,
+                                    .n_columns = p->n_columns,
+                                    .n_tokens = p->n_tokens};
+    uint32_t n_blocks = 0;
+    for (uint32_t i = 0; i < n_parts; i++) {
+        const uint32_t rows = rows_log2 != 0 ? 1u << rows_log2 : RAD_CUDA_MANY_ROWS;
+        few.parts[i] = parts[i];
+        few.parts[i].first_block = n_blocks;
+        many.parts[i] = few.parts[i];
+        n_blocks += (parts[i].n_rows + rows - 1) / rows;
+    }
+    if (rows_log2 != 0)
+        rad_test_launch(device, rad_cuda_few_kernel(p->type), n_blocks, 1, 1,
+                        rad_cuda_few_shared_bytes(p->type, rows_log2), &few);
+    else
+        rad_test_launch(device, rad_cuda_many_kernel(p->type), n_blocks,
+                        (p->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1, 0,
+                        &many);
+}
+
+static void check(rad_cuda_device *device, rad_type type, uint32_t n_tokens, uint32_t n_rows,
+                  uint32_t n_columns, uint32_t rows_log2)
+{
+    problem p;
+    make_problem(device, type, n_tokens, n_rows, n_columns, &p);
+    rad_cuda_product_part part = {.weights = p.w.device,
+                                  .y = output(device, (uint64_t)n_tokens * n_rows),
+                                  .n_rows = n_rows,
+                                  .y_stride = n_rows};
+    launch(device, &p, &part, 1, rows_log2);
+    check_output(device, part.y, p.wanted, (size_t)n_tokens * n_rows, type);
+    free_problem(&p);
 }
 
 START_TEST(multiplies_few)
@@ -326,13 +379,228 @@ START_TEST(multiplies_few)
     const uint32_t block = rad_type_find((uint32_t)type)->block_elements;
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
         rad_cuda_device *device = rad_test_device(order);
-        check_few(device, type, 1, 5, block, 5);
-        check_few(device, type, 2 + order, 37, 2304 + (block < 256 ? block : 256), 5);
-        check_few(device, type, 1, 16, 4608 / block * block, 4);
+        check(device, type, 1, 5, block, 5);
+        check(device, type, 2 + order, 37, 2304 + (block < 256 ? block : 256), 5);
+        check(device, type, 1, 16, 4608 / block * block, 4);
         if (rad_cuda_few_shared_bytes(type, 3) <= 48 * 1024)
-            check_few(device, type, 8, 9, 768, 3);
+            check(device, type, 8, 9, 768, 3);
         rad_test_device_close(device);
     }
+}
+END_TEST
+
+START_TEST(multiplies_many)
+{
+    const rad_type type = types[_i];
+    const uint32_t block = rad_type_find((uint32_t)type)->block_elements;
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order += 3) {
+        rad_cuda_device *device = rad_test_device(order);
+        check(device, type, order == 0 ? 9 : 17, 37, 512 + (block < 256 ? block : 256), 0);
+        if (order == 0)
+            check(device, type, 65, 65, block, 0);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+/* Three matrices in one launch: scale, bias and residual behind the product, in that order. */
+static void check_parts(rad_cuda_device *device, rad_type type, uint32_t n_tokens,
+                        uint32_t rows_log2)
+{
+    enum { ROWS = 128 + 11, COLUMNS = 512 };
+    static const uint32_t starts[] = {0, 96, 128, ROWS};
+    problem p;
+    rad_cuda_product_part parts[3] = {{0}};
+    float *wanted[3], values[3 * ROWS], scale = 0.75f;
+    make_problem(device, type, n_tokens, ROWS, COLUMNS, &p);
+    rad_test_floats(5, values, 3 * ROWS);
+    for (uint32_t i = 0; i < 3; i++) {
+        const uint32_t n = starts[i + 1] - starts[i];
+        float *y = wanted[i] = make((size_t)n_tokens * n, sizeof *y);
+        float *residual = make((size_t)n_tokens * n, sizeof *residual);
+        rad_test_floats(i, residual, (size_t)n_tokens * n);
+        for (uint32_t t = 0; t < n_tokens; t++)
+            for (uint32_t r = 0; r < n; r++) {
+                float *out = &y[t * n + r];
+                *out = p.wanted[t * ROWS + starts[i] + r];
+                if (i != 1)
+                    *out *= scale;
+                if (i != 0)
+                    *out += values[i * ROWS + r];
+                if (i == 2)
+                    *out = residual[t * n + r] + *out;
+            }
+        parts[i] = (rad_cuda_product_part){
+            .weights = p.w.device + starts[i] / 32 * rad_cuda_matrix_bytes(type, 1, COLUMNS),
+            .y = rad_test_upload(device, residual, (uint64_t)n_tokens * n * 4),
+            .bias = i != 0 ? rad_test_upload(device, values + i * ROWS, n * 4) : NULL,
+            .scales = i != 1 ? rad_test_upload(device, &scale, 4) : NULL,
+            .n_rows = n,
+            .y_stride = n};
+        parts[i].add = i == 2 ? parts[i].y : NULL;
+        free(residual);
+    }
+    launch(device, &p, parts, 3, rows_log2);
+    for (uint32_t i = 0; i < 3; i++) {
+        check_output(device, parts[i].y, wanted[i], (size_t)n_tokens * parts[i].n_rows, type);
+        free(wanted[i]);
+    }
+    free_problem(&p);
+}
+
+START_TEST(multiplies_parts)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check_parts(device, RAD_TYPE_Q4_0, 2, 4);
+        check_parts(device, RAD_TYPE_Q4_K, 3, 5);
+        check_parts(device, RAD_TYPE_Q4_K, 10, 0);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+/* Four experts of 40 rows, with a bias each; the outputs of 5 tokens, 2 of each. */
+enum { EXPERTS = 4, EXPERT_ROWS = 40, USED = 2, ROUTED = 5, COLUMNS = 544 };
+static const uint32_t chosen[ROUTED][USED] = {{3, 0}, {0, 2}, {3, 2}, {2, 0}, {3, 2}};
+
+typedef struct mixture {
+    problem experts[EXPERTS];
+    rad_cuda_product_part part;
+    float bias[EXPERTS * EXPERT_ROWS];
+} mixture;
+
+static void make_mixture(rad_cuda_device *device, rad_type type, mixture *m)
+{
+    const uint64_t bytes = rad_cuda_matrix_bytes(type, EXPERT_ROWS, COLUMNS);
+    uint8_t *all = make(EXPERTS * bytes, 1);
+    rad_test_floats(9, m->bias, EXPERTS * EXPERT_ROWS);
+    for (uint32_t e = 0; e < EXPERTS; e++) {
+        problem *p = &m->experts[e];
+        make_problem(device, type, ROUTED, EXPERT_ROWS, COLUMNS, p);
+        free(p->w.data);
+        free(p->wanted);
+        make_weights(device, type, 100 + e, EXPERT_ROWS, COLUMNS, &p->w);
+        p->wanted = product_on_cpu(&p->w.cpu, &p->in.cpu);
+        rad_test_download(device, all + e * bytes, p->w.device, bytes);
+    }
+    m->part = (rad_cuda_product_part){.weights = rad_test_upload(device, all, EXPERTS * bytes),
+                                      .y = output(device, ROUTED * USED * EXPERT_ROWS),
+                                      .bias = rad_test_upload(device, m->bias, sizeof m->bias),
+                                      .expert_bytes = bytes,
+                                      .n_rows = EXPERT_ROWS,
+                                      .y_stride = EXPERT_ROWS};
+    free(all);
+}
+
+static void want(const mixture *m, uint32_t token, uint32_t expert, float *out)
+{
+    for (uint32_t r = 0; r < EXPERT_ROWS; r++)
+        out[r] =
+            m->experts[expert].wanted[token * EXPERT_ROWS + r] + m->bias[expert * EXPERT_ROWS + r];
+}
+
+/* Routes as the router leaves them: experts, then weights. */
+static void check_few_experts(rad_cuda_device *device, const mixture *m, rad_type type)
+{
+    uint32_t routes[ROUTED][2 * USED];
+    float wanted[ROUTED * USED * EXPERT_ROWS];
+    memset(routes, 0xff, sizeof routes);
+    for (uint32_t s = 0; s < ROUTED * USED; s++) {
+        routes[s / USED][s % USED] = chosen[s / USED][s % USED];
+        want(m, s / USED, chosen[s / USED][s % USED], wanted + s * EXPERT_ROWS);
+    }
+    rad_cuda_few_arguments a = {.parts = {m->part},
+                                .tiles = m->experts[0].in.tiles,
+                                .experts = rad_test_upload(device, routes, sizeof routes),
+                                .per_route = USED,
+                                .route_stride = 2 * USED,
+                                .slots_per_input = USED,
+                                .n_parts = 1,
+                                .n_columns = COLUMNS,
+                                .n_tokens = 1,
+                                .rows_log2 = 4};
+    rad_test_launch(device, rad_cuda_few_kernel(type), (EXPERT_ROWS + 15) / 16, 1, ROUTED * USED,
+                    rad_cuda_few_shared_bytes(type, 4), &a);
+    check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
+}
+
+/* Outputs sorted by expert, cut into tiles of two; one tile more than there are. */
+static void check_many_experts(rad_cuda_device *device, const mixture *m, rad_type type)
+{
+    uint32_t starts[EXPERTS + 1] = {0}, inputs[ROUTED * USED], n = 0, n_tiles = 0;
+    uint32_t tile_expert[ROUTED * USED] = {0}, tile_first[ROUTED * USED] = {0};
+    float wanted[ROUTED * USED * EXPERT_ROWS];
+    for (uint32_t e = 0; e < EXPERTS; e++) {
+        for (uint32_t s = 0; s < ROUTED * USED; s++) {
+            if (chosen[s / USED][s % USED] != e)
+                continue;
+            want(m, s / USED, e, wanted + n * EXPERT_ROWS);
+            inputs[n++] = s / USED;
+        }
+        starts[e + 1] = n;
+        if (n > starts[e]) {
+            tile_expert[n_tiles] = e;
+            tile_first[n_tiles++] = starts[e];
+        }
+    }
+    rad_cuda_many_arguments a = {
+        .parts = {m->part},
+        .tiles = m->experts[0].in.tiles,
+        .tile_expert = rad_test_upload(device, tile_expert, sizeof tile_expert),
+        .tile_first = rad_test_upload(device, tile_first, sizeof tile_first),
+        .starts = rad_test_upload(device, starts, sizeof starts),
+        .n_tiles = rad_test_upload(device, &n_tiles, sizeof n_tiles),
+        .inputs = rad_test_upload(device, inputs, sizeof inputs),
+        .n_parts = 1,
+        .n_columns = COLUMNS,
+        .n_tokens = ROUTED * USED};
+    rad_test_launch(device, rad_cuda_many_kernel(type), 1, n_tiles + 1, 1, 0, &a);
+    check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
+}
+
+START_TEST(multiplies_experts)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        mixture m;
+        make_mixture(device, RAD_TYPE_MXFP4, &m);
+        check_few_experts(device, &m, RAD_TYPE_MXFP4);
+        check_many_experts(device, &m, RAD_TYPE_MXFP4);
+        for (uint32_t e = 0; e < EXPERTS; e++)
+            free_problem(&m.experts[e]);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+/* A token that holds a value that is no number is one; the others are not touched by it. */
+START_TEST(passes_nan_on)
+{
+    enum { N = 512, ROWS = 33 };
+    static const rad_type some[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q6_K};
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t rows_log2 = 0; rows_log2 <= 5; rows_log2 += 5) {
+            rad_cuda_device *device = rad_test_device(0);
+            problem p;
+            make_problem(device, some[i], 3, ROWS, N, &p);
+            free_input(&p.in);
+            p.in.values = make_values(3, 3, N);
+            p.in.values[N + 300] = NAN;
+            quantize_on_cpu(&p.in.cpu, p.in.values);
+            quantize_on_device(device, &p.in, NULL, N);
+            free(p.wanted);
+            p.wanted = product_on_cpu(&p.w.cpu, &p.in.cpu);
+            ck_assert(isnan(p.wanted[ROWS]));
+            rad_cuda_product_part part = {.weights = p.w.device,
+                                          .y = output(device, 3 * ROWS),
+                                          .n_rows = ROWS,
+                                          .y_stride = ROWS};
+            launch(device, &p, &part, 1, rows_log2);
+            check_output(device, part.y, p.wanted, 3 * ROWS, some[i]);
+            free_problem(&p);
+            rad_test_device_close(device);
+        }
 }
 END_TEST
 
@@ -341,6 +609,10 @@ static void add_cases(Suite *suite)
     tcase_add_test(rad_test_case(suite, "quantize"), quantizes);
     tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_in_order);
     tcase_add_loop_test(rad_test_case(suite, "few tokens"), multiplies_few, 0, N_TYPES);
+    tcase_add_loop_test(rad_test_case(suite, "many tokens"), multiplies_many, 0, N_TYPES);
+    tcase_add_test(rad_test_case(suite, "parts"), multiplies_parts);
+    tcase_add_test(rad_test_case(suite, "experts"), multiplies_experts);
+    tcase_add_test(rad_test_case(suite, "not finite"), passes_nan_on);
 }
 
 int main(void)

@@ -175,13 +175,13 @@ void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint3
     }
 }
 
-/* ---- launches of products of few tokens ---------------------------------------------------------
+/* ---- launches of products ---------------------------------------------------------
  */
 
-typedef struct few_kernel {
-    const rad_cuda_kernel *kernel;
-    uint32_t n_words; /* of a thread in shared memory */
-} few_kernel;
+typedef struct format_kernels {
+    const rad_cuda_kernel *few, *many;
+    uint32_t n_words; /* of a thread in shared memory, for few tokens */
+} format_kernels;
 
 typedef enum format {
 #define NUMBER(name, n_words) FORMAT_##name,
@@ -189,10 +189,10 @@ typedef enum format {
 #undef NUMBER
 } format;
 
-static const few_kernel few_kernels[] = {
-#define KERNEL(name, n_words) {&rad_cuda_kernel_few_##name, n_words},
-    RAD_CUDA_FOR_FORMATS(KERNEL)
-#undef KERNEL
+static const format_kernels kernels[] = {
+#define KERNELS(name, n_words) {&rad_cuda_kernel_few_##name, &rad_cuda_kernel_many_##name, n_words},
+    RAD_CUDA_FOR_FORMATS(KERNELS)
+#undef KERNELS
 };
 
 /* One more than the format; 0: none. */
@@ -218,24 +218,29 @@ static const uint8_t formats[] = {
     [RAD_TYPE_A6_128] = FORMAT_a6_128 + 1,   [RAD_TYPE_A8_128] = FORMAT_a8_128 + 1,
 };
 
-static const few_kernel *few_kernel_of(rad_type type)
+static const format_kernels *kernels_of(rad_type type)
 {
-    return (size_t)type < sizeof formats && formats[type] != 0 ? &few_kernels[formats[type] - 1]
-                                                               : NULL;
+    return (size_t)type < sizeof formats && formats[type] != 0 ? &kernels[formats[type] - 1] : NULL;
 }
 
 const rad_cuda_kernel *rad_cuda_few_kernel(rad_type type)
 {
-    const few_kernel *few = few_kernel_of(type);
-    return few != NULL ? few->kernel : NULL;
+    const format_kernels *of = kernels_of(type);
+    return of != NULL ? of->few : NULL;
+}
+
+const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type)
+{
+    const format_kernels *of = kernels_of(type);
+    return of != NULL ? of->many : NULL;
 }
 
 /* Words, scales and sums, tiles, all twice. */
 uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2)
 {
-    const few_kernel *few = few_kernel_of(type);
+    const format_kernels *of = kernels_of(type);
     const uint32_t n_slots = 256u >> rows_log2;
-    return few == NULL ? 0 : 2 * (few->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
+    return of == NULL ? 0 : 2 * (of->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
 }
 
 /* As few blocks as fill the machine twice: a block of more rows reads the activations for more of

@@ -39,4 +39,7 @@ uint32_t rad_cuda_few_rows_log2(rad_type type, uint64_t n_rows, uint32_t n_colum
                                 uint32_t multiprocessors);
 uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2);
 
+/* The kernel of products of many tokens; NULL: none for this type. */
+const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type);
+
 #endif

@@ -1,0 +1,477 @@
+/* Products of many tokens by matrix instructions (kernels_products.h): the sums of 32 columns are
+ * exact integers, and each output's chain of multiply-adds runs in increasing column order in the
+ * thread that holds it, so that the bits are those of few tokens.
+ *
+ * A block has 64 rows and 64 tokens, a warp 16 and 32. It reads its rows' codes straight from
+ * memory: a thread needs the words i and i + 4 of a step of two rows, i being its place among four
+ * threads, and a word of each section gives them. Activations go through shared memory, in two
+ * buffers of a chunk. What the next chunk needs is under way while one is multiplied. */
+#ifndef RAD_CUDA_PRODUCTS_MANY_H
+#define RAD_CUDA_PRODUCTS_MANY_H
+
+#include "kernels/cuda/formats.h"
+
+enum {
+    RAD_MANY_THREADS = 256,
+    RAD_MANY_TILES = 4,                   /* of 8 tokens, of a warp */
+    RAD_MANY_STRIDE = RAD_CUDA_CHUNK + 16 /* of a token's quants: rows meet different banks */
+};
+
+/* One buffer of activations of a chunk. What goes with a block is at [step][token]; what goes with
+ * a chunk, at [token]. */
+struct many_blocks {
+    uint8_t quants[RAD_CUDA_MANY_TOKENS * RAD_MANY_STRIDE];
+    rad_u2 steps[8 * RAD_CUDA_MANY_TOKENS]; /* scale; sum times offset, or as a float */
+};
+struct many_chunk {
+    uint8_t quants[RAD_CUDA_MANY_TOKENS * RAD_MANY_STRIDE];
+    float scales[RAD_CUDA_MANY_TOKENS];
+    rad_u4 low[RAD_CUDA_MANY_TOKENS]; /* the sums of 16 columns: six bits, and those above */
+    rad_u4 high[RAD_CUDA_MANY_TOKENS];
+};
+
+/* The matrix, the tokens. */
+struct many_job {
+    const rad_cuda_product_part *part;
+    const uint8_t *group; /* of the warp's rows */
+    const uint32_t *inputs;
+    uint32_t row, token; /* the warp's first */
+    uint32_t n_chunks, n_steps;
+    uint32_t expert, first, n_tokens; /* outputs of this block */
+};
+
+RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes, many_job &job)
+{
+    const uint32_t block = rad_block_x();
+    uint32_t p = 0, last = a.n_tokens;
+    while (p + 1 < a.n_parts && block >= a.parts[p + 1].first_block)
+        p++;
+    job.part = &a.parts[p];
+    job.inputs = a.inputs;
+    job.n_chunks = (a.n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    job.n_steps = a.n_columns / 32;
+    job.first = rad_block_y() * RAD_CUDA_MANY_TOKENS;
+    job.expert = 0;
+    if (a.tile_expert != nullptr) {
+        if (rad_block_y() >= *a.n_tiles)
+            return false;
+        job.expert = a.tile_expert[rad_block_y()];
+        job.first = a.tile_first[rad_block_y()];
+        last = a.starts[job.expert + 1];
+    }
+    job.n_tokens =
+        last - job.first < RAD_CUDA_MANY_TOKENS ? last - job.first : (uint32_t)RAD_CUDA_MANY_TOKENS;
+    job.row = (block - job.part->first_block) * RAD_CUDA_MANY_ROWS + rad_warp() % 4 * 16;
+    job.token = rad_warp() / 4 * (8 * RAD_MANY_TILES);
+    job.group = job.part->weights + job.expert * job.part->expert_bytes +
+                (uint64_t)(job.row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes *
+                    RAD_CUDA_GROUP_ROWS;
+    return true;
+}
+
+/* ---- weights ----------------------------------------------------------------------------------
+ */
+
+/* Of one row, what a thread needs. */
+template <class F> struct many_row {
+    uint32_t lane[F::N_LANE > 0 ? F::N_LANE : 1];
+    uint32_t whole[F::N_WHOLE > 0 ? 4 * F::N_WHOLE : 1];
+    uint32_t header[F::N_HEADER > 0 ? F::N_HEADER : 1];
+};
+
+template <class F> RAD_DEVICE void many_load(many_row<F> &w, rad_cuda_row at, uint32_t i)
+{
+#pragma unroll
+    for (int s = 0; s < F::N_LANE; s++)
+        w.lane[s] = *(const uint32_t *)(section_at(at, (uint32_t)s * 16, 16) + 4 * i);
+#pragma unroll
+    for (int s = 0; s < F::N_WHOLE; s++) {
+        rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
+        w.whole[4 * s] = v.x;
+        w.whole[4 * s + 1] = v.y;
+        w.whole[4 * s + 2] = v.z;
+        w.whole[4 * s + 3] = v.w;
+    }
+    F::load_header(at, w.header);
+}
+
+template <class F> struct many_view {
+    const many_row<F> &w;
+    int i;
+    RAD_MEMBER uint32_t lane(int section) const
+    {
+        return w.lane[section];
+    }
+    RAD_MEMBER uint32_t whole(int section, int word) const
+    {
+        return w.whole[4 * section + word];
+    }
+    RAD_MEMBER uint32_t header(int word) const
+    {
+        return w.header[word];
+    }
+};
+
+/* The fragment of a step. */
+template <class F>
+RAD_DEVICE void many_fragment(const many_row<F> w[2], int i, int step, uint32_t a[4])
+{
+    F::codes(many_view<F>{w[0], i}, step, a[0], a[2]);
+    F::codes(many_view<F>{w[1], i}, step, a[1], a[3]);
+}
+
+/* ---- activations ------------------------------------------------------------------------------
+ */
+
+RAD_DEVICE const uint8_t *many_tile(const rad_cuda_many_arguments &a, const many_job &job,
+                                    uint32_t token, uint32_t chunk)
+{
+    const uint32_t output = job.first + token;
+    const uint32_t input = job.inputs != nullptr ? job.inputs[output] : output;
+    return a.tiles + ((uint64_t)input * job.n_chunks + chunk) * RAD_CUDA_TILE_BYTES;
+}
+
+/* Begins to copy the quants of a chunk. */
+RAD_DEVICE void many_fetch(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk,
+                           uint8_t *quants)
+{
+    if (chunk < job.n_chunks) {
+#pragma unroll
+        for (uint32_t i = 0; i < RAD_CUDA_MANY_TOKENS * 16 / RAD_MANY_THREADS; i++) {
+            const uint32_t piece = i * RAD_MANY_THREADS + rad_thread(), token = piece / 16;
+            if (token < job.n_tokens)
+                rad_copy_async16(quants + token * RAD_MANY_STRIDE + piece % 16 * 16,
+                                 many_tile(a, job, token, chunk) + piece % 16 * 16);
+        }
+    }
+    rad_copy_async_commit();
+}
+
+/* What goes with the quants is read early and written late: of two steps of a token by a thread. */
+template <class F> struct many_beside_blocks {
+    rad_u2 sums;
+    float scales[2];
+    RAD_MEMBER void take(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk)
+    {
+        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
+        if (chunk >= job.n_chunks || token >= job.n_tokens)
+            return;
+        const uint8_t *tile = many_tile(a, job, token, chunk);
+        sums = rad_load8(tile + RAD_CUDA_TILE_SUMS + 8 * i);
+        const rad_u2 both = rad_load8(tile + RAD_CUDA_TILE_SCALES + 8 * i);
+        scales[0] = rad_float(both.x);
+        scales[1] = rad_float(both.y);
+    }
+    RAD_MEMBER void put(many_blocks &to) const
+    {
+        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
+        const uint32_t pairs[2] = {sums.x, sums.y};
+#pragma unroll
+        for (uint32_t k = 0; k < 2; k++) {
+            const int32_t sum = (int16_t)pairs[k] + ((int32_t)pairs[k] >> 16);
+            to.steps[(2 * i + k) * RAD_CUDA_MANY_TOKENS + token] = {
+                rad_bits(scales[k]),
+                F::HAS_MINIMUM ? rad_bits((float)sum) : (uint32_t)(F::OFFSET * sum)};
+        }
+    }
+};
+
+/* A sum s of 16 columns, |s| <= 2032, is low + 64 high. */
+template <class F> struct many_beside_chunk {
+    rad_u2 sums;
+    float scale;
+    RAD_MEMBER void take(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk)
+    {
+        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
+        if (chunk >= job.n_chunks || token >= job.n_tokens)
+            return;
+        const uint8_t *tile = many_tile(a, job, token, chunk);
+        sums = rad_load8(tile + RAD_CUDA_TILE_SUMS + 8 * i);
+        scale = *(const float *)(tile + RAD_CUDA_TILE_SCALES);
+    }
+    RAD_MEMBER void put(many_chunk &to) const
+    {
+        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
+        const uint32_t pairs[2] = {sums.x, sums.y};
+        uint32_t low = 0, high = 0;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            const int32_t sum = (int16_t)(pairs[k / 2] >> k % 2 * 16);
+            low |= ((uint32_t)sum & 63u) << 8 * k;
+            high |= ((uint32_t)(sum >> 6) & 255u) << 8 * k;
+        }
+        ((uint32_t *)&to.low[token])[i] = low;
+        ((uint32_t *)&to.high[token])[i] = high;
+        if (i == 0)
+            to.scales[token] = scale;
+    }
+};
+
+/* The fragments of two times 8 tokens of a step: b[0], b[1] and b[2], b[3]. */
+RAD_DEVICE void many_tokens(const uint8_t *quants, int step, int pair, uint32_t b[4])
+{
+    const uint32_t lane = rad_lane(), token = (uint32_t)pair * 16 + lane / 16 * 8 + lane % 8;
+    rad_ldmatrix_x4(b, quants + token * RAD_MANY_STRIDE + step * 32 + lane / 8 % 2 * 16);
+}
+
+/* ---- sums -------------------------------------------------------------------------------------
+ */
+
+/* An integer of less than 2^22 as a float without a conversion: kept as the bits of 1.5 * 2^23 and
+ * itself. */
+#define RAD_MANY_MAGIC 0x4b400000
+
+RAD_DEVICE float many_float(int32_t bits)
+{
+    return rad_float((uint32_t)bits) - 12582912.0f;
+}
+
+/* Outputs of a thread: [8 tokens][rows i, i + 8 times two tokens], as a matrix instruction has
+ * them. */
+typedef float many_sums[RAD_MANY_TILES][4];
+typedef int32_t many_integers[RAD_MANY_TILES][4];
+
+/* Of a fragment of 32 columns the first 16, or the others; zeros beside them. */
+RAD_DEVICE void many_half(const uint32_t a[4], int k, uint32_t part[4])
+{
+    part[0] = k == 0 ? a[0] : 0;
+    part[1] = k == 0 ? a[1] : 0;
+    part[2] = k == 0 ? 0 : a[2];
+    part[3] = k == 0 ? 0 : a[3];
+}
+
+/* Blocks: a step of 32 (or two of 16) columns of 8 tokens ends in the chains. b: the tokens'
+ * quants; t: their scales, and what many_beside_blocks puts beside them. */
+template <class F>
+RAD_DEVICE void many_add_step(const many_row<F> w[2], const uint32_t a[4], const uint32_t b[2],
+                              rad_u4 t, int step, float sums[4])
+{
+    const float scales[2] = {rad_float(t.x), rad_float(t.z)};
+    const uint32_t others[2] = {t.y, t.w};
+    if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) {
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            uint32_t part[4];
+            int32_t c[4] = {RAD_MANY_MAGIC, RAD_MANY_MAGIC, RAD_MANY_MAGIC, RAD_MANY_MAGIC};
+            many_half(a, k, part);
+            rad_mma_s8(c, part, b);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sums[i] = rad_fma(F::scale(w[i / 2].header, 2 * step + k) * scales[i % 2],
+                                  many_float(c[i]), sums[i]);
+        }
+    } else {
+        int32_t c[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            c[i] = RAD_MANY_MAGIC + (F::OFFSET != 0 ? (int32_t)others[i % 2] : 0);
+        rad_mma_s8(c, a, b);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            sums[i] =
+                rad_fma(F::scale(w[i / 2].header, step) * scales[i % 2], many_float(c[i]), sums[i]);
+            if constexpr (F::HAS_MINIMUM)
+                sums[i] = rad_fma(F::minimum(w[i / 2].header, step) * scales[i % 2],
+                                  rad_float(others[i % 2]), sums[i]);
+        }
+    }
+}
+
+/* Super-blocks: times the integer sub-scales of 32 or of 16 columns; ternary, row: alone. */
+template <class F>
+RAD_DEVICE void many_add_integers(const many_row<F> w[2], const uint32_t a[4], const uint32_t b[2],
+                                  int step, int32_t sums[4])
+{
+    if constexpr (F::FAMILY != RAD_CUDA_SUPER) {
+        rad_mma_s8(sums, a, b);
+    } else if constexpr (F::SUB == 32) {
+        int32_t c[4] = {0, 0, 0, 0};
+        rad_mma_s8(c, a, b);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            sums[i] += F::sub_scale(w[i / 2].header, step) * c[i];
+    } else {
+#pragma unroll
+        for (int k = 0; k < 2; k++) {
+            uint32_t part[4];
+            int32_t c[4] = {0, 0, 0, 0};
+            many_half(a, k, part);
+            rad_mma_s8(c, part, b);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sums[i] += F::sub_scale(w[i / 2].header, 2 * step + k) * c[i];
+        }
+    }
+}
+
+/* Sub-scales (what an offset is multiplied with) or sub-minima of 16 columns each: number 4 four +
+ * k in byte k. */
+template <class F> RAD_DEVICE uint32_t many_factors(const many_row<F> &w, uint32_t four)
+{
+    uint32_t word = 0;
+#pragma unroll
+    for (int j = 0; j < 16; j++) {
+        int32_t factor;
+        if constexpr (F::FAMILY != RAD_CUDA_SUPER)
+            factor = 1;
+        else if constexpr (F::HAS_MINIMUM)
+            factor = F::sub_minimum(w.header, j * 16 / F::SUB);
+        else
+            factor = F::sub_scale(w.header, j * 16 / F::SUB);
+        if ((uint32_t)(j / 4) == four)
+            word |= ((uint32_t)factor & 255u) << j % 4 * 8;
+    }
+    return word;
+}
+
+/* The end of a chunk: sub-minima or offsets times sums, then the chains. ROW goes on with the same
+ * integers. */
+template <class F>
+RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint32_t first,
+                               many_integers products, many_sums sums)
+{
+    const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
+    const uint32_t a[4] = {many_factors<F>(w[0], four), many_factors<F>(w[1], four), 0, 0};
+#pragma unroll
+    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
+        int32_t extra[4] = {0, 0, 0, 0};
+        if constexpr (F::HAS_MINIMUM || F::OFFSET != 0) {
+            const uint32_t token = first + (uint32_t)tile * 8 + group;
+            const uint32_t low[2] = {((const uint32_t *)&x.low[token])[four], 0};
+            const uint32_t high[2] = {((const uint32_t *)&x.high[token])[four], 0};
+            int32_t c[4] = {0, 0, 0, 0};
+            rad_mma_s8(extra, a, low);
+            rad_mma_s8(c, a, high);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                extra[i] += 64 * c[i];
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float scale = x.scales[first + (uint32_t)(tile * 8 + i % 2) + 2 * four];
+            if constexpr (!F::HAS_MINIMUM && F::OFFSET != 0)
+                products[tile][i] += F::OFFSET * extra[i];
+            if constexpr (F::FAMILY == RAD_CUDA_ROW) {
+                sums[tile][i] = scale;
+                continue;
+            } else {
+                sums[tile][i] = rad_fma(F::scale(w[i / 2].header) * scale, (float)products[tile][i],
+                                        sums[tile][i]);
+                if constexpr (F::HAS_MINIMUM)
+                    sums[tile][i] = rad_fma(F::minimum(w[i / 2].header) * scale, (float)extra[i],
+                                            sums[tile][i]);
+                products[tile][i] = 0;
+            }
+        }
+    }
+}
+
+template <class F, bool> struct many_types {
+    typedef many_blocks buffer;
+    typedef many_beside_blocks<F> beside;
+};
+template <class F> struct many_types<F, false> {
+    typedef many_chunk buffer;
+    typedef many_beside_chunk<F> beside;
+};
+
+template <class F>
+RAD_DEVICE void many_load_rows(many_row<F> w[2], const many_job &job, uint32_t chunk)
+{
+    const uint32_t four = rad_lane() % 4, row = job.row % RAD_CUDA_GROUP_ROWS + rad_lane() / 4;
+    if (chunk >= job.n_chunks || job.row >= job.part->n_rows)
+        return;
+    const uint8_t *at = job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
+    many_load<F>(w[0], {at, row}, four);
+    many_load<F>(w[1], {at, row + 8}, four);
+}
+
+/* All of a chunk but the end. */
+template <class F, class B>
+RAD_DEVICE void many_add(const many_job &job, const many_row<F> w[2], const B &x, uint32_t chunk,
+                         many_integers products, many_sums sums)
+{
+    const uint32_t four = rad_lane() % 4;
+    const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
+#pragma unroll
+    for (int step = 0; step < 8; step++) {
+        uint32_t fragment[4];
+        if (chunk * 8 + (uint32_t)step >= job.n_steps)
+            break;
+        many_fragment<F>(w, (int)four, step, fragment);
+#pragma unroll
+        for (int pair = 0; pair < RAD_MANY_TILES / 2; pair++) {
+            uint32_t b[4];
+            many_tokens(quants, step, pair, b);
+#pragma unroll
+            for (int half = 0; half < 2; half++) {
+                const int tile = 2 * pair + half;
+                if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
+                    const rad_u4 t = rad_load16(&x.steps[step * RAD_CUDA_MANY_TOKENS + tile * 8 +
+                                                         (int)(job.token + 2 * four)]);
+                    many_add_step<F>(w, fragment, b + 2 * half, t, step, sums[tile]);
+                } else {
+                    many_add_integers<F>(w, fragment, b + 2 * half, step, products[tile]);
+                }
+            }
+        }
+    }
+    if constexpr (F::FAMILY != RAD_CUDA_BLOCK && F::FAMILY != RAD_CUDA_BLOCK_16)
+        many_add_chunk<F>(w, x, job.token, products, sums);
+}
+
+template <class F>
+RAD_DEVICE void many_write(const many_job &job, const many_integers products, const many_sums sums)
+{
+    const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
+#pragma unroll
+    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const uint32_t token = job.token + (uint32_t)(tile * 8 + i % 2) + 2 * four;
+            const uint32_t row = job.row + group + (uint32_t)i / 2 * 8;
+            float y = sums[tile][i];
+            if constexpr (F::FAMILY == RAD_CUDA_ROW)
+                y *= (float)products[tile][i];
+            if (token < job.n_tokens && row < job.part->n_rows)
+                finish_product(*job.part, job.expert, (uint64_t)job.first + token, row, y);
+        }
+    }
+}
+
+template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
+{
+    typedef many_types<F, F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16> types;
+    RAD_SHARED(typename types::buffer, buffers, 2);
+    many_job job;
+    if (!many_find(a, F::CHUNK_BYTES, job))
+        return;
+    many_row<F> w[2] = {}, next[2] = {};
+    typename types::beside beside = {};
+    many_sums sums = {};
+    many_integers products = {};
+    many_fetch(a, job, 0, buffers[0].quants);
+    beside.take(a, job, 0);
+    many_load_rows<F>(w, job, 0);
+    beside.put(buffers[0]);
+    for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
+        rad_copy_async_wait(0);
+        rad_barrier(); /* the chunk is there, and nobody reads the one before */
+        many_fetch(a, job, chunk + 1, buffers[(chunk + 1) % 2].quants);
+        beside.take(a, job, chunk + 1);
+        many_load_rows<F>(next, job, chunk + 1);
+        many_add<F>(job, w, buffers[chunk % 2], chunk, products, sums);
+        beside.put(buffers[(chunk + 1) % 2]);
+        w[0] = next[0];
+        w[1] = next[1];
+    }
+    many_write<F>(job, products, sums);
+}
+
+#define RAD_MANY(name, format)                                                                     \
+    RAD_CUDA_KERNEL(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)                     \
+    {                                                                                              \
+        many_product<format>(a);                                                                   \
+    }
+
+#endif
