@@ -209,6 +209,7 @@ RAD_CUDA_DECLARE(attend_merge);
 
 enum {
     RAD_CUDA_ATTEND_WARPS = 8,       /* of a block, each with a tile */
+    RAD_CUDA_ATTEND_SCRATCH = 49,    /* words of a warp for each query */
     RAD_CUDA_ATTEND_RANGE_TILES = 32 /* RAD_RANGE_TILES of the CPU backend */
 };
 
@@ -228,7 +229,8 @@ RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_query(uint32_t key_dim)
 static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a, uint32_t rows)
 {
     uint32_t states = a->division == RAD_CUDA_ATTEND_TILES ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
-    uint32_t floats = rad_cuda_attend_query(a->key_dim) + RAD_CUDA_ATTEND_WARPS * 48 +
+    uint32_t floats = rad_cuda_attend_query(a->key_dim) +
+                      RAD_CUDA_ATTEND_WARPS * RAD_CUDA_ATTEND_SCRATCH +
                       states * rad_cuda_attend_state(a->value_dim);
     return floats * rows * 4;
 }

@@ -1,0 +1,153 @@
+/* States of attention and how they merge, by a warp: kernels/cpu/layer.h has the formulas. A state
+ * is value_dim outputs, then maximum and sum; that of a tile has steps behind them. */
+#ifndef RAD_CUDA_ATTEND_MERGE_H
+#define RAD_CUDA_ATTEND_MERGE_H
+
+#include "kernels/cuda/attend_tile.h"
+
+#define NO_HEAD 0xffffffffu
+#define AT_ONCE 4 /* outputs of a lane that are merged together */
+
+/* Tiles that may hold sinks, and those of them that a sequence has. */
+RAD_DEVICE uint32_t tiles_of_sinks(const rad_cuda_attend_arguments &a)
+{
+    return (uint32_t)(((uint64_t)a.sinks + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS);
+}
+
+RAD_DEVICE uint32_t sink_tiles(const rad_cuda_attend_arguments &a, uint32_t end_tile)
+{
+    uint32_t n = tiles_of_sinks(a);
+    return n < end_tile ? n : end_tile;
+}
+
+/* The first range behind range 0 that is seen. */
+RAD_DEVICE uint32_t first_range(uint32_t first_tile)
+{
+    uint32_t range = first_tile / RAD_CUDA_ATTEND_RANGE_TILES;
+    return range > 0 ? range : 1;
+}
+
+/* The states of a query of the kernel's block: those of one block stand side by side. */
+RAD_DEVICE float *states_of(const rad_cuda_attend_arguments &a, uint32_t block, uint32_t head,
+                            uint32_t token)
+{
+    uint32_t group = a.n_heads / a.n_kv_heads, kv_head = head / group, of_group = head % group;
+    uint32_t chunk = of_group / a.heads_per_block, first = chunk * a.heads_per_block;
+    uint32_t n_heads = group - first < a.heads_per_block ? group - first : a.heads_per_block;
+    uint64_t of_block = ((uint64_t)block * a.n_kv_heads + kv_head) * a.head_blocks + chunk;
+    uint64_t query =
+        of_block * a.heads_per_block * a.tokens_per_block + token * n_heads + (of_group - first);
+    return a.states + query * a.n_units * rad_cuda_attend_state(a.value_dim);
+}
+
+RAD_DEVICE float greater(float a, float b)
+{
+    return a > b ? a : b;
+}
+
+RAD_DEVICE bool is_empty_state(float most, float sum)
+{
+    return most == MINUS_INFINITY && sum == 0.0f;
+}
+
+/* Nothing, or a head's learned sink: one score, whose value is nothing. */
+RAD_DEVICE void clear_state(const rad_cuda_attend_arguments &a, float *state, uint32_t head)
+{
+    bool learned = head != NO_HEAD && a.learned_sinks != NULL;
+    for (uint32_t d = rad_lane(); d < a.value_dim; d += 32)
+        state[d] = 0.0f;
+    if (rad_lane() == 0) {
+        state[a.value_dim] = learned ? a.learned_sinks[head] : MINUS_INFINITY;
+        state[a.value_dim + 1] = learned ? 1.0f : 0.0f;
+    }
+    rad_warp_barrier();
+}
+
+/* n <= 32 tiles' states, `stride` apart, into a state, one by one. A lane has a tile's factors. */
+RAD_DEVICE void merge_tiles(const rad_cuda_attend_arguments &a, float *state, const float *tiles,
+                            uint64_t stride, uint32_t n)
+{
+    const bool integers = rad_is_integer_cache(a.value_type);
+    const uint32_t dim = a.value_dim, lane = rad_lane();
+    const float *mine = tiles + (lane < n ? lane : 0) * stride;
+    float most = mine[dim], sum = mine[dim + 1];
+    uint32_t seen = rad_ballot(lane < n && !is_empty_state(most, sum));
+    float merged = state[dim], total = state[dim + 1], before = merged, behind = merged;
+    for (uint32_t i = 0; i < n; i++) {
+        float of_tile = rad_shuffle(most, i);
+        float next = (seen >> i & 1u) != 0 ? greater(merged, of_tile) : merged;
+        before = lane == i ? merged : before;
+        behind = lane == i ? next : behind;
+        merged = next;
+    }
+    float rescale = rad_expf_below_one(before - behind);
+    float weight = rad_expf_below_one(most - behind);
+    for (uint32_t i = 0; i < n; i++) {
+        float factor = rad_shuffle(rescale, i), part = rad_shuffle(sum, i) * rad_shuffle(weight, i);
+        total = (seen >> i & 1u) != 0 ? rad_fma(total, factor, part) : total;
+    }
+    for (uint32_t first = lane; first - lane < dim; first += 32 * AT_ONCE) {
+        float out[AT_ONCE];
+        uint32_t at[AT_ONCE]; /* lanes behind the end repeat the last output */
+#pragma unroll
+        for (uint32_t j = 0; j < AT_ONCE; j++) {
+            at[j] = first + 32 * j < dim ? first + 32 * j : dim - 1;
+            out[j] = state[at[j]];
+        }
+        const float *tile = tiles;
+#pragma unroll 2
+        for (uint32_t i = 0; i < n; i++, tile += stride) {
+            float factor = rad_shuffle(rescale, i), share = rad_shuffle(weight, i);
+            bool has_some = (seen >> i & 1u) != 0;
+#pragma unroll
+            for (uint32_t j = 0; j < AT_ONCE; j++) {
+                float of_block = integers ? tile[dim + 2 + at[j] / 32] * share : share;
+                float next = rad_fma(out[j], factor, tile[at[j]] * of_block);
+                out[j] = has_some ? next : out[j];
+            }
+        }
+        rad_warp_barrier(); /* all have read what others repeat */
+#pragma unroll
+        for (uint32_t j = 0; j < AT_ONCE; j++)
+            if (first + 32 * j < dim)
+                state[at[j]] = out[j];
+    }
+    rad_warp_barrier(); /* all have read maximum and sum */
+    if (lane == 0) {
+        state[dim] = merged;
+        state[dim + 1] = total;
+    }
+    rad_warp_barrier();
+}
+
+/* The state of a range into that of what precedes it. */
+RAD_DEVICE void merge_states(const rad_cuda_attend_arguments &a, float *state, const float *part)
+{
+    const uint32_t dim = a.value_dim;
+    float before = state[dim], total = state[dim + 1], most = part[dim], sum = part[dim + 1];
+    bool replaced = is_empty_state(before, total);
+    if (is_empty_state(most, sum))
+        return;
+    float merged = greater(before, most);
+    float rescale = rad_expf_below_one(before - merged);
+    float weight = rad_expf_below_one(most - merged);
+    for (uint32_t d = rad_lane(); d < dim; d += 32)
+        state[d] = replaced ? part[d] : rad_fma(state[d], rescale, part[d] * weight);
+    rad_warp_barrier();
+    if (rad_lane() == 0) {
+        state[dim] = replaced ? most : merged;
+        state[dim + 1] = replaced ? sum : rad_fma(total, rescale, sum * weight);
+    }
+    rad_warp_barrier();
+}
+
+RAD_DEVICE void finish(const rad_cuda_attend_arguments &a, const float *state, uint32_t row,
+                       uint32_t head)
+{
+    float *out = a.out + ((uint64_t)row * a.n_heads + head) * a.value_dim;
+    float sum = state[a.value_dim + 1];
+    for (uint32_t d = rad_lane(); d < a.value_dim; d += 32)
+        out[d] = state[d] / sum;
+}
+
+#endif

@@ -1,0 +1,549 @@
+/* Writing keys and values to the cache, and attention to it, against the CPU's kernels in the order
+ * of lib/backend/cpu/attention.c: equal bytes and equal bits, whatever the format, the policy, the
+ * number of tokens and how the keys are divided among blocks. */
+#include "cuda/support.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/cpu/layer.h"
+#include "kernels/cuda/kernels_layer.h"
+
+#define CPU (&rad_layer_kernels_scalar)
+
+enum { RANGE_TILES = 32, SEQUENCES = 2 };
+
+/* What is tried. Two sequences, of which the last n_tokens tokens attend; the second one is `less`
+ * positions shorter. */
+typedef struct attention_case {
+    rad_cache_type key_type, value_type;
+    uint32_t key_dim, value_dim, n_heads, n_kv_heads;
+    uint32_t length, less, n_tokens;
+    uint32_t window, sinks;
+    uint32_t n_slots; /* 0: a page for each tile */
+    bool learned, alibi, bidirectional;
+    float cap;
+} attention_case;
+
+/* A case with its data, on the host and on the device. */
+typedef struct setting {
+    const attention_case *of;
+    rad_cuda_device *device;
+    uint32_t n_tiles, n_slots, n_sink_pages, n_rows;
+    size_t key_bytes, value_bytes, first, page_bytes, pool_bytes;
+    uint32_t *tables;
+    uint8_t *pool;
+    rad_cuda_row *rows; /* of the tokens that attend, and one that is none */
+    float *queries, *sink_queries, *learned, *slopes, *wanted, *got;
+    void *device_pool, *device_tables;
+} setting;
+
+static uint32_t length_of(const attention_case *c, uint32_t sequence)
+{
+    return sequence == 0 ? c->length : c->length - c->less;
+}
+
+static uint8_t *page_of(const setting *s, uint32_t sequence, uint32_t tile)
+{
+    uint32_t slot = tile < s->n_sink_pages ? tile : s->n_sink_pages + tile % s->n_slots;
+    uint32_t stride = s->n_sink_pages + s->n_slots;
+    return s->pool + s->tables[sequence * stride + slot] * s->page_bytes;
+}
+
+static void *zeros(size_t n)
+{
+    void *memory = calloc(n > 0 ? n : 1, 1);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+static float *floats(uint64_t seed, size_t n)
+{
+    float *values = zeros(n * sizeof *values);
+    rad_test_floats(seed, values, n);
+    return values;
+}
+
+static void make_rows(setting *s)
+{
+    const attention_case *c = s->of;
+    s->n_rows = SEQUENCES * c->n_tokens + 1;
+    s->rows = zeros(s->n_rows * sizeof *s->rows);
+    for (uint32_t i = 0; i + 1 < s->n_rows; i++) {
+        uint32_t sequence = i / c->n_tokens, length = length_of(c, sequence);
+        uint32_t position = length - c->n_tokens + i % c->n_tokens;
+        s->rows[i] =
+            (rad_cuda_row){position, c->bidirectional ? length : position + 1, sequence, 0};
+    }
+}
+
+static void make_pages(setting *s)
+{
+    const attention_case *c = s->of;
+    uint32_t stride;
+    s->key_bytes = rad_key_tile_bytes(c->key_type, c->key_dim);
+    s->value_bytes = rad_value_tile_bytes(c->value_type, c->value_dim);
+    s->first = s->key_bytes + s->value_bytes; /* another layer's, which stays as it is */
+    s->page_bytes = s->first + c->n_kv_heads * (s->key_bytes + s->value_bytes);
+    s->n_tiles = (c->length + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    s->n_sink_pages = (c->sinks + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    s->n_slots = c->n_slots != 0 ? c->n_slots : s->n_tiles;
+    stride = s->n_sink_pages + s->n_slots;
+    s->pool_bytes = SEQUENCES * stride * s->page_bytes;
+    s->tables = zeros(SEQUENCES * stride * sizeof *s->tables);
+    for (uint32_t i = 0; i < SEQUENCES * stride; i++) /* backwards, the sequences mixed */
+        s->tables[i] = (SEQUENCES * stride - 1 - i) / stride + i % stride * SEQUENCES;
+    s->pool = zeros(s->pool_bytes);
+    s->device_tables =
+        rad_test_upload(s->device, s->tables, SEQUENCES * stride * sizeof *s->tables);
+}
+
+static rad_cuda_pages device_pages(const setting *s)
+{
+    return (rad_cuda_pages){.pool = s->device_pool,
+                            .tables = s->device_tables,
+                            .page_bytes = s->page_bytes,
+                            .table_stride = s->n_sink_pages + s->n_slots,
+                            .n_sinks = s->n_sink_pages,
+                            .n_slots = s->n_slots};
+}
+
+/* All positions that somebody can see, and a row that is none. */
+static uint32_t make_store_rows(const setting *s, rad_cuda_row *rows)
+{
+    const attention_case *c = s->of;
+    uint32_t n = 0;
+    for (uint32_t sequence = 0; sequence < SEQUENCES; sequence++) {
+        uint32_t length = length_of(c, sequence), held = s->n_slots * RAD_TILE_KEYS;
+        uint32_t begin = c->n_slots != 0 && length > held ? (length - held + 31) / 32 * 32 : 0;
+        for (uint32_t position = 0; position < length; position++)
+            if (position >= begin || position < c->sinks)
+                rows[n++] = (rad_cuda_row){position, position + 1, sequence, 0};
+    }
+    rows[n++] = (rad_cuda_row){0, 0, 0, 0};
+    return n;
+}
+
+static void check_store(setting *s)
+{
+    const attention_case *c = s->of;
+    rad_cuda_row *rows = zeros((size_t)(SEQUENCES * c->length + 1) * sizeof *rows);
+    uint32_t n = make_store_rows(s, rows);
+    size_t key_width = (size_t)c->n_kv_heads * c->key_dim;
+    size_t value_width = (size_t)c->n_kv_heads * c->value_dim;
+    float *keys = floats(1, n * key_width), *values = floats(2, n * value_width);
+    uint8_t *got = zeros(s->pool_bytes);
+    s->device_pool = rad_test_upload(s->device, s->pool, s->pool_bytes);
+    for (uint32_t i = 0; i + 1 < n; i++)
+        for (uint32_t head = 0; head < c->n_kv_heads; head++) {
+            uint8_t *page = page_of(s, rows[i].sequence, rows[i].position / RAD_TILE_KEYS);
+            uint8_t *tile = page + s->first + head * (s->key_bytes + s->value_bytes);
+            uint32_t slot = rows[i].position % RAD_TILE_KEYS;
+            CPU->store_key(keys + i * key_width + head * c->key_dim, c->key_dim, c->key_type, tile,
+                           slot);
+            CPU->store_value(values + i * value_width + head * c->value_dim, c->value_dim,
+                             c->value_type, tile + s->key_bytes, slot);
+        }
+    rad_cuda_store_arguments a = {.keys = rad_test_upload(s->device, keys, n * key_width * 4),
+                                  .values = rad_test_upload(s->device, values, n * value_width * 4),
+                                  .rows = rad_test_upload(s->device, rows, n * sizeof *rows),
+                                  .pages = device_pages(s),
+                                  .first = s->first,
+                                  .key_bytes = (uint32_t)s->key_bytes,
+                                  .value_bytes = (uint32_t)s->value_bytes,
+                                  .key_type = c->key_type,
+                                  .value_type = c->value_type,
+                                  .key_dim = c->key_dim,
+                                  .value_dim = c->value_dim,
+                                  .n_heads = c->n_kv_heads,
+                                  .n_rows = n};
+    rad_test_launch(s->device, &rad_cuda_kernel_store, c->n_kv_heads, n < 40 ? n : 40, 1, 0, &a);
+    rad_test_download(s->device, got, s->device_pool, s->pool_bytes);
+    for (size_t i = 0; i < s->pool_bytes; i++)
+        if (got[i] != s->pool[i]) /* Check notes every assertion, which is slow */
+            ck_abort_msg("byte %zu of %zu of a page is %u, not %u", i % s->page_bytes,
+                         s->page_bytes, got[i], s->pool[i]);
+    free(rows);
+    free(keys);
+    free(values);
+    free(got);
+}
+
+/* ---- the CPU's order ------------------------------------------------------------------------- */
+
+typedef struct query {
+    const setting *setting;
+    rad_cuda_row row;
+    uint32_t head, kv_head;
+    const float *values;
+    uint8_t integers[10 * 1024];
+    float *state;
+    rad_attention_shape shape;
+} query;
+
+static void see_tile(query *q, uint32_t tile, bool of_sinks)
+{
+    const setting *s = q->setting;
+    const attention_case *c = s->of;
+    uint32_t start = tile * RAD_TILE_KEYS, position = q->row.position;
+    uint32_t low = c->window != 0 && position >= c->window ? position - c->window + 1 : 0;
+    uint32_t high = q->row.end;
+    if (of_sinks) {
+        low = 0;
+        high = high < c->sinks ? high : c->sinks;
+    } else if (low < c->sinks) {
+        low = c->sinks;
+    }
+    uint32_t last_counted = c->sinks + c->window - 1;
+    int32_t distance =
+        (int32_t)(start - (of_sinks && position > last_counted ? last_counted : position));
+    uint8_t first = (uint8_t)(low <= start ? 0 : low - start < 32 ? low - start : 32);
+    uint8_t last = (uint8_t)(high <= start ? 0 : high - start < 32 ? high - start : 32);
+    first = first > last ? last : first;
+    rad_tile_queries queries = {.values = q->values,
+                                .integers = q->integers,
+                                .n = 1,
+                                .first = &first,
+                                .last = &last,
+                                .slopes = c->alibi ? s->slopes + q->head : NULL,
+                                .distances = &distance,
+                                .states = q->state};
+    if (first == last)
+        return;
+    const uint8_t *keys =
+        page_of(s, q->row.sequence, tile) + s->first + q->kv_head * (s->key_bytes + s->value_bytes);
+    CPU->attend_tile(&q->shape, &queries, keys, keys + s->key_bytes);
+}
+
+static void take_query(query *q, const float *values)
+{
+    q->values = values;
+    CPU->quantize_query(values, q->shape.key_dim, q->integers);
+}
+
+static void attend_on_cpu(setting *s, uint32_t row, uint32_t head)
+{
+    const attention_case *c = s->of;
+    size_t width = rad_attention_state_floats(c->value_dim);
+    float *state = zeros(width * sizeof *state), *part = zeros(width * sizeof *part);
+    size_t at = ((size_t)row * c->n_heads + head) * c->key_dim;
+    query *q = zeros(sizeof *q);
+    *q = (query){.setting = s, .row = s->rows[row], .head = head, .state = state};
+    q->kv_head = head / (c->n_heads / c->n_kv_heads);
+    q->shape =
+        (rad_attention_shape){c->key_dim, c->value_dim, c->key_type, c->value_type, 0.3f, c->cap};
+    state[c->value_dim] = c->learned ? s->learned[head] : -INFINITY;
+    state[c->value_dim + 1] = c->learned ? 1.0f : 0.0f;
+    uint32_t end = (q->row.end + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    uint32_t low =
+        c->window != 0 && q->row.position >= c->window ? q->row.position - c->window + 1 : 0;
+    uint32_t first = (low > c->sinks ? low : c->sinks) / RAD_TILE_KEYS;
+    take_query(q, s->sink_queries + at);
+    for (uint32_t tile = 0; tile < end && tile * RAD_TILE_KEYS < c->sinks; tile++)
+        see_tile(q, tile, true);
+    take_query(q, s->queries + at);
+    for (uint32_t range = 0; range * RANGE_TILES < end; range++) {
+        if (range > 0) {
+            memset(part, 0, width * sizeof *part);
+            part[c->value_dim] = -INFINITY;
+            q->state = part;
+        }
+        for (uint32_t tile = range * RANGE_TILES; tile < (range + 1) * RANGE_TILES && tile < end;
+             tile++)
+            if (tile >= first)
+                see_tile(q, tile, false);
+        if (range > 0)
+            CPU->merge_states(state, part, c->value_dim);
+    }
+    CPU->finish_attention(state, c->value_dim,
+                          s->wanted + ((size_t)row * c->n_heads + head) * c->value_dim);
+    free(state);
+    free(part);
+    free(q);
+}
+
+/* ---- on the device --------------------------------------------------------------------------- */
+
+/* Blocks of the rows of each sequence, and one of the row that is none. */
+static uint32_t make_blocks(const setting *s, uint32_t tokens, rad_cuda_attend_block *blocks)
+{
+    uint32_t n = 0, n_tokens = s->of->n_tokens;
+    for (uint32_t sequence = 0; sequence < SEQUENCES; sequence++)
+        for (uint32_t i = 0; i < n_tokens; i += tokens)
+            blocks[n++] = (rad_cuda_attend_block){sequence * n_tokens + i,
+                                                  n_tokens - i < tokens ? n_tokens - i : tokens};
+    blocks[n++] = (rad_cuda_attend_block){s->n_rows - 1, 1};
+    blocks[n++] = (rad_cuda_attend_block){0, 0};
+    return n;
+}
+
+static rad_cuda_attend_arguments arguments_of(const setting *s)
+{
+    const attention_case *c = s->of;
+    size_t n = (size_t)s->n_rows * c->n_heads;
+    rad_cuda_attend_arguments a = {
+        .queries = rad_test_upload(s->device, s->queries, n * c->key_dim * 4),
+        .rows = rad_test_upload(s->device, s->rows, s->n_rows * sizeof *s->rows),
+        .pages = device_pages(s),
+        .first = s->first,
+        .key_bytes = (uint32_t)s->key_bytes,
+        .value_bytes = (uint32_t)s->value_bytes,
+        .key_type = c->key_type,
+        .value_type = c->value_type,
+        .key_dim = c->key_dim,
+        .value_dim = c->value_dim,
+        .n_heads = c->n_heads,
+        .n_kv_heads = c->n_kv_heads,
+        .window = c->window,
+        .sinks = c->sinks,
+        .scale = 0.3f,
+        .cap = c->cap,
+        .out = rad_test_upload(s->device, NULL, n * c->value_dim * 4)};
+    if (c->sinks != 0)
+        a.sink_queries = rad_test_upload(s->device, s->sink_queries, n * c->key_dim * 4);
+    if (c->learned)
+        a.learned_sinks = rad_test_upload(s->device, s->learned, c->n_heads * 4);
+    if (c->alibi)
+        a.slopes = rad_test_upload(s->device, s->slopes, c->n_heads * 4);
+    return a;
+}
+
+static void check_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
+                           uint32_t division)
+{
+    const attention_case *c = s->of;
+    const rad_cuda_kernel *kernel = rows == 8   ? &rad_cuda_kernel_attend_8
+                                    : rows == 4 ? &rad_cuda_kernel_attend_4
+                                                : &rad_cuda_kernel_attend_1;
+    rad_cuda_attend_block *blocks = zeros((s->n_rows + 2) * sizeof *blocks);
+    size_t n_out = (size_t)s->n_rows * c->n_heads * c->value_dim;
+    rad_cuda_attend_heads(&a, rows);
+    a.n_blocks = make_blocks(s, a.tokens_per_block, blocks);
+    a.blocks = rad_test_upload(s->device, blocks, a.n_blocks * sizeof *blocks);
+    /* As the plan is made for a device that has much room, or none, or little to do. */
+    uint64_t keys = c->window != 0 && c->window + 300u < c->length ? c->window + 300u : c->length;
+    uint32_t multiprocessors = division == RAD_CUDA_ATTEND_TILES ? 1u << 20 : 1u << 10;
+    rad_cuda_attend_plan(&a, keys > 300 ? keys : 300, multiprocessors, UINT64_MAX);
+    if (division == RAD_CUDA_ATTEND_WHOLE) {
+        a.division = division;
+        a.n_parts = 1;
+    } else if (division == RAD_CUDA_ATTEND_RANGES && a.division != division) {
+        a.division = division;
+        a.n_parts = a.n_units = (uint32_t)(c->length / 1024 + 3);
+    }
+    ck_assert_uint_eq(a.division, division);
+    size_t states = (size_t)a.n_blocks * a.n_kv_heads * a.head_blocks * a.heads_per_block *
+                    a.tokens_per_block * a.n_units * rad_cuda_attend_state(c->value_dim);
+    a.states = rad_test_upload(s->device, NULL, (states + 1) * 4);
+    rad_test_launch(s->device, kernel, a.n_blocks, a.n_kv_heads * a.head_blocks, a.n_parts,
+                    rad_cuda_attend_shared(&a, rows), &a);
+    if (division != RAD_CUDA_ATTEND_WHOLE)
+        rad_test_launch(s->device, &rad_cuda_kernel_attend_merge, a.n_blocks, a.n_heads, 1,
+                        rad_cuda_attend_merge_shared(c->value_dim), &a);
+    rad_test_download(s->device, s->got, a.out, n_out * 4);
+    rad_test_same_floats(s->got, s->wanted, n_out, "attention");
+    free(blocks);
+}
+
+static void check_case(const attention_case *c, rad_cuda_device *device, uint32_t order)
+{
+    setting s = {.of = c, .device = device};
+    make_rows(&s);
+    make_pages(&s);
+    check_store(&s);
+    size_t n = (size_t)s.n_rows * c->n_heads;
+    s.queries = floats(3, n * c->key_dim);
+    s.sink_queries = floats(4, n * c->key_dim);
+    s.learned = floats(5, c->n_heads);
+    s.slopes = floats(6, c->n_heads);
+    s.wanted = zeros(n * c->value_dim * sizeof(float));
+    s.got = zeros(n * c->value_dim * sizeof(float));
+    for (uint32_t row = 0; row + 1 < s.n_rows; row++)
+        for (uint32_t head = 0; head < c->n_heads; head++)
+            attend_on_cpu(&s, row, head);
+    rad_cuda_attend_arguments a = arguments_of(&s);
+    static const uint32_t sizes[] = {8, 4, 1};
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t division = 0; division < 3; division++) {
+            if ((i + division + order) % 2 == 0) /* all of them in two orders */
+                check_division(&s, a, sizes[i], division);
+        }
+    }
+    free(s.rows);
+    free(s.tables);
+    free(s.pool);
+    free(s.queries);
+    free(s.sink_queries);
+    free(s.learned);
+    free(s.slopes);
+    free(s.wanted);
+    free(s.got);
+}
+
+static void check_cases(const attention_case *cases, size_t n)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++)
+        for (size_t i = 0; i < n; i++) {
+            rad_cuda_device *device = rad_test_device(order);
+            check_case(&cases[i], device, order);
+            rad_test_device_close(device);
+        }
+}
+
+START_TEST(formats)
+{
+    attention_case cases[RAD_CACHE_TYPES * 2];
+    for (uint32_t i = 0; i < RAD_CACHE_TYPES * 2; i++)
+        cases[i] = (attention_case){
+            .key_type = (rad_cache_type)(i % RAD_CACHE_TYPES),
+            .value_type = (rad_cache_type)((i + i / RAD_CACHE_TYPES) % RAD_CACHE_TYPES),
+            .key_dim = i < RAD_CACHE_TYPES ? 40 : 33,
+            .value_dim = i < RAD_CACHE_TYPES ? 72 : 21,
+            .n_heads = 3,
+            .n_kv_heads = 1,
+            .length = 77,
+            .less = 40,
+            .n_tokens = 3};
+    check_cases(cases, RAD_CACHE_TYPES * 2);
+}
+END_TEST
+
+START_TEST(policies)
+{
+    static const attention_case cases[] = {
+        {.key_dim = 16,
+         .value_dim = 16,
+         .n_heads = 2,
+         .n_kv_heads = 2,
+         .length = 150,
+         .less = 9,
+         .n_tokens = 5,
+         .window = 40,
+         .n_slots = 3},
+        {.key_type = RAD_CACHE_F16,
+         .value_type = RAD_CACHE_F16,
+         .key_dim = 16,
+         .value_dim = 24,
+         .n_heads = 5,
+         .n_kv_heads = 1,
+         .length = 140,
+         .less = 100,
+         .n_tokens = 3,
+         .window = 50,
+         .sinks = 4,
+         .n_slots = 4,
+         .alibi = true},
+        {.key_type = RAD_CACHE_Q8_0,
+         .value_type = RAD_CACHE_Q8_0,
+         .key_dim = 32,
+         .value_dim = 32,
+         .n_heads = 2,
+         .n_kv_heads = 1,
+         .length = 120,
+         .less = 3,
+         .n_tokens = 2,
+         .window = 30,
+         .sinks = 35,
+         .learned = true},
+        {.key_dim = 20,
+         .value_dim = 12,
+         .n_heads = 2,
+         .n_kv_heads = 1,
+         .length = 45,
+         .less = 20,
+         .n_tokens = 25,
+         .bidirectional = true,
+         .cap = 2.0f},
+        {.key_type = RAD_CACHE_F16,
+         .value_type = RAD_CACHE_F16,
+         .key_dim = 16,
+         .value_dim = 16,
+         .n_heads = 9,
+         .n_kv_heads = 1,
+         .length = 66,
+         .less = 1,
+         .n_tokens = 1,
+         .learned = true,
+         .alibi = true},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+END_TEST
+
+START_TEST(many_keys)
+{
+    static const attention_case cases[] = {
+        {.key_type = RAD_CACHE_F16,
+         .value_type = RAD_CACHE_F16,
+         .key_dim = 8,
+         .value_dim = 8,
+         .n_heads = 2,
+         .n_kv_heads = 1,
+         .length = 2085,
+         .less = 1060,
+         .n_tokens = 2,
+         .learned = true},
+        {.key_dim = 4,
+         .value_dim = 4,
+         .n_heads = 1,
+         .n_kv_heads = 1,
+         .length = 3000,
+         .less = 1400,
+         .n_tokens = 2,
+         .window = 1300,
+         .sinks = 40,
+         .n_slots = 43},
+        {.key_type = RAD_CACHE_Q4_0,
+         .value_type = RAD_CACHE_Q4_0,
+         .key_dim = 32,
+         .value_dim = 32,
+         .n_heads = 1,
+         .n_kv_heads = 1,
+         .length = 1153,
+         .less = 129,
+         .n_tokens = 1},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+END_TEST
+
+START_TEST(large_heads)
+{
+    static const attention_case cases[] = {
+        {.key_type = RAD_CACHE_F16,
+         .value_type = RAD_CACHE_F16,
+         .key_dim = 192,
+         .value_dim = 128,
+         .n_heads = 8,
+         .n_kv_heads = 1,
+         .length = 40,
+         .less = 7,
+         .n_tokens = 1},
+        {.key_type = RAD_CACHE_BF16,
+         .value_type = RAD_CACHE_BF16,
+         .key_dim = 288,
+         .value_dim = 256,
+         .n_heads = 4,
+         .n_kv_heads = 1,
+         .length = 34,
+         .less = 2,
+         .n_tokens = 2},
+    };
+    check_cases(cases, sizeof cases / sizeof *cases);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "attention");
+    tcase_add_test(cases, formats);
+    tcase_add_test(cases, policies);
+    tcase_add_test(cases, many_keys);
+    tcase_add_test(cases, large_heads);
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_attention", add_cases);
+}
