@@ -31,10 +31,6 @@ bool rad_fibers_new(rad_fiber *fibers, size_t n)
         memset(&fibers[i], 0, sizeof fibers[i]);
         fibers[i].stack = memory + i * each + page;
         fibers[i].stack_bytes = STACK_BYTES;
-        if (mprotect(fibers[i].stack, STACK_BYTES, PROT_READ | PROT_WRITE) != 0) {
-            munmap(memory, n * each);
-            return false;
-        }
     }
     return true;
 }
@@ -122,13 +118,17 @@ static void begin_context(rad_fiber *fiber, void (*entry)(void))
 
 #endif
 
-void rad_fiber_begin(rad_fiber *fiber, void (*entry)(void))
+bool rad_fiber_begin(rad_fiber *fiber, void (*entry)(void))
 {
+    if (!fiber->usable && mprotect(fiber->stack, fiber->stack_bytes, PROT_READ | PROT_WRITE) != 0)
+        return false;
+    fiber->usable = true;
 #ifdef RAD_FIBERS_ASAN
     __asan_unpoison_memory_region(fiber->stack, fiber->stack_bytes);
     fiber->sanitizer_stack = NULL;
 #endif
     begin_context(fiber, entry);
+    return true;
 }
 
 void rad_fiber_arrived(rad_fiber *fiber, rad_fiber *from)

@@ -17,6 +17,7 @@ typedef struct rad_fiber {
     void *stack_pointer; /* while it does not run */
     char *stack;         /* NULL for the thread's own */
     size_t stack_bytes;
+    bool usable;           /* its stack can be reached: from its first begin on */
     void *sanitizer_stack; /* AddressSanitizer's */
 #ifdef RAD_FIBERS_UCONTEXT
     ucontext_t context;
@@ -27,8 +28,8 @@ typedef struct rad_fiber {
 bool rad_fibers_new(rad_fiber *fibers, size_t n);
 void rad_fibers_free(rad_fiber *fibers, size_t n);
 /* The fiber begins `entry` when it is switched to next; entry does not return. Whatever it did
- * before is forgotten. */
-void rad_fiber_begin(rad_fiber *fiber, void (*entry)(void));
+ * before is forgotten. False when memory is short. */
+bool rad_fiber_begin(rad_fiber *fiber, void (*entry)(void));
 /* Goes on in `to`; comes back when something switches to `from`. `for_ever`: nothing will. */
 void rad_fiber_switch(rad_fiber *from, rad_fiber *to, bool for_ever);
 /* What a fiber calls first, and what stands behind each switch. */

@@ -46,6 +46,17 @@ typedef struct thread {
     uint32_t n_copies, n_groups;
 } thread;
 
+/* The last accesses of a byte of shared memory; of readers one or two that differ. A block_time of
+ * 0: none. */
+typedef struct touch {
+    uint32_t block_time, warp_time;
+    uint16_t thread;
+    bool atomic, pending;
+} touch;
+typedef struct accesses {
+    touch write, reads[2];
+} accesses;
+
 typedef struct site {
     const void *key;
     size_t offset, bytes;
@@ -60,6 +71,9 @@ struct rad_runner {
     site sites[N_SITES];
     uint32_t n_sites;
     void *signal_stack;
+    accesses *shadow;    /* of each byte of `shared` */
+    uint32_t block_time; /* barriers and blocks so far */
+    uint32_t warp_times[RAD_RUNNER_THREADS / 32];
 
     /* of the launch that runs */
     const rad_cuda_kernel *kernel;
@@ -107,7 +121,9 @@ rad_runner *rad_runner_new(void)
     char *memory = mmap(NULL, runner->shared_bytes + 2 * runner->page, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     runner->signal_stack = malloc(SIGNAL_STACK);
+    runner->shadow = calloc(runner->shared_bytes, sizeof *runner->shadow);
     bool made = fibers != NULL && memory != MAP_FAILED && runner->signal_stack != NULL &&
+                runner->shadow != NULL &&
                 mprotect(memory + runner->page, runner->shared_bytes, PROT_READ | PROT_WRITE) == 0;
     if (memory != MAP_FAILED)
         runner->shared = (uint8_t *)memory + runner->page;
@@ -116,6 +132,7 @@ rad_runner *rad_runner_new(void)
         if (memory != MAP_FAILED)
             munmap(memory, runner->shared_bytes + 2 * runner->page);
         free(runner->signal_stack);
+        free(runner->shadow);
         free(runner);
         free(fibers);
         return NULL;
@@ -133,6 +150,7 @@ void rad_runner_free(rad_runner *runner)
     rad_fibers_free(&runner->threads[0].fiber, RAD_RUNNER_THREADS);
     munmap(runner->shared - runner->page, runner->shared_bytes + 2 * runner->page);
     free(runner->signal_stack);
+    free(runner->shadow);
     free(runner);
 }
 
@@ -166,6 +184,71 @@ static const char *file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
+}
+
+/* ---- races ------------------------------------------------------------------------------------
+ */
+
+static bool is_ordered(const rad_runner *runner, const touch *before, uint32_t me)
+{
+    return before->block_time != runner->block_time || before->thread == me ||
+           (before->thread / 32 == me / 32 && before->warp_time != runner->warp_times[me / 32]);
+}
+
+static void report_race(const rad_runner *runner, size_t offset, const touch *before, bool wrote,
+                        bool writes)
+{
+    size_t dynamic = runner->shared_bytes - runner->dynamic_bytes;
+    int array = -1;
+    for (uint32_t i = 0; i < runner->n_sites; i++)
+        if (offset >= runner->sites[i].offset &&
+            offset < runner->sites[i].offset + runner->sites[i].bytes)
+            array = (int)i;
+    char where[MESSAGE / 4];
+    if (array >= 0)
+        snprintf(where, sizeof where, "shared array %d at byte %zu", array,
+                 offset - runner->sites[array].offset);
+    else
+        snprintf(where, sizeof where, "dynamic shared memory at byte %zu", offset - dynamic);
+    if (before->pending)
+        rad_host_fail(
+            "%s %s, which an asynchronous copy of thread %u may be writing, and no wait is "
+            "between",
+            writes ? "writes" : "reads", where, before->thread);
+    rad_host_fail("%s %s, which thread %u %s, and no barrier is between",
+                  writes ? "writes" : "reads", where, before->thread, wrote ? "wrote" : "read");
+}
+
+static void watch_byte(rad_runner *runner, size_t offset, bool writes, bool atomic)
+{
+    uint32_t me = rad_host_here.thread;
+    accesses *byte = &runner->shadow[offset];
+    touch now = {runner->block_time, runner->warp_times[me / 32], (uint16_t)me, atomic, false};
+    if (byte->write.pending ||
+        (!(atomic && byte->write.atomic) && !is_ordered(runner, &byte->write, me)))
+        report_race(runner, offset, &byte->write, true, writes);
+    if (!writes) {
+        int slot = is_ordered(runner, &byte->reads[0], me) ? 0 : 1;
+        byte->reads[slot] = now;
+        return;
+    }
+    for (int i = 0; i < 2; i++)
+        if (!(atomic && byte->reads[i].atomic) && !is_ordered(runner, &byte->reads[i], me))
+            report_race(runner, offset, &byte->reads[i], false, true);
+    byte->write = now;
+}
+
+void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
+{
+    rad_runner *runner = running;
+    if (runner == NULL || current == NULL)
+        return;
+    uintptr_t at = (uintptr_t)address, begin = (uintptr_t)runner->shared;
+    if (at < begin || at >= begin + runner->shared_bytes)
+        return;
+    size_t offset = at - begin;
+    for (size_t i = 0; i < size && offset + i < runner->shared_bytes; i++)
+        watch_byte(runner, offset + i, writes, atomic);
 }
 
 /* ---- what threads call ------------------------------------------------------------------------
@@ -212,6 +295,8 @@ void rad_host_warp(const char *what, rad_warp_function function, const uint32_t 
                               other->line);
         }
         function(warp);
+        if (n_in == 0 && n_out == 0) /* a barrier: what was before it is before what follows */
+            runner->warp_times[first / 32]++;
         for (uint32_t i = first; i < first + 32; i++)
             runner->threads[i].state = READY;
     } else {
@@ -248,30 +333,41 @@ void *rad_host_dynamic_shared(void)
     return running->shared + running->shared_bytes - running->dynamic_bytes;
 }
 
-static void finish_copies(thread *me, uint32_t last_group)
-{
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < me->n_copies; i++) {
-        if (me->copies[i].group <= last_group)
-            memcpy(me->copies[i].to, me->copies[i].from, 16);
-        else
-            me->copies[kept++] = me->copies[i];
-    }
-    me->n_copies = kept;
-}
-
 static bool copies_at_once(const rad_runner *runner)
 {
     return runner->order % 2 == 1;
 }
 
+/* A copy writes at any time between its beginning and the wait. */
+static void set_pending(rad_runner *runner, const void *shared, bool pending)
+{
+    size_t offset = (size_t)((const uint8_t *)shared - runner->shared);
+    for (size_t i = 0; i < 16 && offset + i < runner->shared_bytes; i++)
+        runner->shadow[offset + i].write.pending = pending;
+}
+
+static void finish_copies(thread *me, uint32_t last_group)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < me->n_copies; i++) {
+        if (me->copies[i].group <= last_group) {
+            set_pending(running, me->copies[i].to, false);
+            rad_host_watch(me->copies[i].to, 16, true, false);
+            if (!copies_at_once(running))
+                memcpy(me->copies[i].to, me->copies[i].from, 16);
+        } else
+            me->copies[kept++] = me->copies[i];
+    }
+    me->n_copies = kept;
+}
+
 void rad_host_copy_async(void *shared, const void *global)
 {
     thread *me = current;
-    if (copies_at_once(running)) {
+    rad_host_watch(shared, 16, true, false);
+    set_pending(running, shared, true);
+    if (copies_at_once(running))
         memcpy(shared, global, 16);
-        return;
-    }
     if (me->n_copies == N_COPIES)
         rad_host_fail("more than %d asynchronous copies that nothing waited for", N_COPIES);
     me->copies[me->n_copies].to = shared;
@@ -329,7 +425,7 @@ static void choose_turns(rad_runner *runner)
     }
 }
 
-static void begin_block(rad_runner *runner)
+static bool begin_block(rad_runner *runner)
 {
     for (uint32_t i = 0; i < runner->n_sites; i++)
         fill_poison(runner->shared + runner->sites[i].offset, runner->sites[i].bytes);
@@ -337,11 +433,18 @@ static void begin_block(rad_runner *runner)
                 runner->dynamic_bytes);
     for (uint32_t i = 0; i < runner->n_threads; i++) {
         thread *t = &runner->threads[i];
+        for (uint32_t k = 0; k < t->n_copies; k++)
+            set_pending(runner, t->copies[k].to, false);
         t->state = READY;
         t->n_copies = t->n_groups = 0;
-        rad_fiber_begin(&t->fiber, run_thread);
+        if (!rad_fiber_begin(&t->fiber, run_thread)) {
+            fail_at(runner, i, "there is no memory for its stack");
+            return false;
+        }
     }
+    runner->block_time++;
     choose_turns(runner);
+    return true;
 }
 
 /* Lets threads run until none can go on; false when one failed. */
@@ -410,6 +513,7 @@ static bool pass_barrier(rad_runner *runner)
     }
     for (uint32_t i = 0; i < runner->n_threads; i++)
         runner->threads[i].state = READY;
+    runner->block_time++;
     return true;
 }
 
@@ -445,7 +549,8 @@ static void check_gaps(rad_runner *runner)
 
 static bool run_block(rad_runner *runner)
 {
-    begin_block(runner);
+    if (!begin_block(runner))
+        return false;
     while (!all_done(runner)) {
         if (!run_ready(runner))
             return false;

@@ -66,6 +66,8 @@ void *rad_host_dynamic_shared(void);
 void rad_host_copy_async(void *shared, const void *global);
 void rad_host_copy_commit(void);
 void rad_host_copy_wait(int n);
+/* Whether memory accesses are told (cuda/watch.c), so that races in shared memory are found. */
+void rad_host_watch(const void *address, size_t size, bool writes, bool atomic);
 /* The kernel ends with an error. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 1, 2), noreturn))

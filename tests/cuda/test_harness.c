@@ -190,28 +190,31 @@ START_TEST(errors_are_found)
 }
 END_TEST
 
-/* What the device does not define does not give what was meant, in every order or in some. */
-static uint32_t right_orders(int mode)
+/* Orders in which a mode finds no error and the right numbers. */
+static uint32_t right_orders(int mode, const char *message)
 {
     uint32_t in[N], out[N], right = 0, counters[2] = {0, 0};
     rad_test_bytes(6, in, sizeof in);
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
         rad_cuda_device *device = rad_test_device(order);
-        ck_assert_msg(run(device, mode, in, out, counters) == RADLLM_OK, "%s", device->message);
-        bool same = true;
-        for (uint32_t i = 0; i < N; i++)
-            same = same && out[i] == in[mode == HARNESS_NO_BARRIER ? i / 64 * 64 + 63 - i % 64 : i];
+        bool same = run(device, mode, in, out, counters) == RADLLM_OK;
+        if (!same)
+            ck_assert_msg(strstr(device->message, message) != NULL, "%s", device->message);
+        for (uint32_t i = 0; i < N && same; i++)
+            same = out[i] == in[mode == HARNESS_NO_BARRIER ? i / 64 * 64 + 63 - i % 64 : i];
         right += same;
-        rad_test_device_close(device);
+        device->close(device);
     }
     return right;
 }
 
-START_TEST(races_change_results)
+START_TEST(races_are_found)
 {
-    ck_assert_uint_eq(right_orders(HARNESS_NO_BARRIER), 0);
-    /* Copies that are made at once need no wait. */
-    ck_assert_uint_eq(right_orders(HARNESS_COPY_NOT_WAITED), RAD_TEST_ORDERS / 2);
+    /* Where accesses are not watched, results are wrong; of copies in those orders alone in which
+     * they are made late. */
+    ck_assert_uint_eq(right_orders(HARNESS_NO_BARRIER, "no barrier is between"), 0);
+    uint32_t right = right_orders(HARNESS_COPY_NOT_WAITED, "no wait is between");
+    ck_assert_uint_eq(right, RAD_TEST_SANITIZED ? RAD_TEST_ORDERS / 2 : 0);
 }
 END_TEST
 
@@ -236,7 +239,7 @@ static void add_cases(Suite *suite)
 #ifndef RAD_TEST_REAL_DEVICE
     TCase *errors = rad_test_case(suite, "errors");
     tcase_add_loop_test(errors, errors_are_found, 0, (int)(sizeof found / sizeof *found));
-    tcase_add_test(errors, races_change_results);
+    tcase_add_test(errors, races_are_found);
     tcase_add_test(errors, shared_memory_begins_as_nan);
 #endif
 }

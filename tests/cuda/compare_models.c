@@ -1,0 +1,160 @@
+/* Whole models on the GPU against the CPU backend, by the public header alone.
+ *
+ * compare_models [--tolerance T] MODEL...
+ *
+ * For each model the logits of 40 positions on both: the greatest difference over the greatest
+ * logit of the CPU must be below T (0.02). On the GPU the bits must be the same with all tokens at
+ * once, one by one, and a second time. TAP on standard output. */
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "radllm/radllm.h"
+
+enum { N_TOKENS = 40 };
+
+/* The logits of a model on a device: n_vocab for each position. */
+typedef struct run {
+    const char *path, *device;
+    radllm_error *error;
+    radllm_options *options;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_session *session;
+    int64_t n_vocab;
+    float *logits;
+    char placement[256];
+} run;
+
+static bool failed(const run *r, radllm_status status, const char *what)
+{
+    if (status != RADLLM_OK)
+        printf("# %s on %s: %s: %s\n", r->path, r->device, what, radllm_error_message(r->error));
+    return status != RADLLM_OK;
+}
+
+static void run_free(run *r)
+{
+    radllm_session_free(r->session);
+    radllm_engine_free(r->engine);
+    radllm_model_free(r->model);
+    radllm_options_free(r->options);
+    radllm_error_free(r->error);
+    free(r->logits);
+}
+
+static bool run_open(run *r, const char *path, const char *device)
+{
+    *r = (run){.path = path, .device = device};
+    size_t length;
+    return radllm_error_new(&r->error) == RADLLM_OK &&
+           !failed(r, radllm_options_new(NULL, &r->options, r->error), "options") &&
+           !failed(r, radllm_options_set_text(r->options, "device", device, RADLLM_NUL, r->error),
+                   "device") &&
+           !failed(r, radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error),
+                   "opening") &&
+           !failed(r, radllm_model_number(r->model, "vocab_size", &r->n_vocab, r->error),
+                   "vocab_size") &&
+           !failed(r, radllm_engine_new(NULL, r->model, r->options, &r->engine, r->error),
+                   "engine") &&
+           !failed(r,
+                   radllm_engine_text(r->engine, "placement", r->placement, sizeof r->placement,
+                                      &length, r->error),
+                   "placement") &&
+           !failed(r, radllm_session_new(r->engine, &r->session, r->error), "session") &&
+           (r->logits = calloc((size_t)r->n_vocab * N_TOKENS, sizeof *r->logits)) != NULL;
+}
+
+static int32_t keep_logits(void *user, uint32_t position, const float *logits, uint32_t n)
+{
+    run *r = user;
+    if (position < N_TOKENS && n == (uint32_t)r->n_vocab)
+        memcpy(r->logits + (size_t)position * n, logits, (size_t)n * sizeof *logits);
+    return 0;
+}
+
+/* `piece` tokens at a time. */
+static bool feed(run *r, uint32_t piece)
+{
+    int32_t tokens[N_TOKENS];
+    for (int i = 0; i < N_TOKENS; i++)
+        tokens[i] = (int32_t)((7 * i * i + 11 * i + 3) % (r->n_vocab < 1000 ? r->n_vocab : 1000));
+    if (failed(r, radllm_session_rewind(r->session, 0, r->error), "rewinding"))
+        return false;
+    for (uint32_t at = 0; at < N_TOKENS; at += piece) {
+        uint32_t n = N_TOKENS - at < piece ? N_TOKENS - at : piece;
+        if (failed(r,
+                   radllm_session_feed_each(r->session, tokens + at, n, keep_logits, r, NULL,
+                                            r->error),
+                   "computing"))
+            return false;
+    }
+    return true;
+}
+
+static double difference(const run *a, const run *b)
+{
+    double most = 0, greatest = 0;
+    for (size_t i = 0; i < (size_t)a->n_vocab * N_TOKENS; i++) {
+        double change = fabs((double)a->logits[i] - (double)b->logits[i]);
+        most = change > most || isnan(change) ? change : most;
+        greatest = fabs((double)a->logits[i]) > greatest ? fabs((double)a->logits[i]) : greatest;
+    }
+    return most / greatest;
+}
+
+static bool same_in_pieces(run *gpu)
+{
+    size_t bytes = (size_t)gpu->n_vocab * N_TOKENS * sizeof *gpu->logits;
+    float *first = malloc(bytes);
+    bool same = first != NULL;
+    if (same)
+        memcpy(first, gpu->logits, bytes);
+    static const uint32_t pieces[] = {N_TOKENS, 1, 7};
+    for (size_t i = 0; i < sizeof pieces / sizeof *pieces && same; i++) {
+        memset(gpu->logits, 0, bytes);
+        same = feed(gpu, pieces[i]) && memcmp(first, gpu->logits, bytes) == 0;
+        if (!same)
+            printf("# %s: other bits with %u tokens at a time\n", gpu->path, pieces[i]);
+    }
+    free(first);
+    return same;
+}
+
+static bool compare(const char *path, double tolerance)
+{
+    run cpu = {0}, gpu = {0};
+    bool good = run_open(&cpu, path, "cpu") && feed(&cpu, N_TOKENS) &&
+                run_open(&gpu, path, "cuda") && feed(&gpu, N_TOKENS);
+    if (good) {
+        double error = difference(&cpu, &gpu);
+        printf("# %s: %s; relative difference %.3g (at most %g)\n", path, gpu.placement, error,
+               tolerance);
+        good = error < tolerance; /* false for NaN */
+        good = same_in_pieces(&gpu) && good;
+    }
+    run_free(&cpu);
+    run_free(&gpu);
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    double tolerance = 0.02;
+    int first = 1;
+    if (argc > 2 && strcmp(argv[1], "--tolerance") == 0) {
+        tolerance = strtod(argv[2], NULL);
+        first = 3;
+    }
+    bool all = true;
+    printf("1..%d\n", argc - first);
+    for (int i = first; i < argc; i++) {
+        bool good = compare(argv[i], tolerance);
+        printf("%sok %d - %s\n", good ? "" : "not ", i - first + 1, argv[i]);
+        fflush(stdout);
+        all = all && good;
+    }
+    return all ? 0 : 1;
+}

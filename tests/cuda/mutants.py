@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Proves that the tests of the GPU's kernels find faults: puts one into a kernel's source, compiles it
+for the CPU, and fails where the kernel's tests still pass.
+
+usage: mutants.py BUILD [--all | --list] [--jobs N] [SOURCE[:KIND[:NUMBER]]...]
+
+Kinds of faults, each numbered by where it stands in a source (NAME.cu or a header of kernels):
+  barrier   a rad_barrier() or rad_warp_barrier() is removed
+  lane      a shuffle takes another lane's value, or a lane takes its neighbour for itself
+  copy      a load, store or asynchronous copy of 16 bytes is 16 bytes off, or a loop ends one early
+Without arguments: the sample below, two or more of each kind, which continuous integration runs.
+--all: every one of the sources that stand in TESTS. Before them the unchanged sources must pass.
+BUILD is a configured build directory whose tests of the suite cuda are compiled.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNELS = Path("kernels/cuda")
+
+# What of the build tests a file: (the source that is compiled, the test program).
+TESTS = {
+    "products_float.cu": ("products_float", "products_float"),
+    "quantize.cu": ("quantize", "products"),
+    "pack.cu": ("pack", "products"),
+    "products_few.h": ("products_few_block", "products"),
+    "norm.cu": ("norm", "layer"),
+    "experts.cu": ("experts", "experts"),
+    "sample.cu": ("sample", "experts"),
+}
+
+SAMPLE = ["products_float.cu:barrier:0", "products_float.cu:lane:0", "products_float.cu:copy:0",
+          "quantize.cu:barrier:0", "quantize.cu:lane:0", "products_few.h:barrier:0",
+          "products_few.h:barrier:1", "products_few.h:copy:0"]
+
+# Faults that change nothing: file:kind:number, and why.
+HARMLESS = {
+    "products_float.cu:lane:3": "which of the four lanes of a row writes: all have the sum",
+    "quantize.cu:lane:4": "the greatest of four, in another order",
+    "quantize.cu:lane:5": "the greatest of all, in another order",
+    "quantize.cu:lane:6": "columns for the greatest of all, in another order",
+}
+
+PREAMBLE = """
+template <typename T> static inline T rad_mutant_shuffle_xor(T value, uint32_t mask)
+{ return rad_shuffle_xor(value, mask ^ 1u); }
+template <typename T> static inline T rad_mutant_shuffle_down(T value, uint32_t n)
+{ return rad_shuffle_down(value, n ^ 1u); }
+template <typename T> static inline T rad_mutant_shuffle(T value, uint32_t lane)
+{ return rad_shuffle(value, lane ^ 1u); }
+static inline void rad_mutant_copy_async16(void *to, const void *from)
+{ rad_copy_async16(to, (const char *)from + 16); }
+static inline rad_u4 rad_mutant_load16(const void *from)
+{ return rad_load16((const char *)from + 16); }
+static inline rad_u4 rad_mutant_load16_once(const void *from)
+{ return rad_load16_once((const char *)from + 16); }
+static inline void rad_mutant_store16(void *to, rad_u4 value)
+{ rad_store16((char *)to + 16, value); }
+"""
+
+PATTERNS = {
+    "barrier": [(re.compile(r"\brad_(?:warp_)?barrier\(\);"), lambda m: ";")],
+    "lane": [(re.compile(r"\brad_(shuffle(?:_xor|_down)?)\("), lambda m: f"rad_mutant_{m[1]}("),
+             (re.compile(r"\brad_lane\(\)"), lambda m: "(rad_lane() ^ 1u)")],
+    "copy": [(re.compile(r"\brad_(copy_async16|load16_once|load16|store16)\("),
+              lambda m: f"rad_mutant_{m[1]}("),
+             (re.compile(r"(for \([^;]*;[^;<]*<\s)([^;&]+);"), lambda m: f"{m[1]}{m[2]} - 1;")],
+}
+
+
+def mutants_of(name):
+    """[(kind, number, line, changed text)] of a file."""
+    text = (ROOT / KERNELS / name).read_text(encoding="utf-8")
+    found = []
+    for kind, patterns in PATTERNS.items():
+        places = sorted(((match.start(), match, change) for pattern, change in patterns
+                         for match in pattern.finditer(text)), key=lambda place: place[0])
+        for number, (start, match, change) in enumerate(places):
+            changed = text[:start] + change(match) + text[match.end():]
+            found.append((kind, number, text.count("\n", 0, start) + 1, changed))
+    return found
+
+
+class Build:
+    """How the build compiles a source and links a test."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder).resolve()
+        with open(self.folder / "compile_commands.json", encoding="utf-8") as file:
+            self.compiles = {os.path.basename(entry["file"]): entry for entry in json.load(file)}
+
+    def compile(self, source, overlay, output):
+        entry = self.compiles[f"host_{source}.cpp"]
+        words = shlex.split(entry["command"])
+        kept, skip = [], False
+        for word in words:
+            if skip or word in ("-MD",):
+                skip = False
+            elif word in ("-MQ", "-MF", "-o"):
+                skip = True
+            elif not word.startswith(("-O", "-g", "-Werror")):
+                kept.append(word)
+        first = next(i for i, word in enumerate(kept) if word.startswith("-I"))
+        command = kept[:first] + [f"-I{overlay}", "-O1"] + kept[first:] + ["-w", "-o", str(output)]
+        return subprocess.run(command, cwd=entry["directory"], capture_output=True, text=True,
+                              check=False)
+
+    def link(self, test, changed, output):
+        """The test program with a changed object before the libraries."""
+        target = f"tests/cuda/test_cuda_{test}"
+        lines = subprocess.run(["ninja", "-t", "commands", "-s", target], cwd=self.folder,
+                               capture_output=True, text=True, check=True).stdout.splitlines()
+        words = shlex.split(lines[-1])
+        words[words.index("-o") + 1] = str(output)
+        words.insert(words.index("-o") + 2, str(changed))
+        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
+
+
+def run_tests(build, name, text):
+    """"passed", "failed", or what went wrong before."""
+    source, test = TESTS[name]
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        overlay = Path(folder)
+        (overlay / KERNELS).mkdir(parents=True)
+        include = '#include "kernels/cuda/device.h"\n'
+        # Behind the includes: the first line that is neither comment nor directive begins the code.
+        at = list(re.finditer(r"^#include .*\n", text, re.MULTILINE))[-1].end()
+        (overlay / KERNELS / name).write_text(text[:at] + (include if name.endswith(".h") else "") +
+                                              PREAMBLE + text[at:], encoding="utf-8")
+        done = build.compile(source, overlay, overlay / "changed.o")
+        if done.returncode == 0:
+            done = build.link(test, overlay / "changed.o", overlay / "test")
+        if done.returncode != 0:
+            return "cannot be built: " + (done.stderr.strip().splitlines() or ["?"])[0]
+        try:
+            done = subprocess.run([overlay / "test"], capture_output=True, text=True, timeout=300,
+                                  check=False, env={**os.environ, "CK_FORK": "yes"})
+        except subprocess.TimeoutExpired:
+            return "failed: it took more than 300 s"
+        if done.returncode == 0:
+            return "passed"
+        lines = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
+        return "failed: " + (lines[0].split(":", 3)[-1][:150] if lines else f"{done.returncode}")
+
+
+def is_chosen(wanted, name, kind, number):
+    words = wanted.split(":")
+    return words[0] == name and (len(words) < 2 or words[1] == kind) and \
+        (len(words) < 3 or words[2] == str(number))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 4))
+    parser.add_argument("mutants", nargs="*")
+    options = parser.parse_intermixed_args()
+    wanted = options.mutants or SAMPLE
+    chosen = [(name, *mutant) for name in TESTS for mutant in mutants_of(name)
+              if options.all or options.list or
+              any(is_chosen(words, name, mutant[0], mutant[1]) for words in wanted)]
+    if options.list:
+        for name, kind, number, line, _ in chosen:
+            print(f"{name}:{kind}:{number}  line {line}")
+        return 0
+    names = sorted({name for name, *_ in chosen})
+    jobs = [(name, "unchanged", 0, 0, (ROOT / KERNELS / name).read_text(encoding="utf-8"))
+            for name in names] + chosen
+    print(f"1..{len(jobs) + 1}")
+    kinds = {kind for _, kind, *_ in chosen}
+    missing = [words for words in wanted if not options.all and
+               not any(is_chosen(words, *mutant[:3]) for mutant in chosen)]
+    print(f"{'not ok' if missing else 'ok'} 1 - {len(chosen)} faults of {len(kinds)} kinds in "
+          f"{len(names)} files; not found: {missing or 'none'}")
+    wrong = bool(missing)
+    build = Build(options.build)
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        results = pool.map(lambda job: run_tests(build, job[0], job[4]), jobs)
+        for i, ((name, kind, number, line, _), result) in enumerate(zip(jobs, results)):
+            mutant = f"{name}:{kind}:{number}"
+            if kind == "unchanged":
+                good = result == "passed"
+            else:
+                good = result.startswith("failed") != (mutant in HARMLESS)
+            wrong = wrong or not good
+            print(f"{'ok' if good else 'not ok'} {i + 2} - {mutant} (line {line}): {result}",
+                  flush=True)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
