@@ -38,16 +38,23 @@ TESTS = {
     "sample.cu": ("sample", "experts"),
 }
 
-SAMPLE = ["products_float.cu:barrier:0", "products_float.cu:lane:0", "products_float.cu:copy:0",
-          "quantize.cu:barrier:0", "quantize.cu:lane:0", "products_few.h:barrier:0",
-          "products_few.h:barrier:1", "products_few.h:copy:0"]
+SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4",
+          "products_float.cu:barrier:0", "norm.cu:lane:0", "products_float.cu:lane:0",
+          "experts.cu:lane:1", "norm.cu:copy:0", "norm.cu:copy:6", "products_float.cu:copy:1"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
-    "products_float.cu:lane:3": "which of the four lanes of a row writes: all have the sum",
-    "quantize.cu:lane:4": "the greatest of four, in another order",
-    "quantize.cu:lane:5": "the greatest of all, in another order",
-    "quantize.cu:lane:6": "columns for the greatest of all, in another order",
+    "products_float.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
+    "quantize.cu:lane:3": "the greatest of four, in another order",
+    "quantize.cu:lane:4": "the greatest of all, in another order",
+    "quantize.cu:lane:5": "columns for the greatest of all, in another order",
+    "norm.cu:lane:4": "which lane of the first warp writes: all have the sum",
+    "experts.cu:barrier:0": "each lane has read its own elements alone",
+    "experts.cu:barrier:6": "each lane goes on with its own elements",
+    "experts.cu:barrier:7": "each lane goes on with its own elements",
+    "experts.cu:barrier:8": "each lane goes on with its own elements",
+    "experts.cu:barrier:11": "each lane goes on with its own elements",
+    "experts.cu:barrier:13": "each lane goes on with its own elements",
 }
 
 PREAMBLE = """
@@ -70,7 +77,9 @@ static inline void rad_mutant_store16(void *to, rad_u4 value)
 PATTERNS = {
     "barrier": [(re.compile(r"\brad_(?:warp_)?barrier\(\);"), lambda m: ";")],
     "lane": [(re.compile(r"\brad_(shuffle(?:_xor|_down)?)\("), lambda m: f"rad_mutant_{m[1]}("),
-             (re.compile(r"\brad_lane\(\)"), lambda m: "(rad_lane() ^ 1u)")],
+             # Not where a loop begins: all elements have their turn then.
+             (re.compile(r"(?<!uint32_t [a-z] = )\brad_lane\(\)(?!;)"),
+              lambda m: "(rad_lane() ^ 1u)")],
     "copy": [(re.compile(r"\brad_(copy_async16|load16_once|load16|store16)\("),
               lambda m: f"rad_mutant_{m[1]}("),
              (re.compile(r"(for \([^;]*;[^;<]*<\s)([^;&]+);"), lambda m: f"{m[1]}{m[2]} - 1;")],

@@ -51,7 +51,8 @@ typedef struct thread {
 typedef struct touch {
     uint32_t block_time, warp_time;
     uint16_t thread;
-    bool atomic, pending;
+    uint8_t mask;
+    bool atomic : 1, pending : 1;
 } touch;
 typedef struct accesses {
     touch write, reads[2];
@@ -71,7 +72,7 @@ struct rad_runner {
     site sites[N_SITES];
     uint32_t n_sites;
     void *signal_stack;
-    accesses *shadow;    /* of each byte of `shared` */
+    accesses *shadow;    /* of each word of `shared` */
     uint32_t block_time; /* barriers and blocks so far */
     uint32_t warp_times[RAD_RUNNER_THREADS / 32];
 
@@ -121,7 +122,7 @@ rad_runner *rad_runner_new(void)
     char *memory = mmap(NULL, runner->shared_bytes + 2 * runner->page, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     runner->signal_stack = malloc(SIGNAL_STACK);
-    runner->shadow = calloc(runner->shared_bytes, sizeof *runner->shadow);
+    runner->shadow = calloc(runner->shared_bytes / 4, sizeof *runner->shadow);
     bool made = fibers != NULL && memory != MAP_FAILED && runner->signal_stack != NULL &&
                 runner->shadow != NULL &&
                 mprotect(memory + runner->page, runner->shared_bytes, PROT_READ | PROT_WRITE) == 0;
@@ -219,23 +220,35 @@ static void report_race(const rad_runner *runner, size_t offset, const touch *be
                   writes ? "writes" : "reads", where, before->thread, wrote ? "wrote" : "read");
 }
 
-static void watch_byte(rad_runner *runner, size_t offset, bool writes, bool atomic)
+/* Whether an access of these bytes may come at the same time as one before. */
+static bool is_race(const rad_runner *runner, const touch *before, const touch *now)
 {
-    uint32_t me = rad_host_here.thread;
-    accesses *byte = &runner->shadow[offset];
-    touch now = {runner->block_time, runner->warp_times[me / 32], (uint16_t)me, atomic, false};
-    if (byte->write.pending ||
-        (!(atomic && byte->write.atomic) && !is_ordered(runner, &byte->write, me)))
-        report_race(runner, offset, &byte->write, true, writes);
+    return (before->mask & now->mask) != 0 && !(before->atomic && now->atomic) &&
+           (before->pending || !is_ordered(runner, before, now->thread));
+}
+
+/* Takes the place of an access before, or is added to it where the thread has gone no further. */
+static void keep(touch *kept, touch now)
+{
+    if (kept->block_time == now.block_time && kept->warp_time == now.warp_time &&
+        kept->thread == now.thread && kept->atomic == now.atomic)
+        now.mask |= kept->mask;
+    *kept = now;
+}
+
+static void watch_word(rad_runner *runner, size_t word, touch now, bool writes)
+{
+    accesses *all = &runner->shadow[word];
+    if (is_race(runner, &all->write, &now))
+        report_race(runner, 4 * word, &all->write, true, writes);
     if (!writes) {
-        int slot = is_ordered(runner, &byte->reads[0], me) ? 0 : 1;
-        byte->reads[slot] = now;
+        keep(&all->reads[is_ordered(runner, &all->reads[0], now.thread) ? 0 : 1], now);
         return;
     }
     for (int i = 0; i < 2; i++)
-        if (!(atomic && byte->reads[i].atomic) && !is_ordered(runner, &byte->reads[i], me))
-            report_race(runner, offset, &byte->reads[i], false, true);
-    byte->write = now;
+        if (is_race(runner, &all->reads[i], &now))
+            report_race(runner, 4 * word, &all->reads[i], false, true);
+    keep(&all->write, now);
 }
 
 void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
@@ -244,11 +257,20 @@ void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
     if (runner == NULL || current == NULL)
         return;
     uintptr_t at = (uintptr_t)address, begin = (uintptr_t)runner->shared;
-    if (at < begin || at >= begin + runner->shared_bytes)
+    if (at < begin || at >= begin + runner->shared_bytes || size == 0)
         return;
-    size_t offset = at - begin;
-    for (size_t i = 0; i < size && offset + i < runner->shared_bytes; i++)
-        watch_byte(runner, offset + i, writes, atomic);
+    size_t first = at - begin, end = first + size;
+    uint32_t me = rad_host_here.thread;
+    touch now = {runner->block_time, runner->warp_times[me / 32], (uint16_t)me, 15, atomic, false};
+    for (size_t word = first / 4; 4 * word < end && 4 * word < runner->shared_bytes; word++) {
+        unsigned mask = 15;
+        if (4 * word < first)
+            mask &= 15u << (first - 4 * word);
+        if (4 * word + 4 > end)
+            mask &= 15u >> (4 * word + 4 - end);
+        now.mask = (uint8_t)mask;
+        watch_word(runner, word, now, writes);
+    }
 }
 
 /* ---- what threads call ------------------------------------------------------------------------
@@ -342,8 +364,8 @@ static bool copies_at_once(const rad_runner *runner)
 static void set_pending(rad_runner *runner, const void *shared, bool pending)
 {
     size_t offset = (size_t)((const uint8_t *)shared - runner->shared);
-    for (size_t i = 0; i < 16 && offset + i < runner->shared_bytes; i++)
-        runner->shadow[offset + i].write.pending = pending;
+    for (size_t i = offset; i < offset + 16 && i < runner->shared_bytes; i += 4)
+        runner->shadow[i / 4].write.pending = pending;
 }
 
 static void finish_copies(thread *me, uint32_t last_group)
