@@ -17,10 +17,11 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels.h"
+#include "quant/quant.h"
 
 /* Families, as RAD_FAMILY_ of quant.h; SUPER_16 and SUPER_32 are one. */
 constexpr int RAD_CUDA_BLOCK = 0, RAD_CUDA_BLOCK_16 = 1, RAD_CUDA_SUPER = 2, RAD_CUDA_TERNARY = 3,
-              RAD_CUDA_ROW = 4;
+              RAD_CUDA_ROW = 4, RAD_CUDA_INT8 = 5;
 
 /* ---- small helpers ----------------------------------------------------------------------------
  */
@@ -839,6 +840,50 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
         return scale(h, step) * (float)(BITS == 8 ? 128 - zero : -zero);
     }
 };
+
+/* ---- LLM.int8 ----------------------------------------------------------------------------------
+ */
+
+/* Signed bytes; behind them each block's scale, which is the row's. */
+struct rad_format_int8 : rad_codes_8 {
+    enum {
+        FAMILY = RAD_CUDA_INT8,
+        HAS_MINIMUM = 0,
+        OFFSET = 0,
+        N_HEADER = 0,
+        SCALE_AT = 256,
+        CHUNK_BYTES = 272
+    };
+    RAD_DEVICE void load_header(rad_cuda_row, uint32_t *)
+    {
+    }
+};
+
+/* An output from its integer sum, the scale of its activations, and the columns that `tiles` marks
+ * as outliers, which are multiplied as floats in increasing order. at: the row in its first chunk.
+ */
+RAD_DEVICE float int8_output(rad_cuda_row at, const uint8_t *tiles, uint32_t n_columns,
+                             const float *x, float scale, int32_t products)
+{
+    const float row_scale = *(const float *)section_at(at, rad_format_int8::SCALE_AT, 16);
+    float sum = 0.0f;
+    for (uint32_t first = 0; first < n_columns; first += 32) {
+        uint32_t marks = *(const uint32_t *)(tiles + first / RAD_CUDA_CHUNK * RAD_CUDA_TILE_BYTES +
+                                             RAD_CUDA_TILE_MARKS + first % RAD_CUDA_CHUNK / 8);
+        for (uint32_t column = first; marks != 0; column++, marks >>= 1) {
+            const rad_cuda_row in = {at.chunk + (uint64_t)(column / RAD_CUDA_CHUNK) *
+                                                    rad_format_int8::CHUNK_BYTES *
+                                                    RAD_CUDA_GROUP_ROWS,
+                                     at.row};
+            const uint32_t at_column = column % RAD_CUDA_CHUNK;
+            if (marks % 2 != 0)
+                sum =
+                    rad_fma((float)(int8_t)section_at(in, at_column / 16 * 16, 16)[at_column % 16],
+                            x[column], sum);
+        }
+    }
+    return rad_fma(scale, (float)products, sum) * (row_scale * RAD_INT8_STEP);
+}
 
 /* ---- what the products share ------------------------------------------------------------------
  */

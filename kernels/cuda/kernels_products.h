@@ -41,11 +41,18 @@ RAD_CUDA_DECLARE(pack);
  *
  * Quantized activations are tiles of 256 columns of a token, all tiles of a token one behind the
  * other: 256 quants (signed bytes), 8 scales (float, of each 32 columns; all alike where a scale
- * has more), 16 sums (int16_t, of each 16 columns). Columns that are not there are zeros. */
-enum { RAD_CUDA_TILE_SCALES = 256, RAD_CUDA_TILE_SUMS = 288, RAD_CUDA_TILE_BYTES = 320 };
+ * has more), 16 sums (int16_t, of each 16 columns) or, for INT8, in their place 256 bits that mark
+ * outliers. Columns that are not there are zeros. */
+enum {
+    RAD_CUDA_TILE_SCALES = 256,
+    RAD_CUDA_TILE_SUMS = 288,
+    RAD_CUDA_TILE_MARKS = RAD_CUDA_TILE_SUMS,
+    RAD_CUDA_TILE_BYTES = 320
+};
 
-/* Grid: x (tiles of a token + 7) / 8, y tokens. quantize_row (a scale for the whole row): x 1. The
- * numbers are those of the CPU's kernels, to the bit. */
+/* Grid: x (tiles of a token + 7) / 8, y tokens. quantize_row (a scale for the whole row) and
+ * quantize_outliers (the same, values from the threshold on being marked): x 1. The numbers are
+ * those of the CPU's kernels, to the bit. */
 typedef struct rad_cuda_quantize_arguments {
     const float *x;          /* rows of n_inputs */
     uint8_t *tiles;          /* aligned to 16 */
@@ -53,10 +60,12 @@ typedef struct rad_cuda_quantize_arguments {
                               * (zero); NULL: as they come */
     uint32_t n_inputs;
     uint32_t n_columns; /* a multiple of 32 */
-    uint32_t block;     /* 32 or 256; of no meaning in quantize_row */
+    uint32_t block;     /* 32 or 256: of `quantize` */
+    float threshold;    /* of quantize_outliers */
 } rad_cuda_quantize_arguments;
 RAD_CUDA_DECLARE(quantize);
 RAD_CUDA_DECLARE(quantize_row);
+RAD_CUDA_DECLARE(quantize_outliers);
 
 /* ---- products of few tokens --------------------------------------------------------------------
  */
@@ -81,8 +90,8 @@ typedef struct rad_cuda_product_part {
  * 5 (rad_cuda_few_rows_log2()); grid x: for each part its rows over these, rounded up.
  *
  * With experts, grid z is slots and n_tokens is 1: slot s multiplies the weights of expert
- * experts[s / per_route * route_stride + s % per_route] with input inputs[s] (NULL: s /
- * slots_per_input); the output is row s. */
+ * experts[s / per_route * route_stride + s % per_route] (per_route 0: experts[s]) with input
+ * inputs[s] (NULL: s / slots_per_input); the output is row s. */
 typedef struct rad_cuda_few_arguments {
     rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS];
     const uint8_t *tiles;
@@ -90,6 +99,8 @@ typedef struct rad_cuda_few_arguments {
     uint32_t per_route, route_stride, slots_per_input;
     uint32_t n_parts, n_columns, n_tokens;
     uint32_t rows_log2;
+    const float *x; /* INT8: what the tiles were made of, input i at i * x_stride */
+    uint64_t x_stride;
 } rad_cuda_few_arguments;
 
 /* ---- products of many tokens --------------------------------------------------------------------
@@ -109,6 +120,8 @@ typedef struct rad_cuda_many_arguments {
     const uint8_t *tiles;
     const uint32_t *tile_expert, *tile_first, *starts, *n_tiles, *inputs;
     uint32_t n_parts, n_columns, n_tokens;
+    const float *x; /* as of few tokens */
+    uint64_t x_stride;
 } rad_cuda_many_arguments;
 
 /* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0,
@@ -138,6 +151,7 @@ typedef struct rad_cuda_many_arguments {
     DO(iq1_s, 3)                                                                                   \
     DO(tq2_0, 2)                                                                                   \
     DO(i2_s, 1)                                                                                    \
+    DO(int8, 1)                                                                                    \
     DO(a2_32, 16)                                                                                  \
     DO(a3_32, 16)                                                                                  \
     DO(a4_32, 16)                                                                                  \

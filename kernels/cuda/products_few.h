@@ -110,13 +110,13 @@ RAD_DEVICE void few_sums(const rad_few_weights<F> &w, const uint8_t *tile, uint3
     }
     if constexpr (F::FAMILY == RAD_CUDA_SUPER || F::FAMILY == RAD_CUDA_TERNARY)
         out[0] = rad_bits((float)products);
-    if constexpr (F::FAMILY == RAD_CUDA_ROW)
+    if constexpr (F::FAMILY == RAD_CUDA_ROW || F::FAMILY == RAD_CUDA_INT8)
         out[0] = (uint32_t)products;
     if constexpr (F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM)
         out[RAD_FEW_THREADS] = rad_bits((float)minima);
 }
 
-/* A row's chain so far: a float, or (ROW) an integer. */
+/* A row's chain so far: a float, or (ROW, INT8) an integer and the scale of activations. */
 struct few_chain {
     float sum;
     int32_t whole;
@@ -150,7 +150,7 @@ RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t 
                                     (float)((int32_t)word >> 16), chain.sum);
             }
         }
-    } else if constexpr (F::FAMILY == RAD_CUDA_ROW) {
+    } else if constexpr (F::FAMILY == RAD_CUDA_ROW || F::FAMILY == RAD_CUDA_INT8) {
         chain.whole += (int32_t)words[0];
         chain.sum = scales[0];
     } else {
@@ -196,7 +196,7 @@ struct few_job {
     const uint8_t *tiles; /* of the first token */
     uint32_t n_chunks, n_slots;
     uint32_t first_row, expert;
-    uint32_t first_output; /* row of y of the first token */
+    uint32_t first_input, first_output; /* rows of the first token */
 };
 
 /* Begins to copy this warp's tiles of a token for a round. */
@@ -234,14 +234,15 @@ RAD_DEVICE void few_find(const rad_cuda_few_arguments &a, uint64_t chunk_bytes, 
     job.n_slots = RAD_FEW_THREADS >> a.rows_log2;
     job.first_row = (block - a.parts[p].first_block) << a.rows_log2;
     job.expert = 0;
-    job.first_output = 0;
-    job.tiles = a.tiles;
+    job.first_input = job.first_output = 0;
     if (a.experts != nullptr) {
-        const uint32_t input = a.inputs != nullptr ? a.inputs[slot] : slot / a.slots_per_input;
-        job.expert = a.experts[slot / a.per_route * a.route_stride + slot % a.per_route];
+        job.first_input = a.inputs != nullptr ? a.inputs[slot] : slot / a.slots_per_input;
+        const uint32_t rank = a.per_route != 0 ? slot % a.per_route : slot;
+        const uint32_t route = a.per_route != 0 ? slot / a.per_route : 0;
+        job.expert = a.experts[(uint64_t)route * a.route_stride + rank];
         job.first_output = slot;
-        job.tiles += (uint64_t)input * job.n_chunks * RAD_CUDA_TILE_BYTES;
     }
+    job.tiles = a.tiles + (uint64_t)job.first_input * job.n_chunks * RAD_CUDA_TILE_BYTES;
     job.group = a.parts[p].weights + job.expert * a.parts[p].expert_bytes +
                 (uint64_t)(job.first_row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes *
                     RAD_CUDA_GROUP_ROWS;
@@ -301,8 +302,12 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     const uint32_t row = job.first_row + lane_row;
     if (warp >= a.n_tokens || rad_lane() >= rows || row >= job.part->n_rows)
         return;
-    if (F::FAMILY == RAD_CUDA_ROW)
+    if constexpr (F::FAMILY == RAD_CUDA_ROW)
         chain.sum *= (float)chain.whole;
+    if constexpr (F::FAMILY == RAD_CUDA_INT8)
+        chain.sum = int8_output(
+            {job.group, at.row}, job.tiles + (uint64_t)warp * job.n_chunks * RAD_CUDA_TILE_BYTES,
+            a.n_columns, a.x + (job.first_input + warp) * a.x_stride, chain.sum, chain.whole);
     finish_product(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
 }
 

@@ -1,4 +1,4 @@
-/* Products of few tokens: codes of fixed width, ternary types. */
+/* Products of few tokens: codes of fixed width, ternary types, LLM.int8. */
 #include "kernels/cuda/products_few.h"
 
 RAD_FEW(iq3_xxs, rad_format_iq3_xxs)
@@ -9,3 +9,4 @@ RAD_FEW(iq1_m, rad_format_iq1_m)
 RAD_FEW(iq1_s, rad_format_iq1_s)
 RAD_FEW(tq2_0, rad_format_tq2_0)
 RAD_FEW(i2_s, rad_format_i2_s)
+RAD_FEW(int8, rad_format_int8)

@@ -34,8 +34,7 @@ struct many_chunk {
 struct many_job {
     const rad_cuda_product_part *part;
     const uint8_t *group; /* of the warp's rows */
-    const uint32_t *inputs;
-    uint32_t row, token; /* the warp's first */
+    uint32_t row, token;  /* the warp's first */
     uint32_t n_chunks, n_steps;
     uint32_t expert, first, n_tokens; /* outputs of this block */
 };
@@ -47,7 +46,6 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
     while (p + 1 < a.n_parts && block >= a.parts[p + 1].first_block)
         p++;
     job.part = &a.parts[p];
-    job.inputs = a.inputs;
     job.n_chunks = (a.n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
     job.n_steps = a.n_columns / 32;
     job.first = rad_block_y() * RAD_CUDA_MANY_TOKENS;
@@ -123,40 +121,43 @@ RAD_DEVICE void many_fragment(const many_row<F> w[2], int i, int step, uint32_t 
 /* ---- activations ------------------------------------------------------------------------------
  */
 
-RAD_DEVICE const uint8_t *many_tile(const rad_cuda_many_arguments &a, const many_job &job,
-                                    uint32_t token, uint32_t chunk)
+/* A thread copies a quarter of a token's quants. Begins to do so for the next chunk; `tile` is that
+ * chunk's of the thread's token, NULL where there is none. */
+RAD_DEVICE void many_fetch(const uint8_t *tile, uint8_t *quants)
 {
-    const uint32_t output = job.first + token;
-    const uint32_t input = job.inputs != nullptr ? job.inputs[output] : output;
-    return a.tiles + ((uint64_t)input * job.n_chunks + chunk) * RAD_CUDA_TILE_BYTES;
-}
-
-/* Begins to copy the quants of a chunk. */
-RAD_DEVICE void many_fetch(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk,
-                           uint8_t *quants)
-{
-    if (chunk < job.n_chunks) {
+    const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
+    if (tile != nullptr) {
 #pragma unroll
-        for (uint32_t i = 0; i < RAD_CUDA_MANY_TOKENS * 16 / RAD_MANY_THREADS; i++) {
-            const uint32_t piece = i * RAD_MANY_THREADS + rad_thread(), token = piece / 16;
-            if (token < job.n_tokens)
-                rad_copy_async16(quants + token * RAD_MANY_STRIDE + piece % 16 * 16,
-                                 many_tile(a, job, token, chunk) + piece % 16 * 16);
-        }
+        for (uint32_t k = 0; k < 4; k++)
+            rad_copy_async16(quants + token * RAD_MANY_STRIDE + (4 * k + i) * 16,
+                             tile + (4 * k + i) * 16);
     }
     rad_copy_async_commit();
+}
+
+RAD_DEVICE uint32_t many_input(const rad_cuda_many_arguments &a, uint32_t output)
+{
+    return a.inputs != nullptr ? a.inputs[output] : output;
+}
+
+/* The first tile of the thread's token. */
+RAD_DEVICE const uint8_t *many_first_tile(const rad_cuda_many_arguments &a, const many_job &job)
+{
+    const uint32_t token = rad_thread() / 4, output = job.first + token;
+    if (token >= job.n_tokens)
+        return nullptr;
+    return a.tiles + (uint64_t)many_input(a, output) * job.n_chunks * RAD_CUDA_TILE_BYTES;
 }
 
 /* What goes with the quants is read early and written late: of two steps of a token by a thread. */
 template <class F> struct many_beside_blocks {
     rad_u2 sums;
     float scales[2];
-    RAD_MEMBER void take(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk)
+    RAD_MEMBER void take(const uint8_t *tile)
     {
-        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
-        if (chunk >= job.n_chunks || token >= job.n_tokens)
+        const uint32_t i = rad_thread() % 4;
+        if (tile == nullptr)
             return;
-        const uint8_t *tile = many_tile(a, job, token, chunk);
         sums = rad_load8(tile + RAD_CUDA_TILE_SUMS + 8 * i);
         const rad_u2 both = rad_load8(tile + RAD_CUDA_TILE_SCALES + 8 * i);
         scales[0] = rad_float(both.x);
@@ -180,12 +181,11 @@ template <class F> struct many_beside_blocks {
 template <class F> struct many_beside_chunk {
     rad_u2 sums;
     float scale;
-    RAD_MEMBER void take(const rad_cuda_many_arguments &a, const many_job &job, uint32_t chunk)
+    RAD_MEMBER void take(const uint8_t *tile)
     {
-        const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
-        if (chunk >= job.n_chunks || token >= job.n_tokens)
+        const uint32_t i = rad_thread() % 4;
+        if (tile == nullptr)
             return;
-        const uint8_t *tile = many_tile(a, job, token, chunk);
         sums = rad_load8(tile + RAD_CUDA_TILE_SUMS + 8 * i);
         scale = *(const float *)(tile + RAD_CUDA_TILE_SCALES);
     }
@@ -351,7 +351,7 @@ RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint
             const float scale = x.scales[first + (uint32_t)(tile * 8 + i % 2) + 2 * four];
             if constexpr (!F::HAS_MINIMUM && F::OFFSET != 0)
                 products[tile][i] += F::OFFSET * extra[i];
-            if constexpr (F::FAMILY == RAD_CUDA_ROW) {
+            if constexpr (F::FAMILY == RAD_CUDA_ROW || F::FAMILY == RAD_CUDA_INT8) {
                 sums[tile][i] = scale;
                 continue;
             } else {
@@ -421,7 +421,8 @@ RAD_DEVICE void many_add(const many_job &job, const many_row<F> w[2], const B &x
 }
 
 template <class F>
-RAD_DEVICE void many_write(const many_job &job, const many_integers products, const many_sums sums)
+RAD_DEVICE void many_write(const rad_cuda_many_arguments &a, const many_job &job,
+                           const many_integers products, const many_sums sums)
 {
     const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
 #pragma unroll
@@ -431,10 +432,17 @@ RAD_DEVICE void many_write(const many_job &job, const many_integers products, co
             const uint32_t token = job.token + (uint32_t)(tile * 8 + i % 2) + 2 * four;
             const uint32_t row = job.row + group + (uint32_t)i / 2 * 8;
             float y = sums[tile][i];
+            if (token >= job.n_tokens || row >= job.part->n_rows)
+                continue;
             if constexpr (F::FAMILY == RAD_CUDA_ROW)
                 y *= (float)products[tile][i];
-            if (token < job.n_tokens && row < job.part->n_rows)
-                finish_product(*job.part, job.expert, (uint64_t)job.first + token, row, y);
+            if constexpr (F::FAMILY == RAD_CUDA_INT8) {
+                const uint64_t input = many_input(a, job.first + token);
+                y = int8_output({job.group, row % RAD_CUDA_GROUP_ROWS},
+                                a.tiles + input * job.n_chunks * RAD_CUDA_TILE_BYTES, a.n_columns,
+                                a.x + input * a.x_stride, y, products[tile][i]);
+            }
+            finish_product(*job.part, job.expert, (uint64_t)job.first + token, row, y);
         }
     }
 }
@@ -450,22 +458,24 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
     typename types::beside beside = {};
     many_sums sums = {};
     many_integers products = {};
-    many_fetch(a, job, 0, buffers[0].quants);
-    beside.take(a, job, 0);
+    const uint8_t *tile = many_first_tile(a, job);
+    many_fetch(tile, buffers[0].quants);
+    beside.take(tile);
     many_load_rows<F>(w, job, 0);
     beside.put(buffers[0]);
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
+        tile = tile != nullptr && chunk + 1 < job.n_chunks ? tile + RAD_CUDA_TILE_BYTES : nullptr;
         rad_copy_async_wait(0);
         rad_barrier(); /* the chunk is there, and nobody reads the one before */
-        many_fetch(a, job, chunk + 1, buffers[(chunk + 1) % 2].quants);
-        beside.take(a, job, chunk + 1);
+        many_fetch(tile, buffers[(chunk + 1) % 2].quants);
+        beside.take(tile);
         many_load_rows<F>(next, job, chunk + 1);
         many_add<F>(job, w, buffers[chunk % 2], chunk, products, sums);
         beside.put(buffers[(chunk + 1) % 2]);
         w[0] = next[0];
         w[1] = next[1];
     }
-    many_write<F>(job, products, sums);
+    many_write<F>(a, job, products, sums);
 }
 
 #define RAD_MANY(name, format)                                                                     \

@@ -48,8 +48,9 @@ RAD_DEVICE int32_t round_half_even(float value)
     return (int32_t)((value + shift) - shift);
 }
 
-/* Writes the lane's part of the tile; amax: of the block that the 8 columns are in. */
-RAD_DEVICE void write_columns(uint8_t *tile, const float x[8], uint32_t amax)
+/* Writes the lane's part of the tile; amax: of the block that the 8 columns are in. Returns the sum
+ * of the quants. */
+RAD_DEVICE int32_t write_columns(uint8_t *tile, const float x[8], uint32_t amax)
 {
     const bool finite = amax < 0x7f800000u, zero = !finite || rad_float(amax) < 0x1p-100f;
     const float factor = zero ? 0.0f : 127.0f / rad_float(amax);
@@ -66,11 +67,16 @@ RAD_DEVICE void write_columns(uint8_t *tile, const float x[8], uint32_t amax)
         }
     }
     rad_store8(tile + lane * 8, {words[0], words[1]});
-    sum += rad_shuffle_xor(sum, 1);
-    if (lane % 2 == 0)
-        ((int16_t *)(tile + RAD_CUDA_TILE_SUMS))[lane / 2] = (int16_t)sum;
     if (lane % 4 == 0)
         ((float *)(tile + RAD_CUDA_TILE_SCALES))[lane / 4] = scale;
+    return sum;
+}
+
+RAD_DEVICE void write_sums(uint8_t *tile, int32_t sum)
+{
+    sum += rad_shuffle_xor(sum, 1);
+    if (rad_lane() % 2 == 0)
+        ((int16_t *)(tile + RAD_CUDA_TILE_SUMS))[rad_lane() / 2] = (int16_t)sum;
 }
 
 RAD_DEVICE uint8_t *tile_at(const rad_cuda_quantize_arguments &a, uint32_t tile)
@@ -94,17 +100,37 @@ RAD_CUDA_KERNEL(quantize, 256, rad_cuda_quantize_arguments, a)
         for (uint32_t mask = 4; mask < 32; mask *= 2)
             amax = greater(amax, rad_shuffle_xor(amax, mask));
     }
-    write_columns(tile_at(a, tile), x, amax);
+    write_sums(tile_at(a, tile), write_columns(tile_at(a, tile), x, amax));
 }
 
-RAD_CUDA_KERNEL(quantize_row, 256, rad_cuda_quantize_arguments, a)
+/* Sets those of 8 columns to zero that reach the threshold, and marks them. */
+RAD_DEVICE uint32_t take_outliers(const rad_cuda_quantize_arguments &a, uint32_t column, float x[8])
+{
+    uint32_t marks = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++) {
+        const uint32_t bits = rad_bits(x[i]) & 0x7fffffffu;
+        if (column < a.n_columns && bits <= 0x7f800000u && rad_float(bits) >= a.threshold) {
+            marks |= 1u << i;
+            x[i] = 0.0f;
+        }
+    }
+    return marks;
+}
+
+/* One scale for the row. */
+template <bool with_outliers>
+RAD_DEVICE void quantize_whole_row(const rad_cuda_quantize_arguments &a)
 {
     RAD_SHARED(uint32_t, warps, 8);
     const uint32_t n_tiles = (a.n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
     uint32_t amax = 0;
     float x[8];
     for (uint32_t tile = rad_warp(); tile < n_tiles; tile += 8) {
-        load_columns(a, tile * RAD_CUDA_CHUNK + rad_lane() * 8, x);
+        const uint32_t column = tile * RAD_CUDA_CHUNK + rad_lane() * 8;
+        load_columns(a, column, x);
+        if (with_outliers)
+            take_outliers(a, column, x);
         amax = greater(amax, magnitude(x));
     }
 #pragma unroll
@@ -117,7 +143,24 @@ RAD_CUDA_KERNEL(quantize_row, 256, rad_cuda_quantize_arguments, a)
     for (int i = 0; i < 8; i++)
         amax = greater(amax, warps[i]);
     for (uint32_t tile = rad_warp(); tile < n_tiles; tile += 8) {
-        load_columns(a, tile * RAD_CUDA_CHUNK + rad_lane() * 8, x);
-        write_columns(tile_at(a, tile), x, amax);
+        const uint32_t column = tile * RAD_CUDA_CHUNK + rad_lane() * 8;
+        uint8_t *out = tile_at(a, tile);
+        load_columns(a, column, x);
+        const uint32_t marks = with_outliers ? take_outliers(a, column, x) : 0;
+        const int32_t sum = write_columns(out, x, amax);
+        if (with_outliers)
+            out[RAD_CUDA_TILE_MARKS + rad_lane()] = (uint8_t)marks;
+        else
+            write_sums(out, sum);
     }
+}
+
+RAD_CUDA_KERNEL(quantize_row, 256, rad_cuda_quantize_arguments, a)
+{
+    quantize_whole_row<false>(a);
+}
+
+RAD_CUDA_KERNEL(quantize_outliers, 256, rad_cuda_quantize_arguments, a)
+{
+    quantize_whole_row<true>(a);
 }

@@ -13,6 +13,7 @@ typedef struct input {
     rad_activations cpu;
     float *values;
     uint8_t *tiles; /* on the device */
+    const float *x; /* on the device */
 } input;
 
 static void *make(size_t n, size_t size)
@@ -61,6 +62,10 @@ static void quantize_on_cpu(rad_activations *x, const float *values)
     float *scales = make((size_t)x->n_tokens * n_scales, sizeof *scales);
     int16_t *sums = make((size_t)x->n_tokens * n / 16, sizeof *sums);
     for (size_t t = 0; t < x->n_tokens; t++) {
+        if (x->kind == RAD_ACTIVATION_Q8_OUTLIERS) {
+            rad_quantize_q8_outliers(values + t * n, n, x->threshold, quants + t * n, scales + t);
+            continue;
+        }
         void (*quantize)(const float *, uint32_t, int8_t *, float *, int16_t *) =
             x->kind == RAD_ACTIVATION_Q8_32    ? kernels->quantize_q8_32
             : x->kind == RAD_ACTIVATION_Q8_256 ? kernels->quantize_q8_256
@@ -85,7 +90,12 @@ static uint8_t *tiles_of(const rad_activations *x)
         for (uint32_t i = 0; i < n; i += 32)
             memcpy(row + i / 256 * RAD_CUDA_TILE_BYTES + RAD_CUDA_TILE_SCALES + i % 256 / 32 * 4,
                    &x->scales[t * (n / block) + i / block], 4);
-        for (uint32_t i = 0; i < n; i += 16)
+        for (uint32_t i = 0; i < n; i++)
+            if (x->kind == RAD_ACTIVATION_Q8_OUTLIERS &&
+                fabsf(x->values[t * n + i]) >= x->threshold)
+                row[i / 256 * RAD_CUDA_TILE_BYTES + RAD_CUDA_TILE_MARKS + i % 256 / 8] |=
+                    (uint8_t)(1 << i % 8);
+        for (uint32_t i = 0; i < n && x->kind != RAD_ACTIVATION_Q8_OUTLIERS; i += 16)
             memcpy(row + i / 256 * RAD_CUDA_TILE_BYTES + RAD_CUDA_TILE_SUMS + i % 256 / 16 * 2,
                    &x->sums[(t * n + i) / 16], 2);
     }
@@ -97,7 +107,8 @@ static void quantize_on_device(rad_cuda_device *device, input *in, const uint32_
 {
     const rad_activations *x = &in->cpu;
     const uint32_t n_tiles = (x->n_columns + 255) / 256;
-    const bool whole = x->kind == RAD_ACTIVATION_Q8_ROW;
+    const bool outliers = x->kind == RAD_ACTIVATION_Q8_OUTLIERS;
+    const bool whole = outliers || x->kind == RAD_ACTIVATION_Q8_ROW;
     const float *values = columns != NULL ? in->values : x->values;
     in->tiles = rad_test_upload(device, NULL, rad_cuda_tiles_bytes(x->n_tokens, x->n_columns));
     rad_cuda_quantize_arguments a = {
@@ -107,8 +118,13 @@ static void quantize_on_device(rad_cuda_device *device, input *in, const uint32_
             columns != NULL ? rad_test_upload(device, columns, (uint64_t)x->n_columns * 4) : NULL,
         .n_inputs = n_inputs,
         .n_columns = x->n_columns,
-        .block = block_of(x->kind, x->n_columns)};
-    rad_test_launch(device, whole ? &rad_cuda_kernel_quantize_row : &rad_cuda_kernel_quantize,
+        .block = block_of(x->kind, x->n_columns),
+        .threshold = x->threshold};
+    in->x = a.x;
+    rad_test_launch(device,
+                    outliers ? &rad_cuda_kernel_quantize_outliers
+                    : whole  ? &rad_cuda_kernel_quantize_row
+                             : &rad_cuda_kernel_quantize,
                     whole ? 1 : (n_tiles + 7) / 8, x->n_tokens, 1, 0, &a);
 }
 
@@ -148,7 +164,7 @@ static void check_tiles(rad_cuda_device *device, const input *in)
 static void check_quantize(rad_cuda_device *device, rad_activation_kind kind, uint32_t n_tokens,
                            uint32_t n, float special)
 {
-    input in = {.cpu = {.kind = kind, .n_tokens = n_tokens, .n_columns = n},
+    input in = {.cpu = {.kind = kind, .n_tokens = n_tokens, .n_columns = n, .threshold = 3.0f},
                 .values = make_values(n, n_tokens, n)};
     in.values[(size_t)n_tokens * n - 1] = special;
     quantize_on_cpu(&in.cpu, in.values);
@@ -166,6 +182,8 @@ START_TEST(quantizes)
         check_quantize(device, RAD_ACTIVATION_Q8_256, 2, 2304, INFINITY);
         check_quantize(device, RAD_ACTIVATION_Q8_ROW, 2, 2432, 0.25f);
         check_quantize(device, RAD_ACTIVATION_Q8_ROW, 1, 384, -INFINITY);
+        check_quantize(device, RAD_ACTIVATION_Q8_OUTLIERS, 2, 2368, -INFINITY);
+        check_quantize(device, RAD_ACTIVATION_Q8_OUTLIERS, 1, 64, NAN);
         rad_test_device_close(device);
     }
 }
@@ -280,9 +298,9 @@ static const rad_type types[] = {
     RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,    RAD_TYPE_Q6_K,   RAD_TYPE_Q2_K,    RAD_TYPE_Q3_K,
     RAD_TYPE_IQ4_XS, RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S,  RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_S,
     RAD_TYPE_IQ2_XS, RAD_TYPE_IQ1_M,   RAD_TYPE_IQ1_S,  RAD_TYPE_TQ2_0,   RAD_TYPE_TQ1_0,
-    RAD_TYPE_I2_S,   RAD_TYPE_A2_32,   RAD_TYPE_A3_32,  RAD_TYPE_A4_32,   RAD_TYPE_A5_32,
-    RAD_TYPE_A6_32,  RAD_TYPE_A8_32,   RAD_TYPE_A2_128, RAD_TYPE_A3_128,  RAD_TYPE_A4_128,
-    RAD_TYPE_A5_128, RAD_TYPE_A6_128,  RAD_TYPE_A8_128};
+    RAD_TYPE_I2_S,   RAD_TYPE_INT8,    RAD_TYPE_A2_32,  RAD_TYPE_A3_32,   RAD_TYPE_A4_32,
+    RAD_TYPE_A5_32,  RAD_TYPE_A6_32,   RAD_TYPE_A8_32,  RAD_TYPE_A2_128,  RAD_TYPE_A3_128,
+    RAD_TYPE_A4_128, RAD_TYPE_A5_128,  RAD_TYPE_A6_128, RAD_TYPE_A8_128};
 enum { N_TYPES = sizeof types / sizeof types[0] };
 
 /* What is multiplied, and what must come out. */
@@ -299,7 +317,10 @@ static void make_problem(rad_cuda_device *device, rad_type type, uint32_t n_toke
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
     *p = (problem){.type = type, .n_rows = n_rows, .n_columns = n_columns, .n_tokens = n_tokens};
-    p->in = (input){.cpu = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns},
+    p->in = (input){.cpu = {.kind = info->activation,
+                            .n_tokens = n_tokens,
+                            .n_columns = n_columns,
+                            .threshold = 3.0f},
                     .values = make_values(n_rows, n_tokens, n_columns)};
     quantize_on_cpu(&p->in.cpu, p->in.values);
     quantize_on_device(device, &p->in, NULL, n_columns);
@@ -337,11 +358,15 @@ static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_pro
                                   .n_parts = n_parts,
                                   .n_columns = p->n_columns,
                                   .n_tokens = p->n_tokens,
-                                  .rows_log2 = rows_log2};
+                                  .rows_log2 = rows_log2,
+                                  .x = p->in.x,
+                                  .x_stride = p->n_columns};
     rad_cuda_many_arguments many = {.tiles = p->in.tiles,
                                     .n_parts = n_parts,
                                     .n_columns = p->n_columns,
-                                    .n_tokens = p->n_tokens};
+                                    .n_tokens = p->n_tokens,
+                                    .x = p->in.x,
+                                    .x_stride = p->n_columns};
     uint32_t n_blocks = 0;
     for (uint32_t i = 0; i < n_parts; i++) {
         const uint32_t rows = rows_log2 != 0 ? 1u << rows_log2 : RAD_CUDA_MANY_ROWS;

@@ -58,6 +58,7 @@ static const rad_cuda_form forms[] = {
     [RAD_TYPE_TQ2_0] = TERNARY,
     [RAD_TYPE_TQ1_0] = TERNARY,
     [RAD_TYPE_I2_S] = {128, 32, 64, 1, {FIELD(0, 32, 16)}},
+    [RAD_TYPE_INT8] = {64, 68, 272, 2, {FIELD(4, 64, 16), FIELD(0, 4, 16)}},
     [RAD_TYPE_IQ3_XXS] = IQ3,
     [RAD_TYPE_IQ3_S] = IQ3,
     [RAD_TYPE_IQ2_XXS] = {256,
@@ -210,12 +211,13 @@ static const uint8_t formats[] = {
     [RAD_TYPE_IQ2_XS] = FORMAT_iq2_s + 1,    [RAD_TYPE_IQ1_M] = FORMAT_iq1_m + 1,
     [RAD_TYPE_IQ1_S] = FORMAT_iq1_s + 1,     [RAD_TYPE_TQ2_0] = FORMAT_tq2_0 + 1,
     [RAD_TYPE_TQ1_0] = FORMAT_tq2_0 + 1,     [RAD_TYPE_I2_S] = FORMAT_i2_s + 1,
-    [RAD_TYPE_A2_32] = FORMAT_a2_32 + 1,     [RAD_TYPE_A3_32] = FORMAT_a3_32 + 1,
-    [RAD_TYPE_A4_32] = FORMAT_a4_32 + 1,     [RAD_TYPE_A5_32] = FORMAT_a5_32 + 1,
-    [RAD_TYPE_A6_32] = FORMAT_a6_32 + 1,     [RAD_TYPE_A8_32] = FORMAT_a8_32 + 1,
-    [RAD_TYPE_A2_128] = FORMAT_a2_128 + 1,   [RAD_TYPE_A3_128] = FORMAT_a3_128 + 1,
-    [RAD_TYPE_A4_128] = FORMAT_a4_128 + 1,   [RAD_TYPE_A5_128] = FORMAT_a5_128 + 1,
-    [RAD_TYPE_A6_128] = FORMAT_a6_128 + 1,   [RAD_TYPE_A8_128] = FORMAT_a8_128 + 1,
+    [RAD_TYPE_INT8] = FORMAT_int8 + 1,       [RAD_TYPE_A2_32] = FORMAT_a2_32 + 1,
+    [RAD_TYPE_A3_32] = FORMAT_a3_32 + 1,     [RAD_TYPE_A4_32] = FORMAT_a4_32 + 1,
+    [RAD_TYPE_A5_32] = FORMAT_a5_32 + 1,     [RAD_TYPE_A6_32] = FORMAT_a6_32 + 1,
+    [RAD_TYPE_A8_32] = FORMAT_a8_32 + 1,     [RAD_TYPE_A2_128] = FORMAT_a2_128 + 1,
+    [RAD_TYPE_A3_128] = FORMAT_a3_128 + 1,   [RAD_TYPE_A4_128] = FORMAT_a4_128 + 1,
+    [RAD_TYPE_A5_128] = FORMAT_a5_128 + 1,   [RAD_TYPE_A6_128] = FORMAT_a6_128 + 1,
+    [RAD_TYPE_A8_128] = FORMAT_a8_128 + 1,
 };
 
 static const format_kernels *kernels_of(rad_type type)
