@@ -71,6 +71,8 @@ typedef struct rad_cuda_norm_arguments {
     uint32_t n, n_rows;
     uint32_t layer_norm;
     float epsilon;
+    uint8_t *tiles; /* NULL, or out quantized as well (kernels_products.h), n being a multiple */
+    uint32_t tile_block; /* of 32 and this 32 or 256 */
 } rad_cuda_norm_arguments;
 RAD_CUDA_DECLARE(norm);
 
@@ -134,6 +136,8 @@ typedef struct rad_cuda_elements_arguments {
     uint32_t n, n_rows;
     uint32_t kind;
     float number;
+    uint8_t *tiles; /* NULL, or out quantized as well (kernels_products.h), n being a multiple */
+    uint32_t tile_block; /* of 32 and this 32 or 256 */
 } rad_cuda_elements_arguments;
 RAD_CUDA_DECLARE(elements);
 

@@ -1,6 +1,7 @@
 /* Work on each row of a value by itself, but norms: embedding, copies, gates, sums. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/quantize.h"
 
 #define THREADS 256
 #define EACH    4 /* elements of a thread; a block has 1024 of a row */
@@ -113,6 +114,14 @@ RAD_CUDA_KERNEL(elements, THREADS, rad_cuda_elements_arguments, a)
             if (i >= a.n)
                 break;
             out[i] = element(a.kind, in[i], two ? other[i] : gate, gated ? out[i] : 0.0f, a.number);
+        }
+        if (a.tiles != NULL) { /* a block has four tiles */
+            const uint32_t n_tiles = (a.n + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+            const uint32_t tile = rad_block_x() * EACH + rad_warp();
+            rad_barrier();
+            if (rad_warp() < EACH && tile < n_tiles)
+                quantize_tile(out, a.n, a.tile_block, tile,
+                              a.tiles + (uint64_t)row * n_tiles * RAD_CUDA_TILE_BYTES);
         }
     }
 }

@@ -2,6 +2,7 @@
  * are enough for a sum, and what a row costs is the chain of its length / 16 additions. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/quantize.h"
 
 #define THREADS 256
 #define LANES   16
@@ -82,6 +83,13 @@ RAD_CUDA_KERNEL(norm, THREADS, rad_cuda_norm_arguments, a)
             if (a.layer_norm && a.bias != NULL)
                 y = y + a.bias[i];
             out[i] = y;
+        }
+        if (a.tiles != NULL) {
+            const uint32_t n_tiles = (a.n + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+            rad_barrier();
+            for (uint32_t tile = rad_warp(); tile < n_tiles; tile += THREADS / 32)
+                quantize_tile(out, a.n, a.tile_block, tile,
+                              a.tiles + (uint64_t)row * n_tiles * RAD_CUDA_TILE_BYTES);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 #include "backend/cuda/layout.h"
 #include "cuda/support.h"
+#include "kernels/cuda/kernels_layer.h"
 
 /* Activations on both sides. */
 typedef struct input {
@@ -210,6 +211,62 @@ START_TEST(quantizes_in_order)
     free_input(&in);
     free(ordered);
     rad_test_device_close(device);
+}
+END_TEST
+
+/* Norms and gates that quantize their results: as the results quantized behind them. */
+static void check_quantized(rad_cuda_device *device, uint32_t n, uint32_t block, bool is_norm)
+{
+    enum { ROWS = 3 };
+    const size_t size = rad_cuda_tiles_bytes(ROWS, n), all = (size_t)ROWS * n;
+    float *values = make_values(n, ROWS, n);
+    uint8_t *got = make(size, 1), *wanted = make(size, 1);
+    rad_cuda_quantize_arguments q = {.x = rad_test_upload(device, NULL, all * 4),
+                                     .tiles = rad_test_upload(device, NULL, size),
+                                     .n_inputs = n,
+                                     .n_columns = n,
+                                     .block = block};
+    rad_cuda_norm_arguments norm = {.in = rad_test_upload(device, values, all * 4),
+                                    .out = (float *)q.x,
+                                    .n = n,
+                                    .n_rows = ROWS,
+                                    .epsilon = 1e-5f,
+                                    .tiles = rad_test_upload(device, NULL, size),
+                                    .tile_block = block};
+    rad_cuda_elements_arguments gate = {.in = norm.in,
+                                        .other = norm.in,
+                                        .out = norm.out,
+                                        .in_stride = n,
+                                        .other_stride = n,
+                                        .out_stride = n,
+                                        .n = n,
+                                        .n_rows = ROWS,
+                                        .kind = RAD_CUDA_SILU_MULTIPLY,
+                                        .tiles = norm.tiles,
+                                        .tile_block = block};
+    if (is_norm)
+        rad_test_launch(device, &rad_cuda_kernel_norm, ROWS, 1, 1, 0, &norm);
+    else
+        rad_test_launch(device, &rad_cuda_kernel_elements, (n + 1023) / 1024, ROWS, 1, 0, &gate);
+    rad_test_launch(device, &rad_cuda_kernel_quantize, (n + 2047) / 2048, ROWS, 1, 0, &q);
+    rad_test_download(device, got, norm.tiles, size);
+    rad_test_download(device, wanted, q.tiles, size);
+    ck_assert_msg(memcmp(got, wanted, size) == 0, "tiles of %u columns", n);
+    free(values);
+    free(got);
+    free(wanted);
+}
+
+START_TEST(quantizes_results)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        for (uint32_t is_norm = 0; is_norm < 2; is_norm++) {
+            check_quantized(device, 2336, 32, is_norm);
+            check_quantized(device, 1536, 256, is_norm);
+        }
+        rad_test_device_close(device);
+    }
 }
 END_TEST
 
@@ -633,6 +690,7 @@ static void add_cases(Suite *suite)
 {
     tcase_add_test(rad_test_case(suite, "quantize"), quantizes);
     tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_in_order);
+    tcase_add_test(rad_test_case(suite, "quantized results"), quantizes_results);
     tcase_add_loop_test(rad_test_case(suite, "few tokens"), multiplies_few, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "many tokens"), multiplies_many, 0, N_TYPES);
     tcase_add_test(rad_test_case(suite, "parts"), multiplies_parts);

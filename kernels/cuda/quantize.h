@@ -1,0 +1,90 @@
+/* A tile of quantized activations, made by a warp: what quantize.cu and the kernels whose results
+ * are quantized at once share. The same bits as rad_quantize_q8_*_scalar(). A lane has 8 columns.
+ */
+#ifndef RAD_CUDA_QUANTIZE_H
+#define RAD_CUDA_QUANTIZE_H
+
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/kernels.h"
+
+RAD_DEVICE uint32_t quantize_greater(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The greatest magnitude of the 8, as bits, which are ordered as the numbers are. */
+RAD_DEVICE uint32_t quantize_magnitude(const float x[8])
+{
+    uint32_t amax = 0;
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        amax = quantize_greater(amax, rad_bits(x[i]) & 0x7fffffffu);
+    return amax;
+}
+
+/* Half to even, for |value| < 2^22. */
+RAD_DEVICE int32_t quantize_round(float value)
+{
+    const float shift = 12582912.0f;
+    return (int32_t)((value + shift) - shift);
+}
+
+/* Writes the lane's part of the tile; amax: of the block that the 8 columns are in. Returns the sum
+ * of the quants. */
+RAD_DEVICE int32_t quantize_write(uint8_t *tile, const float x[8], uint32_t amax)
+{
+    const bool finite = amax < 0x7f800000u, zero = !finite || rad_float(amax) < 0x1p-100f;
+    const float factor = zero ? 0.0f : 127.0f / rad_float(amax);
+    const float scale = !finite ? rad_float(0x7fc00000u) : zero ? 0.0f : rad_float(amax) / 127.0f;
+    const uint32_t lane = rad_lane();
+    uint32_t words[2] = {0, 0};
+    int32_t sum = 0;
+    if (!zero) {
+#pragma unroll
+        for (int i = 0; i < 8; i++) {
+            int32_t q = quantize_round(x[i] * factor);
+            words[i / 4] |= ((uint32_t)q & 255u) << (i % 4 * 8);
+            sum += q;
+        }
+    }
+    rad_store8(tile + lane * 8, {words[0], words[1]});
+    if (lane % 4 == 0)
+        ((float *)(tile + RAD_CUDA_TILE_SCALES))[lane / 4] = scale;
+    return sum;
+}
+
+RAD_DEVICE void quantize_write_sums(uint8_t *tile, int32_t sum)
+{
+    sum += rad_shuffle_xor(sum, 1);
+    if (rad_lane() % 2 == 0)
+        ((int16_t *)(tile + RAD_CUDA_TILE_SUMS))[rad_lane() / 2] = (int16_t)sum;
+}
+
+/* The greatest magnitude of the block of 32 or 256 columns that a lane's 8 are in. */
+RAD_DEVICE uint32_t quantize_amax(const float x[8], uint32_t block)
+{
+    uint32_t amax = quantize_magnitude(x);
+    amax = quantize_greater(amax, rad_shuffle_xor(amax, 1));
+    amax = quantize_greater(amax, rad_shuffle_xor(amax, 2));
+    if (block == RAD_CUDA_CHUNK) {
+#pragma unroll
+        for (uint32_t mask = 4; mask < 32; mask *= 2)
+            amax = quantize_greater(amax, rad_shuffle_xor(amax, mask));
+    }
+    return amax;
+}
+
+/* One tile of a row whose columns stand as they are: number `tile` of the row's. */
+RAD_DEVICE void quantize_tile(const float *row, uint32_t n_columns, uint32_t block, uint32_t tile,
+                              uint8_t *tiles)
+{
+    const uint32_t column = tile * RAD_CUDA_CHUNK + rad_lane() * 8;
+    uint8_t *out = tiles + (uint64_t)tile * RAD_CUDA_TILE_BYTES;
+    float x[8];
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++)
+        x[i] = column < n_columns ? row[column + i] : 0.0f;
+    quantize_write_sums(out, quantize_write(out, x, quantize_amax(x, block)));
+}
+
+#endif
