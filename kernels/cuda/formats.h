@@ -6,6 +6,8 @@
  *
  * A format is a struct with these numbers and
  * - OFFSET: what is added to a code to make the quant;
+ * - IN_TURN: 1 where each section of N_LANE is used by a few steps, of which last_step() gives the
+ *   last, long before the next chunk's first one;
  * - load_header(): the words of the header;
  * - codes(): words i (low) and i + 4 (high) of a step from a view, which is
  *     lane(s): word i of section s; whole(s, j): word j of section N_LANE + s; i; header(j);
@@ -147,7 +149,11 @@ RAD_DEVICE void header_2(rad_cuda_row at, uint32_t offset, uint32_t *h)
 
 /* Four bits in the order of Q4_0. */
 struct rad_codes_4 {
-    enum { N_LANE = 8, N_WHOLE = 0 };
+    enum { N_LANE = 8, N_WHOLE = 0, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         uint32_t word = v.lane(step);
@@ -158,7 +164,11 @@ struct rad_codes_4 {
 
 /* And a fifth one, of each column in a word for 32. */
 struct rad_codes_5 {
-    enum { N_LANE = 8, N_WHOLE = 2 };
+    enum { N_LANE = 8, N_WHOLE = 2, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         uint32_t word = v.lane(step), fifth = v.whole(step / 4, step % 4) >> 4 * v.i;
@@ -168,7 +178,11 @@ struct rad_codes_5 {
 };
 
 struct rad_codes_8 {
-    enum { N_LANE = 16, N_WHOLE = 0 };
+    enum { N_LANE = 16, N_WHOLE = 0, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section / 2;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         low = v.lane(2 * step);
@@ -271,7 +285,11 @@ template <int HEADER_AT> struct rad_scales_k {
 };
 
 struct rad_format_q4_k : rad_scales_k<128> {
-    enum { N_LANE = 8, N_WHOLE = 0 };
+    enum { N_LANE = 8, N_WHOLE = 0, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section / 2 * 2 + 1;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const int at = step / 2 * 2, shift = step % 2 * 4;
@@ -282,7 +300,7 @@ struct rad_format_q4_k : rad_scales_k<128> {
 
 /* The fifth bits are behind the others: bit s of a byte for step s. */
 struct rad_format_q5_k : rad_scales_k<160> {
-    enum { N_LANE = 10, N_WHOLE = 0 };
+    enum { N_LANE = 10, N_WHOLE = 0, IN_TURN = 0 };
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         rad_format_q4_k::codes(v, step, low, high);
@@ -300,8 +318,13 @@ struct rad_format_q6_k {
         N_LANE = 12,
         N_WHOLE = 0,
         N_HEADER = 5,
-        CHUNK_BYTES = 210
+        CHUNK_BYTES = 210,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section < 8 ? section / 4 * 4 + section % 4 / 2 + 2 : section / 2 * 4 - 13;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_16(at, 192, h);
@@ -343,8 +366,13 @@ struct rad_format_q2_k {
         N_LANE = 4,
         N_WHOLE = 0,
         N_HEADER = 5,
-        CHUNK_BYTES = 84
+        CHUNK_BYTES = 84,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section / 2 * 4 + 3;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_16(at, 64, h);
@@ -381,7 +409,8 @@ struct rad_format_q3_k {
         N_LANE = 6,
         N_WHOLE = 0,
         N_HEADER = 4,
-        CHUNK_BYTES = 110
+        CHUNK_BYTES = 110,
+        IN_TURN = 0
     };
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
@@ -425,7 +454,11 @@ struct rad_format_q3_k {
     }
 
 struct rad_codes_iq4 {
-    enum { N_LANE = 8, N_WHOLE = 0 };
+    enum { N_LANE = 8, N_WHOLE = 0, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         const rad_levels16 levels = RAD_LEVELS_IQ4;
@@ -466,8 +499,13 @@ struct rad_format_mxfp4 {
         N_LANE = 8,
         N_WHOLE = 0,
         N_HEADER = 2,
-        CHUNK_BYTES = 136
+        CHUNK_BYTES = 136,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_8(at, 128, h);
@@ -493,7 +531,8 @@ struct rad_format_nvfp4 {
         N_LANE = 0,
         N_WHOLE = 8,
         N_HEADER = 4,
-        CHUNK_BYTES = 144
+        CHUNK_BYTES = 144,
+        IN_TURN = 0
     };
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
@@ -533,8 +572,13 @@ template <uint32_t A, uint32_t B, uint32_t C, uint32_t D> struct rad_format_iq3 
         N_LANE = 8,
         N_WHOLE = 0,
         N_HEADER = 2,
-        CHUNK_BYTES = 134
+        CHUNK_BYTES = 134,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_4(at, 128, h);
@@ -573,8 +617,13 @@ template <int N_THIRD> struct rad_codes_3 {
         OFFSET = 0,
         N_LANE = 4,
         N_WHOLE = N_THIRD,
-        AT = 16 * (N_LANE + N_WHOLE)
+        AT = 16 * (N_LANE + N_WHOLE),
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return 2 * section + 1;
+    }
     template <class V> RAD_DEVICE void two_bits(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         uint32_t word = v.lane(step / 2) >> step % 2 * 4;
@@ -688,8 +737,13 @@ struct rad_format_tq2_0 {
         N_LANE = 4,
         N_WHOLE = 0,
         N_HEADER = 1,
-        CHUNK_BYTES = 66
+        CHUNK_BYTES = 66,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section / 2 * 4 + 3;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_2(at, 64, h);
@@ -712,8 +766,13 @@ struct rad_format_i2_s {
         N_LANE = 4,
         N_WHOLE = 0,
         N_HEADER = 0,
-        CHUNK_BYTES = 64
+        CHUNK_BYTES = 64,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section / 2 * 4 + 3;
+    }
     RAD_DEVICE void load_header(rad_cuda_row, uint32_t *)
     {
     }
@@ -735,7 +794,8 @@ struct rad_format_q1_0 {
         N_LANE = 0,
         N_WHOLE = 2,
         N_HEADER = 1,
-        CHUNK_BYTES = 36
+        CHUNK_BYTES = 36,
+        IN_TURN = 0
     };
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
@@ -762,7 +822,8 @@ struct rad_format_q2_0 {
         N_LANE = 0,
         N_WHOLE = 4,
         N_HEADER = 2,
-        CHUNK_BYTES = 72
+        CHUNK_BYTES = 72,
+        IN_TURN = 0
     };
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
@@ -796,8 +857,13 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
         N_WHOLE = PAIRS + (BITS & 1 ? 2 : 0),
         AT = 16 * (N_LANE + N_WHOLE),
         N_HEADER = RAD_CUDA_CHUNK / ELEMENTS,
-        CHUNK_BYTES = AT + 4 * N_HEADER
+        CHUNK_BYTES = AT + 4 * N_HEADER,
+        IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return BITS == 8 ? section / 2 : section;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         if constexpr (N_HEADER == 8) {

@@ -77,11 +77,17 @@ template <class F> struct many_row {
     uint32_t header[F::N_HEADER > 0 ? F::N_HEADER : 1];
 };
 
-template <class F> RAD_DEVICE void many_load(many_row<F> &w, rad_cuda_row at, uint32_t i)
+RAD_DEVICE uint32_t many_word(rad_cuda_row at, int section)
+{
+    return *(const uint32_t *)(section_at(at, (uint32_t)section * 16, 16) + rad_lane() % 4 * 4);
+}
+
+/* All but the sections that are used in turn. */
+template <class F> RAD_DEVICE void many_load(many_row<F> &w, rad_cuda_row at)
 {
 #pragma unroll
-    for (int s = 0; s < F::N_LANE; s++)
-        w.lane[s] = *(const uint32_t *)(section_at(at, (uint32_t)s * 16, 16) + 4 * i);
+    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++)
+        w.lane[s] = many_word(at, s);
 #pragma unroll
     for (int s = 0; s < F::N_WHOLE; s++) {
         rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
@@ -91,6 +97,20 @@ template <class F> RAD_DEVICE void many_load(many_row<F> &w, rad_cuda_row at, ui
         w.whole[4 * s + 3] = v.w;
     }
     F::load_header(at, w.header);
+}
+
+/* The sections whose last step this is (-1: all), of the rows' next chunk. */
+template <class F> RAD_DEVICE void many_refill(many_row<F> w[2], rad_cuda_row at, int step)
+{
+    if constexpr (F::IN_TURN != 0) {
+#pragma unroll
+        for (int s = 0; s < F::N_LANE; s++) {
+            if (step >= 0 && F::last_step(s) != step)
+                continue;
+            w[0].lane[s] = many_word(at, s);
+            w[1].lane[s] = many_word({at.chunk, at.row + 8}, s);
+        }
+    }
 }
 
 template <class F> struct many_view {
@@ -375,30 +395,41 @@ template <class F> struct many_types<F, false> {
     typedef many_beside_chunk<F> beside;
 };
 
+/* The thread's first row in a chunk; false: that is not there. */
+template <class F> RAD_DEVICE bool many_at(const many_job &job, uint32_t chunk, rad_cuda_row &at)
+{
+    at.chunk = job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
+    at.row = job.row % RAD_CUDA_GROUP_ROWS + rad_lane() / 4;
+    return chunk < job.n_chunks && job.row < job.part->n_rows;
+}
+
 template <class F>
 RAD_DEVICE void many_load_rows(many_row<F> w[2], const many_job &job, uint32_t chunk)
 {
-    const uint32_t four = rad_lane() % 4, row = job.row % RAD_CUDA_GROUP_ROWS + rad_lane() / 4;
-    if (chunk >= job.n_chunks || job.row >= job.part->n_rows)
+    rad_cuda_row at;
+    if (!many_at<F>(job, chunk, at))
         return;
-    const uint8_t *at = job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
-    many_load<F>(w[0], {at, row}, four);
-    many_load<F>(w[1], {at, row + 8}, four);
+    many_load<F>(w[0], at);
+    many_load<F>(w[1], {at.chunk, at.row + 8});
 }
 
 /* All of a chunk but the end. */
 template <class F, class B>
-RAD_DEVICE void many_add(const many_job &job, const many_row<F> w[2], const B &x, uint32_t chunk,
+RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], const B &x, uint32_t chunk,
                          many_integers products, many_sums sums)
 {
     const uint32_t four = rad_lane() % 4;
     const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
+    rad_cuda_row next;
+    const bool more = many_at<F>(job, chunk + 1, next);
 #pragma unroll
     for (int step = 0; step < 8; step++) {
         uint32_t fragment[4];
         if (chunk * 8 + (uint32_t)step >= job.n_steps)
             break;
         many_fragment<F>(w, (int)four, step, fragment);
+        if (more)
+            many_refill<F>(w, next, step);
 #pragma unroll
         for (int pair = 0; pair < RAD_MANY_TILES / 2; pair++) {
             uint32_t b[4];
@@ -418,6 +449,20 @@ RAD_DEVICE void many_add(const many_job &job, const many_row<F> w[2], const B &x
     }
     if constexpr (F::FAMILY != RAD_CUDA_BLOCK && F::FAMILY != RAD_CUDA_BLOCK_16)
         many_add_chunk<F>(w, x, job.token, products, sums);
+}
+
+/* What many_load() brought for the next chunk. */
+template <class F> RAD_DEVICE void many_take(many_row<F> &w, const many_row<F> &next)
+{
+#pragma unroll
+    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++)
+        w.lane[s] = next.lane[s];
+#pragma unroll
+    for (int i = 0; i < 4 * F::N_WHOLE; i++)
+        w.whole[i] = next.whole[i];
+#pragma unroll
+    for (int i = 0; i < F::N_HEADER; i++)
+        w.header[i] = next.header[i];
 }
 
 template <class F>
@@ -462,6 +507,9 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
     many_fetch(tile, buffers[0].quants);
     beside.take(tile);
     many_load_rows<F>(w, job, 0);
+    rad_cuda_row first;
+    if (many_at<F>(job, 0, first))
+        many_refill<F>(w, first, -1);
     beside.put(buffers[0]);
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
         tile = tile != nullptr && chunk + 1 < job.n_chunks ? tile + RAD_CUDA_TILE_BYTES : nullptr;
@@ -472,8 +520,8 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
         many_load_rows<F>(next, job, chunk + 1);
         many_add<F>(job, w, buffers[chunk % 2], chunk, products, sums);
         beside.put(buffers[(chunk + 1) % 2]);
-        w[0] = next[0];
-        w[1] = next[1];
+        many_take<F>(w[0], next[0]);
+        many_take<F>(w[1], next[1]);
     }
     many_write<F>(a, job, products, sums);
 }
