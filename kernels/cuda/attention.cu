@@ -5,6 +5,7 @@
  * each warp a tile; tiles are then merged from left to right. Where there are few queries the keys
  * are divided among blocks, and attend_merge() does the same with what they found. */
 #include "kernels/cuda/attend_merge.h"
+#include "kernels/cuda/attend_parts.h"
 #include "kernels/cuda/attend_tile.h"
 
 #define WARPS       RAD_CUDA_ATTEND_WARPS
@@ -91,40 +92,6 @@ RAD_DEVICE void prepare_queries(const rad_cuda_attend_arguments &a, const attend
         }
     }
     rad_barrier();
-}
-
-/* A part of the keys, with a state of its own or the one of the parts before it. */
-struct key_part {
-    uint32_t begin, end; /* tiles */
-    bool of_sinks;
-    bool begins;   /* its state begins empty */
-    uint64_t unit; /* of its first tile, where each tile is written by itself */
-};
-
-/* Step 0: the sinks of the policy. Step 1: the tiles of range 0. From step 2 on: a range each. */
-RAD_DEVICE key_part part_of_step(const rad_cuda_attend_arguments &a, uint32_t step,
-                                 uint32_t first_tile, uint32_t end_tile)
-{
-    uint32_t range = step < 2 ? 0 : first_range(first_tile) + step - 2;
-    uint32_t begin = range * RANGE_TILES, end = begin + RANGE_TILES;
-    if (step == 0)
-        return {0, sink_tiles(a, end_tile), true, false, 0};
-    begin = first_tile > begin ? first_tile : begin;
-    end = end_tile < end ? end_tile : end;
-    return {begin, begin < end ? end : begin, false, step > 1, 0};
-}
-
-/* The same where each tile is written by itself: sinks, then 256 keys each. */
-RAD_DEVICE key_part part_of_slice(const rad_cuda_attend_arguments &a, uint32_t part,
-                                  uint32_t first_tile, uint32_t end_tile)
-{
-    if (part == 0)
-        return {0, sink_tiles(a, end_tile), true, false, 0};
-    uint32_t start = (first_tile / WARPS + part - 1) * WARPS, end = start + WARPS;
-    uint32_t begin = first_tile > start ? first_tile : start;
-    end = end_tile < end ? end_tile : end;
-    uint64_t unit = tiles_of_sinks(a) + (part - 1) * WARPS + (begin - start);
-    return {begin, begin < end ? end : begin, false, false, unit};
 }
 
 /* n tiles of the part from its tile `at` on, a warp each. */

@@ -44,6 +44,8 @@ typedef struct rad_cuda_pages {
 /* Number formats of unquantized rows. */
 enum { RAD_CUDA_F32 = 0, RAD_CUDA_F16 = 1, RAD_CUDA_BF16 = 2 };
 
+enum { RAD_CUDA_CACHE_F16 = 1 }; /* RAD_CACHE_F16 */
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 /* out[row] = the table's row, times scale, then times number (1: not multiplied); `adds`: it is
@@ -170,16 +172,27 @@ enum {
     RAD_CUDA_ATTEND_TILES   /* a block for each 256 keys. Few tokens */
 };
 
-/* Attention of queries to the cache: the order of lib/backend/cpu/attention.c and of layer.h, bit
- * for bit, in every number format. Where the work is divided, attend_merge() follows with the same
- * arguments. attend_R takes R queries at a time, which are heads of a group of one token and of the
- * tokens behind it: heads_per_block heads of R / heads_per_block tokens. Rows of `blocks` have no
- * more tokens than that.
+/* Attention of queries to the cache. Two families, of which the shape chooses one
+ * (rad_cuda_attend_takes_halves()):
  *
- * Grid: (n_blocks, n_kv_heads * head_blocks, n_parts), shared: rad_cuda_attend_shared().
- * attend_merge: (n_blocks, n_heads), shared: rad_cuda_attend_merge_shared().
- * rad_cuda_attend_heads() and rad_cuda_attend_plan() fill in what stands from n_parts to n_units.
- */
+ * - attend_8, attend_4, attend_1 follow lib/backend/cpu/attention.c and layer.h in every number
+ *   format, bit for bit.
+ * - attend_many, attend_few, for keys and values in F16, make products of a tile by matrix
+ *   instructions (queries as sums of two halves, probabilities rounded to halves) and merge tiles
+ *   by the same formulas: near the CPU's within 2^-11 of the greatest value.
+ *
+ * In both the bits of a query depend on it and on what it sees alone, however many are computed
+ * together and however the keys are divided. Where they are, attend_merge follows with the same
+ * arguments.
+ *
+ * A block takes up to `rows` queries (64 and 16, or the number in the name) of heads that share
+ * keys, of one token and of those behind it: heads_per_block heads of tokens_per_block tokens. Rows
+ * of `blocks` have no more tokens than that. In this order:
+ * rad_cuda_attend_choose(), rad_cuda_attend_heads(), the blocks, rad_cuda_attend_plan().
+ *
+ * Grid: (n_blocks, n_kv_heads * head_blocks, n_parts) of rad_cuda_attend_kernel(), shared:
+ * rad_cuda_attend_shared(). attend_merge: (n_blocks, n_heads), shared:
+ * rad_cuda_attend_merge_shared(). */
 typedef struct rad_cuda_attend_arguments {
     const float *queries;      /* rows of n_heads * key_dim */
     const float *sink_queries; /* the same, rotated for the first keys of the policy `sinks` */
@@ -209,10 +222,16 @@ typedef struct rad_cuda_attend_arguments {
 RAD_CUDA_DECLARE(attend_8);
 RAD_CUDA_DECLARE(attend_4);
 RAD_CUDA_DECLARE(attend_1);
+RAD_CUDA_DECLARE(attend_few);
+RAD_CUDA_DECLARE(attend_many);
 RAD_CUDA_DECLARE(attend_merge);
 
 enum {
-    RAD_CUDA_ATTEND_WARPS = 8,       /* of a block, each with a tile */
+    RAD_CUDA_ATTEND_WARPS = 8,         /* of a block, each with a tile */
+    RAD_CUDA_ATTEND_HALF_WARPS = 4,    /* of attend_many and attend_few */
+    RAD_CUDA_ATTEND_HALF_VALUES = 128, /* dimensions of a value that they can take */
+    RAD_CUDA_ATTEND_MANY_ROWS = 64,
+    RAD_CUDA_ATTEND_FEW_ROWS = 16,
     RAD_CUDA_ATTEND_SCRATCH = 49,    /* words of a warp for each query */
     RAD_CUDA_ATTEND_RANGE_TILES = 32 /* RAD_RANGE_TILES of the CPU backend */
 };
@@ -229,10 +248,34 @@ RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_query(uint32_t key_dim)
     return integers > key_dim ? integers : key_dim;
 }
 
-/* Dynamic shared memory of attend_`rows`. */
+/* Bytes of a query in halves, so that eight rows meet all banks of shared memory; of the values of
+ * a slot; of a tile of keys and values. */
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_pitch(uint32_t key_dim)
+{
+    return key_dim * 2 + 16;
+}
+
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_value_pitch(uint32_t value_dim)
+{
+    return (value_dim + 63) / 64 * 128;
+}
+
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_staged(uint32_t key_dim, uint32_t value_dim)
+{
+    return key_dim * 64 + 32 * rad_cuda_attend_value_pitch(value_dim);
+}
+
+/* Dynamic shared memory of the kernel for `rows` queries. */
 static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a, uint32_t rows)
 {
-    uint32_t states = a->division == RAD_CUDA_ATTEND_TILES ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
+    int apart = a->division == RAD_CUDA_ATTEND_TILES;
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS) {
+        uint32_t queries = apart ? RAD_CUDA_ATTEND_FEW_ROWS : RAD_CUDA_ATTEND_MANY_ROWS;
+        return queries * 2 * rad_cuda_attend_pitch(a->key_dim) +
+               (apart ? RAD_CUDA_ATTEND_HALF_WARPS : 2) *
+                   rad_cuda_attend_staged(a->key_dim, a->value_dim);
+    }
+    uint32_t states = apart ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
     uint32_t floats = rad_cuda_attend_query(a->key_dim) +
                       RAD_CUDA_ATTEND_WARPS * RAD_CUDA_ATTEND_SCRATCH +
                       states * rad_cuda_attend_state(a->value_dim);
@@ -244,8 +287,24 @@ static inline uint32_t rad_cuda_attend_merge_shared(uint32_t value_dim)
     return (RAD_CUDA_ATTEND_WARPS + 1) * rad_cuda_attend_state(value_dim) * 4;
 }
 
-/* How many queries at a time: 8, 4 or 1, as many as a block of tokens has use for and the shared
- * memory of a block has room for. tokens: the greatest number of a sequence in the batch. */
+/* Whether attention of this shape is by matrix instructions, on a device whose blocks can have so
+ * much shared memory. */
+static inline int rad_cuda_attend_takes_halves(const rad_cuda_attend_arguments *a,
+                                               uint32_t shared_limit)
+{
+    rad_cuda_attend_arguments whole = *a, apart = *a;
+    whole.division = RAD_CUDA_ATTEND_WHOLE;
+    apart.division = RAD_CUDA_ATTEND_TILES;
+    return a->key_type == RAD_CUDA_CACHE_F16 && a->value_type == RAD_CUDA_CACHE_F16 &&
+           a->key_dim % 16 == 0 && a->value_dim % 8 == 0 && a->key_dim <= 256 &&
+           a->value_dim <= RAD_CUDA_ATTEND_HALF_VALUES &&
+           rad_cuda_attend_shared(&whole, RAD_CUDA_ATTEND_MANY_ROWS) <= shared_limit &&
+           rad_cuda_attend_shared(&apart, RAD_CUDA_ATTEND_FEW_ROWS) <= shared_limit;
+}
+
+/* How many queries at a time in the CPU's order: 8, 4 or 1, as many as a block of tokens has use
+ * for and the shared memory of a block has room for. tokens: the greatest number of a sequence in
+ * the batch. */
 static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, uint32_t tokens,
                                             uint32_t shared_limit)
 {
@@ -256,6 +315,28 @@ static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, 
     while (rows > 1 && rad_cuda_attend_shared(&whole, rows) > shared_limit)
         rows = rows == 8 ? 4 : 1;
     return rows;
+}
+
+/* The same of the family that the shape chooses: also 64 or 16. */
+static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a, uint32_t tokens,
+                                              uint32_t shared_limit)
+{
+    if (!rad_cuda_attend_takes_halves(a, shared_limit))
+        return rad_cuda_attend_rows(a, tokens, shared_limit);
+    return (uint64_t)tokens * (a->n_heads / a->n_kv_heads) > RAD_CUDA_ATTEND_FEW_ROWS
+               ? RAD_CUDA_ATTEND_MANY_ROWS
+               : RAD_CUDA_ATTEND_FEW_ROWS;
+}
+
+static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_attend_arguments *a,
+                                                            uint32_t rows)
+{
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
+        return a->division == RAD_CUDA_ATTEND_TILES ? &rad_cuda_kernel_attend_few
+                                                    : &rad_cuda_kernel_attend_many;
+    return rows == 8   ? &rad_cuda_kernel_attend_8
+           : rows == 4 ? &rad_cuda_kernel_attend_4
+                       : &rad_cuda_kernel_attend_1;
 }
 
 /* How heads are divided; before the blocks of tokens are made, which follow from
@@ -284,6 +365,7 @@ static inline void rad_cuda_attend_plan(rad_cuda_attend_arguments *a, uint64_t k
     if (keys <= 256 || blocks >= 4ull * multiprocessors)
         return;
     if (blocks * range_parts < 2ull * multiprocessors &&
+        a->heads_per_block * a->tokens_per_block <= RAD_CUDA_ATTEND_FEW_ROWS &&
         (sink_tiles + tile_parts * RAD_CUDA_ATTEND_WARPS) * unit <= room) {
         a->division = RAD_CUDA_ATTEND_TILES;
         a->n_parts = (uint32_t)tile_parts;

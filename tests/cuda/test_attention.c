@@ -95,6 +95,7 @@ static void make_pages(setting *s)
     for (uint32_t i = 0; i < SEQUENCES * stride; i++) /* backwards, the sequences mixed */
         s->tables[i] = (SEQUENCES * stride - 1 - i) / stride + i % stride * SEQUENCES;
     s->pool = zeros(s->pool_bytes);
+    memset(s->pool, 0xff, s->pool_bytes); /* NaN where nobody may look */
     s->device_tables =
         rad_test_upload(s->device, s->tables, SEQUENCES * stride * sizeof *s->tables);
 }
@@ -309,13 +310,10 @@ static rad_cuda_attend_arguments arguments_of(const setting *s)
     return a;
 }
 
-static void check_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
-                           uint32_t division)
+static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
+                         uint32_t division)
 {
     const attention_case *c = s->of;
-    const rad_cuda_kernel *kernel = rows == 8   ? &rad_cuda_kernel_attend_8
-                                    : rows == 4 ? &rad_cuda_kernel_attend_4
-                                                : &rad_cuda_kernel_attend_1;
     rad_cuda_attend_block *blocks = zeros((s->n_rows + 2) * sizeof *blocks);
     size_t n_out = (size_t)s->n_rows * c->n_heads * c->value_dim;
     rad_cuda_attend_heads(&a, rows);
@@ -336,14 +334,48 @@ static void check_division(const setting *s, rad_cuda_attend_arguments a, uint32
     size_t states = (size_t)a.n_blocks * a.n_kv_heads * a.head_blocks * a.heads_per_block *
                     a.tokens_per_block * a.n_units * rad_cuda_attend_state(c->value_dim);
     a.states = rad_test_upload(s->device, NULL, (states + 1) * 4);
-    rad_test_launch(s->device, kernel, a.n_blocks, a.n_kv_heads * a.head_blocks, a.n_parts,
-                    rad_cuda_attend_shared(&a, rows), &a);
+    rad_test_launch(s->device, rad_cuda_attend_kernel(&a, rows), a.n_blocks,
+                    a.n_kv_heads * a.head_blocks, a.n_parts, rad_cuda_attend_shared(&a, rows), &a);
     if (division != RAD_CUDA_ATTEND_WHOLE)
         rad_test_launch(s->device, &rad_cuda_kernel_attend_merge, a.n_blocks, a.n_heads, 1,
                         rad_cuda_attend_merge_shared(c->value_dim), &a);
     rad_test_download(s->device, s->got, a.out, n_out * 4);
-    rad_test_same_floats(s->got, s->wanted, n_out, "attention");
     free(blocks);
+}
+
+/* In the CPU's order, with so many queries at a time. */
+static void check_plain(const setting *s, rad_cuda_attend_arguments a, uint32_t order)
+{
+    static const uint32_t sizes[] = {8, 4, 1};
+    size_t n_out = (size_t)s->n_rows * a.n_heads * a.value_dim;
+    for (uint32_t i = 0; i < 3; i++)
+        for (uint32_t division = 0; division < 3; division++) {
+            if ((i + division + order) % 2 != 0) /* all of them in two orders */
+                continue;
+            run_division(s, a, sizes[i], division);
+            rad_test_same_floats(s->got, s->wanted, n_out, "attention");
+        }
+}
+
+/* By matrix instructions: near the CPU's, and always the same. Values are below 1. */
+static void check_halves(const setting *s, rad_cuda_attend_arguments a)
+{
+    static const struct {
+        uint32_t rows, division;
+    } ways[] = {{64, RAD_CUDA_ATTEND_WHOLE},
+                {16, RAD_CUDA_ATTEND_TILES},
+                {64, RAD_CUDA_ATTEND_RANGES},
+                {16, RAD_CUDA_ATTEND_WHOLE}};
+    size_t n_out = (size_t)s->n_rows * a.n_heads * a.value_dim;
+    float *first = zeros(n_out * sizeof *first);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        run_division(s, a, ways[i].rows, ways[i].division);
+        rad_test_near_floats(s->got, s->wanted, n_out, 0x1p-11, "attention by halves");
+        if (i == 0)
+            memcpy(first, s->got, n_out * sizeof *first);
+        rad_test_same_floats(s->got, first, n_out, "attention by halves, divided");
+    }
+    free(first);
 }
 
 static void check_case(const attention_case *c, rad_cuda_device *device, uint32_t order)
@@ -363,13 +395,9 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
         for (uint32_t head = 0; head < c->n_heads; head++)
             attend_on_cpu(&s, row, head);
     rad_cuda_attend_arguments a = arguments_of(&s);
-    static const uint32_t sizes[] = {8, 4, 1};
-    for (uint32_t i = 0; i < 3; i++) {
-        for (uint32_t division = 0; division < 3; division++) {
-            if ((i + division + order) % 2 == 0) /* all of them in two orders */
-                check_division(&s, a, sizes[i], division);
-        }
-    }
+    check_plain(&s, a, order);
+    if (rad_cuda_attend_takes_halves(&a, 200 * 1024))
+        check_halves(&s, a);
     free(s.rows);
     free(s.tables);
     free(s.pool);
@@ -534,6 +562,62 @@ START_TEST(large_heads)
 }
 END_TEST
 
+/* Shapes that matrix instructions take: more queries than a block has, all policies. */
+START_TEST(halves)
+{
+    static const attention_case cases[] = {{.key_dim = 48,
+                                            .value_dim = 40,
+                                            .n_heads = 4,
+                                            .n_kv_heads = 1,
+                                            .length = 75,
+                                            .less = 40,
+                                            .n_tokens = 19},
+                                           {.key_dim = 128,
+                                            .value_dim = 128,
+                                            .n_heads = 3,
+                                            .n_kv_heads = 1,
+                                            .length = 110,
+                                            .less = 3,
+                                            .n_tokens = 7,
+                                            .window = 50,
+                                            .sinks = 4,
+                                            .n_slots = 4,
+                                            .alibi = true,
+                                            .learned = true},
+                                           {.key_dim = 16,
+                                            .value_dim = 8,
+                                            .n_heads = 18,
+                                            .n_kv_heads = 1,
+                                            .length = 1100,
+                                            .less = 1040,
+                                            .n_tokens = 1,
+                                            .cap = 2.0f},
+                                           {.key_dim = 16,
+                                            .value_dim = 16,
+                                            .n_heads = 2,
+                                            .n_kv_heads = 2,
+                                            .length = 2100,
+                                            .less = 70,
+                                            .n_tokens = 9,
+                                            .window = 1200,
+                                            .learned = true},
+                                           {.key_dim = 32,
+                                            .value_dim = 64,
+                                            .n_heads = 1,
+                                            .n_kv_heads = 1,
+                                            .length = 70,
+                                            .less = 1,
+                                            .n_tokens = 69,
+                                            .bidirectional = true}};
+    attention_case used[sizeof cases / sizeof *cases];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        used[i] = cases[i];
+        used[i].key_type = used[i].value_type = RAD_CACHE_F16;
+    }
+    check_cases(used, sizeof cases / sizeof *cases);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "attention");
@@ -541,6 +625,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, policies);
     tcase_add_test(cases, many_keys);
     tcase_add_test(cases, large_heads);
+    tcase_add_test(cases, halves);
 }
 
 int main(void)
