@@ -128,10 +128,6 @@ int rad_nearest(float value, int low, int high);
 /* Copies n values with those that are not finite replaced by zero. */
 void rad_copy_finite(const float *values, float *out, size_t n);
 
-/* The index of the level nearest to x, of 16 increasing ones; ties go to the lower index. */
-int rad_nearest_level(float x, const int8_t levels[16]);
-/* The code of the E2M1 number nearest to x, doubled as above; ties go to the smaller magnitude. */
-int rad_nearest_e2m1(float x);
 float rad_largest_magnitude(const float *x, size_t n);
 
 #endif

@@ -24,11 +24,13 @@ void rad_decode_iq4_nl(const void *blocks, float *values, size_t n)
 }
 
 /* The levels from one to the next. */
-const rad_level_steps rad_steps_iq4 = {-127.0f,
-                                       {-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f, -16.0f,
-                                        -4.5f, 7.0f, 19.0f, 31.5f, 45.5f, 61.0f, 79.0f, 101.0f},
-                                       {23.0f, 21.0f, 18.0f, 16.0f, 14.0f, 13.0f, 12.0f, 11.0f,
-                                        12.0f, 12.0f, 13.0f, 15.0f, 16.0f, 20.0f, 24.0f}};
+static const rad_level_steps steps = {-127.0f,
+                                      {-115.5f, -93.5f, -74.0f, -57.0f, -42.0f, -28.5f, -16.0f,
+                                       -4.5f, 7.0f, 19.0f, 31.5f, 45.5f, 61.0f, 79.0f, 101.0f},
+                                      {23.0f, 21.0f, 18.0f, 16.0f, 14.0f, 13.0f, 12.0f, 11.0f,
+                                       12.0f, 12.0f, 13.0f, 15.0f, 16.0f, 20.0f, 24.0f}};
+
+const rad_grid rad_grid_iq4 = {-127.0f, 113.0f, &steps};
 
 void rad_encode_iq4_nl(const float *values, const float *importance, void *blocks, size_t n)
 {
@@ -36,14 +38,12 @@ void rad_encode_iq4_nl(const float *values, const float *importance, void *block
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_factor factor =
-            rad_search_level_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, &rad_steps_iq4);
+        rad_factor factor = rad_search_factor(&numbers, BLOCK, &rad_grid_iq4, false);
         rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
         float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
-        for (int j = 0; j < 16; j++) {
-            int low = rad_nearest_level(numbers.x[j] * inverse, rad_levels_iq4);
-            int high = rad_nearest_level(numbers.x[j + 16] * inverse, rad_levels_iq4);
-            bytes[2 + j] = (uint8_t)(low | high << 4);
-        }
+        int8_t codes[BLOCK];
+        numbers.lanes->codes(numbers.x, BLOCK, inverse, &steps, codes);
+        for (int j = 0; j < 16; j++)
+            bytes[2 + j] = (uint8_t)(codes[j] | codes[j + 16] << 4);
     }
 }

@@ -29,8 +29,7 @@ void rad_decode_iq4_xs(const void *blocks, float *values, size_t n)
 
 void rad_encode_iq4_xs(const float *values, const float *importance, void *blocks, size_t n)
 {
-    static const rad_super_shape shape = {
-        .sub_block = 32, .sub_low = -32.0f, .sub_high = 31.0f, .steps = &rad_steps_iq4};
+    const rad_super_shape shape = {32, -32.0f, 31.0f, rad_grid_iq4, 3};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
@@ -44,10 +43,10 @@ void rad_encode_iq4_xs(const float *values, const float *importance, void *block
             float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
             bytes[LOW + j / 2] |= (uint8_t)(((fit.sub_scales[j] + 32) & 15) << (4 * (j % 2)));
             high |= (uint32_t)(fit.sub_scales[j] + 32) >> 4 << 2 * j;
-            for (int k = 0; k < 32; k++)
-                bytes[CODES + 16 * j + k % 16] |=
-                    (uint8_t)(rad_nearest_level(numbers.x[32 * j + k] * inverse, rad_levels_iq4)
-                              << (k < 16 ? 0 : 4));
+            int8_t codes[32];
+            numbers.lanes->codes(numbers.x + 32 * j, 32, inverse, rad_grid_iq4.steps, codes);
+            for (int k = 0; k < 16; k++)
+                bytes[CODES + 16 * j + k] = (uint8_t)(codes[k] | codes[k + 16] << 4);
         }
         rad_store_u16(bytes, fit.half_scale);
         rad_store_u16(bytes + HIGH, (uint16_t)high);

@@ -34,26 +34,37 @@ void rad_decode_mxfp4(const void *blocks, float *values, size_t n)
 }
 
 /* The levels from one to the next; the last step is never taken. */
-const rad_level_steps rad_steps_e2m1 = {
+static const rad_level_steps steps = {
     -12.0f,
     {-10.0f, -7.0f, -5.0f, -3.5f, -2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f, 5.0f, 7.0f, 10.0f,
      1e30f},
     {4.0f, 2.0f, 2.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 1.0f, 2.0f, 2.0f, 4.0f, 0.0f}};
 
+const rad_grid rad_grid_e2m1 = {-12.0f, 12.0f, &steps};
+
+void rad_codes_e2m1(const rad_numbers *numbers, uint32_t first, uint32_t n, float inverse,
+                    int8_t *codes)
+{
+    static const int8_t by_level[15] = {15, 14, 13, 12, 11, 10, 9, 0, 1, 2, 3, 4, 5, 6, 7};
+    numbers->lanes->codes(numbers->x + first, n, inverse, &steps, codes);
+    for (uint32_t i = 0; i < n; i++)
+        codes[i] = by_level[codes[i]];
+}
+
 /* The exponent that leaves the least error. The largest number is in 1..2, so that 12 times the
  * scale is next to it at 2^-3; smaller scales cut it, larger ones waste levels. */
 static int search_exponent(const rad_numbers *numbers)
 {
-    float inverse[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], best_error = 0.0f;
+    float best_error = 0.0f;
     int unit, best = 0;
-    for (int lane = 0; lane < RAD_LANES; lane++)
-        inverse[lane] = (float)(1 << (lane < 7 ? lane : 7));
-    numbers->lanes->levels(numbers->x, numbers->w, BLOCK, inverse, &rad_steps_e2m1, xq, qq);
     memcpy(&unit, &numbers->unit, sizeof unit);
     unit >>= 23; /* the exponent of the numbers' unit, biased by 127 as the format's is */
-    for (int lane = 0; lane < 8; lane++) {
-        float scale = 1.0f / inverse[lane], error = scale * (scale * qq[lane] - 2.0f * xq[lane]);
-        int exponent = unit - lane + 1; /* one more, since levels are doubled */
+    for (int power = 2; power < 6; power++) {
+        float inverse = (float)(1 << power), scale = 1.0f / inverse, xq, qq;
+        int exponent = unit - power + 1; /* one more, since levels are doubled */
+        numbers->lanes->sums_of_one(numbers->x, numbers->w, BLOCK, inverse, &rad_grid_e2m1, &xq,
+                                    &qq);
+        float error = scale * (scale * qq - 2.0f * xq);
         if (error < best_error && exponent >= 1 && exponent <= LARGEST_EXPONENT) {
             best_error = error;
             best = exponent;
@@ -67,11 +78,12 @@ void rad_encode_mxfp4(const float *values, const float *importance, void *blocks
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
+        int8_t codes[BLOCK];
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
         bytes[0] = (uint8_t)search_exponent(&numbers);
-        float inverse = numbers.unit / half_scale(bytes[0]);
+        float inverse = bytes[0] != 0 ? numbers.unit / half_scale(bytes[0]) : 0.0f; /* 0: zeros */
+        rad_codes_e2m1(&numbers, 0, BLOCK, inverse, codes);
         for (int j = 0; j < 16; j++)
-            bytes[1 + j] = (uint8_t)(rad_nearest_e2m1(numbers.x[j] * inverse) |
-                                     rad_nearest_e2m1(numbers.x[j + 16] * inverse) << 4);
+            bytes[1 + j] = (uint8_t)(codes[j] | codes[j + 16] << 4);
     }
 }

@@ -60,7 +60,7 @@ static uint8_t search_code(const rad_numbers *numbers, const float *x, const flo
         inverse[lane] =
             code < 1 || code > LARGEST_CODE ? 0.0f : numbers->unit / half_scale((uint8_t)code);
     }
-    numbers->lanes->levels(x, w, SUB_BLOCK, inverse, &rad_steps_e2m1, xq, qq);
+    numbers->lanes->sums(x, w, SUB_BLOCK, inverse, &rad_grid_e2m1, xq, qq);
     for (int lane = 0; lane < RAD_LANES; lane++) {
         float scale = inverse[lane] != 0.0f ? 1.0f / inverse[lane] : 0.0f;
         float error = scale * (scale * qq[lane] - 2.0f * xq[lane]);
@@ -82,9 +82,10 @@ void rad_encode_nvfp4(const float *values, const float *importance, void *blocks
             const float *x = numbers.x + SUB_BLOCK * s;
             bytes[s] = search_code(&numbers, x, numbers.w + SUB_BLOCK * s);
             float inverse = numbers.unit / half_scale(bytes[s]);
+            int8_t codes[SUB_BLOCK];
+            rad_codes_e2m1(&numbers, (uint32_t)(SUB_BLOCK * s), SUB_BLOCK, inverse, codes);
             for (int j = 0; j < 8; j++)
-                bytes[NUMBERS + 8 * s + j] = (uint8_t)(rad_nearest_e2m1(x[j] * inverse) |
-                                                       rad_nearest_e2m1(x[j + 8] * inverse) << 4);
+                bytes[NUMBERS + 8 * s + j] = (uint8_t)(codes[j] | codes[j + 8] << 4);
         }
     }
 }

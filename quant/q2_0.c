@@ -20,18 +20,18 @@ void rad_decode_q2_0(const void *blocks, float *values, size_t n)
 
 void rad_encode_q2_0(const float *values, const float *importance, void *blocks, size_t n)
 {
+    static const rad_grid grid = {-1.0f, 2.0f, NULL};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_factor factor =
-            rad_search_scale(numbers.lanes, numbers.x, numbers.w, BLOCK, -1.0f, 2.0f);
+        rad_factor factor = rad_search_factor(&numbers, BLOCK, &grid, false);
         memset(bytes, 0, BYTES);
         rad_store_u16(bytes, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
         float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
-        for (int j = 0; j < BLOCK; j++) {
-            int q = rad_quant(numbers.x[j], inverse, 0.0f, -1.0f, 2.0f);
-            bytes[2 + j / 4] |= (uint8_t)((q + 1) << (j % 4 * 2));
-        }
+        int8_t q[BLOCK];
+        numbers.lanes->quants(numbers.x, BLOCK, inverse, 0.0f, -1.0f, 2.0f, q);
+        for (int j = 0; j < BLOCK; j++)
+            bytes[2 + j / 4] |= (uint8_t)((q[j] + 1) << (j % 4 * 2));
     }
 }

@@ -44,10 +44,10 @@ static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, ui
         float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
         float shift = fit->minimum * (float)fit->sub_minima[j] * inverse;
         bytes[j] = (uint8_t)(fit->sub_scales[j] | fit->sub_minima[j] << 4);
-        for (int i = 16 * j; i < 16 * j + 16; i++) {
-            int q = rad_quant(numbers->x[i], inverse, shift, 0.0f, 3.0f);
-            bytes[QUANTS + i / 128 * 32 + i % 32] |= (uint8_t)(q << (i % 128 / 32 * 2));
-        }
+        int8_t q[16];
+        numbers->lanes->quants(numbers->x + 16 * j, 16, inverse, shift, 0.0f, 3.0f, q);
+        for (int i = 0; i < 16; i++)
+            bytes[QUANTS + j / 8 * 32 + j % 2 * 16 + i] |= (uint8_t)(q[i] << (j % 8 / 2 * 2));
     }
     rad_store_u16(bytes + D, fit->half_scale);
     rad_store_u16(bytes + DMIN, fit->half_minimum);
@@ -55,7 +55,7 @@ static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, ui
 
 void rad_encode_q2_k(const float *values, const float *importance, void *blocks, size_t n)
 {
-    static const rad_super_shape shape = {16, 0.0f, 15.0f, 0.0f, 3.0f, NULL};
+    static const rad_super_shape shape = {16, 0.0f, 15.0f, {0.0f, 3.0f, NULL}, 3};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;

@@ -46,10 +46,12 @@ static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, ui
         float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
         bytes[SCALES + j % 8] |= (uint8_t)(((sub_scale + 32) & 15) << (j < 8 ? 0 : 4));
         bytes[SCALES + 8 + j % 4] |= (uint8_t)((sub_scale + 32) >> 4 << (2 * (j / 4)));
-        for (int i = 16 * j; i < 16 * j + 16; i++) {
-            int q = rad_quant(numbers->x[i], inverse, 0.0f, -4.0f, 3.0f) + 4;
-            *pair_byte(bytes, i) |= (uint8_t)((q & 3) << (i % 128 / 32 * 2));
-            bytes[i % 32] |= (uint8_t)(q >> 2 << (i / 32));
+        uint8_t *pairs = pair_byte(bytes, 16 * j), *thirds = bytes + j % 2 * 16;
+        int8_t q[16];
+        numbers->lanes->quants(numbers->x + 16 * j, 16, inverse, 0.0f, -4.0f, 3.0f, q);
+        for (int i = 0; i < 16; i++) {
+            pairs[i] |= (uint8_t)(((q[i] + 4) & 3) << (j % 8 / 2 * 2));
+            thirds[i] |= (uint8_t)((q[i] + 4) >> 2 << (j / 2));
         }
     }
     rad_store_u16(bytes + D, fit->half_scale);
@@ -57,7 +59,7 @@ static void write_block(const rad_numbers *numbers, const rad_super_fit *fit, ui
 
 void rad_encode_q3_k(const float *values, const float *importance, void *blocks, size_t n)
 {
-    static const rad_super_shape shape = {16, -32.0f, 31.0f, -4.0f, 3.0f, NULL};
+    static const rad_super_shape shape = {16, -32.0f, 31.0f, {-4.0f, 3.0f, NULL}, 1};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;

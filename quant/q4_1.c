@@ -30,7 +30,7 @@ void rad_encode_q4_1(const float *values, const float *importance, void *blocks,
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        int quants[BLOCK];
+        int8_t quants[BLOCK];
         rad_encode_affine(values + i, importance != NULL ? importance + i : NULL, BLOCK, 15.0f,
                           bytes, quants);
         for (int j = 0; j < 16; j++) {

@@ -33,7 +33,7 @@ void rad_encode_q5_0(const float *values, const float *importance, void *blocks,
 {
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        int quants[BLOCK];
+        int8_t quants[BLOCK];
         rad_encode_scaled(values + i, importance != NULL ? importance + i : NULL, BLOCK, -16.0f,
                           15.0f, bytes, quants);
         uint32_t fifth = 0;

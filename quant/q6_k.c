@@ -56,7 +56,7 @@ static void pack(const uint8_t q[BLOCK], uint8_t *bytes)
 
 void rad_encode_q6_k(const float *values, const float *importance, void *blocks, size_t n)
 {
-    static const rad_super_shape shape = {16, -128.0f, 127.0f, -32.0f, 31.0f, NULL};
+    static const rad_super_shape shape = {16, -128.0f, 127.0f, {-32.0f, 31.0f, NULL}, 3};
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
@@ -68,8 +68,10 @@ void rad_encode_q6_k(const float *values, const float *importance, void *blocks,
             float scale = fit.scale * (float)fit.sub_scales[j];
             float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
             bytes[SCALES + j] = (uint8_t)(int8_t)fit.sub_scales[j];
-            for (int k = 16 * j; k < 16 * j + 16; k++)
-                q[k] = (uint8_t)(rad_quant(numbers.x[k], inverse, 0.0f, -32.0f, 31.0f) + 32);
+            int8_t near[16];
+            numbers.lanes->quants(numbers.x + 16 * j, 16, inverse, 0.0f, -32.0f, 31.0f, near);
+            for (int k = 0; k < 16; k++)
+                q[16 * j + k] = (uint8_t)(near[k] + 32);
         }
         pack(q, bytes);
         rad_store_u16(bytes + D, fit.half_scale);

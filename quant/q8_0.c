@@ -1,4 +1,5 @@
 /* Q8_0, blocks of 32: f16 scale, 32 signed bytes. Weight = scale * quant. */
+#include "base/platform.h"
 #include "quant/search.h"
 
 enum { BLOCK = 32, BYTES = 34 };
@@ -22,18 +23,11 @@ void rad_decode_q8_0(const void *blocks, float *values, size_t n)
     }
 }
 
-/* The scale is rounded first, so that the integers are nearest for the one that is stored. */
 void rad_encode_q8_0(const float *values, const float *importance, void *blocks, size_t n)
 {
+    const rad_lanes *lanes = rad_lanes_find(rad_vector_level());
     uint8_t *bytes = blocks;
     (void)importance; /* there is nothing to choose */
-    for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
-        float x[BLOCK];
-        rad_copy_finite(values + i, x, BLOCK);
-        uint16_t half = rad_f32_to_f16_saturated(rad_largest_magnitude(x, BLOCK) / 127.0f);
-        float scale = rad_f16_to_f32(half), inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
-        rad_store_u16(bytes, half);
-        for (int j = 0; j < BLOCK; j++)
-            bytes[2 + j] = (uint8_t)(int8_t)rad_quant(x[j], inverse, 0.0f, -127.0f, 127.0f);
-    }
+    for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES)
+        lanes->q8_0(values + i, bytes);
 }

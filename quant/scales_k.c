@@ -26,7 +26,7 @@ static void pack_scales_k(const int scales[8], const int minima[8], uint8_t pack
 void rad_encode_super_k(const float *values, const float *importance, int high, uint8_t header[16],
                         uint8_t q[256])
 {
-    const rad_super_shape shape = {32, 0.0f, 63.0f, 0.0f, (float)high, NULL};
+    const rad_super_shape shape = {32, 0.0f, 63.0f, {0.0f, (float)high, NULL}, 3};
     rad_numbers numbers;
     rad_super_fit fit;
     rad_numbers_take(values, importance, 256, &numbers);
@@ -35,8 +35,8 @@ void rad_encode_super_k(const float *values, const float *importance, int high, 
         float scale = fit.scale * (float)fit.sub_scales[j];
         float inverse = scale != 0.0f ? 1.0f / scale : 0.0f;
         float shift = fit.minimum * (float)fit.sub_minima[j] * inverse;
-        for (int i = 32 * j; i < 32 * j + 32; i++)
-            q[i] = (uint8_t)rad_quant(numbers.x[i], inverse, shift, 0.0f, (float)high);
+        numbers.lanes->quants(numbers.x + 32 * j, 32, inverse, shift, 0.0f, (float)high,
+                              (int8_t *)q + 32 * j);
     }
     rad_store_u16(header, fit.half_scale);
     rad_store_u16(header + 2, fit.half_minimum);

@@ -13,6 +13,7 @@ typedef struct rad_numbers {
     float x[RAD_SUPER_BLOCK];
     float w[RAD_SUPER_BLOCK]; /* weights of the errors' squares, the largest in 1..2 */
     float unit;
+    bool weighted; /* by an importance that says anything */
     const rad_lanes *lanes;
 } rad_numbers;
 
@@ -22,61 +23,39 @@ void rad_numbers_take(const float *values, const float *importance, uint32_t n, 
 /* The half-precision number nearest to value * unit, held to what is finite. */
 uint16_t rad_half_in_units(float value, float unit);
 
-/* q = nearest to x * inverse + shift, held to low..high: as the lanes have it. */
-static inline int rad_quant(float x, float inverse, float shift, float low, float high)
-{
-    float v = x * inverse + shift;
-    v = v > low ? v : low;
-    return (int)rad_round(v < high ? v : high);
-}
-
-/* Least squares give numbers that spread less than those they stand for, by the share of the error:
- * every product would be a little too small, and all in the same direction, which costs more than
- * the error itself. So quants are chosen with `scale`, and what is stored is gain times as large.
- */
-typedef struct rad_factor {
-    float scale, gain;
-} rad_factor;
-
-/* The scale s, of either sign, that makes s * q nearest to x with integers q in low..high; low < 0
- * reaches as far as high or further. 0 where x is all zero. */
-rad_factor rad_search_scale(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
-                            float low, float high);
-/* The same for levels of a codebook. */
-rad_factor rad_search_level_scale(const rad_lanes *lanes, const float *x, const float *w,
-                                  uint32_t n, const rad_level_steps *steps);
+/* The scale s, of either sign, that makes s * q nearest to x with q on the grid, whose lower end
+ * reaches as far as the upper one or further; 0 where x is all zero. quick, rounds, reached: as
+ * rad_lanes.scale has them. */
+float rad_search_scale(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
+                       const rad_grid *grid, bool quick, int rounds, float *reached);
+/* The same for a whole block. */
+rad_factor rad_search_factor(const rad_numbers *numbers, uint32_t n, const rad_grid *grid,
+                             bool quick);
 /* The same for -1, 0 and 1; never negative. */
-rad_factor rad_search_ternary_scale(const rad_lanes *lanes, const float *x, const float *w,
-                                    uint32_t n);
-
-/* The pair (scale >= 0, minimum) that makes scale * q + minimum nearest to x with q in 0..high;
- * where not_positive, the minimum is at most zero. */
-typedef struct rad_affine {
-    float scale, minimum; /* that quants are chosen with */
-    float stored_minimum, gain;
-} rad_affine;
-rad_affine rad_search_affine(const rad_lanes *lanes, const float *x, const float *w, uint32_t n,
-                             float high, bool not_positive);
+rad_factor rad_search_ternary_factor(const rad_numbers *numbers, uint32_t n);
 
 /* A whole block of n numbers: the scale as a half, and the quants. */
 void rad_encode_scaled(const float *values, const float *importance, uint32_t n, float low,
-                       float high, uint8_t half[2], int *quants);
+                       float high, uint8_t half[2], int8_t *quants);
 /* The same: the scale and the minimum as halves, and the quants. */
 void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
-                       uint8_t halves[4], int *quants);
+                       uint8_t halves[4], int8_t *quants);
 
-extern const rad_level_steps rad_steps_iq4;  /* iq4_nl.c */
-extern const rad_level_steps rad_steps_e2m1; /* mxfp4.c; doubled to be integers */
+extern const rad_grid rad_grid_iq4;  /* iq4_nl.c */
+extern const rad_grid rad_grid_e2m1; /* mxfp4.c; doubled to be integers */
+/* The codes of the E2M1 numbers nearest to n of the numbers (a multiple of 16) times inverse. */
+void rad_codes_e2m1(const rad_numbers *numbers, uint32_t first, uint32_t n, float inverse,
+                    int8_t *codes);
 
 /* ---- super-blocks (super.c) --------------------------------------------------------------------
  */
 
 /* How 256 numbers are cut and what their sub-scales can be. */
 typedef struct rad_super_shape {
-    uint32_t sub_block;           /* 16 or 32 numbers */
-    float sub_low, sub_high;      /* of sub-scales; of sub-minima 0 to sub_high */
-    float low, high;              /* of quants */
-    const rad_level_steps *steps; /* levels of a codebook in place of low..high; NULL: none */
+    uint32_t sub_block;      /* 16 or 32 numbers */
+    float sub_low, sub_high; /* of sub-scales; of sub-minima 0 to sub_high */
+    rad_grid grid;           /* of quants */
+    uint32_t n_starts;       /* how many factors to begin with, at most 3 */
 } rad_super_shape;
 
 typedef struct rad_super_fit {

@@ -7,7 +7,7 @@
 typedef struct choice {
     int sub_scales[16], sub_minima[16];
     float xq[16], qq[16], q[16]; /* weighted sums of the quants chosen */
-    float error;                 /* less the squares of the numbers */
+    float gain;                  /* how much less the error is than that of zeros */
 } choice;
 
 typedef struct fitting {
@@ -15,12 +15,22 @@ typedef struct fitting {
     const rad_super_shape *shape;
     uint32_t n_sub;
     float scales[16], minima[16]; /* what each sub-block would like */
-    float w[16], wx[16];          /* sums over each sub-block */
+    rad_moments sums[16];
 } fitting;
 
 static float held(float value, float low, float high)
 {
     return value < low ? low : value > high ? high : value;
+}
+
+static void note(choice *out, uint32_t j, const rad_sub_choice *sub)
+{
+    out->sub_scales[j] = (int)sub->scale;
+    out->sub_minima[j] = (int)sub->minimum;
+    out->xq[j] = sub->xq;
+    out->qq[j] = sub->qq;
+    out->q[j] = sub->q;
+    out->gain += sub->gain;
 }
 
 /* ---- scales alone -------------------------------------------------------------------------------
@@ -29,47 +39,28 @@ static float held(float value, float low, float high)
 static void choose_scales(const fitting *f, float factor, choice *out)
 {
     const rad_super_shape *shape = f->shape;
-    const rad_lanes *lanes = f->numbers->lanes;
-    out->error = 0.0f;
+    rad_sub_range range = {factor, 0.0f, shape->sub_low, shape->sub_high};
+    float inverse = 1.0f / factor;
+    out->gain = 0.0f;
     for (uint32_t j = 0; j < f->n_sub; j++) {
-        const float *x = f->numbers->x + j * shape->sub_block;
-        const float *w = f->numbers->w + j * shape->sub_block;
-        float inverse[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], sub[RAD_LANES], best = 0.0f;
-        float middle = rad_round(held(f->scales[j] / factor, shape->sub_low, shape->sub_high));
-        for (int lane = 0; lane < RAD_LANES; lane++) {
-            sub[lane] = held(middle + (float)(lane - 8), shape->sub_low, shape->sub_high);
-            inverse[lane] = sub[lane] != 0.0f ? 1.0f / (factor * sub[lane]) : 0.0f;
-        }
-        if (shape->steps != NULL)
-            lanes->levels(x, w, shape->sub_block, inverse, shape->steps, xq, qq);
-        else
-            lanes->scaled(x, w, shape->sub_block, inverse, shape->low, shape->high, xq, qq);
-        out->sub_scales[j] = 0;
-        out->xq[j] = out->qq[j] = 0.0f;
-        for (int lane = 0; lane < RAD_LANES; lane++) {
-            float scale = factor * sub[lane];
-            float error = scale * (scale * qq[lane] - 2.0f * xq[lane]);
-            if (error < best) {
-                best = error;
-                out->sub_scales[j] = (int)sub[lane];
-                out->xq[j] = xq[lane];
-                out->qq[j] = qq[lane];
-            }
-        }
-        out->error += best;
+        rad_sub_choice sub;
+        float wanted = held(f->scales[j] * inverse, shape->sub_low, shape->sub_high);
+        f->numbers->lanes->sub_scale(f->numbers->x + j * shape->sub_block,
+                                     f->numbers->w + j * shape->sub_block, shape->sub_block,
+                                     &shape->grid, &range, wanted, &sub);
+        note(out, j, &sub);
     }
 }
 
 static void keep(const choice *chosen, const fitting *f, rad_super_fit *fit)
 {
     float all = 0.0f, reached = 0.0f;
-    for (uint32_t i = 0; i < RAD_SUPER_BLOCK; i++)
-        all += f->numbers->w[i] * f->numbers->x[i] * f->numbers->x[i];
     for (uint32_t j = 0; j < f->n_sub; j++) {
         fit->sub_scales[j] = chosen->sub_scales[j];
         fit->sub_minima[j] = chosen->sub_minima[j];
+        all += f->sums[j].wxx;
         reached += fit->scale * (float)chosen->sub_scales[j] * chosen->xq[j] -
-                   fit->minimum * (float)chosen->sub_minima[j] * f->wx[j];
+                   fit->minimum * (float)chosen->sub_minima[j] * f->sums[j].wx;
     }
     float gain = reached > 0.5f * all ? all / reached : 1.0f;
     fit->half_scale = rad_half_in_units(fit->scale * gain, f->numbers->unit);
@@ -88,26 +79,25 @@ void rad_fit_super_scales(const rad_numbers *numbers, const rad_super_shape *sha
     for (uint32_t j = 0; j < f.n_sub; j++) {
         const float *x = numbers->x + j * shape->sub_block;
         const float *w = numbers->w + j * shape->sub_block;
-        rad_factor found =
-            shape->steps != NULL
-                ? rad_search_level_scale(numbers->lanes, x, w, shape->sub_block, shape->steps)
-                : rad_search_scale(numbers->lanes, x, w, shape->sub_block, shape->low, shape->high);
-        f.scales[j] = found.scale;
+        float reached;
+        numbers->lanes->moments(x, w, shape->sub_block, &f.sums[j]);
+        f.scales[j] = rad_search_scale(numbers->lanes, x, w, shape->sub_block, &shape->grid, false,
+                                       0, &reached);
         float magnitude = f.scales[j] < 0.0f ? -f.scales[j] : f.scales[j];
         if (magnitude > largest) {
             largest = magnitude;
             extreme = f.scales[j];
         }
     }
-    for (size_t start = 0; start < sizeof starts / sizeof starts[0]; start++) {
+    for (size_t start = 0; start < shape->n_starts; start++) {
         float wanted = extreme * starts[start] / shape->sub_low;
         for (int round = 0; round < 2; round++) {
-            choice chosen = {.error = 0.0f};
+            choice chosen = {.gain = 0.0f};
             if (wanted == 0.0f)
                 break;
             choose_scales(&f, wanted, &chosen);
-            if (chosen.error < best) {
-                best = chosen.error;
+            if (chosen.gain > best) {
+                best = chosen.gain;
                 fit->scale = wanted;
                 keep(&chosen, &f, fit);
             }
@@ -130,40 +120,18 @@ void rad_fit_super_scales(const rad_numbers *numbers, const rad_super_shape *sha
 static void choose_affine(const fitting *f, float factor, float minimum_factor, choice *out)
 {
     const rad_super_shape *shape = f->shape;
-    out->error = 0.0f;
+    rad_sub_range range = {factor, minimum_factor, 0.0f, shape->sub_high};
+    float inverse = 1.0f / factor;
+    float inverse_minimum = minimum_factor > 0.0f ? 1.0f / minimum_factor : 0.0f;
+    out->gain = 0.0f;
     for (uint32_t j = 0; j < f->n_sub; j++) {
-        const float *x = f->numbers->x + j * shape->sub_block;
-        const float *w = f->numbers->w + j * shape->sub_block;
-        float inverse[RAD_LANES], shift[RAD_LANES], xq[RAD_LANES], qq[RAD_LANES], q[RAD_LANES];
-        float sub[RAD_LANES], sub_minimum[RAD_LANES], best = 1e30f;
-        float middle = factor > 0.0f ? held(f->scales[j] / factor, 0.0f, shape->sub_high) : 0.0f;
-        float middle_minimum = minimum_factor > 0.0f
-                                   ? held(f->minima[j] / minimum_factor, 0.0f, shape->sub_high)
-                                   : 0.0f;
-        for (int lane = 0; lane < RAD_LANES; lane++) {
-            int at = lane < 15 ? lane : 7;
-            sub[lane] = held(rad_round(middle) + (float)(at / 5 - 1), 0.0f, shape->sub_high);
-            sub_minimum[lane] =
-                held(rad_round(middle_minimum) + (float)(at % 5 - 2), 0.0f, shape->sub_high);
-            float scale = factor * sub[lane];
-            inverse[lane] = scale > 0.0f ? 1.0f / scale : 0.0f;
-            shift[lane] = minimum_factor * sub_minimum[lane] * inverse[lane];
-        }
-        f->numbers->lanes->affine(x, w, shape->sub_block, inverse, shift, shape->high, xq, qq, q);
-        for (int lane = 0; lane < RAD_LANES; lane++) {
-            float scale = factor * sub[lane], minimum = minimum_factor * sub_minimum[lane];
-            float error = scale * (scale * qq[lane] - 2.0f * xq[lane] - 2.0f * minimum * q[lane]) +
-                          minimum * (minimum * f->w[j] + 2.0f * f->wx[j]);
-            if (error < best) {
-                best = error;
-                out->sub_scales[j] = (int)sub[lane];
-                out->sub_minima[j] = (int)sub_minimum[lane];
-                out->xq[j] = xq[lane];
-                out->qq[j] = qq[lane];
-                out->q[j] = q[lane];
-            }
-        }
-        out->error += best;
+        rad_sub_choice sub;
+        f->numbers->lanes->sub_affine(
+            f->numbers->x + j * shape->sub_block, f->numbers->w + j * shape->sub_block,
+            shape->sub_block, &f->sums[j], shape->grid.high, &range,
+            held(f->scales[j] * inverse, 0.0f, shape->sub_high),
+            held(f->minima[j] * inverse_minimum, 0.0f, shape->sub_high), &sub);
+        note(out, j, &sub);
     }
 }
 
@@ -175,9 +143,9 @@ static bool solve_factors(const fitting *f, const choice *chosen, float *factor,
         float sub = (float)chosen->sub_scales[j], sub_minimum = (float)chosen->sub_minima[j];
         a += sub * sub * chosen->qq[j];
         b += sub * sub_minimum * chosen->q[j];
-        c += sub_minimum * sub_minimum * f->w[j];
+        c += sub_minimum * sub_minimum * f->sums[j].w;
         d += sub * chosen->xq[j];
-        e += sub_minimum * f->wx[j];
+        e += sub_minimum * f->sums[j].wx;
     }
     float determinant = a * c - b * b;
     if (determinant > 0.0f) {
@@ -201,25 +169,24 @@ void rad_fit_super_affine(const rad_numbers *numbers, const rad_super_shape *sha
     for (uint32_t j = 0; j < f.n_sub; j++) {
         const float *x = numbers->x + j * shape->sub_block;
         const float *w = numbers->w + j * shape->sub_block;
-        for (uint32_t i = 0; i < shape->sub_block; i++) {
-            f.w[j] += w[i];
-            f.wx[j] += w[i] * x[i];
-        }
-        rad_affine found =
-            rad_search_affine(numbers->lanes, x, w, shape->sub_block, shape->high, true);
+        numbers->lanes->moments(x, w, shape->sub_block, &f.sums[j]);
+        rad_affine found = numbers->lanes->affine(x, w, shape->sub_block, &f.sums[j],
+                                                  shape->grid.high, true, false, 2);
         f.scales[j] = found.scale;
         f.minima[j] = -found.minimum; /* the formats subtract it */
         largest = f.scales[j] > largest ? f.scales[j] : largest;
         largest_minimum = f.minima[j] > largest_minimum ? f.minima[j] : largest_minimum;
     }
-    for (size_t start = 0; start < sizeof starts / sizeof starts[0]; start++) {
+    for (size_t start = 0; start < shape->n_starts; start++) {
         float wanted = largest * starts[start] / shape->sub_high;
         float wanted_minimum = largest_minimum * starts[start] / shape->sub_high;
         for (int round = 0; round < 2; round++) {
-            choice chosen = {.error = 0.0f};
+            choice chosen = {.gain = 0.0f};
+            if (!(wanted > 0.0f))
+                break;
             choose_affine(&f, wanted, wanted_minimum, &chosen);
-            if (chosen.error < best) {
-                best = chosen.error;
+            if (chosen.gain > best) {
+                best = chosen.gain;
                 fit->scale = wanted;
                 fit->minimum = wanted_minimum;
                 keep(&chosen, &f, fit);

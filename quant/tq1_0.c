@@ -53,14 +53,15 @@ void rad_encode_tq1_0(const float *values, const float *importance, void *blocks
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_factor factor = rad_search_ternary_scale(numbers.lanes, numbers.x, numbers.w, BLOCK);
+        rad_factor factor = rad_search_ternary_factor(&numbers, BLOCK);
         rad_store_u16(bytes + D, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
         float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        int8_t q[BLOCK];
+        numbers.lanes->quants(numbers.x, BLOCK, inverse, 0.0f, -1.0f, 1.0f, q);
         uint32_t digits[D] = {0};
         for (int j = 0; j < BLOCK; j++) {
             int digit, at = place(j, &digit);
-            int q = rad_quant(numbers.x[j], inverse, 0.0f, -1.0f, 1.0f);
-            digits[at] += (uint32_t)(q + 1) * powers[4 - digit];
+            digits[at] += (uint32_t)(q[j] + 1) * powers[4 - digit];
         }
         for (int j = 0; j < D; j++) /* the fraction digits / 3^5, rounded up */
             bytes[j] = (uint8_t)((digits[j] * 256 + 242) / 243);

@@ -27,13 +27,14 @@ void rad_encode_tq2_0(const float *values, const float *importance, void *blocks
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         rad_numbers numbers;
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
-        rad_factor factor = rad_search_ternary_scale(numbers.lanes, numbers.x, numbers.w, BLOCK);
+        rad_factor factor = rad_search_ternary_factor(&numbers, BLOCK);
         rad_store_u16(bytes + D, rad_half_in_units(factor.scale * factor.gain, numbers.unit));
         float inverse = factor.scale != 0.0f ? 1.0f / factor.scale : 0.0f;
+        int8_t q[BLOCK];
+        numbers.lanes->quants(numbers.x, BLOCK, inverse, 0.0f, -1.0f, 1.0f, q);
         memset(bytes, 0, D);
-        for (int j = 0; j < BLOCK; j++) {
-            int q = rad_quant(numbers.x[j], inverse, 0.0f, -1.0f, 1.0f);
-            bytes[j / 128 * 32 + j % 32] |= (uint8_t)((q + 1) << (j % 128 / 32 * 2));
-        }
+        for (int part = 0; part < 8; part++)
+            for (int l = 0; l < 32; l++)
+                bytes[part / 4 * 32 + l] |= (uint8_t)((q[32 * part + l] + 1) << (part % 4 * 2));
     }
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "quant/lanes_plain.h"
 #include "quant/search.h"
 
 /* A bound for the root of the relative squared error that encoding normal numbers leaves: a little
@@ -311,53 +312,122 @@ START_TEST(exact_numbers)
 }
 END_TEST
 
-/* Sixteen candidates at each width of vectors: the same bits as one at a time. */
+enum { LANE_NUMBERS = 48 };
+
+/* All that a table of lanes gives for the same numbers, byte after byte. */
+typedef struct lane_results {
+    float x[LANE_NUMBERS], w[LANE_NUMBERS], unit, extreme, xq[RAD_LANES], qq[RAD_LANES], one[2];
+    float scale, reached;
+    bool weighted;
+    rad_moments moments;
+    rad_affine affine, not_positive;
+    rad_sub_choice sub_scale, sub_affine;
+    int8_t quants[LANE_NUMBERS], codes[LANE_NUMBERS];
+    uint8_t q8_0[34], halves[2 * LANE_NUMBERS];
+    float decoded[LANE_NUMBERS];
+} lane_results;
+
+static void use_lanes(const rad_lanes *lanes, const float *values, const float *weights,
+                      const float *inverse, const rad_grid *grid, lane_results *r)
+{
+    enum { N = LANE_NUMBERS };
+    const rad_sub_range range = {0.01f, 0.02f, -32.0f, 31.0f}, affine = {0.01f, 0.02f, 0.0f, 15.0f};
+    bool quick = grid->steps == NULL;
+    memset(r, 0, sizeof *r);
+    r->unit = lanes->take(values, weights, N, r->x, r->w, &r->weighted);
+    r->extreme = lanes->extreme(r->x, N);
+    lanes->moments(r->x, r->w, N, &r->moments);
+    lanes->sums(r->x, r->w, N, inverse, grid, r->xq, r->qq);
+    lanes->sums_of_one(r->x, r->w, N, inverse[0], grid, &r->one[0], &r->one[1]);
+    r->scale = lanes->scale(r->x, r->w, N, quick, inverse, grid, 2, &r->reached);
+    r->affine = lanes->affine(r->x, r->w, N, &r->moments, 15.0f, false, quick, 1);
+    r->not_positive = lanes->affine(r->x, r->w, N, &r->moments, 15.0f, true, quick, 2);
+    lanes->sub_scale(r->x, r->w, N, grid, &range, 3.3f, &r->sub_scale);
+    lanes->sub_affine(r->x, r->w, N, &r->moments, 15.0f, &affine, 9.2f, 4.4f, &r->sub_affine);
+    lanes->quants(r->x, N, inverse[0], 0.25f, -8.0f, 7.0f, r->quants);
+    if (grid->steps != NULL)
+        lanes->codes(r->x, N, inverse[0], grid->steps, r->codes);
+    lanes->q8_0(values, r->q8_0);
+    lanes->to_f16(values, r->halves, N - 3);
+    lanes->from_f16(r->halves, r->decoded, N - 3);
+}
+
+/* Numbers that are not finite, none but zeros, huge and tiny ones, and usual ones. */
+static float lane_value(int round, int i, uint32_t *state)
+{
+    static const float odd[] = {0.0f, -0.0f, 1e-40f, -3e38f, 65519.0f, 65520.0f, 6e-8f};
+    float usual = noise(state) * (round % 3 == 1 ? 1e30f : 0.05f);
+    if (round == 5 || round == 6)
+        return round == 5 ? 0.0f : 0.75f;
+    if (round % 7 == 3 && i % 5 == 0)
+        return i % 10 == 0 ? __builtin_nanf("") : -__builtin_inff();
+    return round % 7 == 4 && i % 6 == 1 ? odd[i / 6 % 7] : usual;
+}
+
+/* Each width of vectors gives the same bits as one number at a time. */
 START_TEST(lanes)
 {
-    enum { N = 33 };
-    const rad_lanes *plain = rad_lanes_find(-1);
+    static const rad_grid integers = {-8.0f, 7.0f, NULL};
+    const rad_grid *grids[] = {&integers, &rad_grid_iq4, &rad_grid_e2m1};
     uint32_t state = 5;
-    for (int level = 0; level <= rad_vector_level(); level++) {
-        const rad_lanes *fast = rad_lanes_find(level);
+    for (int level = 0; level <= rad_vector_level(); level++)
         for (int round = 0; round < 200; round++) {
-            float x[N], w[N], inverse[RAD_LANES], shift[RAD_LANES];
-            float a[3][RAD_LANES], b[3][RAD_LANES];
-            for (int i = 0; i < N; i++) {
-                x[i] = 2.0f * noise(&state);
-                w[i] = noise(&state) + 3.0f;
+            float values[LANE_NUMBERS], weights[LANE_NUMBERS], inverse[RAD_LANES];
+            lane_results plain, fast;
+            for (int i = 0; i < LANE_NUMBERS; i++) {
+                values[i] = lane_value(round, i, &state);
+                weights[i] = round % 5 == 0 ? 0.0f : noise(&state) + 3.0f;
             }
-            for (int lane = 0; lane < RAD_LANES; lane++) {
+            for (int lane = 0; lane < RAD_LANES; lane++)
                 inverse[lane] = 20.0f * noise(&state);
-                shift[lane] = 10.0f * noise(&state);
-            }
-            plain->scaled(x, w, N, inverse, -8.0f, 7.0f, a[0], a[1]);
-            fast->scaled(x, w, N, inverse, -8.0f, 7.0f, b[0], b[1]);
-            ck_assert(memcmp(a, b, 2 * sizeof a[0]) == 0);
-            plain->affine(x, w, N, inverse, shift, 15.0f, a[0], a[1], a[2]);
-            fast->affine(x, w, N, inverse, shift, 15.0f, b[0], b[1], b[2]);
-            ck_assert(memcmp(a, b, sizeof a) == 0);
-            const rad_level_steps *steps = round % 2 == 0 ? &rad_steps_iq4 : &rad_steps_e2m1;
-            plain->levels(x, w, N, inverse, steps, a[0], a[1]);
-            fast->levels(x, w, N, inverse, steps, b[0], b[1]);
-            ck_assert(memcmp(a, b, 2 * sizeof a[0]) == 0);
+            const float *importance = round % 2 == 0 ? weights : NULL;
+            use_lanes(&plain_table, values, importance, inverse, grids[round % 3], &plain);
+            use_lanes(rad_lanes_find(level), values, importance, inverse, grids[round % 3], &fast);
+            ck_assert_msg(memcmp(&plain, &fast, sizeof plain) == 0, "level %d, round %d", level,
+                          round);
         }
+}
+END_TEST
+
+/* Codes are those of the nearest level, and sums are of that level. */
+START_TEST(level_steps)
+{
+    const rad_lanes *plain = &plain_table;
+    for (int i = -1400; i <= 1400; i++) {
+        float x[16], one[16], xq, qq, nearest = 1e9f;
+        int8_t codes[16];
+        for (int j = 0; j < 16; j++) {
+            x[j] = j == 0 ? 0.1f * (float)i + 0.01f : 0.0f;
+            one[j] = j == 0 ? 1.0f : 0.0f;
+        }
+        plain->codes(x, 16, 1.0f, rad_grid_iq4.steps, codes);
+        float level = rad_levels_iq4[codes[0]];
+        for (int k = 0; k < 16; k++) {
+            float difference = x[0] - (float)rad_levels_iq4[k];
+            difference = difference < 0.0f ? -difference : difference;
+            nearest = difference < nearest ? difference : nearest;
+        }
+        ck_assert(x[0] - level == nearest || level - x[0] == nearest);
+        plain->sums_of_one(x, one, 16, 1.0f, &rad_grid_iq4, &xq, &qq);
+        ck_assert(xq == level * x[0] && qq == level * level);
     }
 }
 END_TEST
 
-/* The levels of a codebook by steps are those of its table. */
-START_TEST(level_steps)
+/* A block of E2M1 numbers with a scale is written as it is. */
+START_TEST(exact_levels)
 {
-    const rad_lanes *plain = rad_lanes_find(-1);
-    for (int i = -1400; i <= 1400; i++) {
-        float x = 0.1f * (float)i + 0.01f, one = 1.0f, inverse[RAD_LANES] = {1.0f};
-        float xq[RAD_LANES], qq[RAD_LANES];
-        plain->levels(&x, &one, 1, inverse, &rad_steps_iq4, xq, qq);
-        float level = rad_levels_iq4[rad_nearest_level(x, rad_levels_iq4)];
-        ck_assert(xq[0] == level * x && qq[0] == level * level);
-        plain->levels(&x, &one, 1, inverse, &rad_steps_e2m1, xq, qq);
-        level = rad_levels_e2m1[rad_nearest_e2m1(x)];
-        ck_assert(xq[0] == level * x && qq[0] == level * level);
+    static const rad_type types[] = {RAD_TYPE_MXFP4, RAD_TYPE_NVFP4};
+    for (int t = 0; t < 2; t++) {
+        const rad_type_info *info = rad_type_find((uint32_t)types[t]);
+        float values[64], decoded[64];
+        uint8_t blocks[64];
+        for (int i = 0; i < 64; i++)
+            values[i] = 0x1p-7f * (float)rad_levels_e2m1[i % 16];
+        info->encode(values, NULL, blocks, 64);
+        info->decode(blocks, decoded, 64);
+        for (int i = 0; i < 64; i++)
+            ck_assert(decoded[i] == values[i]);
     }
 }
 END_TEST
@@ -375,6 +445,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, exact_numbers);
     tcase_add_test(cases, lanes);
     tcase_add_test(cases, level_steps);
+    tcase_add_test(cases, exact_levels);
 }
 
 int main(void)
