@@ -539,8 +539,9 @@ static bool all_calls_answer_forked(objects *o, radllm_error *error)
 START_TEST(a_forked_child_is_told)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    RAD_SKIP("under AddressSanitizer this process is killed (signal 9) in some runs, for a reason "
-             "that is not known yet");
+    RAD_SKIP(
+        "under AddressSanitizer the child waits forever in some runs: gcc 12's allocator for it "
+        "does not let go of its locks at fork()");
 #endif
     radllm_error *error = NULL;
     objects o = {0};
@@ -550,6 +551,7 @@ START_TEST(a_forked_child_is_told)
     rad_assert_ok(radllm_engine_start_worker(o.engine, error), error);
     pid_t child = fork();
     if (child == 0) {
+        signal(SIGALRM, SIG_DFL); /* not Check's, which kills the parent, too */
         alarm(60);
         bool good = all_calls_answer_forked(&o, error);
         if (!good)
