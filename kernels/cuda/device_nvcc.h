@@ -319,13 +319,14 @@ RAD_DEVICE void rad_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
     uint32_t row = rad_lane() & ~3u, column = (rad_lane() & 3u) * 8;
-#pragma unroll
+#pragma unroll 1 /* sixteen of these stand in a loop: registers are short */
     for (uint32_t i = 0; i < 8; i++) {
-        uint32_t from = i & 3u, half = i >> 2;
-        uint32_t top = rad_shuffle(a[2 * half], row + from);
-        uint32_t bottom = rad_shuffle(a[2 * half + 1], row + from);
-        uint32_t left = rad_shuffle(b[half], column + from);
-        uint32_t right = rad_shuffle(b[half], column + 4 + from);
+        uint32_t from = i & 3u;
+        bool low = i < 4;
+        uint32_t top = rad_shuffle(low ? a[0] : a[2], row + from);
+        uint32_t bottom = rad_shuffle(low ? a[1] : a[3], row + from);
+        uint32_t left = rad_shuffle(low ? b[0] : b[1], column + from);
+        uint32_t right = rad_shuffle(low ? b[0] : b[1], column + 4 + from);
 #pragma unroll
         for (int word = 0; word < 2; word++) {
             uint32_t shift = word ? 0 : 16, mask = 0xffff0000u;

@@ -1,8 +1,11 @@
 /* Products with unquantized weights, and with NF4, FP4 and FP8 ones: the bits of the CPU's scalar
- * kernels where the order is the CPU's (dot_*). */
+ * kernels where the order is the CPU's (dot_*); 16-bit weights by matrix instructions near them,
+ * and few and many tokens with the same bits (half_*). */
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/half.h"
+#include "base/numeric_f32.h"
 #include "cuda/support.h"
 #include "kernels/kernels.h"
 #include "quant/formats.h"
@@ -205,8 +208,153 @@ START_TEST(cpu_order)
 }
 END_TEST
 
+/* ---- 16-bit weights by matrix instructions -----------------------------------------------------
+ */
+
+static float rounded(rad_type type, float x)
+{
+    return type == RAD_TYPE_F16 ? rad_f16_to_f32(rad_f32_to_f16(x))
+                                : rad_bf16_to_f32(rad_f32_to_bf16(x));
+}
+
+/* Of input that is rounded to 16 bits, in F32; then what comes behind. */
+static void compute_rounded(product *p)
+{
+    for (size_t i = 0; i < (size_t)p->shape.n_tokens * p->shape.n_columns; i++)
+        p->x[i] = rounded(p->type, p->x[i]);
+    compute_on_cpu(p);
+}
+
+typedef struct half_buffers {
+    rad_cuda_half_arguments a;
+    float *x;
+} half_buffers;
+
+static half_buffers upload_half(rad_cuda_device *device, const product *p)
+{
+    const shape *s = &p->shape;
+    uint32_t n_experts = s->n_experts > 0 ? s->n_experts : 1;
+    uint64_t inputs = (uint64_t)s->n_tokens * s->n_columns, floats = sizeof(float);
+    half_buffers h = {.x = rad_test_upload(device, p->x, inputs * floats)};
+    uint16_t *halves = rad_test_upload(device, NULL, inputs * 2);
+    h.a = (rad_cuda_half_arguments){.halves = halves,
+                                    .slots_per_input = 1,
+                                    .n_parts = 1,
+                                    .n_columns = s->n_columns,
+                                    .n_tokens = s->n_tokens};
+    h.a.parts[0] = (rad_cuda_product_part){
+        .weights = rad_test_upload(device, p->weights, n_experts * p->expert_bytes),
+        .y = rad_test_upload(device, p->add, (uint64_t)s->n_tokens * s->n_rows * floats),
+        .expert_bytes = p->expert_bytes,
+        .n_rows = s->n_rows,
+        .y_stride = s->n_rows};
+    if (s->after) {
+        h.a.parts[0].bias =
+            rad_test_upload(device, p->bias, (uint64_t)n_experts * s->n_rows * floats);
+        h.a.parts[0].scales = rad_test_upload(device, p->scales, n_experts * floats);
+        h.a.parts[0].add =
+            rad_test_upload(device, p->add, (uint64_t)s->n_tokens * s->n_rows * floats);
+    }
+    if (s->n_experts > 0)
+        h.a.experts = rad_test_upload(device, p->experts, s->n_tokens * sizeof *p->experts);
+    rad_cuda_half_round_arguments round = {h.x, halves, s->n_columns, s->n_columns,
+                                           p->type == RAD_TYPE_BF16};
+    rad_test_launch(device, &rad_cuda_kernel_half_round, (s->n_columns + 2047) / 2048, s->n_tokens,
+                    1, 0, &round);
+    return h;
+}
+
+/* All tokens at once, or `piece` at a time. */
+static void multiply_half(rad_cuda_device *device, const product *p, rad_cuda_half_arguments a,
+                          uint32_t piece, float *got)
+{
+    const shape *s = &p->shape;
+    const float *y = a.parts[0].y;
+    for (uint32_t first = 0; first < s->n_tokens; first += a.n_tokens) {
+        a.n_tokens = s->n_tokens - first < piece ? s->n_tokens - first : piece;
+        radllm_status status = rad_cuda_half_product(device, p->type, &a, s->n_tokens);
+        ck_assert_msg(status == RADLLM_OK, "%s", device->message);
+        a.halves += (size_t)a.n_tokens * s->n_columns;
+        a.parts[0].y += (size_t)a.n_tokens * s->n_rows;
+        if (a.parts[0].add != NULL)
+            a.parts[0].add += (size_t)a.n_tokens * s->n_rows;
+    }
+    rad_test_download(device, got, y, (uint64_t)s->n_tokens * s->n_rows * sizeof *got);
+}
+
+/* Near the CPU's sums of the same rounded input; the same bits in pieces, which other kernels
+ * compute. 227 KiB and 99 KiB of shared memory have room for four and three stages. */
+static void check_half(rad_type type, shape s)
+{
+    product p = make_product(type, s);
+    compute_rounded(&p);
+    size_t n = (size_t)s.n_tokens * s.n_rows;
+    float *all = make(n, sizeof *all), *pieces = make(n, sizeof *pieces);
+    ck_assert(rad_cuda_half_fits(type, s.n_columns));
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        half_buffers h = upload_half(device, &p);
+        if (order == 1)
+            device->properties.shared_bytes = (s.n_rows % 2 == 0 ? 99 : 64) * 1024;
+        multiply_half(device, &p, h.a, s.n_tokens, all);
+        rad_test_near_floats(all, p.wanted, n, 2e-4, "all tokens");
+        if (s.n_experts == 0) {
+            h.a.parts[0].y = rad_test_upload(device, NULL, n * sizeof *all);
+            multiply_half(device, &p, h.a, 5, pieces);
+            rad_test_same_floats(pieces, all, n, "few tokens at a time");
+        }
+        rad_test_device_close(device);
+    }
+    free(all);
+    free(pieces);
+    free_product(&p);
+}
+
+START_TEST(matrix_instructions)
+{
+    static const shape shapes[] = {
+        {1, 32, 1, 0, false},   {16, 64, 8, 0, true},     {17, 96, 9, 0, false},
+        {33, 544, 3, 0, false}, {130, 96, 33, 0, true},   {5, 544, 131, 0, false},
+        {40, 160, 6, 3, true},  {18, 1184, 34, 0, false},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_half(_i == 0 ? RAD_TYPE_F16 : RAD_TYPE_BF16, shapes[i]);
+}
+END_TEST
+
+/* Rounding to 16 bits: to nearest even, F16 saturates, what is no number stays none. */
+START_TEST(rounding)
+{
+    float x[64], special[] = {1e6f,     -1e6f,   65519.0f, 0x1.002p0f,        0x1.006p0f,
+                              0x1p-25f, 3.4e38f, -0.0f,    (float)(0x1.01p0), (float)(0x1.03p0)};
+    uint16_t got[64];
+    rad_test_floats(7, x, 64);
+    memcpy(x, special, sizeof special);
+    x[20] = rad_float_of_bits(0x7fc00000);
+    x[21] = rad_float_of_bits(0xff800000);
+    for (uint32_t bf16 = 0; bf16 < 2; bf16++) {
+        rad_cuda_device *device = rad_test_device(0);
+        rad_cuda_half_round_arguments a = {.x = rad_test_upload(device, x, sizeof x),
+                                           .halves = rad_test_upload(device, NULL, sizeof got),
+                                           .x_stride = 32,
+                                           .n_columns = 32,
+                                           .bf16 = bf16};
+        rad_test_launch(device, &rad_cuda_kernel_half_round, 1, 2, 1, 0, &a);
+        rad_test_download(device, got, a.halves, sizeof got);
+        for (int i = 0; i < 64; i++) {
+            uint16_t wanted = bf16 ? rad_bf16_saturated(x[i]) : rad_half_saturated(x[i]);
+            ck_assert_msg(got[i] == wanted, "%a: %04x, not %04x", (double)x[i], got[i], wanted);
+        }
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
+    TCase *half = rad_test_case(suite, "half");
+    tcase_add_loop_test(half, matrix_instructions, 0, 2);
+    tcase_add_test(half, rounding);
     tcase_add_loop_test(rad_test_case(suite, "dot"), cpu_order, 0, 6);
 }
 

@@ -1,0 +1,24 @@
+/* Products with 16-bit weights by matrix instructions: which kernel, with what
+ * (kernels/cuda/kernels_products_float.h). */
+#ifndef RAD_BACKEND_CUDA_HALF_H
+#define RAD_BACKEND_CUDA_HALF_H
+
+#include "backend/cuda/device.h"
+#include "quant/quant.h"
+
+/* Whether a matrix is multiplied so. By its shape alone, so that all numbers of tokens are. */
+bool rad_cuda_half_fits(rad_type type, uint32_t n_columns);
+
+/* Bytes of n_inputs rows of rounded activations; 0 on overflow. */
+uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns);
+
+/* Rounds n_inputs rows of x into a->halves. */
+radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const float *x,
+                                  uint64_t x_stride, uint32_t n_inputs,
+                                  const rad_cuda_half_arguments *a);
+/* The product of a->halves: of a->n_tokens rows, or with a->experts of n_slots slots (at most
+ * 65,535). Sets the parts' first_block and n_stages. */
+radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
+                                    rad_cuda_half_arguments *a, uint32_t n_slots);
+
+#endif
