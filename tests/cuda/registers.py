@@ -7,8 +7,8 @@ usage: registers.py [--update] [--show] [--only-spills] [--nvcc TEXT] TABLE RESO
 RESOURCES are the files that tools/cuda/compile.py wrote. Fails when a kernel of sm_90a takes other
 registers, stack or shared memory than the table says, is missing there, or is there and gone; and
 when a kernel spills on any architecture where the table does not allow it (its last column, for
-all). With another nvcc than the table's only spills count. --update writes the table anew and keeps
-what is allowed; --show prints all lines; without a table (NAME.txt) that is all.
+all). With another nvcc than the table's only spills count. --update writes the table anew, spills
+included, and names them; --show prints all lines; without a table (NAME.txt) that is all.
 """
 import argparse
 import sys
@@ -82,6 +82,8 @@ def main():
             for key, value in sorted(found.items()):
                 if key[1] == COMMITTED:
                     file.write(" ".join(map(str, (*key, *value))) + "\n")
+                    if value[3] > 0:
+                        print(f"now allowed: {key[0]} spills {value[3]} bytes")
         return 0
     same_compiler = table_version(options.table) == options.nvcc
     if not same_compiler and not options.only_spills:
