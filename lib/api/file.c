@@ -269,14 +269,16 @@ radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index, radllm
 /* ---- plan ------------------------------------------------------------------------------------ */
 
 /* Asks the device, where there is one, what it would take. */
-static radllm_status plan_device(const rad_host *host, const rad_model *model,
-                                 rad_engine_plan *engine, radllm_error *error)
+static radllm_status plan_device(const rad_host *host, rad_model *model, rad_engine_plan *engine,
+                                 radllm_error *error)
 {
     if (!rad_device_is_wanted(engine->settings.device.choice))
         return RADLLM_OK;
     rad_program program;
     const rad_cuda_table *cuda;
     rad_cuda *device = NULL;
+    if (model->output.tensor == NULL && !model->hparams.architecture->encoder)
+        model->output = model->embedding; /* as when its weights are read */
     radllm_status status = rad_program_build(
         model, &engine->policy, rad_policy_length(&engine->policy, engine->settings.context),
         &program, error);
@@ -290,7 +292,7 @@ static radllm_status plan_device(const rad_host *host, const rad_model *model,
 }
 
 /* draft may be NULL. */
-static radllm_status fill_plan(const rad_model *model, const rad_model *draft,
+static radllm_status fill_plan(rad_model *model, const rad_model *draft,
                                const radllm_options *options, radllm_plan *plan,
                                radllm_error *error)
 {

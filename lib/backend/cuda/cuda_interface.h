@@ -38,6 +38,8 @@ typedef struct rad_cuda_library {
     void (*cpu_changed)(rad_backend *cpu, uint8_t value);
     radllm_status (*cpu_reserve_adapters)(rad_backend *cpu, uint32_t rank, radllm_error *error);
     const float *(*cpu_logits)(const rad_backend *cpu, uint32_t index);
+    const uint32_t *(*weight_columns)(const rad_weight *weight, uint32_t expert);
+    void (*cache_plan_divide)(rad_cache_plan *plan, const rad_hparams *hparams, uint32_t n_far);
     float (*alibi_slope)(float max_bias, uint32_t n_heads, uint32_t head);
     const float *(*cpu_hidden)(const rad_backend *cpu, uint32_t index);
 } rad_cuda_library;

@@ -30,6 +30,8 @@ const rad_cuda_library rad_cuda_own_library = {.model_read_rows = rad_model_read
                                                .cpu_changed = rad_cpu_backend_changed,
                                                .cpu_reserve_adapters = cpu_reserve_adapters,
                                                .cpu_logits = cpu_logits,
+                                               .weight_columns = rad_weight_columns,
+                                               .cache_plan_divide = rad_cache_plan_divide,
                                                .alibi_slope = rad_alibi_slope,
                                                .cpu_hidden = cpu_hidden};
 

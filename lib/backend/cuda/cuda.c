@@ -1,0 +1,128 @@
+/* libradllm-cuda.so: opening a device, and the table that the library finds. */
+#include "backend/cuda/cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define EXPORTED __attribute__((visibility("default")))
+
+EXPORTED extern const char radllm_cuda_build_id[];
+EXPORTED const rad_cuda_table *radllm_cuda_table(void);
+
+const char radllm_cuda_build_id[] = RAD_CUDA_BUILD_ID;
+
+radllm_status rad_cuda_failed(const rad_cuda *cuda, radllm_status status, radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    const char *message = cuda->device->message;
+    rad_quote(quoted, message, strnlen(message, RAD_CUDA_MESSAGE_SIZE));
+    if (status == RADLLM_E_MEMORY)
+        return rad_fail(error, RADLLM_E_MEMORY,
+                        "the device has no memory left: %s; set the option vram_limit lower, or "
+                        "context, sessions or batch",
+                        quoted);
+    return rad_fail(error, RADLLM_E_DEVICE,
+                    "the device failed: %s; this engine can compute no more: free it and make "
+                    "another one, with device=cpu where the device does not come back",
+                    quoted);
+}
+
+static void cuda_close(rad_cuda *cuda)
+{
+    if (cuda == NULL)
+        return;
+    rad_allocator allocator = cuda->host.allocator;
+    if (cuda->process == rad_process_id()) {
+        if (cuda->device != NULL)
+            cuda->device->close(cuda->device);
+        pthread_mutex_destroy(&cuda->mutex);
+    }
+    rad_free(&allocator, cuda, sizeof *cuda);
+}
+
+static radllm_status open_device(rad_cuda *cuda, uint32_t number, radllm_error *error)
+{
+    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_QUOTE_SIZE];
+    int count = rad_cuda_device_count(message);
+    rad_quote(quoted, message, strnlen(message, sizeof message));
+    if (count <= 0)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "device=cuda: no GPU can be used: %s; install NVIDIA's driver, or set the "
+                        "option device to cpu",
+                        message[0] != '\0' ? quoted : "the driver knows none");
+    if (number >= (uint32_t)count)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "device=cuda: there is no GPU number %u; the driver knows %d (option gpu "
+                        "0 to %d)",
+                        number, count, count - 1);
+    radllm_status status = rad_cuda_device_open((int)number, &cuda->device, message);
+    if (status == RADLLM_OK)
+        return RADLLM_OK;
+    rad_quote(quoted, message, strnlen(message, sizeof message));
+    return rad_fail(error, status == RADLLM_E_MEMORY ? status : RADLLM_E_UNSUPPORTED,
+                    "device=cuda: GPU number %u cannot be opened: %s; set the option device to cpu",
+                    number, quoted);
+}
+
+/* What is taken right behind opening is the driver's context, and what other programs have. No
+ * context that was seen is larger than this. */
+#define MOST_CONTEXT_BYTES ((uint64_t)640 << 20)
+
+static uint64_t context_of(uint64_t taken)
+{
+    return taken < MOST_CONTEXT_BYTES ? taken : MOST_CONTEXT_BYTES;
+}
+
+static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *library,
+                               uint32_t number, rad_cuda **out, radllm_error *error)
+{
+    rad_cuda *cuda = rad_alloc_zero(&host->allocator, sizeof *cuda);
+    if (cuda == NULL)
+        return rad_fail_memory(error, sizeof *cuda);
+    cuda->host = *host;
+    cuda->library = library;
+    cuda->process = rad_process_id();
+    /* With default attributes this never fails on the systems that the library runs on. */
+    if (pthread_mutex_init(&cuda->mutex, NULL) != 0) {
+        rad_free(&host->allocator, cuda, sizeof *cuda);
+        return rad_fail_memory(error, sizeof(pthread_mutex_t));
+    }
+    uint64_t all;
+    radllm_status status = open_device(cuda, number, error);
+    if (status == RADLLM_OK) {
+        status = cuda->device->memory(cuda->device, &cuda->free_at_open, &all);
+        if (status != RADLLM_OK)
+            status = rad_cuda_failed(cuda, status, error);
+        else
+            cuda->context_bytes = context_of(all - cuda->free_at_open);
+    }
+    if (status != RADLLM_OK) {
+        cuda_close(cuda);
+        return status;
+    }
+    *out = cuda;
+    return RADLLM_OK;
+}
+
+static uint64_t memory_used(const rad_cuda *cuda)
+{
+    uint64_t available = 0, all = 0;
+    rad_cuda *own = (rad_cuda *)cuda;
+    pthread_mutex_lock(&own->mutex);
+    radllm_status status = own->device->memory(own->device, &available, &all);
+    pthread_mutex_unlock(&own->mutex);
+    return status == RADLLM_OK ? all - available : 0;
+}
+
+const rad_cuda_table *radllm_cuda_table(void)
+{
+    static const rad_cuda_table table = {.fingerprint = rad_cuda_fingerprint,
+                                         .open = cuda_open,
+                                         .close = cuda_close,
+                                         .place = rad_cuda_place,
+                                         .create_pages = rad_cuda_create_pages,
+                                         .free_pages = rad_cuda_free_pages,
+                                         .create_backend = rad_cuda_create_backend,
+                                         .memory_used = memory_used};
+    return &table;
+}

@@ -1,0 +1,213 @@
+/* The inside of libradllm-cuda.so's host half, shared by its files. */
+#ifndef RAD_CUDA_H
+#define RAD_CUDA_H
+
+#include <pthread.h>
+
+#include "backend/cuda/cuda_interface.h"
+#include "backend/cuda/device.h"
+#include "backend/cuda/layout.h"
+#include "kernels/cuda/kernels_layer.h"
+#include "base/platform.h"
+
+/* A device that an engine uses. The device is for one thread at a time, and pages are taken and
+ * given back by others than the one that computes. */
+struct rad_cuda {
+    rad_host host;
+    const rad_cuda_library *library;
+    rad_cuda_device *device;
+    pthread_mutex_t mutex;
+    int64_t process; /* that opened it: in a child made by fork() nothing of CUDA may be called */
+    uint64_t context_bytes, free_at_open;
+    uint8_t *pages[RAD_CACHE_GROUPS]; /* device memory */
+    uint64_t page_bytes[RAD_CACHE_GROUPS], pages_bytes[RAD_CACHE_GROUPS];
+};
+
+/* Turns what a device function answered into an error of the library: RADLLM_E_MEMORY, or
+ * RADLLM_E_DEVICE for good. The caller holds the mutex. */
+radllm_status rad_cuda_failed(const rad_cuda *cuda, radllm_status status, radllm_error *error);
+
+/* Tokens of a block of attention, at most. */
+#define RAD_CUDA_BLOCK_TOKENS RAD_CUDA_ATTEND_MANY_ROWS
+
+/* A weight on the device. */
+typedef struct rad_cuda_weight {
+    const uint8_t *data;     /* of a matrix, or of a stack of them, in the device's layout */
+    const float *values;     /* of a vector */
+    const float *scales;     /* of each of its matrices; NULL: products are not multiplied */
+    const uint32_t *columns; /* where its rows have them in another order */
+} rad_cuda_weight;
+
+/* Where everything stands in the backend's block of device memory. */
+typedef struct rad_cuda_layout {
+    uint64_t values[RAD_MAX_VALUES];
+    uint64_t rows;                          /* rad_cuda_row[max_tokens] */
+    uint64_t outputs;                       /* uint32_t[max_outputs] */
+    uint64_t tables[RAD_CACHE_GROUPS];      /* uint32_t[max_spans][stride] */
+    uint64_t blocks[RAD_CUDA_BLOCK_TOKENS]; /* rad_cuda_attend_block[], by a block's tokens - 1 */
+    uint64_t told_end;                      /* behind what a step tells the device */
+    uint64_t tiles;                         /* quantized input of products */
+    uint64_t states, states_bytes;          /* of attention */
+    uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
+    uint64_t slot_expert, slot_itself;      /* of experts, uint32_t[slot]: a slot for each choice */
+    uint64_t total;
+} rad_cuda_layout;
+
+/* Where a value is up to date. */
+enum { RAD_CUDA_HERE = 1, RAD_CUDA_THERE = 2 };
+
+/* What decides the launches of a step, besides the program. */
+typedef struct rad_cuda_step_key {
+    uint32_t n_tokens, n_outputs, longest_span, most_keys;
+    uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
+} rad_cuda_step_key;
+
+/* A step that was seen, and its graph from the second time on. */
+#define RAD_CUDA_REPLAYS 16
+typedef struct rad_cuda_replay {
+    rad_cuda_step_key key;
+    uint64_t used; /* when last; 0: never */
+    bool is_new;
+    rad_cuda_graph *graph;
+} rad_cuda_replay;
+
+typedef struct rad_cuda_backend {
+    rad_backend base;
+    rad_cuda *cuda;
+    rad_cuda_device *device;
+    const rad_cuda_library *library;
+    const rad_program *program;
+    const rad_model *model;
+    const rad_cache *cache;
+    rad_backend *cpu;
+    rad_backend_settings settings;
+    rad_cuda_placement placement;
+    bool *on_device;          /* of each operation */
+    rad_cuda_weight *weights; /* by rad_weight.order */
+    uint8_t *weight_memory;   /* device memory, as the next */
+    uint8_t *memory;
+    rad_cuda_layout layout;
+    uint8_t *staging; /* pinned memory for what a step tells the device, laid out from `rows` on */
+    uint64_t staging_bytes;
+
+    rad_cuda_replay replays[RAD_CUDA_REPLAYS];
+    uint64_t n_replayed;
+
+    /* The run in progress. */
+    const rad_batch *batch;
+    struct {
+        uint32_t where;
+        uint64_t floats; /* that were written last */
+    } values[RAD_MAX_VALUES];
+    uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
+    uint32_t longest_span, most_keys; /* rows; keys that a row can see */
+    int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
+    rad_activation_kind tiles_kind;
+    const uint32_t *tiles_columns;
+} rad_cuda_backend;
+
+static inline void *rad_cuda_at(const rad_cuda_backend *b, uint64_t offset)
+{
+    return b->memory + offset;
+}
+
+static inline float *rad_cuda_value(const rad_cuda_backend *b, uint8_t value)
+{
+    return (float *)rad_cuda_at(b, b->layout.values[value]);
+}
+
+static inline const rad_cuda_weight *rad_cuda_weight_of(const rad_cuda_backend *b,
+                                                        const rad_weight *weight)
+{
+    return &b->weights[weight->order];
+}
+
+/* Rows that an operation runs on. */
+static inline uint32_t rad_cuda_rows(const rad_cuda_backend *b, const rad_op *op)
+{
+    return op->per_output ? b->batch->n_outputs : b->batch->n_tokens;
+}
+
+/* Entries of a sequence's row in the page tables of a group. */
+static inline uint32_t rad_cuda_table_stride(const rad_cache_group *group)
+{
+    return group->n_sinks + group->n_slots;
+}
+
+/* ---- operations.c: one call for each operation that the device computes -------------------------
+ */
+
+/* What is known of a device before anything is made. */
+typedef struct rad_cuda_means {
+    const rad_model *model;
+    const rad_cache_plan *cache;
+    const rad_cuda_properties *properties;
+    const rad_cuda_library *library;
+} rad_cuda_means;
+
+/* NULL where the device computes an operation, else what is missing ("products with weights of type
+ * X"), written into `why` where it is made up. */
+const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
+                             char why[RAD_CUDA_TEXT]);
+/* How an operation that attends cuts its queries, and into how many of a block; what follows from
+ * a batch is left open. */
+rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
+                                                uint32_t longest_span, uint32_t *rows);
+radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
+
+/* ---- weights.c ----------------------------------------------------------------------------------
+ */
+
+/* Bytes of a weight on the device; of one expert's rows (of all, where it is no stack). */
+uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
+uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);
+/* Takes memory for the weights of all operations on the device, and fills it. */
+radllm_status rad_cuda_upload(rad_cuda_backend *b, const radllm_cancel *cancel,
+                              radllm_error *error);
+
+/* ---- place.c ------------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,
+                             rad_cuda_placement *out, radllm_error *error);
+/* Which operations are on the device under a placement: n_ops flags. */
+void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
+                     const rad_cuda_placement *placement, bool *on_device);
+/* The layout of everything but weights and pages; false when it exceeds 64 bits. */
+bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
+                      const rad_backend_settings *settings, rad_cuda_layout *layout);
+
+/* ---- batch.c ------------------------------------------------------------------------------------
+ */
+
+uint64_t rad_cuda_staging_bytes(const rad_cuda_layout *layout);
+uint32_t rad_cuda_most_blocks(const rad_backend_settings *settings, uint32_t tokens);
+/* Tells the device of a batch. */
+radllm_status rad_cuda_send_batch(rad_cuda_backend *b);
+
+/* ---- graphs.c -----------------------------------------------------------------------------------
+ */
+
+/* Whether operations first..end-1 of a batch can be a graph. */
+bool rad_cuda_can_replay(const rad_cuda_backend *b, uint32_t first, uint32_t end);
+/* The batch's place among those that were seen; is_new: it was not. */
+rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b);
+void rad_cuda_free_replays(rad_cuda_backend *b);
+
+/* ---- pages.c ------------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cache_plan *plan, rad_far_memory *far,
+                                    radllm_error *error);
+void rad_cuda_free_pages(rad_cuda *cuda);
+
+/* ---- run.c --------------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_create_backend(rad_cuda *cuda, const rad_cuda_placement *placement,
+                                      const rad_program *program, const rad_cache *cache,
+                                      const rad_backend_settings *settings, rad_backend *cpu,
+                                      const radllm_cancel *cancel, rad_backend **out,
+                                      radllm_error *error);
+
+#endif

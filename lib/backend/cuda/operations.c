@@ -1,0 +1,652 @@
+/* One call for each operation that the device computes. What is not here is the CPU's. */
+#include "backend/cuda/cuda.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/cuda/kernels_layer.h"
+
+/* Elements of a row that a block of an elementwise kernel takes; most rows of a grid. */
+#define BLOCK_ELEMENTS 1024
+#define MOST_GRID_ROWS 65535
+
+static radllm_status launch(rad_cuda_backend *b, const rad_cuda_kernel *kernel, rad_cuda_grid grid,
+                            uint32_t shared, const void *arguments)
+{
+    return b->device->launch(b->device, kernel, grid, shared, arguments);
+}
+
+static rad_cuda_grid rows_grid(uint64_t width, uint32_t n_rows)
+{
+    uint32_t x = (uint32_t)((width + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
+    return (rad_cuda_grid){x, n_rows < MOST_GRID_ROWS ? n_rows : MOST_GRID_ROWS, 1};
+}
+
+static const float *values_of(const rad_cuda_backend *b, const rad_weight *weight)
+{
+    return weight != NULL ? rad_cuda_weight_of(b, weight)->values : NULL;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_norm_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .weight = values_of(b, op->weight),
+                                 .bias = values_of(b, op->bias),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .n = op->width,
+                                 .n_rows = n_rows,
+                                 .layer_norm = h->architecture->layer_norms,
+                                 .epsilon = h->norm_epsilon};
+    return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
+}
+
+static radllm_status run_head_norm(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_head_norm_arguments a = {.values = rad_cuda_value(b, op->out),
+                                      .weight = values_of(b, op->weight),
+                                      .row = op->width,
+                                      .stride = h->head_dim,
+                                      .n = h->head_dim,
+                                      .n_heads = op->n_heads,
+                                      .n_rows = n_rows,
+                                      .epsilon = h->norm_epsilon};
+    uint32_t heads = n_rows * op->n_heads;
+    return launch(b, &rad_cuda_kernel_head_norm, (rad_cuda_grid){(heads + 15) / 16, 1, 1}, 0, &a);
+}
+
+static radllm_status run_rotate(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_rotate_arguments a = {.in = rad_cuda_value(b, op->other),
+                                   .out = rad_cuda_value(b, op->out),
+                                   .table = rad_cuda_value(b, op->in),
+                                   .row = op->to.row,
+                                   .first = op->to.first,
+                                   .stride = op->to.stride,
+                                   .n_heads = op->n_heads,
+                                   .n_pairs = h->rope.n_pairs,
+                                   .n_rows = n_rows,
+                                   .interleaved = h->rotary == RAD_ROTARY_INTERLEAVED};
+    rad_cuda_grid grid = rows_grid(0, n_rows);
+    grid.x = op->n_heads;
+    return launch(b, &rad_cuda_kernel_rotate, grid, 0, &a);
+}
+
+static radllm_status run_copy(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_copy_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .from_row = op->from.row,
+                                 .from_first = op->from.first,
+                                 .from_stride = op->from.stride,
+                                 .to_row = op->to.row,
+                                 .to_first = op->to.first,
+                                 .to_stride = op->to.stride,
+                                 .width = op->width,
+                                 .n_heads = op->n_heads,
+                                 .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_copy, rows_grid((uint64_t)op->n_heads * op->width, n_rows), 0,
+                  &a);
+}
+
+static radllm_status run_select(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_copy_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .from_rows = rad_cuda_at(b, b->layout.outputs),
+                                 .from_row = op->width,
+                                 .to_row = op->width,
+                                 .width = op->width,
+                                 .n_heads = 1,
+                                 .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_copy, rows_grid(op->width, n_rows), 0, &a);
+}
+
+/* ---- element by element ---------------------------------------------------------------------- */
+
+static uint32_t kind_of_gate(rad_gate gate)
+{
+    switch (gate) {
+    case RAD_GATE_GELU_TANH:
+        return RAD_CUDA_GELU_TANH_MULTIPLY;
+    case RAD_GATE_RELU2:
+        return RAD_CUDA_RELU2_MULTIPLY;
+    case RAD_GATE_CLAMPED:
+        return RAD_CUDA_CLAMPED_MULTIPLY;
+    default:
+        return RAD_CUDA_SILU_MULTIPLY;
+    }
+}
+
+static uint32_t kind_of_elements(const rad_cuda_backend *b, const rad_op *op)
+{
+    rad_gate gate = b->model->hparams.architecture->gate;
+    switch (op->kind) {
+    case RAD_OP_GATED:
+        return kind_of_gate(gate);
+    case RAD_OP_GELU:
+        return gate == RAD_GATE_NONE_ERF ? RAD_CUDA_GELU_ERF : RAD_CUDA_GELU_TANH;
+    case RAD_OP_CLAMP:
+        return RAD_CUDA_CLAMP;
+    case RAD_OP_SOFT_CAP:
+        return RAD_CUDA_SOFT_CAP;
+    case RAD_OP_ADD_GATED:
+        return RAD_CUDA_ADD_GATED;
+    default:
+        return RAD_CUDA_ADD;
+    }
+}
+
+static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
+{
+    bool in_place =
+        op->kind == RAD_OP_GELU || op->kind == RAD_OP_CLAMP || op->kind == RAD_OP_SOFT_CAP;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_elements_arguments a = {.in = rad_cuda_value(b, in_place ? op->out : op->in),
+                                     .other = in_place ? NULL : rad_cuda_value(b, op->other),
+                                     .out = rad_cuda_value(b, op->out),
+                                     .in_stride = op->width,
+                                     .other_stride = op->kind == RAD_OP_ADD_GATED ? 1 : op->width,
+                                     .out_stride = op->width,
+                                     .n = op->width,
+                                     .n_rows = n_rows,
+                                     .kind = kind_of_elements(b, op),
+                                     .number = op->number};
+    return launch(b, &rad_cuda_kernel_elements, rows_grid(op->width, n_rows), 0, &a);
+}
+
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+static rad_cuda_pages pages_of(const rad_cuda_backend *b, uint32_t layer)
+{
+    uint32_t group = b->cache->layers[layer].group;
+    const rad_cache_group *g = &b->cache->plan.groups[group];
+    return (rad_cuda_pages){.pool = b->cuda->pages[group],
+                            .tables = rad_cuda_at(b, b->layout.tables[group]),
+                            .page_bytes = g->far_bytes,
+                            .table_stride = rad_cuda_table_stride(g),
+                            .n_sinks = g->n_sinks,
+                            .n_slots = g->n_slots};
+}
+
+static radllm_status run_store(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = b->batch->n_tokens;
+    rad_cuda_store_arguments a = {.keys = rad_cuda_value(b, op->in),
+                                  .values = rad_cuda_value(b, op->other),
+                                  .rows = rad_cuda_at(b, b->layout.rows),
+                                  .pages = pages_of(b, op->layer),
+                                  .first = b->cache->layers[op->layer].first,
+                                  .key_bytes = (uint32_t)b->cache->key_bytes,
+                                  .value_bytes = (uint32_t)b->cache->value_bytes,
+                                  .key_type = b->cache->plan.format.keys,
+                                  .value_type = b->cache->plan.format.values,
+                                  .key_dim = h->head_dim,
+                                  .value_dim = h->value_dim,
+                                  .n_heads = h->layers[op->layer].n_kv_heads,
+                                  .n_rows = n_rows};
+    rad_cuda_grid grid = rows_grid(0, n_rows);
+    grid.x = a.n_heads;
+    return launch(b, &rad_cuda_kernel_store, grid, 0, &a);
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
+                                                uint32_t longest_span, uint32_t *rows)
+{
+    const rad_hparams *h = &means->model->hparams;
+    const rad_layer_params *layer = &h->layers[op->layer];
+    rad_reach reach = rad_policy_reach(&means->cache->policy, layer->window);
+    rad_cache_format format = means->cache->format;
+    rad_cuda_attend_arguments a = {
+        .key_bytes = (uint32_t)rad_key_tile_bytes(format.keys, h->head_dim),
+        .value_bytes = (uint32_t)rad_value_tile_bytes(format.values, h->value_dim),
+        .key_type = format.keys,
+        .value_type = format.values,
+        .key_dim = h->head_dim,
+        .value_dim = h->value_dim,
+        .n_heads = layer->n_heads,
+        .n_kv_heads = layer->n_kv_heads,
+        .window = reach.window,
+        .sinks = reach.sinks,
+        .scale = h->query_scale,
+        .cap = h->attention_cap};
+    *rows = rad_cuda_attend_choose(&a, longest_span, means->properties->shared_bytes);
+    rad_cuda_attend_heads(&a, *rows);
+    return a;
+}
+
+/* Keys that a block of tokens looks at, at most. */
+static uint64_t keys_seen(const rad_cuda_backend *b, const rad_cuda_attend_arguments *a)
+{
+    uint64_t window = (uint64_t)a->window + 255 + RAD_CUDA_BLOCK_TOKENS;
+    return a->window != 0 && window < b->most_keys ? window : b->most_keys;
+}
+
+static radllm_status run_attend(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
+    uint32_t rows;
+    rad_cuda_attend_arguments a = rad_cuda_attend_shape(&means, op, b->longest_span, &rows);
+    a.queries = rad_cuda_value(b, op->in);
+    a.sink_queries = a.sinks > 0 ? rad_cuda_value(b, op->other) : NULL;
+    a.rows = rad_cuda_at(b, b->layout.rows);
+    a.blocks = rad_cuda_at(b, b->layout.blocks[a.tokens_per_block - 1]);
+    a.pages = pages_of(b, op->layer);
+    a.first = b->cache->layers[op->layer].first;
+    a.learned_sinks = values_of(b, op->bias);
+    if (h->max_alibi_bias > 0.0f)
+        a.slopes =
+            (const float *)rad_cuda_at(b, b->layout.slopes) + (size_t)op->layer * h->max_heads;
+    a.out = rad_cuda_value(b, op->out);
+    a.n_blocks = b->n_blocks[a.tokens_per_block - 1];
+    a.states = rad_cuda_at(b, b->layout.states);
+    rad_cuda_attend_plan(&a, keys_seen(b, &a), b->device->properties.multiprocessors,
+                         b->layout.states_bytes);
+    rad_cuda_grid grid = {a.n_blocks, a.n_kv_heads * a.head_blocks, a.n_parts};
+    radllm_status status =
+        launch(b, rad_cuda_attend_kernel(&a, rows), grid, rad_cuda_attend_shared(&a, rows), &a);
+    if (status != RADLLM_OK || a.division == RAD_CUDA_ATTEND_WHOLE)
+        return status;
+    return launch(b, &rad_cuda_kernel_attend_merge, (rad_cuda_grid){a.n_blocks, a.n_heads, 1},
+                  rad_cuda_attend_merge_shared(a.value_dim), &a);
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+static rad_activation_kind activation_of(const rad_weight *weight)
+{
+    return rad_type_find(weight->matrix.type)->activation;
+}
+
+/* Rows of floats in the form that quantized weights are multiplied with. */
+static radllm_status quantize_rows(rad_cuda_backend *b, const rad_op *op, const float *x,
+                                   uint32_t stride, uint32_t n_rows)
+{
+    rad_activation_kind kind = activation_of(op->weight);
+    bool whole_rows = kind == RAD_ACTIVATION_Q8_ROW || kind == RAD_ACTIVATION_Q8_OUTLIERS;
+    const rad_cuda_kernel *kernel = kind == RAD_ACTIVATION_Q8_OUTLIERS
+                                        ? &rad_cuda_kernel_quantize_outliers
+                                    : whole_rows ? &rad_cuda_kernel_quantize_row
+                                                 : &rad_cuda_kernel_quantize;
+    uint32_t n_columns = op->weight->matrix.n_columns;
+    uint32_t n_tiles = (n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    rad_cuda_quantize_arguments a = {.x = x,
+                                     .tiles = rad_cuda_at(b, b->layout.tiles),
+                                     .columns = rad_cuda_weight_of(b, op->weight)->columns,
+                                     .n_inputs = stride,
+                                     .n_columns = n_columns,
+                                     .block = kind == RAD_ACTIVATION_Q8_256 ? 256 : 32,
+                                     .threshold = op->weight->threshold};
+    radllm_status status = RADLLM_OK;
+    for (uint32_t first = 0; first < n_rows && status == RADLLM_OK; first += MOST_GRID_ROWS) {
+        uint32_t n = n_rows - first < MOST_GRID_ROWS ? n_rows - first : MOST_GRID_ROWS;
+        status =
+            launch(b, kernel, (rad_cuda_grid){whole_rows ? 1 : (n_tiles + 7) / 8, n, 1}, 0, &a);
+        a.x += (size_t)n * stride;
+        a.tiles += rad_cuda_tiles_bytes(n, n_columns);
+    }
+    return status;
+}
+
+/* The same of an operation's input, unless that was done already. */
+static radllm_status quantize(rad_cuda_backend *b, const rad_op *op, uint32_t n_rows)
+{
+    rad_activation_kind kind = activation_of(op->weight);
+    const uint32_t *columns = rad_cuda_weight_of(b, op->weight)->columns;
+    if (b->tiles_value == op->in && b->tiles_kind == kind && b->tiles_columns == columns)
+        return RADLLM_OK;
+    b->tiles_value = op->in;
+    b->tiles_kind = kind;
+    b->tiles_columns = columns;
+    return quantize_rows(b, op, rad_cuda_value(b, op->in), rad_weight_inputs(op->weight), n_rows);
+}
+
+static rad_cuda_product_part part_of(const rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_weight *weight = op->weight;
+    const rad_cuda_weight *there = rad_cuda_weight_of(b, weight);
+    uint32_t n_rows = rad_weight_rows(weight);
+    return (rad_cuda_product_part){.weights = there->data,
+                                   .y = rad_cuda_value(b, op->out),
+                                   .bias = values_of(b, op->bias),
+                                   .scales = there->scales,
+                                   .expert_bytes = rad_cuda_expert_bytes(weight),
+                                   .n_rows = n_rows,
+                                   .y_stride = n_rows};
+}
+
+/* What a product is multiplied with, and where its results go. With slots (of experts, of heads)
+ * each multiplies the matrix that it names with the input of its place, or one for several. */
+typedef struct inputs {
+    const float *x; /* rows x_stride apart */
+    uint64_t x_stride;
+    const uint8_t *tiles; /* the same, where weights are quantized */
+    uint32_t n_tokens;
+    const uint32_t *experts; /* NULL: no slots; then n_tokens is not looked at */
+    uint32_t n_slots, slots_per_input;
+} inputs;
+
+/* NULL where weights are quantized. */
+static const rad_cuda_kernel *dot_kernel(rad_type type)
+{
+    switch (type) {
+    case RAD_TYPE_F32:
+        return &rad_cuda_kernel_dot_f32;
+    case RAD_TYPE_F16:
+        return &rad_cuda_kernel_dot_f16;
+    case RAD_TYPE_BF16:
+        return &rad_cuda_kernel_dot_bf16;
+    case RAD_TYPE_FP8:
+        return &rad_cuda_kernel_dot_fp8;
+    case RAD_TYPE_NF4:
+    case RAD_TYPE_FP4:
+        return &rad_cuda_kernel_dot_level4;
+    default:
+        return NULL;
+    }
+}
+
+static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op,
+                                     rad_cuda_product_part part, const inputs *in)
+{
+    rad_type type = op->weight->matrix.type;
+    uint32_t most = in->experts == NULL ? MOST_GRID_ROWS * RAD_CUDA_DOT_TOKENS : MOST_GRID_ROWS;
+    uint32_t count = in->experts == NULL ? in->n_tokens : in->n_slots;
+    rad_cuda_dot_arguments a = {.parts = {part},
+                                .x = in->x,
+                                .x_stride = in->x_stride,
+                                .experts = in->experts,
+                                .slots_per_input = in->slots_per_input,
+                                .n_parts = 1,
+                                .n_columns = op->weight->matrix.n_columns,
+                                .n_tokens = in->n_tokens};
+    if (type == RAD_TYPE_NF4 || type == RAD_TYPE_FP4)
+        memcpy(a.levels, type == RAD_TYPE_FP4 ? rad_levels_fp4 : rad_levels_nf4, sizeof a.levels);
+    if (count > most)
+        return RADLLM_E_INTERNAL; /* rad_cuda_place() sees to it */
+    rad_cuda_grid grid = {(part.n_rows + RAD_CUDA_DOT_ROWS - 1) / RAD_CUDA_DOT_ROWS,
+                          (in->n_tokens + RAD_CUDA_DOT_TOKENS - 1) / RAD_CUDA_DOT_TOKENS, 1};
+    if (in->experts != NULL) {
+        grid.y = 1;
+        grid.z = in->n_slots;
+    }
+    return launch(b, dot_kernel(type), grid, 0, &a);
+}
+
+/* Eight tokens at a time, or slots. */
+static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, rad_cuda_product_part part,
+                                  const inputs *in)
+{
+    rad_type type = op->weight->matrix.type;
+    uint32_t n_columns = op->weight->matrix.n_columns;
+    uint32_t rows_log2 =
+        rad_cuda_few_rows_log2(type, part.n_rows, n_columns, b->device->properties.multiprocessors);
+    rad_cuda_few_arguments a = {.parts = {part},
+                                .tiles = in->tiles,
+                                .x = in->x,
+                                .x_stride = in->x_stride,
+                                .experts = in->experts,
+                                .slots_per_input = in->slots_per_input,
+                                .n_parts = 1,
+                                .n_columns = n_columns,
+                                .n_tokens = 1,
+                                .rows_log2 = rows_log2};
+    rad_cuda_grid grid = {(part.n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, 1};
+    uint32_t shared = rad_cuda_few_shared_bytes(type, rows_log2);
+    if (in->experts != NULL) {
+        grid.z = in->n_slots;
+        return launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+    }
+    radllm_status status = RADLLM_OK;
+    for (uint32_t first = 0; first < in->n_tokens && status == RADLLM_OK; first += a.n_tokens) {
+        uint32_t left = in->n_tokens - first;
+        a.n_tokens = left < RAD_CUDA_PRODUCT_TOKENS ? left : RAD_CUDA_PRODUCT_TOKENS;
+        status = launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+        a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
+        a.x += a.n_tokens * a.x_stride;
+        a.parts[0].y += (size_t)a.n_tokens * part.y_stride;
+    }
+    return status;
+}
+
+/* By matrix instructions, with the same bits. */
+static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op,
+                                   rad_cuda_product_part part, const inputs *in)
+{
+    rad_cuda_many_arguments a = {.parts = {part},
+                                 .tiles = in->tiles,
+                                 .x = in->x,
+                                 .x_stride = in->x_stride,
+                                 .n_parts = 1,
+                                 .n_columns = op->weight->matrix.n_columns,
+                                 .n_tokens = in->n_tokens};
+    rad_cuda_grid grid = {(part.n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
+                          (in->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1};
+    return launch(b, rad_cuda_many_kernel(op->weight->matrix.type), grid, 0, &a);
+}
+
+static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op,
+                                        rad_cuda_product_part part, const inputs *in)
+{
+    bool many = in->experts == NULL && in->n_tokens > RAD_CUDA_PRODUCT_TOKENS &&
+                rad_cuda_many_kernel(op->weight->matrix.type) != NULL;
+    return many ? multiply_many(b, op, part, in) : multiply_few(b, op, part, in);
+}
+
+static bool is_float(const rad_weight *weight)
+{
+    return activation_of(weight) == RAD_ACTIVATION_F32;
+}
+
+static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, rad_cuda_product_part part,
+                              const inputs *in)
+{
+    return is_float(op->weight) ? multiply_floats(b, op, part, in)
+                                : multiply_quantized(b, op, part, in);
+}
+
+static radllm_status run_product(rad_cuda_backend *b, const rad_op *op)
+{
+    inputs in = {.x = rad_cuda_value(b, op->in),
+                 .x_stride = rad_weight_inputs(op->weight),
+                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                 .n_tokens = rad_cuda_rows(b, op)};
+    radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
+    return status == RADLLM_OK ? multiply(b, op, part_of(b, op), &in) : status;
+}
+
+/* Heads' matrices times their parts of each row, a token at a time: its heads are slots. */
+static radllm_status run_head_product(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_columns = op->weight->matrix.n_columns, n_tokens = rad_cuda_rows(b, op);
+    uint64_t tiles = rad_cuda_tiles_bytes(op->n_heads, n_columns);
+    inputs in = {.x = rad_cuda_value(b, op->in) + op->from.first,
+                 .x_stride = op->from.stride,
+                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                 .n_tokens = 1,
+                 .experts = rad_cuda_at(b, b->layout.slot_itself),
+                 .n_slots = op->n_heads,
+                 .slots_per_input = 1};
+    rad_cuda_product_part part = part_of(b, op);
+    part.y += op->to.first;
+    part.y_stride = op->to.stride;
+    radllm_status status = RADLLM_OK;
+    if (!is_float(op->weight))
+        status = quantize_rows(b, op, in.x, op->from.stride, n_tokens * op->n_heads);
+    b->tiles_value = -1; /* the tiles are parts of rows */
+    for (uint32_t t = 0; t < n_tokens && status == RADLLM_OK; t++) {
+        status = multiply(b, op, part, &in);
+        in.x += op->from.row;
+        in.tiles += tiles;
+        part.y += op->to.row;
+    }
+    return status;
+}
+
+/* ---- experts --------------------------------------------------------------------------------- */
+
+/* A slot is a choice: token * n_used + rank. */
+static radllm_status run_route(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_router *router = &b->model->hparams.router;
+    uint32_t n_rows = rad_cuda_rows(b, op), n_used = router->n_used;
+    rad_cuda_route_arguments a = {.logits = rad_cuda_value(b, op->in),
+                                  .bias = values_of(b, op->bias),
+                                  .routes = (uint32_t *)(void *)rad_cuda_value(b, op->out),
+                                  .n_experts = router->n_experts,
+                                  .n_used = n_used,
+                                  .n_groups = router->n_groups,
+                                  .n_groups_used = router->n_groups_used,
+                                  .group_best = router->group_best,
+                                  .gating = router->gating,
+                                  .normalise = router->normalise,
+                                  .scale = router->scale,
+                                  .n_rows = n_rows};
+    rad_cuda_copy_arguments slots = {.in = rad_cuda_value(b, op->out),
+                                     .out = rad_cuda_at(b, b->layout.slot_expert),
+                                     .from_row = 2 * n_used,
+                                     .to_row = n_used,
+                                     .width = n_used,
+                                     .n_heads = 1,
+                                     .n_rows = n_rows};
+    radllm_status status = launch(b, &rad_cuda_kernel_route, (rad_cuda_grid){n_rows, 1, 1},
+                                  rad_cuda_route_shared(router->n_experts, n_used), &a);
+    if (status == RADLLM_OK)
+        status = launch(b, &rad_cuda_kernel_copy, rows_grid(n_used, n_rows), 0, &slots);
+    return status;
+}
+
+static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_used = b->model->hparams.router.n_used, n_tokens = rad_cuda_rows(b, op);
+    uint32_t n_slots = n_tokens * n_used, most = MOST_GRID_ROWS / n_used * n_used;
+    inputs in = {.x = rad_cuda_value(b, op->in),
+                 .x_stride = rad_weight_inputs(op->weight),
+                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                 .n_tokens = 1,
+                 .experts = rad_cuda_at(b, b->layout.slot_expert),
+                 .slots_per_input = op->by_choice ? 1 : n_used};
+    rad_cuda_product_part part = part_of(b, op);
+    radllm_status status = RADLLM_OK;
+    if (!is_float(op->weight))
+        status = quantize(b, op, op->by_choice ? n_slots : n_tokens);
+    for (uint32_t first = 0; first < n_slots && status == RADLLM_OK; first += most) {
+        in.n_slots = n_slots - first < most ? n_slots - first : most;
+        status = multiply(b, op, part, &in);
+        uint32_t inputs_done = in.n_slots / in.slots_per_input;
+        in.x += inputs_done * in.x_stride;
+        in.tiles += rad_cuda_tiles_bytes(inputs_done, op->weight->matrix.n_columns);
+        in.experts += in.n_slots;
+        part.y += (size_t)in.n_slots * part.y_stride;
+    }
+    return status;
+}
+
+static radllm_status run_combine(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_combine_arguments a = {
+        .in = rad_cuda_value(b, op->in),
+        .row_of = rad_cuda_at(b, b->layout.slot_itself),
+        .routes = (const uint32_t *)(const void *)rad_cuda_value(b, op->other),
+        .out = rad_cuda_value(b, op->out),
+        .n = op->width,
+        .n_used = b->model->hparams.router.n_used,
+        .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_combine, rows_grid(op->width, n_rows), 0, &a);
+}
+
+/* ---- what is missing ------------------------------------------------------------------------- */
+
+static bool has_order(const rad_cuda_means *means, const rad_weight *weight)
+{
+    for (uint32_t e = 0; weight->parts != NULL && e < weight->n_experts; e++) {
+        if (means->library->weight_columns(weight, e) != NULL)
+            return true;
+    }
+    return false;
+}
+
+const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char why[RAD_CUDA_TEXT])
+{
+    switch (op->kind) {
+    case RAD_OP_EMBED:
+    case RAD_OP_POSITIONS:
+    case RAD_OP_ROTARY_TABLE:
+        return "lookup of tables";
+    case RAD_OP_ADAPT:
+        return "adapters";
+    case RAD_OP_EXPERT_PRODUCT:
+        if (has_order(means, op->weight))
+            return "experts with columns in an order of their own";
+        break;
+    case RAD_OP_HEAD_PRODUCT: /* its input's parts must be rows of one distance */
+        if (!is_float(op->weight) && op->from.row != op->n_heads * op->from.stride)
+            return "products by heads of this shape";
+        break;
+    case RAD_OP_PRODUCT:
+        break;
+    default:
+        return NULL;
+    }
+    rad_type type = op->weight->matrix.type;
+    if (dot_kernel(type) != NULL || rad_cuda_few_kernel(type) != NULL)
+        return NULL;
+    snprintf(why, RAD_CUDA_TEXT, "products with weights of type %s",
+             rad_type_find((uint32_t)type)->name);
+    return why;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op)
+{
+    switch (op->kind) {
+    case RAD_OP_NORM:
+        return run_norm(b, op);
+    case RAD_OP_HEAD_NORM:
+        return run_head_norm(b, op);
+    case RAD_OP_ROTATE:
+        return run_rotate(b, op);
+    case RAD_OP_COPY:
+        return run_copy(b, op);
+    case RAD_OP_SELECT:
+        return run_select(b, op);
+    case RAD_OP_GATED:
+    case RAD_OP_GELU:
+    case RAD_OP_CLAMP:
+    case RAD_OP_ADD:
+    case RAD_OP_SOFT_CAP:
+    case RAD_OP_ADD_GATED:
+        return run_elements(b, op);
+    case RAD_OP_STORE:
+        return run_store(b, op);
+    case RAD_OP_ATTEND:
+        return run_attend(b, op);
+    case RAD_OP_PRODUCT:
+        return run_product(b, op);
+    case RAD_OP_HEAD_PRODUCT:
+        return run_head_product(b, op);
+    case RAD_OP_ROUTE:
+        return run_route(b, op);
+    case RAD_OP_EXPERT_PRODUCT:
+        return run_expert_product(b, op);
+    case RAD_OP_COMBINE:
+        return run_combine(b, op);
+    default:
+        return RADLLM_E_INTERNAL; /* rad_cuda_missing() names it */
+    }
+}

@@ -1,0 +1,390 @@
+/* The backend: runs a program's operations in their order, each on the device or on the CPU, and
+ * brings values from one to the other where that changes. */
+#include "backend/cuda/cuda.h"
+
+#include <string.h>
+
+/* ---- what operations read and write ---------------------------------------------------------- */
+
+#define VALUE(v) (1u << (v))
+
+/* Values that must be up to date, as a set. */
+static uint32_t read_by(const rad_cuda_backend *b, const rad_op *op)
+{
+    bool sinks = op->kind == RAD_OP_ATTEND && b->cache->layers[op->layer].reach.sinks > 0;
+    switch (op->kind) {
+    case RAD_OP_EMBED:
+    case RAD_OP_ROTARY_TABLE:
+        return 0;
+    case RAD_OP_POSITIONS:
+    case RAD_OP_HEAD_NORM:
+    case RAD_OP_GELU:
+    case RAD_OP_CLAMP:
+    case RAD_OP_SOFT_CAP:
+        return VALUE(op->out);
+    case RAD_OP_ADAPT:
+        return VALUE(op->out) | VALUE(op->in);
+    case RAD_OP_NORM:
+    case RAD_OP_PRODUCT:
+    case RAD_OP_SELECT:
+    case RAD_OP_ROUTE:
+    case RAD_OP_EXPERT_PRODUCT:
+        return VALUE(op->in);
+    case RAD_OP_ATTEND:
+        return VALUE(op->in) | (sinks ? VALUE(op->other) : 0);
+    case RAD_OP_ROTATE:
+    case RAD_OP_STORE:
+    case RAD_OP_GATED:
+    case RAD_OP_ADD:
+    case RAD_OP_COMBINE:
+        return VALUE(op->in) | VALUE(op->other);
+    case RAD_OP_ADD_GATED:
+        return VALUE(op->in) | VALUE(op->other) | VALUE(op->out);
+    case RAD_OP_COPY: /* other parts of the row stay as they are, where there are any yet */
+    case RAD_OP_HEAD_PRODUCT:
+        return VALUE(op->in) | (b->values[op->out].where != 0 ? VALUE(op->out) : 0);
+    }
+    return 0;
+}
+
+/* Floats of a row of what it writes. */
+static uint64_t written_width(const rad_cuda_backend *b, const rad_op *op)
+{
+    if (op->kind == RAD_OP_COPY || op->kind == RAD_OP_HEAD_PRODUCT)
+        return op->to.row;
+    if (op->kind == RAD_OP_EXPERT_PRODUCT)
+        return (uint64_t)op->width * b->model->hparams.router.n_used;
+    return op->width;
+}
+
+/* ---- bringing values over -------------------------------------------------------------------- */
+
+static radllm_status bring(rad_cuda_backend *b, uint8_t value, bool to_device, radllm_error *error)
+{
+    uint64_t bytes = b->values[value].floats * sizeof(float);
+    float *here = b->library->cpu_value(b->cpu, value), *there = rad_cuda_value(b, value);
+    radllm_status status;
+    if (to_device) {
+        status = b->device->upload(b->device, RAD_CUDA_COMPUTE, there, here, bytes);
+    } else {
+        status = b->device->download(b->device, RAD_CUDA_COMPUTE, here, there, bytes);
+        if (status == RADLLM_OK)
+            status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+        b->library->cpu_changed(b->cpu, value);
+    }
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    b->values[value].where = RAD_CUDA_HERE | RAD_CUDA_THERE;
+    return RADLLM_OK;
+}
+
+/* Values that nobody wrote in this run may be named by operations that pass over them. */
+static radllm_status bring_all(rad_cuda_backend *b, uint32_t set, bool to_device,
+                               radllm_error *error)
+{
+    uint32_t wanted = to_device ? RAD_CUDA_THERE : RAD_CUDA_HERE;
+    radllm_status status = RADLLM_OK;
+    for (uint8_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
+        if ((set & VALUE(v)) != 0 && b->values[v].where != 0 && (b->values[v].where & wanted) == 0)
+            status = bring(b, v, to_device, error);
+    }
+    return status;
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static bool has_adapters(const rad_batch *batch)
+{
+    for (uint32_t s = 0; s < batch->n_spans; s++) {
+        if (batch->spans[s].adapters != NULL && batch->spans[s].adapters->n > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Where the result of an operation stands. */
+static void note_result(rad_cuda_backend *b, const rad_op *op, bool on_device)
+{
+    if (op->kind == RAD_OP_STORE)
+        return;
+    if (op->out == b->tiles_value)
+        b->tiles_value = -1;
+    b->values[op->out].where = on_device ? RAD_CUDA_THERE : RAD_CUDA_HERE;
+    b->values[op->out].floats = rad_cuda_rows(b, op) * written_width(b, op);
+}
+
+static radllm_status run_op(rad_cuda_backend *b, const rad_op *op, bool on_device,
+                            radllm_error *error)
+{
+    radllm_status status = bring_all(b, read_by(b, op), on_device, error);
+    if (status != RADLLM_OK)
+        return status;
+    if (on_device) {
+        status = rad_cuda_run_op(b, op);
+        if (status != RADLLM_OK)
+            return rad_cuda_failed(b->cuda, status, error);
+    } else {
+        status = b->library->cpu_run_op(b->cpu, op, error);
+        if (status != RADLLM_OK)
+            return status;
+    }
+    note_result(b, op, on_device);
+    return RADLLM_OK;
+}
+
+static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end,
+                               const radllm_cancel *cancel, radllm_error *error)
+{
+    bool adapters = has_adapters(b->batch);
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = first; i < end && status == RADLLM_OK; i++) {
+        const rad_op *op = &b->program->ops[i];
+        if (rad_cancelled(cancel))
+            return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
+        if (op->per_output && b->batch->n_outputs == 0)
+            break;
+        if (op->kind != RAD_OP_ADAPT || adapters)
+            status = run_op(b, op, b->on_device[i], error);
+    }
+    return status;
+}
+
+/* Writes the launches down. A graph that cannot be made is none: the launches are then made. */
+static radllm_status capture(rad_cuda_backend *b, uint32_t first, uint32_t end,
+                             rad_cuda_replay *replay, radllm_error *error)
+{
+    radllm_status status = b->device->capture_begin(b->device);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    status = run_range(b, first, end, NULL, error);
+    radllm_status ended = b->device->capture_end(b->device, &replay->graph);
+    return status != RADLLM_OK || ended == RADLLM_OK || !b->device->lost
+               ? status
+               : rad_cuda_failed(b->cuda, ended, error);
+}
+
+/* Operations that are the device's from here to the end: by a graph, where such a step came before.
+ */
+static radllm_status replay_range(rad_cuda_backend *b, uint32_t first, uint32_t end,
+                                  const radllm_cancel *cancel, radllm_error *error)
+{
+    rad_cuda_replay *replay = rad_cuda_find_replay(b);
+    radllm_status status = bring_all(b, UINT32_MAX, true, error);
+    if (status == RADLLM_OK && !replay->is_new && replay->graph == NULL)
+        status = capture(b, first, end, replay, error);
+    if (status != RADLLM_OK)
+        return status;
+    replay->is_new = false;
+    if (replay->graph == NULL)
+        return run_range(b, first, end, cancel, error);
+    status = b->device->graph_launch(b->device, replay->graph);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    for (uint32_t i = first; i < end; i++) {
+        if (b->program->ops[i].kind != RAD_OP_ADAPT)
+            note_result(b, &b->program->ops[i], true);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status run_ops(rad_cuda_backend *b, const radllm_cancel *cancel, radllm_error *error)
+{
+    uint32_t n = b->batch->hidden ? b->program->n_hidden_ops : b->program->n_ops, first = 0;
+    while (first < n && !b->on_device[first])
+        first++;
+    radllm_status status = run_range(b, 0, first, cancel, error);
+    if (status != RADLLM_OK)
+        return status;
+    return !has_adapters(b->batch) && rad_cuda_can_replay(b, first, n)
+               ? replay_range(b, first, n, cancel, error)
+               : run_range(b, first, n, cancel, error);
+}
+
+/* What the caller reads is brought here, and what went wrong on the way is known then. */
+static radllm_status finish(rad_cuda_backend *b, radllm_error *error)
+{
+    uint32_t results = VALUE(b->batch->hidden ? b->program->hidden : b->program->logits);
+    radllm_status status = RADLLM_OK;
+    if (b->batch->n_outputs > 0)
+        status = bring_all(b, results, false, error);
+    if (status == RADLLM_OK) {
+        status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+        if (status != RADLLM_OK)
+            status = rad_cuda_failed(b->cuda, status, error);
+    }
+    return status;
+}
+
+static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
+                              const radllm_cancel *cancel, radllm_error *error)
+{
+    rad_cuda_backend *b = (rad_cuda_backend *)backend;
+    b->batch = batch;
+    b->tiles_value = -1;
+    memset(b->values, 0, sizeof b->values);
+    pthread_mutex_lock(&b->cuda->mutex);
+    radllm_status status = RADLLM_OK;
+    b->library->cpu_begin(b->cpu, batch);
+    status = rad_cuda_send_batch(b);
+    if (status != RADLLM_OK)
+        status = rad_cuda_failed(b->cuda, status, error);
+    if (status == RADLLM_OK)
+        status = run_ops(b, cancel, error);
+    if (status == RADLLM_OK)
+        status = finish(b, error);
+    else /* what is under way still reads what the next run will write */
+        (void)b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+    b->library->cpu_end(b->cpu);
+    pthread_mutex_unlock(&b->cuda->mutex);
+    return status;
+}
+
+static const float *cuda_logits(const rad_backend *backend, uint32_t index)
+{
+    const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
+    return b->library->cpu_logits(b->cpu, index);
+}
+
+static const float *cuda_hidden(const rad_backend *backend, uint32_t index)
+{
+    const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
+    return b->library->cpu_hidden(b->cpu, index);
+}
+
+static radllm_status cuda_reserve_adapters(rad_backend *backend, uint32_t rank, radllm_error *error)
+{
+    rad_cuda_backend *b = (rad_cuda_backend *)backend;
+    return b->library->cpu_reserve_adapters(b->cpu, rank, error);
+}
+
+/* ---- making and freeing ---------------------------------------------------------------------- */
+
+static void free_device_memory(rad_cuda_backend *b)
+{
+    rad_cuda_device *device = b->device;
+    pthread_mutex_lock(&b->cuda->mutex);
+    rad_cuda_free_replays(b);
+    if (b->memory != NULL) { /* what is freed can be read by who takes it next */
+        (void)device->fill(device, RAD_CUDA_COMPUTE, b->memory, 0, b->layout.total);
+        (void)device->free(device, b->memory);
+    }
+    if (b->weight_memory != NULL)
+        (void)device->free(device, b->weight_memory);
+    if (b->staging != NULL) {
+        rad_wipe(b->staging, b->staging_bytes);
+        (void)device->host_free(device, b->staging);
+    }
+    pthread_mutex_unlock(&b->cuda->mutex);
+}
+
+static void cuda_free(rad_backend *backend)
+{
+    rad_cuda_backend *b = (rad_cuda_backend *)backend;
+    rad_allocator allocator = b->cuda->host.allocator;
+    if (b->cuda->process == rad_process_id())
+        free_device_memory(b);
+    rad_free(&allocator, b->on_device, b->program->n_ops * sizeof *b->on_device);
+    rad_free(&allocator, b->weights, b->model->n_weights * sizeof *b->weights);
+    rad_free(&allocator, b, sizeof *b);
+}
+
+static const rad_backend_table cuda_table = {cuda_run, cuda_logits, cuda_reserve_adapters,
+                                             cuda_hidden, cuda_free};
+
+static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
+{
+    rad_cuda_device *device = b->device;
+    void *memory = NULL, *staging = NULL;
+    b->staging_bytes = rad_cuda_staging_bytes(&b->layout);
+    radllm_status status = device->alloc(device, b->layout.total, &memory);
+    b->memory = memory;
+    if (status ==
+        RADLLM_OK) /* results of rows that nobody computed are never told, but may be read */
+        status = device->fill(device, RAD_CUDA_COMPUTE, memory, 0, b->layout.total);
+    if (status == RADLLM_OK)
+        status = device->host_alloc(device, b->staging_bytes, &staging);
+    b->staging = staging;
+    return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
+}
+
+/* Slopes of ALiBi by layer; the numbers of slots. */
+static radllm_status fill_tables(rad_cuda_backend *b, radllm_error *error)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint64_t n_slopes = h->max_alibi_bias > 0.0f ? (uint64_t)h->n_layers * h->max_heads : 0;
+    uint64_t n_slots = (uint64_t)b->settings.max_tokens * h->router.n_used;
+    n_slots = n_slots > h->max_heads ? n_slots : h->max_heads; /* heads are slots as well */
+    uint64_t bytes = 4 * (n_slopes > n_slots ? n_slopes : n_slots);
+    const rad_allocator *allocator = &b->cuda->host.allocator;
+    void *memory = rad_alloc_zero(allocator, (size_t)bytes);
+    float *slopes = memory;
+    uint32_t *slots = memory;
+    if (memory == NULL)
+        return rad_fail_memory(error, (size_t)bytes);
+    for (uint32_t l = 0; n_slopes > 0 && l < h->n_layers; l++) {
+        for (uint32_t i = 0; i < h->layers[l].n_heads; i++)
+            slopes[(size_t)l * h->max_heads + i] =
+                b->library->alibi_slope(h->max_alibi_bias, h->layers[l].n_heads, i);
+    }
+    radllm_status status = b->device->upload(
+        b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.slopes), slopes, 4 * n_slopes);
+    for (uint32_t i = 0; i < n_slots; i++)
+        slots[i] = i;
+    if (status == RADLLM_OK)
+        status = b->device->upload(b->device, RAD_CUDA_COMPUTE,
+                                   rad_cuda_at(b, b->layout.slot_itself), slots, 4 * n_slots);
+    rad_free(allocator, memory, (size_t)bytes);
+    return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
+}
+
+static radllm_status fill_backend(rad_cuda_backend *b, const radllm_cancel *cancel,
+                                  radllm_error *error)
+{
+    const rad_allocator *allocator = &b->cuda->host.allocator;
+    rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
+    size_t flags = b->program->n_ops * sizeof *b->on_device;
+    size_t weights = b->model->n_weights * sizeof *b->weights;
+    b->on_device = rad_alloc(allocator, flags);
+    b->weights = rad_alloc_zero(allocator, weights);
+    if (b->on_device == NULL || b->weights == NULL)
+        return rad_fail_memory(error, flags + weights);
+    rad_cuda_divide(&means, b->program, &b->placement, b->on_device);
+    if (!rad_cuda_lay_out(&means, b->program, &b->settings, &b->layout))
+        return rad_fail_memory(error, SIZE_MAX);
+    pthread_mutex_lock(&b->cuda->mutex);
+    radllm_status status = take_memory(b, error);
+    if (status == RADLLM_OK)
+        status = fill_tables(b, error);
+    if (status == RADLLM_OK)
+        status = rad_cuda_upload(b, cancel, error);
+    pthread_mutex_unlock(&b->cuda->mutex);
+    return status;
+}
+
+radllm_status rad_cuda_create_backend(rad_cuda *cuda, const rad_cuda_placement *placement,
+                                      const rad_program *program, const rad_cache *cache,
+                                      const rad_backend_settings *settings, rad_backend *cpu,
+                                      const radllm_cancel *cancel, rad_backend **out,
+                                      radllm_error *error)
+{
+    rad_cuda_backend *b = rad_alloc_zero(&cuda->host.allocator, sizeof *b);
+    if (b == NULL)
+        return rad_fail_memory(error, sizeof *b);
+    b->base.table = &cuda_table;
+    b->cuda = cuda;
+    b->device = cuda->device;
+    b->library = cuda->library;
+    b->program = program;
+    b->model = program->model;
+    b->cache = cache;
+    b->cpu = cpu;
+    b->settings = *settings;
+    b->placement = *placement;
+    radllm_status status = fill_backend(b, cancel, error);
+    if (status != RADLLM_OK) {
+        cuda_free(&b->base);
+        return status;
+    }
+    *out = &b->base;
+    return RADLLM_OK;
+}

@@ -1,0 +1,453 @@
+/* Whole models on the emulated device: libradllm-cuda.so beside this program is the host half of
+ * the backend with the kernels as C++ and the emulated device (tests/cuda/meson.build). What the
+ * device computes has the CPU's bits, but for attention to keys and values in F16, which is near.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden/logits.h"
+#include "unit/opened.h"
+
+#define N_IDS 7
+
+static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
+
+static const char *model_path(const char *name)
+{
+    char relative[256];
+    snprintf(relative, sizeof relative, "tests/golden/%s.gguf", name);
+    return rad_test_source_path(relative);
+}
+
+/* "key=value" pairs, separated by blanks. */
+static radllm_options *make_options(const char *device, const char *pairs)
+{
+    radllm_options *options = NULL;
+    radllm_error error = {.status = RADLLM_OK};
+    char text[512], *rest = text;
+    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
+    snprintf(text, sizeof text, "device=%s threads=1 %s", device, pairs);
+    for (char *pair = strtok_r(text, " ", &rest); pair != NULL; pair = strtok_r(NULL, " ", &rest)) {
+        char *equals = strchr(pair, '=');
+        *equals = '\0';
+        rad_assert_ok(radllm_options_set_text(options, pair, equals + 1, RADLLM_NUL, &error),
+                      &error);
+    }
+    return options;
+}
+
+static float *logits_on(const char *device, const char *name, const char *pairs, size_t chunk,
+                        uint32_t *n_vocab)
+{
+    radllm_options *options = make_options(device, pairs);
+    float *logits = rad_test_logits(model_path(name), options, ids, N_IDS, chunk, n_vocab);
+    radllm_options_free(options);
+    return logits;
+}
+
+typedef struct way {
+    const char *model, *options;
+    size_t chunk;
+} way;
+
+/* All layers are on the device. */
+static void check_is_there(const char *name, const char *pairs)
+{
+    radllm_options *options = make_options("cuda", pairs);
+    opened o = open_file(model_path(name), options);
+    int64_t layers, wanted;
+    char device[256];
+    rad_assert_ok(radllm_engine_number(o.engine, "gpu_layers", &layers, o.error), o.error);
+    rad_assert_ok(radllm_model_number(o.model, "layers", &wanted, o.error), o.error);
+    rad_assert_ok(radllm_engine_text(o.engine, "device", device, sizeof device, NULL, o.error),
+                  o.error);
+    ck_assert_int_eq(layers, wanted);
+    ck_assert_msg(strncmp(device, "cuda: ", 6) == 0, "%s", device);
+    close_file(&o);
+    radllm_options_free(options);
+}
+
+/* Attention to halves is by matrix instructions, in an order of its own. */
+#define NEAR 3e-2
+
+static void check_way(const way *w)
+{
+    uint32_t n_vocab;
+    check_is_there(w->model, w->options);
+    float *here = logits_on("cpu", w->model, w->options, 0, &n_vocab);
+    float *there = logits_on("cuda", w->model, w->options, w->chunk, &n_vocab);
+    double error = rad_test_relative_error(there, here, (size_t)N_IDS * n_vocab);
+    bool same = memcmp(here, there, (size_t)N_IDS * n_vocab * sizeof *here) == 0;
+    ck_assert_msg(same || (strstr(w->options, "cache=f16") != NULL && error < NEAR),
+                  "%s %s: logits of the device are off by %g", w->model, w->options, error);
+    free(here);
+    free(there);
+}
+
+#define Q8(name, options, chunk)                                                                   \
+    {                                                                                              \
+        "architectures/" name "-q8_0", options, chunk                                              \
+    }
+
+static const way families[] = {
+    Q8("llama3-gqa-tied", "cache=f32", 0),
+    Q8("llama3-gqa-tied", "cache=f32", 1),
+    Q8("llama3-gqa-tied", "cache=f32 batch=3", 0),
+    Q8("llama3-gqa-tied", "cache=f16", 0),
+    Q8("gemma2", "cache=f16", 0),
+    Q8("bitnet", "cache=f32", 0),
+    Q8("bloom", "cache=f32", 0),
+    Q8("deepseek2-lite", "cache=f32", 0),
+    Q8("deepseek2-v3", "cache=f32", 0),
+    Q8("dots1", "cache=f32", 0),
+    Q8("gemma2", "cache=f32", 0),
+    Q8("gpt-oss", "cache=f32", 0),
+    Q8("gpt2", "cache=f32", 0),
+    Q8("llama-linear", "cache=f32", 0),
+    Q8("llama-values", "cache=f32", 0),
+    Q8("merged-experts", "cache=f32", 0),
+    Q8("mistral-window", "cache=f32", 0),
+    Q8("mixtral", "cache=f32", 0),
+    Q8("mpt", "cache=f32", 0),
+    Q8("mpt-qk-norm", "cache=f32", 0),
+    Q8("qwen2", "cache=f32", 0),
+    Q8("qwen2-tied-yarn", "cache=f32", 0),
+    Q8("qwen2moe", "cache=f32", 0),
+    Q8("qwen3", "cache=f32", 0),
+    Q8("qwen3moe", "cache=f32", 0),
+    {"architectures/llama3-gqa-tied-f32", "", 0},
+    {"architectures/mixtral-f32", "", 0},
+    {"architectures/deepseek2-lite-f32", "", 0},
+};
+
+START_TEST(families_have_the_bits_of_the_cpu)
+{
+    check_way(&families[_i]);
+}
+END_TEST
+
+/* ---- long texts ------------------------------------------------------------------------------ */
+
+#define LONG 76
+
+static int32_t long_id(uint32_t i)
+{
+    return (int32_t)(3 + (i * 7919u + i / 5u) % 60u);
+}
+
+/* The last logits of a text that is fed in pieces of `chunk`. */
+static void feed(opened *o, uint32_t first, uint32_t last, uint32_t chunk)
+{
+    int32_t tokens[LONG];
+    for (uint32_t i = first; i < last; i++)
+        tokens[i] = long_id(i);
+    for (uint32_t i = first; i < last; i += chunk) {
+        uint32_t n = last - i < chunk ? last - i : chunk;
+        rad_assert_ok(radllm_session_feed(o->session, tokens + i, n, NULL, o->error), o->error);
+    }
+}
+
+static float *last_logits(const opened *o)
+{
+    size_t n;
+    int64_t n_vocab;
+    rad_assert_ok(radllm_model_number(o->model, "vocab_size", &n_vocab, o->error), o->error);
+    float *logits = malloc((size_t)n_vocab * sizeof *logits);
+    rad_assert_ok(radllm_session_logits(o->session, logits, (size_t)n_vocab, &n, o->error),
+                  o->error);
+    return logits;
+}
+
+static void assert_close_logits(const opened *a, const opened *b, double most, const char *what)
+{
+    int64_t n_vocab;
+    rad_assert_ok(radllm_model_number(a->model, "vocab_size", &n_vocab, a->error), a->error);
+    float *x = last_logits(a), *y = last_logits(b);
+    double error = rad_test_relative_error(x, y, (size_t)n_vocab);
+    bool same = memcmp(x, y, (size_t)n_vocab * sizeof *x) == 0;
+    ck_assert_msg(same || error < most, "%s: off by %g", what, error);
+    free(x);
+    free(y);
+}
+
+static void assert_same_logits(const opened *a, const opened *b, const char *what)
+{
+    assert_close_logits(a, b, 0.0, what);
+}
+
+static opened open_on(const char *device, const char *name, const char *pairs)
+{
+    radllm_options *options = make_options(device, pairs);
+    opened o = open_file(model_path(name), options);
+    radllm_options_free(options);
+    return o;
+}
+
+static const way cached[] = {
+    Q8("llama3-gqa-tied", "cache=f32 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache=f16 batch=33", 33),
+    Q8("llama3-gqa-tied", "cache=bf16 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache=fp8 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache=q8_0 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache=q4_0 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache_keys=q8_0 cache_values=f16 batch=64", 64),
+    Q8("llama3-gqa-tied", "cache=f32 attention=window window=24 context=64 batch=16", 16),
+    Q8("llama3-gqa-tied", "cache=f32 attention=sinks window=24 sinks=3 context=64 batch=16", 16),
+    Q8("llama3-gqa-tied", "cache=f16 attention=sinks window=24 sinks=3 context=64 batch=16", 16),
+    Q8("llama3-gqa-tied",
+       "cache=bf16 attention=recompute window=20 recompute_period=8 context=64 batch=32", 32),
+    Q8("gemma2", "cache=fp8 batch=32", 32),
+    Q8("gpt-oss", "cache=f32 batch=32", 32),
+    Q8("bloom", "cache=q8_0 batch=32", 32),
+};
+
+START_TEST(caches_have_the_bits_of_the_cpu)
+{
+    const way *w = &cached[_i];
+    opened here = open_on("cpu", w->model, w->options);
+    opened there = open_on("cuda", w->model, w->options);
+    feed(&here, 0, LONG, (uint32_t)w->chunk);
+    feed(&there, 0, LONG, (uint32_t)w->chunk);
+    double most = strstr(w->options, "cache=f16") != NULL ? NEAR : 0.0;
+    assert_close_logits(&here, &there, most, w->options);
+    close_file(&here);
+    close_file(&there);
+}
+END_TEST
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+/* Beginnings that sessions share, forks that go apart, what is taken out, files. */
+START_TEST(pages_are_shared_copied_and_restored)
+{
+    static const char pairs[] = "sessions=3 batch=40 context=96 cache=f32";
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    opened here = open_on("cpu", model, pairs), there = open_on("cuda", model, pairs);
+    opened *both[] = {&here, &there};
+    opened forks[2];
+    int64_t shared = 0;
+    for (int i = 0; i < 2; i++) {
+        opened *o = both[i];
+        feed(o, 0, 70, 40);
+        forks[i] = *o;
+        rad_assert_ok(radllm_session_fork(o->session, &forks[i].session, o->error), o->error);
+        feed(&forks[i], 70, LONG, 1);
+        rad_assert_ok(radllm_session_rewind(o->session, 41, o->error), o->error);
+        feed(o, 60, LONG, 7); /* other tokens than before at these positions */
+    }
+    assert_same_logits(&here, &there, "behind a rewind");
+    assert_same_logits(&forks[0], &forks[1], "of a fork");
+    for (int i = 0; i < 2; i++) {
+        opened *o = both[i];
+        const char *path = rad_test_temp_path(i == 0 ? "here" : "there");
+        rad_assert_ok(radllm_session_snapshot(forks[i].session, path, NULL, o->error), o->error);
+        rad_assert_ok(radllm_session_restore(o->session, path, NULL, o->error), o->error);
+        feed(o, 3, 12, 4);
+    }
+    assert_same_logits(&here, &there, "behind a snapshot");
+    rad_assert_error(
+        radllm_session_restore(here.session, rad_test_temp_path("there"), NULL, here.error),
+        RADLLM_E_ARGUMENT, here.error, "device=");
+    for (int i = 0; i < 2; i++) {
+        opened third = *both[i];
+        rad_assert_ok(radllm_session_new(third.engine, &third.session, third.error), third.error);
+        feed(&third, 0, 69, 40);
+        rad_assert_ok(radllm_engine_number(third.engine, "tokens_shared", &shared, third.error),
+                      third.error);
+        ck_assert_int_ge(shared, 32);
+        radllm_session_free(forks[i].session);
+        forks[i].session = third.session;
+    }
+    assert_same_logits(&forks[0], &forks[1], "of a shared beginning");
+    for (int i = 0; i < 2; i++) {
+        rad_assert_ok(radllm_session_shift(both[i]->session, 4, 8, both[i]->error), both[i]->error);
+        radllm_session_free(forks[i].session);
+        close_file(both[i]);
+    }
+}
+END_TEST
+
+/* ---- placement ------------------------------------------------------------------------------- */
+
+static int64_t number_of(const opened *o, const char *name)
+{
+    int64_t value = -1;
+    rad_assert_ok(radllm_engine_number(o->engine, name, &value, o->error), o->error);
+    return value;
+}
+
+START_TEST(layers_are_divided_by_number)
+{
+    static const char *const pairs[] = {"cache=f32 gpu_layers=0", "cache=f32 gpu_layers=1",
+                                        "cache=f32 gpu_layers=2", "cache=f32 gpu_layers=3"};
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    opened here = open_on("cpu", model, "cache=f32");
+    feed(&here, 0, 40, 40);
+    for (int i = 0; i < 4; i++) {
+        opened there = open_on("cuda", model, pairs[i]);
+        ck_assert_int_eq(number_of(&there, "gpu_layers"), i < 2 ? i : 2);
+        ck_assert_int_eq(number_of(&there, "gpu_output"), i == 3);
+        feed(&there, 0, 40, 13);
+        assert_same_logits(&here, &there, pairs[i]);
+        close_file(&there);
+    }
+    close_file(&here);
+}
+END_TEST
+
+/* Each smaller budget holds no more than the one before, down to one that holds no layer. */
+START_TEST(layers_are_divided_by_budget)
+{
+    static const char model[] = "architectures/qwen3-q8_0";
+    opened whole = open_on("cuda", model, "cache=bf16");
+    int64_t budget = number_of(&whole, "gpu_total"), layers = number_of(&whole, "gpu_layers");
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_status status = RADLLM_OK;
+    bool parted = false;
+    feed(&whole, 0, 9, 9);
+    for (; status == RADLLM_OK; budget -= 9000) {
+        char pairs[64];
+        snprintf(pairs, sizeof pairs, "cache=bf16 vram_limit=%lld", (long long)budget);
+        radllm_options *options = make_options("cuda", pairs);
+        opened part = whole;
+        status = radllm_engine_new(NULL, whole.model, options, &part.engine, &error);
+        radllm_options_free(options);
+        if (status != RADLLM_OK)
+            break;
+        ck_assert_int_le(number_of(&part, "gpu_total"), budget);
+        ck_assert_int_le(number_of(&part, "gpu_layers"), layers);
+        layers = number_of(&part, "gpu_layers");
+        parted = parted || layers < number_of(&whole, "gpu_layers");
+        rad_assert_ok(radllm_session_new(part.engine, &part.session, &error), &error);
+        feed(&part, 0, 9, 9);
+        assert_same_logits(&whole, &part, pairs);
+        radllm_session_free(part.session);
+        radllm_engine_free(part.engine);
+    }
+    ck_assert(parted);
+    rad_assert_error(status, RADLLM_E_BUDGET, &error, "1 layer needs");
+    close_file(&whole);
+}
+END_TEST
+
+START_TEST(the_plan_says_what_is_taken)
+{
+    static const char *const names[] = {"gpu_layers", "gpu_weights", "gpu_cache", "gpu_activations",
+                                        "gpu_total"};
+    opened o = open_on("cuda", "architectures/llama3-gqa-tied-q8_0", "");
+    radllm_options *options = make_options("cuda", "");
+    radllm_file *file = NULL;
+    radllm_plan *plan = NULL;
+    rad_assert_ok(
+        radllm_file_open(NULL, model_path("architectures/llama3-gqa-tied-q8_0"), &file, o.error),
+        o.error);
+    rad_assert_ok(radllm_plan_new(file, options, &plan, o.error), o.error);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint64_t planned = 0;
+        rad_assert_ok(radllm_plan_number(plan, names[i], &planned, o.error), o.error);
+        ck_assert_int_gt((int64_t)planned, 0);
+        ck_assert_int_eq((int64_t)planned, number_of(&o, names[i]));
+    }
+    int64_t used = number_of(&o, "gpu_used"), total = number_of(&o, "gpu_total");
+    ck_assert_msg(used >= total && used - total < total / 50 + 65536,
+                  "%lld bytes are planned, %lld taken", (long long)total, (long long)used);
+    radllm_plan_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+    close_file(&o);
+}
+END_TEST
+
+/* ---- what fails ------------------------------------------------------------------------------ */
+
+/* The device is lost at its n-th call, for every n up to the end of some tokens: each call of the
+ * library fails with a status, and the CPU goes on with the same model. */
+START_TEST(a_lost_device_is_a_status)
+{
+    radllm_options *cuda = make_options("cuda", "context=64 batch=16");
+    radllm_options *cpu = make_options("cpu", "context=64 batch=16");
+    radllm_error error = {.status = RADLLM_OK};
+    opened o = {.error = &error};
+    bool survived = false;
+    rad_assert_ok(radllm_model_open(NULL, model_path("architectures/llama3-gqa-tied-q8_0"), cuda,
+                                    NULL, &o.model, &error),
+                  &error);
+    int32_t tokens[] = {1, 5, 9};
+    for (int n = 1; !survived && n < 4000; n += n < 60 ? 1 : 13) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", n);
+        setenv("RAD_EMULATED_LOSE", text, 1);
+        radllm_status status = radllm_engine_new(NULL, o.model, cuda, &o.engine, &error);
+        if (status != RADLLM_OK) {
+            ck_assert_msg(status == RADLLM_E_DEVICE || status == RADLLM_E_UNSUPPORTED, "%d: %s", n,
+                          error.message);
+            continue;
+        }
+        rad_assert_ok(radllm_session_new(o.engine, &o.session, &error), &error);
+        status = radllm_session_feed(o.session, tokens, 3, NULL, &error);
+        survived = status == RADLLM_OK;
+        if (!survived) {
+            rad_assert_error(status, RADLLM_E_DEVICE, &error, "device failed");
+            rad_assert_error(radllm_session_feed(o.session, tokens, 3, NULL, &error),
+                             RADLLM_E_DEVICE, &error, "device failed");
+        }
+        radllm_session_free(o.session);
+        radllm_engine_free(o.engine);
+    }
+    ck_assert(survived);
+    unsetenv("RAD_EMULATED_LOSE");
+    rad_assert_ok(radllm_engine_new(NULL, o.model, cpu, &o.engine, &error), &error);
+    rad_assert_ok(radllm_session_new(o.engine, &o.session, &error), &error);
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 3, NULL, &error), &error);
+    radllm_session_free(o.session);
+    radllm_engine_free(o.engine);
+    radllm_model_free(o.model);
+    radllm_options_free(cuda);
+    radllm_options_free(cpu);
+}
+END_TEST
+
+START_TEST(a_small_or_missing_device_is_an_error_or_the_cpu)
+{
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    radllm_options *options = make_options("cuda", "");
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_model *opened_model = NULL;
+    radllm_engine *engine = NULL;
+    rad_assert_ok(radllm_model_open(NULL, model_path(model), options, NULL, &opened_model, &error),
+                  &error);
+    setenv("RAD_EMULATED_MEMORY", "60000", 1);
+    rad_assert_error(radllm_engine_new(NULL, opened_model, options, &engine, &error),
+                     RADLLM_E_BUDGET, &error, "1 layer needs");
+    unsetenv("RAD_EMULATED_MEMORY");
+    setenv("RAD_EMULATED_DEVICES", "0", 1);
+    rad_assert_error(radllm_engine_new(NULL, opened_model, options, &engine, &error),
+                     RADLLM_E_UNSUPPORTED, &error, "no GPU can be used");
+    unsetenv("RAD_EMULATED_DEVICES");
+    rad_assert_ok(radllm_options_set_integer(options, "gpu", 3, &error), &error);
+    rad_assert_error(radllm_engine_new(NULL, opened_model, options, &engine, &error),
+                     RADLLM_E_UNSUPPORTED, &error, "GPU number 3");
+    radllm_model_free(opened_model);
+    radllm_options_free(options);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "backend");
+    tcase_add_loop_test(cases, families_have_the_bits_of_the_cpu, 0,
+                        sizeof families / sizeof *families);
+    tcase_add_loop_test(cases, caches_have_the_bits_of_the_cpu, 0, sizeof cached / sizeof *cached);
+    tcase_add_test(cases, pages_are_shared_copied_and_restored);
+    tcase_add_test(cases, layers_are_divided_by_number);
+    tcase_add_test(cases, layers_are_divided_by_budget);
+    tcase_add_test(cases, the_plan_says_what_is_taken);
+    tcase_add_test(cases, a_lost_device_is_a_status);
+    tcase_add_test(cases, a_small_or_missing_device_is_an_error_or_the_cpu);
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_backend", add_cases);
+}
