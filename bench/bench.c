@@ -294,6 +294,7 @@ static void describe_cache(const radllm_engine *engine, bench_model *model)
                              NULL, program_error()),
           NULL);
     model->cache_bytes = (double)bytes;
+    gpu_describe(engine, &model->gpu);
 }
 
 /* From nothing to the first token of a prompt of one token, with the file in the page cache; the
@@ -361,6 +362,9 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
     for (size_t t = 0; t < work->threads.count; t++) {
         set_number(common->options, "threads", work->threads.items[t]);
         bench_row base = {.model = model, .limits = &limits[t], .n_sequences = 1};
+        char *gpu = option_text(common->options, "gpu");
+        base.gpu = (unsigned)strtoul(gpu, NULL, 10);
+        free(gpu);
         for (size_t b = 0; b < (work->steps.count != 0 ? work->steps.count : 1); b++) {
             if (work->steps.count != 0)
                 set_number(common->options, "batch", work->steps.items[b]);

@@ -10,6 +10,25 @@
 #include "common/runtime.h"
 #include "machine.h"
 
+/* A model's layers on a GPU, and the bytes that its engine takes there. */
+typedef struct bench_gpu {
+    int64_t layers; /* 0: all is the CPU's */
+    char device[256], placement[256];
+    int64_t planned, weights, cache;
+    int64_t used; /* of the device, by all programs, while the engine was there */
+} bench_gpu;
+void gpu_describe(const radllm_engine *engine, bench_gpu *gpu);
+
+/* The energy that a GPU took, by NVML. */
+typedef struct gpu_meter {
+    void *object, *device, *energy;
+} gpu_meter;
+/* False where it cannot be read. */
+bool gpu_energy_open(gpu_meter *meter, unsigned index);
+/* Joules since some moment; differences count. Below 0: it cannot be read. */
+double gpu_energy_joules(const gpu_meter *meter);
+void gpu_energy_close(gpu_meter *meter);
+
 /* A model file: what does not depend on a test. */
 typedef struct bench_model {
     const char *path;
@@ -30,6 +49,7 @@ typedef struct bench_model {
     char isa[32];
     char layout[32];
     char cache_type[32];
+    bench_gpu gpu;
 } bench_model;
 
 /* One test of one model with one number of threads. */
@@ -47,7 +67,9 @@ typedef struct bench_row {
     double first_token;    /* seconds, mean; 0 where not measured */
     double between_median; /* seconds between tokens; 0 where not measured */
     double between_p99;
-    double joules_per_token; /* below 0: not known */
+    double joules_per_token; /* below 0: not known, as the next */
+    double gpu_joules_per_token;
+    unsigned gpu; /* the number of it */
     uint64_t peak_memory;
 } bench_row;
 

@@ -138,12 +138,15 @@ static void run_repeats(const runtime *run, bench_row *row, test_tokens *data, i
         check(radllm_session_new(run->engine, &sessions[i], program_error()), NULL);
     radllm_options *options = request_options(row);
     energy_meter meter;
+    gpu_meter gpu;
     bool has_energy = energy_open(&meter);
-    double joules = 0;
+    bool has_gpu = row->model->gpu.layers > 0 && gpu_energy_open(&gpu, row->gpu);
+    double joules = 0, gpu_joules = 0;
     /* Once to warm up, and then those that count. */
     for (int64_t i = -1; i < repeats; i++) {
         if (i == 0) {
             joules = has_energy ? energy_joules(&meter) : 0;
+            gpu_joules = has_gpu ? gpu_energy_joules(&gpu) : 0;
             row->first_token = 0;
             data->n_between = 0;
         }
@@ -153,11 +156,15 @@ static void run_repeats(const runtime *run, bench_row *row, test_tokens *data, i
         if (i >= 0)
             row->seconds[row->n_samples++] = seconds;
     }
-    row->joules_per_token = -1;
+    double tokens = (double)((row->n_prompt + row->n_gen * row->n_sequences) * repeats);
+    row->joules_per_token = row->gpu_joules_per_token = -1;
     if (has_energy)
-        row->joules_per_token = energy_difference(&meter, joules, energy_joules(&meter)) /
-                                (double)((row->n_prompt + row->n_gen * row->n_sequences) * repeats);
+        row->joules_per_token = energy_difference(&meter, joules, energy_joules(&meter)) / tokens;
     energy_close(&meter);
+    if (has_gpu) {
+        row->gpu_joules_per_token = (gpu_energy_joules(&gpu) - gpu_joules) / tokens;
+        gpu_energy_close(&gpu);
+    }
     radllm_options_free(options);
     for (size_t i = 1; i < count; i++)
         radllm_session_free(sessions[i]);

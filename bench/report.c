@@ -152,7 +152,18 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
     json_put(object, "build_version", json_string(radllm_version_text()));
     json_put(object, "numeric_version", json_integer(radllm_numeric_version()));
     json_put(object, "cpu_info", json_from_text(cpu, strlen(cpu)));
-    json_put(object, "backends", json_string("CPU"));
+    json_put(object, "backends", json_string(model->gpu.layers > 0 ? "CUDA" : "CPU"));
+    if (model->gpu.layers > 0) {
+        json_put(object, "gpu_info", json_string(model->gpu.device));
+        json_put(object, "n_gpu_layers", json_integer(model->gpu.layers));
+        json_put(object, "placement", json_string(model->gpu.placement));
+        json_put(object, "gpu_bytes_planned", json_integer(model->gpu.planned));
+        json_put(object, "gpu_bytes_weights", json_integer(model->gpu.weights));
+        json_put(object, "gpu_bytes_cache", json_integer(model->gpu.cache));
+        json_put(object, "gpu_bytes_used", json_integer(model->gpu.used));
+        json_put_real(object, "gpu_joules_per_token",
+                      row->gpu_joules_per_token >= 0 ? row->gpu_joules_per_token : NAN);
+    }
     json_put(object, "isa", json_string(model->isa));
     json_put(object, "layout", json_string(model->layout));
     json_put(object, "model_filename", json_from_text(model->path, strlen(model->path)));
@@ -303,6 +314,13 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
                       model->path, (double)model->file_bytes / 1048576,
                       (double)model->parameters * 1e-6, cold, model->load_warm, model->start,
                       model->file_read, model->isa, model->layout, model->cache_type);
+        if (model->gpu.layers > 0)
+            output_format("%s, %s: %.1f MiB planned there (weights %.1f, cache %.1f), %.1f taken by"
+                          " all programs\n",
+                          model->gpu.device, model->gpu.placement,
+                          (double)model->gpu.planned / 1048576,
+                          (double)model->gpu.weights / 1048576, (double)model->gpu.cache / 1048576,
+                          (double)model->gpu.used / 1048576);
     }
     const machine_limits *limits = NULL;
     for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {
