@@ -9,6 +9,7 @@
 #include "common/arguments.h"
 #include "common/program.h"
 #include "common/rewrite.h"
+#include "common/text.h"
 
 typedef struct settings {
     const char *input, *output;
@@ -39,12 +40,6 @@ static uint64_t read_size(const char *text)
     if (end == text || *end != '\0' || errno != 0 || !(value >= 1.0 && value < 9e18))
         fail_usage("--shard-size: \"%s\" is no size; \"5G\" and \"500M\" are", text);
     return (uint64_t)value;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
 }
 
 static void read_settings(const common_settings *common, const char *type, settings *own)
@@ -162,18 +157,15 @@ int main(int argc, char **argv)
     program_catch_signals(false);
     refuse_overwriting(&own);
 
-    rewrite_progress state = {0};
-    radllm_host *host = NULL;
-    radllm_file *file = NULL;
+    rewrite_source from;
     radllm_quantization *plan = NULL;
-    check(radllm_host_new(NULL, NULL, NULL, &host, program_error()), NULL);
-    check(radllm_host_set_progress(host, rewrite_show, &state, program_error()), NULL);
-    check(radllm_file_open(host, own.input, &file, program_error()), NULL);
-    check(radllm_quantization_new(host, file, NULL, common.options, &plan, program_error()), NULL);
-    write_model(plan, &own, &common, &state);
+    rewrite_open(own.input, &from);
+    check(
+        radllm_quantization_new(from.host, from.file, NULL, common.options, &plan, program_error()),
+        NULL);
+    write_model(plan, &own, &common, &from.progress);
     radllm_quantization_free(plan);
-    radllm_file_free(file);
-    radllm_host_free(host);
+    rewrite_close(&from);
     arguments_free(&common);
     return program_finish(EXIT_CODE_OK);
 }

@@ -132,12 +132,6 @@ static radllm_tensor_info tensor_at(const radllm_file *file, uint64_t index)
     return info;
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text);
-    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
-}
-
 /* A value in its own type, so that programs can read it. */
 static json_t *value_json(const char *type, const buffer *text)
 {

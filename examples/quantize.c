@@ -67,21 +67,21 @@ static void check_importance(settings *own)
  */
 
 /* Runs the model over the text. */
-static radllm_importance *measure_importance(const radllm_host *host, const radllm_file *file,
-                                             const settings *own, const common_settings *common,
-                                             rewrite_progress *state)
+static radllm_importance *measure_importance(rewrite_source *from, const settings *own,
+                                             const common_settings *common)
 {
     radllm_importance *importance = NULL;
     radllm_model *model = NULL;
     const char *name = strrchr(own->calibration, '/');
     buffer text = read_whole(own->calibration, TEXT_LIMIT);
-    check(radllm_model_load(NULL, file, common->options, program_cancel(), &model, program_error()),
+    check(radllm_model_load(NULL, from->file, common->options, program_cancel(), &model,
+                            program_error()),
           own->input);
     radllm_status status =
-        radllm_importance_measure(host, model, text.data != NULL ? text.data : "", text.length,
-                                  name != NULL ? name + 1 : own->calibration, common->options,
-                                  program_cancel(), &importance, program_error());
-    rewrite_end(state);
+        radllm_importance_measure(from->host, model, text.data != NULL ? text.data : "",
+                                  text.length, name != NULL ? name + 1 : own->calibration,
+                                  common->options, program_cancel(), &importance, program_error());
+    rewrite_end(&from->progress);
     check(status, own->calibration);
     radllm_model_free(model);
     buffer_free(&text);
@@ -89,15 +89,15 @@ static radllm_importance *measure_importance(const radllm_host *host, const radl
 }
 
 /* NULL where none was asked for. */
-static radllm_importance *take_importance(const radllm_host *host, const radllm_file *file,
-                                          const settings *own, const common_settings *common,
-                                          rewrite_progress *state)
+static radllm_importance *take_importance(rewrite_source *from, const settings *own,
+                                          const common_settings *common)
 {
     radllm_importance *importance = NULL;
     if (own->calibration != NULL)
-        importance = measure_importance(host, file, own, common, state);
+        importance = measure_importance(from, own, common);
     else if (own->importance != NULL)
-        check(radllm_importance_open(host, own->importance, &importance, program_error()), NULL);
+        check(radllm_importance_open(from->host, own->importance, &importance, program_error()),
+              NULL);
     if (own->save == NULL)
         return importance;
     check(radllm_importance_save(importance, own->save, own->format, program_error()), NULL);
@@ -181,24 +181,19 @@ int main(int argc, char **argv)
     program_catch_signals(false);
     rewrite_refuse_same(own.input, own.output);
 
-    rewrite_progress state = {0};
-    radllm_host *host = NULL;
-    radllm_file *file = NULL;
+    rewrite_source from;
     radllm_quantization *plan = NULL;
-    check(radllm_host_new(NULL, NULL, NULL, &host, program_error()), NULL);
-    check(radllm_host_set_progress(host, rewrite_show, &state, program_error()), NULL);
-    check(radllm_file_open(host, own.input, &file, program_error()), NULL);
-    radllm_importance *importance = take_importance(host, file, &own, &common, &state);
+    rewrite_open(own.input, &from);
+    radllm_importance *importance = take_importance(&from, &own, &common);
     if (own.output != NULL || own.dry_run) {
-        check(
-            radllm_quantization_new(host, file, importance, common.options, &plan, program_error()),
-            own.input);
-        write_file(plan, &own, &common, &state);
+        check(radllm_quantization_new(from.host, from.file, importance, common.options, &plan,
+                                      program_error()),
+              own.input);
+        write_file(plan, &own, &common, &from.progress);
     }
     radllm_quantization_free(plan);
     radllm_importance_free(importance);
-    radllm_file_free(file);
-    radllm_host_free(host);
+    rewrite_close(&from);
     arguments_free(&common);
     return program_finish(EXIT_CODE_OK);
 }

@@ -160,6 +160,20 @@ void rewrite_end(rewrite_progress *state)
     state->begun = false;
 }
 
+void rewrite_open(const char *path, rewrite_source *out)
+{
+    *out = (rewrite_source){0};
+    check(radllm_host_new(NULL, NULL, NULL, &out->host, program_error()), NULL);
+    check(radllm_host_set_progress(out->host, rewrite_show, &out->progress, program_error()), NULL);
+    check(radllm_file_open(out->host, path, &out->file, program_error()), NULL);
+}
+
+void rewrite_close(rewrite_source *from)
+{
+    radllm_file_free(from->file);
+    radllm_host_free(from->host);
+}
+
 /* The source would be replaced by what was made from it. */
 void rewrite_refuse_same(const char *input, const char *output)
 {

@@ -18,6 +18,15 @@ typedef struct rewrite_progress {
 int32_t rewrite_show(void *user, const char *stage, uint64_t done, uint64_t total);
 void rewrite_end(rewrite_progress *state);
 
+/* What is read, opened with the progress shown; ends the program where that fails. */
+typedef struct rewrite_source {
+    radllm_host *host;
+    radllm_file *file;
+    rewrite_progress progress;
+} rewrite_source;
+void rewrite_open(const char *path, rewrite_source *out);
+void rewrite_close(rewrite_source *from);
+
 /* Ends the program where both name one file or folder. output may be NULL. */
 void rewrite_refuse_same(const char *input, const char *output);
 

@@ -265,3 +265,9 @@ uint64_t fnv1a(uint64_t hash, const void *bytes, size_t length)
         hash = (hash ^ at[i]) * UINT64_C(1099511628211);
     return hash;
 }
+
+bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}

@@ -50,6 +50,8 @@ void output_json(const json_t *value, size_t flags);
 /* Whole decimal numbers with nothing behind them. */
 bool parse_integer(const char *text, int64_t *out);
 
+bool ends_with(const char *text, const char *end);
+
 #define FNV1A_START UINT64_C(14695981039346656037)
 uint64_t fnv1a(uint64_t hash, const void *bytes, size_t length);
 

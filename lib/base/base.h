@@ -40,6 +40,7 @@ radllm_status rad_fail_memory(radllm_error *error, size_t size);
  * with "..." when it does not fit), NUL-terminated, and returns out; for use in messages. */
 #define RAD_QUOTE_SIZE 96
 const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size);
+bool rad_ends_with(const char *text, size_t size, const char *ending);
 
 /* ---- memory ------------------------------------------------------------------------------ */
 

@@ -50,3 +50,9 @@ const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size)
     out[used] = '\0';
     return out;
 }
+
+bool rad_ends_with(const char *text, size_t size, const char *ending)
+{
+    size_t tail = strlen(ending);
+    return size >= tail && memcmp(text + size - tail, ending, tail) == 0;
+}

@@ -31,16 +31,10 @@ bool rad_source_is_adapter(const rad_source *source)
     return source->adapter || text_is(rad_source_find_meta(source, "general.type"), "adapter");
 }
 
-static bool ends_with(const char *name, const char *ending)
-{
-    size_t size = strlen(name), tail = strlen(ending);
-    return size >= tail && strcmp(name + size - tail, ending) == 0;
-}
-
 /* Takes an ending off; false where the name has another one. */
 static bool cut_ending(char *name, const char *ending)
 {
-    if (!ends_with(name, ending))
+    if (!rad_ends_with(name, strlen(name), ending))
         return false;
     name[strlen(name) - strlen(ending)] = '\0';
     return true;
@@ -283,7 +277,8 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
     /* NAME.base_layer.weight is the model's own, NAME.base_layer.bias was trained. */
     char *base = strstr(name, ".base_layer.");
     if (base != NULL) {
-        out->role = ends_with(name, ".weight") ? RAD_ADAPTER_COPY : RAD_ADAPTER_WHOLE;
+        out->role =
+            rad_ends_with(name, strlen(name), ".weight") ? RAD_ADAPTER_COPY : RAD_ADAPTER_WHOLE;
         memmove(base, base + strlen(".base_layer"), strlen(base + strlen(".base_layer")) + 1);
     }
     return find_target(r, tensor, name, out);

@@ -16,12 +16,6 @@
 #define NAME_MAX_   255u
 #define PARTS_MAX   4096u
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t size = strlen(text), tail = strlen(ending);
-    return size >= tail && strcmp(text + size - tail, ending) == 0;
-}
-
 static bool is_directory(const char *path)
 {
     struct stat information;
@@ -30,8 +24,8 @@ static bool is_directory(const char *path)
 
 bool rad_is_folder_path(const char *path)
 {
-    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json") ||
-           is_directory(path);
+    return rad_ends_with(path, strlen(path), ".safetensors") ||
+           rad_ends_with(path, strlen(path), ".safetensors.index.json") || is_directory(path);
 }
 
 /* ---- one file of the folder ----------------------------------------------------------------- */
@@ -141,7 +135,7 @@ static radllm_status check_name(const rad_folder *folder, const char *index, con
 {
     size_t size = strlen(name);
     if (strchr(name, '/') == NULL && strchr(name, '\\') == NULL && size <= NAME_MAX_ &&
-        ends_with(name, ".safetensors"))
+        rad_ends_with(name, strlen(name), ".safetensors"))
         return RADLLM_OK;
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(
@@ -349,7 +343,7 @@ static bool is_shard(rad_folder *folder, const char *name)
 
 static radllm_status open_weights(rad_folder *folder, const char *name, radllm_error *error)
 {
-    if (name != NULL && ends_with(name, ".index.json"))
+    if (name != NULL && rad_ends_with(name, strlen(name), ".index.json"))
         return open_index(folder, name, error);
     if (name != NULL && is_shard(folder, name))
         return open_index(folder, INDEX_NAME, error);
@@ -380,7 +374,8 @@ static char *cut_path(rad_source *source, const char *path, const char **name)
 /* By the name that PEFT gives. */
 static bool is_adapter(const rad_source *source)
 {
-    return source->n_parts > 0 && ends_with(source->parts[0].label, ADAPTER);
+    return source->n_parts > 0 &&
+           rad_ends_with(source->parts[0].label, strlen(source->parts[0].label), ADAPTER);
 }
 
 radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error *error)

@@ -55,16 +55,11 @@ bool rad_source_is_vocabulary(const rad_source *source)
 
 /* ---- a vocabulary by itself -------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t size = strlen(text), tail = strlen(ending);
-    return size >= tail && strcmp(text + size - tail, ending) == 0;
-}
-
 bool rad_is_vocabulary_path(const char *path)
 {
-    return (ends_with(path, ".json") && !ends_with(path, ".safetensors.index.json")) ||
-           ends_with(path, ".model");
+    return (rad_ends_with(path, strlen(path), ".json") &&
+            !rad_ends_with(path, strlen(path), ".safetensors.index.json")) ||
+           rad_ends_with(path, strlen(path), ".model");
 }
 
 static radllm_status add_side(rad_source *source, const char *path, const char *name,
@@ -81,7 +76,8 @@ radllm_status rad_vocabulary_open(rad_source *source, const char *path, radllm_e
     static const char *const beside[] = {"tokenizer_config.json", "special_tokens_map.json",
                                          "generation_config.json", "chat_template.jinja",
                                          "added_tokens.json"};
-    const char *own = ends_with(path, ".model") ? "tokenizer.model" : "tokenizer.json";
+    const char *own =
+        rad_ends_with(path, strlen(path), ".model") ? "tokenizer.model" : "tokenizer.json";
     radllm_status status = add_side(source, path, own, error);
     const char *slash = strrchr(path, '/');
     size_t folder = slash == NULL ? 0 : (size_t)(slash - path) + 1;

@@ -284,7 +284,7 @@ static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_err
         return read_scale(model, tensor, tensor->offset + tensor->n_bytes - tail, &weight->scale,
                           error);
     char name[128];
-    if (rad_name_ends_with(tensor->name, ".weight")) {
+    if (rad_ends_with(tensor->name.data, tensor->name.size, ".weight")) {
         snprintf(name, sizeof name, "%.*s.scale", (int)(tensor->name.size - strlen(".weight")),
                  tensor->name.data);
         weight->scale_tensor = rad_source_find_tensor(model->source, name);

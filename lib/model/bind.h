@@ -11,7 +11,6 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
 /* leftovers.c: RADLLM_E_UNSUPPORTED where a tensor of the source is bound to nothing. It would be a
  * part of the model that is not computed, and an answer without it wrong in silence. */
 radllm_status rad_check_leftovers(const rad_model *model, radllm_error *error);
-bool rad_name_ends_with(rad_text name, const char *ending);
 
 /* The tensors that a model of these hyper-parameters has, without those that it may have or not
  * (biases): for plans of models that are not at hand. tied: it has no matrix for the output. Stops

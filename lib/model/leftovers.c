@@ -3,12 +3,6 @@
 
 #include <string.h>
 
-bool rad_name_ends_with(rad_text name, const char *ending)
-{
-    size_t size = strlen(ending);
-    return name.size >= size && memcmp(name.data + name.size - size, ending, size) == 0;
-}
-
 /* The tensors of a weight, in a table of all tensors. */
 static void mark(const rad_model *model, const rad_weight *weight, bool *is_bound)
 {
@@ -42,16 +36,16 @@ static bool is_redundant(const rad_model *model, const rad_tensor *tensor)
 {
     const rad_latent *latent = &model->hparams.latent;
     if (latent->rank > 0 && !latent->compressed && /* the same as attn_kv_b */
-        (rad_name_ends_with(tensor->name, ".attn_k_b.weight") ||
-         rad_name_ends_with(tensor->name, ".attn_v_b.weight")))
+        (rad_ends_with(tensor->name.data, tensor->name.size, ".attn_k_b.weight") ||
+         rad_ends_with(tensor->name.data, tensor->name.size, ".attn_v_b.weight")))
         return true;
     return strcmp(tensor->name.data, "rope_freqs.weight") == 0 ||
            (model->hparams.rope.scaling == RAD_ROPE_LONG &&
             strncmp(tensor->name.data, "rope_factors_", 13) == 0) ||
-           rad_name_ends_with(tensor->name, "rotary_emb.inv_freq") ||
-           rad_name_ends_with(tensor->name, ".input_scale") ||
-           rad_name_ends_with(tensor->name, ".k_scale") ||
-           rad_name_ends_with(tensor->name, ".v_scale");
+           rad_ends_with(tensor->name.data, tensor->name.size, "rotary_emb.inv_freq") ||
+           rad_ends_with(tensor->name.data, tensor->name.size, ".input_scale") ||
+           rad_ends_with(tensor->name.data, tensor->name.size, ".k_scale") ||
+           rad_ends_with(tensor->name.data, tensor->name.size, ".v_scale");
 }
 
 radllm_status rad_check_leftovers(const rad_model *model, radllm_error *error)
