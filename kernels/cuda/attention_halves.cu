@@ -1,361 +1,156 @@
-/* Attention by matrix instructions (attend_halves.h): attend_many for up to 64 queries that share
- * keys, whose states stay in registers; attend_few for up to 16, with each tile written by itself
- * for attend_merge. The bits of a query are the same in both. */
-#include "kernels/cuda/attend_halves.h"
-#include "kernels/cuda/attend_parts.h"
+/* Attention by matrix instructions with keys and values in F16. A query is the sum of two halves,
+ * so that scores are as exact as in floats; probabilities are rounded to halves, as their sum is
+ * then too. */
+#include "kernels/cuda/attend_many.h"
 
-#define WARPS     RAD_CUDA_ATTEND_HALF_WARPS
-#define THREADS   (WARPS * 32)
-#define MANY_ROWS RAD_CUDA_ATTEND_MANY_ROWS
-
-/* A block's work. */
-struct half_task {
-    uint32_t n_live, first_row, n_heads, head, kv_head, sequence;
-    uint32_t first_position, last_end; /* of its first and last token */
-    uint32_t first_tile, end_tile;
-    half_queries queries;
-    uint8_t *staged;
-};
-
-RAD_DEVICE uint32_t row_of_query(const half_task &task, uint32_t r)
+/* Where 16 bytes of a staged tile stand. Keys: 8 slots of a dimension; values: 8 dimensions of a
+ * slot. Exchanged so that eight rows meet all banks. */
+RAD_DEVICE uint32_t staged_key(uint32_t dim, uint32_t part)
 {
-    return task.first_row + r / task.n_heads;
+    return dim * 64 + ((part ^ (dim >> 1 & 3u)) * 16);
 }
 
-RAD_DEVICE uint32_t head_of_query(const half_task &task, uint32_t r)
+RAD_DEVICE uint32_t staged_value(uint32_t slot, uint32_t part, uint32_t pitch)
 {
-    return task.head + r % task.n_heads;
+    return slot * pitch + ((part ^ (slot & 7u)) * 16);
 }
 
-RAD_DEVICE half_task make_task(const rad_cuda_attend_arguments &a, rad_cuda_attend_block block,
-                               uint32_t rows, uint32_t *words)
+/* scores += queries times keys, by increasing dimension, the low halves of 16 dimensions first. */
+RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_queries &queries,
+                             uint32_t first_row, const uint8_t *staged, float scores[KEY_PARTS][4])
 {
-    half_task task;
-    uint32_t group = a.n_heads / a.n_kv_heads;
-    uint32_t first = rad_block_y() % a.head_blocks * a.heads_per_block;
-    task.kv_head = rad_block_y() / a.head_blocks;
-    task.head = task.kv_head * group + first;
-    task.n_heads = group - first < a.heads_per_block ? group - first : a.heads_per_block;
-    task.first_row = block.first_row;
-    task.n_live = block.n_rows * task.n_heads;
-    task.sequence = a.rows[block.first_row].sequence;
-    task.first_position = a.rows[block.first_row].position;
-    task.last_end = a.rows[block.first_row + block.n_rows - 1].end;
-    uint32_t visible = first_visible(a, task.first_position);
-    task.first_tile = (visible > a.sinks ? visible : a.sinks) / RAD_TILE_KEYS;
-    task.end_tile = (task.last_end + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    task.queries.high = rad_dynamic_shared();
-    task.queries.low = task.queries.high + rows * rad_cuda_attend_pitch(a.key_dim);
-    task.staged = task.queries.low + rows * rad_cuda_attend_pitch(a.key_dim);
-    task.queries.position = words;
-    task.queries.end = words + rows;
-    task.queries.slope = (float *)(words + 2 * rows);
-    return task;
-}
-
-/* The queries into shared memory. Those that there are not are like the first one. */
-RAD_DEVICE void prepare_halves(const rad_cuda_attend_arguments &a, const half_task &task,
-                               const float *queries)
-{
-    uint32_t pitch = rad_cuda_attend_pitch(a.key_dim);
-    uint32_t rows = (task.n_live + HALF_ROWS - 1) / HALF_ROWS * HALF_ROWS;
-    rad_barrier();
-    for (uint32_t r = rad_warp(); r < rows; r += WARPS) {
-        uint32_t row = row_of_query(task, r < task.n_live ? r : 0);
-        uint32_t head = head_of_query(task, r < task.n_live ? r : 0);
-        split_query(a, queries + ((uint64_t)row * a.n_heads + head) * a.key_dim,
-                    task.queries.high + r * pitch, task.queries.low + r * pitch);
-        if (rad_lane() == 0) {
-            task.queries.position[r] = a.rows[row].position;
-            task.queries.end[r] = a.rows[row].end;
-            task.queries.slope[r] = a.slopes != NULL ? a.slopes[head] : 0.0f;
-        }
-    }
-    rad_barrier();
-}
-
-RAD_DEVICE const uint8_t *keys_of_tile(const rad_cuda_attend_arguments &a, const half_task &task,
-                                       uint32_t tile)
-{
-    return rad_cache_page(a.pages, task.sequence, tile) + a.first +
-           (uint64_t)task.kv_head * (a.key_bytes + a.value_bytes);
-}
-
-/* Slots of a tile that a query of the block sees. */
-RAD_DEVICE slot_range seen_by_block(const rad_cuda_attend_arguments &a, const half_task &task,
-                                    uint32_t tile, bool of_sinks)
-{
-    return visible_slots(a, task.first_position, task.last_end, tile, of_sinks);
-}
-
-/* Zeros for what is only there to fill up a batch. */
-RAD_DEVICE void write_zeros(const rad_cuda_attend_arguments &a, const half_task &task)
-{
-    for (uint32_t r = rad_warp(); r < task.n_live; r += WARPS) {
-        uint64_t query = (uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r);
-        for (uint32_t d = rad_lane(); d < a.value_dim; d += 32)
-            a.out[query * a.value_dim + d] = 0.0f;
-    }
-}
-
-/* ---- states in registers --------------------------------------------------------------------- */
-
-/* Of a lane's two queries: maximum, sum, and of 8 dimensions each two outputs. */
-template <int PARTS> struct half_state {
-    float most[2], sum[2];
-    float out[PARTS][4];
-};
-
-template <int PARTS>
-RAD_DEVICE void clear(const rad_cuda_attend_arguments &a, const half_task &task, uint32_t first_row,
-                      bool learned, half_state<PARTS> *state)
-{
+    const uint32_t lane = rad_lane(), pitch = rad_cuda_attend_pitch(a.key_dim);
+    const uint32_t query_at = (first_row + lane % 16) * pitch + lane / 16 * 16;
+    const uint32_t dim = lane % 16, part = lane / 16;
+    const uint8_t *low_queries = queries.numbers + queries.rows * pitch;
+#pragma unroll 2
+    for (uint32_t d = 0; d < a.key_dim; d += 16) {
+        uint32_t high[4], low[4], keys[2][4];
+        rad_ldmatrix_x4(low, low_queries + query_at + d * 2);
+        rad_ldmatrix_x4(high, queries.numbers + query_at + d * 2);
+        rad_ldmatrix_x4_trans(keys[0], staged + staged_key(d + dim, part));
+        rad_ldmatrix_x4_trans(keys[1], staged + staged_key(d + dim, part + 2));
 #pragma unroll
-    for (int of = 0; of < 2; of++) {
-        uint32_t r = first_row + rad_lane() / 4 + 8 * of;
-        bool has_sink = learned && a.learned_sinks != NULL && r < task.n_live;
-        state->most[of] = has_sink ? a.learned_sinks[head_of_query(task, r)] : MINUS_INFINITY;
-        state->sum[of] = has_sink ? 1.0f : 0.0f;
-    }
-#pragma unroll
-    for (int i = 0; i < PARTS; i++)
-        state->out[i][0] = state->out[i][1] = state->out[i][2] = state->out[i][3] = 0.0f;
-}
-
-/* A tile into the state, as merge_tiles() does it. */
-template <int PARTS>
-RAD_DEVICE void merge_tile(const rad_cuda_attend_arguments &a, const half_tile &tile,
-                           const uint8_t *staged, half_state<PARTS> *state)
-{
-    float rescale[2], weight[2];
-    bool seen[2];
-#pragma unroll
-    for (int of = 0; of < 2; of++) {
-        seen[of] = !is_empty_state(tile.most[of], tile.sum[of]);
-        float before = state->most[of];
-        float merged = seen[of] ? greater(before, tile.most[of]) : before;
-        rescale[of] = rad_expf_below_one(before - merged);
-        weight[of] = rad_expf_below_one(tile.most[of] - merged);
-        state->most[of] = merged;
-        if (seen[of])
-            state->sum[of] = rad_fma(state->sum[of], rescale[of], tile.sum[of] * weight[of]);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < PARTS; i += 2) {
-        if (i * 8 >= a.value_dim)
-            break;
-        float out[2][4];
-        output_halves(a, tile, staged, i * 8, out);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-            int of = j % 4 / 2;
-            float *sum = &state->out[i + j / 4][j % 4];
-            float next = rad_fma(*sum, rescale[of], out[j / 4][j % 4] * weight[of]);
-            *sum = seen[of] ? next : *sum;
+        for (int i = 0; i < KEY_PARTS; i++) {
+            rad_mma_f16(scores[i], low, keys[i / 2] + i % 2 * 2);
+            rad_mma_f16(scores[i], high, keys[i / 2] + i % 2 * 2);
         }
     }
 }
 
-/* Where the outputs of a lane's query stand between ranges, and at the end. */
-RAD_DEVICE float *out_of_query(const rad_cuda_attend_arguments &a, const half_task &task,
-                               uint32_t r)
+RAD_DEVICE uint32_t two_halves(float x, float y)
 {
-    return a.out +
-           ((uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r)) * a.value_dim;
+    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
 }
 
-/* A range's state into the total, whose outputs stand in memory: merge_states(). `first`: there is
- * no total yet. */
-template <int PARTS>
-RAD_DEVICE void merge_range(const rad_cuda_attend_arguments &a, const half_task &task,
-                            uint32_t first_row, bool first, const half_state<PARTS> &state,
-                            float most[2], float sum[2])
-{
+struct halves {
+    static constexpr bool has_steps = false;
+
+    struct tile {
+        uint32_t p[2][4]; /* probabilities, as the first operand of 16 slots each */
+        float most[2], sum[2], step[2];
+    };
+
+    static RAD_MEMBER uint32_t query_bytes(const rad_cuda_attend_arguments &a)
+    {
+        return 2 * rad_cuda_attend_pitch(a.key_dim);
+    }
+
+    static RAD_MEMBER uint32_t staged_bytes(const rad_cuda_attend_arguments &a)
+    {
+        return rad_cuda_attend_staged(a.key_dim, a.value_dim);
+    }
+
+    static RAD_MEMBER void prepare(const rad_cuda_attend_arguments &a, const float *query,
+                                   const matrix_queries &queries, uint32_t r)
+    {
+        const uint32_t pitch = rad_cuda_attend_pitch(a.key_dim);
+        uint16_t *high = (uint16_t *)(queries.numbers + r * pitch);
+        uint16_t *low = (uint16_t *)(queries.numbers + (queries.rows + r) * pitch);
+        for (uint32_t d = rad_lane(); d < a.key_dim; d += 32) {
+            high[d] = rad_float_to_half(query[d]);
+            low[d] = rad_float_to_half(query[d] - rad_half_to_float(high[d]));
+        }
+    }
+
+    /* Begins to copy a tile, by `threads` threads. Values of slots that nobody sees become zeros:
+     * they are multiplied with 0, which must give 0. */
+    static RAD_MEMBER void stage(const rad_cuda_attend_arguments &a, const uint8_t *keys,
+                                 slot_range seen, uint8_t *staged, uint32_t thread,
+                                 uint32_t threads)
+    {
+        const uint8_t *values = keys + a.key_bytes;
+        uint8_t *staged_values = staged + a.key_dim * 64;
+        uint32_t parts = a.value_dim / 8, pitch = rad_cuda_attend_value_pitch(a.value_dim);
+        for (uint32_t i = thread; i < a.key_dim * KEY_PARTS; i += threads)
+            rad_copy_async16(staged + staged_key(i / KEY_PARTS, i % KEY_PARTS), keys + i * 16);
+        for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads) {
+            uint32_t slot = i / parts, part = i - slot * parts;
+            uint8_t *to = staged_values + staged_value(slot, part, pitch);
+            if (slot >= seen.first && slot < seen.last)
+                rad_copy_async16(to, values + i * 16);
+            else
+                rad_store16(to, {0, 0, 0, 0});
+        }
+    }
+
+    static RAD_MEMBER bool attend(const rad_cuda_attend_arguments &a, const matrix_queries &queries,
+                                  uint32_t first_row, const uint8_t *staged, uint32_t at,
+                                  bool of_sinks, tile *out)
+    {
+        matrix_view view;
+        float scores[KEY_PARTS][4];
+        if (!look_at_tile(a, queries, first_row, at, of_sinks, &view))
+            return false;
 #pragma unroll
-    for (int of = 0; of < 2; of++) {
-        uint32_t r = first_row + rad_lane() / 4 + 8 * of;
-        bool empty = is_empty_state(state.most[of], state.sum[of]) && !first;
-        bool replaced = first || is_empty_state(most[of], sum[of]);
-        if (empty || r >= task.n_live)
-            continue;
-        float merged = replaced ? state.most[of] : greater(most[of], state.most[of]);
-        float rescale = rad_expf_below_one(most[of] - merged);
-        float weight = rad_expf_below_one(state.most[of] - merged);
-        float *out = out_of_query(a, task, r) + rad_lane() % 4 * 2;
-        sum[of] = replaced ? state.sum[of] : rad_fma(sum[of], rescale, state.sum[of] * weight);
-        most[of] = merged;
+        for (int i = 0; i < KEY_PARTS; i++)
+            scores[i][0] = scores[i][1] = scores[i][2] = scores[i][3] = 0.0f;
+        score_halves(a, queries, first_row, staged, scores);
 #pragma unroll
-        for (uint32_t i = 0; i < PARTS; i++) {
-            if (i * 8 >= a.value_dim)
-                break;
+        for (int of = 0; of < 2; of++) {
+            float sum = 0.0f;
+            out->most[of] = make_probabilities(a, view, of, scores);
 #pragma unroll
-            for (int j = 0; j < 2; j++) {
-                float part = state.out[i][of * 2 + j];
-                out[i * 8 + j] = replaced ? part : rad_fma(out[i * 8 + j], rescale, part * weight);
+            for (int i = 0; i < KEY_PARTS; i++) {
+                uint32_t two = two_halves(scores[i][of * 2], scores[i][of * 2 + 1]);
+                out->p[i / 2][i % 2 * 2 + of] = two;
+                sum = sum +
+                      (rad_half_to_float((uint16_t)two) + rad_half_to_float((uint16_t)(two >> 16)));
             }
+            sum = sum + rad_shuffle_xor(sum, 1u);
+            out->sum[of] = sum + rad_shuffle_xor(sum, 2u);
+            out->step[of] = 1.0f;
         }
+        return true;
     }
-}
 
-/* The result of a block of the grid: outputs, or the state of a part. `in_memory`: of a total. */
-template <int PARTS>
-RAD_DEVICE void write_result(const rad_cuda_attend_arguments &a, const half_task &task,
-                             uint32_t first_row, bool in_memory, const half_state<PARTS> &state,
-                             const float sum[2])
-{
-    const bool whole = a.division == RAD_CUDA_ATTEND_WHOLE;
-    const uint32_t size = rad_cuda_attend_state(a.value_dim), column = rad_lane() % 4 * 2;
+    static RAD_MEMBER void output(const rad_cuda_attend_arguments &a, const tile &tile,
+                                  const uint8_t *staged, uint32_t dim, float out[2][4])
+    {
+        const uint8_t *values = staged + a.key_dim * 64;
+        const uint32_t lane = rad_lane(), pitch = rad_cuda_attend_value_pitch(a.value_dim);
 #pragma unroll
-    for (int of = 0; of < 2; of++) {
-        uint32_t r = first_row + rad_lane() / 4 + 8 * of;
-        if (r >= task.n_live)
-            continue;
-        float *apart = states_of(a, rad_block_x(), task.head, 0) +
-                       (r * (uint64_t)a.n_units + rad_block_z()) * size;
-        float *out = whole ? out_of_query(a, task, r) : apart;
-        float total = in_memory ? sum[of] : state.sum[of];
+        for (int i = 0; i < 2; i++)
+            out[i][0] = out[i][1] = out[i][2] = out[i][3] = 0.0f;
 #pragma unroll
-        for (uint32_t i = 0; i < PARTS; i++) {
-            if (i * 8 >= a.value_dim)
-                break;
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                uint32_t at = i * 8 + column + j;
-                float x = in_memory ? out[at] : state.out[i][of * 2 + j];
-                out[at] = whole ? x / total : x;
-            }
-        }
-        if (!whole && column == 0) {
-            out[a.value_dim] = state.most[of];
-            out[a.value_dim + 1] = total;
+        for (uint32_t half = 0; half < 2; half++) {
+            uint32_t of_values[4];
+            uint32_t slot = half * 16 + lane % 16, part = dim / 8 + lane / 16;
+            rad_ldmatrix_x4_trans(of_values, values + staged_value(slot, part, pitch));
+            rad_mma_f16(out[0], tile.p[half], of_values);
+            rad_mma_f16(out[1], tile.p[half], of_values + 2);
         }
     }
-}
-
-template <int PARTS>
-RAD_DEVICE void attend_many(const rad_cuda_attend_arguments &a, uint32_t *words)
-{
-    rad_cuda_attend_block block = a.blocks[rad_block_x()];
-    if (block.n_rows == 0)
-        return;
-    half_task task = make_task(a, block, MANY_ROWS, words);
-    if (task.end_tile == 0) {
-        if (rad_block_z() == 0)
-            write_zeros(a, task);
-        return;
-    }
-    const bool whole = a.division == RAD_CUDA_ATTEND_WHOLE;
-    const uint32_t z = rad_block_z(), first_row = rad_warp() * HALF_ROWS;
-    const uint32_t size = rad_cuda_attend_staged(a.key_dim, a.value_dim);
-    bool prepared = false, some = z == 0, in_memory = false;
-    half_state<PARTS> state;
-    float most[2] = {0.0f, 0.0f}, sum[2] = {0.0f, 0.0f};
-    clear(a, task, first_row, z == 0, &state);
-    uint32_t step = z == 0 ? 0 : z + 1, end = whole ? 0xffffffffu : z == 0 ? 2 : z + 2;
-    for (; step < end; step++) {
-        key_part part = part_of_step(a, step, task.first_tile, task.end_tile);
-        if (part.begin == part.end && step < 2)
-            continue;
-        if (part.begin == part.end)
-            break;
-        some = true;
-        if (!prepared)
-            prepare_halves(a, task, part.of_sinks ? a.sink_queries : a.queries);
-        prepared = !part.of_sinks;
-        if (whole && part.begins) {
-            if (!in_memory)
-                merge_range(a, task, first_row, true, state, most, sum);
-            in_memory = true;
-            clear(a, task, first_row, false, &state);
-        }
-        uint32_t buffer = 0;
-        stage_tile(a, keys_of_tile(a, task, part.begin),
-                   seen_by_block(a, task, part.begin, part.of_sinks), task.staged, rad_thread(),
-                   THREADS);
-        rad_copy_async_commit();
-        for (uint32_t tile = part.begin; tile < part.end; tile++, buffer ^= size) {
-            if (tile + 1 < part.end)
-                stage_tile(a, keys_of_tile(a, task, tile + 1),
-                           seen_by_block(a, task, tile + 1, part.of_sinks),
-                           task.staged + (buffer ^ size), rad_thread(), THREADS);
-            rad_copy_async_commit();
-            rad_copy_async_wait(1);
-            rad_barrier();
-            half_tile found;
-            if (first_row < task.n_live &&
-                attend_halves(a, task.queries, first_row, task.staged + buffer, tile, part.of_sinks,
-                              &found))
-                merge_tile(a, found, task.staged + buffer, &state);
-            rad_barrier();
-        }
-        if (whole && part.begins)
-            merge_range(a, task, first_row, false, state, most, sum);
-    }
-    if (some)
-        write_result(a, task, first_row, in_memory, state, sum);
-}
+};
 
 RAD_CUDA_KERNEL(attend_many, THREADS, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
-    attend_many<RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
-}
-
-/* ---- each tile by itself --------------------------------------------------------------------- */
-
-RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const half_task &task,
-                           const half_tile &found, bool some, const uint8_t *staged, float *states)
-{
-    const uint64_t stride = (uint64_t)a.n_units * rad_cuda_attend_state(a.value_dim);
-    const uint32_t row = rad_lane() / 4, column = rad_lane() % 4 * 2;
-#pragma unroll
-    for (int of = 0; of < 2; of++) {
-        float *state = states + (row + 8 * of) * stride + a.value_dim;
-        if (row + 8 * of < task.n_live && column == 0) {
-            state[0] = some ? found.most[of] : MINUS_INFINITY;
-            state[1] = some ? found.sum[of] : 0.0f;
-        }
-    }
-    for (uint32_t dim = 0; some && dim < a.value_dim; dim += 16) {
-        float out[2][4];
-        output_halves(a, found, staged, dim, out);
-#pragma unroll
-        for (int j = 0; j < 8; j++) {
-            uint32_t r = row + j % 4 / 2 * 8, at = dim + j / 4 * 8 + column + j % 2;
-            if (r < task.n_live && at < a.value_dim)
-                states[r * stride + at] = out[j / 4][j % 4];
-        }
-    }
+    attend_many<halves, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
 }
 
 RAD_CUDA_KERNEL(attend_few, THREADS, rad_cuda_attend_arguments, a)
 {
-    RAD_SHARED(uint32_t, words, 3 * HALF_ROWS);
-    rad_cuda_attend_block block = a.blocks[rad_block_x()];
-    if (block.n_rows == 0)
-        return;
-    half_task task = make_task(a, block, HALF_ROWS, words);
-    if (task.end_tile == 0) {
-        if (rad_block_z() == 0)
-            write_zeros(a, task);
-        return;
-    }
-    key_part part = part_of_slice(a, rad_block_z(), task.first_tile, task.end_tile);
-    if (part.begin == part.end)
-        return;
-    prepare_halves(a, task, part.of_sinks ? a.sink_queries : a.queries);
-    uint8_t *staged = task.staged + rad_warp() * rad_cuda_attend_staged(a.key_dim, a.value_dim);
-    float *states = states_of(a, rad_block_x(), task.head, 0);
-    for (uint32_t tile = part.begin + rad_warp(); tile < part.end; tile += WARPS) {
-        stage_tile(a, keys_of_tile(a, task, tile), seen_by_block(a, task, tile, part.of_sinks),
-                   staged, rad_lane(), 32);
-        rad_copy_async_commit();
-        rad_copy_async_wait(0);
-        rad_warp_barrier();
-        half_tile found;
-        bool some = attend_halves(a, task.queries, 0, staged, tile, part.of_sinks, &found);
-        write_tile(a, task, found, some, staged,
-                   states + (part.unit + (tile - part.begin)) * rad_cuda_attend_state(a.value_dim));
-        rad_warp_barrier();
-    }
+    RAD_SHARED(uint32_t, words, 3 * WARP_ROWS);
+    attend_few<halves>(a, words);
 }

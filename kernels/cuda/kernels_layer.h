@@ -44,7 +44,7 @@ typedef struct rad_cuda_pages {
 /* Number formats of unquantized rows. */
 enum { RAD_CUDA_F32 = 0, RAD_CUDA_F16 = 1, RAD_CUDA_BF16 = 2 };
 
-enum { RAD_CUDA_CACHE_F16 = 1 }; /* RAD_CACHE_F16 */
+enum { RAD_CUDA_CACHE_F16 = 1, RAD_CUDA_CACHE_Q8_0 = 4 }; /* as in rad_cache_type */
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -172,22 +172,22 @@ enum {
     RAD_CUDA_ATTEND_TILES   /* a block for each 256 keys. Few tokens */
 };
 
-/* Attention of queries to the cache. Two families, of which the shape chooses one
- * (rad_cuda_attend_takes_halves()):
+/* Attention of queries to the cache. The bits of a query depend on it and on what it sees alone,
+ * however many are computed together and however the keys are divided. Kernels:
  *
- * - attend_8, attend_4, attend_1 follow lib/backend/cpu/attention.c and layer.h in every number
- *   format, bit for bit.
- * - attend_many, attend_few, for keys and values in F16, make products of a tile by matrix
- *   instructions (queries as sums of two halves, probabilities rounded to halves) and merge tiles
- *   by the same formulas: near the CPU's within 2^-11 of the greatest value.
+ * - attend_8, attend_4, attend_1: the order of lib/backend/cpu/attention.c and layer.h in every
+ *   number format and shape, bit for bit.
+ * - attend_many_bytes, attend_few_bytes: the same bits for keys and values in Q8_0, by integer
+ * matrix instructions.
+ * - attend_many, attend_few: for keys and values in F16, by matrix instructions of halves (queries
+ * as sums of two, probabilities rounded). Tiles merge by the same formulas, but the bits are
+ * others: within 2^-11 of the greatest value of those of the CPU.
  *
- * In both the bits of a query depend on it and on what it sees alone, however many are computed
- * together and however the keys are divided. Where they are, attend_merge follows with the same
- * arguments.
+ * Where keys are divided, attend_merge follows with the same arguments.
  *
- * A block takes up to `rows` queries (64 and 16, or the number in the name) of heads that share
- * keys, of one token and of those behind it: heads_per_block heads of tokens_per_block tokens. Rows
- * of `blocks` have no more tokens than that. In this order:
+ * A block takes up to `rows` queries (64 of "many", 16 of "few", or the number in the name) of
+ * heads that share keys, of one token and of those behind it: heads_per_block heads of
+ * tokens_per_block tokens. Rows of `blocks` have no more tokens than that. In this order:
  * rad_cuda_attend_choose(), rad_cuda_attend_heads(), the blocks, rad_cuda_attend_plan().
  *
  * Grid: (n_blocks, n_kv_heads * head_blocks, n_parts) of rad_cuda_attend_kernel(), shared:
@@ -224,6 +224,8 @@ RAD_CUDA_DECLARE(attend_4);
 RAD_CUDA_DECLARE(attend_1);
 RAD_CUDA_DECLARE(attend_few);
 RAD_CUDA_DECLARE(attend_many);
+RAD_CUDA_DECLARE(attend_few_bytes);
+RAD_CUDA_DECLARE(attend_many_bytes);
 RAD_CUDA_DECLARE(attend_merge);
 
 enum {
@@ -265,15 +267,28 @@ RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_staged(uint32_t key_dim, uint32_
     return key_dim * 64 + 32 * rad_cuda_attend_value_pitch(value_dim);
 }
 
+/* The same two of keys and values in Q8_0. */
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_byte_query(uint32_t key_dim)
+{
+    return key_dim + 16 + key_dim / 8;
+}
+
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_staged_bytes(uint32_t key_dim, uint32_t value_dim)
+{
+    return key_dim / 4 * 160 + key_dim * 2 + 16 * (2 * value_dim + 16) + value_dim * 2;
+}
+
 /* Dynamic shared memory of the kernel for `rows` queries. */
 static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a, uint32_t rows)
 {
-    int apart = a->division == RAD_CUDA_ATTEND_TILES;
+    int apart = a->division == RAD_CUDA_ATTEND_TILES, halves = a->key_type == RAD_CUDA_CACHE_F16;
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS) {
-        uint32_t queries = apart ? RAD_CUDA_ATTEND_FEW_ROWS : RAD_CUDA_ATTEND_MANY_ROWS;
-        return queries * 2 * rad_cuda_attend_pitch(a->key_dim) +
-               (apart ? RAD_CUDA_ATTEND_HALF_WARPS : 2) *
-                   rad_cuda_attend_staged(a->key_dim, a->value_dim);
+        uint32_t query =
+            halves ? 2 * rad_cuda_attend_pitch(a->key_dim) : rad_cuda_attend_byte_query(a->key_dim);
+        uint32_t tile = halves ? rad_cuda_attend_staged(a->key_dim, a->value_dim)
+                               : rad_cuda_attend_staged_bytes(a->key_dim, a->value_dim);
+        return (apart ? RAD_CUDA_ATTEND_FEW_ROWS : RAD_CUDA_ATTEND_MANY_ROWS) * query +
+               (apart ? RAD_CUDA_ATTEND_HALF_WARPS : 2) * tile;
     }
     uint32_t states = apart ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
     uint32_t floats = rad_cuda_attend_query(a->key_dim) +
@@ -287,17 +302,18 @@ static inline uint32_t rad_cuda_attend_merge_shared(uint32_t value_dim)
     return (RAD_CUDA_ATTEND_WARPS + 1) * rad_cuda_attend_state(value_dim) * 4;
 }
 
-/* Whether attention of this shape is by matrix instructions, on a device whose blocks can have so
- * much shared memory. */
-static inline int rad_cuda_attend_takes_halves(const rad_cuda_attend_arguments *a,
+/* Whether there are matrix instructions for attention of this shape, on a device whose blocks can
+ * have so much shared memory. */
+static inline int rad_cuda_attend_takes_matrix(const rad_cuda_attend_arguments *a,
                                                uint32_t shared_limit)
 {
     rad_cuda_attend_arguments whole = *a, apart = *a;
+    int halves = a->key_type == RAD_CUDA_CACHE_F16;
     whole.division = RAD_CUDA_ATTEND_WHOLE;
     apart.division = RAD_CUDA_ATTEND_TILES;
-    return a->key_type == RAD_CUDA_CACHE_F16 && a->value_type == RAD_CUDA_CACHE_F16 &&
-           a->key_dim % 16 == 0 && a->value_dim % 8 == 0 && a->key_dim <= 256 &&
-           a->value_dim <= RAD_CUDA_ATTEND_HALF_VALUES &&
+    return (halves || a->key_type == RAD_CUDA_CACHE_Q8_0) && a->value_type == a->key_type &&
+           a->key_dim % (halves ? 16 : 32) == 0 && a->value_dim % (halves ? 8 : 32) == 0 &&
+           a->key_dim <= 256 && a->value_dim <= RAD_CUDA_ATTEND_HALF_VALUES &&
            rad_cuda_attend_shared(&whole, RAD_CUDA_ATTEND_MANY_ROWS) <= shared_limit &&
            rad_cuda_attend_shared(&apart, RAD_CUDA_ATTEND_FEW_ROWS) <= shared_limit;
 }
@@ -317,23 +333,26 @@ static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, 
     return rows;
 }
 
-/* The same of the family that the shape chooses: also 64 or 16. */
+/* The same of all kernels: also 64 or 16. near: the bits may be others than the CPU's; the same for
+ * all batches of an engine. */
 static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a, uint32_t tokens,
-                                              uint32_t shared_limit)
+                                              uint32_t shared_limit, int near)
 {
-    if (!rad_cuda_attend_takes_halves(a, shared_limit))
+    uint64_t wanted = (uint64_t)tokens * (a->n_heads / a->n_kv_heads);
+    if (!rad_cuda_attend_takes_matrix(a, shared_limit) ||
+        (a->key_type == RAD_CUDA_CACHE_F16 && !near))
         return rad_cuda_attend_rows(a, tokens, shared_limit);
-    return (uint64_t)tokens * (a->n_heads / a->n_kv_heads) > RAD_CUDA_ATTEND_FEW_ROWS
-               ? RAD_CUDA_ATTEND_MANY_ROWS
-               : RAD_CUDA_ATTEND_FEW_ROWS;
+    return wanted > RAD_CUDA_ATTEND_FEW_ROWS ? RAD_CUDA_ATTEND_MANY_ROWS : RAD_CUDA_ATTEND_FEW_ROWS;
 }
 
 static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_attend_arguments *a,
                                                             uint32_t rows)
 {
+    int apart = a->division == RAD_CUDA_ATTEND_TILES;
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->key_type == RAD_CUDA_CACHE_F16)
+        return apart ? &rad_cuda_kernel_attend_few : &rad_cuda_kernel_attend_many;
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
-        return a->division == RAD_CUDA_ATTEND_TILES ? &rad_cuda_kernel_attend_few
-                                                    : &rad_cuda_kernel_attend_many;
+        return apart ? &rad_cuda_kernel_attend_few_bytes : &rad_cuda_kernel_attend_many_bytes;
     return rows == 8   ? &rad_cuda_kernel_attend_8
            : rows == 4 ? &rad_cuda_kernel_attend_4
                        : &rad_cuda_kernel_attend_1;

@@ -350,15 +350,16 @@ static void check_plain(const setting *s, rad_cuda_attend_arguments a, uint32_t 
     size_t n_out = (size_t)s->n_rows * a.n_heads * a.value_dim;
     for (uint32_t i = 0; i < 3; i++)
         for (uint32_t division = 0; division < 3; division++) {
-            if ((i + division + order) % 2 != 0) /* all of them in two orders */
+            if ((i + division + order) % 3 != 0) /* all of them in three orders */
                 continue;
             run_division(s, a, sizes[i], division);
             rad_test_same_floats(s->got, s->wanted, n_out, "attention");
         }
 }
 
-/* By matrix instructions: near the CPU's, and always the same. Values are below 1. */
-static void check_halves(const setting *s, rad_cuda_attend_arguments a)
+/* By matrix instructions: of integers equal to the CPU's, of halves near (values are below 1);
+ * always the same. */
+static void check_matrix(const setting *s, rad_cuda_attend_arguments a)
 {
     static const struct {
         uint32_t rows, division;
@@ -370,10 +371,13 @@ static void check_halves(const setting *s, rad_cuda_attend_arguments a)
     float *first = zeros(n_out * sizeof *first);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         run_division(s, a, ways[i].rows, ways[i].division);
-        rad_test_near_floats(s->got, s->wanted, n_out, 0x1p-11, "attention by halves");
+        if (a.key_type == RAD_CACHE_F16)
+            rad_test_near_floats(s->got, s->wanted, n_out, 0x1p-11, "attention by halves");
+        else
+            rad_test_same_floats(s->got, s->wanted, n_out, "attention by bytes");
         if (i == 0)
             memcpy(first, s->got, n_out * sizeof *first);
-        rad_test_same_floats(s->got, first, n_out, "attention by halves, divided");
+        rad_test_same_floats(s->got, first, n_out, "attention, divided otherwise");
     }
     free(first);
 }
@@ -396,8 +400,8 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
             attend_on_cpu(&s, row, head);
     rad_cuda_attend_arguments a = arguments_of(&s);
     check_plain(&s, a, order);
-    if (rad_cuda_attend_takes_halves(&a, 200 * 1024))
-        check_halves(&s, a);
+    if (rad_cuda_attend_takes_matrix(&a, 200 * 1024))
+        check_matrix(&s, a);
     free(s.rows);
     free(s.tables);
     free(s.pool);
@@ -563,16 +567,26 @@ START_TEST(large_heads)
 END_TEST
 
 /* Shapes that matrix instructions take: more queries than a block has, all policies. */
-START_TEST(halves)
+START_TEST(matrix_instructions)
 {
-    static const attention_case cases[] = {{.key_dim = 48,
+    static const attention_case cases[] = {{.key_type = RAD_CACHE_F16,
+                                            .key_dim = 48,
                                             .value_dim = 40,
                                             .n_heads = 4,
                                             .n_kv_heads = 1,
                                             .length = 75,
                                             .less = 40,
                                             .n_tokens = 19},
-                                           {.key_dim = 128,
+                                           {.key_type = RAD_CACHE_Q8_0,
+                                            .key_dim = 64,
+                                            .value_dim = 32,
+                                            .n_heads = 4,
+                                            .n_kv_heads = 1,
+                                            .length = 75,
+                                            .less = 40,
+                                            .n_tokens = 19},
+                                           {.key_type = RAD_CACHE_F16,
+                                            .key_dim = 128,
                                             .value_dim = 128,
                                             .n_heads = 3,
                                             .n_kv_heads = 1,
@@ -584,7 +598,21 @@ START_TEST(halves)
                                             .n_slots = 4,
                                             .alibi = true,
                                             .learned = true},
-                                           {.key_dim = 16,
+                                           {.key_type = RAD_CACHE_Q8_0,
+                                            .key_dim = 128,
+                                            .value_dim = 128,
+                                            .n_heads = 3,
+                                            .n_kv_heads = 1,
+                                            .length = 110,
+                                            .less = 3,
+                                            .n_tokens = 7,
+                                            .window = 50,
+                                            .sinks = 4,
+                                            .n_slots = 4,
+                                            .alibi = true,
+                                            .learned = true},
+                                           {.key_type = RAD_CACHE_F16,
+                                            .key_dim = 16,
                                             .value_dim = 8,
                                             .n_heads = 18,
                                             .n_kv_heads = 1,
@@ -592,8 +620,9 @@ START_TEST(halves)
                                             .less = 1040,
                                             .n_tokens = 1,
                                             .cap = 2.0f},
-                                           {.key_dim = 16,
-                                            .value_dim = 16,
+                                           {.key_type = RAD_CACHE_Q8_0,
+                                            .key_dim = 32,
+                                            .value_dim = 32,
                                             .n_heads = 2,
                                             .n_kv_heads = 2,
                                             .length = 2100,
@@ -601,7 +630,8 @@ START_TEST(halves)
                                             .n_tokens = 9,
                                             .window = 1200,
                                             .learned = true},
-                                           {.key_dim = 32,
+                                           {.key_type = RAD_CACHE_F16,
+                                            .key_dim = 32,
                                             .value_dim = 64,
                                             .n_heads = 1,
                                             .n_kv_heads = 1,
@@ -612,7 +642,7 @@ START_TEST(halves)
     attention_case used[sizeof cases / sizeof *cases];
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         used[i] = cases[i];
-        used[i].key_type = used[i].value_type = RAD_CACHE_F16;
+        used[i].value_type = cases[i].key_type;
     }
     check_cases(used, sizeof cases / sizeof *cases);
 }
@@ -625,7 +655,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, policies);
     tcase_add_test(cases, many_keys);
     tcase_add_test(cases, large_heads);
-    tcase_add_test(cases, halves);
+    tcase_add_test(cases, matrix_instructions);
 }
 
 int main(void)

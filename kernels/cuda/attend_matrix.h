@@ -1,0 +1,89 @@
+/* What attention by matrix instructions has in common for all kinds of keys and values. A warp has
+ * 16 queries; of a fragment (device.h) a lane has rows lane / 4 and lane / 4 + 8: its queries 0
+ * and 1. */
+#ifndef RAD_CUDA_ATTEND_MATRIX_H
+#define RAD_CUDA_ATTEND_MATRIX_H
+
+#include "kernels/cuda/attend_tile.h"
+
+#define WARP_ROWS RAD_CUDA_ATTEND_FEW_ROWS
+#define KEY_PARTS 4 /* eight slots each */
+
+/* Queries in shared memory, in the kind's form; what each sees. */
+struct matrix_queries {
+    uint8_t *numbers;
+    uint32_t rows;
+    uint32_t *position, *end;
+    float *slope;
+};
+
+/* What a lane's two queries see of a tile. */
+struct matrix_view {
+    slot_range seen[2];
+    int32_t distance[2];
+    float slope[2];
+};
+
+/* False when none of the warp's queries sees anything. */
+RAD_DEVICE bool look_at_tile(const rad_cuda_attend_arguments &a, const matrix_queries &queries,
+                             uint32_t first_row, uint32_t tile, bool of_sinks, matrix_view *view)
+{
+#pragma unroll
+    for (int of = 0; of < 2; of++) {
+        uint32_t row = first_row + rad_lane() / 4 + 8 * of, position = queries.position[row];
+        view->seen[of] = visible_slots(a, position, queries.end[row], tile, of_sinks);
+        view->distance[of] = distance_of(a, position, tile, of_sinks);
+        view->slope[of] = queries.slope[row];
+    }
+    return rad_any(view->seen[0].first < view->seen[0].last ||
+                   view->seen[1].first < view->seen[1].last);
+}
+
+/* The slot of a lane's number of a fragment of scores: part 0 to 3, j 0 or 1. */
+RAD_DEVICE uint32_t slot_of(uint32_t part, uint32_t j)
+{
+    return part * 8 + rad_lane() % 4 * 2 + j;
+}
+
+RAD_DEVICE bool is_seen(slot_range seen, uint32_t slot)
+{
+    return slot >= seen.first && slot < seen.last;
+}
+
+/* Scores of a lane's query `of` become probabilities, 0 where hidden; returns the maximum. */
+RAD_DEVICE float make_probabilities(const rad_cuda_attend_arguments &a, const matrix_view &view,
+                                    int of, float scores[KEY_PARTS][4])
+{
+    float most = MINUS_INFINITY;
+#pragma unroll
+    for (uint32_t i = 0; i < KEY_PARTS; i++) {
+#pragma unroll
+        for (uint32_t j = 0; j < 2; j++) {
+            uint32_t slot = slot_of(i, j);
+            float score = scores[i][of * 2 + j] * a.scale;
+            if (a.cap > 0.0f)
+                score = a.cap * rad_tanhf(score / a.cap);
+            if (a.slopes != NULL)
+                score = rad_fma(view.slope[of], (float)(view.distance[of] + (int32_t)slot), score);
+            score = is_seen(view.seen[of], slot) ? score : MINUS_INFINITY;
+            scores[i][of * 2 + j] = score;
+            most = score > most ? score : most; /* leaves NaN out */
+        }
+    }
+#pragma unroll
+    for (uint32_t mask = 1; mask < 4; mask *= 2) {
+        float other = rad_shuffle_xor(most, mask);
+        most = other > most ? other : most;
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < KEY_PARTS; i++) {
+#pragma unroll
+        for (uint32_t j = 0; j < 2; j++) {
+            float p = rad_expf_below_one(scores[i][of * 2 + j] - most);
+            scores[i][of * 2 + j] = is_seen(view.seen[of], slot_of(i, j)) ? p : 0.0f;
+        }
+    }
+    return most;
+}
+
+#endif
