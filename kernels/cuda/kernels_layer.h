@@ -333,14 +333,12 @@ static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, 
     return rows;
 }
 
-/* The same of all kernels: also 64 or 16. near: the bits may be others than the CPU's; the same for
- * all batches of an engine. */
+/* The same of all kernels: also 64 or 16 where there are matrix instructions for the shape. */
 static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a, uint32_t tokens,
-                                              uint32_t shared_limit, int near)
+                                              uint32_t shared_limit)
 {
     uint64_t wanted = (uint64_t)tokens * (a->n_heads / a->n_kv_heads);
-    if (!rad_cuda_attend_takes_matrix(a, shared_limit) ||
-        (a->key_type == RAD_CUDA_CACHE_F16 && !near))
+    if (!rad_cuda_attend_takes_matrix(a, shared_limit))
         return rad_cuda_attend_rows(a, tokens, shared_limit);
     return wanted > RAD_CUDA_ATTEND_FEW_ROWS ? RAD_CUDA_ATTEND_MANY_ROWS : RAD_CUDA_ATTEND_FEW_ROWS;
 }
