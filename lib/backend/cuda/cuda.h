@@ -102,7 +102,8 @@ typedef struct rad_cuda_backend {
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
-    rad_activation_kind tiles_kind;
+    rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
+    rad_type tiles_type;
     const uint32_t *tiles_columns;
 } rad_cuda_backend;
 

@@ -3,10 +3,13 @@
 /* From so many tokens on, blocks of 128 tokens; below, each 8 read the weights anew, which the
  * second-level cache has. An estimate: not measured on a device. */
 enum { MANY_TOKENS = 33, STEP = 32, ROUNDED_AT_ONCE = 2048, MOST_GRID_ROWS = 65535 };
+/* The sums of so many columns' ranges fit the shared memory that every device gives a block. */
+enum { MOST_COLUMNS = 96 * RAD_CUDA_HALF_RANGE };
 
 bool rad_cuda_half_fits(rad_type type, uint32_t n_columns)
 {
-    return (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) && n_columns % STEP == 0;
+    return (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) && n_columns % STEP == 0 &&
+           n_columns <= MOST_COLUMNS;
 }
 
 uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns)

@@ -1,4 +1,5 @@
 /* One call for each operation that the device computes. What is not here is the CPU's. */
+#include "backend/cuda/half.h"
 #include "backend/cuda/cuda.h"
 
 #include <stdio.h>
@@ -458,12 +459,33 @@ static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, rad_cuda_pr
                                 : multiply_quantized(b, op, part, in);
 }
 
+/* 16-bit weights by matrix instructions: the input is rounded first, unless that was done already.
+ */
+static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, const inputs *in)
+{
+    rad_type type = op->weight->matrix.type;
+    rad_cuda_half_arguments a = {.parts = {part_of(b, op)},
+                                 .halves = rad_cuda_at(b, b->layout.tiles),
+                                 .n_parts = 1,
+                                 .n_columns = op->weight->matrix.n_columns,
+                                 .n_tokens = in->n_tokens};
+    radllm_status status = RADLLM_OK;
+    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type)
+        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, &a);
+    b->tiles_value = op->in;
+    b->tiles_kind = RAD_ACTIVATION_F32;
+    b->tiles_type = type;
+    return status == RADLLM_OK ? rad_cuda_half_product(b->device, type, &a, 1) : status;
+}
+
 static radllm_status run_product(rad_cuda_backend *b, const rad_op *op)
 {
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
                  .tiles = rad_cuda_at(b, b->layout.tiles),
                  .n_tokens = rad_cuda_rows(b, op)};
+    if (rad_cuda_half_fits(op->weight->matrix.type, op->weight->matrix.n_columns))
+        return multiply_halves(b, op, &in);
     radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
     return status == RADLLM_OK ? multiply(b, op, part_of(b, op), &in) : status;
 }

@@ -1,6 +1,7 @@
 /* Placement: which operations the device computes, and what that takes. The first layers that have
  * room are there, and behind all of them the product that gives logits. What comes before the first
  * layer (rows of tables, rotations of positions) is the CPU's: some rows for each token. */
+#include "backend/cuda/half.h"
 #include "backend/cuda/cuda.h"
 
 #include <stdio.h>
@@ -109,7 +110,7 @@ static uint64_t states_bytes(const rad_cuda_means *means, const rad_program *pro
     return most < MOST_STATES_BYTES ? most : MOST_STATES_BYTES;
 }
 
-/* Quantized input of the widest product. */
+/* Quantized or rounded input of the widest product. */
 static uint64_t tiles_bytes(const rad_cuda_means *means, const rad_program *program,
                             const rad_backend_settings *settings)
 {
@@ -123,7 +124,10 @@ static uint64_t tiles_bytes(const rad_cuda_means *means, const rad_program *prog
         rows *= op->by_choice                     ? means->model->hparams.router.n_used
                 : op->kind == RAD_OP_HEAD_PRODUCT ? op->n_heads
                                                   : 1;
-        uint64_t bytes = rad_cuda_tiles_bytes(rows, op->weight->matrix.n_columns);
+        uint32_t n_columns = op->weight->matrix.n_columns;
+        uint64_t bytes = rad_cuda_half_fits(op->weight->matrix.type, n_columns)
+                             ? rad_cuda_halves_bytes(rows, n_columns)
+                             : rad_cuda_tiles_bytes(rows, n_columns);
         most = bytes > most ? bytes : most;
     }
     return most;
