@@ -189,7 +189,7 @@ radllm_status radllm_engine_expert(const radllm_engine *engine, uint32_t layer, 
                         "in those that have any",
                         expert, layer, h->n_layers, h->router.n_experts);
     radllm_expert_info known = {.size = info->size,
-                                .tokens = rad_cpu_backend_expert_tokens(inner->cpu, layer, expert)};
+                                .tokens = rad_device_expert_tokens(inner, layer, expert)};
     return rad_copy_info(info, &known, sizeof known, error);
 }
 

@@ -114,17 +114,26 @@ void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT])
 void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT])
 {
     const rad_cuda_placement *p = &plan->placement;
+    const char *experts = p->experts_here ? " without experts" : "";
     if (p->n_layers == 0)
         snprintf(text, RAD_DEVICE_TEXT, "%u layers and output on cpu", n_layers);
     else if (p->n_layers < n_layers)
-        snprintf(text, RAD_DEVICE_TEXT, "%u layers on cuda, %u layers and output on cpu",
-                 p->n_layers, n_layers - p->n_layers);
+        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s on cuda, %u layers and output on cpu",
+                 p->n_layers, experts, n_layers - p->n_layers);
     else
-        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s on cuda%s", n_layers,
+        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s%s on cuda%s", n_layers, experts,
                  p->output ? " and output" : "", p->output ? "" : ", output on cpu");
 }
 
 int64_t rad_device_used(const rad_engine *engine)
 {
     return engine->device != NULL ? (int64_t)engine->cuda->memory_used(engine->device) : 0;
+}
+
+uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert)
+{
+    uint64_t count = rad_cpu_backend_expert_tokens(engine->cpu, layer, expert);
+    if (engine->device != NULL)
+        count += engine->cuda->expert_tokens(engine->backend, layer, expert);
+    return count;
 }

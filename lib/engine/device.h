@@ -22,6 +22,8 @@ void rad_device_close(rad_engine *engine);
 #define RAD_DEVICE_TEXT 320
 void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT]);
 void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT]);
+/* As rad_cpu_backend_expert_tokens(), of both. */
+uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert);
 /* Bytes of the device's memory that are taken now, by all processes; 0: none, or not known. */
 int64_t rad_device_used(const rad_engine *engine);
 

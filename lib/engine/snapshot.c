@@ -47,8 +47,9 @@ static void write_settings(const rad_session *session, const char *model_hash,
     uint32_t choice = rad_rope_choice(&engine->model->hparams.rope, engine->program.context);
     const rad_cuda_placement *placement = &engine->plan.placement;
     if (placement->n_layers > 0)
-        n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "device=%s, %u layers%s\n",
+        n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "device=%s, %u layers%s%s\n",
                       placement->device, placement->n_layers,
+                      placement->experts_here ? " without experts" : "",
                       placement->output ? " and the output" : "");
     if (choice != 0)
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);

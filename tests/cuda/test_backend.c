@@ -355,6 +355,42 @@ START_TEST(layers_are_divided_by_budget)
 }
 END_TEST
 
+/* Where experts have no room, all else of the layers is on the device; how many tokens an expert
+ * had is known of both. */
+START_TEST(experts_stay_here_where_they_have_no_room)
+{
+    static const char model[] = "architectures/mixtral-q8_0";
+    opened whole = open_on("cuda", model, "cache=f32"), here = open_on("cpu", model, "cache=f32");
+    char pairs[64], placement[256];
+    snprintf(pairs, sizeof pairs, "cache=f32 vram_limit=%lld",
+             (long long)(number_of(&whole, "gpu_total") - number_of(&whole, "gpu_weights") / 2));
+    opened part = open_on("cuda", model, pairs);
+    opened *all[] = {&here, &whole, &part};
+    rad_assert_ok(
+        radllm_engine_text(part.engine, "placement", placement, sizeof placement, NULL, part.error),
+        part.error);
+    ck_assert_msg(strstr(placement, "without experts") != NULL, "%s", placement);
+    ck_assert_int_eq(number_of(&part, "gpu_layers"), number_of(&whole, "gpu_layers"));
+    for (int i = 0; i < 3; i++) {
+        feed(all[i], 0, 20, 20);
+        feed(all[i], 20, 23, 1);
+    }
+    assert_same_logits(&here, &whole, "experts on the device");
+    assert_same_logits(&here, &part, "experts on the CPU");
+    for (uint32_t e = 0; e < 4; e++) {
+        radllm_expert_info info[3] = {
+            {.size = sizeof *info}, {.size = sizeof *info}, {.size = sizeof *info}};
+        for (int i = 0; i < 3; i++)
+            rad_assert_ok(radllm_engine_expert(all[i]->engine, 0, e, &info[i], all[i]->error),
+                          all[i]->error);
+        ck_assert_uint_eq(info[0].tokens, info[1].tokens);
+        ck_assert_uint_eq(info[0].tokens, info[2].tokens);
+    }
+    for (int i = 0; i < 3; i++)
+        close_file(all[i]);
+}
+END_TEST
+
 START_TEST(the_plan_says_what_is_taken)
 {
     static const char *const names[] = {"gpu_layers", "gpu_weights", "gpu_cache", "gpu_activations",
@@ -467,6 +503,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);
+    tcase_add_test(cases, experts_stay_here_where_they_have_no_room);
     tcase_add_test(cases, the_plan_says_what_is_taken);
     tcase_add_test(cases, a_lost_device_is_a_status);
     tcase_add_test(cases, a_small_or_missing_device_is_an_error_or_the_cpu);

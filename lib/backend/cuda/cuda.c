@@ -123,6 +123,7 @@ const rad_cuda_table *radllm_cuda_table(void)
                                          .create_pages = rad_cuda_create_pages,
                                          .free_pages = rad_cuda_free_pages,
                                          .create_backend = rad_cuda_create_backend,
+                                         .expert_tokens = rad_cuda_expert_tokens,
                                          .memory_used = memory_used};
     return &table;
 }

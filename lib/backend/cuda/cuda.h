@@ -50,6 +50,9 @@ typedef struct rad_cuda_layout {
     uint64_t states, states_bytes;          /* of attention */
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
     uint64_t slot_expert, slot_itself;      /* of experts, uint32_t[slot]: a slot for each choice */
+    uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */
+    /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
+    uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
     uint64_t total;
 } rad_cuda_layout;
 
@@ -101,6 +104,7 @@ typedef struct rad_cuda_backend {
     } values[RAD_MAX_VALUES];
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
+    bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
     int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
     rad_type tiles_type;
@@ -155,6 +159,8 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
 rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
+/* Tiles of slots that stand by expert, at most. */
+uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_tokens);
 
 /* ---- weights.c ----------------------------------------------------------------------------------
  */
@@ -210,5 +216,6 @@ radllm_status rad_cuda_create_backend(rad_cuda *cuda, const rad_cuda_placement *
                                       const rad_backend_settings *settings, rad_backend *cpu,
                                       const radllm_cancel *cancel, rad_backend **out,
                                       radllm_error *error);
+uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
 
 #endif

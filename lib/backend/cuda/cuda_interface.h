@@ -53,6 +53,7 @@ typedef struct rad_cuda rad_cuda;
 typedef struct rad_cuda_placement {
     uint32_t n_layers; /* the first ones */
     bool output;       /* the last norm and the product that gives logits, too */
+    bool experts_here; /* their mixtures of experts are the CPU's */
     uint64_t weights, cache, activations;
     uint64_t context;                    /* the driver's, for this process */
     uint64_t libraries;                  /* kernels and what the CUDA runtime takes */
@@ -91,6 +92,8 @@ typedef struct rad_cuda_table {
                                     const rad_backend_settings *settings, rad_backend *cpu,
                                     const radllm_cancel *cancel, rad_backend **out,
                                     radllm_error *error);
+    /* As rad_cpu_backend_expert_tokens(), of what the device routed; waits for a step's end. */
+    uint64_t (*expert_tokens)(const rad_backend *backend, uint32_t layer, uint32_t expert);
     /* Memory of the device that is taken now by all processes; 0 when it cannot be told. */
     uint64_t (*memory_used)(const rad_cuda *cuda);
 } rad_cuda_table;

@@ -520,7 +520,59 @@ static radllm_status run_head_product(rad_cuda_backend *b, const rad_op *op)
 
 /* ---- experts --------------------------------------------------------------------------------- */
 
+uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_tokens)
+{
+    return n_tokens * hparams->router.n_used / RAD_CUDA_MANY_TOKENS + hparams->router.n_experts;
+}
+
+/* Whether all products of the experts that `route` chooses can take slots by expert. */
+static bool can_group(const rad_cuda_backend *b, const rad_op *route)
+{
+    const rad_op *end = b->program->ops + b->program->n_ops;
+    bool can = true;
+    for (const rad_op *op = route; op < end && op->kind != RAD_OP_COMBINE; op++)
+        can = can && (op->kind != RAD_OP_EXPERT_PRODUCT ||
+                      rad_cuda_many_kernel(op->weight->matrix.type) != NULL);
+    return can;
+}
+
+/* Slots by expert, their tiles, and how many tokens each expert had. */
+static radllm_status group(rad_cuda_backend *b, const rad_op *op, uint32_t n_rows)
+{
+    const rad_router *router = &b->model->hparams.router;
+    uint64_t *counts = rad_cuda_at(b, b->layout.expert_tokens);
+    rad_cuda_group_arguments a = {.routes =
+                                      (const uint32_t *)(const void *)rad_cuda_value(b, op->out),
+                                  .starts = rad_cuda_at(b, b->layout.starts),
+                                  .token_of = rad_cuda_at(b, b->layout.token_of),
+                                  .row_of = rad_cuda_at(b, b->layout.row_of),
+                                  .expert_of = rad_cuda_at(b, b->layout.expert_of),
+                                  .tile_expert = rad_cuda_at(b, b->layout.tile_expert),
+                                  .tile_first = rad_cuda_at(b, b->layout.tile_first),
+                                  .n_tiles = rad_cuda_at(b, b->layout.n_tiles),
+                                  .counts = counts + (size_t)op->layer * router->n_experts,
+                                  .n_experts = router->n_experts,
+                                  .n_used = router->n_used,
+                                  .n_rows = n_rows,
+                                  .tile_rows = RAD_CUDA_MANY_TOKENS};
+    return launch(b, &rad_cuda_kernel_group, (rad_cuda_grid){router->n_experts, 1, 1},
+                  4 * router->n_experts, &a);
+}
+
 /* A slot is a choice: token * n_used + rank. */
+static radllm_status list_slots(rad_cuda_backend *b, const rad_op *op, uint32_t n_rows)
+{
+    uint32_t n_used = b->model->hparams.router.n_used;
+    rad_cuda_copy_arguments a = {.in = rad_cuda_value(b, op->out),
+                                 .out = rad_cuda_at(b, b->layout.slot_expert),
+                                 .from_row = 2 * n_used,
+                                 .to_row = n_used,
+                                 .width = n_used,
+                                 .n_heads = 1,
+                                 .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_copy, rows_grid(n_used, n_rows), 0, &a);
+}
+
 static radllm_status run_route(rad_cuda_backend *b, const rad_op *op)
 {
     const rad_router *router = &b->model->hparams.router;
@@ -537,23 +589,63 @@ static radllm_status run_route(rad_cuda_backend *b, const rad_op *op)
                                   .normalise = router->normalise,
                                   .scale = router->scale,
                                   .n_rows = n_rows};
-    rad_cuda_copy_arguments slots = {.in = rad_cuda_value(b, op->out),
-                                     .out = rad_cuda_at(b, b->layout.slot_expert),
-                                     .from_row = 2 * n_used,
-                                     .to_row = n_used,
-                                     .width = n_used,
-                                     .n_heads = 1,
-                                     .n_rows = n_rows};
     radllm_status status = launch(b, &rad_cuda_kernel_route, (rad_cuda_grid){n_rows, 1, 1},
                                   rad_cuda_route_shared(router->n_experts, n_used), &a);
+    b->grouped = can_group(b, op);
     if (status == RADLLM_OK)
-        status = launch(b, &rad_cuda_kernel_copy, rows_grid(n_used, n_rows), 0, &slots);
-    return status;
+        status = group(b, op, n_rows);
+    return status == RADLLM_OK && !b->grouped ? list_slots(b, op, n_rows) : status;
 }
 
-static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
+/* Slots by expert: few of them each by itself, many in tiles by matrix instructions. */
+static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uint32_t n_tokens)
 {
-    uint32_t n_used = b->model->hparams.router.n_used, n_tokens = rad_cuda_rows(b, op);
+    const rad_hparams *h = &b->model->hparams;
+    rad_cuda_product_part part = part_of(b, op);
+    rad_type type = op->weight->matrix.type;
+    uint32_t n_slots = n_tokens * h->router.n_used, n_columns = op->weight->matrix.n_columns;
+    const uint32_t *token_of = op->by_choice ? NULL : rad_cuda_at(b, b->layout.token_of);
+    if (n_tokens <= RAD_CUDA_PRODUCT_TOKENS) {
+        uint32_t rows_log2 = rad_cuda_few_rows_log2(type, part.n_rows, n_columns,
+                                                    b->device->properties.multiprocessors);
+        rad_cuda_few_arguments a = {.parts = {part},
+                                    .tiles = rad_cuda_at(b, b->layout.tiles),
+                                    .x = rad_cuda_value(b, op->in),
+                                    .x_stride = rad_weight_inputs(op->weight),
+                                    .experts = rad_cuda_at(b, b->layout.expert_of),
+                                    .inputs = token_of,
+                                    .slots_per_input = 1,
+                                    .n_parts = 1,
+                                    .n_columns = n_columns,
+                                    .n_tokens = 1,
+                                    .rows_log2 = rows_log2};
+        return launch(
+            b, rad_cuda_few_kernel(type),
+            (rad_cuda_grid){(part.n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, n_slots},
+            rad_cuda_few_shared_bytes(type, rows_log2), &a);
+    }
+    rad_cuda_many_arguments a = {.parts = {part},
+                                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                                 .tile_expert = rad_cuda_at(b, b->layout.tile_expert),
+                                 .tile_first = rad_cuda_at(b, b->layout.tile_first),
+                                 .starts = rad_cuda_at(b, b->layout.starts),
+                                 .n_tiles = rad_cuda_at(b, b->layout.n_tiles),
+                                 .inputs = token_of,
+                                 .x = rad_cuda_value(b, op->in),
+                                 .x_stride = rad_weight_inputs(op->weight),
+                                 .n_parts = 1,
+                                 .n_columns = n_columns,
+                                 .n_tokens = n_slots};
+    return launch(b, rad_cuda_many_kernel(type),
+                  (rad_cuda_grid){(part.n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
+                                  (uint32_t)rad_cuda_most_expert_tiles(h, n_tokens), 1},
+                  0, &a);
+}
+
+/* Slots by token. */
+static radllm_status multiply_slots(rad_cuda_backend *b, const rad_op *op, uint32_t n_tokens)
+{
+    uint32_t n_used = b->model->hparams.router.n_used;
     uint32_t n_slots = n_tokens * n_used, most = MOST_GRID_ROWS / n_used * n_used;
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
@@ -563,8 +655,6 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
                  .slots_per_input = op->by_choice ? 1 : n_used};
     rad_cuda_product_part part = part_of(b, op);
     radllm_status status = RADLLM_OK;
-    if (!is_float(op->weight))
-        status = quantize(b, op, op->by_choice ? n_slots : n_tokens);
     for (uint32_t first = 0; first < n_slots && status == RADLLM_OK; first += most) {
         in.n_slots = n_slots - first < most ? n_slots - first : most;
         status = multiply(b, op, part, &in);
@@ -577,12 +667,23 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
     return status;
 }
 
+static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_tokens = rad_cuda_rows(b, op), n_used = b->model->hparams.router.n_used;
+    radllm_status status = RADLLM_OK;
+    if (!is_float(op->weight))
+        status = quantize(b, op, op->by_choice ? n_tokens * n_used : n_tokens);
+    if (status != RADLLM_OK)
+        return status;
+    return b->grouped ? multiply_grouped(b, op, n_tokens) : multiply_slots(b, op, n_tokens);
+}
+
 static radllm_status run_combine(rad_cuda_backend *b, const rad_op *op)
 {
     uint32_t n_rows = rad_cuda_rows(b, op);
     rad_cuda_combine_arguments a = {
         .in = rad_cuda_value(b, op->in),
-        .row_of = rad_cuda_at(b, b->layout.slot_itself),
+        .row_of = rad_cuda_at(b, b->grouped ? b->layout.row_of : b->layout.slot_itself),
         .routes = (const uint32_t *)(const void *)rad_cuda_value(b, op->other),
         .out = rad_cuda_value(b, op->out),
         .n = op->width,

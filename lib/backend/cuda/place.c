@@ -60,15 +60,20 @@ void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
                      const rad_cuda_placement *placement, bool *on_device)
 {
     uint32_t first = first_of_layers(program), end = end_of_layers(program), route = 0;
+    bool experts = false; /* between ROUTE and COMBINE */
     char why[RAD_CUDA_TEXT];
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
         bool here = i < first || (i < end ? op->layer >= placement->n_layers : !placement->output);
+        experts = experts || op->kind == RAD_OP_ROUTE;
+        here = here || (experts && placement->experts_here);
         on_device[i] = !here && rad_cuda_missing(means, op, why) == NULL;
         if (op->kind == RAD_OP_ROUTE)
             route = i;
-        if (op->kind == RAD_OP_COMBINE)
-            keep_experts_together(route, i, on_device);
+        if (op->kind != RAD_OP_COMBINE)
+            continue;
+        keep_experts_together(route, i, on_device);
+        experts = false;
     }
 }
 
@@ -166,6 +171,23 @@ static bool lay_out_told(const rad_cuda_means *means, const rad_backend_settings
     return fits;
 }
 
+static bool lay_out_groups(const rad_hparams *h, uint64_t n_tokens, uint64_t *used,
+                           rad_cuda_layout *layout)
+{
+    uint64_t experts = h->router.n_experts, slots = n_tokens * h->router.n_used;
+    uint64_t tiles = rad_cuda_most_expert_tiles(h, n_tokens);
+    if (experts == 0)
+        return true;
+    return place(used, h->n_layers * experts, sizeof(uint64_t), &layout->expert_tokens) &&
+           place(used, experts + 1, sizeof(uint32_t), &layout->starts) &&
+           place(used, slots, sizeof(uint32_t), &layout->token_of) &&
+           place(used, slots, sizeof(uint32_t), &layout->row_of) &&
+           place(used, slots, sizeof(uint32_t), &layout->expert_of) &&
+           place(used, tiles, sizeof(uint32_t), &layout->tile_expert) &&
+           place(used, tiles, sizeof(uint32_t), &layout->tile_first) &&
+           place(used, 1, sizeof(uint32_t), &layout->n_tiles);
+}
+
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       const rad_backend_settings *settings, rad_cuda_layout *layout)
 {
@@ -180,6 +202,7 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                 place(&used, layout->states_bytes, 1, &layout->states) &&
                 place(&used, slopes, sizeof(float), &layout->slopes) &&
                 place(&used, slots, sizeof(uint32_t), &layout->slot_expert) &&
+                lay_out_groups(h, settings->max_tokens, &used, layout) &&
                 place(&used, slots > h->max_heads ? slots : h->max_heads, sizeof(uint32_t),
                       &layout->slot_itself);
     layout->total = used;
@@ -191,11 +214,11 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
 typedef struct weighing {
     const rad_cuda_means *means;
     const rad_program *program;
-    uint64_t *bytes; /* [n_layers + 1] */
+    uint64_t *bytes; /* [n_layers + 1]; then the same without experts */
     bool *seen;      /* by rad_weight.order */
 } weighing;
 
-static void weigh(weighing *w, uint32_t part, const rad_weight *weight)
+static void weigh(weighing *w, size_t part, const rad_weight *weight)
 {
     if (weight == NULL || w->seen[weight->order])
         return;
@@ -204,15 +227,20 @@ static void weigh(weighing *w, uint32_t part, const rad_weight *weight)
                       ~(uint64_t)(ALIGNMENT - 1);
 }
 
-static void weigh_all(weighing *w, const bool *on_device)
+static void weigh_all(weighing *w, bool experts_here, bool *on_device)
 {
     uint32_t n_layers = w->means->model->hparams.n_layers, end = end_of_layers(w->program);
+    size_t first = experts_here ? (size_t)n_layers + 1 : 0;
+    rad_cuda_placement everything = {
+        .n_layers = n_layers, .output = true, .experts_here = experts_here};
+    memset(w->seen, 0, w->means->model->n_weights);
+    rad_cuda_divide(w->means, w->program, &everything, on_device);
     for (uint32_t i = 0; i < w->program->n_ops; i++) {
         const rad_op *op = &w->program->ops[i];
         if (!on_device[i])
             continue;
-        weigh(w, i < end ? op->layer : n_layers, op->weight);
-        weigh(w, i < end ? op->layer : n_layers, op->bias);
+        weigh(w, first + (i < end ? op->layer : n_layers), op->weight);
+        weigh(w, first + (i < end ? op->layer : n_layers), op->bias);
     }
 }
 
@@ -312,7 +340,6 @@ static radllm_status place_on(const rad_cuda *cuda, const rad_cuda_request *requ
 {
     const rad_program *program = request->program;
     rad_cuda_layout layout;
-    rad_cuda_placement everything = {.n_layers = w->means->model->hparams.n_layers, .output = true};
     const rad_cuda_properties *properties = &cuda->device->properties;
     uint32_t most = computable(w->means, program, out->reason);
     rad_quote(out->device, properties->name, strnlen(properties->name, sizeof properties->name));
@@ -330,11 +357,23 @@ static radllm_status place_on(const rad_cuda *cuda, const rad_cuda_request *requ
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");
     out->activations = layout.total;
-    rad_cuda_divide(w->means, program, &everything, on_device);
-    weigh_all(w, on_device);
+    weigh_all(w, false, on_device);
+    weigh_all(w, true, on_device);
     uint64_t budget = cuda->free_at_open + cuda->context_bytes;
     budget = request->limit != 0 && request->limit < budget ? request->limit : budget;
-    return choose(cuda, request, w->bytes, most, budget, out, error);
+    rad_cuda_placement plain = *out;
+    plain.experts_here = true;
+    radllm_status status = choose(cuda, request, w->bytes, most, budget, out, error);
+    bool all = status == RADLLM_OK && out->n_layers == most;
+    if (all || request->n_layers >= 0 || w->means->model->hparams.router.n_experts == 0)
+        return status;
+    /* More layers, where their experts stay here: all but those is used by every token. */
+    const uint64_t *without = w->bytes + w->means->model->hparams.n_layers + 1;
+    if (choose(cuda, request, without, most, budget, &plain, NULL) != RADLLM_OK ||
+        (status == RADLLM_OK && plain.n_layers <= out->n_layers))
+        return status;
+    *out = plain;
+    return RADLLM_OK;
 }
 
 radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,
@@ -344,7 +383,7 @@ radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *reque
     const rad_program *program = request->program;
     rad_cuda_means means = {program->model, request->cache, &cuda->device->properties,
                             cuda->library};
-    size_t n_parts = (size_t)program->model->hparams.n_layers + 1;
+    size_t n_parts = 2 * ((size_t)program->model->hparams.n_layers + 1);
     size_t bytes = n_parts * sizeof(uint64_t), seen = program->model->n_weights;
     weighing w = {.means = &means, .program = program};
     memset(out, 0, sizeof *out);

@@ -257,6 +257,21 @@ static radllm_status cuda_reserve_adapters(rad_backend *backend, uint32_t rank, 
     return b->library->cpu_reserve_adapters(b->cpu, rank, error);
 }
 
+uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert)
+{
+    const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
+    const uint64_t *there = rad_cuda_at(b, b->layout.expert_tokens);
+    uint64_t count = 0;
+    pthread_mutex_lock(&b->cuda->mutex);
+    radllm_status status = b->device->download(
+        b->device, RAD_CUDA_COMPUTE, &count,
+        there + (size_t)layer * b->model->hparams.router.n_experts + expert, sizeof count);
+    if (status == RADLLM_OK)
+        status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+    pthread_mutex_unlock(&b->cuda->mutex);
+    return status == RADLLM_OK ? count : 0;
+}
+
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
 static void free_device_memory(rad_cuda_backend *b)
@@ -298,9 +313,6 @@ static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
     b->staging_bytes = rad_cuda_staging_bytes(&b->layout);
     radllm_status status = device->alloc(device, b->layout.total, &memory);
     b->memory = memory;
-    if (status ==
-        RADLLM_OK) /* results of rows that nobody computed are never told, but may be read */
-        status = device->fill(device, RAD_CUDA_COMPUTE, memory, 0, b->layout.total);
     if (status == RADLLM_OK)
         status = device->host_alloc(device, b->staging_bytes, &staging);
     b->staging = staging;
@@ -337,6 +349,13 @@ static radllm_status fill_tables(rad_cuda_backend *b, radllm_error *error)
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
+static radllm_status clear_memory(rad_cuda_backend *b, radllm_error *error)
+{
+    radllm_status status =
+        b->device->fill(b->device, RAD_CUDA_COMPUTE, b->memory, 0, b->layout.total);
+    return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
+}
+
 static radllm_status fill_backend(rad_cuda_backend *b, const radllm_cancel *cancel,
                                   radllm_error *error)
 {
@@ -354,9 +373,11 @@ static radllm_status fill_backend(rad_cuda_backend *b, const radllm_cancel *canc
     pthread_mutex_lock(&b->cuda->mutex);
     radllm_status status = take_memory(b, error);
     if (status == RADLLM_OK)
-        status = fill_tables(b, error);
-    if (status == RADLLM_OK)
         status = rad_cuda_upload(b, cancel, error);
+    if (status == RADLLM_OK) /* what nobody computed is never told, but may be read */
+        status = clear_memory(b, error);
+    if (status == RADLLM_OK)
+        status = fill_tables(b, error);
     pthread_mutex_unlock(&b->cuda->mutex);
     return status;
 }

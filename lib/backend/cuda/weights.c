@@ -270,15 +270,24 @@ static radllm_status send(uploading *up, const rad_weight *weight, uint64_t *use
     return send_weight(up, weight, to);
 }
 
+/* Nobody needs the memory of activations yet, so that rows can pass through it. */
+static bool is_lent(const uploading *up)
+{
+    return BUFFERS * aligned(up->piece_bytes) <= up->b->layout.total;
+}
+
 static radllm_status take_buffers(uploading *up)
 {
     rad_cuda_device *device = up->b->device;
+    bool lent = is_lent(up);
     radllm_status status = RADLLM_OK;
     for (int i = 0; i < BUFFERS && status == RADLLM_OK; i++) {
         void *pinned = NULL, *there = NULL;
         status = device->host_alloc(device, up->piece_bytes, &pinned);
         up->pinned[i] = pinned;
-        if (status == RADLLM_OK)
+        if (lent)
+            there = up->b->memory + i * aligned(up->piece_bytes);
+        else if (status == RADLLM_OK)
             status = device->alloc(device, up->piece_bytes, &there);
         up->rows[i] = there;
         if (status == RADLLM_OK)
@@ -294,7 +303,7 @@ static radllm_status free_buffers(uploading *up)
     for (int i = 0; i < BUFFERS; i++) {
         if (up->free_again[i] != NULL)
             device->event_free(device, up->free_again[i]);
-        if (up->rows[i] != NULL)
+        if (up->rows[i] != NULL && !is_lent(up))
             (void)device->free(device, up->rows[i]);
         if (up->pinned[i] != NULL)
             (void)device->host_free(device, up->pinned[i]);
