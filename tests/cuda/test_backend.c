@@ -292,6 +292,37 @@ START_TEST(pages_are_shared_copied_and_restored)
 }
 END_TEST
 
+/* Tokens that see the whole text: an encoder's vectors, of texts of two lengths together. */
+START_TEST(encoders_have_the_bits_of_the_cpu)
+{
+    static const char *const models[] = {"encoders/bert-q8_0", "encoders/nomic-bert-f32"};
+    static const char *const devices[] = {"cpu", "cuda"};
+    static const int32_t first[] = {1, 9, 4, 30, 7}, second[] = {1, 2, 3, 5, 8, 13, 21, 34, 55};
+    const int32_t *const texts[] = {first, second};
+    const size_t lengths[] = {5, 9};
+    enum { MOST = 4096 };
+    static float vectors[2][MOST];
+    size_t n[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options = make_options(devices[i], "cache=f32");
+        radllm_error error = {.status = RADLLM_OK};
+        radllm_model *model = NULL;
+        radllm_engine *engine = NULL;
+        rad_assert_ok(
+            radllm_model_open(NULL, model_path(models[_i]), options, NULL, &model, &error), &error);
+        rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, &error), &error);
+        rad_assert_ok(radllm_embed_tokens(engine, texts, lengths, 2, options, NULL, vectors[i],
+                                          MOST, &n[i], &error),
+                      &error);
+        radllm_engine_free(engine);
+        radllm_model_free(model);
+        radllm_options_free(options);
+    }
+    ck_assert_uint_eq(n[0], n[1]);
+    ck_assert_int_eq(memcmp(vectors[0], vectors[1], n[0] * sizeof(float)), 0);
+}
+END_TEST
+
 /* ---- placement ------------------------------------------------------------------------------- */
 
 static int64_t number_of(const opened *o, const char *name)
@@ -500,6 +531,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(cases, families_have_the_bits_of_the_cpu, 0,
                         sizeof families / sizeof *families);
     tcase_add_loop_test(cases, caches_have_the_bits_of_the_cpu, 0, sizeof cached / sizeof *cached);
+    tcase_add_loop_test(cases, encoders_have_the_bits_of_the_cpu, 0, 2);
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);

@@ -703,6 +703,16 @@ static bool has_order(const rad_cuda_means *means, const rad_weight *weight)
     return false;
 }
 
+/* However few queries a block takes. */
+static bool has_shared_memory(const rad_cuda_means *means, const rad_op *op)
+{
+    uint32_t rows, limit = means->properties->shared_bytes;
+    rad_cuda_attend_arguments a = rad_cuda_attend_shape(means, op, 1, &rows);
+    a.division = RAD_CUDA_ATTEND_WHOLE;
+    return rad_cuda_attend_shared(&a, rows) <= limit &&
+           rad_cuda_attend_merge_shared(a.value_dim) <= limit;
+}
+
 const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char why[RAD_CUDA_TEXT])
 {
     switch (op->kind) {
@@ -722,6 +732,8 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char
         break;
     case RAD_OP_PRODUCT:
         break;
+    case RAD_OP_ATTEND:
+        return has_shared_memory(means, op) ? NULL : "room for attention with heads of this size";
     default:
         return NULL;
     }

@@ -6,9 +6,17 @@ static void *page_at(const rad_cuda *cuda, uint32_t group, uint32_t index)
     return cuda->pages[group] + index * cuda->page_bytes[group];
 }
 
+/* A child made by fork() gives its copies of sequences back, and has no device. */
+static bool is_child(const rad_cuda *cuda)
+{
+    return cuda->process != rad_process_id();
+}
+
 static void zero_page(void *user, uint32_t group, uint32_t index)
 {
     rad_cuda *cuda = user;
+    if (is_child(cuda))
+        return;
     pthread_mutex_lock(&cuda->mutex);
     (void)cuda->device->fill(cuda->device, RAD_CUDA_COMPUTE, page_at(cuda, group, index), 0,
                              cuda->page_bytes[group]);
@@ -76,7 +84,7 @@ radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cache_plan *plan, 
 void rad_cuda_free_pages(rad_cuda *cuda)
 {
     rad_cuda_device *device = cuda->device;
-    if (cuda->process != rad_process_id())
+    if (is_child(cuda))
         return;
     pthread_mutex_lock(&cuda->mutex);
     for (uint32_t g = 0; g < RAD_CACHE_GROUPS; g++) {
