@@ -159,6 +159,9 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
 rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
+/* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
+bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
+radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n);
 /* Tiles of slots that stand by expert, at most. */
 uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_tokens);
 

@@ -360,25 +360,47 @@ static const rad_cuda_kernel *dot_kernel(rad_type type)
     }
 }
 
-static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op,
-                                     rad_cuda_product_part part, const inputs *in)
+/* Matrices of one type that read the same input, in one launch. */
+typedef struct parts {
+    rad_cuda_product_part of[RAD_CUDA_PRODUCT_PARTS];
+    uint32_t n, n_rows; /* rows of all */
+} parts;
+
+static parts one_part(rad_cuda_product_part part)
+{
+    return (parts){.of = {part}, .n = 1, .n_rows = part.n_rows};
+}
+
+/* Writes where each part's blocks of so many rows begin in the grid; returns how many there are. */
+static uint32_t cut_parts(const parts *p, uint32_t rows, rad_cuda_product_part *out)
+{
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < p->n; i++) {
+        out[i] = p->of[i];
+        out[i].first_block = blocks;
+        blocks += (p->of[i].n_rows + rows - 1) / rows;
+    }
+    return blocks;
+}
+
+static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op, const parts *p,
+                                     const inputs *in)
 {
     rad_type type = op->weight->matrix.type;
     uint32_t most = in->experts == NULL ? MOST_GRID_ROWS * RAD_CUDA_DOT_TOKENS : MOST_GRID_ROWS;
     uint32_t count = in->experts == NULL ? in->n_tokens : in->n_slots;
-    rad_cuda_dot_arguments a = {.parts = {part},
-                                .x = in->x,
+    rad_cuda_dot_arguments a = {.x = in->x,
                                 .x_stride = in->x_stride,
                                 .experts = in->experts,
                                 .slots_per_input = in->slots_per_input,
-                                .n_parts = 1,
+                                .n_parts = p->n,
                                 .n_columns = op->weight->matrix.n_columns,
                                 .n_tokens = in->n_tokens};
     if (type == RAD_TYPE_NF4 || type == RAD_TYPE_FP4)
         memcpy(a.levels, type == RAD_TYPE_FP4 ? rad_levels_fp4 : rad_levels_nf4, sizeof a.levels);
     if (count > most)
-        return RADLLM_E_INTERNAL; /* rad_cuda_place() sees to it */
-    rad_cuda_grid grid = {(part.n_rows + RAD_CUDA_DOT_ROWS - 1) / RAD_CUDA_DOT_ROWS,
+        return RADLLM_E_INTERNAL; /* a step has fewer tokens, and slots come in pieces */
+    rad_cuda_grid grid = {cut_parts(p, RAD_CUDA_DOT_ROWS, a.parts),
                           (in->n_tokens + RAD_CUDA_DOT_TOKENS - 1) / RAD_CUDA_DOT_TOKENS, 1};
     if (in->experts != NULL) {
         grid.y = 1;
@@ -388,24 +410,23 @@ static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op,
 }
 
 /* Eight tokens at a time, or slots. */
-static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, rad_cuda_product_part part,
+static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const parts *p,
                                   const inputs *in)
 {
     rad_type type = op->weight->matrix.type;
     uint32_t n_columns = op->weight->matrix.n_columns;
     uint32_t rows_log2 =
-        rad_cuda_few_rows_log2(type, part.n_rows, n_columns, b->device->properties.multiprocessors);
-    rad_cuda_few_arguments a = {.parts = {part},
-                                .tiles = in->tiles,
+        rad_cuda_few_rows_log2(type, p->n_rows, n_columns, b->device->properties.multiprocessors);
+    rad_cuda_few_arguments a = {.tiles = in->tiles,
                                 .x = in->x,
                                 .x_stride = in->x_stride,
                                 .experts = in->experts,
                                 .slots_per_input = in->slots_per_input,
-                                .n_parts = 1,
+                                .n_parts = p->n,
                                 .n_columns = n_columns,
                                 .n_tokens = 1,
                                 .rows_log2 = rows_log2};
-    rad_cuda_grid grid = {(part.n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, 1};
+    rad_cuda_grid grid = {cut_parts(p, 1u << rows_log2, a.parts), 1, 1};
     uint32_t shared = rad_cuda_few_shared_bytes(type, rows_log2);
     if (in->experts != NULL) {
         grid.z = in->n_slots;
@@ -418,33 +439,33 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, rad_cud
         status = launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
         a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
         a.x += a.n_tokens * a.x_stride;
-        a.parts[0].y += (size_t)a.n_tokens * part.y_stride;
+        for (uint32_t i = 0; i < p->n; i++)
+            a.parts[i].y += (size_t)a.n_tokens * a.parts[i].y_stride;
     }
     return status;
 }
 
 /* By matrix instructions, with the same bits. */
-static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op,
-                                   rad_cuda_product_part part, const inputs *in)
+static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op, const parts *p,
+                                   const inputs *in)
 {
-    rad_cuda_many_arguments a = {.parts = {part},
-                                 .tiles = in->tiles,
+    rad_cuda_many_arguments a = {.tiles = in->tiles,
                                  .x = in->x,
                                  .x_stride = in->x_stride,
-                                 .n_parts = 1,
+                                 .n_parts = p->n,
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
-    rad_cuda_grid grid = {(part.n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
+    rad_cuda_grid grid = {cut_parts(p, RAD_CUDA_MANY_ROWS, a.parts),
                           (in->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1};
     return launch(b, rad_cuda_many_kernel(op->weight->matrix.type), grid, 0, &a);
 }
 
-static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op,
-                                        rad_cuda_product_part part, const inputs *in)
+static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op, const parts *p,
+                                        const inputs *in)
 {
     bool many = in->experts == NULL && in->n_tokens > RAD_CUDA_PRODUCT_TOKENS &&
                 rad_cuda_many_kernel(op->weight->matrix.type) != NULL;
-    return many ? multiply_many(b, op, part, in) : multiply_few(b, op, part, in);
+    return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in);
 }
 
 static bool is_float(const rad_weight *weight)
@@ -452,11 +473,10 @@ static bool is_float(const rad_weight *weight)
     return activation_of(weight) == RAD_ACTIVATION_F32;
 }
 
-static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, rad_cuda_product_part part,
+static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, const parts *p,
                               const inputs *in)
 {
-    return is_float(op->weight) ? multiply_floats(b, op, part, in)
-                                : multiply_quantized(b, op, part, in);
+    return is_float(op->weight) ? multiply_floats(b, op, p, in) : multiply_quantized(b, op, p, in);
 }
 
 /* 16-bit weights by matrix instructions: the input is rounded first, unless that was done already.
@@ -478,16 +498,33 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
     return status == RADLLM_OK ? rad_cuda_half_product(b->device, type, &a, 1) : status;
 }
 
-static radllm_status run_product(rad_cuda_backend *b, const rad_op *op)
+bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)
 {
+    const rad_matrix *x = &op->weight->matrix, *y = &next->weight->matrix;
+    return op->in == next->in && op->out != next->out && op->per_output == next->per_output &&
+           x->type == y->type && x->n_columns == y->n_columns &&
+           op->weight->threshold == next->weight->threshold &&
+           rad_cuda_weight_of(b, op->weight)->columns == NULL &&
+           rad_cuda_weight_of(b, next->weight)->columns == NULL &&
+           !rad_cuda_half_fits(x->type, x->n_columns);
+}
+
+radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n)
+{
+    const rad_op *op = ops[0];
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
                  .tiles = rad_cuda_at(b, b->layout.tiles),
                  .n_tokens = rad_cuda_rows(b, op)};
+    parts p = {.n = n};
     if (rad_cuda_half_fits(op->weight->matrix.type, op->weight->matrix.n_columns))
         return multiply_halves(b, op, &in);
+    for (uint32_t i = 0; i < n; i++) {
+        p.of[i] = part_of(b, ops[i]);
+        p.n_rows += p.of[i].n_rows;
+    }
     radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
-    return status == RADLLM_OK ? multiply(b, op, part_of(b, op), &in) : status;
+    return status == RADLLM_OK ? multiply(b, op, &p, &in) : status;
 }
 
 /* Heads' matrices times their parts of each row, a token at a time: its heads are slots. */
@@ -510,7 +547,8 @@ static radllm_status run_head_product(rad_cuda_backend *b, const rad_op *op)
         status = quantize_rows(b, op, in.x, op->from.stride, n_tokens * op->n_heads);
     b->tiles_value = -1; /* the tiles are parts of rows */
     for (uint32_t t = 0; t < n_tokens && status == RADLLM_OK; t++) {
-        status = multiply(b, op, part, &in);
+        parts p = one_part(part);
+        status = multiply(b, op, &p, &in);
         in.x += op->from.row;
         in.tiles += tiles;
         part.y += op->to.row;
@@ -656,8 +694,9 @@ static radllm_status multiply_slots(rad_cuda_backend *b, const rad_op *op, uint3
     rad_cuda_product_part part = part_of(b, op);
     radllm_status status = RADLLM_OK;
     for (uint32_t first = 0; first < n_slots && status == RADLLM_OK; first += most) {
+        parts p = one_part(part);
         in.n_slots = n_slots - first < most ? n_slots - first : most;
-        status = multiply(b, op, part, &in);
+        status = multiply(b, op, &p, &in);
         uint32_t inputs_done = in.n_slots / in.slots_per_input;
         in.x += inputs_done * in.x_stride;
         in.tiles += rad_cuda_tiles_bytes(inputs_done, op->weight->matrix.n_columns);
@@ -772,7 +811,7 @@ radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op)
     case RAD_OP_ATTEND:
         return run_attend(b, op);
     case RAD_OP_PRODUCT:
-        return run_product(b, op);
+        return rad_cuda_run_products(b, &op, 1);
     case RAD_OP_HEAD_PRODUCT:
         return run_head_product(b, op);
     case RAD_OP_ROUTE:

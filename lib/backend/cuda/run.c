@@ -132,18 +132,54 @@ static radllm_status run_op(rad_cuda_backend *b, const rad_op *op, bool on_devic
     return RADLLM_OK;
 }
 
+/* Products from operation *at on that read the same input, with nothing between them but adapters,
+ * which no row has. *at becomes the last one's. */
+static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t end,
+                            const rad_op *joined[RAD_CUDA_PRODUCT_PARTS])
+{
+    uint32_t n = 0;
+    for (uint32_t i = *at; i < end && n < RAD_CUDA_PRODUCT_PARTS; i++) {
+        const rad_op *op = &b->program->ops[i];
+        if (op->kind == RAD_OP_ADAPT)
+            continue;
+        if (op->kind != RAD_OP_PRODUCT || !b->on_device[i] ||
+            (n > 0 && !rad_cuda_can_join(b, joined[0], op)))
+            break;
+        joined[n++] = op;
+        *at = i;
+    }
+    return n;
+}
+
+static radllm_status run_joined(rad_cuda_backend *b, const rad_op *const *joined, uint32_t n,
+                                radllm_error *error)
+{
+    radllm_status status = bring_all(b, read_by(b, joined[0]), true, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_cuda_run_products(b, joined, n);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    for (uint32_t i = 0; i < n; i++)
+        note_result(b, joined[i], true);
+    return RADLLM_OK;
+}
+
 static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end,
                                const radllm_cancel *cancel, radllm_error *error)
 {
     bool adapters = has_adapters(b->batch);
     radllm_status status = RADLLM_OK;
     for (uint32_t i = first; i < end && status == RADLLM_OK; i++) {
-        const rad_op *op = &b->program->ops[i];
+        const rad_op *op = &b->program->ops[i], *joined[RAD_CUDA_PRODUCT_PARTS];
         if (rad_cancelled(cancel))
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
         if (op->per_output && b->batch->n_outputs == 0)
             break;
-        if (op->kind != RAD_OP_ADAPT || adapters)
+        uint32_t n = adapters ? 0 : find_joined(b, &i, end, joined);
+        if (n > 0)
+            status = run_joined(b, joined, n, error);
+        else if (op->kind != RAD_OP_ADAPT || adapters)
             status = run_op(b, op, b->on_device[i], error);
     }
     return status;
