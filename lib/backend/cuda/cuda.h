@@ -107,6 +107,7 @@ typedef struct rad_cuda_backend {
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
     int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
+    const rad_op *tiles_maker;        /* that wrote them with its result; NULL: none */
     rad_type tiles_type;
     const uint32_t *tiles_columns;
 } rad_cuda_backend;

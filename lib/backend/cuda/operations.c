@@ -28,6 +28,45 @@ static const float *values_of(const rad_cuda_backend *b, const rad_weight *weigh
     return weight != NULL ? rad_cuda_weight_of(b, weight)->values : NULL;
 }
 
+/* ---- quantized at once ----------------------------------------------------------------------- */
+
+static rad_activation_kind activation_of(const rad_weight *weight)
+{
+    return rad_type_find(weight->matrix.type)->activation;
+}
+
+/* The first product that reads what an operation gives, before that is written anew; NULL: none. */
+static const rad_op *reader_of(const rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_op *end = b->program->ops + b->program->n_ops;
+    for (const rad_op *next = op + 1; next < end && next->layer == op->layer; next++) {
+        bool product = next->kind == RAD_OP_PRODUCT || next->kind == RAD_OP_EXPERT_PRODUCT;
+        if (product && next->in == op->out && activation_of(next->weight) != RAD_ACTIVATION_F32)
+            return next;
+        if (next->kind != RAD_OP_STORE && next->kind != RAD_OP_ADAPT && next->out == op->out)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* Where an operation's result will be wanted quantized, it can be so at once. */
+static uint8_t *tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t *block)
+{
+    const rad_op *reader = reader_of(b, op);
+    if (reader == NULL || reader->weight->matrix.n_columns != op->width ||
+        rad_cuda_weight_of(b, reader->weight)->columns != NULL)
+        return NULL;
+    rad_activation_kind kind = activation_of(reader->weight);
+    *block = kind == RAD_ACTIVATION_Q8_256 ? 256 : 32;
+    if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_32) || op->width % *block != 0)
+        return NULL;
+    b->tiles_value = op->out;
+    b->tiles_kind = kind;
+    b->tiles_columns = NULL;
+    b->tiles_maker = op;
+    return rad_cuda_at(b, b->layout.tiles);
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
@@ -42,6 +81,7 @@ static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
                                  .n_rows = n_rows,
                                  .layer_norm = h->architecture->layer_norms,
                                  .epsilon = h->norm_epsilon};
+    a.tiles = tiles_for(b, op, &a.tile_block);
     return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
 }
 
@@ -162,6 +202,8 @@ static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
                                      .n_rows = n_rows,
                                      .kind = kind_of_elements(b, op),
                                      .number = op->number};
+    if (op->kind == RAD_OP_GATED || op->kind == RAD_OP_GELU)
+        a.tiles = tiles_for(b, op, &a.tile_block);
     return launch(b, &rad_cuda_kernel_elements, rows_grid(op->width, n_rows), 0, &a);
 }
 
@@ -266,11 +308,6 @@ static radllm_status run_attend(rad_cuda_backend *b, const rad_op *op)
 }
 
 /* ---- products -------------------------------------------------------------------------------- */
-
-static rad_activation_kind activation_of(const rad_weight *weight)
-{
-    return rad_type_find(weight->matrix.type)->activation;
-}
 
 /* Rows of floats in the form that quantized weights are multiplied with. */
 static radllm_status quantize_rows(rad_cuda_backend *b, const rad_op *op, const float *x,

@@ -107,7 +107,7 @@ static void note_result(rad_cuda_backend *b, const rad_op *op, bool on_device)
 {
     if (op->kind == RAD_OP_STORE)
         return;
-    if (op->out == b->tiles_value)
+    if (op->out == b->tiles_value && op != b->tiles_maker)
         b->tiles_value = -1;
     b->values[op->out].where = on_device ? RAD_CUDA_THERE : RAD_CUDA_HERE;
     b->values[op->out].floats = rad_cuda_rows(b, op) * written_width(b, op);
@@ -257,6 +257,7 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
     rad_cuda_backend *b = (rad_cuda_backend *)backend;
     b->batch = batch;
     b->tiles_value = -1;
+    b->tiles_maker = NULL;
     memset(b->values, 0, sizeof b->values);
     pthread_mutex_lock(&b->cuda->mutex);
     radllm_status status = RADLLM_OK;
