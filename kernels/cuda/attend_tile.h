@@ -329,7 +329,7 @@ RAD_DEVICE void output_integers(const rad_cuda_attend_arguments &a, const uint8_
         uint32_t of_block = dim < a.value_dim ? lane : 0;
         const uint8_t *at =
             values + (nibbles ? block * 32 + of_block % 16 * 2 : (block * 32 + of_block) * 2);
-#pragma unroll 8
+#pragma unroll 4
         for (uint32_t pair = 0; pair < RAD_TILE_KEYS / 2; pair++) {
             uint32_t two = *(const uint16_t *)(at + pair * stride);
             int32_t v0 = nibbles ? (int32_t)(two >> (of_block / 16 * 4) & 15u) - 8 : (int8_t)two;

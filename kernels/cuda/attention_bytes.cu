@@ -74,7 +74,7 @@ struct bytes {
 
     struct tile {
         float p[KEY_PARTS][4]; /* as in a fragment of scores */
-        slot_range seen[2];
+        uint32_t seen[2];      /* bit 2 part + j: the slot is seen */
         uint32_t high[4],
             low[4]; /* probabilities of a block as integers: bytes, less 128 the low */
         float most[2], sum[2], step[2];
@@ -129,7 +129,10 @@ struct bytes {
         score(a, queries, first_row, staged, out->p);
 #pragma unroll
         for (int of = 0; of < 2; of++) {
-            out->seen[of] = view.seen[of];
+            out->seen[of] = 0;
+#pragma unroll
+            for (uint32_t i = 0; i < 2 * KEY_PARTS; i++)
+                out->seen[of] |= is_seen(view.seen[of], slot_of(i / 2, i % 2)) ? 1u << i : 0u;
             out->most[of] = make_probabilities(a, view, of, out->p);
             out->sum[of] = sum_of_tile(out->p, of);
             out->step[of] = 0.0f;
@@ -237,7 +240,7 @@ struct bytes {
 #pragma unroll
             for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
                 uint32_t bits = rad_bits(of_value[i / 2][i % 2]) & 0x7fffffffu;
-                bits = is_seen(of_tile.seen[of], slot_of(i / 2, i % 2)) ? bits : 0u;
+                bits = (of_tile.seen[of] >> i & 1u) != 0 ? bits : 0u;
                 most = bits > most ? bits : most;
             }
 #pragma unroll
@@ -254,7 +257,7 @@ struct bytes {
 #pragma unroll
                 for (uint32_t i = 0; i < 4; i++) {
                     uint32_t part = half * 2 + i / 2;
-                    bool seen = is_seen(of_tile.seen[of], slot_of(part, i % 2));
+                    bool seen = (of_tile.seen[of] >> (part * 2 + i % 2) & 1u) != 0;
                     float weight = seen ? of_value[part][i % 2] * factor : 0.0f;
                     uint32_t integer =
                         rad_bits(rad_fma(of_tile.p[part][of * 2 + i % 2], weight, RAD_F32_ROUND));
@@ -268,13 +271,13 @@ struct bytes {
     }
 };
 
-RAD_CUDA_KERNEL(attend_many_bytes, THREADS, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes, THREADS, 2, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
     attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
 }
 
-RAD_CUDA_KERNEL(attend_few_bytes, THREADS, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, 3 * WARP_ROWS);
     attend_few<bytes>(a, words);

@@ -3,16 +3,20 @@
 #ifndef RAD_CUDA_DEVICE_NVCC_H
 #define RAD_CUDA_DEVICE_NVCC_H
 
-/* Defines a kernel, whose body follows, and its descriptor. */
+/* Defines a kernel, whose body follows, and its descriptor. With _BLOCKS a multiprocessor is to
+ * have room for the registers of so many blocks, and the compiler need not aim at more. */
 #define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads), type, a)
+#define RAD_CUDA_KERNEL_BLOCKS(name, threads, blocks, type, a)                                     \
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads, blocks), type, a)
+#define RAD_CUDA_KERNEL_BOUNDS(name, threads, bounds, type, a)                                     \
     extern "C" __global__ void rad_cuda_entry_##name(const __grid_constant__ type a);              \
     extern "C" {                                                                                   \
     extern const rad_cuda_kernel rad_cuda_kernel_##name;                                           \
     }                                                                                              \
     const rad_cuda_kernel rad_cuda_kernel_##name = {#name, (void (*)(void))rad_cuda_entry_##name,  \
                                                     threads, sizeof(type)};                        \
-    extern "C" __global__ void __launch_bounds__(threads)                                          \
-        rad_cuda_entry_##name(const __grid_constant__ type a)
+    extern "C" __global__ void bounds rad_cuda_entry_##name(const __grid_constant__ type a)
 
 /* type name[count] in the block's shared memory, aligned to 16, contents undefined. */
 #define RAD_SHARED(type, name, count) __shared__ __align__(16) type name[count]

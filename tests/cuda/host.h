@@ -7,6 +7,8 @@
 
 #include "cuda/runner.h"
 
+#define RAD_CUDA_KERNEL_BLOCKS(name, threads, blocks, type, a)                                     \
+    RAD_CUDA_KERNEL(name, threads, type, a)
 #define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
     static void rad_cuda_body_##name(const type a);                                                \
     extern "C" {                                                                                   \
