@@ -61,10 +61,11 @@ static void *list_of(exporter *x, uint64_t count, size_t size)
 static void refuse(exporter *x, const char *what)
 {
     if (x->status == RADLLM_OK)
-        x->status = rad_fail(x->error, RADLLM_E_UNSUPPORTED,
-                             "tokenizer.json: %s, which GGUF has no words for; run the folder as "
-                             "it is",
-                             what);
+        x->status =
+            rad_fail(x->error, RADLLM_E_UNSUPPORTED,
+                     "the folder's tokenizer: %s, which GGUF has no words for; run the folder as "
+                     "it is",
+                     what);
 }
 
 /* ---- tokens --------------------------------------------------------------------------------- */
@@ -193,6 +194,16 @@ static void put_merges(exporter *x)
         KEY("merges"));
 }
 
+static void put_numbers(exporter *x, const float *scores)
+{
+    put(x,
+        (rad_meta){.type = RAD_META_F32,
+                   .is_array = true,
+                   .count = x->size,
+                   .items = (const uint8_t *)scores},
+        KEY("scores"));
+}
+
 /* SentencePiece joins what makes the piece with the highest score: earlier merges get higher ones.
  * Pieces that no merge makes get the lowest. */
 static void put_scores(exporter *x)
@@ -209,12 +220,7 @@ static void put_scores(exporter *x)
                          : 0.0f;
     for (uint32_t i = count; i-- > 0;)
         scores[pairs[i]->merged] = -(float)i;
-    put(x,
-        (rad_meta){.type = RAD_META_F32,
-                   .is_array = true,
-                   .count = x->size,
-                   .items = (const uint8_t *)scores},
-        KEY("scores"));
+    put_numbers(x, scores);
 }
 
 /* ---- kinds ---------------------------------------------------------------------------------- */
@@ -243,22 +249,18 @@ static void put_pre(exporter *x)
 }
 
 /* Pieces and scores as they are. */
-static void put_pieces(exporter *x)
+static void put_pieces(exporter *x, const char *model)
 {
     const rad_vocabulary *vocabulary = &x->tokenizer->vocabulary;
     float *scores = list_of(x, x->size, sizeof *scores);
-    put_text(x, KEY("model"), "llama");
+    put_text(x, KEY("model"), model);
     put_text(x, KEY("pre"), "default");
     put_tokens(x);
     for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++)
-        scores[id] = id < vocabulary->size ? vocabulary->scores[id] : 0.0f;
-    put(x,
-        (rad_meta){.type = RAD_META_F32,
-                   .is_array = true,
-                   .count = x->size,
-                   .items = (const uint8_t *)scores},
-        KEY("scores"));
-    put_flag(x, KEY("add_space_prefix"), x->tokenizer->add_space_prefix);
+        scores[id] = id >= vocabulary->size ? 0.0f
+                     : x->pipeline != NULL  ? (float)x->pipeline->scores[id]
+                                            : vocabulary->scores[id];
+    put_numbers(x, scores);
 }
 
 static bool prepends_mark(const rad_pipeline *pipeline)
@@ -273,11 +275,58 @@ static bool prepends_mark(const rad_pipeline *pipeline)
     return false;
 }
 
+/* The table's bytes as SentencePiece has them: the size of the double array, it, and the texts. */
+static void put_charsmap(exporter *x, const rad_charsmap *map)
+{
+    size_t tree = (size_t)map->n_units * 4, size = 4 + tree + map->texts_size;
+    uint8_t *bytes = list_of(x, size, 1);
+    if (map->n_units == 0 || bytes == NULL)
+        return;
+    for (size_t i = 0; i <= map->n_units; i++) {
+        uint32_t unit = i == 0 ? (uint32_t)tree : map->units[i - 1];
+        for (int byte = 0; byte < 4; byte++)
+            bytes[4 * i + (size_t)byte] = (uint8_t)(unit >> 8 * byte);
+    }
+    memcpy(bytes + 4 + tree, map->texts, map->texts_size);
+    put(x, (rad_meta){.type = RAD_META_U8, .is_array = true, .count = size, .items = bytes},
+        KEY("precompiled_charsmap"));
+}
+
+/* Whatever else tokenizer.json does to a text is taken for what SentencePiece does to spaces;
+ * comparing the tokens shows where it was not. */
+static void put_unigram(exporter *x)
+{
+    const rad_pipeline *pipeline = x->pipeline;
+    const rad_spm *spm = x->tokenizer->spm;
+    const rad_charsmap *map = spm != NULL ? &spm->charsmap : NULL;
+    bool prefix = x->tokenizer->add_space_prefix, collapse = spm != NULL && spm->collapse;
+    put_pieces(x, "t5");
+    if (pipeline != NULL) {
+        prefix = prepends_mark(pipeline);
+        collapse = pipeline->n_splitters > 1;
+        for (uint32_t i = 0; i < pipeline->n_normalizers; i++) {
+            if (pipeline->normalizers[i].kind == RAD_NORMAL_CHARSMAP)
+                map = &pipeline->normalizers[i].charsmap;
+            else
+                collapse = true;
+        }
+    }
+    put_flag(x, KEY("add_space_prefix"), prefix);
+    put_flag(x, KEY("remove_extra_whitespaces"), collapse);
+    if (map != NULL)
+        put_charsmap(x, map);
+}
+
 static void put_kind(exporter *x)
 {
     const rad_pipeline *pipeline = x->pipeline;
-    if (pipeline == NULL) {
-        put_pieces(x);
+    if (pipeline == NULL && x->tokenizer->spm != NULL && x->tokenizer->spm->unigram) {
+        put_unigram(x);
+    } else if (pipeline == NULL) {
+        put_pieces(x, "llama");
+        put_flag(x, KEY("add_space_prefix"), x->tokenizer->add_space_prefix);
+    } else if (pipeline->model == RAD_PIPELINE_UNIGRAM) {
+        put_unigram(x);
     } else if (is_wordpiece(x)) {
         put_text(x, KEY("model"), "bert");
         put_text(x, KEY("pre"), "default");
@@ -294,7 +343,8 @@ static void put_kind(exporter *x)
         put_scores(x);
         put_flag(x, KEY("add_space_prefix"), prepends_mark(pipeline));
     } else {
-        refuse(x, "its model is neither BPE of bytes, nor BPE with byte_fallback, nor WordPiece");
+        refuse(x, "its model is neither BPE of bytes, nor BPE with byte_fallback, nor Unigram, nor "
+                  "WordPiece");
     }
 }
 
@@ -349,7 +399,7 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size
                         RAD_VOCABULARY_MAX);
     if (tokenizer->vocabulary.size > size)
         return rad_fail(error, RADLLM_E_FORMAT,
-                        "tokenizer.json has %u tokens, but the embedding has %u rows; the files "
+                        "the tokenizer has %u tokens, but the embedding has %u rows; the files "
                         "belong to different models: fetch all files of one model",
                         tokenizer->vocabulary.size, size);
     if (x.pipeline != NULL && (x.pipeline->n_before > 1 || x.pipeline->n_after > 1))
@@ -407,10 +457,11 @@ radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer 
                                           RADLLM_TOKENIZE_ADD_SPECIAL, &second, error);
         char quoted[RAD_QUOTE_SIZE];
         if (status == RADLLM_OK && !same_tokens(&first, &second))
-            status = rad_fail(error, RADLLM_E_UNSUPPORTED,
-                              "tokenizer.json: the tokens of \"%s\" would be others in GGUF, which "
-                              "has no words for some part of it; run the folder as it is",
-                              rad_quote(quoted, probes[i], strlen(probes[i])));
+            status = rad_fail(
+                error, RADLLM_E_UNSUPPORTED,
+                "the folder's tokenizer: the tokens of \"%s\" would be others in GGUF, which "
+                "has no words for some part of it; run the folder as it is",
+                rad_quote(quoted, probes[i], strlen(probes[i])));
     }
     rad_tokens_free(&first);
     rad_tokens_free(&second);

@@ -52,4 +52,8 @@ radllm_status rad_spm_parse(const rad_allocator *allocator, const uint8_t *data,
 radllm_status rad_tokenizer_create_spm(const rad_host *host, const rad_tokenizer_files *files,
                                        rad_tokenizer **out, radllm_error *error);
 
+/* The same for a GGUF file whose vocabulary is of the model "t5", which is a tokenizer.model of
+ * Unigram written out: fills in what its vocabulary, ids and flags leave open. */
+radllm_status rad_spm_read(rad_tokenizer *tokenizer, const rad_source *source, radllm_error *error);
+
 #endif

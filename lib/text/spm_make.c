@@ -13,7 +13,7 @@ enum { ADDED = 1, LEFT = 2, RIGHT = 4 };
 typedef struct maker {
     rad_tokenizer *tokenizer;
     rad_spm *spm;
-    const rad_tokenizer_side *side;
+    const rad_tokenizer_side *side; /* NULL: of a GGUF file */
     rad_spm_spec spec;
     rad_spm_piece *pieces; /* of `capacity`, the file's own first */
     uint8_t *flags;        /* of each: how it is found as an added token */
@@ -23,6 +23,10 @@ typedef struct maker {
 
 static radllm_status fail(const maker *m, radllm_status status, const char *what)
 {
+    if (m->side == NULL)
+        return rad_fail(m->error, status,
+                        "the vocabulary (tokenizer.ggml.model \"t5\"): %s; convert the model again",
+                        what);
     return rad_fail(m->error, status,
                     "tokenizer.model: %s; fetch the file again, or the model's tokenizer.json",
                     what);
@@ -448,4 +452,78 @@ radllm_status rad_tokenizer_create_spm(const rad_host *host, const rad_tokenizer
     }
     *out = tokenizer;
     return RADLLM_OK;
+}
+
+/* ---- of a GGUF file ----------------------------------------------------------------------------
+ */
+
+static radllm_status read_charsmap_key(maker *m, const rad_source *source)
+{
+    const char *key = "tokenizer.ggml.precompiled_charsmap";
+    const rad_meta *meta = rad_source_find_meta(source, key);
+    if (meta == NULL)
+        return RADLLM_OK;
+    if (!meta->is_array || (meta->type != RAD_META_U8 && meta->type != RAD_META_I8))
+        return rad_fail(m->error, RADLLM_E_FORMAT, "%s must be an array of bytes", key);
+    m->spec.charsmap = (rad_text){(const char *)meta->items, (size_t)meta->count};
+    return read_charsmap(m);
+}
+
+static radllm_status take_pieces(maker *m)
+{
+    const rad_vocabulary *vocabulary = &m->tokenizer->vocabulary;
+    for (uint32_t id = 0; id < vocabulary->size; id++) {
+        rad_spm_piece *piece = &m->pieces[id];
+        const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &piece->text.size);
+        piece->text.data = (const char *)text;
+        piece->score = vocabulary->scores[id];
+        piece->type = vocabulary->types[id];
+        m->spec.byte_fallback = m->spec.byte_fallback || piece->type == RAD_TOKEN_BYTE;
+        bool cut = piece->type == RAD_TOKEN_NORMAL || piece->type == RAD_TOKEN_USER_DEFINED;
+        if (cut && (piece->text.size == 0 || piece->text.size > RAD_SPM_PIECE_MAX ||
+                    memchr(text, 0, piece->text.size) != NULL))
+            return fail(m, RADLLM_E_FORMAT,
+                        "a piece has no text, or one of more than 1024 bytes, or a NUL");
+        if (cut && !(piece->score > -FLT_MAX && piece->score < FLT_MAX))
+            return fail(m, RADLLM_E_FORMAT, "a piece's score is no number");
+    }
+    return RADLLM_OK;
+}
+
+radllm_status rad_spm_read(rad_tokenizer *tokenizer, const rad_source *source, radllm_error *error)
+{
+    const rad_allocator *allocator = &tokenizer->host.allocator;
+    size_t n = tokenizer->vocabulary.size, bytes = n * sizeof(rad_spm_piece);
+    rad_spm *spm = rad_arena_alloc_zero(&tokenizer->vocabulary.arena, sizeof *spm, 16);
+    maker m = {.tokenizer = tokenizer, .spm = spm, .size = n, .error = error};
+    if (spm == NULL)
+        return rad_fail_memory(error, sizeof *spm);
+    if (tokenizer->vocabulary.scores == NULL)
+        return fail(&m, RADLLM_E_FORMAT, "tokenizer.ggml.scores is missing");
+    *spm =
+        (rad_spm){.unigram = true, .escape = true, .n_pieces = (uint32_t)n, .bos = -1, .eos = -1};
+    spm->dummy_prefix = tokenizer->add_space_prefix;
+    radllm_status status = rad_meta_bool(source, "tokenizer.ggml.remove_extra_whitespaces", false,
+                                         &spm->collapse, error);
+    m.pieces = rad_alloc(allocator, bytes);
+    m.flags = rad_alloc_zero(allocator, n);
+    if (status == RADLLM_OK && (m.pieces == NULL || m.flags == NULL))
+        status = rad_fail_memory(error, bytes + n);
+    if (status == RADLLM_OK)
+        status = take_pieces(&m);
+    spm->byte_fallback = m.spec.byte_fallback;
+    if (status == RADLLM_OK)
+        status = check_pieces(&m);
+    if (status == RADLLM_OK)
+        status = read_charsmap_key(&m, source);
+    tokenizer->spm = spm;
+    if (status == RADLLM_OK)
+        status = make_bytes(&m);
+    if (status == RADLLM_OK)
+        status = make_tries(&m);
+    if (status == RADLLM_OK)
+        status = make_specials(&m);
+    rad_free(allocator, m.flags, m.flags != NULL ? n : 0);
+    rad_free(allocator, m.pieces, m.pieces != NULL ? bytes : 0);
+    return status;
 }

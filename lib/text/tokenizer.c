@@ -72,14 +72,19 @@ static radllm_status read_model(rad_tokenizer *tokenizer, const rad_source *sour
             tokenizer->add_bos = tokenizer->pretokenizer->add_bos;
         return status;
     }
+    if (text_is(&name, "t5")) {
+        tokenizer->model = RAD_MODEL_SPM;
+        tokenizer->add_space_prefix = true;
+        return RADLLM_OK;
+    }
     if (text_is(&name, "none")) {
         tokenizer->model = RAD_MODEL_NONE;
         return RADLLM_OK;
     }
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    KEY("model") " is \"%s\"; this version knows \"llama\", \"gpt2\", \"bert\" "
-                                 "and \"none\"",
+                    KEY("model") " is \"%s\"; this version knows \"llama\", \"gpt2\", "
+                                 "\"bert\", \"t5\" and \"none\"",
                     rad_quote(quoted, name.data, name.size));
 }
 
@@ -125,10 +130,9 @@ static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source
 {
     static const int32_t defaults[][4] = {
         /* bos, eos, unknown, separator, by rad_tokenizer_model */
-        {1, 2, 0, -1},
-        {11, 11, -1, -1},
-        {101, -1, 100, 102},
-        {-1, -1, -1, -1},
+        [RAD_MODEL_SENTENCEPIECE] = {1, 2, 0, -1},   [RAD_MODEL_BYTE_LEVEL] = {11, 11, -1, -1},
+        [RAD_MODEL_WORDPIECE] = {101, -1, 100, 102}, [RAD_MODEL_NONE] = {-1, -1, -1, -1},
+        [RAD_MODEL_SPM] = {-1, 1, -1, -1},
     };
     const int32_t *fallback = defaults[tokenizer->model];
     bool no_bos = strcmp(tokenizer->pre, "chatglm-bpe") == 0;
@@ -341,13 +345,15 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_source *source, ra
         status = read_ids(tokenizer, source, error);
     if (status == RADLLM_OK)
         status = read_flags(tokenizer, source, error);
+    if (status == RADLLM_OK && tokenizer->model == RAD_MODEL_SPM)
+        status = rad_spm_read(tokenizer, source, error);
     if (status == RADLLM_OK)
         status = find_ends(tokenizer, source, error);
     if (status == RADLLM_OK)
         status = rad_vocabulary_make_pieces(vocabulary, byte_level, error);
     if (status == RADLLM_OK)
         status = find_strips(tokenizer, source, error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && tokenizer->model != RAD_MODEL_SPM)
         status = rad_specials_make(&tokenizer->specials, vocabulary, error);
     if (status == RADLLM_OK && byte_level)
         status = rad_byte_level_make(tokenizer, source, error);

@@ -16,7 +16,7 @@ typedef enum rad_tokenizer_model {
     RAD_MODEL_WORDPIECE,     /* "bert" */
     RAD_MODEL_NONE,          /* "none": ids alone, without texts */
     RAD_MODEL_PIPELINE,      /* of a tokenizer.json */
-    RAD_MODEL_SPM            /* of a tokenizer.model */
+    RAD_MODEL_SPM            /* of a tokenizer.model, and "t5" */
 } rad_tokenizer_model;
 
 /* Finds ids by the bytes that tokens stand for; only where pieces in the vocabulary are not merged.
@@ -34,7 +34,7 @@ struct rad_tokenizer {
     rad_specials specials;
     rad_merge_rules rules;
     const rad_pipeline *pipeline;         /* NULL: the file is no tokenizer.json */
-    const rad_spm *spm;                   /* NULL: the file is no tokenizer.model */
+    const rad_spm *spm;                   /* NULL: neither a tokenizer.model nor "t5" */
     const rad_pretokenizer *pretokenizer; /* byte-level only */
     rad_piece_index pieces;
     int32_t byte_tokens[256]; /* -1: none */

@@ -2,6 +2,7 @@
 and back; tokenizers keep their tokens; nothing is left by failures; memory stays small."""
 import importlib.util
 import resource
+import shutil
 import struct
 import time
 
@@ -49,7 +50,7 @@ made = folder / "made"
 made.mkdir()
 # Files of other tools hold the short vectors' product in one tensor.
 OTHERWISE = {"deepseek2-lite": "attn_k"}
-# Its vocabulary (Unigram) has no form in GGUF.
+# Its vocabulary marks the first word of a text alone, which GGUF has no words for.
 NO_WAY = ("xlm-roberta",)
 ONE_WAY = ("bert", "nomic-bert", "bitnet", "deepseek2-lite", "deepseek2-v3", "dots1", "gpt-oss", "mpt", "mpt-qk-norm")
 for path in sorted([*(GOLDEN / "architectures").glob("*-f32.gguf"),
@@ -60,7 +61,7 @@ for path in sorted([*(GOLDEN / "architectures").glob("*-f32.gguf"),
     gguf = made / (name + ".gguf")
     result = convert(folders / name, gguf)
     if name in NO_WAY:
-        expect(result, 1, f"{name}: refused", "GGUF has no words for")
+        expect(result, 1, f"{name}: refused", "has no words for some part of it")
         continue
     expect(result, 0, f"{name}: to GGUF")
     if name not in OTHERWISE:
@@ -263,6 +264,40 @@ for name, size in (("llama2", 32000), ("phi-3", 32064)):
           len(keys["tokenizer.ggml.tokens"]) == size ==
           len(keys["tokenizer.ggml.token_type"]) == len(keys["tokenizer.ggml.scores"]),
           f"{name}: the keys that readers look for")
+
+# tokenizer.model alone: what GGUF follows, piece by piece and score by score.
+for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model"),
+                   ("unigram-user", SOURCE / "tests/unit/tokenizers/unigram-user.model"),
+                   ("llama2", shared("tokenizers/onnxruntime-extensions/llama2/tokenizer.model"))):
+    if file is None:
+        tap.skip(name + ".model", "no ../shared/data/tokenizers at hand")
+        continue
+    path = with_tokenizer(name + "-model", made, 32000)
+    (path / "tokenizer.model").write_bytes(file.read_bytes())
+    gguf, back = made / (name + "-model.gguf"), made / (name + "-model-back")
+    expect(convert(path, gguf), 0, f"{name}.model: to GGUF")
+    if name.startswith("unigram"):
+        expect(convert(gguf, back), 1, f"{name}.model: no way back", "unigram")
+        back = gguf
+    else:
+        expect(convert(gguf, back), 0, f"{name}.model: and back")
+    check(all(ids(path, text) == ids(gguf, text) == ids(back, text) != b"" for text in TEXTS),
+          f"{name}.model: the same tokens everywhere")
+    check(metadata(gguf)["tokenizer.ggml.model"] == ("t5" if back == gguf else "llama"),
+          f"{name}.model: the key that readers look for")
+
+# Unigram beside an encoder: the same vectors from the file.
+path = folder / "tokenizers" / "xlm"
+shutil.copytree(folders / "xlm-roberta", path)
+(path / "tokenizer.json").unlink()
+(path / "tokenizer.model").write_bytes(
+    (SOURCE / "tests/unit/tokenizers/unigram-user.model").read_bytes())
+expect(convert(path, made / "xlm.gguf"), 0, "xlm-roberta with a tokenizer.model: to GGUF")
+(folder / "lines").write_text("\n".join(text.replace("\n", " ") for text in TEXTS))
+vectors = [run("radllm-embed", "-m", model, "-f", folder / "lines") for model in
+           (path, made / "xlm.gguf")]
+check(vectors[0].code == 0 and vectors[0].out == vectors[1].out != b"", "the same embeddings",
+      vectors[1])
 
 # ---- memory, interruption ----
 

@@ -97,6 +97,60 @@ START_TEST(unknown_kinds)
 }
 END_TEST
 
+/* "t5": Unigram of SentencePiece. `unknown` and `byte` are the types of the tokens 0 and 125. */
+static gguf_builder unigram(float score, int32_t unknown, int32_t byte)
+{
+    static float scores[264];
+    static int32_t types[264];
+    gguf_builder file = sentencepiece();
+    for (int i = 0; i < 264; i++) {
+        scores[i] = i == 263 ? score : -10.0f; /* of all three characters together */
+        types[i] = i < 3 ? RAD_TOKEN_CONTROL : i < 259 ? RAD_TOKEN_BYTE : RAD_TOKEN_NORMAL;
+    }
+    types[0] = unknown;
+    types[125] = byte;
+    gguf_key_string(&file, "tokenizer.ggml.model", "t5");
+    gguf_key_array(&file, "tokenizer.ggml.scores", GGUF_F32, scores, 4, 264);
+    gguf_key_array(&file, "tokenizer.ggml.token_type", GGUF_I32, types, 4, 264);
+    gguf_key_bool(&file, "tokenizer.ggml.remove_extra_whitespaces", 1);
+    gguf_key_bool(&file, "tokenizer.ggml.add_eos_token", 1);
+    return file;
+}
+
+START_TEST(unigram_vocabularies)
+{
+    static const int32_t expected[2][6] = {{263, 259, 125, 1}, {259, 262, 259, 125, 1}};
+    static const uint8_t bytes[3] = {1, 2, 3};
+    for (int cut = 0; cut < 2; cut++) {
+        gguf_builder file = unigram(cut ? -25.0f : -15.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_BYTE);
+        rad_tokenizer *tokenizer = text_tokenizer(&file);
+        ck_assert_str_eq(rad_tokenizer_kind(tokenizer), "unigram");
+        rad_tokens ids = text_encode(tokenizer, "  ab   z ", 9, RADLLM_TOKENIZE_ADD_SPECIAL);
+        ck_assert_uint_eq(ids.count, cut ? 5 : 4);
+        ck_assert_mem_eq(ids.ids, expected[cut], ids.count * sizeof(int32_t));
+        rad_tokens_free(&ids);
+        rad_tokenizer_free(tokenizer);
+    }
+    gguf_builder file = unigram(-1.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_BYTE);
+    gguf_remove_key(&file, "tokenizer.ggml.scores");
+    refused(&file, RADLLM_E_FORMAT, "tokenizer.ggml.scores is missing");
+    file = unigram(-(float)INFINITY, RAD_TOKEN_UNKNOWN, RAD_TOKEN_BYTE);
+    refused(&file, RADLLM_E_FORMAT, "a piece's score is no number");
+    file = unigram(-1.0f, RAD_TOKEN_CONTROL, RAD_TOKEN_BYTE);
+    refused(&file, RADLLM_E_FORMAT, "none of its pieces is of the type unknown");
+    file = unigram(-1.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_UNKNOWN);
+    refused(&file, RADLLM_E_FORMAT, "two of its pieces are of the type unknown");
+    file = unigram(-1.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_NORMAL);
+    refused(&file, RADLLM_E_FORMAT, "not a piece for each of the 256 bytes");
+    file = unigram(-1.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_BYTE);
+    gguf_key_string(&file, "tokenizer.ggml.precompiled_charsmap", "text");
+    refused(&file, RADLLM_E_FORMAT, "must be an array of bytes");
+    file = unigram(-1.0f, RAD_TOKEN_UNKNOWN, RAD_TOKEN_BYTE);
+    gguf_key_array(&file, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, bytes, 1, 3);
+    refused(&file, RADLLM_E_FORMAT, "precompiled_charsmap is damaged");
+}
+END_TEST
+
 START_TEST(tokens_of_a_wrong_kind)
 {
     int32_t numbers[3] = {1, 2, 3};
@@ -394,6 +448,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, good_ones_are_taken);
     tcase_add_test(cases, missing_keys);
     tcase_add_test(cases, unknown_kinds);
+    tcase_add_test(cases, unigram_vocabularies);
     tcase_add_test(cases, tokens_of_a_wrong_kind);
     tcase_add_test(cases, scores_and_types);
     tcase_add_test(cases, merges_that_cannot_be);
