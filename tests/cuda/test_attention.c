@@ -473,7 +473,7 @@ START_TEST(policies)
          .n_heads = 2,
          .n_kv_heads = 1,
          .length = 120,
-         .less = 3,
+         .less = 100,
          .n_tokens = 2,
          .window = 30,
          .sinks = 35,
