@@ -290,6 +290,25 @@ RAD_DEVICE void rad_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2
 #endif
 }
 
+/* The same to d = c + a b: where c is a constant it stays in its registers. */
+RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a[4],
+                              const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%10, %11, %12, %13};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]),
+          "r"(c[2]), "r"(c[3]));
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        d[i] = c[i];
+    rad_mma_s8(d, a, b);
+#endif
+}
+
 /* c += a b of 16 x 16 and 16 x 8 halves, sums in float. a[0], a[1]: rows group, group + 8, columns
  * 2 four, 2 four + 1 (the first in the low half); a[2], a[3]: 8 columns on; b[0]: column group,
  * rows 2 four, 2 four + 1; b[1]: 8 rows on; c as above. */

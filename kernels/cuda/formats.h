@@ -6,8 +6,9 @@
  *
  * A format is a struct with these numbers and
  * - OFFSET: what is added to a code to make the quant;
- * - IN_TURN: 1 where each section of N_LANE is used by a few steps, of which last_step() gives the
- *   last, long before the next chunk's first one;
+ * - IN_TURN: 1 where a section of N_LANE is used by a few steps, of which last_step() gives the
+ *   last, mostly long before the next chunk's first one; sections of N_WHOLE are all so, and have
+ *   last_step_of_whole();
  * - load_header(): the words of the header;
  * - codes(): words i (low) and i + 4 (high) of a step from a view, which is
  *     lane(s): word i of section s; whole(s, j): word j of section N_LANE + s; i; header(j);
@@ -165,6 +166,10 @@ struct rad_codes_4 {
 /* And a fifth one, of each column in a word for 32. */
 struct rad_codes_5 {
     enum { N_LANE = 8, N_WHOLE = 2, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return 4 * section + 3;
+    }
     RAD_DEVICE constexpr int last_step(int section)
     {
         return section;
@@ -300,7 +305,11 @@ struct rad_format_q4_k : rad_scales_k<128> {
 
 /* The fifth bits are behind the others: bit s of a byte for step s. */
 struct rad_format_q5_k : rad_scales_k<160> {
-    enum { N_LANE = 10, N_WHOLE = 0, IN_TURN = 0 };
+    enum { N_LANE = 10, N_WHOLE = 0, IN_TURN = 1 };
+    RAD_DEVICE constexpr int last_step(int section)
+    {
+        return section < 8 ? section / 2 * 2 + 1 : 7;
+    }
     template <class V> RAD_DEVICE void codes(const V &v, int step, uint32_t &low, uint32_t &high)
     {
         rad_format_q4_k::codes(v, step, low, high);
@@ -534,6 +543,10 @@ struct rad_format_nvfp4 {
         CHUNK_BYTES = 144,
         IN_TURN = 0
     };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return section;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_16(at, 128, h);
@@ -620,6 +633,10 @@ template <int N_THIRD> struct rad_codes_3 {
         AT = 16 * (N_LANE + N_WHOLE),
         IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return 4 * section + 3;
+    }
     RAD_DEVICE constexpr int last_step(int section)
     {
         return 2 * section + 1;
@@ -797,6 +814,10 @@ struct rad_format_q1_0 {
         CHUNK_BYTES = 36,
         IN_TURN = 0
     };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return 4 * section + 3;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_4(at, 32, h);
@@ -825,6 +846,10 @@ struct rad_format_q2_0 {
         CHUNK_BYTES = 72,
         IN_TURN = 0
     };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return 2 * section + 1;
+    }
     RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
     {
         header_8(at, 64, h);
@@ -860,6 +885,10 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
         CHUNK_BYTES = AT + 4 * N_HEADER,
         IN_TURN = 1
     };
+    RAD_DEVICE constexpr int last_step_of_whole(int section)
+    {
+        return section < PAIRS ? 2 * section + 1 : 4 * (section - PAIRS) + 3;
+    }
     RAD_DEVICE constexpr int last_step(int section)
     {
         return BITS == 8 ? section / 2 : section;

@@ -316,5 +316,11 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     {                                                                                              \
         few_product<format>(a);                                                                    \
     }
+/* Where ptxas else keeps to so few registers that some are spilled. */
+#define RAD_FEW_OF_TWO(name, format)                                                               \
+    RAD_CUDA_KERNEL_BLOCKS(few_##name, RAD_FEW_THREADS, 2, rad_cuda_few_arguments, a)              \
+    {                                                                                              \
+        few_product<format>(a);                                                                    \
+    }
 
 #endif

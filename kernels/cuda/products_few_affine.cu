@@ -3,7 +3,7 @@
 
 #define AFFINE(bits, elements)                                                                     \
     typedef rad_format_affine<bits, elements> rad_format_a##bits##_##elements;                     \
-    RAD_FEW(a##bits##_##elements, rad_format_a##bits##_##elements)
+    RAD_FEW_OF_TWO(a##bits##_##elements, rad_format_a##bits##_##elements)
 
 AFFINE(2, 32)
 AFFINE(3, 32)

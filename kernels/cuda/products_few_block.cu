@@ -1,13 +1,13 @@
 /* Products of few tokens: blocks. */
 #include "kernels/cuda/products_few.h"
 
-RAD_FEW(q4_0, rad_format_q4_0)
-RAD_FEW(q4_1, rad_format_q4_1)
-RAD_FEW(q5_0, rad_format_q5_0)
-RAD_FEW(q5_1, rad_format_q5_1)
-RAD_FEW(q8_0, rad_format_q8_0)
-RAD_FEW(iq4_nl, rad_format_iq4_nl)
-RAD_FEW(mxfp4, rad_format_mxfp4)
-RAD_FEW(nvfp4, rad_format_nvfp4)
-RAD_FEW(q1_0, rad_format_q1_0)
-RAD_FEW(q2_0, rad_format_q2_0)
+RAD_FEW_OF_TWO(q4_0, rad_format_q4_0)
+RAD_FEW_OF_TWO(q4_1, rad_format_q4_1)
+RAD_FEW_OF_TWO(q5_0, rad_format_q5_0)
+RAD_FEW_OF_TWO(q5_1, rad_format_q5_1)
+RAD_FEW_OF_TWO(q8_0, rad_format_q8_0)
+RAD_FEW_OF_TWO(iq4_nl, rad_format_iq4_nl)
+RAD_FEW_OF_TWO(mxfp4, rad_format_mxfp4)
+RAD_FEW_OF_TWO(nvfp4, rad_format_nvfp4)
+RAD_FEW_OF_TWO(q1_0, rad_format_q1_0)
+RAD_FEW_OF_TWO(q2_0, rad_format_q2_0)

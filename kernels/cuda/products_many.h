@@ -17,11 +17,17 @@ enum {
     RAD_MANY_STRIDE = RAD_CUDA_CHUNK + 16 /* of a token's quants: rows meet different banks */
 };
 
+/* A sum below 2^22 becomes a float without a conversion: the matrix instruction adds it to the bits
+ * of 1.5 * 2^23, from which number, as a float, that is taken off again; or that and the part of an
+ * offset, sum of quants times offset, which is below 2^22 too, so that nothing is rounded. */
+#define RAD_MANY_MIDDLE 12582912.0f
+#define RAD_MANY_BITS   0x4b400000
+
 /* One buffer of activations of a chunk. What goes with a block is at [step][token]; what goes with
  * a chunk, at [token]. */
 struct many_blocks {
     uint8_t quants[RAD_CUDA_MANY_TOKENS * RAD_MANY_STRIDE];
-    rad_u2 steps[8 * RAD_CUDA_MANY_TOKENS]; /* scale; sum times offset, or as a float */
+    rad_u2 steps[8 * RAD_CUDA_MANY_TOKENS]; /* two floats: the scale, and see RAD_MANY_MIDDLE */
 };
 struct many_chunk {
     uint8_t quants[RAD_CUDA_MANY_TOKENS * RAD_MANY_STRIDE];
@@ -33,8 +39,9 @@ struct many_chunk {
 /* The matrix, the tokens. */
 struct many_job {
     const rad_cuda_product_part *part;
-    const uint8_t *group; /* of the warp's rows */
-    uint32_t row, token;  /* the warp's first */
+    const uint8_t *group;    /* of the warp's rows */
+    uint32_t row, token;     /* the warp's first */
+    uint32_t first_of_group; /* that row in its group */
     uint32_t n_chunks, n_steps;
     uint32_t expert, first, n_tokens; /* outputs of this block */
 };
@@ -61,9 +68,12 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
         last - job.first < RAD_CUDA_MANY_TOKENS ? last - job.first : (uint32_t)RAD_CUDA_MANY_TOKENS;
     job.row = (block - job.part->first_block) * RAD_CUDA_MANY_ROWS + rad_warp() % 4 * 16;
     job.token = rad_warp() / 4 * (8 * RAD_MANY_TILES);
-    job.group = job.part->weights + job.expert * job.part->expert_bytes +
-                (uint64_t)(job.row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes *
-                    RAD_CUDA_GROUP_ROWS;
+    /* A warp behind the last row reads the first one's, for nothing. */
+    const uint32_t row = job.row < job.part->n_rows ? job.row : 0;
+    job.first_of_group = row % RAD_CUDA_GROUP_ROWS;
+    job.group =
+        job.part->weights + job.expert * job.part->expert_bytes +
+        (uint64_t)(row / RAD_CUDA_GROUP_ROWS) * job.n_chunks * chunk_bytes * RAD_CUDA_GROUP_ROWS;
     return true;
 }
 
@@ -82,33 +92,48 @@ RAD_DEVICE uint32_t many_word(rad_cuda_row at, int section)
     return *(const uint32_t *)(section_at(at, (uint32_t)section * 16, 16) + rad_lane() % 4 * 4);
 }
 
-/* All but the sections that are used in turn. */
-template <class F> RAD_DEVICE void many_load(many_row<F> &w, rad_cuda_row at)
+/* The header, and sections that are not used in turn. */
+template <class F> RAD_DEVICE void many_load(many_row<F> w[2], rad_cuda_row at)
 {
+    const rad_cuda_row other = {at.chunk, at.row + 8};
 #pragma unroll
-    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++)
-        w.lane[s] = many_word(at, s);
-#pragma unroll
-    for (int s = 0; s < F::N_WHOLE; s++) {
-        rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
-        w.whole[4 * s] = v.x;
-        w.whole[4 * s + 1] = v.y;
-        w.whole[4 * s + 2] = v.z;
-        w.whole[4 * s + 3] = v.w;
+    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++) {
+        w[0].lane[s] = many_word(at, s);
+        w[1].lane[s] = many_word(other, s);
     }
-    F::load_header(at, w.header);
+    F::load_header(at, w[0].header);
+    F::load_header(other, w[1].header);
+}
+
+template <class F> RAD_DEVICE void many_load_whole(many_row<F> &w, rad_cuda_row at, int s)
+{
+    rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
+    w.whole[4 * s] = v.x;
+    w.whole[4 * s + 1] = v.y;
+    w.whole[4 * s + 2] = v.z;
+    w.whole[4 * s + 3] = v.w;
 }
 
 /* The sections whose last step this is (-1: all), of the rows' next chunk. */
 template <class F> RAD_DEVICE void many_refill(many_row<F> w[2], rad_cuda_row at, int step)
 {
+    const rad_cuda_row other = {at.chunk, at.row + 8};
     if constexpr (F::IN_TURN != 0) {
 #pragma unroll
         for (int s = 0; s < F::N_LANE; s++) {
             if (step >= 0 && F::last_step(s) != step)
                 continue;
             w[0].lane[s] = many_word(at, s);
-            w[1].lane[s] = many_word({at.chunk, at.row + 8}, s);
+            w[1].lane[s] = many_word(other, s);
+        }
+    }
+    if constexpr (F::N_WHOLE > 0) {
+#pragma unroll
+        for (int s = 0; s < F::N_WHOLE; s++) {
+            if (step >= 0 && F::last_step_of_whole(s) != step)
+                continue;
+            many_load_whole<F>(w[0], at, s);
+            many_load_whole<F>(w[1], other, s);
         }
     }
 }
@@ -192,7 +217,7 @@ template <class F> struct many_beside_blocks {
             const int32_t sum = (int16_t)pairs[k] + ((int32_t)pairs[k] >> 16);
             to.steps[(2 * i + k) * RAD_CUDA_MANY_TOKENS + token] = {
                 rad_bits(scales[k]),
-                F::HAS_MINIMUM ? rad_bits((float)sum) : (uint32_t)(F::OFFSET * sum)};
+                rad_bits(F::HAS_MINIMUM ? (float)sum : RAD_MANY_MIDDLE - (float)(F::OFFSET * sum))};
         }
     }
 };
@@ -237,15 +262,6 @@ RAD_DEVICE void many_tokens(const uint8_t *quants, int step, int pair, uint32_t 
 /* ---- sums -------------------------------------------------------------------------------------
  */
 
-/* An integer of less than 2^22 as a float without a conversion: kept as the bits of 1.5 * 2^23 and
- * itself. */
-#define RAD_MANY_MAGIC 0x4b400000
-
-RAD_DEVICE float many_float(int32_t bits)
-{
-    return rad_float((uint32_t)bits) - 12582912.0f;
-}
-
 /* Outputs of a thread: [8 tokens][rows i, i + 8 times two tokens], as a matrix instruction has
  * them. */
 typedef float many_sums[RAD_MANY_TILES][4];
@@ -267,32 +283,31 @@ RAD_DEVICE void many_add_step(const many_row<F> w[2], const uint32_t a[4], const
                               rad_u4 t, int step, float sums[4])
 {
     const float scales[2] = {rad_float(t.x), rad_float(t.z)};
-    const uint32_t others[2] = {t.y, t.w};
+    const float others[2] = {rad_float(t.y), rad_float(t.w)};
+    const int32_t middle[4] = {RAD_MANY_BITS, RAD_MANY_BITS, RAD_MANY_BITS, RAD_MANY_BITS};
     if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) {
 #pragma unroll
         for (int k = 0; k < 2; k++) {
             uint32_t part[4];
-            int32_t c[4] = {RAD_MANY_MAGIC, RAD_MANY_MAGIC, RAD_MANY_MAGIC, RAD_MANY_MAGIC};
+            int32_t c[4];
             many_half(a, k, part);
-            rad_mma_s8(c, part, b);
+            rad_mma_s8_to(c, middle, part, b);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sums[i] = rad_fma(F::scale(w[i / 2].header, 2 * step + k) * scales[i % 2],
-                                  many_float(c[i]), sums[i]);
+                                  rad_float((uint32_t)c[i]) - RAD_MANY_MIDDLE, sums[i]);
         }
     } else {
         int32_t c[4];
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            c[i] = RAD_MANY_MAGIC + (F::OFFSET != 0 ? (int32_t)others[i % 2] : 0);
-        rad_mma_s8(c, a, b);
+        rad_mma_s8_to(c, middle, a, b);
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            sums[i] =
-                rad_fma(F::scale(w[i / 2].header, step) * scales[i % 2], many_float(c[i]), sums[i]);
+            const float product =
+                rad_float((uint32_t)c[i]) - (F::OFFSET != 0 ? others[i % 2] : RAD_MANY_MIDDLE);
+            sums[i] = rad_fma(F::scale(w[i / 2].header, step) * scales[i % 2], product, sums[i]);
             if constexpr (F::HAS_MINIMUM)
-                sums[i] = rad_fma(F::minimum(w[i / 2].header, step) * scales[i % 2],
-                                  rad_float(others[i % 2]), sums[i]);
+                sums[i] = rad_fma(F::minimum(w[i / 2].header, step) * scales[i % 2], others[i % 2],
+                                  sums[i]);
         }
     }
 }
@@ -305,18 +320,20 @@ RAD_DEVICE void many_add_integers(const many_row<F> w[2], const uint32_t a[4], c
     if constexpr (F::FAMILY != RAD_CUDA_SUPER) {
         rad_mma_s8(sums, a, b);
     } else if constexpr (F::SUB == 32) {
-        int32_t c[4] = {0, 0, 0, 0};
-        rad_mma_s8(c, a, b);
+        const int32_t none[4] = {0, 0, 0, 0};
+        int32_t c[4];
+        rad_mma_s8_to(c, none, a, b);
 #pragma unroll
         for (int i = 0; i < 4; i++)
             sums[i] += F::sub_scale(w[i / 2].header, step) * c[i];
     } else {
 #pragma unroll
         for (int k = 0; k < 2; k++) {
+            const int32_t none[4] = {0, 0, 0, 0};
             uint32_t part[4];
-            int32_t c[4] = {0, 0, 0, 0};
+            int32_t c[4];
             many_half(a, k, part);
-            rad_mma_s8(c, part, b);
+            rad_mma_s8_to(c, none, part, b);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sums[i] += F::sub_scale(w[i / 2].header, 2 * step + k) * c[i];
@@ -359,12 +376,12 @@ RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint
             const uint32_t token = first + (uint32_t)tile * 8 + group;
             const uint32_t low[2] = {((const uint32_t *)&x.low[token])[four], 0};
             const uint32_t high[2] = {((const uint32_t *)&x.high[token])[four], 0};
-            int32_t c[4] = {0, 0, 0, 0};
-            rad_mma_s8(extra, a, low);
-            rad_mma_s8(c, a, high);
+            int32_t c[4];
+            rad_mma_s8_to(c, extra, a, high);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                extra[i] += 64 * c[i];
+                c[i] *= 64;
+            rad_mma_s8_to(extra, c, a, low);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -395,41 +412,21 @@ template <class F> struct many_types<F, false> {
     typedef many_beside_chunk<F> beside;
 };
 
-/* The thread's first row in a chunk; false: that is not there. */
-template <class F> RAD_DEVICE bool many_at(const many_job &job, uint32_t chunk, rad_cuda_row &at)
-{
-    at.chunk = job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
-    at.row = job.row % RAD_CUDA_GROUP_ROWS + rad_lane() / 4;
-    return chunk < job.n_chunks && job.row < job.part->n_rows;
-}
-
-template <class F>
-RAD_DEVICE void many_load_rows(many_row<F> w[2], const many_job &job, uint32_t chunk)
-{
-    rad_cuda_row at;
-    if (!many_at<F>(job, chunk, at))
-        return;
-    many_load<F>(w[0], at);
-    many_load<F>(w[1], {at.chunk, at.row + 8});
-}
-
 /* All of a chunk but the end. */
 template <class F, class B>
-RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], const B &x, uint32_t chunk,
-                         many_integers products, many_sums sums)
+RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], rad_cuda_row next, const B &x,
+                         uint32_t n_steps, many_integers products, many_sums sums)
 {
     const uint32_t four = rad_lane() % 4;
     const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
-    rad_cuda_row next;
-    const bool more = many_at<F>(job, chunk + 1, next);
+    constexpr bool is_block = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16;
 #pragma unroll
     for (int step = 0; step < 8; step++) {
         uint32_t fragment[4];
-        if (chunk * 8 + (uint32_t)step >= job.n_steps)
-            break;
+        if (is_block && (uint32_t)step >= n_steps)
+            continue; /* of integers, zeros are added; a chain does not pass them unchanged: -0 */
         many_fragment<F>(w, (int)four, step, fragment);
-        if (more)
-            many_refill<F>(w, next, step);
+        many_refill<F>(w, next, step);
 #pragma unroll
         for (int pair = 0; pair < RAD_MANY_TILES / 2; pair++) {
             uint32_t b[4];
@@ -437,7 +434,7 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], const B &x, uint
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int tile = 2 * pair + half;
-                if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
+                if constexpr (is_block) {
                     const rad_u4 t = rad_load16(&x.steps[step * RAD_CUDA_MANY_TOKENS + tile * 8 +
                                                          (int)(job.token + 2 * four)]);
                     many_add_step<F>(w, fragment, b + 2 * half, t, step, sums[tile]);
@@ -447,7 +444,7 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], const B &x, uint
             }
         }
     }
-    if constexpr (F::FAMILY != RAD_CUDA_BLOCK && F::FAMILY != RAD_CUDA_BLOCK_16)
+    if constexpr (!is_block)
         many_add_chunk<F>(w, x, job.token, products, sums);
 }
 
@@ -457,9 +454,6 @@ template <class F> RAD_DEVICE void many_take(many_row<F> &w, const many_row<F> &
 #pragma unroll
     for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++)
         w.lane[s] = next.lane[s];
-#pragma unroll
-    for (int i = 0; i < 4 * F::N_WHOLE; i++)
-        w.whole[i] = next.whole[i];
 #pragma unroll
     for (int i = 0; i < F::N_HEADER; i++)
         w.header[i] = next.header[i];
@@ -504,21 +498,23 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
     many_sums sums = {};
     many_integers products = {};
     const uint8_t *tile = many_first_tile(a, job);
+    rad_cuda_row at = {job.group, job.first_of_group + rad_lane() / 4};
     many_fetch(tile, buffers[0].quants);
     beside.take(tile);
-    many_load_rows<F>(w, job, 0);
-    rad_cuda_row first;
-    if (many_at<F>(job, 0, first))
-        many_refill<F>(w, first, -1);
+    many_load<F>(w, at);
+    many_refill<F>(w, at, -1);
     beside.put(buffers[0]);
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
-        tile = tile != nullptr && chunk + 1 < job.n_chunks ? tile + RAD_CUDA_TILE_BYTES : nullptr;
+        const bool more = chunk + 1 < job.n_chunks;
+        tile = tile != nullptr && more ? tile + RAD_CUDA_TILE_BYTES : nullptr;
+        at.chunk +=
+            more ? F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS : 0; /* the last one is read twice */
         rad_copy_async_wait(0);
         rad_barrier(); /* the chunk is there, and nobody reads the one before */
         many_fetch(tile, buffers[(chunk + 1) % 2].quants);
         beside.take(tile);
-        many_load_rows<F>(next, job, chunk + 1);
-        many_add<F>(job, w, buffers[chunk % 2], chunk, products, sums);
+        many_load<F>(next, at);
+        many_add<F>(job, w, at, buffers[chunk % 2], job.n_steps - chunk * 8, products, sums);
         beside.put(buffers[(chunk + 1) % 2]);
         many_take<F>(w[0], next[0]);
         many_take<F>(w[1], next[1]);
@@ -528,6 +524,12 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
 
 #define RAD_MANY(name, format)                                                                     \
     RAD_CUDA_KERNEL(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)                     \
+    {                                                                                              \
+        many_product<format>(a);                                                                   \
+    }
+/* Where ptxas else keeps to so few registers that some are spilled. */
+#define RAD_MANY_OF_ONE(name, format)                                                              \
+    RAD_CUDA_KERNEL_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)           \
     {                                                                                              \
         many_product<format>(a);                                                                   \
     }

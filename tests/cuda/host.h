@@ -346,6 +346,13 @@ RAD_DEVICE void rad_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2
     rad_host_mma("rad_mma_s8", rad_host_mma_s8, c, a, b, file, line);
 }
 
+RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a[4],
+                              const uint32_t b[2], RAD_HOST_PLACE)
+{
+    memcpy(d, c, 16);
+    rad_mma_s8(d, a, b, file, line);
+}
+
 /* Sums run from c by increasing k, plainly; the device's order is its own. */
 template <bool bf16> static inline void rad_host_mma_16(rad_warp_exchange *warp)
 {
