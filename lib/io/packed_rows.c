@@ -6,8 +6,9 @@
 
 #include "quant/affine.h"
 
-/* Words of the file that are looked at together, on the stack of a task. */
-enum { WORDS = 4096, RUN = 512 /* rows whose scales are looked at together */ };
+/* On the stack of a task: words of the file that are looked at together, rows whose scales are, and
+ * the columns of a row that are brought into another order at once. */
+enum { WORDS = 8192, RUN = 512, ORDER_COLUMNS = 32768 };
 
 typedef struct reading {
     const rad_source *source;
@@ -209,8 +210,16 @@ typedef struct stretch {
     size_t by_row, by_word;
     int bits;
     uint64_t row, n; /* row: of those that are read */
+    uint64_t step;   /* rows from one to the next */
     uint32_t column;
 } stretch;
+
+/* Quants of 4 bits are put where their columns would stand without an order, and brought into the
+ * order row by row in the end. */
+static bool ordered_later(const rad_packed_affine *a)
+{
+    return a->places != NULL && a->bits == 4 && a->stored_bits == 4 && a->n_in <= ORDER_COLUMNS;
+}
 
 static uint32_t spread(uint32_t nibbles)
 {
@@ -225,7 +234,7 @@ static void put_nibbles(const reading *r, const stretch *s)
     uint8_t *to = r->out + s->row * a->packed.row_bytes +
                   (size_t)(s->column / a->elements) * a->block_bytes + 4 +
                   s->column % a->elements / 2;
-    for (uint64_t i = 0; i < s->n; i++, to += a->packed.row_bytes) {
+    for (uint64_t i = 0; i < s->n; i++, to += s->step * a->packed.row_bytes) {
         const uint32_t *words = s->words + i * s->by_row;
         uint32_t w[4], out[4];
         for (int k = 0; k < 4; k++)
@@ -253,7 +262,7 @@ static bool put_column(const reading *r, const stretch *s, uint32_t j)
         places[1] = (rad_affine_place){places[0].byte, 0, 0, 0};
     uint8_t *to =
         r->out + s->row * a->packed.row_bytes + (size_t)(place / a->elements) * a->block_bytes;
-    for (uint64_t i = 0; i < s->n; i++, to += a->packed.row_bytes) {
+    for (uint64_t i = 0; i < s->n; i++, to += s->step * a->packed.row_bytes) {
         uint32_t q = words[i * s->by_row] >> shift;
         if (two)
             q |= words[i * s->by_row + s->by_word] << (32 - shift);
@@ -269,7 +278,7 @@ static bool put_column(const reading *r, const stretch *s, uint32_t j)
 static radllm_status put_stretch(const reading *r, const stretch *s)
 {
     const rad_packed_affine *a = r->a;
-    if (s->bits == 4 && a->bits == 4 && a->places == NULL) {
+    if (s->bits == 4 && a->bits == 4 && (a->places == NULL || ordered_later(a))) {
         put_nibbles(r, s);
         return RADLLM_OK;
     }
@@ -293,7 +302,7 @@ static radllm_status read_by_column(const reading *r, uint32_t column, int bits,
         for (int w = 0; w < bits && status == RADLLM_OK; w++)
             status = read_words(r, a->quants, (word + (uint32_t)w) * a->pitch + r->first + at, n,
                                 words + (uint32_t)w * n);
-        stretch s = {words, 1, (size_t)n, bits, at, n, column};
+        stretch s = {words, 1, (size_t)n, bits, at, n, 1, column};
         if (status == RADLLM_OK)
             status = put_stretch(r, &s);
     }
@@ -320,37 +329,91 @@ static radllm_status read_quants_by_column(const reading *r)
     return status;
 }
 
-/* AWQ: of eight columns, words of eight rows each, to words of eight columns for each row. */
-static void turn_awq(const uint32_t *in, size_t pitch, uint64_t first, uint64_t n, uint32_t *out)
+/* AWQ has words of eight rows of one column. Of 32 columns and up to AWQ_SETS times eight rows:
+ * words[i][k] is of column i of the eight that are looked at; turned[q][j][k] then holds those of
+ * the q-th eight columns, of row 8 k + i where j is the nibble that has row i. */
+enum { AWQ_SETS = 256 };
+typedef uint32_t awq_words[8][AWQ_SETS];
+
+/* Exchanges the upper part of a with the lower of b, in each field of twice `shift` bits. */
+static inline void exchange(uint32_t *restrict a, uint32_t *restrict b, uint32_t shift,
+                            uint32_t mask)
 {
-    for (uint64_t i = 0; i < n; i++) {
-        const uint32_t *from = in + (first + i) / 8 - first / 8, shift = awq_shift(first + i);
-        uint32_t word = 0;
-        for (uint32_t c = 0; c < 8; c++)
-            word |= (from[c * pitch] >> shift & 15) << 4 * c;
-        out[i] = word;
+    for (uint32_t k = 0; k < AWQ_SETS; k++) {
+        uint32_t t = (a[k] >> shift ^ b[k]) & mask;
+        b[k] ^= t;
+        a[k] ^= t << shift;
     }
+}
+
+/* Nibble j of word i becomes nibble i of word j, for all sets at once. */
+static void turn_nibbles(awq_words words)
+{
+    for (int i = 0; i < 4; i++)
+        exchange(words[i], words[i + 4], 16, 0x0000ffffu);
+    for (int i = 0; i < 8; i += i % 2 == 0 ? 1 : 3)
+        exchange(words[i], words[i + 2], 8, 0x00ff00ffu);
+    for (int i = 0; i < 8; i += 2)
+        exchange(words[i], words[i + 1], 4, 0x0f0f0f0fu);
+}
+
+/* Words of eight columns, n of each: one read where a column is short. */
+static radllm_status read_awq_words(const reading *r, uint32_t column, uint64_t first, uint64_t n,
+                                    awq_words words)
+{
+    const uint64_t pitch = r->a->pitch / 8;
+    radllm_status status = RADLLM_OK;
+    if (pitch * 8 > WORDS) {
+        for (uint32_t c = 0; c < 8 && status == RADLLM_OK; c++)
+            status = read_words(r, r->a->quants, (column + c) * pitch + first, n, words[c]);
+        return status;
+    }
+    uint32_t all[WORDS];
+    status = read_words(r, r->a->quants, column * pitch + first, 7 * pitch + n, all);
+    for (uint32_t c = 0; c < 8 && status == RADLLM_OK; c++)
+        memcpy(words[c], all + c * pitch, (size_t)n * sizeof *all);
+    return status;
+}
+
+/* Rows at..at + n - 1 of those that are read, out of sets that begin `skip` rows before. */
+static radllm_status put_awq(const reading *r, awq_words turned[4], uint32_t column, uint64_t at,
+                             uint64_t n, uint32_t skip)
+{
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < 8 && status == RADLLM_OK; i++) {
+        const uint32_t set = i < skip;
+        const uint64_t row = 8 * set + i - skip;
+        if (row >= n)
+            continue;
+        stretch s = {&turned[0][awq_shift(i) / 4][set],
+                     1,
+                     sizeof(awq_words) / sizeof(uint32_t),
+                     4,
+                     at + row,
+                     (n - row + 7) / 8,
+                     8,
+                     column};
+        status = put_stretch(r, &s);
+    }
+    return status;
 }
 
 static radllm_status read_quants_awq(const reading *r)
 {
-    enum { ROWS = 512 };
     const rad_packed_affine *a = r->a;
-    uint32_t words[8 * (ROWS / 8 + 1)], turned[4 * ROWS];
+    awq_words turned[4] = {{{0}}};
     radllm_status status = RADLLM_OK;
-    for (uint32_t column = 0; column < a->n_in && status == RADLLM_OK; column += 32) {
-        for (uint64_t at = 0; at < r->count && status == RADLLM_OK; at += ROWS) {
-            uint64_t n = r->count - at < ROWS ? r->count - at : ROWS, row = r->first + at;
-            size_t pitch = (size_t)((row + n - 1) / 8 - row / 8 + 1);
-            for (uint32_t c = 0; c < 32 && status == RADLLM_OK; c++) {
-                status = read_words(r, a->quants, (column + c) * (a->pitch / 8) + row / 8, pitch,
-                                    words + c % 8 * pitch);
-                if (c % 8 == 7)
-                    turn_awq(words, pitch, row, n, turned + c / 8 * n);
+    for (uint64_t at = 0, n; at < r->count && status == RADLLM_OK; at += n) {
+        const uint64_t row = r->first + at;
+        const uint32_t skip = (uint32_t)(row % 8);
+        n = r->count - at < 8 * AWQ_SETS - skip ? r->count - at : 8 * AWQ_SETS - skip;
+        for (uint32_t column = 0; column < a->n_in && status == RADLLM_OK; column += 32) {
+            for (uint32_t q = 0; q < 4 && status == RADLLM_OK; q++) {
+                status = read_awq_words(r, column + 8 * q, row / 8, (skip + n + 7) / 8, turned[q]);
+                turn_nibbles(turned[q]);
             }
-            stretch s = {turned, 1, (size_t)n, 4, at, n, column};
             if (status == RADLLM_OK)
-                status = put_stretch(r, &s);
+                status = put_awq(r, turned, column, at, n, skip);
         }
     }
     return status;
@@ -373,18 +436,50 @@ static radllm_status read_quants_by_row(const reading *r)
             status = read_words(r, a->quants, (r->first + at) * in_row + word, n * width, words);
             const uint32_t bits = (uint32_t)a->stored_bits;
             for (uint64_t w = 0; w < width && status == RADLLM_OK; w += bits) {
-                stretch s = {words + w,
-                             (size_t)width,
-                             1,
-                             a->stored_bits,
-                             at,
-                             n,
-                             (uint32_t)((word + w) / bits * 32)};
+                stretch s = {words + w, (size_t)width,
+                             1,         a->stored_bits,
+                             at,        n,
+                             1,         (uint32_t)((word + w) / bits * 32)};
                 status = put_stretch(r, &s);
             }
         }
     }
     return status;
+}
+
+/* Brings a row's quants of 4 bits, which stand as the file's columns do, into their order. */
+static void order_row(const rad_packed_affine *a, uint8_t *row)
+{
+    uint8_t quants[ORDER_COLUMNS];
+    const uint32_t *columns = a->packed.columns;
+    for (uint32_t c = 0; c < a->n_in; c += 32) {
+        const uint8_t *from =
+            row + (size_t)(c / a->elements) * a->block_bytes + 4 + c % a->elements / 2;
+        for (uint32_t i = 0; i < 16; i++) {
+            quants[c + i] = from[i] & 15;
+            quants[c + 16 + i] = from[i] >> 4;
+        }
+    }
+    for (uint32_t c = 0; c < a->packed.n_columns; c += 32) {
+        uint8_t *to = row + (size_t)(c / a->elements) * a->block_bytes + 4 + c % a->elements / 2;
+        uint8_t taken[32];
+        for (uint32_t i = 0; i < 32; i++)
+            taken[i] = columns[c + i] < a->n_in ? quants[columns[c + i]] : 0; /* or no column */
+        for (uint32_t i = 0; i < 16; i++)
+            to[i] = (uint8_t)(taken[i] | taken[16 + i] << 4);
+    }
+}
+
+static radllm_status read_quants(const reading *r)
+{
+    switch (r->a->quant_form) {
+    case RAD_QUANTS_BY_COLUMN:
+        return read_quants_by_column(r);
+    case RAD_QUANTS_AWQ:
+        return read_quants_awq(r);
+    default:
+        return read_quants_by_row(r);
+    }
 }
 
 radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed, uint64_t first,
@@ -395,14 +490,9 @@ radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed
     memset(out, 0, (size_t)(count * packed->row_bytes));
     radllm_status status =
         a->quant_form == RAD_QUANTS_BY_ROW ? read_heads_by_row(&r) : read_heads_by_group(&r);
-    if (status != RADLLM_OK)
-        return status;
-    switch (a->quant_form) {
-    case RAD_QUANTS_BY_COLUMN:
-        return read_quants_by_column(&r);
-    case RAD_QUANTS_AWQ:
-        return read_quants_awq(&r);
-    default:
-        return read_quants_by_row(&r);
-    }
+    if (status == RADLLM_OK)
+        status = read_quants(&r);
+    for (uint64_t i = 0; i < count && status == RADLLM_OK && ordered_later(a); i++)
+        order_row(a, out + i * packed->row_bytes);
+    return status;
 }

@@ -7,7 +7,8 @@
 
 #include "model/merge.h"
 
-#define CHUNK_BYTES ((uint64_t)1 << 20) /* read at once by one task */
+#define CHUNK_BYTES     ((uint64_t)1 << 20) /* read at once by one task */
+#define SCATTERED_BYTES ((uint64_t)4 << 20) /* where bytes of many rows stand side by side */
 
 /* Reads one matrix by the pool: each task reads some groups of 16 rows and packs them. */
 typedef struct matrix_copy {
@@ -74,11 +75,21 @@ static uint64_t file_row_bytes(const rad_matrix *matrix)
     return rad_matrix_bytes(matrix->type, RAD_LAYOUT_FILE, 1, matrix->n_columns);
 }
 
-static uint32_t rows_per_task(const rad_matrix *matrix)
+/* A task reads some rows. Where a few of them are in many places it is larger, and tasks are as
+ * many as threads, or a multiple of them. */
+static uint32_t rows_per_task(const rad_filler *fill, const rad_matrix *matrix)
 {
-    uint64_t groups = CHUNK_BYTES / (file_row_bytes(matrix) * RAD_LANE_ROWS);
-    groups = groups < 1 ? 1 : groups > 64 ? 64 : groups;
-    return (uint32_t)groups * RAD_LANE_ROWS;
+    const bool scattered = rad_source_is_scattered(fill->model->source);
+    uint64_t group_bytes = file_row_bytes(matrix) * RAD_LANE_ROWS;
+    uint64_t most = (scattered ? SCATTERED_BYTES : CHUNK_BYTES) / group_bytes;
+    most = most < 1 ? 1 : most > 64 && !scattered ? 64 : most;
+    if (scattered) {
+        uint64_t groups = ((uint64_t)matrix->n_rows + RAD_LANE_ROWS - 1) / RAD_LANE_ROWS;
+        uint64_t threads = rad_pool_size(fill->pool), tasks = (groups + most - 1) / most;
+        tasks = (tasks + threads - 1) / threads * threads;
+        most = (groups + tasks - 1) / tasks;
+    }
+    return (uint32_t)most * RAD_LANE_ROWS;
 }
 
 static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight,
@@ -94,7 +105,7 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight,
                         .scratch = fill->scratch,
                         .row_bytes = file_row_bytes(matrix),
                         .group_bytes = rad_lane_group_bytes(matrix->type, matrix->n_columns),
-                        .rows_per_task = rows_per_task(matrix),
+                        .rows_per_task = rows_per_task(fill, matrix),
                         .stop = fill->stop,
                         .error = error};
     uint32_t tasks = (matrix->n_rows + copy.rows_per_task - 1) / copy.rows_per_task;
@@ -212,8 +223,11 @@ static radllm_status measure_weight(rad_model *model, rad_weight *weight, void *
     (void)error;
     rad_filler *fill = data;
     fill->total += rad_weight_file_bytes(weight);
-    if (weight->matrix.n_rows != 0 && weight->matrix.layout == RAD_LAYOUT_LANE) {
-        size_t needed = (size_t)(rows_per_task(&weight->matrix) * file_row_bytes(&weight->matrix));
+    rad_matrix matrix = weight->matrix; /* as copy_weight() reads it */
+    if (weight->parts != NULL)
+        matrix.n_rows = rad_weight_rows(weight);
+    if (matrix.n_rows != 0 && matrix.layout == RAD_LAYOUT_LANE) {
+        size_t needed = (size_t)(rows_per_task(fill, &matrix) * file_row_bytes(&matrix));
         fill->scratch_bytes = needed > fill->scratch_bytes ? needed : fill->scratch_bytes;
     }
     return RADLLM_OK;
