@@ -1,7 +1,7 @@
 /* The emulated device: lib/backend/cuda/device.h without a GPU, for tests. Memory has a page that
  * cannot be reached on both sides and begins as NaN; kernels run by runner.c. Work is done as late
- * as allowed, when something waits for it, so that a missing wait shows. Host programs must not
- * touch device memory: where the processor has protection keys, that is an error here too.
+ * as allowed, when something waits for it, so that a missing wait shows. What it does not find is a
+ * host program that touches device memory itself.
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
  * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is

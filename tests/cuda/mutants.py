@@ -30,6 +30,7 @@ KERNELS = Path("kernels/cuda")
 # What of the build tests a file: (the source that is compiled, the test program).
 TESTS = {
     "products_float.cu": ("products_float", "products_float"),
+    "products_half.cu": ("products_half", "products_float"),
     "quantize.cu": ("quantize", "products"),
     "pack.cu": ("pack", "products"),
     "products_few.h": ("products_few_block", "products"),
@@ -40,7 +41,8 @@ TESTS = {
 
 SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4",
           "products_float.cu:barrier:0", "norm.cu:lane:0", "products_float.cu:lane:0",
-          "experts.cu:lane:1", "norm.cu:copy:0", "norm.cu:copy:6", "products_float.cu:copy:1"]
+          "experts.cu:lane:1", "norm.cu:copy:0", "products_half.cu:barrier:0",
+          "products_half.cu:barrier:1", "products_half.cu:copy:1", "products_float.cu:copy:1"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
@@ -48,6 +50,9 @@ HARMLESS = {
     "quantize.cu:lane:3": "the greatest of four, in another order",
     "quantize.cu:lane:4": "the greatest of all, in another order",
     "quantize.cu:lane:5": "columns for the greatest of all, in another order",
+    "products_half.cu:lane:0": "a lane's group of four",
+    "products_half.cu:lane:2": "a lane's group of four",
+    "products_half.cu:lane:4": "a lane's group of four",
     "norm.cu:lane:4": "which lane of the first warp writes: all have the sum",
     "experts.cu:barrier:0": "each lane has read its own elements alone",
     "experts.cu:barrier:6": "each lane goes on with its own elements",
