@@ -124,7 +124,10 @@ bool rad_fiber_begin(rad_fiber *fiber, void (*entry)(void))
         return false;
     fiber->usable = true;
 #ifdef RAD_FIBERS_ASAN
-    __asan_unpoison_memory_region(fiber->stack, fiber->stack_bytes);
+    /* The frames that were never left; one that came to its end left all but the first. */
+    size_t left = fiber->ended ? 4096 : fiber->stack_bytes;
+    __asan_unpoison_memory_region(fiber->stack + fiber->stack_bytes - left, left);
+    fiber->ended = false;
     fiber->sanitizer_stack = NULL;
 #endif
     begin_context(fiber, entry);

@@ -18,6 +18,7 @@ typedef struct rad_fiber {
     char *stack;         /* NULL for the thread's own */
     size_t stack_bytes;
     bool usable;           /* its stack can be reached: from its first begin on */
+    bool ended;            /* set by an entry that has nothing left to do */
     void *sanitizer_stack; /* AddressSanitizer's */
 #ifdef RAD_FIBERS_UCONTEXT
     ucontext_t context;

@@ -416,6 +416,7 @@ static void run_thread(void)
     rad_fiber_arrived(&current->fiber, &running->main);
     ((void (*)(const void *))(void (*)(void))running->kernel->entry)(running->arguments);
     current->state = DONE;
+    current->fiber.ended = true;
     rad_fiber_switch(&current->fiber, &running->main, true);
     abort();
 }
