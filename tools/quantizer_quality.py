@@ -83,8 +83,9 @@ def main():
     for model in options.models:
         for type_, weighted, d, p in compare(options, model, options.types):
             ratios.setdefault((type_, weighted), []).append(d[0] / d[1] if d[1] > 0 else 1.0)
-            print(f"| {model.stem} | {type_} | {'yes' if weighted else 'no'} | {d[0]:.1f} | {d[1]:.1f} "
-                  f"| {ratios[type_, weighted][-1]:.3f} | {p[0]:.4f} | {p[1]:.4f} |", flush=True)
+            print(f"| {model.stem} | {type_} | {'yes' if weighted else 'no'} | {d[0]:.1f} "
+                  f"| {d[1]:.1f} | {ratios[type_, weighted][-1]:.3f} | {p[0]:.4f} "
+                  f"| {p[1]:.4f} |", flush=True)
     for (type_, weighted), values in ratios.items():
         mean = math.exp(sum(map(math.log, values)) / len(values))
         print(f"{type_}, {'with' if weighted else 'without'} importance: {mean:.3f}")

@@ -4,9 +4,9 @@ matrices, unlike the embedded model; trained, so that its weights have what rand
 
 Usage: make_trained_gpt2.py FOLDER OUT [MINUTES]
 
-FOLDER holds tokenizer.json of the embedded model (radllm-convert writes it). Five minutes (the
-default) of one thread are enough for a perplexity near to that of the embedded model. Bits depend on
-the machine: what is measured with the model are ratios.
+FOLDER holds tokenizer.json and tokenizer_config.json of the embedded model (radllm-convert writes
+them). Five minutes (the default) of one thread are enough for a perplexity below that of the
+embedded model. Bits depend on the machine: what is measured with the model are ratios.
 """
 
 import pathlib
