@@ -7,6 +7,13 @@
 
 #include <immintrin.h>
 
+/* For machines without AVX2, which are old: few bytes count for more than speed. */
+#if defined(__clang__)
+#define SMALL __attribute__((minsize))
+#else
+#define SMALL __attribute__((optimize("Os")))
+#endif
+
 static inline float sum_4(__m128 v) /* (0 + 2) + (1 + 3) */
 {
     __m128 pairs = _mm_add_ps(v, _mm_movehl_ps(v, v));
@@ -63,8 +70,8 @@ __attribute__((target("avx2,f16c"))) static void f16c_to_f16(const float *values
     plain_to_f16(values + i, halves + 2 * i, n - i);
 }
 
-#define NAME(function) sse_##function
-#define TARGET
+#define NAME(function)   sse_##function
+#define TARGET           SMALL
 #define VECTOR           __m128
 #define WIDTH            4
 #define SET(value)       _mm_set1_ps(value)
