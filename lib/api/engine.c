@@ -160,15 +160,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"draft_bytes", (int64_t)plan->draft_bytes},
         {"drafted_tokens", (int64_t)atomic_load(&inner->tokens_drafted)},
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
-        {"gpu_layers", plan->placement.n_layers},
-        {"gpu_output", plan->placement.output},
-        {"gpu_weights", (int64_t)plan->placement.weights},
-        {"gpu_cache", (int64_t)plan->placement.cache},
-        {"gpu_activations", (int64_t)plan->placement.activations},
-        {"gpu_context", (int64_t)plan->placement.context},
-        {"gpu_libraries", (int64_t)plan->placement.libraries},
-        {"gpu_total", (int64_t)plan->placement.total},
-        {"gpu_memory", (int64_t)plan->placement.memory},
+        RAD_PLACEMENT_NUMBERS(plan->placement),
         {"gpu_used", rad_device_used(inner)},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);

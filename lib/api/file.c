@@ -426,15 +426,7 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"experts_used", (int64_t)plan->experts_used},
         {"active_weights", (int64_t)plan->active_weights},
         {"adapters", (int64_t)plan->adapters},
-        {"gpu_layers", plan->placement.n_layers},
-        {"gpu_output", plan->placement.output},
-        {"gpu_weights", (int64_t)plan->placement.weights},
-        {"gpu_cache", (int64_t)plan->placement.cache},
-        {"gpu_activations", (int64_t)plan->placement.activations},
-        {"gpu_context", (int64_t)plan->placement.context},
-        {"gpu_libraries", (int64_t)plan->placement.libraries},
-        {"gpu_total", (int64_t)plan->placement.total},
-        {"gpu_memory", (int64_t)plan->placement.memory},
+        RAD_PLACEMENT_NUMBERS(plan->placement),
     };
     int64_t value = 0;
     radllm_status status =

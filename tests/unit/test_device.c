@@ -75,7 +75,7 @@ START_TEST(other_objects_are_refused)
     rad_assert_error(rad_cuda_open_path("libradllm-cuda.so", &table, &error), RADLLM_E_ARGUMENT,
                      &error, "absolute");
     rad_assert_error(rad_cuda_open_path(OTHER_BUILD_PATH, &table, &error), RADLLM_E_UNSUPPORTED,
-                     &error, "another build");
+                     &error, "comes from build");
     rad_assert_error(rad_cuda_open_path(OTHER_PATH, &table, &error), RADLLM_E_UNSUPPORTED, &error,
                      "not a libradllm-cuda.so");
     char text[] = "no object";
