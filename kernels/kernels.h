@@ -157,8 +157,9 @@ void rad_arrange_tile(const rad_activations *x, uint32_t tile, uint8_t *tiles);
 
 /* Bytes of a matrix in a layout (lane: rows are padded to a multiple of 16); 0 on overflow. */
 uint64_t rad_matrix_bytes(rad_type type, rad_layout layout, uint64_t n_rows, uint64_t n_columns);
-/* True when the type has a lane layout of its own (others stay in the file layout). */
-bool rad_has_lane_layout(rad_type type);
+/* True when rows of the type have a lane layout of their own (others stay in the file layout):
+ * those of floats where n_columns is a multiple of 16. */
+bool rad_has_lane_layout(rad_type type, uint64_t n_columns);
 /* Packs file rows (n_rows of them, at most 16, contiguous blocks) into lane group `group` of dst
  * (the whole matrix's lane data). Missing rows of the last group become zeros. */
 void rad_pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,

@@ -1,5 +1,6 @@
 #include "kernels/cpu/lane.h"
 
+#include "kernels/cpu/float_block.h"
 #include "quant/codes.h"
 
 enum {
@@ -95,8 +96,11 @@ const rad_lane_form *rad_lane_form_of(rad_type type)
     return (size_t)type < n && forms[type].fields != NULL ? &forms[type] : NULL;
 }
 
-bool rad_has_lane_layout(rad_type type)
+bool rad_has_lane_layout(rad_type type, uint64_t n_columns)
 {
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    if (info != NULL && info->family == RAD_FAMILY_FLOAT)
+        return n_columns % RAD_FLOAT_LANES == 0;
     return rad_lane_form_of(type) != NULL;
 }
 
@@ -216,11 +220,28 @@ static void put_recoded(rad_type type, const uint8_t *rows, size_t row_stride, u
                         group_block);
 }
 
+/* Floats, `bytes` each (float_block.h). */
+static void pack_floats(size_t bytes, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
+                        uint8_t *group)
+{
+    for (uint32_t row = 0; row < RAD_LANE_ROWS; row++)
+        for (uint32_t column = 0; column < n_columns; column += RAD_FLOAT_LANES) {
+            uint8_t *to = group + rad_float_lane_index(row, column, n_columns) * bytes;
+            if (row < n_rows)
+                memcpy(to, rows + ((size_t)row * n_columns + column) * bytes,
+                       RAD_FLOAT_LANES * bytes);
+            else
+                memset(to, 0, RAD_FLOAT_LANES * bytes);
+        }
+}
+
 void rad_pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
                          uint8_t *group)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
     const rad_lane_form *form = rad_lane_form_of(type);
+    if (info != NULL && info->family == RAD_FAMILY_FLOAT)
+        pack_floats(info->block_bytes, n_columns, rows, n_rows, group);
     if (info == NULL || form == NULL)
         return;
     uint32_t n_blocks = n_columns / info->block_elements;
@@ -241,6 +262,12 @@ void rad_pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows,
 static void decode_lane_row(const rad_matrix *w, const rad_type_info *info, uint32_t row,
                             float *values)
 {
+    if (info->family == RAD_FAMILY_FLOAT) {
+        for (uint32_t i = 0; i < w->n_columns; i += RAD_FLOAT_LANES)
+            info->decode(w->data + rad_float_lane_index(row, i, w->n_columns) * info->block_bytes,
+                         values + i, RAD_FLOAT_LANES);
+        return;
+    }
     const rad_lane_form *form = rad_lane_form_of(w->type);
     const uint32_t n = info->block_elements;
     size_t group_bytes = (size_t)form->block_bytes * RAD_LANE_ROWS;

@@ -461,7 +461,7 @@ static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t 
     rad_matrix w = {type, RAD_LAYOUT_FILE, n_rows, n_columns, file.data};
     buffer lanes = {NULL, NULL, 0};
     rad_matrix lane = w;
-    if (rad_has_lane_layout(type)) {
+    if (rad_has_lane_layout(type, n_columns)) {
         lanes = pack(&w);
         lane.layout = RAD_LAYOUT_LANE;
         lane.data = lanes.data;
@@ -477,7 +477,7 @@ static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t 
     int n_tables = all_tables(tables);
     for (int i = 0; i < n_tables; i++)
         for (size_t c = 0; c < sizeof(token_counts) / sizeof(token_counts[0]); c++)
-            for (int layout = 0; layout <= rad_has_lane_layout(type); layout++) {
+            for (int layout = 0; layout <= rad_has_lane_layout(type, n_columns); layout++) {
                 char name[160];
                 snprintf(name, sizeof(name), "product %s %s, %s layout, %u x %u, %u tokens, %s",
                          info->name, tables[i]->name, layout ? "lane" : "file", n_rows, n_columns,
@@ -500,7 +500,7 @@ static void check_layout(rad_type type)
 {
     enum { ROWS = 21 };
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    uint32_t n_columns = info->block_elements * 3;
+    uint32_t n_columns = info->block_elements == 1 ? 48 : info->block_elements * 3;
     size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, ROWS, n_columns);
     buffer file = buffer_new(bytes, 2);
     fill_weights(type, CONTENT_NORMAL, file.data, bytes);
@@ -513,7 +513,7 @@ static void check_layout(rad_type type)
         rad_matrix_decode_row(&w, r, row);
         report(memcmp(row, values + (size_t)r * n_columns, (size_t)n_columns * 4) == 0, name);
     }
-    if (rad_has_lane_layout(type)) {
+    if (rad_has_lane_layout(type, n_columns)) {
         buffer lanes = pack(&w);
         rad_matrix lane = {type, RAD_LAYOUT_LANE, ROWS, n_columns, lanes.data};
         for (uint32_t r = 0; r < ROWS; r++) {
@@ -634,7 +634,7 @@ static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
         rad_matrix w[2] = {{type, RAD_LAYOUT_FILE, n_rows, n_columns, file.data}};
         buffer lanes = {NULL, NULL, 0};
         w[1] = w[0];
-        if (rad_has_lane_layout(type)) {
+        if (rad_has_lane_layout(type, n_columns)) {
             lanes = pack(&w[0]);
             w[1].layout = RAD_LAYOUT_LANE;
             w[1].data = lanes.data;
@@ -643,7 +643,7 @@ static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
         buffer scratch = buffer_new(rad_product_scratch_bytes(&w[0]), 0);
         float *y = malloc((size_t)512 * n_rows * 4);
         for (int table = 0; table < n_tables; table++)
-            for (int layout = 0; layout <= rad_has_lane_layout(type); layout++)
+            for (int layout = 0; layout <= rad_has_lane_layout(type, n_columns); layout++)
                 for (size_t c = 0; c < sizeof(token_counts) / sizeof(token_counts[0]); c++) {
                     char name[96];
                     uint32_t n = token_counts[c];

@@ -10,18 +10,19 @@
 
 #include "kernels/cpu/tables.h"
 
+#include "kernels/cpu/float_block.h"
 #include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/unpacked.h"
 
-static float load_weight(rad_type type, const uint8_t *row, uint32_t column)
+static float load_weight(rad_type type, const uint8_t *weights, uint32_t i)
 {
     uint16_t half;
     float value;
     if (type == RAD_TYPE_F32) {
-        memcpy(&value, row + 4 * (size_t)column, 4);
+        memcpy(&value, weights + 4 * (size_t)i, 4);
         return value;
     }
-    memcpy(&half, row + 2 * (size_t)column, 2);
+    memcpy(&half, weights + 2 * (size_t)i, 2);
     return type == RAD_TYPE_F16 ? rad_f16_to_f32(half) : rad_bf16_to_f32(half);
 }
 
@@ -30,26 +31,27 @@ enum { FLOAT_TOKENS = 8, FLOAT_LANES = 16 };
 
 /* The n weights from `column` on, at most FLOAT_LANES; a block of weights with a scale is widened
  * where its first column is wanted. */
-static void load_weights(const rad_matrix *w, const rad_type_info *info, const uint8_t *row,
+static void load_weights(const rad_matrix *w, const rad_type_info *info, uint32_t row,
                          uint32_t column, uint32_t n, float block[RAD_SCALED_BLOCK], float *out)
 {
+    size_t at = (size_t)row * w->n_columns + column;
     if (info->family == RAD_FAMILY_SCALED) {
         if (column % RAD_SCALED_BLOCK == 0)
-            info->decode(row + column / RAD_SCALED_BLOCK * (size_t)info->block_bytes, block,
+            info->decode(w->data + at / RAD_SCALED_BLOCK * info->block_bytes, block,
                          RAD_SCALED_BLOCK);
         memcpy(out, block + column % RAD_SCALED_BLOCK, n * sizeof *out);
         return;
     }
+    if (w->layout == RAD_LAYOUT_LANE)
+        at = rad_float_lane_index(row, column, w->n_columns);
     for (uint32_t j = 0; j < n; j++)
-        out[j] = load_weight(w->type, row, column + j);
+        out[j] = load_weight(w->type, w->data + at * info->block_bytes, j);
 }
 
 static void product_float(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
                           uint32_t row, uint32_t first_token, uint32_t last_token, float *y,
                           size_t y_stride)
 {
-    const uint8_t *weights =
-        w->data + (size_t)row * (w->n_columns / info->block_elements) * info->block_bytes;
     float block[RAD_SCALED_BLOCK];
     for (uint32_t t = first_token; t < last_token; t += FLOAT_TOKENS) {
         const float *values = x->values + (size_t)t * w->n_columns;
@@ -58,7 +60,7 @@ static void product_float(const rad_matrix *w, const rad_type_info *info, const 
         for (uint32_t i = 0; i < w->n_columns; i += FLOAT_LANES) {
             uint32_t n = w->n_columns - i < FLOAT_LANES ? w->n_columns - i : FLOAT_LANES;
             float widened[FLOAT_LANES];
-            load_weights(w, info, weights, i, n, block, widened);
+            load_weights(w, info, row, i, n, block, widened);
             for (uint32_t k = 0; k < n_tokens; k++) {
                 const float *of_token = values + (size_t)k * w->n_columns + i;
                 if (n == FLOAT_LANES) { /* a number of steps that the compiler knows */

@@ -3,11 +3,14 @@
  * registers over a chunk of columns; sums then wait in memory for the next chunk, and sixteen rows
  * at a time are added up at the end.
  *
- * One or a few tokens: straight from the weights, which memory delivers no faster anyway. More:
- * blocks of rows are packed once into scratch, four rows side by side so that no two of them fall
- * into one set of the first-level cache, and stay in the second level while all tokens pass. Where
- * a register of weights serves 6 tokens (AVX-512), 16-bit weights are widened as they are loaded,
- * which halves what the second level must deliver; elsewhere they are widened when packed. */
+ * In the lane layout sixteen rows stand side by side: one stream of memory, which delivers more
+ * than several do, above all where many loads are under way: a token is multiplied with all of
+ * them at once. Rows of a file are multiplied where they are with a few tokens, too, which memory
+ * delivers no faster anyway. More tokens: blocks of rows are packed once into scratch, four rows
+ * side by side so that no two of them fall into one set of the first-level cache, and stay in the
+ * second level while all tokens pass. Where a register of weights serves 6 tokens (AVX-512), 16-bit
+ * weights are widened as they are loaded, which halves what the second level must deliver;
+ * elsewhere they are widened when packed. */
 #ifndef RAD_X86_FLOAT_PRODUCT_H
 #define RAD_X86_FLOAT_PRODUCT_H
 
@@ -20,10 +23,13 @@
 
 enum {
     FLOAT_ROWS = 4,                        /* of a tile */
-    FLOAT_STREAMS = VF_PARTS == 1 ? 8 : 4, /* rows of a tile of one token: memory delivers more to
-                                            * eight streams than to four */
-    FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6,  /* of a tile: 24 registers of sums of 32, or 12 of 16 */
+    FLOAT_STREAMS = VF_PARTS == 1 ? 8 : 4, /* rows of a tile of one token in a file: memory delivers
+                                            * more to eight streams than to four */
+    FLOAT_LANE_TILE = VF_PARTS == 2 ? 8 : 16, /* the same in lanes */
+    FLOAT_TOKENS = VF_PARTS == 2 ? 3 : 6, /* of a tile: 24 registers of sums of 32, or 12 of 16 */
     FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
+    FLOAT_LANE_CHUNK = 256,                   /* the same of sixteen rows */
+    FLOAT_SUMS = VF_PARTS == 2 ? 8 : 24,      /* registers of sums in one pass over a tile */
     FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not packed */
     FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
 };
@@ -62,18 +68,28 @@ static float load_weight(rad_type type, const uint8_t *p)
  * floats between tokens; sums are [token][row][16], sum_stride floats between tokens. */
 typedef struct float_tile {
     const uint8_t *weights;
-    size_t row_bytes;
+    size_t row_bytes, step_bytes;
     const float *x;
     size_t x_stride;
     float *sums;
     size_t sum_stride;
     uint32_t n_steps;
-    bool resume;        /* sums go on from memory, not from zero */
-    const float *ahead; /* columns that are wanted soon: each step fetches 16 of them */
+    bool resume; /* sums go on from memory, not from zero */
+    /* What is wanted soon: each step fetches two lines of it, ahead_bytes behind those of the last.
+     */
+    const void *ahead;
+    size_t ahead_bytes;
 } float_tile;
 
-/* For one token, whose weights come from memory: half the rows in one step, half in the next, since
- * two steps of 16-bit weights make a line. */
+/* Where the rows of a tile stand, as far as a compiler is to know it. */
+typedef enum float_rows {
+    ROWS_ANYWHERE,
+    ROWS_OF_FILE, /* of one token, from memory */
+    ROWS_OF_LANES /* all of them */
+} float_rows;
+
+/* For one token and rows of a file, which come from memory: half the rows in one step, half in the
+ * next, since two steps of 16-bit weights make a line. */
 INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int n_rows,
                             uint32_t step)
 {
@@ -88,10 +104,15 @@ INLINE void fetch_next_rows(const float_tile *tile, const uint8_t *weights, int 
         UNROLL for (int t = 0; t < n_tokens; t++)
 
 /* Parts first_part .. first_part + n_parts - 1 of the sixteen partial sums, a register each. */
-INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t step_bytes,
+INLINE void float_tile_parts(rad_type type, float_rows rows, int n_rows, int n_tokens,
                              const float_tile *tile, int first_part, int n_parts)
 {
-    vf_part sum[VF_PARTS][FLOAT_STREAMS][FLOAT_TOKENS];
+    const size_t lanes_bytes = RAD_FLOAT_LANES * float_bytes(type);
+    const size_t row_bytes = rows == ROWS_OF_LANES ? lanes_bytes : tile->row_bytes;
+    const size_t step_bytes =
+        rows == ROWS_OF_LANES ? RAD_FLOAT_LANE_ROWS * lanes_bytes : tile->step_bytes;
+    const uint8_t *ahead = tile->ahead;
+    vf_part sum[VF_PARTS][16][FLOAT_TOKENS];
     float *sums = tile->sums + first_part * VF_PART_LANES;
     const uint8_t *weights = tile->weights + (size_t)first_part * VF_PART_LANES * float_bytes(type);
     const float *x = tile->x + first_part * VF_PART_LANES;
@@ -100,10 +121,13 @@ INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t ste
         FOR_SUMS sum[p][r][t] =
             vf_part_load(sums + (size_t)t * tile->sum_stride + r * 16 + p * VF_PART_LANES);
     for (uint32_t step = 0; step < tile->n_steps; step++) {
-        if (first_part == 0 && n_tokens == 1)
+        if (rows == ROWS_OF_FILE) {
             fetch_next_rows(tile, weights, n_rows, step);
-        else if (first_part == 0)
-            __builtin_prefetch(tile->ahead + step * 16, 0, 2);
+        } else if (rows == ROWS_ANYWHERE && first_part == 0 && n_tokens > 1) {
+            __builtin_prefetch(ahead, 0, 2);
+            __builtin_prefetch(ahead + 64, 0, 2);
+            ahead += tile->ahead_bytes;
+        }
         UNROLL for (int p = 0; p < n_parts; p++)
         {
             vf_part column[FLOAT_TOKENS];
@@ -112,8 +136,8 @@ INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t ste
                 vf_part_load(x + (size_t)t * tile->x_stride + lane);
             UNROLL for (int r = 0; r < n_rows; r++)
             {
-                vf_part w = load_weights(type, weights + (size_t)r * tile->row_bytes +
-                                                   lane * float_bytes(type));
+                vf_part w =
+                    load_weights(type, weights + (size_t)r * row_bytes + lane * float_bytes(type));
                 UNROLL for (int t = 0; t < n_tokens; t++)
                     vf_part_multiply_add(&sum[p][r][t], w, column[t]);
             }
@@ -129,65 +153,55 @@ INLINE void float_tile_parts(rad_type type, int n_rows, int n_tokens, size_t ste
 
 typedef void (*float_tile_fn)(const float_tile *tile);
 
-/* step_bytes: between 16 columns and the next. Many sums leave registers for one part at a time. */
-#define FLOAT_TILE(name, type, n_rows, n_tokens, step_bytes)                                       \
+/* Many sums leave registers for one part at a time. */
+#define FLOAT_TILE(name, type, rows, n_rows, n_tokens)                                             \
     static void name(const float_tile *tile)                                                       \
     {                                                                                              \
-        if ((n_tokens) == 1)                                                                       \
-            float_tile_parts(type, n_rows, n_tokens, step_bytes, tile, 0, VF_PARTS);               \
+        if ((n_rows) * (n_tokens)*VF_PARTS <= FLOAT_SUMS)                                          \
+            float_tile_parts(type, rows, n_rows, n_tokens, tile, 0, VF_PARTS);                     \
         else                                                                                       \
             UNROLL for (int part = 0; part < VF_PARTS; part++)                                     \
-                float_tile_parts(type, n_rows, n_tokens, step_bytes, tile, part, 1);               \
+                float_tile_parts(type, rows, n_rows, n_tokens, tile, part, 1);                     \
     }
-#define DIRECT_TILE(name, n_rows, n_tokens)                                                        \
-    FLOAT_TILE(name##_f32, RAD_TYPE_F32, n_rows, n_tokens, 64)                                     \
-    FLOAT_TILE(name##_f16, RAD_TYPE_F16, n_rows, n_tokens, 32)                                     \
-    FLOAT_TILE(name##_bf16, RAD_TYPE_BF16, n_rows, n_tokens, 32)
-#if VF_PARTS == 1
-#define PACKED_TILE(n_tokens)                                                                      \
-    FLOAT_TILE(packed_##n_tokens##_f32, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)       \
-    FLOAT_TILE(packed_##n_tokens##_f16, RAD_TYPE_F16, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 32)       \
-    FLOAT_TILE(packed_##n_tokens##_bf16, RAD_TYPE_BF16, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 32)
-#else
-#define PACKED_TILE(n_tokens)                                                                      \
-    FLOAT_TILE(packed_##n_tokens##_f32, RAD_TYPE_F32, FLOAT_ROWS, n_tokens, FLOAT_ROWS * 64)
-#endif
+#define FLOAT_TILES_OF(name, rows, n_rows, n_tokens)                                               \
+    FLOAT_TILE(name##_f32, RAD_TYPE_F32, rows, n_rows, n_tokens)                                   \
+    FLOAT_TILE(name##_f16, RAD_TYPE_F16, rows, n_rows, n_tokens)                                   \
+    FLOAT_TILE(name##_bf16, RAD_TYPE_BF16, rows, n_rows, n_tokens)
 
-DIRECT_TILE(direct_one_row, 1, 1)
-DIRECT_TILE(direct_1, FLOAT_STREAMS, 1)
-DIRECT_TILE(direct_2, FLOAT_ROWS, 2)
-DIRECT_TILE(direct_3, FLOAT_ROWS, 3)
-PACKED_TILE(1)
-PACKED_TILE(2)
-PACKED_TILE(3)
+FLOAT_TILES_OF(file_row, ROWS_OF_FILE, 1, 1)
+FLOAT_TILES_OF(file_rows, ROWS_OF_FILE, FLOAT_STREAMS, 1)
+FLOAT_TILES_OF(lane_rows, ROWS_OF_LANES, FLOAT_LANE_TILE, 1)
+FLOAT_TILES_OF(tile_1, ROWS_ANYWHERE, FLOAT_ROWS, 1)
+FLOAT_TILES_OF(tile_2, ROWS_ANYWHERE, FLOAT_ROWS, 2)
+FLOAT_TILES_OF(tile_3, ROWS_ANYWHERE, FLOAT_ROWS, 3)
 #if VF_PARTS != 2
-DIRECT_TILE(direct_4, FLOAT_ROWS, 4)
-DIRECT_TILE(direct_5, FLOAT_ROWS, 5)
-DIRECT_TILE(direct_6, FLOAT_ROWS, 6)
-PACKED_TILE(4)
-PACKED_TILE(5)
-PACKED_TILE(6)
-#define FLOAT_TILES(name, suffix)                                                                  \
-    {                                                                                              \
-        name##1##suffix, name##2##suffix, name##3##suffix, name##4##suffix, name##5##suffix,       \
-            name##6##suffix                                                                        \
-    }
+FLOAT_TILES_OF(tile_4, ROWS_ANYWHERE, FLOAT_ROWS, 4)
+FLOAT_TILES_OF(tile_5, ROWS_ANYWHERE, FLOAT_ROWS, 5)
+FLOAT_TILES_OF(tile_6, ROWS_ANYWHERE, FLOAT_ROWS, 6)
+#define MORE_TILES(suffix) tile_4##suffix, tile_5##suffix, tile_6##suffix,
 #else
-#define FLOAT_TILES(name, suffix)                                                                  \
-    {                                                                                              \
-        name##1##suffix, name##2##suffix, name##3##suffix                                          \
-    }
+#define MORE_TILES(suffix)
 #endif
 
-/* For 1, 2, ... tokens. */
-static const float_tile_fn packed_tiles_f32[FLOAT_TOKENS] = FLOAT_TILES(packed_, _f32);
-#if VF_PARTS == 1
-static const float_tile_fn packed_tiles_f16[FLOAT_TOKENS] = FLOAT_TILES(packed_, _f16);
-static const float_tile_fn packed_tiles_bf16[FLOAT_TOKENS] = FLOAT_TILES(packed_, _bf16);
-#endif
-static const float_tile_fn direct_tiles_f32[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f32);
-static const float_tile_fn direct_tiles_f16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _f16);
-static const float_tile_fn direct_tiles_bf16[FLOAT_TOKENS] = FLOAT_TILES(direct_, _bf16);
+/* The tiles of a type: 4 rows and 1, 2, ... tokens; and for one token rows of a file, or lanes. */
+typedef struct float_tiles {
+    float_tile_fn of_tokens[FLOAT_TOKENS];
+    float_tile_fn file_row, file_rows, lane_rows;
+} float_tiles;
+
+#define FLOAT_TILES(suffix)                                                                        \
+    {                                                                                              \
+        {tile_1##suffix, tile_2##suffix, tile_3##suffix, MORE_TILES(suffix)}, file_row##suffix,    \
+            file_rows##suffix, lane_rows##suffix                                                   \
+    }
+
+static const float_tiles tiles_f32 = FLOAT_TILES(_f32), tiles_f16 = FLOAT_TILES(_f16),
+                         tiles_bf16 = FLOAT_TILES(_bf16);
+
+static const float_tiles *tiles_of(rad_type type)
+{
+    return type == RAD_TYPE_F16 ? &tiles_f16 : type == RAD_TYPE_BF16 ? &tiles_bf16 : &tiles_f32;
+}
 
 /* ---- the end of a sum ------------------------------------------------------------------------ */
 
@@ -242,14 +256,14 @@ static void finish_sums(const float_job *job, uint32_t row, uint32_t n_rows, uin
 
 /* ---- a few tokens ---------------------------------------------------------------------------- */
 
-/* Four rows, or one, and all tokens, in groups of nearly equal size; `tile` is the first. */
-static void direct_group(const float_tile_fn *tiles, float_tile tile, uint32_t n_tokens)
+/* Four rows and all tokens, in groups of nearly equal size; `tile` is the first. */
+static void direct_group(const float_tiles *tiles, float_tile tile, uint32_t n_tokens)
 {
     uint32_t groups = (n_tokens + FLOAT_TOKENS - 1) / FLOAT_TOKENS;
     uint32_t most = (n_tokens + groups - 1) / groups;
     for (uint32_t t = 0; t < n_tokens; t += most) {
         uint32_t n = n_tokens - t < most ? n_tokens - t : most;
-        tiles[n - 1](&tile);
+        tiles->of_tokens[n - 1](&tile);
         tile.x += most * tile.x_stride;
         tile.sums += most * tile.sum_stride;
     }
@@ -264,40 +278,52 @@ static void direct_row(float_tile_fn one_row, float_tile tile, uint32_t n_tokens
     }
 }
 
+/* A tile of n_rows rows and all tokens; `tile` is complete but for its function. */
+static void direct_tile(const float_job *job, uint32_t n_rows, float_tile tile, uint32_t n_tokens)
+{
+    const float_tiles *tiles = tiles_of(job->w->type);
+    if (n_rows == 1)
+        direct_row(tiles->file_row, tile, n_tokens);
+    else if (n_tokens > 1)
+        direct_group(tiles, tile, n_tokens);
+    else if (job->w->layout == RAD_LAYOUT_LANE)
+        tiles->lane_rows(&tile);
+    else
+        tiles->file_rows(&tile);
+}
+
+/* Sixteen rows, or what there is of them. */
 static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
                         uint32_t n_tokens)
 {
-    rad_type type = job->w->type;
-    const float_tile_fn *tiles = type == RAD_TYPE_F16    ? direct_tiles_f16
-                                 : type == RAD_TYPE_BF16 ? direct_tiles_bf16
-                                                         : direct_tiles_f32;
-    float_tile_fn one_row = type == RAD_TYPE_F16    ? direct_one_row_f16
-                            : type == RAD_TYPE_BF16 ? direct_one_row_bf16
-                                                    : direct_one_row_f32;
+    const bool lanes = job->w->layout == RAD_LAYOUT_LANE, one = n_tokens == 1;
+    const size_t step = 16 * float_bytes(job->w->type);
+    const uint32_t tile_rows = !one ? FLOAT_ROWS : lanes ? FLOAT_LANE_TILE : FLOAT_STREAMS;
+    const uint32_t whole = job->w->n_columns / 16 * 16;
+    const uint32_t chunk = one && (!lanes || VF_PARTS == 1) ? whole + 16
+                           : lanes                          ? FLOAT_LANE_CHUNK
+                                                            : FLOAT_CHUNK;
+    const uint8_t *weights = job->w->data + row * job->row_bytes;
     float sums[FLOAT_FEW][16 * 16];
     memset(sums, 0, n_tokens * sizeof sums[0]);
-    uint32_t whole = job->w->n_columns / 16 * 16;
-    uint32_t chunk = n_tokens == 1 ? whole + 16 : FLOAT_CHUNK;
-    float_tile tile = {.row_bytes = job->row_bytes,
+    float_tile tile = {.row_bytes = lanes ? step : job->row_bytes,
+                       .step_bytes = lanes ? RAD_FLOAT_LANE_ROWS * step : step,
                        .x_stride = job->w->n_columns,
                        .sum_stride = 16 * 16,
-                       .ahead = token_values(job, token)};
-    for (uint32_t r = 0; r < n_rows;) {
-        uint32_t tile_rows = n_tokens == 1 ? FLOAT_STREAMS : FLOAT_ROWS;
-        uint32_t step = n_rows - r < tile_rows ? 1 : tile_rows;
-        tile.sums = sums[0] + r * 16;
-        for (uint32_t column = 0, n; column == 0 || column < whole; column += chunk) {
-            n = whole - column < chunk ? whole - column : chunk;
-            tile.weights = job->w->data + (row + r) * job->row_bytes + column * float_bytes(type);
-            tile.x = token_values(job, token) + column;
-            tile.n_steps = n / 16;
-            tile.resume = column > 0;
-            if (step > 1)
-                direct_group(tiles, tile, n_tokens);
-            else
-                direct_row(one_row, tile, n_tokens);
+                       .ahead_bytes = lanes ? FLOAT_ROWS * step : 64};
+    for (uint32_t column = 0; column == 0 || column < whole; column += chunk) {
+        tile.x = token_values(job, token) + column;
+        tile.n_steps = (whole - column < chunk ? whole - column : chunk) / 16;
+        tile.resume = column > 0;
+        for (uint32_t r = 0, n; r < n_rows; r += n) {
+            n = lanes || n_rows - r >= tile_rows ? tile_rows : 1;
+            tile.weights = weights + column / 16 * tile.step_bytes + r * tile.row_bytes;
+            tile.sums = sums[0] + r * 16;
+            tile.ahead = lanes ? weights + (column + chunk) / 16 * tile.step_bytes +
+                                     r / FLOAT_ROWS * (chunk / 16) * tile.ahead_bytes
+                               : (const uint8_t *)token_values(job, token);
+            direct_tile(job, n, tile, n_tokens);
         }
-        r += step;
     }
     finish_sums(job, row, n_rows, token, n_tokens, sums[0], 16 * 16);
 }
@@ -321,14 +347,21 @@ INLINE void pack_step(rad_type type, const uint8_t *from, uint8_t *to)
 INLINE void pack_rows(rad_type type, const float_job *job, uint32_t row, uint32_t n_rows,
                       uint8_t *packed)
 {
+    const bool lanes = job->w->layout == RAD_LAYOUT_LANE;
     uint32_t steps = job->w->n_columns / 16;
     size_t bytes = 16 * float_bytes(type), packed_bytes = 16 * float_bytes(packed_type(type));
     for (uint32_t r = 0; r < n_rows || r % FLOAT_ROWS != 0; r++) {
         size_t first = (size_t)(r / FLOAT_ROWS) * steps * FLOAT_ROWS + r % FLOAT_ROWS;
         uint8_t *to = packed + first * packed_bytes;
-        const uint8_t *from = r < n_rows ? job->w->data + (row + r) * job->row_bytes : NULL;
+        const uint8_t *from = job->w->data + (row + r) * job->row_bytes;
+        if (lanes)
+            from = job->w->data +
+                   rad_float_lane_index(row + r, 0, job->w->n_columns) * float_bytes(type);
         for (uint32_t step = 0; step < steps; step++, to += FLOAT_ROWS * packed_bytes)
-            pack_step(type, from != NULL ? from + step * bytes : NULL, to);
+            pack_step(type,
+                      r < n_rows ? from + step * (lanes ? RAD_FLOAT_LANE_ROWS * bytes : bytes)
+                                 : NULL,
+                      to);
     }
 }
 
@@ -340,18 +373,6 @@ static void pack_block(const float_job *job, uint32_t row, uint32_t n_rows, uint
         pack_rows(RAD_TYPE_BF16, job, row, n_rows, packed);
     else
         pack_rows(RAD_TYPE_F32, job, row, n_rows, packed);
-}
-
-static const float_tile_fn *packed_tiles(rad_type type)
-{
-#if VF_PARTS == 1
-    if (type == RAD_TYPE_F16)
-        return packed_tiles_f16;
-    if (type == RAD_TYPE_BF16)
-        return packed_tiles_bf16;
-#endif
-    (void)type;
-    return packed_tiles_f32;
 }
 
 /* What the tile of rows r fetches for later: the next columns of one of the tokens, or the first
@@ -366,11 +387,11 @@ static const float *wanted_soon(const float_job *job, uint32_t token, uint32_t n
 }
 
 /* The tiles of four rows and all tokens of a group; `tile` is the first of them. */
-static void multiply_group(const float_tile_fn *tiles, float_tile tile, uint32_t n_tokens)
+static void multiply_group(const float_tiles *tiles, float_tile tile, uint32_t n_tokens)
 {
     for (uint32_t t = 0; t < n_tokens; t += FLOAT_TOKENS) {
         uint32_t n = n_tokens - t < FLOAT_TOKENS ? n_tokens - t : FLOAT_TOKENS;
-        tiles[n - 1](&tile);
+        tiles->of_tokens[n - 1](&tile);
         tile.x += FLOAT_TOKENS * tile.x_stride;
         tile.sums += FLOAT_TOKENS * tile.sum_stride;
     }
@@ -379,13 +400,15 @@ static void multiply_group(const float_tile_fn *tiles, float_tile tile, uint32_t
 static void multiply_block(const float_job *job, uint32_t row, uint32_t n_rows, uint32_t token,
                            uint32_t last_token, const uint8_t *packed, float *sums)
 {
-    const float_tile_fn *tiles = packed_tiles(job->w->type);
+    const float_tiles *tiles = tiles_of(packed_type(job->w->type));
     size_t bytes = float_bytes(packed_type(job->w->type));
     uint32_t n_tokens = last_token - token < FLOAT_GROUP ? last_token - token : FLOAT_GROUP;
     uint32_t n_columns = job->w->n_columns, whole = n_columns / 16 * 16;
     float_tile tile = {.row_bytes = 16 * bytes,
+                       .step_bytes = FLOAT_ROWS * 16 * bytes,
                        .x_stride = n_columns,
-                       .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16};
+                       .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16,
+                       .ahead_bytes = 64};
     for (uint32_t column = 0, n; column == 0 || column < whole; column += FLOAT_CHUNK) {
         n = whole - column < FLOAT_CHUNK ? whole - column : FLOAT_CHUNK;
         tile.x = token_values(job, token) + column;
