@@ -6,7 +6,9 @@
  * its quant. So a group has exactly the bytes of its 16 rows.
  *
  * The codebook formats and TQ1_0 are written with codes of fixed width first (quant/codes.h); their
- * lane groups are larger than their rows in the file, by 22 to 55 %. */
+ * lane groups are larger than their rows in the file, by 22 to 55 %.
+ *
+ * F32, F16 and BF16 have no blocks and a layout of their own (float_block.h). */
 #ifndef RAD_LANE_H
 #define RAD_LANE_H
 
