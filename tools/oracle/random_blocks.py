@@ -13,12 +13,12 @@ from gguf_common import Type
 SIZES = {Type[name]: gguf.GGML_QUANT_SIZES[Type[name]] for name in (
     "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_S",
     "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0",
-    "TQ2_0", "MXFP4", "NVFP4")}
+    "TQ2_0", "MXFP4", "NVFP4", "Q1_0")}
 
 # Where the half-precision scale of a block stands, for the types whose other bytes may be anything.
 SCALE_AT = {Type.Q3_K: 108, Type.IQ1_S: 0, Type.IQ2_XXS: 0, Type.IQ2_XS: 0, Type.IQ2_S: 0,
             Type.IQ3_XXS: 0, Type.IQ3_S: 0, Type.IQ4_NL: 0, Type.IQ4_XS: 0, Type.TQ1_0: 52,
-            Type.TQ2_0: 64}
+            Type.TQ2_0: 64, Type.Q1_0: 0}
 # BitNet's type is no ggml type: codes of two bits, flattened, and one scale behind the tensor.
 I2_S = 36
 
@@ -80,6 +80,8 @@ def _random_codes(rng, type_, count):
 @functools.lru_cache(maxsize=None)
 def _unit(type_):
     """The standard deviation of weights with scale 1 and random codes, by decoding some."""
+    if type_ == Type.Q1_0:  # 1 and -1; the package does not decode it
+        return 1.0
     blocks = _random_codes(np.random.default_rng(0), type_, 4096)
     _set_scale(blocks, type_, np.ones(len(blocks)))
     return float(np.std(gguf.quants.dequantize(blocks, type_)))
