@@ -38,8 +38,9 @@ typedef struct rad_matrix {
 
 /* Quantized activations of 4 tokens x 256 columns side by side, so that a kernel which multiplies
  * the four reads them from one place (rad_arrange_tile()). All are 32-bit words, [word][token]: 64
- * words of 4 quants; 8 scales (Q8_ROW: one; Q8_256: one, and from RAD_TILE_PAIRS on 4 words of two
- * int16, the sums of each 32 columns); 8 words of two int16, the sums of each 16 columns. */
+ * words of 4 quants; 8 scales (Q8_64: four; Q8_ROW: one; Q8_256: one, and from RAD_TILE_PAIRS on 4
+ * words of two int16, the sums of each 32 columns); 8 words of two int16, the sums of each 16
+ * columns. */
 enum {
     RAD_TILE_TOKENS = 4,
     RAD_TILE_COLUMNS = 256,
@@ -50,9 +51,10 @@ enum {
 };
 
 /* Activations of n_tokens rows, n_columns each, as a product wants them. F32: only `values` is
- * used. Q8_32, Q8_256 and Q8_ROW: `quants` and `scales` (one per block, a block being 32, 256 or
- * all columns), and `sums`, the integer sums of each 16 quants. Rows are contiguous: row t of
- * quants starts at t * n_columns, of scales at t * n_columns / block, of sums at t * n_columns /
+ * used. Q8_32, Q8_64, Q8_256 and Q8_ROW: `quants` and `scales` (one per block, a block being 32,
+ * 64, 256 or all columns), and `sums`, the integer sums of each 16 quants. Rows are contiguous:
+ * row t of quants starts at t * n_columns, of scales at t * n_columns / block, of sums at t *
+ * n_columns /
  * 16. `tiles`: the same once more for products with several tokens, all tiles of the first 256
  * columns, then of the next; NULL: not there, and several tokens are multiplied one by one.
  * Q8_OUTLIERS: as Q8_ROW, with `values` as well and without `sums` and `tiles`. */
@@ -68,15 +70,32 @@ typedef struct rad_activations {
     float threshold; /* Q8_OUTLIERS */
 } rad_activations;
 
+/* Columns that share a scale, of a row of n columns. */
+static inline uint32_t rad_activation_block(rad_activation_kind kind, uint32_t n)
+{
+    switch (kind) {
+    case RAD_ACTIVATION_Q8_32:
+        return 32;
+    case RAD_ACTIVATION_Q8_64:
+        return 64;
+    case RAD_ACTIVATION_Q8_256:
+        return 256;
+    default:
+        return n;
+    }
+}
+
 typedef struct rad_kernels {
     rad_isa isa;
     const char *name; /* "scalar", "avx2", "avx512" */
 
-    /* Numeric contract, rule 2: per block of 32, 256 or n (one scale for the row): amax over the
-     * bits of |x| as unsigned integers; q = round-half-even(x * (127 / amax)) in [-127, 127]; scale
-     * amax / 127; zeros when amax is below 2^-100. Not-finite input gives scale NaN and zeros, so
-     * that it is noticed. */
+    /* Numeric contract, rule 2: per block of 32, 64, 256 or n (one scale for the row): amax over
+     * the bits of |x| as unsigned integers; q = round-half-even(x * (127 / amax)) in [-127, 127];
+     * scale amax / 127; zeros when amax is below 2^-100. Not-finite input gives scale NaN and
+     * zeros, so that it is noticed. */
     void (*quantize_q8_32)(const float *x, uint32_t n, int8_t *quants, float *scales,
+                           int16_t *sums);
+    void (*quantize_q8_64)(const float *x, uint32_t n, int8_t *quants, float *scales,
                            int16_t *sums);
     void (*quantize_q8_256)(const float *x, uint32_t n, int8_t *quants, float *scales,
                             int16_t *sums);
@@ -90,12 +109,16 @@ typedef struct rad_kernels {
      * rad_product_scratch_bytes(). The bits of each output depend on its row of W and its row of x
      * only, by these rules (all in F32, each line one rounding per operation written):
      *
-     * RAD_FAMILY_BLOCK (Q4_0 to Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0, A2 to A8), with activations
+     * RAD_FAMILY_BLOCK (Q4_0 to Q8_0, IQ4_NL, MXFP4, Q1_0, Q2_0), with activations
      * Q8_32; each 32 columns in increasing order, from acc = 0:
      *     acc = fma(d_w * d_x, (float)sum_i(q_w[i] * q_x[i]), acc)
-     *     acc = fma(m_w * d_x, (float)sum_i(q_x[i]), acc)               (Q4_1, Q5_1, A2 to A8)
+     *     acc = fma(m_w * d_x, (float)sum_i(q_x[i]), acc)               (Q4_1, Q5_1)
      * where q_w are the quants with the format's offset (8, 16) taken off, or the integer that a
-     * code stands for. A block of Q1_0, Q2_0 or A_128 is 4, 2 or 4 such steps with the same d_w.
+     * code stands for. A block of Q1_0 or Q2_0 is 4 or 2 such steps with the same d_w.
+     *
+     * RAD_FAMILY_AFFINE (A2 to A8), with activations Q8_32 for blocks of 32, Q8_64 for those of
+     * 128; each 32 or 64 columns in increasing order, z_w being the block's zero:
+     *     acc = fma(d_w * d_x, (float)sum_i((q_w[i] - z_w) * q_x[i]), acc)
      *
      * RAD_FAMILY_BLOCK_16 (NVFP4), with activations Q8_32; each 16 columns in increasing order,
      * where d_x is that of the 32 around them:

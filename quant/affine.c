@@ -8,7 +8,8 @@
  *   word g / 4, lowest pair first. 1 bit: one word, g at bit g of its byte. 3, 5 and 6 bits are a
  *   plane of 2, 4 and 4 bits and one of the bits above. 8 bits: 32 bytes of quant - 128.
  *
- * scale * quant and scale * z are exact in F32, so the minimum of a product is too. */
+ * quant - z is a whole number, so that sums of products are of integers, and below 2^24: they and
+ * the scale lose nothing before they are multiplied. */
 #include "quant/affine.h"
 
 #include "quant/formats.h"
@@ -47,9 +48,8 @@ bool rad_affine_word(float scale, uint32_t zero, uint8_t word[4])
     return (bits & 255) == 0;
 }
 
-/* Takes a block of n columns apart; quants of 8 bits come less 128. Returns z. */
-static inline uint32_t take(const uint8_t *block, int bits, uint32_t n, float *scale,
-                            int8_t *quants)
+/* Takes a block of n columns apart. Returns z; of 8 bits it and the quants come less 128. */
+static inline int32_t take(const uint8_t *block, int bits, uint32_t n, float *scale, int8_t *quants)
 {
     const uint32_t word = rad_load_u32(block), upper = word & 0xffffff00u;
     memcpy(scale, &upper, sizeof upper);
@@ -74,13 +74,12 @@ static inline uint32_t take(const uint8_t *block, int bits, uint32_t n, float *s
             quants[first + c] = (int8_t)q;
         }
     }
-    return word & 255;
+    return (int32_t)(word & 255) - (bits == 8 ? 128 : 0);
 }
 
 static inline void unpack(const void *block, int bits, uint32_t n, rad_block *out)
 {
-    int zero = (int)take(block, bits, n, &out->scale, out->quants);
-    out->minimum = out->scale * (float)(bits == 8 ? 128 - zero : -zero);
+    out->zero = take(block, bits, n, &out->scale, out->quants);
 }
 
 static inline void decode(const void *blocks, float *values, size_t n, int bits, uint32_t elements)
@@ -89,7 +88,7 @@ static inline void decode(const void *blocks, float *values, size_t n, int bits,
     for (size_t i = 0; i < n; i += elements, block += 4 + elements / 8 * (uint32_t)bits) {
         int8_t quants[128];
         float scale;
-        int zero = (int)take(block, bits, elements, &scale, quants) - (bits == 8 ? 128 : 0);
+        const int32_t zero = take(block, bits, elements, &scale, quants);
         for (uint32_t c = 0; c < elements; c++)
             values[i + c] = scale * (float)(quants[c] - zero);
     }

@@ -90,7 +90,8 @@ typedef enum rad_activation_kind {
     RAD_ACTIVATION_Q8_256 = 3,      /* int8 per 256 values with an F32 scale */
     RAD_ACTIVATION_Q8_OUTLIERS = 5, /* the same, but for values at and above a threshold, which
                                      * stay F32 (and are 0 in int8) */
-    RAD_ACTIVATION_Q8_ROW = 4       /* int8 with one F32 scale for the row */
+    RAD_ACTIVATION_Q8_ROW = 4,      /* int8 with one F32 scale for the row */
+    RAD_ACTIVATION_Q8_64 = 6        /* int8 per 64 values with an F32 scale */
 } rad_activation_kind;
 
 /* How the blocks of a type take part in a product; formats of one family share every kernel. */
@@ -105,7 +106,8 @@ typedef enum rad_family {
     RAD_FAMILY_ROW = 7,      /* integers alone, activations per row; a scale for the tensor */
     RAD_FAMILY_SCALED = 8, /* numbers of 4 or 8 bits with an F32 scale per 64: widened to F32, then
                             * as FLOAT */
-    RAD_FAMILY_INT8 = 9    /* int8 with a scale for the row, activations with outliers */
+    RAD_FAMILY_INT8 = 9,   /* int8 with a scale for the row, activations with outliers */
+    RAD_FAMILY_AFFINE = 10 /* one scale and a whole number, the zero, per 32 or 128 */
 } rad_family;
 
 #define RAD_SUPER_BLOCK  256
@@ -114,7 +116,8 @@ typedef enum rad_family {
 /* One block taken apart into the integers and floats that a product needs (numeric contract, rule
  * 2). A weight is scale * sub_scale * quant + minimum * sub_minimum; outside the SUPER families
  * sub-scales and sub-minima are 1 and not written, in BLOCK_16 scales_16[i / 16] takes the place of
- * scale, in ROW scale is 1. Offsets of the format are already taken off `quants`. */
+ * scale, in ROW scale is 1. In AFFINE it is scale * (quant - zero). Offsets of the format are
+ * already taken off `quants`. */
 typedef struct rad_block {
     float scale;
     float minimum;
@@ -122,6 +125,7 @@ typedef struct rad_block {
     int8_t sub_scales[16]; /* SUPER_16: 16 of them; SUPER_32: 8 */
     int8_t sub_minima[16];
     float scales_16[4];
+    int32_t zero; /* AFFINE: from -128 to 255 */
 } rad_block;
 
 /* The most columns that a row of RAD_FAMILY_ROW may have: its sum of quants (at most 2) times

@@ -43,14 +43,14 @@
                            .family = (family_),                                                    \
                            .unpack = rad_unpack_##suffix}
 
+#define BESIDE_AFFINE(elements) ((elements) == 32 ? RAD_ACTIVATION_Q8_32 : RAD_ACTIVATION_Q8_64)
 #define AFFINE(bits, elements)                                                                     \
     [RAD_TYPE_A##bits##_##elements] = {.name = "A" #bits "_" #elements,                            \
                                        .block_elements = (elements),                               \
                                        .block_bytes = 4 + (elements) / 8 * (bits),                 \
-                                       .activation = RAD_ACTIVATION_Q8_32,                         \
+                                       .activation = BESIDE_AFFINE(elements),                      \
                                        .decode = rad_decode_a##bits##_##elements,                  \
-                                       .family = RAD_FAMILY_BLOCK,                                 \
-                                       .has_minimum = true,                                        \
+                                       .family = RAD_FAMILY_AFFINE,                                \
                                        .unpack = rad_unpack_a##bits##_##elements},
 
 static const rad_type_info types[] = {

@@ -38,7 +38,7 @@ static void put_pairs(const int16_t *sums, size_t stride, uint32_t n_tokens, uin
 void rad_arrange_tile(const rad_activations *x, uint32_t tile, uint8_t *tiles)
 {
     const size_t n = x->n_columns, token = (size_t)tile * RAD_TILE_TOKENS;
-    const uint32_t block = x->kind == RAD_ACTIVATION_Q8_256 ? 256 : 32;
+    const uint32_t block = rad_activation_block(x->kind, x->n_columns);
     const size_t n_tiles = (x->n_tokens + RAD_TILE_TOKENS - 1) / RAD_TILE_TOKENS;
     uint32_t left = x->n_tokens - (uint32_t)token;
     uint32_t n_tokens = left < RAD_TILE_TOKENS ? left : RAD_TILE_TOKENS;
@@ -49,13 +49,10 @@ void rad_arrange_tile(const rad_activations *x, uint32_t tile, uint8_t *tiles)
         if (n_tokens < RAD_TILE_TOKENS || width < RAD_TILE_COLUMNS)
             memset(out, 0, RAD_TILE_BYTES);
         put_words(x->quants + token * n + column, n, width / 4, n_tokens, out);
-        if (x->kind == RAD_ACTIVATION_Q8_ROW)
-            put_words(x->scales + token, sizeof(float), 1, n_tokens, out + RAD_TILE_SCALES);
-        else
-            put_words(x->scales + token * (n / block) + column / block, n / block * sizeof(float),
-                      (width + block - 1) / block, n_tokens, out + RAD_TILE_SCALES);
+        put_words(x->scales + token * (n / block) + column / block, n / block * sizeof(float),
+                  (width + block - 1) / block, n_tokens, out + RAD_TILE_SCALES);
         put_words(sums, n / 16 * sizeof(int16_t), width / 32, n_tokens, out + RAD_TILE_SUMS);
-        if (block == 256)
+        if (x->kind == RAD_ACTIVATION_Q8_256)
             put_pairs(sums, n / 16, n_tokens, out + RAD_TILE_PAIRS);
     }
 }

@@ -51,10 +51,8 @@ static inline unpacked_input unpacked_input_at(const unpacked_job *job, uint32_t
     size_t column = (size_t)block * job->info->block_elements;
     unpacked_input in = {x->quants + row + column, x->scales + token,
                          x->sums + (row + column) / 16};
-    if (x->kind == RAD_ACTIVATION_Q8_32)
-        in.scales = x->scales + (row + column) / 32;
-    else if (x->kind == RAD_ACTIVATION_Q8_256)
-        in.scales = x->scales + (row + column) / RAD_SUPER_BLOCK;
+    if (x->kind != RAD_ACTIVATION_Q8_ROW)
+        in.scales = x->scales + (row + column) / rad_activation_block(x->kind, x->n_columns);
     return in;
 }
 
@@ -69,6 +67,22 @@ static inline float unpacked_block(const unpacked_job *job, const unpacked_weigh
         if (job->info->has_minimum)
             sum = fmaf(block->minimum * in->scales[i],
                        (float)(in->sums[2 * i] + in->sums[2 * i + 1]), sum);
+    }
+    return sum;
+}
+
+/* Blocks with a zero: a step for each scale of the activations. */
+static inline float unpacked_affine(const unpacked_job *job, const unpacked_weights *w,
+                                    const unpacked_input *in, float sum)
+{
+    const uint32_t step = rad_activation_block(job->x->kind, job->x->n_columns);
+    for (uint32_t i = 0; i < job->info->block_elements / step; i++) {
+        int32_t products = unpacked_dot(w->integers + step * i, in->quants + step * i, step);
+        int32_t of_inputs = 0;
+        for (uint32_t j = step * i / 16; j < step * (i + 1) / 16; j++)
+            of_inputs += in->sums[j];
+        sum = fmaf(w->block.scale * in->scales[i], (float)(products - w->block.zero * of_inputs),
+                   sum);
     }
     return sum;
 }
@@ -118,6 +132,8 @@ static inline float unpacked_step(const unpacked_job *job, const unpacked_weight
         return unpacked_super(job, w, 32, in, sum);
     case RAD_FAMILY_BLOCK_16:
         return unpacked_block_16(job, w, in, sum);
+    case RAD_FAMILY_AFFINE:
+        return unpacked_affine(job, w, in, sum);
     default:
         return unpacked_block(job, w, in, sum);
     }

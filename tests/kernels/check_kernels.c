@@ -278,7 +278,8 @@ typedef void (*quantize_fn)(const float *x, uint32_t n, int8_t *quants, float *s
 
 static quantize_fn quantize_function(const rad_kernels *table, rad_activation_kind kind)
 {
-    return kind == RAD_ACTIVATION_Q8_256   ? table->quantize_q8_256
+    return kind == RAD_ACTIVATION_Q8_64    ? table->quantize_q8_64
+           : kind == RAD_ACTIVATION_Q8_256 ? table->quantize_q8_256
            : kind == RAD_ACTIVATION_Q8_ROW ? table->quantize_q8_row
                                            : table->quantize_q8_32;
 }
@@ -287,10 +288,7 @@ static input input_new(rad_type type, content kind, uint32_t n_tokens, uint32_t 
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
     const rad_type_info *info = rad_type_find((uint32_t)type);
-    uint32_t block = info->activation == RAD_ACTIVATION_Q8_256        ? 256
-                     : info->activation == RAD_ACTIVATION_Q8_ROW      ? n_columns
-                     : info->activation == RAD_ACTIVATION_Q8_OUTLIERS ? n_columns
-                                                                      : 32;
+    const uint32_t block = rad_activation_block(info->activation, n_columns);
     size_t n = (size_t)n_tokens * n_columns;
     input in = {.x = {.kind = info->activation, .n_tokens = n_tokens, .n_columns = n_columns}};
     in.values = buffer_new(n * 4, 4);
@@ -362,10 +360,10 @@ static bool selected(const char *name)
 static void check_quantize(const rad_kernels *k, content kind)
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
-    static const uint32_t blocks[] = {32, 256, 512};
-    static const rad_activation_kind kinds[] = {RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_256,
-                                                RAD_ACTIVATION_Q8_ROW};
-    for (int which = 0; which < 3; which++) {
+    static const uint32_t blocks[] = {32, 64, 256, 512};
+    static const rad_activation_kind kinds[] = {RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_64,
+                                                RAD_ACTIVATION_Q8_256, RAD_ACTIVATION_Q8_ROW};
+    for (int which = 0; which < 4; which++) {
         enum { N = 2048 };
         uint32_t block = blocks[which]; /* of Q8_ROW: four rows */
         char name[128];

@@ -174,6 +174,8 @@ static bool quantize(const rad_kernels *kernels, rad_activation_kind kind, uint3
         int16_t *block_sums = own->sums + (size_t)t * (n / 16);
         if (kind == RAD_ACTIVATION_Q8_32)
             kernels->quantize_q8_32(x, n, quants, own->scales + (size_t)t * (n / 32), block_sums);
+        else if (kind == RAD_ACTIVATION_Q8_64)
+            kernels->quantize_q8_64(x, n, quants, own->scales + (size_t)t * (n / 64), block_sums);
         else if (kind == RAD_ACTIVATION_Q8_256)
             kernels->quantize_q8_256(x, n, quants, own->scales + (size_t)t * (n / 256), block_sums);
         else if (kind == RAD_ACTIVATION_Q8_ROW)

@@ -225,6 +225,10 @@ INLINE vi vi_dot16(vi sum, vi a, vi b)
 {
     return vi_add32(sum, vi_madd16(a, b));
 }
+INLINE vi vi_keep(vi sum)
+{
+    return sum;
+}
 INLINE vi vi_accumulate(vi sum, vi more)
 {
     return vi_add32(sum, more);

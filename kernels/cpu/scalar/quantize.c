@@ -54,6 +54,12 @@ void rad_quantize_q8_32_scalar(const float *x, uint32_t n, int8_t *quants, float
     quantize(x, n, 32, quants, scales, sums);
 }
 
+void rad_quantize_q8_64_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
+                               int16_t *sums)
+{
+    quantize(x, n, 64, quants, scales, sums);
+}
+
 void rad_quantize_q8_256_scalar(const float *x, uint32_t n, int8_t *quants, float *scales,
                                 int16_t *sums)
 {

@@ -105,6 +105,7 @@ const rad_kernels TABLE_NAME = {
     .isa = RAD_ISA_SCALAR,
     .name = TABLE_TEXT,
     .quantize_q8_32 = rad_quantize_q8_32_scalar,
+    .quantize_q8_64 = rad_quantize_q8_64_scalar,
     .quantize_q8_256 = rad_quantize_q8_256_scalar,
     .quantize_q8_row = rad_quantize_q8_row_scalar,
     .product = product,

@@ -39,6 +39,11 @@ static void quantize_q8_32(const float *x, uint32_t n, int8_t *quants, float *sc
     quantize(x, n, 32, quants, scales, sums);
 }
 
+static void quantize_q8_64(const float *x, uint32_t n, int8_t *quants, float *scales, int16_t *sums)
+{
+    quantize(x, n, 64, quants, scales, sums);
+}
+
 static void quantize_q8_256(const float *x, uint32_t n, int8_t *quants, float *scales,
                             int16_t *sums)
 {

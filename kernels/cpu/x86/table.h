@@ -5,7 +5,6 @@
 #define RAD_X86_TABLE_H
 
 #include "kernels/cpu/int8_product.h"
-#include "kernels/cpu/x86/affine.h"
 #include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/folded.h"
@@ -68,6 +67,18 @@
             block_16_tile_part(n_panels, first, PANEL_TOKENS_TWO, at, n_blocks, tile, terms, acc); \
     }
 
+#define AFFINE_TILE(name, suffix, bits, n_panels)                                                  \
+    static void name##_##suffix(const panel *panels, uint32_t n_blocks, const uint8_t *tile,       \
+                                const tile_terms *terms, float *acc)                               \
+    {                                                                                              \
+        const affine_panel *at[PANEL_GROUPS];                                                      \
+        for (int i = 0; i < (n_panels); i++)                                                       \
+            at[i] = &panels[i].affine;                                                             \
+        for (int first = 0; first < RAD_TILE_TOKENS; first += BLOCK_TOKENS(bits))                  \
+            affine_tile_part(bits, n_panels, first, BLOCK_TOKENS(bits), at, n_blocks, tile, terms, \
+                             acc);                                                                 \
+    }
+
 #define BLOCK_FAMILY(name, bits, minimum)                                                          \
     BLOCK_TILE(name, several, bits, minimum, PANEL_GROUPS)                                         \
     BLOCK_TILE(name, one, bits, minimum, 1)                                                        \
@@ -87,10 +98,22 @@
     WHOLE_TILE(name, one, kind, 1)                                                                 \
     static const panel_kernels name = {name##_several, name##_one, whole_terms, false};
 
+/* The kernels are the same for both sizes of blocks. */
+#define AFFINE_FAMILY(bits)                                                                        \
+    AFFINE_TILE(affines_##bits, several, bits, PANEL_GROUPS)                                       \
+    AFFINE_TILE(affines_##bits, one, bits, 1)                                                      \
+    static const panel_kernels affines_##bits##_32 = {affines_##bits##_several,                    \
+                                                      affines_##bits##_one, affine_terms_32,       \
+                                                      !WIDE_DOT && (bits) == 8};                   \
+    static const panel_kernels affines_##bits##_128 = {affines_##bits##_several,                   \
+                                                       affines_##bits##_one, affine_terms_128,     \
+                                                       !WIDE_DOT && (bits) == 8};
+
 /* With VNNI the number of bits does not matter. */
 #if WIDE_DOT
 BLOCK_FAMILY(blocks, 8, false)
 BLOCK_FAMILY(blocks_minimum, 8, true)
+AFFINE_FAMILY(8)
 SUPER_FAMILY(supers_32_minimum, 8, 8, SUMS_MINIMUM)
 #if SIGNED_BYTES
 SUPER_FAMILY(supers_16_minimum, 8, 4, SUMS_MINIMUM)
@@ -104,7 +127,10 @@ SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_8            blocks
 #define blocks_4_minimum    blocks_minimum
 #define blocks_5_minimum    blocks_minimum
-#define blocks_8_minimum    blocks_minimum
+#define affines_4_32        affines_8_32
+#define affines_4_128       affines_8_128
+#define affines_5_32        affines_8_32
+#define affines_5_128       affines_8_128
 #define supers_4_32_minimum supers_32_minimum
 #define supers_5_32_minimum supers_32_minimum
 #define supers_6_16_offset  supers_16_offset
@@ -117,7 +143,9 @@ BLOCK_FAMILY(blocks_5, 5, false)
 BLOCK_FAMILY(blocks_8, 8, false)
 BLOCK_FAMILY(blocks_4_minimum, 4, true)
 BLOCK_FAMILY(blocks_5_minimum, 5, true)
-BLOCK_FAMILY(blocks_8_minimum, 8, true)
+AFFINE_FAMILY(4)
+AFFINE_FAMILY(5)
+AFFINE_FAMILY(8)
 SUPER_FAMILY(supers_4_32_minimum, 4, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_5_32_minimum, 5, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_4_16_minimum, 4, 4, SUMS_MINIMUM)
@@ -286,14 +314,14 @@ FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks
 
 /* One copy of each kernel for both sizes of blocks. */
 #define AFFINE_DIRECT(bits, n)                                                                     \
-    static NOT_INLINE void affine_##bits##_##n(const uint8_t *lanes, uint32_t n_blocks,            \
-                                               uint32_t steps, const token_view *x, float *acc)    \
+    static NOT_INLINE void affine_##bits##_##n(const uint8_t *lanes, uint32_t n_blocks,              \
+                                             uint32_t steps, const token_view *x, float *acc)      \
     {                                                                                              \
         affine_direct(bits, n, lanes, n_blocks, steps, *x, acc);                                   \
     }
 #define AFFINE_PANEL(bits)                                                                         \
-    static NOT_INLINE void affine_##bits##_panel(const uint8_t *lanes, uint32_t n_blocks,          \
-                                                 uint32_t steps, block_panel *out)                 \
+    static NOT_INLINE void affine_##bits##_panel(const uint8_t *lanes, uint32_t n_blocks,            \
+                                               uint32_t steps, affine_panel *out)                  \
     {                                                                                              \
         unpack_affine(bits, lanes, n_blocks, steps, out);                                          \
     }
@@ -305,7 +333,7 @@ FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks
     }
 #define AFFINE_UNPACK(bits, elements)                                                              \
     FEW_UNPACK(A##bits##_##elements,                                                               \
-               affine_##bits##_panel(lanes, n_blocks, (elements) / 32, &out->blocks))
+               affine_##bits##_panel(lanes, n_blocks, (elements) / 32, &out->affine))
 #define AFFINE_FORMATS(bits)                                                                       \
     AFFINE_DIRECT(bits, 1)                                                                         \
     AFFINE_PANEL(bits)                                                                             \
@@ -326,14 +354,14 @@ AFFINE_FORMATS(8)
 AFFINE_FOURS(4)
 AFFINE_FOURS(8)
 
-#define AFFINE_ENTRY(bits, elements, four, family, offset)                                         \
+#define AFFINE_ENTRY(bits, elements, four, family)                                                 \
     [RAD_TYPE_A##bits##_##elements] = {{direct_A##bits##_##elements##_1, NULL, four, NULL},        \
                                        unpack_A##bits##_##elements,                                \
-                                       &(family),                                                  \
-                                       offset,                                                     \
+                                       &(family##_##elements),                                     \
+                                       0,                                                          \
                                        false}
 #define AFFINE_ENTRIES(bits, family)                                                               \
-    AFFINE_ENTRY(bits, 32, NULL, family, 0), AFFINE_ENTRY(bits, 128, NULL, family, 0)
+    AFFINE_ENTRY(bits, 32, NULL, family), AFFINE_ENTRY(bits, 128, NULL, family)
 
 #define FEW_ENTRY(type, shape, family, quant_offset)                                               \
     [RAD_TYPE_##type] = {FEW_DIRECT_LIST(shape), unpack_##shape, &(family), quant_offset, false}
@@ -370,14 +398,14 @@ static const format_kernels formats[] = {
     FEW_ENTRY(TQ1_0, TQ2_0, wholes, 1),
     FEW_ENTRY(TQ2_0, TQ2_0, wholes, 1),
     FEW_ENTRY(I2_S, I2_S, whole_rows, 1),
-    AFFINE_ENTRIES(2, blocks_4_minimum),
-    AFFINE_ENTRIES(3, blocks_4_minimum),
-    AFFINE_ENTRY(4, 32, direct_A4_32_4, blocks_4_minimum, 0),
-    AFFINE_ENTRY(4, 128, direct_A4_128_4, blocks_4_minimum, 0),
-    AFFINE_ENTRIES(5, blocks_5_minimum),
-    AFFINE_ENTRIES(6, blocks_8_minimum),
-    AFFINE_ENTRY(8, 32, direct_A8_32_4, blocks_8_minimum, SIGNED_BYTES ? 0 : 128),
-    AFFINE_ENTRY(8, 128, direct_A8_128_4, blocks_8_minimum, SIGNED_BYTES ? 0 : 128),
+    AFFINE_ENTRIES(2, affines_4),
+    AFFINE_ENTRIES(3, affines_4),
+    AFFINE_ENTRY(4, 32, direct_A4_32_4, affines_4),
+    AFFINE_ENTRY(4, 128, direct_A4_128_4, affines_4),
+    AFFINE_ENTRIES(5, affines_5),
+    AFFINE_ENTRIES(6, affines_8),
+    AFFINE_ENTRY(8, 32, direct_A8_32_4, affines_8),
+    AFFINE_ENTRY(8, 128, direct_A8_128_4, affines_8),
 };
 
 static void product(const rad_matrix *w, const rad_activations *x, uint32_t first_row,
@@ -426,6 +454,7 @@ const rad_kernels TABLE_NAME = {
     .isa = TABLE_ISA,
     .name = TABLE_TEXT,
     .quantize_q8_32 = quantize_q8_32,
+    .quantize_q8_64 = quantize_q8_64,
     .quantize_q8_256 = quantize_q8_256,
     .quantize_q8_row = quantize_q8_row,
     .product = product,

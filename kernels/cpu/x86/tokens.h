@@ -55,9 +55,7 @@ INLINE vi token_pairs(int n, const token_view *x, int word, int t)
 static token_view view_token(const rad_activations *x, uint32_t token)
 {
     const size_t n = x->n_columns;
-    const size_t block = x->kind == RAD_ACTIVATION_Q8_256   ? 256
-                         : x->kind == RAD_ACTIVATION_Q8_ROW ? n
-                                                            : 32;
+    const size_t block = rad_activation_block(x->kind, x->n_columns);
     return (token_view){.quants = (const uint8_t *)(x->quants + token * n),
                         .scales = (const uint8_t *)(x->scales + token * (n / block)),
                         .sums = (const uint8_t *)(x->sums + token * (n / 16)),
@@ -99,7 +97,8 @@ typedef union tile_terms {
         int32_t start[8][RAD_TILE_TOKENS]; /* - offset * sum of a block of 32 */
         float sums[8][RAD_TILE_TOKENS];    /* that sum, for the minimum */
     } block;
-    int32_t starts[16][RAD_TILE_TOKENS]; /* - offset * sum of each sub-block: start_row() */
+    int32_t starts[16][RAD_TILE_TOKENS];   /* - offset * sum of each sub-block: start_row() */
+    int16_t halves[8][RAD_TILE_TOKENS][2]; /* two sums, which together are that of a block */
 } tile_terms;
 
 /* Of the sub-blocks of 16, first those with an even number. */

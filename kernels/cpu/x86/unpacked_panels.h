@@ -4,6 +4,7 @@
 #ifndef RAD_X86_UNPACKED_PANELS_H
 #define RAD_X86_UNPACKED_PANELS_H
 
+#include "kernels/cpu/x86/affine.h"
 #include "kernels/cpu/x86/blocks.h"
 #include "kernels/cpu/x86/supers.h"
 #include "kernels/cpu/x86/whole.h"
@@ -13,6 +14,7 @@ typedef union panel {
     block_16_panel blocks_16;
     super_panel super;
     whole_panel whole;
+    affine_panel affine;
 } panel;
 
 /* 16 rows of file blocks: where they are, and what they are. */

@@ -237,12 +237,16 @@ INLINE vi vi_dot16(vi sum, vi a, vi b)
     return vi_add32(sum, vi_madd16(a, b));
 }
 #endif
+/* A sum that a loop carries stays in one register. */
+INLINE vi vi_keep(vi sum)
+{
+    KEEP_IN_PLACE(sum.h[0]);
+    KEEP_IN_PLACE(sum.h[1]);
+    return sum;
+}
 INLINE vi vi_accumulate(vi sum, vi more)
 {
-    vi r = vi_add32(sum, more);
-    KEEP_IN_PLACE(r.h[0]);
-    KEEP_IN_PLACE(r.h[1]);
-    return r;
+    return vi_keep(vi_add32(sum, more));
 }
 /* Signed weights: the sign moves to the activation, so a pair is at most 2 * 128 * 127 = 32512. */
 INLINE vi vi_magnitude(vi weights)

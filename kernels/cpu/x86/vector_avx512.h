@@ -198,11 +198,15 @@ INLINE vi vi_dot16(vi sum, vi a, vi b)
     return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
 }
 #endif
+/* A sum that a loop carries stays in one register. */
+INLINE vi vi_keep(vi sum)
+{
+    KEEP_IN_PLACE(sum);
+    return sum;
+}
 INLINE vi vi_accumulate(vi sum, vi more)
 {
-    vi r = _mm512_add_epi32(sum, more);
-    KEEP_IN_PLACE(r);
-    return r;
+    return vi_keep(_mm512_add_epi32(sum, more));
 }
 INLINE vi vi_magnitude(vi weights)
 {

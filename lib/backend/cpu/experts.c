@@ -138,7 +138,7 @@ typedef struct expert_job {
 /* How many scales a row of n activations of a quantized kind has. */
 static size_t scales_of_row(rad_activation_kind kind, size_t n)
 {
-    return kind == RAD_ACTIVATION_Q8_ROW ? 1 : kind == RAD_ACTIVATION_Q8_256 ? n / 256 : n / 32;
+    return n / rad_activation_block(kind, (uint32_t)n);
 }
 
 /* The input of one group: its part of the buffers by choice. */

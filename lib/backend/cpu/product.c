@@ -20,7 +20,10 @@ void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const
     size_t start = (size_t)row * n;
     int8_t *quants = (int8_t *)x->quants + start;
     int16_t *sums = (int16_t *)x->sums + start / 16;
-    if (x->kind == RAD_ACTIVATION_Q8_256)
+    if (x->kind == RAD_ACTIVATION_Q8_64)
+        kernels->quantize_q8_64(values, n, quants, (float *)x->scales + (size_t)row * (n / 64),
+                                sums);
+    else if (x->kind == RAD_ACTIVATION_Q8_256)
         kernels->quantize_q8_256(values, n, quants, (float *)x->scales + (size_t)row * (n / 256),
                                  sums);
     else if (x->kind == RAD_ACTIVATION_Q8_OUTLIERS)
