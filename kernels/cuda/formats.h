@@ -24,7 +24,7 @@
 
 /* Families, as RAD_FAMILY_ of quant.h; SUPER_16 and SUPER_32 are one. */
 constexpr int RAD_CUDA_BLOCK = 0, RAD_CUDA_BLOCK_16 = 1, RAD_CUDA_SUPER = 2, RAD_CUDA_TERNARY = 3,
-              RAD_CUDA_ROW = 4, RAD_CUDA_INT8 = 5;
+              RAD_CUDA_ROW = 4, RAD_CUDA_INT8 = 5, RAD_CUDA_AFFINE = 6;
 
 /* ---- small helpers ----------------------------------------------------------------------------
  */

@@ -9,8 +9,9 @@
  * 4, 2 and 1 bits; quants of 8 bits are signed. */
 template <int BITS, int ELEMENTS> struct rad_format_affine {
     enum {
-        FAMILY = RAD_CUDA_BLOCK,
-        HAS_MINIMUM = 1,
+        FAMILY = RAD_CUDA_AFFINE,
+        HAS_MINIMUM = 0,
+        SPAN = ELEMENTS == 32 ? 1 : 2, /* steps that share a scale of activations */
         OFFSET = 0,
         N_LANE = BITS == 8  ? 16
                  : BITS & 4 ? 8
@@ -66,10 +67,9 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
     {
         return rad_float(word(h, step) & 0xffffff00u);
     }
-    RAD_DEVICE float minimum(const uint32_t *h, int step)
+    RAD_DEVICE int32_t zero(const uint32_t *h, int step)
     {
-        const int32_t zero = (int32_t)(word(h, step) & 255u);
-        return scale(h, step) * (float)(BITS == 8 ? 128 - zero : -zero);
+        return (int32_t)(word(h, step) & 255u) - (BITS == 8 ? 128 : 0);
     }
 };
 

@@ -74,7 +74,7 @@ typedef struct rad_cuda_norm_arguments {
     uint32_t layer_norm;
     float epsilon;
     uint8_t *tiles; /* NULL, or out quantized as well (kernels_products.h), n being a multiple */
-    uint32_t tile_block; /* of 32 and this 32 or 256 */
+    uint32_t tile_block; /* of 32 and this 32, 64 or 256 */
 } rad_cuda_norm_arguments;
 RAD_CUDA_DECLARE(norm);
 
@@ -139,7 +139,7 @@ typedef struct rad_cuda_elements_arguments {
     uint32_t kind;
     float number;
     uint8_t *tiles; /* NULL, or out quantized as well (kernels_products.h), n being a multiple */
-    uint32_t tile_block; /* of 32 and this 32 or 256 */
+    uint32_t tile_block; /* of 32 and this 32, 64 or 256 */
 } rad_cuda_elements_arguments;
 RAD_CUDA_DECLARE(elements);
 

@@ -16,9 +16,11 @@ enum {
 /* What a chunk of a row comes to for one token: words that go to shared memory, by family. */
 template <class F> struct rad_few {
     enum {
-        N_SUMS = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16 ? 8
-                 : F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM               ? 2
-                                                                               : 1,
+        N_SUMS = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16 ||
+                         F::FAMILY == RAD_CUDA_AFFINE
+                     ? 8
+                 : F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM ? 2
+                                                                 : 1,
         N_WORDS = N_SUMS + F::N_HEADER, /* sums, header */
         N_CODES = 4 * (F::N_LANE + F::N_WHOLE)
     };
@@ -92,6 +94,14 @@ RAD_DEVICE void few_sums(const rad_few_weights<F> &w, const uint8_t *tile, uint3
             out[step * RAD_FEW_THREADS] = rad_bits((float)(half[0] + half[1]));
         } else if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) { /* both fit 16 bits */
             out[step * RAD_FEW_THREADS] = ((uint32_t)half[0] & 0xffffu) | (uint32_t)half[1] << 16;
+        } else if constexpr (F::FAMILY == RAD_CUDA_AFFINE) {
+            products += half[0] + half[1];
+            products -= F::zero(w.header, step) *
+                        (sum_of_16(tile, 2 * step) + sum_of_16(tile, 2 * step + 1));
+            if (step % F::SPAN == F::SPAN - 1) {
+                out[step * RAD_FEW_THREADS] = rad_bits((float)products);
+                products = 0;
+            }
         } else if constexpr (F::FAMILY == RAD_CUDA_SUPER) {
             if constexpr (F::SUB == 32)
                 products += F::sub_scale(w.header, step) * (half[0] + half[1]);
@@ -132,7 +142,15 @@ RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t 
 #pragma unroll
     for (int i = 0; i < F::N_HEADER; i++)
         h[i] = header[i * RAD_FEW_THREADS];
-    if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
+    if constexpr (F::FAMILY == RAD_CUDA_AFFINE) {
+#pragma unroll
+        for (uint32_t step = F::SPAN - 1; step < 8; step += F::SPAN) {
+            if (step >= steps)
+                break;
+            chain.sum = rad_fma(F::scale(h, (int)step) * scales[step],
+                                rad_float(words[step * RAD_FEW_THREADS]), chain.sum);
+        }
+    } else if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
 #pragma unroll
         for (uint32_t step = 0; step < 8; step++) {
             if (step >= steps)

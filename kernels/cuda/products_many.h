@@ -77,6 +77,14 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
     return true;
 }
 
+/* Chains of multiply-adds that go on within a chunk. */
+template <class F> struct many_is_blocks {
+    enum {
+        value = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16 ||
+                F::FAMILY == RAD_CUDA_AFFINE
+    };
+};
+
 /* ---- weights ----------------------------------------------------------------------------------
  */
 
@@ -216,8 +224,10 @@ template <class F> struct many_beside_blocks {
         for (uint32_t k = 0; k < 2; k++) {
             const int32_t sum = (int16_t)pairs[k] + ((int32_t)pairs[k] >> 16);
             to.steps[(2 * i + k) * RAD_CUDA_MANY_TOKENS + token] = {
-                rad_bits(scales[k]),
-                rad_bits(F::HAS_MINIMUM ? (float)sum : RAD_MANY_MIDDLE - (float)(F::OFFSET * sum))};
+                rad_bits(scales[k]), F::FAMILY == RAD_CUDA_AFFINE ? (uint32_t)sum
+                                     : F::HAS_MINIMUM
+                                         ? rad_bits((float)sum)
+                                         : rad_bits(RAD_MANY_MIDDLE - (float)(F::OFFSET * sum))};
         }
     }
 };
@@ -308,6 +318,25 @@ RAD_DEVICE void many_add_step(const many_row<F> w[2], const uint32_t a[4], const
             if constexpr (F::HAS_MINIMUM)
                 sums[i] = rad_fma(F::minimum(w[i / 2].header, step) * scales[i % 2], others[i % 2],
                                   sums[i]);
+        }
+    }
+}
+
+/* The same with zeros: `products` go on over F::SPAN steps. */
+template <class F>
+RAD_DEVICE void many_add_affine(const many_row<F> w[2], const uint32_t a[4], const uint32_t b[2],
+                                rad_u4 t, int step, int32_t products[4], float sums[4])
+{
+    const float scales[2] = {rad_float(t.x), rad_float(t.z)};
+    const int32_t others[2] = {(int32_t)t.y, (int32_t)t.w};
+    rad_mma_s8(products, a, b);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        products[i] -= F::zero(w[i / 2].header, step) * others[i % 2];
+        if (step % F::SPAN == F::SPAN - 1) {
+            sums[i] = rad_fma(F::scale(w[i / 2].header, step) * scales[i % 2], (float)products[i],
+                              sums[i]);
+            products[i] = 0;
         }
     }
 }
@@ -419,7 +448,7 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], rad_cuda_row nex
 {
     const uint32_t four = rad_lane() % 4;
     const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
-    constexpr bool is_block = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16;
+    constexpr bool is_block = many_is_blocks<F>::value;
 #pragma unroll
     for (int step = 0; step < 8; step++) {
         uint32_t fragment[4];
@@ -437,7 +466,11 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], rad_cuda_row nex
                 if constexpr (is_block) {
                     const rad_u4 t = rad_load16(&x.steps[step * RAD_CUDA_MANY_TOKENS + tile * 8 +
                                                          (int)(job.token + 2 * four)]);
-                    many_add_step<F>(w, fragment, b + 2 * half, t, step, sums[tile]);
+                    if constexpr (F::FAMILY == RAD_CUDA_AFFINE)
+                        many_add_affine<F>(w, fragment, b + 2 * half, t, step, products[tile],
+                                           sums[tile]);
+                    else
+                        many_add_step<F>(w, fragment, b + 2 * half, t, step, sums[tile]);
                 } else {
                     many_add_integers<F>(w, fragment, b + 2 * half, step, products[tile]);
                 }
@@ -488,7 +521,7 @@ RAD_DEVICE void many_write(const rad_cuda_many_arguments &a, const many_job &job
 
 template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
 {
-    typedef many_types<F, F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16> types;
+    typedef many_types<F, many_is_blocks<F>::value> types;
     RAD_SHARED(typename types::buffer, buffers, 2);
     many_job job;
     if (!many_find(a, F::CHUNK_BYTES, job))

@@ -60,15 +60,15 @@ RAD_DEVICE void quantize_write_sums(uint8_t *tile, int32_t sum)
         ((int16_t *)(tile + RAD_CUDA_TILE_SUMS))[rad_lane() / 2] = (int16_t)sum;
 }
 
-/* The greatest magnitude of the block of 32 or 256 columns that a lane's 8 are in. */
+/* The greatest magnitude of the block of 32, 64 or 256 columns that a lane's 8 are in. */
 RAD_DEVICE uint32_t quantize_amax(const float x[8], uint32_t block)
 {
     uint32_t amax = quantize_magnitude(x);
     amax = quantize_greater(amax, rad_shuffle_xor(amax, 1));
     amax = quantize_greater(amax, rad_shuffle_xor(amax, 2));
-    if (block == RAD_CUDA_CHUNK) {
 #pragma unroll
-        for (uint32_t mask = 4; mask < 32; mask *= 2)
+    for (uint32_t mask = 4; mask < 32; mask *= 2) {
+        if (mask * 8 < block)
             amax = quantize_greater(amax, rad_shuffle_xor(amax, mask));
     }
     return amax;

@@ -50,15 +50,10 @@ static float *make_values(uint64_t seed, uint32_t n_tokens, uint32_t n)
     return values;
 }
 
-static uint32_t block_of(rad_activation_kind kind, uint32_t n)
-{
-    return kind == RAD_ACTIVATION_Q8_32 ? 32 : kind == RAD_ACTIVATION_Q8_256 ? 256 : n;
-}
-
 static void quantize_on_cpu(rad_activations *x, const float *values)
 {
     const rad_kernels *kernels = rad_kernels_find(RAD_ISA_SCALAR, true);
-    const uint32_t n = x->n_columns, n_scales = n / block_of(x->kind, n);
+    const uint32_t n = x->n_columns, n_scales = n / rad_activation_block(x->kind, n);
     int8_t *quants = make((size_t)x->n_tokens * n, 1);
     float *scales = make((size_t)x->n_tokens * n_scales, sizeof *scales);
     int16_t *sums = make((size_t)x->n_tokens * n / 16, sizeof *sums);
@@ -69,6 +64,7 @@ static void quantize_on_cpu(rad_activations *x, const float *values)
         }
         void (*quantize)(const float *, uint32_t, int8_t *, float *, int16_t *) =
             x->kind == RAD_ACTIVATION_Q8_32    ? kernels->quantize_q8_32
+            : x->kind == RAD_ACTIVATION_Q8_64  ? kernels->quantize_q8_64
             : x->kind == RAD_ACTIVATION_Q8_256 ? kernels->quantize_q8_256
                                                : kernels->quantize_q8_row;
         quantize(values + t * n, n, quants + t * n, scales + t * n_scales, sums + t * n / 16);
@@ -82,7 +78,8 @@ static void quantize_on_cpu(rad_activations *x, const float *values)
 /* The tiles that must come out of a CPU's activations. Bytes of columns that are not there: 0. */
 static uint8_t *tiles_of(const rad_activations *x)
 {
-    const uint32_t n = x->n_columns, n_tiles = (n + 255) / 256, block = block_of(x->kind, n);
+    const uint32_t n = x->n_columns, n_tiles = (n + 255) / 256,
+                   block = rad_activation_block(x->kind, n);
     uint8_t *tiles = make((size_t)x->n_tokens * n_tiles, RAD_CUDA_TILE_BYTES);
     for (size_t t = 0; t < x->n_tokens; t++) {
         uint8_t *row = tiles + t * n_tiles * RAD_CUDA_TILE_BYTES;
@@ -119,7 +116,7 @@ static void quantize_on_device(rad_cuda_device *device, input *in, const uint32_
             columns != NULL ? rad_test_upload(device, columns, (uint64_t)x->n_columns * 4) : NULL,
         .n_inputs = n_inputs,
         .n_columns = x->n_columns,
-        .block = block_of(x->kind, x->n_columns),
+        .block = rad_activation_block(x->kind, x->n_columns),
         .threshold = x->threshold};
     in->x = a.x;
     rad_test_launch(device,
@@ -180,6 +177,7 @@ START_TEST(quantizes)
         rad_cuda_device *device = rad_test_device(order);
         check_quantize(device, RAD_ACTIVATION_Q8_32, 3, 2400, NAN);
         check_quantize(device, RAD_ACTIVATION_Q8_32, 1, 32, 1.0f);
+        check_quantize(device, RAD_ACTIVATION_Q8_64, 2, 2432, NAN);
         check_quantize(device, RAD_ACTIVATION_Q8_256, 2, 2304, INFINITY);
         check_quantize(device, RAD_ACTIVATION_Q8_ROW, 2, 2432, 0.25f);
         check_quantize(device, RAD_ACTIVATION_Q8_ROW, 1, 384, -INFINITY);

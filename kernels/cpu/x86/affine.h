@@ -145,7 +145,7 @@ typedef struct affine_panel {
     uint32_t span;
 } affine_panel;
 
-/* Quants of 6 bits are those of 8 in a panel. */
+/* Quants of 5 and 6 bits are those of 8 in a panel. */
 INLINE void unpack_affine(int bits, const uint8_t *lanes, uint32_t n_blocks, uint32_t words,
                           affine_panel *panel)
 {
@@ -160,7 +160,7 @@ INLINE void unpack_affine(int bits, const uint8_t *lanes, uint32_t n_blocks, uin
             vi_store(panel->minus_zero[at / span], head.minus_zero);
             UNROLL for (int group = 0; group < 8; group++)
                 vi_store(panel->quants[at] + group * GROUP_BYTES, affine_group(bits, lanes, group));
-            if (!WIDE_DOT && bits >= 6)
+            if (!WIDE_DOT && bits >= 5)
                 vi_store(panel->negative[at], negative_sum(panel->quants[at]));
         }
     }

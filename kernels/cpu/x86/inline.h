@@ -18,6 +18,13 @@
 
 #define NOT_INLINE __attribute__((noinline))
 
+/* One copy, whatever the constants that it is called with. */
+#if defined(__clang__)
+#define ONE_COPY NOT_INLINE
+#else
+#define ONE_COPY __attribute__((noinline, noclone))
+#endif
+
 /* gcc moves all additions of a chain behind the last product, and then runs out of registers. An
  * empty statement that claims to change the sum keeps each addition in its place. */
 #if defined(__clang__) || defined(RAD_EMULATED)

@@ -129,8 +129,6 @@ SUPER_FAMILY(supers_16_offset, 8, 4, SUMS_OFFSET)
 #define blocks_5_minimum    blocks_minimum
 #define affines_4_32        affines_8_32
 #define affines_4_128       affines_8_128
-#define affines_5_32        affines_8_32
-#define affines_5_128       affines_8_128
 #define supers_4_32_minimum supers_32_minimum
 #define supers_5_32_minimum supers_32_minimum
 #define supers_6_16_offset  supers_16_offset
@@ -144,7 +142,6 @@ BLOCK_FAMILY(blocks_8, 8, false)
 BLOCK_FAMILY(blocks_4_minimum, 4, true)
 BLOCK_FAMILY(blocks_5_minimum, 5, true)
 AFFINE_FAMILY(4)
-AFFINE_FAMILY(5)
 AFFINE_FAMILY(8)
 SUPER_FAMILY(supers_4_32_minimum, 4, 8, SUMS_MINIMUM)
 SUPER_FAMILY(supers_5_32_minimum, 5, 8, SUMS_MINIMUM)
@@ -155,6 +152,8 @@ SUPER_FAMILY(supers_7_16_offset, 7, 4, SUMS_OFFSET)
 SUPER_FAMILY(supers_7_32_offset, 7, 8, SUMS_OFFSET)
 SUPER_FAMILY(supers_8_32_signed, 8, 8, SUMS_NONE)
 #endif
+#define affines_5_32  affines_8_32
+#define affines_5_128 affines_8_128
 BLOCK_16_TILE(blocks_16, several, PANEL_GROUPS)
 BLOCK_16_TILE(blocks_16, one, 1)
 static const panel_kernels blocks_16 = {blocks_16_several, blocks_16_one, super_terms_16, false};
@@ -314,13 +313,13 @@ FEW_UNPACK(Q2_0, unpack_wide_blocks(RAD_TYPE_Q2_0, lanes, n_blocks, &out->blocks
 
 /* One copy of each kernel for both sizes of blocks. */
 #define AFFINE_DIRECT(bits, n)                                                                     \
-    static NOT_INLINE void affine_##bits##_##n(const uint8_t *lanes, uint32_t n_blocks,              \
+    static ONE_COPY void affine_##bits##_##n(const uint8_t *lanes, uint32_t n_blocks,              \
                                              uint32_t steps, const token_view *x, float *acc)      \
     {                                                                                              \
         affine_direct(bits, n, lanes, n_blocks, steps, *x, acc);                                   \
     }
 #define AFFINE_PANEL(bits)                                                                         \
-    static NOT_INLINE void affine_##bits##_panel(const uint8_t *lanes, uint32_t n_blocks,            \
+    static ONE_COPY void affine_##bits##_panel(const uint8_t *lanes, uint32_t n_blocks,            \
                                                uint32_t steps, affine_panel *out)                  \
     {                                                                                              \
         unpack_affine(bits, lanes, n_blocks, steps, out);                                          \

@@ -57,8 +57,10 @@ static uint8_t *tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t *block
         rad_cuda_weight_of(b, reader->weight)->columns != NULL)
         return NULL;
     rad_activation_kind kind = activation_of(reader->weight);
-    *block = kind == RAD_ACTIVATION_Q8_256 ? 256 : 32;
-    if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_32) || op->width % *block != 0)
+    *block = rad_activation_block(kind, op->width);
+    if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_64 &&
+         kind != RAD_ACTIVATION_Q8_32) ||
+        op->width % *block != 0)
         return NULL;
     b->tiles_value = op->out;
     b->tiles_kind = kind;
@@ -326,7 +328,7 @@ static radllm_status quantize_rows(rad_cuda_backend *b, const rad_op *op, const 
                                      .columns = rad_cuda_weight_of(b, op->weight)->columns,
                                      .n_inputs = stride,
                                      .n_columns = n_columns,
-                                     .block = kind == RAD_ACTIVATION_Q8_256 ? 256 : 32,
+                                     .block = rad_activation_block(kind, n_columns),
                                      .threshold = op->weight->threshold};
     radllm_status status = RADLLM_OK;
     for (uint32_t first = 0; first < n_rows && status == RADLLM_OK; first += MOST_GRID_ROWS) {
