@@ -9,8 +9,7 @@
 
 enum {
     SCALED_VECTORS = RAD_SCALED_BLOCK / VF_PART_LANES, /* of a block */
-    SCALED_NUMBERS = 4,                                /* offset in a block, behind the scale */
-    LEVEL_STREAMS = VF_PARTS == 1 ? 4 : FLOAT_STREAMS  /* rows of levels for one token */
+    SCALED_NUMBERS = 4                                 /* offset in a block, behind the scale */
 };
 
 /* The weights of one block. levels: NULL for FP8. Multiplying the levels by the scale once gives
@@ -30,31 +29,6 @@ INLINE void widen_block(const float *levels, const uint8_t *block, vf_part out[S
     }
 }
 
-/* One block of levels of n_rows rows, `stride` bytes apart. Register by register, the rows side by
- * side: they wait less for each other's permutations than row by row. */
-INLINE void level_columns(const float *levels, int n_rows, const uint8_t *blocks, size_t stride,
-                          const float *x, vf_part sum[][VF_PARTS])
-{
-    vf_levels scaled[FLOAT_STREAMS];
-    UNROLL for (int r = 0; r < n_rows; r++)
-    {
-        const uint8_t *block = blocks + (size_t)r * stride;
-        float scale;
-        __builtin_prefetch(block + (size_t)n_rows * stride, 0, 2);
-        memcpy(&scale, block, sizeof scale);
-        scaled[r] = vf_levels_multiply(levels, scale);
-    }
-    UNROLL for (int i = 0; i < SCALED_VECTORS; i++)
-    {
-        vf_part column = vf_part_load(x + i * VF_PART_LANES);
-        UNROLL for (int r = 0; r < n_rows; r++) vf_part_multiply_add(
-            &sum[r][i % VF_PARTS],
-            vf_levels_take(&scaled[r], blocks + (size_t)r * stride + SCALED_NUMBERS,
-                           i * VF_PART_LANES),
-            column);
-    }
-}
-
 /* Sixteen partial sums for each of n_rows rows and one token. */
 INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows, const float_job *job,
                         uint32_t row, const float *x, float *sums)
@@ -64,9 +38,7 @@ INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows, c
     for (int r = 0; r < n_rows; r++)
         UNROLL for (int p = 0; p < VF_PARTS; p++) sum[r][p] = vf_part_zero();
     for (uint32_t column = 0; column < job->w->n_columns; column += RAD_SCALED_BLOCK) {
-        if (levels != NULL && VF_PARTS == 1)
-            level_columns(levels, n_rows, blocks, job->row_bytes, x + column, sum);
-        UNROLL for (int r = 0; r < n_rows && (levels == NULL || VF_PARTS != 1); r++)
+        UNROLL for (int r = 0; r < n_rows; r++)
         {
             const uint8_t *block = blocks + (size_t)r * job->row_bytes;
             vf_part weights[SCALED_VECTORS];
@@ -88,9 +60,8 @@ INLINE void scaled_one_token(const float *levels, uint32_t block_bytes, const fl
     for (uint32_t row = first_row; row < last_row; row += 16) {
         uint32_t n = last_row - row < 16 ? last_row - row : 16, r = 0;
         float sums[16 * 16] = {0};
-        const uint32_t streams = levels != NULL ? LEVEL_STREAMS : FLOAT_STREAMS;
-        for (; r + streams <= n; r += streams)
-            scaled_rows(levels, block_bytes, (int)streams, job, row + r, x, sums + r * 16);
+        for (; r + FLOAT_STREAMS <= n; r += FLOAT_STREAMS)
+            scaled_rows(levels, block_bytes, FLOAT_STREAMS, job, row + r, x, sums + r * 16);
         for (; r < n; r++)
             scaled_rows(levels, block_bytes, 1, job, row + r, x, sums + r * 16);
         finish_sums(job, row, n, token, 1, sums, 16 * 16);
