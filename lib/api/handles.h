@@ -140,6 +140,7 @@ typedef struct rad_named_number {
     const char *name;
     int64_t value;
 } rad_named_number;
+
 /* What a plan and an engine tell of the device, as rows of such a table. */
 #define RAD_PLACEMENT_NUMBERS(placement)                                                           \
     {"gpu_layers", (int64_t)(placement).n_layers}, {"gpu_output", (int64_t)(placement).output},    \
@@ -151,6 +152,7 @@ typedef struct rad_named_number {
     {                                                                                              \
         "gpu_memory", (int64_t)(placement).memory                                                  \
     }
+
 radllm_status rad_find_number(const rad_named_number *numbers, size_t count, const char *name,
                               int64_t *out, radllm_error *error);
 
