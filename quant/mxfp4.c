@@ -33,7 +33,8 @@ void rad_decode_mxfp4(const void *blocks, float *values, size_t n)
     rad_decode_blocks(blocks, values, n, (rad_block_shape){BLOCK, BYTES}, rad_unpack_mxfp4);
 }
 
-/* The levels from one to the next; the last step is never taken. */
+/* The levels from one to the next; the last step leads nowhere: it is taken by what a scale of zero
+ * makes infinite. */
 static const rad_level_steps steps = {
     -12.0f,
     {-10.0f, -7.0f, -5.0f, -3.5f, -2.5f, -1.5f, -0.5f, 0.5f, 1.5f, 2.5f, 3.5f, 5.0f, 7.0f, 10.0f,
@@ -45,7 +46,7 @@ const rad_grid rad_grid_e2m1 = {-12.0f, 12.0f, &steps};
 void rad_codes_e2m1(const rad_numbers *numbers, uint32_t first, uint32_t n, float inverse,
                     int8_t *codes)
 {
-    static const int8_t by_level[15] = {15, 14, 13, 12, 11, 10, 9, 0, 1, 2, 3, 4, 5, 6, 7};
+    static const int8_t by_level[16] = {15, 14, 13, 12, 11, 10, 9, 0, 1, 2, 3, 4, 5, 6, 7, 7};
     numbers->lanes->codes(numbers->x + first, n, inverse, &steps, codes);
     for (uint32_t i = 0; i < n; i++)
         codes[i] = by_level[codes[i]];
