@@ -27,7 +27,7 @@
 #if defined(RAD_TEST_EMULATED)
 extern const rad_layer_kernels rad_layer_kernels_emulated;
 #endif
-#if defined(__x86_64__)
+#if defined(RAD_TEST_EVEX)
 /* The AVX-VNNI table in EVEX encoding, for machines that have the instructions in that alone. */
 extern const rad_layer_kernels rad_layer_kernels_evex_avx2_vnni;
 #endif
@@ -58,10 +58,12 @@ static void find_tables(void)
         tables[n_tables++] = (table){"avx512", &rad_layer_kernels_avx512};
     if (cpu.avx_vnni)
         tables[n_tables++] = (table){"avx2 vnni", &rad_layer_kernels_avx2_vnni};
-    if (cpu.avx512_vnni) {
+    if (cpu.avx512_vnni)
         tables[n_tables++] = (table){"avx512 vnni", &rad_layer_kernels_avx512_vnni};
+#if defined(RAD_TEST_EVEX)
+    if (cpu.avx512_vnni)
         tables[n_tables++] = (table){"evex avx2 vnni", &rad_layer_kernels_evex_avx2_vnni};
-    }
+#endif
 #elif defined(__aarch64__)
     rad_cpu cpu = rad_cpu_detect();
     if (cpu.neon)

@@ -8,7 +8,7 @@ extern const rad_kernels rad_kernels_emulated_avx512;
 extern const rad_kernels rad_kernels_emulated_avx512_vnni;
 #endif
 
-#if defined(__x86_64__)
+#if defined(RAD_TEST_EVEX)
 extern const rad_kernels rad_kernels_evex_avx2_vnni;
 #endif
 
@@ -22,10 +22,12 @@ static int other_tables(const rad_kernels *tables[])
         tables[n++] = &rad_kernels_scalar;
     if (cpu.avx_vnni)
         tables[n++] = &rad_kernels_avx2;
-    if (cpu.avx512_vnni) {
+#if defined(RAD_TEST_EVEX)
+    if (cpu.avx512_vnni)
         tables[n++] = &rad_kernels_evex_avx2_vnni;
+#endif
+    if (cpu.avx512_vnni)
         tables[n++] = &rad_kernels_avx512;
-    }
 #elif defined(__aarch64__)
     if (cpu.i8mm)
         tables[n++] = &rad_kernels_neon_dotprod;
