@@ -69,25 +69,6 @@ RAD_DEVICE float rad_bf16_to_float(uint16_t bits)
     return rad_float_of_bf16(bits);
 }
 
-/* Rounds to nearest even, overflows to infinity; rad_bf16_saturated() saturates. */
-RAD_DEVICE uint16_t rad_float_to_bf16(float x)
-{
-    uint32_t bits = rad_float_bits(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return 0x7fff;
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-RAD_DEVICE float rad_fp8_e4m3_to_float(uint8_t code)
-{
-    return rad_float_of_fp8(code);
-}
-
-RAD_DEVICE float rad_fp8_e5m2_to_float(uint8_t code)
-{
-    return rad_half_to_float((uint16_t)((uint32_t)code << 8));
-}
-
 RAD_DEVICE bool rad_any(bool flag)
 {
     return rad_ballot(flag) != 0;
