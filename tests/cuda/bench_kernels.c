@@ -10,6 +10,8 @@
 
 #include "backend/cuda/half.h"
 #include "backend/cuda/layout.h"
+#include "kernels/cpu/layer.h"
+#include "kernels/cuda/kernels_layer.h"
 
 enum { LAUNCHES = 16, TIMES = 5 };
 
@@ -213,6 +215,136 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
     give(p.y);
 }
 
+/* ---- attention --------------------------------------------------------------------------------
+ */
+
+typedef struct attention {
+    rad_cuda_attend_arguments arguments;
+    uint32_t rows;
+} attention;
+
+static void attend_once(void *user, uint32_t i)
+{
+    attention *t = user;
+    rad_cuda_attend_arguments *a = &t->arguments;
+    (void)i;
+    check(device->launch(device, rad_cuda_attend_kernel(a, t->rows),
+                         (rad_cuda_grid){a->n_blocks, a->n_kv_heads * a->head_blocks, a->n_parts},
+                         rad_cuda_attend_shared(a, t->rows), a),
+          "attention");
+    if (a->division != RAD_CUDA_ATTEND_WHOLE)
+        check(device->launch(device, &rad_cuda_kernel_attend_merge,
+                             (rad_cuda_grid){a->n_blocks, a->n_heads, 1},
+                             rad_cuda_attend_merge_shared(a->value_dim), a),
+              "merging");
+}
+
+static void *take_copy(const void *from, uint64_t bytes)
+{
+    void *memory = take(bytes);
+    check(device->upload(device, RAD_CUDA_COMPUTE, memory, from, bytes), "uploading");
+    check(device->synchronize(device, RAD_CUDA_COMPUTE), "uploading");
+    return memory;
+}
+
+static void *room(uint64_t bytes)
+{
+    void *memory = calloc(1, bytes);
+    if (memory == NULL)
+        exit(1);
+    return memory;
+}
+
+/* Tokens i are the last n_tokens of a sequence of n_keys, whose pages stand one behind another. */
+static void make_rows(attention *t, uint32_t n_tokens, uint32_t n_keys)
+{
+    rad_cuda_attend_arguments *a = &t->arguments;
+    uint32_t each = a->tokens_per_block, n_tiles = (n_keys + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
+    rad_cuda_row *rows = room(n_tokens * sizeof *rows);
+    rad_cuda_attend_block *blocks = room(n_tokens * sizeof *blocks);
+    uint32_t *table = room(n_tiles * sizeof *table);
+    for (uint32_t i = 0; i < n_tokens; i++)
+        rows[i] = (rad_cuda_row){n_keys - n_tokens + i, n_keys - n_tokens + i + 1, 0, 0};
+    for (uint32_t first = 0; first < n_tokens; first += each)
+        blocks[a->n_blocks++] =
+            (rad_cuda_attend_block){first, n_tokens - first < each ? n_tokens - first : each};
+    for (uint32_t i = 0; i < n_tiles; i++)
+        table[i] = i;
+    a->rows = take_copy(rows, n_tokens * sizeof *rows);
+    a->blocks = take_copy(blocks, a->n_blocks * sizeof *blocks);
+    a->pages = (rad_cuda_pages){
+        .pool = take((uint64_t)n_tiles * a->n_kv_heads * (a->key_bytes + a->value_bytes)),
+        .tables = take_copy(table, n_tiles * sizeof *table),
+        .page_bytes = (uint64_t)a->n_kv_heads * (a->key_bytes + a->value_bytes),
+        .table_stride = n_tiles,
+        .n_slots = n_tiles};
+    free(rows);
+    free(blocks);
+    free(table);
+}
+
+/* 32 heads of 128 numbers, 8 of keys: the shape of an 8B model. */
+static void bench_attention(const char *name, rad_cache_type type, uint32_t n_tokens,
+                            uint32_t n_keys)
+{
+    const uint32_t shared = device->properties.shared_bytes;
+    n_keys /= share;
+    n_tokens = n_tokens > n_keys ? n_keys : n_tokens;
+    attention t = {.arguments = {.key_bytes = (uint32_t)rad_key_tile_bytes(type, 128),
+                                 .value_bytes = (uint32_t)rad_value_tile_bytes(type, 128),
+                                 .key_type = type,
+                                 .value_type = type,
+                                 .key_dim = 128,
+                                 .value_dim = 128,
+                                 .n_heads = 32,
+                                 .n_kv_heads = 8,
+                                 .scale = 0.088f}};
+    rad_cuda_attend_arguments *a = &t.arguments;
+    uint64_t width = (uint64_t)a->n_heads * 128 * sizeof(float);
+    t.rows = rad_cuda_attend_choose(a, n_tokens, shared);
+    rad_cuda_attend_heads(a, t.rows);
+    make_rows(&t, n_tokens, n_keys);
+    a->queries = take(n_tokens * width);
+    a->out = take(n_tokens * width);
+    rad_cuda_attend_plan(a, n_keys, device->properties.multiprocessors, UINT64_MAX);
+    a->states =
+        take((uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks * a->heads_per_block *
+                 a->tokens_per_block * a->n_units * rad_cuda_attend_state(128) * sizeof(float) +
+             1);
+    char shape[48];
+    snprintf(shape, sizeof shape, "%u of %u", n_tokens, n_keys);
+    double time = measure(attend_once, &t), pairs = 0;
+    for (uint32_t i = 0; i < n_tokens; i++)
+        pairs += n_keys - n_tokens + i + 1;
+    if (n_tokens == 1)
+        print(name, shape, time,
+              1e-9 * n_keys / RAD_TILE_KEYS * (a->key_bytes + a->value_bytes) * a->n_kv_heads,
+              "GB/s of keys and values");
+    else
+        print(name, shape, time, 4e-12 * pairs * 128 * a->n_heads, "T operations/s");
+    give(a->pages.pool);
+    give((void *)(uintptr_t)a->pages.tables);
+    give((void *)(uintptr_t)a->rows);
+    give((void *)(uintptr_t)a->blocks);
+    give((void *)(uintptr_t)a->queries);
+    give(a->out);
+    give(a->states);
+}
+
+static void bench_attentions(void)
+{
+    static const struct {
+        const char *name;
+        rad_cache_type type;
+    } types[] = {{"attention F16", RAD_CACHE_F16}, {"attention Q8_0", RAD_CACHE_Q8_0}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        bench_attention(types[i].name, types[i].type, 1, 1024);
+        bench_attention(types[i].name, types[i].type, 1, 16384);
+        bench_attention(types[i].name, types[i].type, 2048, 2048);
+        bench_attention(types[i].name, types[i].type, 2048, 16384);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -233,6 +365,7 @@ int main(int argc, char **argv)
     printf("# %s, compute capability %u, %u multiprocessors\n", device->properties.name,
            device->properties.capability, device->properties.multiprocessors);
     bench_memory();
+    bench_attentions();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
             bench_product(types[i].name, types[i].type, 4096, 4096, tokens[t]);
