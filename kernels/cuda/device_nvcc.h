@@ -3,20 +3,51 @@
 #ifndef RAD_CUDA_DEVICE_NVCC_H
 #define RAD_CUDA_DEVICE_NVCC_H
 
+/* What this kernel does from here on comes behind all that the kernels before it in the stream have
+ * done: where the launch allows it, a kernel begins while the one before it still runs. Only what
+ * no kernel writes may be read before (weights). Every thread calls it. */
+RAD_DEVICE void rad_wait_for_earlier(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+/* The kernel behind this one may begin, as far as its own wait, once all blocks are here. */
+RAD_DEVICE void rad_let_next_begin(void)
+{
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 /* Defines a kernel, whose body follows, and its descriptor. With _BLOCKS a multiprocessor is to
- * have room for the registers of so many blocks, and the compiler need not aim at more. */
+ * have room for the registers of so many blocks, and the compiler need not aim at more. An _EARLY
+ * kernel calls rad_wait_for_earlier() itself. */
 #define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
-    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads), type, a)
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads), rad_wait_for_earlier(),      \
+                           type, a)
 #define RAD_CUDA_KERNEL_BLOCKS(name, threads, blocks, type, a)                                     \
-    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads, blocks), type, a)
-#define RAD_CUDA_KERNEL_BOUNDS(name, threads, bounds, type, a)                                     \
-    extern "C" __global__ void rad_cuda_entry_##name(const __grid_constant__ type a);              \
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads, blocks),                      \
+                           rad_wait_for_earlier(), type, a)
+#define RAD_CUDA_KERNEL_EARLY(name, threads, type, a)                                              \
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads), (void)0, type, a)
+#define RAD_CUDA_KERNEL_EARLY_BLOCKS(name, threads, blocks, type, a)                               \
+    RAD_CUDA_KERNEL_BOUNDS(name, threads, __launch_bounds__(threads, blocks), (void)0, type, a)
+#define RAD_CUDA_KERNEL_BOUNDS(name, threads, bounds, wait, type, a)                               \
+    static __device__ __forceinline__ void rad_cuda_body_##name(const type &a);                    \
+    extern "C" __global__ void bounds rad_cuda_entry_##name(const __grid_constant__ type a)        \
+    {                                                                                              \
+        rad_let_next_begin();                                                                      \
+        wait;                                                                                      \
+        rad_cuda_body_##name(a);                                                                   \
+    }                                                                                              \
     extern "C" {                                                                                   \
     extern const rad_cuda_kernel rad_cuda_kernel_##name;                                           \
     }                                                                                              \
     const rad_cuda_kernel rad_cuda_kernel_##name = {#name, (void (*)(void))rad_cuda_entry_##name,  \
                                                     threads, sizeof(type)};                        \
-    extern "C" __global__ void bounds rad_cuda_entry_##name(const __grid_constant__ type a)
+    static __device__ __forceinline__ void rad_cuda_body_##name(const type &a)
 
 /* type name[count] in the block's shared memory, aligned to 16, contents undefined. */
 #define RAD_SHARED(type, name, count) __shared__ __align__(16) type name[count]
@@ -151,13 +182,14 @@ RAD_DEVICE rad_u2 rad_load8(const void *pointer)
     return *(const rad_u2 *)pointer;
 }
 
-/* For global memory that no thread writes and that is read once, weights above all: past L1. */
+/* For global memory that no thread writes and that is read once, weights above all: past L1. Stays
+ * in front of rad_wait_for_earlier(), which a load by the constant path (.nc) would not. */
 RAD_DEVICE rad_u4 rad_load16_once(const void *pointer)
 {
     rad_u4 v;
-    asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
-        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-        : "l"(__cvta_generic_to_global(pointer)));
+    asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(__cvta_generic_to_global(pointer)));
     return v;
 }
 

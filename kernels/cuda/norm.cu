@@ -1,12 +1,15 @@
 /* Norms. Sums have the CPU's order: sixteen interleaved partial sums, then a tree. So sixteen lanes
- * are enough for a sum, and what a row costs is the chain of its length / 16 additions. */
+ * are enough for a sum, and what a row costs is the chain of its length / 16 additions; all else is
+ * loads that are under way together. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
 #include "kernels/cuda/quantize.h"
 
 #define THREADS 256
 #define LANES   16
-#define STAGED  4096 /* floats of a row that are brought together at a time */
+#define EACH    16               /* elements of a thread */
+#define PIECE   (EACH * THREADS) /* elements of a row that are worked on together */
+#define BATCH   8
 
 /* The tree over lanes 0 to 15, and the same over 16 to 31. Each step adds two numbers, so that the
  * order of the two does not matter. */
@@ -28,22 +31,81 @@ RAD_DEVICE float add_to_lane(int what, float x, float mean, float sum)
     return rad_fma(part, part, sum);
 }
 
+/* A lane's chain over `count` staged elements. What comes next is loaded while this is added. */
+template <int what>
+RAD_DEVICE float sum_of_lane(const float *staged, uint32_t count, float mean, float sum)
+{
+    const uint32_t batch = BATCH * LANES, n_whole = count / batch;
+    const float *at = staged + rad_thread();
+    float ahead[BATCH] = {};
+    if (n_whole > 0)
+#pragma unroll
+        for (int k = 0; k < BATCH; k++)
+            ahead[k] = at[k * LANES];
+    for (uint32_t b = 0; b < n_whole; b++) {
+        float now[BATCH];
+#pragma unroll
+        for (int k = 0; k < BATCH; k++)
+            now[k] = ahead[k];
+        at += batch;
+        if (b + 1 < n_whole)
+#pragma unroll
+            for (int k = 0; k < BATCH; k++)
+                ahead[k] = at[k * LANES];
+#pragma unroll
+        for (int k = 0; k < BATCH; k++)
+            sum = add_to_lane(what, now[k], mean, sum);
+    }
+    for (uint32_t i = n_whole * batch + rad_thread(); i < count; i += LANES)
+        sum = add_to_lane(what, staged[i], mean, sum);
+    return sum;
+}
+
+/* A row; what a thread has of a piece of it stays in registers where the row is one piece. */
+struct norm_row {
+    const float *x, *add;
+    float *sum;
+    uint32_t n;
+};
+
+/* Elements from `first` on. With add, their sums, which are written as well. */
+RAD_DEVICE void load_piece(const norm_row &row, uint32_t first, float x[EACH])
+{
+    const uint32_t mine = first + rad_thread();
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++)
+        x[j] = mine + j * THREADS < row.n ? row.x[mine + j * THREADS] : 0.0f;
+    if (row.add == NULL)
+        return;
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++)
+        x[j] = x[j] + (mine + j * THREADS < row.n ? row.add[mine + j * THREADS] : 0.0f);
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++)
+        if (mine + j * THREADS < row.n)
+            row.sum[mine + j * THREADS] = x[j];
+}
+
 /* The sum over a row, by all threads of the block, which all receive it. */
 template <int what>
-RAD_DEVICE float sum_of_row(const float *x, uint32_t n, float mean, float *staged, float *result)
+RAD_DEVICE float sum_of_row(norm_row &row, float x[EACH], float mean, float *staged, float *result)
 {
     float sum = 0.0f;
-    for (uint32_t first = 0; first < n; first += STAGED) {
-        uint32_t count = n - first < STAGED ? n - first : STAGED;
+    for (uint32_t first = 0; first < row.n; first += PIECE) {
+        const uint32_t count = row.n - first < PIECE ? row.n - first : PIECE;
+        if (row.n > PIECE)
+            load_piece(row, first, x);
         rad_barrier();
-        for (uint32_t i = rad_thread(); i < count; i += THREADS)
-            staged[i] = x[first + i];
+#pragma unroll
+        for (uint32_t j = 0; j < EACH; j++)
+            staged[rad_thread() + j * THREADS] = x[j];
         rad_barrier();
-        if (rad_thread() < LANES) {
-#pragma unroll 8
-            for (uint32_t i = rad_thread(); i < count; i += LANES)
-                sum = add_to_lane(what, staged[i], mean, sum);
-        }
+        if (rad_thread() < LANES)
+            sum = sum_of_lane<what>(staged, count, mean, sum);
+    }
+    if (row.add != NULL) {
+        row.x = row.sum;
+        row.add = NULL;
     }
     if (rad_warp() == 0) {
         sum = sum_lanes(sum);
@@ -54,42 +116,78 @@ RAD_DEVICE float sum_of_row(const float *x, uint32_t n, float mean, float *stage
     return *result;
 }
 
-RAD_CUDA_KERNEL(norm, THREADS, rad_cuda_norm_arguments, a)
+RAD_DEVICE void load_numbers(const float *from, uint32_t first, uint32_t n, float otherwise,
+                             float out[EACH])
 {
-    RAD_SHARED(float, staged, STAGED);
+    const uint32_t mine = first + rad_thread();
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++)
+        out[j] = from != NULL && mine + j * THREADS < n ? from[mine + j * THREADS] : otherwise;
+}
+
+/* Writes a piece, and its tiles. */
+RAD_DEVICE void write_piece(const rad_cuda_norm_arguments &a, uint64_t row, uint32_t first,
+                            const float x[EACH], const float weight[EACH], float mean, float factor,
+                            float *staged)
+{
+    const uint32_t mine = first + rad_thread();
+    const bool has_bias = a.layer_norm && a.bias != NULL;
+    float *out = a.out + row * a.n;
+    float bias[EACH];
+    load_numbers(has_bias ? a.bias : NULL, first, a.n, 0.0f, bias);
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++) {
+        float y = (a.layer_norm ? x[j] - mean : x[j]) * factor;
+        y = y * weight[j];
+        if (has_bias)
+            y = y + bias[j];
+        if (mine + j * THREADS < a.n)
+            out[mine + j * THREADS] = y;
+        staged[rad_thread() + j * THREADS] = y;
+    }
+    if (a.tiles == NULL)
+        return;
+    const uint32_t n_tiles = (a.n + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    uint8_t *tiles = a.tiles + row * n_tiles * RAD_CUDA_TILE_BYTES;
+    rad_barrier();
+#pragma unroll
+    for (uint32_t i = 0; i < PIECE / RAD_CUDA_CHUNK / (THREADS / 32); i++) {
+        const uint32_t of_piece = i * (THREADS / 32) + rad_warp();
+        const uint32_t tile = first / RAD_CUDA_CHUNK + of_piece;
+        if (tile < n_tiles)
+            quantize_tile(staged - first, a.n, a.tile_block, tile, tiles);
+    }
+}
+
+/* Weights are loaded while the kernel before this one still runs. */
+RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
+{
+    RAD_SHARED(float, staged, PIECE);
     RAD_SHARED(float, result, 4);
-    for (uint32_t row = rad_block_x(); row < a.n_rows; row += rad_grid_x()) {
-        const float *x = a.in + (uint64_t)row * a.n;
-        float *out = a.out + (uint64_t)row * a.n;
-        if (a.add != NULL) {
-            const float *add = a.add + (uint64_t)row * a.n;
-            float *sum = a.sum + (uint64_t)row * a.n;
-            for (uint32_t i = rad_thread(); i < a.n; i += THREADS)
-                sum[i] = x[i] + add[i];
-            x = sum; /* each element is read behind the barrier that begins a sum */
-        }
+    float x[EACH], weight[EACH];
+    load_numbers(a.weight, 0, a.n, 1.0f, weight);
+    rad_wait_for_earlier();
+    for (uint32_t r = rad_block_x(); r < a.n_rows; r += rad_grid_x()) {
+        const uint64_t start = (uint64_t)r * a.n;
+        norm_row row = {a.in + start, a.add != NULL ? a.add + start : NULL,
+                        a.add != NULL ? a.sum + start : NULL, a.n};
+        if (a.n <= PIECE)
+            load_piece(row, 0, x);
         float mean = 0.0f, sum;
         if (a.layer_norm) {
-            mean = sum_of_row<OF_VALUES>(x, a.n, 0.0f, staged, result) / (float)a.n;
-            sum = sum_of_row<OF_DIFFERENCES>(x, a.n, mean, staged, result + 1);
+            mean = sum_of_row<OF_VALUES>(row, x, 0.0f, staged, result) / (float)a.n;
+            sum = sum_of_row<OF_DIFFERENCES>(row, x, mean, staged, result + 1);
         } else {
-            sum = sum_of_row<OF_SQUARES>(x, a.n, 0.0f, staged, result + 1);
+            sum = sum_of_row<OF_SQUARES>(row, x, 0.0f, staged, result + 1);
         }
-        float factor = 1.0f / rad_sqrt(sum / (float)a.n + a.epsilon);
-        for (uint32_t i = rad_thread(); i < a.n; i += THREADS) {
-            float y = (a.layer_norm ? x[i] - mean : x[i]) * factor;
-            if (a.weight != NULL)
-                y = y * a.weight[i];
-            if (a.layer_norm && a.bias != NULL)
-                y = y + a.bias[i];
-            out[i] = y;
-        }
-        if (a.tiles != NULL) {
-            const uint32_t n_tiles = (a.n + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
-            rad_barrier();
-            for (uint32_t tile = rad_warp(); tile < n_tiles; tile += THREADS / 32)
-                quantize_tile(out, a.n, a.tile_block, tile,
-                              a.tiles + (uint64_t)row * n_tiles * RAD_CUDA_TILE_BYTES);
+        const float factor = 1.0f / rad_sqrt(sum / (float)a.n + a.epsilon);
+        for (uint32_t first = 0; first < a.n; first += PIECE) {
+            if (a.n > PIECE) {
+                load_piece(row, first, x);
+                load_numbers(a.weight, first, a.n, 1.0f, weight);
+                rad_barrier(); /* the tiles of the piece before are made */
+            }
+            write_piece(a, r, first, x, weight, mean, factor, staged);
         }
     }
 }

@@ -240,7 +240,7 @@ RAD_DEVICE void few_put_scales(const uint8_t *tile, uint32_t i, float *scales)
     scales[8 + i] = (float)(sum_of_16(tile, 2 * (int)i) + sum_of_16(tile, 2 * (int)i + 1));
 }
 
-/* Finds the matrix and the expert. */
+/* Finds the matrix and the expert, which kernels before this one have chosen. */
 RAD_DEVICE void few_find(const rad_cuda_few_arguments &a, uint64_t chunk_bytes, few_job &job)
 {
     const uint32_t block = rad_block_x(), slot = rad_block_z();
@@ -254,6 +254,7 @@ RAD_DEVICE void few_find(const rad_cuda_few_arguments &a, uint64_t chunk_bytes, 
     job.expert = 0;
     job.first_input = job.first_output = 0;
     if (a.experts != nullptr) {
+        rad_wait_for_earlier();
         job.first_input = a.inputs != nullptr ? a.inputs[slot] : slot / a.slots_per_input;
         const uint32_t rank = a.per_route != 0 ? slot % a.per_route : slot;
         const uint32_t route = a.per_route != 0 ? slot / a.per_route : 0;
@@ -280,9 +281,10 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     rad_few_weights<F> w = {};
     few_chain chain = {0.0f, 0};
     uint32_t phase = 0;
-    few_fetch(job, 0, 0, shared.tiles[0]);
     if (slot < job.n_chunks)
         few_load<F>(w, at);
+    rad_wait_for_earlier();
+    few_fetch(job, 0, 0, shared.tiles[0]);
     for (uint32_t first = 0, round = 0; first < job.n_chunks; first += job.n_slots, round++) {
         const uint32_t chunk = first + slot;
         const uint32_t n = job.n_chunks - first < job.n_slots ? job.n_chunks - first : job.n_slots;
@@ -330,13 +332,13 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
 }
 
 #define RAD_FEW(name, format)                                                                      \
-    RAD_CUDA_KERNEL(few_##name, RAD_FEW_THREADS, rad_cuda_few_arguments, a)                        \
+    RAD_CUDA_KERNEL_EARLY(few_##name, RAD_FEW_THREADS, rad_cuda_few_arguments, a)                  \
     {                                                                                              \
         few_product<format>(a);                                                                    \
     }
 /* Where ptxas else keeps to so few registers that some are spilled. */
 #define RAD_FEW_OF_TWO(name, format)                                                               \
-    RAD_CUDA_KERNEL_BLOCKS(few_##name, RAD_FEW_THREADS, 2, rad_cuda_few_arguments, a)              \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(few_##name, RAD_FEW_THREADS, 2, rad_cuda_few_arguments, a)        \
     {                                                                                              \
         few_product<format>(a);                                                                    \
     }

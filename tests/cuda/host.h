@@ -9,6 +9,9 @@
 
 #define RAD_CUDA_KERNEL_BLOCKS(name, threads, blocks, type, a)                                     \
     RAD_CUDA_KERNEL(name, threads, type, a)
+#define RAD_CUDA_KERNEL_EARLY(name, threads, type, a) RAD_CUDA_KERNEL(name, threads, type, a)
+#define RAD_CUDA_KERNEL_EARLY_BLOCKS(name, threads, blocks, type, a)                               \
+    RAD_CUDA_KERNEL(name, threads, type, a)
 #define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
     static void rad_cuda_body_##name(const type a);                                                \
     extern "C" {                                                                                   \
@@ -91,6 +94,11 @@ RAD_DEVICE uint32_t rad_grid_z(void)
 
 /* The places where threads meet: the caller's file and line, as default arguments. */
 #define RAD_HOST_PLACE const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+/* Kernels run one behind the other here. */
+RAD_DEVICE void rad_wait_for_earlier(void)
+{
+}
 
 RAD_DEVICE void rad_barrier(RAD_HOST_PLACE)
 {

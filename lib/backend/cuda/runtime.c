@@ -10,12 +10,14 @@
 
 enum {
     LEAST_CAPABILITY = 75,          /* of the PTX that every build has */
+    WAITING_PTX = 90,               /* kernels compiled for less do not wait themselves */
     USUAL_SHARED_BYTES = 48 * 1024, /* more has to be asked for by kernel */
 };
 
 typedef struct runtime {
     rad_cuda_device device; /* first */
     int index;
+    bool overlaps; /* kernels wait for those before them themselves (rad_wait_for_earlier()) */
     cudaStream_t streams[RAD_CUDA_STREAMS];
 } runtime;
 
@@ -195,12 +197,16 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
         if (error != cudaSuccess)
             return answer(r, error, kernel->name);
     }
-    dim3 blocks = {grid.x, grid.y, grid.z}, threads = {kernel->threads, 1, 1};
+    cudaLaunchAttribute early = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
+                                 .val.programmaticStreamSerializationAllowed = 1};
+    cudaLaunchConfig_t config = {.gridDim = {grid.x, grid.y, grid.z},
+                                 .blockDim = {kernel->threads, 1, 1},
+                                 .dynamicSmemBytes = dynamic_shared_bytes,
+                                 .stream = r->streams[RAD_CUDA_COMPUTE],
+                                 .attrs = &early,
+                                 .numAttrs = r->overlaps ? 1 : 0};
     void *parameters[1] = {(void *)(uintptr_t)arguments};
-    return answer(r,
-                  cudaLaunchKernel(entry, blocks, threads, parameters, dynamic_shared_bytes,
-                                   r->streams[RAD_CUDA_COMPUTE]),
-                  kernel->name);
+    return answer(r, cudaLaunchKernelExC(&config, entry, parameters), kernel->name);
 }
 
 static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream)
@@ -404,7 +410,8 @@ static radllm_status read_properties(runtime *r)
     return RADLLM_OK;
 }
 
-/* Whether the object's kernels run on the device: asked of one of them. */
+/* Whether the object's kernels run on the device, and whether they are those that wait: asked of
+ * one of them. */
 static radllm_status check_kernels(runtime *r)
 {
     struct cudaFuncAttributes attributes;
@@ -424,6 +431,7 @@ static radllm_status check_kernels(runtime *r)
             r->index, r->device.properties.name, capability / 10, capability % 10,
             cudaGetErrorString(error));
     }
+    r->overlaps = error == cudaSuccess && attributes.ptxVersion >= WAITING_PTX;
     return answer(r, error, "looking for the kernels");
 }
 
