@@ -9,6 +9,25 @@
 #define WARP_ROWS RAD_CUDA_ATTEND_FEW_ROWS
 #define KEY_PARTS 4 /* eight slots each */
 
+/* Number i of rows of n, for i = first, first + step, ..: its row and column, without divisions on
+ * the way. */
+struct row_walk {
+    uint32_t row, column, n, rows_on, columns_on;
+
+    RAD_MEMBER row_walk(uint32_t first, uint32_t step, uint32_t of_row)
+        : row(first / of_row), column(first % of_row), n(of_row), rows_on(step / of_row),
+          columns_on(step % of_row)
+    {
+    }
+
+    RAD_MEMBER void go_on()
+    {
+        bool wraps = column + columns_on >= n;
+        row += rows_on + (wraps ? 1 : 0);
+        column += columns_on - (wraps ? n : 0);
+    }
+};
+
 /* Queries in shared memory, in the kind's form; what each sees. */
 struct matrix_queries {
     uint8_t *numbers;

@@ -1,7 +1,7 @@
 /* Attention by integer matrix instructions, with keys and values in Q8_0: the bits of the CPU's,
  * since all sums of integers are exact. In a fragment the order of slots is free: a lane's four of
  * the first operand are those that it has of the scores. */
-#include "kernels/cuda/attend_many.h"
+#include "kernels/cuda/attend_few.h"
 
 /* Bytes, besides scales: of a query; of four dimensions of a staged tile's keys; of two slots of
  * its values. So that what a warp reads at a time meets all banks. */
@@ -37,8 +37,9 @@ RAD_DEVICE uint32_t value_scales_at(const rad_cuda_attend_arguments &a)
 RAD_DEVICE void stage_rows(uint8_t *to, uint32_t pitch, const uint8_t *from, uint32_t rows,
                            uint32_t n, uint32_t thread, uint32_t threads)
 {
-    for (uint32_t i = thread; i < rows * n; i += threads)
-        rad_copy_async16(to + i / n * pitch + i % n * 16, from + i * 16);
+    row_walk at(thread, threads, n);
+    for (uint32_t i = thread; i < rows * n; i += threads, at.go_on())
+        rad_copy_async16(to + at.row * pitch + at.column * 16, from + i * 16);
 }
 
 /* The sum of products of 32 dimensions of two queries with the four parts of slots. */
@@ -104,15 +105,20 @@ struct bytes {
         }
     }
 
-    static RAD_MEMBER void stage(const rad_cuda_attend_arguments &a, const uint8_t *keys,
-                                 slot_range seen, uint8_t *staged, uint32_t thread,
-                                 uint32_t threads)
+    static RAD_MEMBER void stage_keys(const rad_cuda_attend_arguments &a, const uint8_t *keys,
+                                      uint8_t *staged, uint32_t thread, uint32_t threads)
     {
-        const uint8_t *values = keys + a.key_bytes;
-        (void)seen; /* what is hidden is an integer, which is multiplied with 0 */
         stage_rows(staged, KEY_PITCH, keys, a.key_dim / 4, RAD_TILE_KEYS / 4, thread, threads);
         stage_rows(staged + key_scales_at(a), 0, keys + a.key_dim * RAD_TILE_KEYS, 1, a.key_dim / 8,
                    thread, threads);
+    }
+
+    static RAD_MEMBER void stage_values(const rad_cuda_attend_arguments &a, const uint8_t *keys,
+                                        slot_range seen, uint8_t *staged, uint32_t thread,
+                                        uint32_t threads)
+    {
+        const uint8_t *values = keys + a.key_bytes;
+        (void)seen; /* what is hidden is an integer, which is multiplied with 0 */
         stage_rows(staged + values_at(a), value_pitch(a), values, RAD_TILE_KEYS / 2,
                    a.value_dim / 8, thread, threads);
         stage_rows(staged + value_scales_at(a), 0, values + a.value_dim * RAD_TILE_KEYS, 1,

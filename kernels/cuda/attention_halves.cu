@@ -1,7 +1,7 @@
 /* Attention by matrix instructions with keys and values in F16. A query is the sum of two halves,
  * so that scores are as exact as in floats; probabilities are rounded to halves, as their sum is
  * then too. */
-#include "kernels/cuda/attend_many.h"
+#include "kernels/cuda/attend_few.h"
 
 /* Where 16 bytes of a staged tile stand. Keys: 8 slots of a dimension; values: 8 dimensions of a
  * slot. Exchanged so that eight rows meet all banks. */
@@ -73,21 +73,26 @@ struct halves {
         }
     }
 
-    /* Begins to copy a tile, by `threads` threads. Values of slots that nobody sees become zeros:
-     * they are multiplied with 0, which must give 0. */
-    static RAD_MEMBER void stage(const rad_cuda_attend_arguments &a, const uint8_t *keys,
-                                 slot_range seen, uint8_t *staged, uint32_t thread,
-                                 uint32_t threads)
+    static RAD_MEMBER void stage_keys(const rad_cuda_attend_arguments &a, const uint8_t *keys,
+                                      uint8_t *staged, uint32_t thread, uint32_t threads)
+    {
+        for (uint32_t i = thread; i < a.key_dim * KEY_PARTS; i += threads)
+            rad_copy_async16(staged + staged_key(i / KEY_PARTS, i % KEY_PARTS), keys + i * 16);
+    }
+
+    /* Values of slots that nobody sees become zeros: they are multiplied with 0, which must give
+     * 0. */
+    static RAD_MEMBER void stage_values(const rad_cuda_attend_arguments &a, const uint8_t *keys,
+                                        slot_range seen, uint8_t *staged, uint32_t thread,
+                                        uint32_t threads)
     {
         const uint8_t *values = keys + a.key_bytes;
         uint8_t *staged_values = staged + a.key_dim * 64;
         uint32_t parts = a.value_dim / 8, pitch = rad_cuda_attend_value_pitch(a.value_dim);
-        for (uint32_t i = thread; i < a.key_dim * KEY_PARTS; i += threads)
-            rad_copy_async16(staged + staged_key(i / KEY_PARTS, i % KEY_PARTS), keys + i * 16);
-        for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads) {
-            uint32_t slot = i / parts, part = i - slot * parts;
-            uint8_t *to = staged_values + staged_value(slot, part, pitch);
-            if (slot >= seen.first && slot < seen.last)
+        row_walk at(thread, threads, parts);
+        for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads, at.go_on()) {
+            uint8_t *to = staged_values + staged_value(at.row, at.column, pitch);
+            if (at.row >= seen.first && at.row < seen.last)
                 rad_copy_async16(to, values + i * 16);
             else
                 rad_store16(to, {0, 0, 0, 0});
