@@ -1,0 +1,232 @@
+/* Operations on rows: norms, rotation, copies, element by element, the cache. Some that follow each
+ * other are one launch. */
+#include "backend/cuda/operations.h"
+
+/* ---- quantized at once ----------------------------------------------------------------------- */
+
+/* The first product that reads what an operation gives, before that is written anew; NULL: none. */
+static const rad_op *reader_of(const rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_op *end = b->program->ops + b->program->n_ops;
+    for (const rad_op *next = op + 1; next < end && next->layer == op->layer; next++) {
+        bool product = next->kind == RAD_OP_PRODUCT || next->kind == RAD_OP_EXPERT_PRODUCT;
+        if (product && next->in == op->out && activation_of(next->weight) != RAD_ACTIVATION_F32)
+            return next;
+        if (next->kind != RAD_OP_STORE && next->kind != RAD_OP_ADAPT && next->out == op->out)
+            return NULL;
+    }
+    return NULL;
+}
+
+/* Where an operation's result will be wanted quantized, it can be so at once. */
+static uint8_t *tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t *block)
+{
+    const rad_op *reader = reader_of(b, op);
+    if (reader == NULL || reader->weight->matrix.n_columns != op->width ||
+        rad_cuda_weight_of(b, reader->weight)->columns != NULL)
+        return NULL;
+    rad_activation_kind kind = activation_of(reader->weight);
+    *block = rad_activation_block(kind, op->width);
+    if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_64 &&
+         kind != RAD_ACTIVATION_Q8_32) ||
+        op->width % *block != 0)
+        return NULL;
+    b->tiles_value = op->out;
+    b->tiles_kind = kind;
+    b->tiles_columns = NULL;
+    b->tiles_maker = op;
+    return rad_cuda_at(b, b->layout.tiles);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_norm_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .weight = values_of(b, op->weight),
+                                 .bias = values_of(b, op->bias),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .n = op->width,
+                                 .n_rows = n_rows,
+                                 .layer_norm = h->architecture->layer_norms,
+                                 .epsilon = h->norm_epsilon};
+    a.tiles = tiles_for(b, op, &a.tile_block);
+    return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
+}
+
+static radllm_status run_head_norm(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_head_norm_arguments a = {.values = rad_cuda_value(b, op->out),
+                                      .weight = values_of(b, op->weight),
+                                      .row = op->width,
+                                      .stride = h->head_dim,
+                                      .n = h->head_dim,
+                                      .n_heads = op->n_heads,
+                                      .n_rows = n_rows,
+                                      .epsilon = h->norm_epsilon};
+    uint32_t heads = n_rows * op->n_heads;
+    return launch(b, &rad_cuda_kernel_head_norm, (rad_cuda_grid){(heads + 15) / 16, 1, 1}, 0, &a);
+}
+
+static radllm_status run_rotate(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_rotate_arguments a = {.in = rad_cuda_value(b, op->other),
+                                   .out = rad_cuda_value(b, op->out),
+                                   .table = rad_cuda_value(b, op->in),
+                                   .row = op->to.row,
+                                   .first = op->to.first,
+                                   .stride = op->to.stride,
+                                   .n_heads = op->n_heads,
+                                   .n_pairs = h->rope.n_pairs,
+                                   .n_rows = n_rows,
+                                   .interleaved = h->rotary == RAD_ROTARY_INTERLEAVED};
+    rad_cuda_grid grid = rows_grid(0, n_rows);
+    grid.x = op->n_heads;
+    return launch(b, &rad_cuda_kernel_rotate, grid, 0, &a);
+}
+
+static radllm_status run_copy(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_copy_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .from_row = op->from.row,
+                                 .from_first = op->from.first,
+                                 .from_stride = op->from.stride,
+                                 .to_row = op->to.row,
+                                 .to_first = op->to.first,
+                                 .to_stride = op->to.stride,
+                                 .width = op->width,
+                                 .n_heads = op->n_heads,
+                                 .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_copy, rows_grid((uint64_t)op->n_heads * op->width, n_rows), 0,
+                  &a);
+}
+
+static radllm_status run_select(rad_cuda_backend *b, const rad_op *op)
+{
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_copy_arguments a = {.in = rad_cuda_value(b, op->in),
+                                 .out = rad_cuda_value(b, op->out),
+                                 .from_rows = rad_cuda_at(b, b->layout.outputs),
+                                 .from_row = op->width,
+                                 .to_row = op->width,
+                                 .width = op->width,
+                                 .n_heads = 1,
+                                 .n_rows = n_rows};
+    return launch(b, &rad_cuda_kernel_copy, rows_grid(op->width, n_rows), 0, &a);
+}
+
+/* ---- element by element ---------------------------------------------------------------------- */
+
+static uint32_t kind_of_gate(rad_gate gate)
+{
+    switch (gate) {
+    case RAD_GATE_GELU_TANH:
+        return RAD_CUDA_GELU_TANH_MULTIPLY;
+    case RAD_GATE_RELU2:
+        return RAD_CUDA_RELU2_MULTIPLY;
+    case RAD_GATE_CLAMPED:
+        return RAD_CUDA_CLAMPED_MULTIPLY;
+    default:
+        return RAD_CUDA_SILU_MULTIPLY;
+    }
+}
+
+static uint32_t kind_of_elements(const rad_cuda_backend *b, const rad_op *op)
+{
+    rad_gate gate = b->model->hparams.architecture->gate;
+    switch (op->kind) {
+    case RAD_OP_GATED:
+        return kind_of_gate(gate);
+    case RAD_OP_GELU:
+        return gate == RAD_GATE_NONE_ERF ? RAD_CUDA_GELU_ERF : RAD_CUDA_GELU_TANH;
+    case RAD_OP_CLAMP:
+        return RAD_CUDA_CLAMP;
+    case RAD_OP_SOFT_CAP:
+        return RAD_CUDA_SOFT_CAP;
+    case RAD_OP_ADD_GATED:
+        return RAD_CUDA_ADD_GATED;
+    default:
+        return RAD_CUDA_ADD;
+    }
+}
+
+static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
+{
+    bool in_place =
+        op->kind == RAD_OP_GELU || op->kind == RAD_OP_CLAMP || op->kind == RAD_OP_SOFT_CAP;
+    uint32_t n_rows = rad_cuda_rows(b, op);
+    rad_cuda_elements_arguments a = {.in = rad_cuda_value(b, in_place ? op->out : op->in),
+                                     .other = in_place ? NULL : rad_cuda_value(b, op->other),
+                                     .out = rad_cuda_value(b, op->out),
+                                     .in_stride = op->width,
+                                     .other_stride = op->kind == RAD_OP_ADD_GATED ? 1 : op->width,
+                                     .out_stride = op->width,
+                                     .n = op->width,
+                                     .n_rows = n_rows,
+                                     .kind = kind_of_elements(b, op),
+                                     .number = op->number};
+    if (op->kind == RAD_OP_GATED || op->kind == RAD_OP_GELU)
+        a.tiles = tiles_for(b, op, &a.tile_block);
+    return launch(b, &rad_cuda_kernel_elements, rows_grid(op->width, n_rows), 0, &a);
+}
+
+/* ---- the cache ------------------------------------------------------------------------------- */
+
+static radllm_status run_store(rad_cuda_backend *b, const rad_op *op)
+{
+    const rad_hparams *h = &b->model->hparams;
+    uint32_t n_rows = b->batch->n_tokens;
+    rad_cuda_store_arguments a = {.keys = rad_cuda_value(b, op->in),
+                                  .values = rad_cuda_value(b, op->other),
+                                  .rows = rad_cuda_at(b, b->layout.rows),
+                                  .pages = pages_of(b, op->layer),
+                                  .first = b->cache->layers[op->layer].first,
+                                  .key_bytes = (uint32_t)b->cache->key_bytes,
+                                  .value_bytes = (uint32_t)b->cache->value_bytes,
+                                  .key_type = b->cache->plan.format.keys,
+                                  .value_type = b->cache->plan.format.values,
+                                  .key_dim = h->head_dim,
+                                  .value_dim = h->value_dim,
+                                  .n_heads = h->layers[op->layer].n_kv_heads,
+                                  .n_rows = n_rows};
+    rad_cuda_grid grid = rows_grid(0, n_rows);
+    grid.x = a.n_heads;
+    return launch(b, &rad_cuda_kernel_store, grid, 0, &a);
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op)
+{
+    switch (op->kind) {
+    case RAD_OP_NORM:
+        return run_norm(b, op);
+    case RAD_OP_HEAD_NORM:
+        return run_head_norm(b, op);
+    case RAD_OP_ROTATE:
+        return run_rotate(b, op);
+    case RAD_OP_COPY:
+        return run_copy(b, op);
+    case RAD_OP_SELECT:
+        return run_select(b, op);
+    case RAD_OP_GATED:
+    case RAD_OP_GELU:
+    case RAD_OP_CLAMP:
+    case RAD_OP_ADD:
+    case RAD_OP_SOFT_CAP:
+    case RAD_OP_ADD_GATED:
+        return run_elements(b, op);
+    case RAD_OP_STORE:
+        return run_store(b, op);
+    default:
+        return RADLLM_E_INTERNAL; /* rad_cuda_missing() names it */
+    }
+}

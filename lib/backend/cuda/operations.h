@@ -1,0 +1,54 @@
+/* What the files of operations (layer.c, operations.c) share. */
+#ifndef RAD_BACKEND_CUDA_OPERATIONS_H
+#define RAD_BACKEND_CUDA_OPERATIONS_H
+
+#include "backend/cuda/cuda.h"
+#include "kernels/cuda/kernels_layer.h"
+
+/* Elements of a row that a block of an elementwise kernel takes; most rows of a grid. */
+#define BLOCK_ELEMENTS 1024
+#define MOST_GRID_ROWS 65535
+
+static inline radllm_status launch(rad_cuda_backend *b, const rad_cuda_kernel *kernel,
+                                   rad_cuda_grid grid, uint32_t shared, const void *arguments)
+{
+    return b->device->launch(b->device, kernel, grid, shared, arguments);
+}
+
+static inline rad_cuda_grid rows_grid(uint64_t width, uint32_t n_rows)
+{
+    uint32_t x = (uint32_t)((width + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
+    return (rad_cuda_grid){x, n_rows < MOST_GRID_ROWS ? n_rows : MOST_GRID_ROWS, 1};
+}
+
+static inline const float *values_of(const rad_cuda_backend *b, const rad_weight *weight)
+{
+    return weight != NULL ? rad_cuda_weight_of(b, weight)->values : NULL;
+}
+
+static inline rad_activation_kind activation_of(const rad_weight *weight)
+{
+    return rad_type_find(weight->matrix.type)->activation;
+}
+
+/* Pages of a layer's keys and values. */
+static inline rad_cuda_pages pages_of(const rad_cuda_backend *b, uint32_t layer)
+{
+    uint32_t group = b->cache->layers[layer].group;
+    const rad_cache_group *g = &b->cache->plan.groups[group];
+    return (rad_cuda_pages){.pool = b->cuda->pages[group],
+                            .tables = rad_cuda_at(b, b->layout.tables[group]),
+                            .page_bytes = g->far_bytes,
+                            .table_stride = rad_cuda_table_stride(g),
+                            .n_sinks = g->n_sinks,
+                            .n_slots = g->n_slots};
+}
+
+/* ---- layer.c -----------------------------------------------------------------------------------
+ */
+
+/* All but products, attention and experts; RADLLM_E_INTERNAL where an operation is none of these.
+ */
+radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op);
+
+#endif
