@@ -3,6 +3,7 @@
 #include "kernels/cuda/cache_device.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/rotary.h"
 
 #define THREADS 128
 
@@ -115,26 +116,44 @@ RAD_DEVICE void store_value_block(uint8_t *tile, const rad_cuda_store_arguments 
     }
 }
 
+/* A head of a row, by all threads of a block. */
+RAD_DEVICE void store_head(const rad_cuda_store_arguments &a, uint32_t row, uint32_t head)
+{
+    rad_cuda_row at = a.rows[row];
+    if (at.end == 0)
+        return;
+    uint8_t *keys = rad_cache_page(a.pages, at.sequence, at.position / RAD_TILE_KEYS) + a.first +
+                    (uint64_t)head * (a.key_bytes + a.value_bytes);
+    uint8_t *values = keys + a.key_bytes;
+    uint32_t slot = at.position % RAD_TILE_KEYS;
+    const float *key = a.keys + ((uint64_t)row * a.n_heads + head) * a.key_dim;
+    const float *value = a.values + ((uint64_t)row * a.n_heads + head) * a.value_dim;
+    for (uint32_t first = rad_warp() * 32; first < a.key_dim; first += THREADS) {
+        uint32_t dim = first + rad_lane();
+        store_key_block(keys, a, dim < a.key_dim ? key[dim] : 0.0f, first, slot);
+    }
+    for (uint32_t first = rad_warp() * 32; first < a.value_dim; first += THREADS) {
+        uint32_t dim = first + rad_lane();
+        store_value_block(values, a, dim < a.value_dim ? value[dim] : 0.0f, first, slot);
+    }
+}
+
 RAD_CUDA_KERNEL(store, THREADS, rad_cuda_store_arguments, a)
 {
-    uint32_t head = rad_block_x();
-    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
-        rad_cuda_row at = a.rows[row];
-        if (at.end == 0)
+    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y())
+        store_head(a, row, rad_block_x());
+}
+
+RAD_CUDA_KERNEL(rotate_store, THREADS, rad_cuda_rotate_store_arguments, a)
+{
+    const uint32_t block = rad_block_x(), n_queries = a.queries.n_heads;
+    for (uint32_t row = rad_block_y(); row < a.store.n_rows; row += rad_grid_y()) {
+        if (block < n_queries) {
+            rotate_head(a.queries, row, block);
             continue;
-        uint8_t *keys = rad_cache_page(a.pages, at.sequence, at.position / RAD_TILE_KEYS) +
-                        a.first + (uint64_t)head * (a.key_bytes + a.value_bytes);
-        uint8_t *values = keys + a.key_bytes;
-        uint32_t slot = at.position % RAD_TILE_KEYS;
-        const float *key = a.keys + ((uint64_t)row * a.n_heads + head) * a.key_dim;
-        const float *value = a.values + ((uint64_t)row * a.n_heads + head) * a.value_dim;
-        for (uint32_t first = rad_warp() * 32; first < a.key_dim; first += THREADS) {
-            uint32_t dim = first + rad_lane();
-            store_key_block(keys, a, dim < a.key_dim ? key[dim] : 0.0f, first, slot);
         }
-        for (uint32_t first = rad_warp() * 32; first < a.value_dim; first += THREADS) {
-            uint32_t dim = first + rad_lane();
-            store_value_block(values, a, dim < a.value_dim ? value[dim] : 0.0f, first, slot);
-        }
+        rotate_head(a.keys, row, block - n_queries);
+        rad_barrier();
+        store_head(a.store, row, block - n_queries);
     }
 }

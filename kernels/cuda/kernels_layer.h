@@ -160,6 +160,14 @@ typedef struct rad_cuda_store_arguments {
 } rad_cuda_store_arguments;
 RAD_CUDA_DECLARE(store);
 
+/* Queries and keys rotated in place, all heads of both, and keys and values stored: the keys are
+ * those of the store. Grid: (heads of queries and of keys, n_rows). */
+typedef struct rad_cuda_rotate_store_arguments {
+    rad_cuda_rotate_arguments queries, keys;
+    rad_cuda_store_arguments store;
+} rad_cuda_rotate_store_arguments;
+RAD_CUDA_DECLARE(rotate_store);
+
 /* Tokens that attention takes together: consecutive rows of one sequence. n_rows 0: nothing. */
 typedef struct rad_cuda_attend_block {
     uint32_t first_row, n_rows;

@@ -2,6 +2,7 @@
  * same everywhere. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/rotary.h"
 
 #define THREADS 128
 
@@ -21,16 +22,7 @@ RAD_CUDA_KERNEL(rotate, THREADS, rad_cuda_rotate_arguments, a)
     for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
         const float *in = a.in + (uint64_t)row * a.row;
         float *out = a.out + (uint64_t)row * a.row;
-        const float *cosines = a.table + (uint64_t)row * 2 * a.n_pairs;
-        const float *sines = cosines + a.n_pairs;
-        uint32_t start = a.first + rad_block_x() * a.stride;
-        for (uint32_t pair = rad_thread(); pair < a.n_pairs; pair += THREADS) {
-            uint32_t i = start + (a.interleaved ? 2 * pair : pair);
-            uint32_t j = a.interleaved ? i + 1 : i + a.n_pairs;
-            float x = in[i], y = in[j], cosine = cosines[pair], sine = sines[pair];
-            out[i] = rad_fma(x, cosine, -(y * sine));
-            out[j] = rad_fma(x, sine, y * cosine);
-        }
+        rotate_head(a, row, rad_block_x());
         for (uint32_t i = rad_block_x() * THREADS + rad_thread(); in != out && i < a.row;
              i += rad_grid_x() * THREADS) {
             if (!is_rotated(a, i))

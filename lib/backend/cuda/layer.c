@@ -40,7 +40,8 @@ static uint8_t *tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t *block
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
+/* before: what is added in front of the norm; NULL: nothing. */
+static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op, const rad_op *before)
 {
     const rad_hparams *h = &b->model->hparams;
     uint32_t n_rows = rad_cuda_rows(b, op);
@@ -52,6 +53,11 @@ static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op)
                                  .n_rows = n_rows,
                                  .layer_norm = h->architecture->layer_norms,
                                  .epsilon = h->norm_epsilon};
+    if (before != NULL) {
+        a.in = rad_cuda_value(b, before->in);
+        a.add = rad_cuda_value(b, before->other);
+        a.sum = rad_cuda_value(b, before->out);
+    }
     a.tiles = tiles_for(b, op, &a.tile_block);
     return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
 }
@@ -72,21 +78,25 @@ static radllm_status run_head_norm(rad_cuda_backend *b, const rad_op *op)
     return launch(b, &rad_cuda_kernel_head_norm, (rad_cuda_grid){(heads + 15) / 16, 1, 1}, 0, &a);
 }
 
-static radllm_status run_rotate(rad_cuda_backend *b, const rad_op *op)
+static rad_cuda_rotate_arguments rotation_of(const rad_cuda_backend *b, const rad_op *op)
 {
     const rad_hparams *h = &b->model->hparams;
-    uint32_t n_rows = rad_cuda_rows(b, op);
-    rad_cuda_rotate_arguments a = {.in = rad_cuda_value(b, op->other),
-                                   .out = rad_cuda_value(b, op->out),
-                                   .table = rad_cuda_value(b, op->in),
-                                   .row = op->to.row,
-                                   .first = op->to.first,
-                                   .stride = op->to.stride,
-                                   .n_heads = op->n_heads,
-                                   .n_pairs = h->rope.n_pairs,
-                                   .n_rows = n_rows,
-                                   .interleaved = h->rotary == RAD_ROTARY_INTERLEAVED};
-    rad_cuda_grid grid = rows_grid(0, n_rows);
+    return (rad_cuda_rotate_arguments){.in = rad_cuda_value(b, op->other),
+                                       .out = rad_cuda_value(b, op->out),
+                                       .table = rad_cuda_value(b, op->in),
+                                       .row = op->to.row,
+                                       .first = op->to.first,
+                                       .stride = op->to.stride,
+                                       .n_heads = op->n_heads,
+                                       .n_pairs = h->rope.n_pairs,
+                                       .n_rows = rad_cuda_rows(b, op),
+                                       .interleaved = h->rotary == RAD_ROTARY_INTERLEAVED};
+}
+
+static radllm_status run_rotate(rad_cuda_backend *b, const rad_op *op)
+{
+    rad_cuda_rotate_arguments a = rotation_of(b, op);
+    rad_cuda_grid grid = rows_grid(0, a.n_rows);
     grid.x = op->n_heads;
     return launch(b, &rad_cuda_kernel_rotate, grid, 0, &a);
 }
@@ -180,26 +190,64 @@ static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
 
 /* ---- the cache ------------------------------------------------------------------------------- */
 
-static radllm_status run_store(rad_cuda_backend *b, const rad_op *op)
+static rad_cuda_store_arguments store_of(const rad_cuda_backend *b, const rad_op *op)
 {
     const rad_hparams *h = &b->model->hparams;
-    uint32_t n_rows = b->batch->n_tokens;
-    rad_cuda_store_arguments a = {.keys = rad_cuda_value(b, op->in),
-                                  .values = rad_cuda_value(b, op->other),
-                                  .rows = rad_cuda_at(b, b->layout.rows),
-                                  .pages = pages_of(b, op->layer),
-                                  .first = b->cache->layers[op->layer].first,
-                                  .key_bytes = (uint32_t)b->cache->key_bytes,
-                                  .value_bytes = (uint32_t)b->cache->value_bytes,
-                                  .key_type = b->cache->plan.format.keys,
-                                  .value_type = b->cache->plan.format.values,
-                                  .key_dim = h->head_dim,
-                                  .value_dim = h->value_dim,
-                                  .n_heads = h->layers[op->layer].n_kv_heads,
-                                  .n_rows = n_rows};
-    rad_cuda_grid grid = rows_grid(0, n_rows);
+    return (rad_cuda_store_arguments){.keys = rad_cuda_value(b, op->in),
+                                      .values = rad_cuda_value(b, op->other),
+                                      .rows = rad_cuda_at(b, b->layout.rows),
+                                      .pages = pages_of(b, op->layer),
+                                      .first = b->cache->layers[op->layer].first,
+                                      .key_bytes = (uint32_t)b->cache->key_bytes,
+                                      .value_bytes = (uint32_t)b->cache->value_bytes,
+                                      .key_type = b->cache->plan.format.keys,
+                                      .value_type = b->cache->plan.format.values,
+                                      .key_dim = h->head_dim,
+                                      .value_dim = h->value_dim,
+                                      .n_heads = h->layers[op->layer].n_kv_heads,
+                                      .n_rows = b->batch->n_tokens};
+}
+
+static radllm_status run_store(rad_cuda_backend *b, const rad_op *op)
+{
+    rad_cuda_store_arguments a = store_of(b, op);
+    rad_cuda_grid grid = rows_grid(0, a.n_rows);
     grid.x = a.n_heads;
     return launch(b, &rad_cuda_kernel_store, grid, 0, &a);
+}
+
+/* ---- several in one launch ------------------------------------------------------------------- */
+
+static bool is_in_place(const rad_op *rotate)
+{
+    return rotate->kind == RAD_OP_ROTATE && rotate->other == rotate->out && !rotate->per_output;
+}
+
+uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end)
+{
+    const rad_op *op = &b->program->ops[at];
+    uint32_t n = 1;
+    if (at + 1 < end && op[0].kind == RAD_OP_ADD && op[1].kind == RAD_OP_NORM &&
+        op[1].in == op[0].out && op[1].width == op[0].width && op[1].per_output == op[0].per_output)
+        n = 2;
+    else if (at + 2 < end && is_in_place(&op[0]) && is_in_place(&op[1]) &&
+             op[2].kind == RAD_OP_STORE && op[2].in == op[1].out && op[0].out != op[1].out &&
+             op[1].n_heads == b->model->hparams.layers[op[2].layer].n_kv_heads)
+        n = 3;
+    for (uint32_t i = 0; i < n; i++)
+        n = b->on_device[at + i] ? n : 1;
+    return n;
+}
+
+radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops)
+{
+    if (ops[0].kind == RAD_OP_ADD)
+        return run_norm(b, &ops[1], &ops[0]);
+    rad_cuda_rotate_store_arguments a = {rotation_of(b, &ops[0]), rotation_of(b, &ops[1]),
+                                         store_of(b, &ops[2])};
+    rad_cuda_grid grid = rows_grid(0, a.store.n_rows);
+    grid.x = a.queries.n_heads + a.keys.n_heads;
+    return launch(b, &rad_cuda_kernel_rotate_store, grid, 0, &a);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */
@@ -208,7 +256,7 @@ radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op)
 {
     switch (op->kind) {
     case RAD_OP_NORM:
-        return run_norm(b, op);
+        return run_norm(b, op, NULL);
     case RAD_OP_HEAD_NORM:
         return run_head_norm(b, op);
     case RAD_OP_ROTATE:

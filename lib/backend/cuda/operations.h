@@ -50,5 +50,9 @@ static inline rad_cuda_pages pages_of(const rad_cuda_backend *b, uint32_t layer)
 /* All but products, attention and experts; RADLLM_E_INTERNAL where an operation is none of these.
  */
 radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op);
+/* How many operations from `at` on are one launch; 1 where that one stands alone. */
+uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end);
+/* Runs those of which there are more than one. */
+radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops);
 
 #endif

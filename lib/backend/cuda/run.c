@@ -1,6 +1,6 @@
 /* The backend: runs a program's operations in their order, each on the device or on the CPU, and
  * brings values from one to the other where that changes. */
-#include "backend/cuda/cuda.h"
+#include "backend/cuda/operations.h"
 
 #include <string.h>
 
@@ -165,6 +165,22 @@ static radllm_status run_joined(rad_cuda_backend *b, const rad_op *const *joined
     return RADLLM_OK;
 }
 
+static radllm_status run_fused(rad_cuda_backend *b, const rad_op *ops, uint32_t n,
+                               radllm_error *error)
+{
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++)
+        status = bring_all(b, read_by(b, &ops[i]), true, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_cuda_run_fused(b, ops);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    for (uint32_t i = 0; i < n; i++)
+        note_result(b, &ops[i], true);
+    return RADLLM_OK;
+}
+
 static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end,
                                const radllm_cancel *cancel, radllm_error *error)
 {
@@ -176,8 +192,12 @@ static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
         if (op->per_output && b->batch->n_outputs == 0)
             break;
-        uint32_t n = adapters ? 0 : find_joined(b, &i, end, joined);
-        if (n > 0)
+        uint32_t n_fused = rad_cuda_fused(b, i, end);
+        uint32_t n = adapters || n_fused > 1 ? 0 : find_joined(b, &i, end, joined);
+        if (n_fused > 1) {
+            status = run_fused(b, op, n_fused, error);
+            i += n_fused - 1;
+        } else if (n > 0)
             status = run_joined(b, joined, n, error);
         else if (op->kind != RAD_OP_ADAPT || adapters)
             status = run_op(b, op, b->on_device[i], error);
