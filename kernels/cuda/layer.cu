@@ -104,24 +104,37 @@ RAD_CUDA_KERNEL(elements, THREADS, rad_cuda_elements_arguments, a)
 {
     bool two = a.kind <= RAD_CUDA_CLAMPED_MULTIPLY || a.kind == RAD_CUDA_ADD;
     bool gated = a.kind == RAD_CUDA_ADD_GATED;
+    RAD_SHARED(float, staged, EACH *THREADS);
     for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
         const float *in = a.in + (uint64_t)row * a.in_stride;
         const float *other = a.other + (uint64_t)row * a.other_stride;
         float *out = a.out + (uint64_t)row * a.out_stride;
-        float gate = gated ? rad_sigmoidf(other[0]) : 0.0f;
+        const float gate = gated ? rad_sigmoidf(other[0]) : 0.0f;
+        const uint32_t first = rad_block_x() * EACH * THREADS;
+        float x[EACH], y[EACH], before[EACH]; /* all loads are under way before the first is used */
+#pragma unroll
         for (uint32_t j = 0; j < EACH; j++) {
-            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
-            if (i >= a.n)
-                break;
-            out[i] = element(a.kind, in[i], two ? other[i] : gate, gated ? out[i] : 0.0f, a.number);
+            const uint32_t i = first + j * THREADS + rad_thread();
+            x[j] = i < a.n ? in[i] : 0.0f;
+            y[j] = !two ? gate : i < a.n ? other[i] : 0.0f;
+            before[j] = gated && i < a.n ? out[i] : 0.0f;
+        }
+#pragma unroll
+        for (uint32_t j = 0; j < EACH; j++) {
+            const uint32_t i = first + j * THREADS + rad_thread();
+            const float result = element(a.kind, x[j], y[j], before[j], a.number);
+            if (i < a.n)
+                out[i] = result;
+            staged[j * THREADS + rad_thread()] = result;
         }
         if (a.tiles != NULL) { /* a block has four tiles */
             const uint32_t n_tiles = (a.n + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
             const uint32_t tile = rad_block_x() * EACH + rad_warp();
             rad_barrier();
             if (rad_warp() < EACH && tile < n_tiles)
-                quantize_tile(out, a.n, a.tile_block, tile,
+                quantize_tile(staged - first, a.n, a.tile_block, tile,
                               a.tiles + (uint64_t)row * n_tiles * RAD_CUDA_TILE_BYTES);
+            rad_barrier();
         }
     }
 }
