@@ -126,6 +126,55 @@ static uint32_t make_store_rows(const setting *s, rad_cuda_row *rows)
     return n;
 }
 
+/* Rows of heads, all of which are rotated. */
+static rad_cuda_rotate_arguments rotation_of(const setting *s, const float *values, uint32_t n,
+                                             uint32_t n_heads, const void *table)
+{
+    uint32_t dim = s->of->key_dim;
+    float *there = rad_test_upload(s->device, values, (size_t)n * n_heads * dim * 4);
+    return (rad_cuda_rotate_arguments){.in = there,
+                                       .out = there,
+                                       .table = table,
+                                       .row = n_heads * dim,
+                                       .stride = dim,
+                                       .n_heads = n_heads,
+                                       .n_pairs = dim / 2,
+                                       .n_rows = n};
+}
+
+static void rotate_rows(float *values, const float *table, uint32_t n, uint32_t n_heads,
+                        uint32_t dim)
+{
+    for (uint32_t i = 0; i < n * n_heads; i++) {
+        const float *cosines = table + (size_t)(i / n_heads) * (dim / 2 * 2);
+        CPU->rotate(values + (size_t)i * dim, cosines, cosines + dim / 2, dim / 2, 0);
+    }
+}
+
+/* Stores n rows with the rotation in front, of keys and of QUERY_HEADS heads of queries. */
+static void launch_rotated(const setting *s, const rad_cuda_store_arguments *store, float *keys)
+{
+    enum { QUERY_HEADS = 3 };
+    const attention_case *c = s->of;
+    const uint32_t n = store->n_rows;
+    const size_t n_queries = (size_t)n * QUERY_HEADS * c->key_dim;
+    float *table = floats(3, (size_t)n * c->key_dim), *queries = floats(4, n_queries);
+    float *got = zeros(n_queries * sizeof *got);
+    void *there = rad_test_upload(s->device, table, (size_t)n * c->key_dim * 4);
+    rad_cuda_rotate_store_arguments a = {rotation_of(s, queries, n, QUERY_HEADS, there),
+                                         rotation_of(s, keys, n, c->n_kv_heads, there), *store};
+    a.store.keys = a.keys.out;
+    rad_test_launch(s->device, &rad_cuda_kernel_rotate_store, QUERY_HEADS + c->n_kv_heads,
+                    n < 40 ? n : 40, 1, 0, &a);
+    rotate_rows(keys, table, n, c->n_kv_heads, c->key_dim);
+    rotate_rows(queries, table, n, QUERY_HEADS, c->key_dim);
+    rad_test_download(s->device, got, a.queries.out, n_queries * sizeof *got);
+    ck_assert_mem_eq(got, queries, n_queries * sizeof *got);
+    free(table);
+    free(queries);
+    free(got);
+}
+
 static void check_store(setting *s)
 {
     const attention_case *c = s->of;
@@ -135,7 +184,26 @@ static void check_store(setting *s)
     size_t value_width = (size_t)c->n_kv_heads * c->value_dim;
     float *keys = floats(1, n * key_width), *values = floats(2, n * value_width);
     uint8_t *got = zeros(s->pool_bytes);
+    rad_cuda_store_arguments a = {.values = rad_test_upload(s->device, values, n * value_width * 4),
+                                  .rows = rad_test_upload(s->device, rows, n * sizeof *rows),
+                                  .first = s->first,
+                                  .key_bytes = (uint32_t)s->key_bytes,
+                                  .value_bytes = (uint32_t)s->value_bytes,
+                                  .key_type = c->key_type,
+                                  .value_type = c->value_type,
+                                  .key_dim = c->key_dim,
+                                  .value_dim = c->value_dim,
+                                  .n_heads = c->n_kv_heads,
+                                  .n_rows = n};
     s->device_pool = rad_test_upload(s->device, s->pool, s->pool_bytes);
+    a.pages = device_pages(s);
+    if (c->key_dim % 2 == 0) { /* keys become the rotated ones */
+        launch_rotated(s, &a, keys);
+    } else {
+        a.keys = rad_test_upload(s->device, keys, n * key_width * 4);
+        rad_test_launch(s->device, &rad_cuda_kernel_store, c->n_kv_heads, n < 40 ? n : 40, 1, 0,
+                        &a);
+    }
     for (uint32_t i = 0; i + 1 < n; i++)
         for (uint32_t head = 0; head < c->n_kv_heads; head++) {
             uint8_t *page = page_of(s, rows[i].sequence, rows[i].position / RAD_TILE_KEYS);
@@ -146,20 +214,6 @@ static void check_store(setting *s)
             CPU->store_value(values + i * value_width + head * c->value_dim, c->value_dim,
                              c->value_type, tile + s->key_bytes, slot);
         }
-    rad_cuda_store_arguments a = {.keys = rad_test_upload(s->device, keys, n * key_width * 4),
-                                  .values = rad_test_upload(s->device, values, n * value_width * 4),
-                                  .rows = rad_test_upload(s->device, rows, n * sizeof *rows),
-                                  .pages = device_pages(s),
-                                  .first = s->first,
-                                  .key_bytes = (uint32_t)s->key_bytes,
-                                  .value_bytes = (uint32_t)s->value_bytes,
-                                  .key_type = c->key_type,
-                                  .value_type = c->value_type,
-                                  .key_dim = c->key_dim,
-                                  .value_dim = c->value_dim,
-                                  .n_heads = c->n_kv_heads,
-                                  .n_rows = n};
-    rad_test_launch(s->device, &rad_cuda_kernel_store, c->n_kv_heads, n < 40 ? n : 40, 1, 0, &a);
     rad_test_download(s->device, got, s->device_pool, s->pool_bytes);
     for (size_t i = 0; i < s->pool_bytes; i++)
         if (got[i] != s->pool[i]) /* Check notes every assertion, which is slow */
