@@ -167,6 +167,9 @@ radllm_status rad_cpu_backend_run_op(rad_backend *backend, const rad_op *op, rad
 void rad_cpu_backend_end(rad_backend *backend);
 float *rad_cpu_backend_value(const rad_backend *backend, uint8_t value);
 void rad_cpu_backend_changed(rad_backend *backend, uint8_t value);
+/* From now on a value stands in the caller's memory, which has room for its rows; NULL: in the
+ * backend's own again. Between two runs, or before its first row is written. */
+void rad_cpu_backend_lend(rad_backend *backend, uint8_t value, float *memory);
 
 /* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);

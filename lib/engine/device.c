@@ -77,6 +77,7 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
     plan->cache_bytes -= plan->cache.bytes;
     rad_cache_plan_divide(&plan->cache, hparams, placement.n_layers);
     plan->cache_bytes += plan->cache.bytes;
+    plan->activation_bytes += placement.pinned;
     log_placement(host, plan, hparams->n_layers);
     return RADLLM_OK;
 }

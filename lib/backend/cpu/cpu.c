@@ -260,6 +260,13 @@ void rad_cpu_backend_changed(rad_backend *backend, uint8_t value)
     value_changed((rad_cpu_backend *)backend, value);
 }
 
+void rad_cpu_backend_lend(rad_backend *backend, uint8_t value, float *memory)
+{
+    rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
+    uint8_t *own = cpu->memory + cpu->layout.values[value];
+    cpu->values[value] = memory != NULL ? memory : (float *)(void *)own;
+}
+
 static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
                              const radllm_cancel *cancel, radllm_error *error)
 {
@@ -377,6 +384,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         cpu_free(&cpu->base);
         return status;
     }
+    for (uint32_t v = 0; v < program->n_values; v++)
+        rad_cpu_backend_lend(&cpu->base, (uint8_t)v, NULL);
     fill_frequencies(cpu);
     rad_cpu_clear_expert_tokens(cpu);
     *out = &cpu->base;

@@ -80,6 +80,7 @@ typedef struct rad_cpu_backend {
     rad_pool *pool;
     rad_cpu_layout layout;
     uint8_t *memory;
+    float *values[RAD_MAX_VALUES];
     float rope_magnitude;
     uint32_t n_slopes; /* the heads that the slopes are for; 0: none yet */
     rad_blas blas;     /* product NULL: not used */
@@ -103,7 +104,7 @@ typedef struct rad_cpu_backend {
 
 static inline float *rad_cpu_value(const rad_cpu_backend *cpu, uint8_t value)
 {
-    return (float *)(void *)(cpu->memory + cpu->layout.values[value]);
+    return cpu->values[value];
 }
 
 static inline void *rad_cpu_scratch(const rad_cpu_backend *cpu, uint32_t worker)

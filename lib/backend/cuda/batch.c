@@ -1,19 +1,37 @@
-/* What a step tells the device: rows, output rows, and the page tables of its sequences. */
+/* What a step tells the device: rows, output rows, the page tables of its sequences, and what the
+ * CPU computes before the first layer. One copy for all. */
 #include "backend/cuda/cuda.h"
 
 #include <string.h>
 
 #define KEYS_STEP 256
+#define ALIGNMENT 256
 
-/* Staging memory stands as the device's, from `rows` on. */
+/* Staging memory stands as the device's, from `told` on. */
 static void *staged(const rad_cuda_backend *b, uint64_t offset)
 {
-    return b->staging + (offset - b->layout.rows);
+    return b->staging + (offset - b->layout.told);
 }
 
 uint64_t rad_cuda_staging_bytes(const rad_cuda_layout *layout)
 {
-    return layout->told_end - layout->rows;
+    return layout->told_end - layout->told;
+}
+
+uint64_t rad_cuda_value_bytes(const rad_program *program, const rad_backend_settings *settings,
+                              uint32_t value)
+{
+    const rad_value *v = &program->values[value];
+    return (uint64_t)(v->per_output ? settings->max_outputs : settings->max_tokens) * v->width *
+           sizeof(float);
+}
+
+/* The next part's place. There is room for all of them: place.c. */
+static uint64_t take(rad_cuda_backend *b, uint64_t bytes)
+{
+    uint64_t offset = b->told;
+    b->told += (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+    return offset;
 }
 
 uint32_t rad_cuda_most_blocks(const rad_backend_settings *settings, uint32_t tokens)
@@ -21,9 +39,10 @@ uint32_t rad_cuda_most_blocks(const rad_backend_settings *settings, uint32_t tok
     return settings->max_tokens / tokens + settings->max_spans;
 }
 
-static void write_rows(const rad_cuda_backend *b)
+static void write_rows(rad_cuda_backend *b)
 {
     const rad_batch *batch = b->batch;
+    b->layout.rows = take(b, batch->n_tokens * sizeof(rad_cuda_row));
     rad_cuda_row *rows = staged(b, b->layout.rows);
     for (uint32_t s = 0; s < batch->n_spans; s++) {
         const rad_token_span *span = &batch->spans[s];
@@ -38,11 +57,12 @@ static void write_rows(const rad_cuda_backend *b)
 }
 
 /* Entries of tiles that are not held are never looked at. */
-static void write_table(const rad_cuda_backend *b, uint32_t group)
+static void write_table(rad_cuda_backend *b, uint32_t group)
 {
     const rad_cache_group *g = &b->cache->plan.groups[group];
     const rad_page_pool *pool = b->cache->pools[group];
     uint32_t stride = rad_cuda_table_stride(g);
+    b->layout.tables[group] = take(b, (uint64_t)b->batch->n_spans * stride * sizeof(uint32_t));
     uint32_t *table = staged(b, b->layout.tables[group]);
     for (uint32_t s = 0; s < b->batch->n_spans; s++, table += stride) {
         const rad_sequence *sequence = b->batch->spans[s].sequence;
@@ -59,6 +79,8 @@ static void write_table(const rad_cuda_backend *b, uint32_t group)
 /* The spans in blocks of at most so many tokens. */
 static void write_blocks(rad_cuda_backend *b, uint32_t tokens)
 {
+    uint64_t most = b->batch->n_tokens / tokens + b->batch->n_spans;
+    b->layout.blocks[tokens - 1] = take(b, most * sizeof(rad_cuda_attend_block));
     rad_cuda_attend_block *blocks = staged(b, b->layout.blocks[tokens - 1]);
     uint32_t n = 0;
     for (uint32_t s = 0; s < b->batch->n_spans; s++) {
@@ -72,31 +94,20 @@ static void write_blocks(rad_cuda_backend *b, uint32_t tokens)
     b->n_blocks[tokens - 1] = n;
 }
 
-static radllm_status send(rad_cuda_backend *b, uint64_t offset, uint64_t bytes)
-{
-    return b->device->upload(b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, offset), staged(b, offset),
-                             bytes);
-}
-
 /* Those blocks that some operation will want. */
-static radllm_status send_blocks(rad_cuda_backend *b)
+static void write_all_blocks(rad_cuda_backend *b)
 {
     rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
-    radllm_status status = RADLLM_OK;
     memset(b->n_blocks, 0, sizeof b->n_blocks);
-    for (uint32_t i = 0; i < b->program->n_ops && status == RADLLM_OK; i++) {
+    for (uint32_t i = 0; i < b->program->n_ops; i++) {
         uint32_t rows;
         if (!b->on_device[i] || b->program->ops[i].kind != RAD_OP_ATTEND)
             continue;
         uint32_t tokens = rad_cuda_attend_shape(&means, &b->program->ops[i], b->longest_span, &rows)
                               .tokens_per_block;
-        if (b->n_blocks[tokens - 1] > 0)
-            continue;
-        write_blocks(b, tokens);
-        status = send(b, b->layout.blocks[tokens - 1],
-                      b->n_blocks[tokens - 1] * sizeof(rad_cuda_attend_block));
+        if (b->n_blocks[tokens - 1] == 0)
+            write_blocks(b, tokens);
     }
-    return status;
 }
 
 static void measure(rad_cuda_backend *b)
@@ -112,22 +123,37 @@ static void measure(rad_cuda_backend *b)
     b->most_keys = (b->most_keys + KEYS_STEP - 1) / KEYS_STEP * KEYS_STEP;
 }
 
-radllm_status rad_cuda_send_batch(rad_cuda_backend *b)
+void rad_cuda_tell_batch(rad_cuda_backend *b)
 {
     const rad_batch *batch = b->batch;
+    b->told = b->layout.told;
     measure(b);
     write_rows(b);
+    b->layout.outputs = take(b, batch->n_outputs * sizeof *batch->outputs);
     if (batch->n_outputs > 0)
         memcpy(staged(b, b->layout.outputs), batch->outputs,
                batch->n_outputs * sizeof *batch->outputs);
-    radllm_status status = send(b, b->layout.rows, batch->n_tokens * sizeof(rad_cuda_row));
-    if (status == RADLLM_OK && batch->n_outputs > 0)
-        status = send(b, b->layout.outputs, batch->n_outputs * sizeof(uint32_t));
-    for (uint32_t g = 0; g < b->cache->plan.n_groups && status == RADLLM_OK; g++) {
+    for (uint32_t g = 0; g < b->cache->plan.n_groups; g++)
         write_table(b, g);
-        uint64_t row =
-            (uint64_t)rad_cuda_table_stride(&b->cache->plan.groups[g]) * sizeof(uint32_t);
-        status = send(b, b->layout.tables[g], batch->n_spans * row);
+    write_all_blocks(b);
+    for (uint32_t v = 0; v < b->program->n_values; v++) {
+        if ((b->inputs >> v & 1) == 0)
+            continue;
+        b->layout.values[v] =
+            take(b, (uint64_t)batch->n_tokens * b->program->values[v].width * sizeof(float));
+        b->library->cpu_lend(b->cpu, (uint8_t)v, staged(b, b->layout.values[v]));
     }
-    return status == RADLLM_OK ? send_blocks(b) : status;
+}
+
+radllm_status rad_cuda_send_batch(rad_cuda_backend *b)
+{
+    radllm_status status =
+        b->device->upload(b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.told),
+                          staged(b, b->layout.told), b->told - b->layout.told);
+    b->under_way = true;
+    for (uint32_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
+        if ((b->inputs >> v & 1) != 0 && b->values[v].where != 0)
+            b->values[v].where = RAD_CUDA_HERE | RAD_CUDA_THERE;
+    }
+    return status;
 }

@@ -38,14 +38,16 @@ typedef struct rad_cuda_weight {
     const uint32_t *columns; /* where its rows have them in another order */
 } rad_cuda_weight;
 
-/* Where everything stands in the backend's block of device memory. */
+/* Where everything stands in the backend's block of device memory. What a step tells the device is
+ * one piece, of which the step at hand uses as much as it needs: where in it the parts are, and
+ * those of the values that the CPU makes first, follows from the step's key. */
 typedef struct rad_cuda_layout {
+    uint64_t told, told_end;
     uint64_t values[RAD_MAX_VALUES];
-    uint64_t rows;                          /* rad_cuda_row[max_tokens] */
-    uint64_t outputs;                       /* uint32_t[max_outputs] */
-    uint64_t tables[RAD_CACHE_GROUPS];      /* uint32_t[max_spans][stride] */
+    uint64_t rows;                          /* rad_cuda_row[n_tokens] */
+    uint64_t outputs;                       /* uint32_t[n_outputs] */
+    uint64_t tables[RAD_CACHE_GROUPS];      /* uint32_t[n_spans][stride] */
     uint64_t blocks[RAD_CUDA_BLOCK_TOKENS]; /* rad_cuda_attend_block[], by a block's tokens - 1 */
-    uint64_t told_end;                      /* behind what a step tells the device */
     uint64_t tiles;                         /* quantized input of products */
     uint64_t states, states_bytes;          /* of attention */
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
@@ -61,7 +63,7 @@ enum { RAD_CUDA_HERE = 1, RAD_CUDA_THERE = 2 };
 
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
-    uint32_t n_tokens, n_outputs, longest_span, most_keys;
+    uint32_t n_tokens, n_outputs, n_spans, hidden, longest_span, most_keys;
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
 } rad_cuda_step_key;
 
@@ -90,8 +92,12 @@ typedef struct rad_cuda_backend {
     uint8_t *weight_memory;   /* device memory, as the next */
     uint8_t *memory;
     rad_cuda_layout layout;
-    uint8_t *staging; /* pinned memory for what a step tells the device, laid out from `rows` on */
+    uint32_t first;   /* operation on the device */
+    uint32_t inputs;  /* values that the CPU makes before it, as a set */
+    uint8_t *staging; /* pinned memory for what a step tells the device, laid out as there */
     uint64_t staging_bytes;
+    float *results; /* pinned memory for what the host reads of a step; NULL: the CPU's */
+    uint64_t results_bytes;
 
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
     uint64_t n_replayed;
@@ -102,6 +108,8 @@ typedef struct rad_cuda_backend {
         uint32_t where;
         uint64_t floats; /* that were written last */
     } values[RAD_MAX_VALUES];
+    uint64_t told;  /* behind what the step tells the device */
+    bool under_way; /* copies from memory that the CPU's operations write to */
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
@@ -184,6 +192,14 @@ radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *reque
 /* Which operations are on the device under a placement: n_ops flags. */
 void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
                      const rad_cuda_placement *placement, bool *on_device);
+/* The first operation of the first layer; the values that are made before it, as a set. */
+uint32_t rad_cuda_first_of_layers(const rad_program *program);
+uint32_t rad_cuda_inputs(const rad_program *program);
+/* Whether the host reads a value that operations on the device write, at a step's end; bytes of all
+ * of these. */
+bool rad_cuda_is_result(const rad_program *program, const bool *on_device, uint32_t value);
+uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                const bool *on_device);
 /* The layout of everything but weights and pages; false when it exceeds 64 bits. */
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       const rad_backend_settings *settings, rad_cuda_layout *layout);
@@ -193,7 +209,12 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
 
 uint64_t rad_cuda_staging_bytes(const rad_cuda_layout *layout);
 uint32_t rad_cuda_most_blocks(const rad_backend_settings *settings, uint32_t tokens);
-/* Tells the device of a batch. */
+/* Bytes of a value's rows, however many there are. */
+uint64_t rad_cuda_value_bytes(const rad_program *program, const rad_backend_settings *settings,
+                              uint32_t value);
+/* Lays out what the device is told of a batch, and writes it down; the CPU's operations before the
+ * first one on the device put their values there as well. Then all is sent at once. */
+void rad_cuda_tell_batch(rad_cuda_backend *b);
 radllm_status rad_cuda_send_batch(rad_cuda_backend *b);
 
 /* ---- graphs.c -----------------------------------------------------------------------------------

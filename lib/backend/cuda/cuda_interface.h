@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 1"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 2"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -42,6 +42,7 @@ typedef struct rad_cuda_library {
     void (*cache_plan_divide)(rad_cache_plan *plan, const rad_hparams *hparams, uint32_t n_far);
     float (*alibi_slope)(float max_bias, uint32_t n_heads, uint32_t head);
     const float *(*cpu_hidden)(const rad_backend *cpu, uint32_t index);
+    void (*cpu_lend)(rad_backend *cpu, uint8_t value, float *memory);
 } rad_cuda_library;
 
 /* A device that an engine uses. */
@@ -58,6 +59,7 @@ typedef struct rad_cuda_placement {
     uint64_t context;                    /* the driver's, for this process */
     uint64_t libraries;                  /* kernels and what the CUDA runtime takes */
     uint64_t total, limit, memory, free; /* memory: of the device; free: at creation */
+    uint64_t pinned;                     /* memory of the host that the backend takes */
     char device[RAD_CUDA_TEXT];
     char reason[RAD_CUDA_TEXT]; /* why the next layer is not there; "" when all are */
 } rad_cuda_placement;

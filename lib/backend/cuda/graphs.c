@@ -19,6 +19,8 @@ static rad_cuda_step_key key_of(const rad_cuda_backend *b)
     memset(&key, 0, sizeof key);
     key.n_tokens = b->batch->n_tokens;
     key.n_outputs = b->batch->n_outputs;
+    key.n_spans = b->batch->n_spans;
+    key.hidden = b->batch->hidden;
     key.longest_span = b->longest_span;
     key.most_keys = b->most_keys;
     memcpy(key.n_blocks, b->n_blocks, sizeof key.n_blocks);

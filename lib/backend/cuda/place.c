@@ -12,8 +12,7 @@
 /* ---- parts of a program -------------------------------------------------------------------------
  */
 
-/* The first operation of the first layer. */
-static uint32_t first_of_layers(const rad_program *program)
+uint32_t rad_cuda_first_of_layers(const rad_program *program)
 {
     const rad_model *model = program->model;
     uint32_t i = 0;
@@ -39,6 +38,34 @@ static uint32_t end_of_layers(const rad_program *program)
     return program->n_ops;
 }
 
+uint32_t rad_cuda_inputs(const rad_program *program)
+{
+    uint32_t first = rad_cuda_first_of_layers(program), set = 0;
+    for (uint32_t i = 0; i < first; i++)
+        set |= 1u << program->ops[i].out;
+    return set;
+}
+
+bool rad_cuda_is_result(const rad_program *program, const bool *on_device, uint32_t value)
+{
+    bool made = false;
+    for (uint32_t i = 0; i < program->n_ops; i++)
+        made = made || (on_device[i] && program->ops[i].out == value);
+    return made && (value == program->logits || value == program->hidden) &&
+           (rad_cuda_inputs(program) >> value & 1) == 0;
+}
+
+uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                const bool *on_device)
+{
+    uint64_t bytes = 0;
+    for (uint32_t v = 0; v < program->n_values; v++) {
+        if (rad_cuda_is_result(program, on_device, v))
+            bytes += rad_cuda_value_bytes(program, settings, v);
+    }
+    return bytes;
+}
+
 /* Without which a layer is of no use on the device. */
 static bool must_be_there(const rad_op *op)
 {
@@ -59,7 +86,7 @@ static void keep_experts_together(uint32_t from, uint32_t to, bool *on_device)
 void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
                      const rad_cuda_placement *placement, bool *on_device)
 {
-    uint32_t first = first_of_layers(program), end = end_of_layers(program), route = 0;
+    uint32_t first = rad_cuda_first_of_layers(program), end = end_of_layers(program), route = 0;
     bool experts = false; /* between ROUTE and COMBINE */
     char why[RAD_CUDA_TEXT];
     for (uint32_t i = 0; i < program->n_ops; i++) {
@@ -138,13 +165,16 @@ static uint64_t tiles_bytes(const rad_cuda_means *means, const rad_program *prog
     return most;
 }
 
+/* The inputs, or all others. */
 static bool lay_out_values(const rad_program *program, const rad_backend_settings *settings,
-                           uint64_t *used, rad_cuda_layout *layout)
+                           bool inputs, uint64_t *used, rad_cuda_layout *layout)
 {
     bool fits = true;
     for (uint32_t i = 0; i < program->n_values; i++) {
         const rad_value *value = &program->values[i];
         uint64_t width;
+        if ((rad_cuda_inputs(program) >> i & 1) != inputs)
+            continue;
         fits = fits &&
                rad_mul_u64(value->per_output ? settings->max_outputs : settings->max_tokens,
                            value->width, &width) &&
@@ -153,10 +183,12 @@ static bool lay_out_values(const rad_program *program, const rad_backend_setting
     return fits;
 }
 
-/* What a step tells the device. */
-static bool lay_out_told(const rad_cuda_means *means, const rad_backend_settings *settings,
-                         uint64_t *used, rad_cuda_layout *layout)
+/* What a step tells the device, at most; each step places it anew (batch.c). */
+static bool lay_out_told(const rad_cuda_means *means, const rad_program *program,
+                         const rad_backend_settings *settings, uint64_t *used,
+                         rad_cuda_layout *layout)
 {
+    layout->told = *used;
     bool fits = place(used, settings->max_tokens, sizeof(rad_cuda_row), &layout->rows) &&
                 place(used, settings->max_outputs, sizeof(uint32_t), &layout->outputs);
     for (uint32_t g = 0; g < means->cache->n_groups; g++)
@@ -167,6 +199,7 @@ static bool lay_out_told(const rad_cuda_means *means, const rad_backend_settings
     for (uint32_t t = 0; t < RAD_CUDA_BLOCK_TOKENS; t++)
         fits = fits && place(used, rad_cuda_most_blocks(settings, t + 1),
                              sizeof(rad_cuda_attend_block), &layout->blocks[t]);
+    fits = fits && lay_out_values(program, settings, true, used, layout);
     layout->told_end = *used;
     return fits;
 }
@@ -196,8 +229,8 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
     uint64_t slopes = h->max_alibi_bias > 0.0f ? (uint64_t)h->n_layers * h->max_heads : 0;
     memset(layout, 0, sizeof *layout);
     layout->states_bytes = states_bytes(means, program, settings);
-    bool fits = lay_out_values(program, settings, &used, layout) &&
-                lay_out_told(means, settings, &used, layout) &&
+    bool fits = lay_out_values(program, settings, false, &used, layout) &&
+                lay_out_told(means, program, settings, &used, layout) &&
                 place(&used, tiles_bytes(means, program, settings), 1, &layout->tiles) &&
                 place(&used, layout->states_bytes, 1, &layout->states) &&
                 place(&used, slopes, sizeof(float), &layout->slopes) &&
@@ -253,7 +286,7 @@ static uint32_t computable(const rad_cuda_means *means, const rad_program *progr
 {
     uint32_t end = end_of_layers(program), n_layers = means->model->hparams.n_layers;
     why[0] = '\0';
-    for (uint32_t i = first_of_layers(program); i < end; i++) {
+    for (uint32_t i = rad_cuda_first_of_layers(program); i < end; i++) {
         const rad_op *op = &program->ops[i];
         char text[RAD_CUDA_TEXT];
         const char *missing = must_be_there(op) ? rad_cuda_missing(means, op, text) : NULL;
@@ -376,6 +409,17 @@ static radllm_status place_on(const rad_cuda *cuda, const rad_cuda_request *requ
     return RADLLM_OK;
 }
 
+/* What the chosen placement takes of the host's memory. */
+static void count_pinned(const rad_cuda_request *request, const rad_cuda_means *means,
+                         bool *on_device, rad_cuda_placement *out)
+{
+    rad_cuda_layout layout;
+    (void)rad_cuda_lay_out(means, request->program, request->settings, &layout); /* it fits */
+    rad_cuda_divide(means, request->program, out, on_device);
+    out->pinned = rad_cuda_staging_bytes(&layout) +
+                  rad_cuda_results_bytes(request->program, request->settings, on_device);
+}
+
 radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,
                              rad_cuda_placement *out, radllm_error *error)
 {
@@ -395,6 +439,8 @@ radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *reque
         status = rad_fail_memory(error, bytes);
     else
         status = place_on(cuda, request, &w, on_device, out, error);
+    if (status == RADLLM_OK && out->n_layers > 0)
+        count_pinned(request, &means, on_device, out);
     rad_free(allocator, w.bytes, bytes);
     rad_free(allocator, w.seen, seen);
     rad_free(allocator, on_device, program->n_ops);

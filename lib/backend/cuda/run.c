@@ -59,6 +59,12 @@ static uint64_t written_width(const rad_cuda_backend *b, const rad_op *op)
 
 /* ---- bringing values over -------------------------------------------------------------------- */
 
+static radllm_status wait(rad_cuda_backend *b)
+{
+    b->under_way = false;
+    return b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+}
+
 static radllm_status bring(rad_cuda_backend *b, uint8_t value, bool to_device, radllm_error *error)
 {
     uint64_t bytes = b->values[value].floats * sizeof(float);
@@ -66,10 +72,11 @@ static radllm_status bring(rad_cuda_backend *b, uint8_t value, bool to_device, r
     radllm_status status;
     if (to_device) {
         status = b->device->upload(b->device, RAD_CUDA_COMPUTE, there, here, bytes);
+        b->under_way = true;
     } else {
         status = b->device->download(b->device, RAD_CUDA_COMPUTE, here, there, bytes);
         if (status == RADLLM_OK)
-            status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+            status = wait(b);
         b->library->cpu_changed(b->cpu, value);
     }
     if (status != RADLLM_OK)
@@ -124,6 +131,8 @@ static radllm_status run_op(rad_cuda_backend *b, const rad_op *op, bool on_devic
         if (status != RADLLM_OK)
             return rad_cuda_failed(b->cuda, status, error);
     } else {
+        if (b->under_way && (status = wait(b)) != RADLLM_OK)
+            return rad_cuda_failed(b->cuda, status, error);
         status = b->library->cpu_run_op(b->cpu, op, error);
         if (status != RADLLM_OK)
             return status;
@@ -245,12 +254,14 @@ static radllm_status replay_range(rad_cuda_backend *b, uint32_t first, uint32_t 
 
 static radllm_status run_ops(rad_cuda_backend *b, const radllm_cancel *cancel, radllm_error *error)
 {
-    uint32_t n = b->batch->hidden ? b->program->n_hidden_ops : b->program->n_ops, first = 0;
-    while (first < n && !b->on_device[first])
-        first++;
+    uint32_t n = b->batch->hidden ? b->program->n_hidden_ops : b->program->n_ops;
+    uint32_t first = b->first < n ? b->first : n;
     radllm_status status = run_range(b, 0, first, cancel, error);
     if (status != RADLLM_OK)
         return status;
+    status = rad_cuda_send_batch(b);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
     return !has_adapters(b->batch) && rad_cuda_can_replay(b, first, n)
                ? replay_range(b, first, n, cancel, error)
                : run_range(b, first, n, cancel, error);
@@ -264,7 +275,7 @@ static radllm_status finish(rad_cuda_backend *b, radllm_error *error)
     if (b->batch->n_outputs > 0)
         status = bring_all(b, results, false, error);
     if (status == RADLLM_OK) {
-        status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+        status = wait(b);
         if (status != RADLLM_OK)
             status = rad_cuda_failed(b->cuda, status, error);
     }
@@ -280,17 +291,13 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
     b->tiles_maker = NULL;
     memset(b->values, 0, sizeof b->values);
     pthread_mutex_lock(&b->cuda->mutex);
-    radllm_status status = RADLLM_OK;
+    rad_cuda_tell_batch(b);
     b->library->cpu_begin(b->cpu, batch);
-    status = rad_cuda_send_batch(b);
-    if (status != RADLLM_OK)
-        status = rad_cuda_failed(b->cuda, status, error);
-    if (status == RADLLM_OK)
-        status = run_ops(b, cancel, error);
+    radllm_status status = run_ops(b, cancel, error);
     if (status == RADLLM_OK)
         status = finish(b, error);
     else /* what is under way still reads what the next run will write */
-        (void)b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
+        (void)wait(b);
     b->library->cpu_end(b->cpu);
     pthread_mutex_unlock(&b->cuda->mutex);
     return status;
@@ -346,6 +353,10 @@ static void free_device_memory(rad_cuda_backend *b)
         rad_wipe(b->staging, b->staging_bytes);
         (void)device->host_free(device, b->staging);
     }
+    if (b->results != NULL) {
+        rad_wipe(b->results, b->results_bytes);
+        (void)device->host_free(device, b->results);
+    }
     pthread_mutex_unlock(&b->cuda->mutex);
 }
 
@@ -353,6 +364,8 @@ static void cuda_free(rad_backend *backend)
 {
     rad_cuda_backend *b = (rad_cuda_backend *)backend;
     rad_allocator allocator = b->cuda->host.allocator;
+    for (uint32_t v = 0; v < b->program->n_values; v++)
+        b->library->cpu_lend(b->cpu, (uint8_t)v, NULL);
     if (b->cuda->process == rad_process_id())
         free_device_memory(b);
     rad_free(&allocator, b->on_device, b->program->n_ops * sizeof *b->on_device);
@@ -363,16 +376,34 @@ static void cuda_free(rad_backend *backend)
 static const rad_backend_table cuda_table = {cuda_run, cuda_logits, cuda_reserve_adapters,
                                              cuda_hidden, cuda_free};
 
+/* What the host reads goes from the device to pinned memory, where it stands as the CPU's value. */
+static void lend_results(rad_cuda_backend *b)
+{
+    uint64_t used = 0;
+    for (uint32_t v = 0; v < b->program->n_values; v++) {
+        if (!rad_cuda_is_result(b->program, b->on_device, v))
+            continue;
+        b->library->cpu_lend(b->cpu, (uint8_t)v, b->results + used / sizeof(float));
+        used += rad_cuda_value_bytes(b->program, &b->settings, v);
+    }
+}
+
 static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
 {
     rad_cuda_device *device = b->device;
-    void *memory = NULL, *staging = NULL;
+    void *memory = NULL, *staging = NULL, *results = NULL;
     b->staging_bytes = rad_cuda_staging_bytes(&b->layout);
+    b->results_bytes = rad_cuda_results_bytes(b->program, &b->settings, b->on_device);
     radllm_status status = device->alloc(device, b->layout.total, &memory);
     b->memory = memory;
     if (status == RADLLM_OK)
         status = device->host_alloc(device, b->staging_bytes, &staging);
     b->staging = staging;
+    if (status == RADLLM_OK)
+        status = device->host_alloc(device, b->results_bytes, &results);
+    b->results = results;
+    if (status == RADLLM_OK && results != NULL)
+        lend_results(b);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
@@ -425,6 +456,9 @@ static radllm_status fill_backend(rad_cuda_backend *b, const radllm_cancel *canc
     if (b->on_device == NULL || b->weights == NULL)
         return rad_fail_memory(error, flags + weights);
     rad_cuda_divide(&means, b->program, &b->placement, b->on_device);
+    while (b->first < b->program->n_ops && !b->on_device[b->first])
+        b->first++;
+    b->inputs = rad_cuda_inputs(b->program);
     if (!rad_cuda_lay_out(&means, b->program, &b->settings, &b->layout))
         return rad_fail_memory(error, SIZE_MAX);
     pthread_mutex_lock(&b->cuda->mutex);
