@@ -116,16 +116,30 @@ RAD_DEVICE void store_value_block(uint8_t *tile, const rad_cuda_store_arguments 
     }
 }
 
-/* A head of a row, by all threads of a block. */
-RAD_DEVICE void store_head(const rad_cuda_store_arguments &a, uint32_t row, uint32_t head)
+/* Where a head of a row goes; NULL: nowhere. */
+struct place {
+    uint8_t *keys;
+    uint32_t slot;
+};
+
+RAD_DEVICE place find_place(const rad_cuda_store_arguments &a, uint32_t row, uint32_t head)
 {
-    rad_cuda_row at = a.rows[row];
+    const rad_cuda_row at = a.rows[row];
     if (at.end == 0)
+        return {NULL, 0};
+    return {rad_cache_page(a.pages, at.sequence, at.position / RAD_TILE_KEYS) + a.first +
+                (uint64_t)head * (a.key_bytes + a.value_bytes),
+            at.position % RAD_TILE_KEYS};
+}
+
+/* By all threads of a block. */
+RAD_DEVICE void store_head(const rad_cuda_store_arguments &a, uint32_t row, uint32_t head,
+                           const place &to)
+{
+    if (to.keys == NULL)
         return;
-    uint8_t *keys = rad_cache_page(a.pages, at.sequence, at.position / RAD_TILE_KEYS) + a.first +
-                    (uint64_t)head * (a.key_bytes + a.value_bytes);
-    uint8_t *values = keys + a.key_bytes;
-    uint32_t slot = at.position % RAD_TILE_KEYS;
+    uint8_t *keys = to.keys, *values = keys + a.key_bytes;
+    const uint32_t slot = to.slot;
     const float *key = a.keys + ((uint64_t)row * a.n_heads + head) * a.key_dim;
     const float *value = a.values + ((uint64_t)row * a.n_heads + head) * a.value_dim;
     for (uint32_t first = rad_warp() * 32; first < a.key_dim; first += THREADS) {
@@ -141,19 +155,29 @@ RAD_DEVICE void store_head(const rad_cuda_store_arguments &a, uint32_t row, uint
 RAD_CUDA_KERNEL(store, THREADS, rad_cuda_store_arguments, a)
 {
     for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y())
-        store_head(a, row, rad_block_x());
+        store_head(a, row, rad_block_x(), find_place(a, row, rad_block_x()));
 }
 
-RAD_CUDA_KERNEL(rotate_store, THREADS, rad_cuda_rotate_store_arguments, a)
+/* Rows and page tables come from the host, before any kernel of a step: where the first row goes is
+ * looked up while the kernel before this one still runs. */
+RAD_CUDA_KERNEL_EARLY(rotate_store, THREADS, rad_cuda_rotate_store_arguments, a)
 {
     const uint32_t block = rad_block_x(), n_queries = a.queries.n_heads;
-    for (uint32_t row = rad_block_y(); row < a.store.n_rows; row += rad_grid_y()) {
+    uint32_t row = rad_block_y();
+    place to = {NULL, 0};
+    if (block >= n_queries)
+        to = find_place(a.store, row, block - n_queries);
+    rad_wait_for_earlier();
+    while (row < a.store.n_rows) {
         if (block < n_queries) {
             rotate_head(a.queries, row, block);
-            continue;
+        } else {
+            rotate_head(a.keys, row, block - n_queries);
+            rad_barrier();
+            store_head(a.store, row, block - n_queries, to);
         }
-        rotate_head(a.keys, row, block - n_queries);
-        rad_barrier();
-        store_head(a.store, row, block - n_queries);
+        row += rad_grid_y();
+        if (block >= n_queries && row < a.store.n_rows)
+            to = find_place(a.store, row, block - n_queries);
     }
 }

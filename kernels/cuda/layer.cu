@@ -132,7 +132,7 @@ RAD_CUDA_KERNEL(elements, THREADS, rad_cuda_elements_arguments, a)
             const uint32_t tile = rad_block_x() * EACH + rad_warp();
             rad_barrier();
             if (rad_warp() < EACH && tile < n_tiles)
-                quantize_tile(staged - first, a.n, a.tile_block, tile,
+                quantize_tile(staged + rad_warp() * RAD_CUDA_CHUNK, a.n, a.tile_block, tile,
                               a.tiles + (uint64_t)row * n_tiles * RAD_CUDA_TILE_BYTES);
             rad_barrier();
         }

@@ -5,11 +5,12 @@
 #include "kernels/cuda/kernels_layer.h"
 #include "kernels/cuda/quantize.h"
 
-#define THREADS 256
+#define THREADS 512
 #define LANES   16
-#define EACH    16               /* elements of a thread */
+#define EACH    8                /* elements of a thread */
 #define PIECE   (EACH * THREADS) /* elements of a row that are worked on together */
 #define BATCH   8
+#define HEADS   16 /* of a block of head_norm */
 
 /* The tree over lanes 0 to 15, and the same over 16 to 31. Each step adds two numbers, so that the
  * order of the two does not matter. */
@@ -155,7 +156,7 @@ RAD_DEVICE void write_piece(const rad_cuda_norm_arguments &a, uint64_t row, uint
         const uint32_t of_piece = i * (THREADS / 32) + rad_warp();
         const uint32_t tile = first / RAD_CUDA_CHUNK + of_piece;
         if (tile < n_tiles)
-            quantize_tile(staged - first, a.n, a.tile_block, tile, tiles);
+            quantize_tile(staged + of_piece * RAD_CUDA_CHUNK, a.n, a.tile_block, tile, tiles);
     }
 }
 
@@ -193,9 +194,9 @@ RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
 }
 
 /* Sixteen lanes for each head. */
-RAD_CUDA_KERNEL(head_norm, THREADS, rad_cuda_head_norm_arguments, a)
+RAD_CUDA_KERNEL(head_norm, HEADS *LANES, rad_cuda_head_norm_arguments, a)
 {
-    uint32_t index = rad_block_x() * (THREADS / LANES) + rad_thread() / LANES;
+    uint32_t index = rad_block_x() * HEADS + rad_thread() / LANES;
     uint32_t row = index / a.n_heads, head = index - row * a.n_heads;
     bool is_one = row < a.n_rows;
     uint32_t n = is_one ? a.n : 0, lane = rad_thread() % LANES;

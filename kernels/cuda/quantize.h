@@ -74,16 +74,19 @@ RAD_DEVICE uint32_t quantize_amax(const float x[8], uint32_t block)
     return amax;
 }
 
-/* One tile of a row whose columns stand as they are: number `tile` of the row's. */
-RAD_DEVICE void quantize_tile(const float *row, uint32_t n_columns, uint32_t block, uint32_t tile,
-                              uint8_t *tiles)
+/* Number `tile` of a row's tiles, from its 256 columns in shared memory, aligned to 16; n_columns:
+ * of the row, a multiple of 32, behind which there are none. */
+RAD_DEVICE void quantize_tile(const float *columns, uint32_t n_columns, uint32_t block,
+                              uint32_t tile, uint8_t *tiles)
 {
-    const uint32_t column = tile * RAD_CUDA_CHUNK + rad_lane() * 8;
     uint8_t *out = tiles + (uint64_t)tile * RAD_CUDA_TILE_BYTES;
-    float x[8];
-#pragma unroll
-    for (uint32_t i = 0; i < 8; i++)
-        x[i] = column < n_columns ? row[column + i] : 0.0f;
+    float x[8] = {};
+    if (tile * RAD_CUDA_CHUNK + rad_lane() * 8 < n_columns) {
+        const rad_f4 low = rad_floats(rad_load16(columns + rad_lane() * 8));
+        const rad_f4 high = rad_floats(rad_load16(columns + rad_lane() * 8 + 4));
+        x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
+        x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
+    }
     quantize_write_sums(out, quantize_write(out, x, quantize_amax(x, block)));
 }
 
