@@ -759,6 +759,7 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     e->used = CONTEXT_BYTES < all ? CONTEXT_BYTES : all;
     e->order = (rad_order)environment("RAD_EMULATED_ORDER", RAD_ORDERS_IN_TURN);
     e->lose_at = environment("RAD_EMULATED_LOSE", 0);
+    e->fail_alloc_at = environment("RAD_EMULATED_FAIL_ALLOC", 0);
     *device = &e->device;
     return RADLLM_OK;
 }

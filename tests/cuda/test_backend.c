@@ -572,6 +572,36 @@ START_TEST(a_forked_child_leaves_the_device_alone)
 }
 END_TEST
 
+/* No memory for the n-th allocation, for every n: a status, and the next engine is whole. */
+START_TEST(a_full_device_is_a_status)
+{
+    radllm_options *options = make_options("cuda", "context=64 batch=16");
+    radllm_error error = {.status = RADLLM_OK};
+    opened o = {.error = &error};
+    int32_t tokens[] = {1, 5, 9};
+    int n = 1;
+    rad_assert_ok(radllm_model_open(NULL, model_path("architectures/llama3-gqa-tied-q8_0"), options,
+                                    NULL, &o.model, &error),
+                  &error);
+    for (radllm_status status = RADLLM_E_MEMORY; status != RADLLM_OK && n < 1000; n++) {
+        char text[16];
+        snprintf(text, sizeof text, "%d", n);
+        setenv("RAD_EMULATED_FAIL_ALLOC", text, 1);
+        status = radllm_engine_new(NULL, o.model, options, &o.engine, &error);
+        if (status != RADLLM_OK)
+            rad_assert_error(status, RADLLM_E_MEMORY, &error, "memory");
+    }
+    ck_assert_int_gt(n, 6);
+    unsetenv("RAD_EMULATED_FAIL_ALLOC");
+    rad_assert_ok(radllm_session_new(o.engine, &o.session, &error), &error);
+    rad_assert_ok(radllm_session_feed(o.session, tokens, 3, NULL, &error), &error);
+    radllm_session_free(o.session);
+    radllm_engine_free(o.engine);
+    radllm_model_free(o.model);
+    radllm_options_free(options);
+}
+END_TEST
+
 START_TEST(a_small_or_missing_device_is_an_error_or_the_cpu)
 {
     static const char model[] = "architectures/llama3-gqa-tied-q8_0";
@@ -616,6 +646,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, experts_stay_here_where_they_have_no_room);
     tcase_add_test(cases, the_plan_says_what_is_taken);
     tcase_add_test(cases, a_lost_device_is_a_status);
+    tcase_add_test(cases, a_full_device_is_a_status);
     tcase_add_test(cases, a_forked_child_leaves_the_device_alone);
     tcase_add_test(cases, a_small_or_missing_device_is_an_error_or_the_cpu);
 }
