@@ -16,6 +16,7 @@ typedef struct bench_gpu {
     char device[256], placement[256];
     int64_t planned, weights, cache;
     int64_t used; /* of the device, by all programs, while the engine was there */
+    int64_t upload_ns;
 } bench_gpu;
 void gpu_describe(const radllm_engine *engine, bench_gpu *gpu);
 

@@ -32,6 +32,7 @@ void gpu_describe(const radllm_engine *engine, bench_gpu *gpu)
     gpu->weights = number_of(engine, "gpu_weights");
     gpu->cache = number_of(engine, "gpu_cache");
     gpu->used = number_of(engine, "gpu_used");
+    gpu->upload_ns = number_of(engine, "gpu_upload_ns");
 }
 
 /* ---- energy ---------------------------------------------------------------------------------- */

@@ -161,6 +161,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
         json_put(object, "gpu_bytes_weights", json_integer(model->gpu.weights));
         json_put(object, "gpu_bytes_cache", json_integer(model->gpu.cache));
         json_put(object, "gpu_bytes_used", json_integer(model->gpu.used));
+        json_put(object, "gpu_upload_ns", json_integer(model->gpu.upload_ns));
         json_put_real(object, "gpu_joules_per_token",
                       row->gpu_joules_per_token >= 0 ? row->gpu_joules_per_token : NAN);
     }
@@ -316,11 +317,12 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
                       model->file_read, model->isa, model->layout, model->cache_type);
         if (model->gpu.layers > 0)
             output_format("%s, %s: %.1f MiB planned there (weights %.1f, cache %.1f), %.1f taken by"
-                          " all programs\n",
+                          " all programs; weights went up in %.3f s (%.1f GB/s)\n",
                           model->gpu.device, model->gpu.placement,
                           (double)model->gpu.planned / 1048576,
                           (double)model->gpu.weights / 1048576, (double)model->gpu.cache / 1048576,
-                          (double)model->gpu.used / 1048576);
+                          (double)model->gpu.used / 1048576, (double)model->gpu.upload_ns * 1e-9,
+                          (double)model->gpu.weights / (double)model->gpu.upload_ns);
     }
     const machine_limits *limits = NULL;
     for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {

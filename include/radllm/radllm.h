@@ -512,7 +512,8 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
  * "prefix_blocks" (of 32 tokens, kept now), "prefix_bytes" (of their pages, those that sessions
  * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
  * were shared), "pages_free" (that nobody holds now). Of a GPU: the numbers of radllm_plan_number()
- * that begin with "gpu_", and "gpu_used" (bytes that all programs have taken there now). */
+ * that begin with "gpu_", "gpu_used" (bytes that all programs have taken there now) and
+ * "gpu_upload_ns" (nanoseconds that the weights' way there took). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 

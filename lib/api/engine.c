@@ -162,6 +162,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
         RAD_PLACEMENT_NUMBERS(plan->placement),
         {"gpu_used", rad_device_used(inner)},
+        {"gpu_upload_ns", (int64_t)inner->upload_ns},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }

@@ -170,6 +170,8 @@ void rad_cpu_backend_changed(rad_backend *backend, uint8_t value);
 /* From now on a value stands in the caller's memory, which has room for its rows; NULL: in the
  * backend's own again. Between two runs, or before its first row is written. */
 void rad_cpu_backend_lend(rad_backend *backend, uint8_t value, float *memory);
+/* Runs task for 0..count-1 by the backend's threads, while no batch runs. */
+void rad_cpu_backend_parallel(rad_backend *backend, rad_pool_fn task, void *data, uint32_t count);
 
 /* Memory that it will take, threads' scratch included; 0 when it exceeds 64 bits. */
 uint64_t rad_cpu_backend_bytes(const rad_program *program, const rad_backend_settings *settings);

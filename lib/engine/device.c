@@ -85,12 +85,20 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
 radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error)
 {
     rad_backend *backend = NULL;
+    uint64_t begin = rad_clock_ns();
     radllm_status status = engine->cuda->create_backend(
         engine->device, &engine->plan.placement, &engine->program, engine->cache,
         &engine->plan.backend, engine->cpu, NULL, &backend, error);
-    if (status == RADLLM_OK)
-        engine->backend = backend;
-    return status;
+    if (status != RADLLM_OK)
+        return status;
+    engine->backend = backend;
+    engine->upload_ns = rad_clock_ns() - begin;
+    rad_log_line(&engine->host, RADLLM_LOG_INFO,
+                 "placement: %.1f MiB went up in %.3f s (%.1f GB/s)",
+                 (double)engine->plan.placement.weights / 1048576, (double)engine->upload_ns * 1e-9,
+                 (double)engine->plan.placement.weights /
+                     (double)(engine->upload_ns + (engine->upload_ns == 0)));
+    return RADLLM_OK;
 }
 
 void rad_device_close(rad_engine *engine)

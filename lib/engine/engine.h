@@ -94,6 +94,7 @@ typedef struct rad_engine {
     rad_backend *cpu;
     const rad_cuda_table *cuda; /* NULL: no device */
     rad_cuda *device;
+    uint64_t upload_ns; /* that the weights' way there took */
     rad_sampler *sampler;
     rad_draft_model *draft; /* NULL: none */
     double row_cost;        /* of a row more in a step, in steps of one row: an estimate */

@@ -260,6 +260,11 @@ void rad_cpu_backend_changed(rad_backend *backend, uint8_t value)
     value_changed((rad_cpu_backend *)backend, value);
 }
 
+void rad_cpu_backend_parallel(rad_backend *backend, rad_pool_fn task, void *data, uint32_t count)
+{
+    rad_pool_run(((rad_cpu_backend *)backend)->pool, task, data, count);
+}
+
 void rad_cpu_backend_lend(rad_backend *backend, uint8_t value, float *memory)
 {
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;

@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 2"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 3"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -43,6 +43,7 @@ typedef struct rad_cuda_library {
     float (*alibi_slope)(float max_bias, uint32_t n_heads, uint32_t head);
     const float *(*cpu_hidden)(const rad_backend *cpu, uint32_t index);
     void (*cpu_lend)(rad_backend *cpu, uint8_t value, float *memory);
+    void (*cpu_parallel)(rad_backend *cpu, rad_pool_fn task, void *data, uint32_t count);
 } rad_cuda_library;
 
 /* A device that an engine uses. */

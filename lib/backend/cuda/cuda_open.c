@@ -37,7 +37,8 @@ const rad_cuda_library rad_cuda_own_library = {.model_read_rows = rad_model_read
                                                .cache_plan_divide = rad_cache_plan_divide,
                                                .alibi_slope = rad_alibi_slope,
                                                .cpu_hidden = cpu_hidden,
-                                               .cpu_lend = rad_cpu_backend_lend};
+                                               .cpu_lend = rad_cpu_backend_lend,
+                                               .cpu_parallel = rad_cpu_backend_parallel};
 
 bool rad_cuda_is_there(void)
 {

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #define ALIGNMENT   256
-#define PIECE_BYTES ((uint64_t)4 << 20)
-#define BUFFERS     2
+#define PIECE_BYTES ((uint64_t)8 << 20)
+#define BUFFERS     3
+#define SHARE_BYTES ((uint64_t)256 << 10) /* of a piece, for a thread of the CPU */
 #define GROUP_ROWS  RAD_CUDA_GROUP_ROWS
 
 static uint64_t aligned(uint64_t bytes)
@@ -109,17 +110,18 @@ static radllm_status send_bytes(uploading *up, const void *from, uint64_t bytes,
     return status;
 }
 
-/* Rows of an expert as the file has them: from memory where it holds them so, else from the file.
- */
+/* Whether memory holds the rows as the file has them. */
+static bool is_at_hand(const uploading *up, const rad_weight *weight)
+{
+    return weight->matrix.layout == RAD_LAYOUT_FILE &&
+           up->b->library->model_is_ready(up->b->model, weight);
+}
+
+/* Rows of an expert from the file, where memory has them in another layout or not yet. */
 static radllm_status read_rows(const uploading *up, const rad_weight *weight, uint32_t expert,
                                uint32_t first, uint32_t n, uint8_t *out)
 {
     const rad_cuda_library *library = up->b->library;
-    uint64_t bytes = row_bytes(weight);
-    if (weight->matrix.layout == RAD_LAYOUT_FILE && library->model_is_ready(up->b->model, weight)) {
-        memcpy(out, rad_weight_expert_data(weight, expert) + first * bytes, (size_t)(n * bytes));
-        return RADLLM_OK;
-    }
     if (weight->merged)
         return rad_fail(up->error, RADLLM_E_UNSUPPORTED,
                         "device=cuda: adapters are part of weights that stand in the CPU's layout; "
@@ -147,22 +149,63 @@ static uint64_t sent_row_bytes(const rad_weight *weight)
     return (uint64_t)weight->matrix.n_columns / form->block_elements * form->block_bytes;
 }
 
+/* Rows that the CPU's threads bring into a pinned buffer, some by each. */
+typedef struct rows_share {
+    const rad_weight *weight;
+    const uint8_t *rows;
+    uint8_t *pinned;
+    uint32_t n, each;
+} rows_share;
+
+static void bring_share(void *data, uint32_t index, uint32_t worker)
+{
+    const rows_share *share = data;
+    rad_type type = share->weight->matrix.type;
+    uint64_t bytes = row_bytes(share->weight), sent = sent_row_bytes(share->weight);
+    uint32_t first = index * share->each, left = share->n - first;
+    uint32_t n = left < share->each ? left : share->each;
+    const uint8_t *from = share->rows + first * bytes;
+    uint8_t *to = share->pinned + first * sent;
+    (void)worker;
+    if (rad_cuda_form_of(type) != NULL && rad_cuda_is_recoded(type))
+        rad_cuda_recode(type, from,
+                        (size_t)n * share->weight->matrix.n_columns /
+                            rad_cuda_form_of(type)->block_elements,
+                        to);
+    else
+        memcpy(to, from, (size_t)(n * bytes));
+}
+
+static void bring_rows(const uploading *up, const rad_weight *weight, const uint8_t *rows,
+                       uint32_t n, uint8_t *pinned)
+{
+    uint64_t each = SHARE_BYTES / row_bytes(weight) + 1;
+    rows_share share = {weight, rows, pinned, n, each < n ? (uint32_t)each : n};
+    up->b->library->cpu_parallel(up->b->cpu, bring_share, &share,
+                                 (n + share.each - 1) / share.each);
+}
+
 /* Rows of an expert into a pinned buffer. */
 static radllm_status prepare_rows(const uploading *up, const rad_weight *weight, uint32_t expert,
                                   uint32_t first, uint32_t n, uint8_t *pinned)
 {
     const rad_allocator *allocator = &up->b->cuda->host.allocator;
-    const rad_cuda_form *form = rad_cuda_form_of(weight->matrix.type);
-    if (form == NULL || !rad_cuda_is_recoded(weight->matrix.type))
-        return read_rows(up, weight, expert, first, n, pinned);
     uint64_t bytes = n * row_bytes(weight);
+    if (is_at_hand(up, weight)) {
+        bring_rows(up, weight,
+                   (const uint8_t *)rad_weight_expert_data(weight, expert) +
+                       first * row_bytes(weight),
+                   n, pinned);
+        return RADLLM_OK;
+    }
+    if (rad_cuda_form_of(weight->matrix.type) == NULL || !rad_cuda_is_recoded(weight->matrix.type))
+        return read_rows(up, weight, expert, first, n, pinned);
     uint8_t *raw = rad_alloc(allocator, (size_t)bytes);
     if (raw == NULL)
         return rad_fail_memory(up->error, (size_t)bytes);
     radllm_status status = read_rows(up, weight, expert, first, n, raw);
     if (status == RADLLM_OK)
-        rad_cuda_recode(weight->matrix.type, raw,
-                        (size_t)n * weight->matrix.n_columns / form->block_elements, pinned);
+        bring_rows(up, weight, raw, n, pinned);
     rad_free(allocator, raw, (size_t)bytes);
     return status;
 }
