@@ -1,18 +1,97 @@
-/* Attention of up to 16 queries that share keys, with each tile written by itself for attend_merge:
- * for few tokens. Kinds of keys and values: attend_many.h. */
+/* Attention of up to 16 queries that share keys, for few tokens: keys are divided among blocks, and
+ * each warp of a block has a tile of its own. What precedes all keys with range 0, and each further
+ * range, is a group, whose tiles are merged one by one: in the block that has all of them, or by
+ * the last block to be done with its part. The last group of a query merges these. Kinds of keys
+ * and values: attend_many.h. */
 #ifndef RAD_CUDA_ATTEND_FEW_H
 #define RAD_CUDA_ATTEND_FEW_H
 
 #include "kernels/cuda/attend_many.h"
 
-/* ---- each tile by itself --------------------------------------------------------------------- */
+#define FEW_WORDS (3 * WARP_ROWS + 1)
 
+struct few_task {
+    matrix_task of;
+    uint32_t state;     /* floats */
+    uint32_t n_queries; /* that there is room for */
+    uint32_t n_groups, n_sinks;
+    float *rounds; /* in shared memory: [WARPS][n_queries][state] */
+    float *totals; /* [n_queries][state] */
+    float *states; /* of the block's queries, a.n_units each */
+    uint32_t *counters, *flag;
+};
+
+/* Tiles of a group behind the sinks. */
+struct group_tiles {
+    uint32_t begin, end;
+};
+
+RAD_DEVICE group_tiles tiles_of_group(const matrix_task &task, uint32_t group)
+{
+    uint32_t range = group == 0 ? 0 : first_range(task.first_tile) + group - 1;
+    uint32_t begin = range * RAD_CUDA_ATTEND_RANGE_TILES, end = begin + RAD_CUDA_ATTEND_RANGE_TILES;
+    begin = task.first_tile > begin ? task.first_tile : begin;
+    end = task.end_tile < end ? task.end_tile : end;
+    return {begin, begin < end ? end : begin};
+}
+
+RAD_DEVICE uint32_t group_of_tile(const matrix_task &task, uint32_t tile)
+{
+    uint32_t range = tile / RAD_CUDA_ATTEND_RANGE_TILES;
+    return range == 0 ? 0 : range - first_range(task.first_tile) + 1;
+}
+
+/* How many parts a group is made of. */
+RAD_DEVICE uint32_t parts_of_group(const rad_cuda_attend_arguments &a, const few_task &task,
+                                   uint32_t group)
+{
+    group_tiles tiles = tiles_of_group(task.of, group);
+    uint32_t n = group == 0 && task.n_sinks > 0 ? 1 : 0;
+    if (tiles.begin < tiles.end)
+        n += (tiles.end - 1) / a.part_tiles - tiles.begin / a.part_tiles + 1;
+    return n;
+}
+
+template <typename KIND>
+RAD_DEVICE few_task make_few_task(const rad_cuda_attend_arguments &a, rad_cuda_attend_block block,
+                                  uint32_t *words)
+{
+    few_task task;
+    task.of = make_task<KIND>(a, block, WARP_ROWS, words);
+    task.state = rad_cuda_attend_state(a.value_dim);
+    task.n_queries = a.heads_per_block * a.tokens_per_block;
+    task.n_sinks = sink_tiles(a, task.of.end_tile);
+    task.rounds = (float *)(task.of.staged + WARPS * KIND::staged_bytes(a));
+    task.totals = task.rounds + WARPS * task.n_queries * task.state;
+    task.states = states_of(a, rad_block_x(), task.of.head, 0);
+    uint32_t ranges =
+        (task.of.end_tile + RAD_CUDA_ATTEND_RANGE_TILES - 1) / RAD_CUDA_ATTEND_RANGE_TILES;
+    uint32_t first = first_range(task.of.first_tile);
+    task.n_groups = ranges > first ? ranges - first : 0;
+    task.n_groups += parts_of_group(a, task, 0) > 0 ? 1 : 0;
+    uint32_t n_counters = a.n_units - a.first_group;
+    task.counters =
+        a.counters + ((uint64_t)rad_block_x() * rad_grid_y() + rad_block_y()) * n_counters;
+    task.flag = words + 3 * WARP_ROWS;
+    return task;
+}
+
+/* ---- a tile ---------------------------------------------------------------------------------- */
+
+/* Of 32 tiles of a warp from `tile` on the page numbers, one for each lane. */
+RAD_DEVICE uint32_t pages_of_lanes(const rad_cuda_attend_arguments &a, const matrix_task &task,
+                                   uint32_t tile, uint32_t end)
+{
+    uint32_t mine = tile + rad_lane() * WARPS;
+    return rad_cache_page_number(a.pages, task.sequence, mine < end ? mine : end - 1);
+}
+
+/* Its states for the queries, `stride` apart. */
 template <typename KIND>
 RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task &task,
                            typename KIND::tile &found, bool some, const uint8_t *staged,
-                           float *states)
+                           float *states, uint64_t stride)
 {
-    const uint64_t stride = (uint64_t)a.n_units * rad_cuda_attend_state(a.value_dim);
     const uint32_t row = rad_lane() / 4, column = rad_lane() % 4 * 2;
 #pragma unroll
     for (int of = 0; of < 2; of++) {
@@ -22,14 +101,16 @@ RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task
             state[1] = some ? found.sum[of] : 0.0f;
         }
     }
+#pragma unroll 2
     for (uint32_t dim = 0; some && dim < a.value_dim; dim += 16) {
         float out[2][4];
         KIND::output(a, found, staged, dim, out);
 #pragma unroll
-        for (int j = 0; j < 8; j++) {
-            uint32_t r = row + j % 4 / 2 * 8, at = dim + j / 4 * 8 + column + j % 2;
+        for (int j = 0; j < 8; j += 2) {
+            uint32_t r = row + j % 4 / 2 * 8, at = dim + j / 4 * 8 + column;
             if (r < task.n_live && at < a.value_dim)
-                states[r * stride + at] = out[j / 4][j % 4];
+                rad_store8(states + r * stride + at,
+                           {rad_bits(out[j / 4][j % 4]), rad_bits(out[j / 4][j % 4 + 1])});
         }
         if (KIND::has_steps && dim % 32 == 0 && column == 0) {
 #pragma unroll
@@ -40,37 +121,215 @@ RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task
     }
 }
 
+/* The queries into shared memory, zeros for those that there are not. */
+template <typename KIND>
+RAD_DEVICE void prepare_few(const rad_cuda_attend_arguments &a, const matrix_task &task,
+                            const float *queries)
+{
+    const uint32_t mine = rad_thread() % WARP_ROWS, r0 = mine < task.n_live ? mine : 0;
+    rad_cuda_row row = a.rows[row_of_query(task, r0)];
+    float slope = a.slopes != NULL ? a.slopes[head_of_query(task, r0)] : 0.0f;
+    for (uint32_t r = rad_warp(); r < WARP_ROWS; r += WARPS) {
+        uint64_t at = (uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r);
+        KIND::prepare(a, r < task.n_live ? queries + at * a.key_dim : NULL, task.queries, r);
+    }
+    if (rad_thread() < WARP_ROWS) {
+        task.queries.position[mine] = row.position;
+        task.queries.end[mine] = row.end;
+        task.queries.slope[mine] = slope;
+    }
+    rad_barrier();
+}
+
+/* ---- a part ---------------------------------------------------------------------------------- */
+
+/* Merges a round's tiles, n of them. */
+RAD_DEVICE void merge_round(const rad_cuda_attend_arguments &a, const few_task &task, uint32_t n)
+{
+    rad_barrier();
+    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+        merge_row(a, task.totals + q * task.state, task.rounds + q * task.state,
+                  task.n_queries * task.state, n, false);
+    rad_barrier();
+}
+
+RAD_DEVICE void clear_totals(const rad_cuda_attend_arguments &a, const few_task &task,
+                             uint32_t group)
+{
+    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+        clear_state(a, task.totals + q * task.state,
+                    group == 0 ? head_of_query(task.of, q) : NO_HEAD);
+}
+
+/* The tiles of a part, into the totals where it is a whole group, else each to memory. While a tile
+ * is computed the next one's keys, then its values, are on their way. */
+template <typename KIND>
+RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &task,
+                            const key_part &part, bool whole)
+{
+    uint8_t *staged = task.of.staged + rad_warp() * KIND::staged_bytes(a);
+    const uint64_t head = a.first + (uint64_t)task.of.kv_head * (a.key_bytes + a.value_bytes);
+    const uint8_t *keys = NULL;
+    uint32_t pages = 0, mine = part.begin + rad_warp();
+    if (mine < part.end) {
+        pages = pages_of_lanes(a, task.of, mine, part.end);
+        keys = a.pages.pool + rad_shuffle(pages, 0) * a.pages.page_bytes + head;
+        KIND::stage_keys(a, keys, staged, rad_lane(), 32);
+        rad_copy_async_commit();
+        KIND::stage_values(a, keys, seen_by_block(a, task.of, mine, part.of_sinks), staged,
+                           rad_lane(), 32);
+    } else {
+        rad_copy_async_commit();
+    }
+    rad_copy_async_commit();
+    prepare_few<KIND>(a, task.of, part.of_sinks ? a.sink_queries : a.queries);
+    for (uint32_t round = 0, tile = part.begin; tile < part.end; tile += WARPS) {
+        mine = tile + rad_warp();
+        round++;
+        if (mine < part.end) {
+            const uint32_t next = mine + WARPS;
+            rad_copy_async_wait(1);
+            rad_warp_barrier();
+            typename KIND::tile found;
+            bool some = KIND::attend(a, task.of.queries, 0, staged, mine, part.of_sinks, &found);
+            rad_warp_barrier();
+            if (next < part.end) {
+                if (round % 32 == 0)
+                    pages = pages_of_lanes(a, task.of, next, part.end);
+                keys = a.pages.pool + rad_shuffle(pages, round % 32) * a.pages.page_bytes + head;
+                KIND::stage_keys(a, keys, staged, rad_lane(), 32);
+            }
+            rad_copy_async_commit();
+            rad_copy_async_wait(1);
+            rad_warp_barrier();
+            float *to = whole ? task.rounds + rad_warp() * task.n_queries * task.state
+                              : task.states + (part.unit + (mine - part.begin)) * task.state;
+            write_tile<KIND>(a, task.of, found, some, staged, to,
+                             (whole ? 1 : a.n_units) * (uint64_t)task.state);
+            rad_warp_barrier();
+            if (next < part.end)
+                KIND::stage_values(a, keys, seen_by_block(a, task.of, next, part.of_sinks), staged,
+                                   rad_lane(), 32);
+            rad_copy_async_commit();
+        }
+        if (whole)
+            merge_round(a, task, part.end - tile < WARPS ? part.end - tile : (uint32_t)WARPS);
+    }
+}
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+/* Whether this block is the last of n that come here: it then sees what they wrote. */
+RAD_DEVICE bool is_last(uint32_t *counter, uint32_t n, uint32_t *flag)
+{
+    rad_barrier();
+    if (rad_thread() == 0) {
+        rad_fence();
+        bool last = rad_atomic_add_u32(counter, 1) + 1 == n;
+        if (last)
+            *counter = 0;
+        *flag = last ? 1 : 0;
+        rad_fence();
+    }
+    rad_barrier();
+    return *flag != 0;
+}
+
+/* n states of each query from `unit` on into the totals, one by one, by way of shared memory that
+ * held queries and tiles. */
+template <typename KIND>
+RAD_DEVICE void merge_units(const rad_cuda_attend_arguments &a, const few_task &task, uint32_t unit,
+                            uint32_t n, bool of_ranges)
+{
+    float *row = (float *)rad_dynamic_shared();
+    uint32_t fit = (uint32_t)(task.totals - row) / (task.of.n_live * task.state);
+    fit = fit < 32 ? fit : 32;
+    uint32_t batches = (n + fit - 1) / fit, each = batches > 0 ? (n + batches - 1) / batches : 0;
+    for (uint32_t first = 0; first < n; first += each) {
+        uint32_t some = n - first < each ? n - first : each, parts = some * task.state / 4;
+        rad_barrier();
+        for (uint32_t q = 0; q < task.of.n_live; q++) {
+            const float *from = task.states + ((uint64_t)q * a.n_units + unit + first) * task.state;
+            for (uint32_t i = rad_thread(); i < parts; i += THREADS)
+                rad_copy_async16(row + q * each * task.state + i * 4, from + i * 4);
+        }
+        rad_copy_async_commit();
+        rad_copy_async_wait(0);
+        rad_barrier();
+        for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+            merge_row(a, task.totals + q * task.state, row + q * each * task.state, task.state,
+                      some, of_ranges);
+    }
+}
+
+/* All tiles of a group, which stand in memory. */
+template <typename KIND>
+RAD_DEVICE void merge_group(const rad_cuda_attend_arguments &a, const few_task &task,
+                            uint32_t group)
+{
+    group_tiles tiles = tiles_of_group(task.of, group);
+    clear_totals(a, task, group);
+    if (group == 0)
+        merge_units<KIND>(a, task, 0, task.n_sinks, false);
+    uint32_t first = task.of.first_tile / a.part_tiles * a.part_tiles;
+    merge_units<KIND>(a, task, tiles_of_sinks(a) + tiles.begin - first, tiles.end - tiles.begin,
+                      false);
+}
+
+/* The totals of all groups but the last one are in memory. */
+template <typename KIND>
+RAD_DEVICE void merge_groups(const rad_cuda_attend_arguments &a, const few_task &task)
+{
+    const bool has_first = parts_of_group(a, task, 0) > 0;
+    clear_totals(a, task, 0);
+    if (has_first) {
+        for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+            for (uint32_t i = rad_lane() * 4; i < task.state; i += 128)
+                rad_copy_async16(task.totals + q * task.state + i,
+                                 task.states +
+                                     ((uint64_t)q * a.n_units + a.first_group) * task.state + i);
+        rad_copy_async_commit();
+        rad_copy_async_wait(0);
+    }
+    merge_units<KIND>(a, task, a.first_group + 1, task.n_groups - (has_first ? 1 : 0), true);
+}
+
 template <typename KIND>
 RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
 {
     rad_cuda_attend_block block = a.blocks[rad_block_x()];
     if (block.n_rows == 0)
         return;
-    matrix_task task = make_task<KIND>(a, block, WARP_ROWS, words);
-    if (task.end_tile == 0) {
+    few_task task = make_few_task<KIND>(a, block, words);
+    if (task.of.end_tile == 0) {
         if (rad_block_z() == 0)
-            write_zeros(a, task);
+            write_zeros(a, task.of);
         return;
     }
-    key_part part = part_of_slice(a, rad_block_z(), task.first_tile, task.end_tile);
+    key_part part = part_of_slice(a, rad_block_z(), task.of.first_tile, task.of.end_tile);
     if (part.begin == part.end)
         return;
-    prepare<KIND>(a, task, part.of_sinks ? a.sink_queries : a.queries);
-    uint8_t *staged = task.staged + rad_warp() * KIND::staged_bytes(a);
-    float *states = states_of(a, rad_block_x(), task.head, 0);
-    for (uint32_t tile = part.begin + rad_warp(); tile < part.end; tile += WARPS) {
-        stage_tile<KIND>(a, keys_of_tile(a, task, tile),
-                         seen_by_block(a, task, tile, part.of_sinks), staged, rad_lane(), 32);
-        rad_copy_async_commit();
-        rad_copy_async_wait(0);
-        rad_warp_barrier();
-        typename KIND::tile found;
-        bool some = KIND::attend(a, task.queries, 0, staged, tile, part.of_sinks, &found);
-        write_tile<KIND>(a, task, found, some, staged,
-                         states + (part.unit + (tile - part.begin)) *
-                                      rad_cuda_attend_state(a.value_dim));
-        rad_warp_barrier();
+    const uint32_t group = part.of_sinks ? 0 : group_of_tile(task.of, part.begin);
+    const uint32_t n_parts = parts_of_group(a, task, group);
+    clear_totals(a, task, group);
+    attend_part<KIND>(a, task, part, n_parts == 1);
+    if (n_parts > 1) {
+        if (!is_last(task.counters + group, n_parts, task.flag))
+            return;
+        merge_group<KIND>(a, task, group);
     }
+    if (task.n_groups > 1) {
+        for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+            for (uint32_t i = rad_lane(); i < task.state; i += 32)
+                task.states[((uint64_t)q * a.n_units + a.first_group + group) * task.state + i] =
+                    task.totals[q * task.state + i];
+        if (!is_last(task.counters + a.n_units - a.first_group - 1, task.n_groups, task.flag))
+            return;
+        merge_groups<KIND>(a, task);
+    }
+    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
+        finish(a, task.totals + q * task.state, row_of_query(task.of, q),
+               head_of_query(task.of, q));
 }
 
 #endif

@@ -141,7 +141,7 @@ RAD_DEVICE void clear(const rad_cuda_attend_arguments &a, const matrix_task &tas
         state->out[i][0] = state->out[i][1] = state->out[i][2] = state->out[i][3] = 0.0f;
 }
 
-/* A tile into the state, as merge_tiles() does it. */
+/* A tile into the state, as merge_row() does it. */
 template <typename KIND, int PARTS>
 RAD_DEVICE void merge_tile(const rad_cuda_attend_arguments &a, typename KIND::tile &tile,
                            const uint8_t *staged, matrix_state<PARTS> *state)

@@ -36,6 +36,17 @@ struct matrix_queries {
     float *slope;
 };
 
+/* Of 128 dimensions of a query the lane's four, 0 behind its end. query NULL: there is none. */
+RAD_DEVICE void load_query(const rad_cuda_attend_arguments &a, const float *query, uint32_t first,
+                           float x[4])
+{
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t d = first + i * 32 + rad_lane();
+        x[i] = query != NULL && d < a.key_dim ? query[d] : 0.0f;
+    }
+}
+
 /* What a lane's two queries see of a tile. */
 struct matrix_view {
     slot_range seen[2];

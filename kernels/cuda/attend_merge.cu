@@ -21,8 +21,8 @@ RAD_DEVICE void merge_seen(const rad_cuda_attend_arguments &a, const merge_task 
     end = task.end_tile < end ? task.end_tile : end;
     if (begin >= end)
         return;
-    uint64_t unit = tiles_of_sinks(a) + (begin - task.first_tile / WARPS * WARPS);
-    merge_tiles(a, state, task.states + unit * task.state, task.state, end - begin);
+    uint64_t unit = tiles_of_sinks(a) + (begin - task.first_tile / a.part_tiles * a.part_tiles);
+    merge_row(a, state, task.states + unit * task.state, task.state, end - begin, false);
 }
 
 RAD_DEVICE void merge_all_tiles(const rad_cuda_attend_arguments &a, const merge_task &task)
@@ -30,8 +30,8 @@ RAD_DEVICE void merge_all_tiles(const rad_cuda_attend_arguments &a, const merge_
     uint32_t n_sinks = sink_tiles(a, task.end_tile);
     if (rad_warp() == 0) {
         for (uint32_t tile = 0; tile < n_sinks; tile += 32)
-            merge_tiles(a, task.total, task.states + (uint64_t)tile * task.state, task.state,
-                        n_sinks - tile < 32 ? n_sinks - tile : 32);
+            merge_row(a, task.total, task.states + (uint64_t)tile * task.state, task.state,
+                      n_sinks - tile < 32 ? n_sinks - tile : 32, false);
         merge_seen(a, task, 0, RANGE_TILES, task.total);
     }
     for (uint32_t range = first_range(task.first_tile); range * RANGE_TILES < task.end_tile;

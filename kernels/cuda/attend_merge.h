@@ -63,59 +63,73 @@ RAD_DEVICE void clear_state(const rad_cuda_attend_arguments &a, float *state, ui
     rad_warp_barrier();
 }
 
-/* n <= 32 tiles' states, `stride` apart, into a state, one by one. A lane has a tile's factors. */
-RAD_DEVICE void merge_tiles(const rad_cuda_attend_arguments &a, float *state, const float *tiles,
-                            uint64_t stride, uint32_t n)
+/* The greatest of what lanes up to this one have; of equal ones the last. */
+RAD_DEVICE float greatest_so_far(float x)
 {
-    const bool integers = rad_is_integer_cache(a.value_type);
+#pragma unroll
+    for (uint32_t n = 1; n < 32; n *= 2) {
+        float before = rad_shuffle(x, (rad_lane() - n) & 31u);
+        x = rad_lane() >= n ? greater(before, x) : x;
+    }
+    return x;
+}
+
+/* n <= 32 states, `stride` apart, into a state, one by one: of tiles, or of ranges, the first of
+ * which replaces nothing as it is. A lane has a state's factors. */
+RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, const float *row,
+                          uint64_t stride, uint32_t n, bool of_ranges)
+{
+    const bool steps = !of_ranges && rad_is_integer_cache(a.value_type);
     const uint32_t dim = a.value_dim, lane = rad_lane();
-    const float *mine = tiles + (lane < n ? lane : 0) * stride;
+    const float *mine = row + (lane < n ? lane : 0) * stride;
     float most = mine[dim], sum = mine[dim + 1];
+    float merged = state[dim], total = state[dim + 1];
     uint32_t seen = rad_ballot(lane < n && !is_empty_state(most, sum));
-    float merged = state[dim], total = state[dim + 1], before = merged, behind = merged;
-    for (uint32_t i = 0; i < n; i++) {
-        float of_tile = rad_shuffle(most, i);
-        float next = (seen >> i & 1u) != 0 ? greater(merged, of_tile) : merged;
-        before = lane == i ? merged : before;
-        behind = lane == i ? next : behind;
-        merged = next;
-    }
+    if (seen == 0)
+        return;
+    bool replaces = of_ranges && is_empty_state(merged, total);
+    uint32_t replacing = replaces ? seen & (0u - seen) : 0u; /* its bit */
+    float behind =
+        greater(merged, greatest_so_far((seen >> lane & 1u) != 0 ? most : MINUS_INFINITY));
+    float before = rad_shuffle(behind, (lane - 1) & 31u);
+    before = lane == 0 ? merged : before;
     float rescale = rad_expf_below_one(before - behind);
-    float weight = rad_expf_below_one(most - behind);
-    for (uint32_t i = 0; i < n; i++) {
-        float factor = rad_shuffle(rescale, i), part = rad_shuffle(sum, i) * rad_shuffle(weight, i);
-        total = (seen >> i & 1u) != 0 ? rad_fma(total, factor, part) : total;
-    }
+    float weight = rad_expf_below_one(most - behind), share = sum * weight;
+    float last = rad_shuffle(behind, 31), result = total;
     for (uint32_t first = lane; first - lane < dim; first += 32 * AT_ONCE) {
-        float out[AT_ONCE];
+        float out[AT_ONCE], all = total;
         uint32_t at[AT_ONCE]; /* lanes behind the end repeat the last output */
 #pragma unroll
         for (uint32_t j = 0; j < AT_ONCE; j++) {
             at[j] = first + 32 * j < dim ? first + 32 * j : dim - 1;
             out[j] = state[at[j]];
         }
-        const float *tile = tiles;
-#pragma unroll 2
-        for (uint32_t i = 0; i < n; i++, tile += stride) {
-            float factor = rad_shuffle(rescale, i), share = rad_shuffle(weight, i);
-            bool has_some = (seen >> i & 1u) != 0;
+        const float *other = row;
+#pragma unroll 4
+        for (uint32_t i = 0; i < n; i++, other += stride) {
+            float factor = rad_shuffle(rescale, i), of_state = rad_shuffle(weight, i);
+            float of_sum = rad_shuffle(share, i);
+            bool has_some = (seen >> i & 1u) != 0, is_all = (replacing >> i & 1u) != 0;
+            float sums = is_all ? rad_shuffle(sum, i) : rad_fma(all, factor, of_sum);
+            all = has_some ? sums : all;
 #pragma unroll
             for (uint32_t j = 0; j < AT_ONCE; j++) {
-                float of_block = integers ? tile[dim + 2 + at[j] / 32] * share : share;
-                float next = rad_fma(out[j], factor, tile[at[j]] * of_block);
+                float part = other[at[j]];
+                float of_block = steps ? other[dim + 2 + at[j] / 32] * of_state : of_state;
+                float next = is_all ? part : rad_fma(out[j], factor, part * of_block);
                 out[j] = has_some ? next : out[j];
             }
         }
-        rad_warp_barrier(); /* all have read what others repeat */
+        rad_warp_barrier(); /* all have read what others repeat, and maximum and sum */
 #pragma unroll
         for (uint32_t j = 0; j < AT_ONCE; j++)
             if (first + 32 * j < dim)
                 state[at[j]] = out[j];
+        result = all;
     }
-    rad_warp_barrier(); /* all have read maximum and sum */
     if (lane == 0) {
-        state[dim] = merged;
-        state[dim + 1] = total;
+        state[dim] = last;
+        state[dim + 1] = result;
     }
     rad_warp_barrier();
 }

@@ -26,17 +26,18 @@ RAD_DEVICE key_part part_of_step(const rad_cuda_attend_arguments &a, uint32_t st
     return {begin, begin < end ? end : begin, false, step > 1, 0};
 }
 
-/* The same where each tile is written by itself: sinks, then 256 keys each. */
+/* The same where each tile is written by itself: the sinks, if there are any, then part_tiles each.
+ */
 RAD_DEVICE key_part part_of_slice(const rad_cuda_attend_arguments &a, uint32_t part,
                                   uint32_t first_tile, uint32_t end_tile)
 {
-    if (part == 0)
+    if (a.sinks > 0 && part == 0)
         return {0, sink_tiles(a, end_tile), true, false, 0};
-    uint32_t start = (first_tile / RAD_CUDA_ATTEND_WARPS + part - 1) * RAD_CUDA_ATTEND_WARPS,
-             end = start + RAD_CUDA_ATTEND_WARPS;
+    uint32_t slice = part - (a.sinks > 0 ? 1 : 0);
+    uint32_t start = (first_tile / a.part_tiles + slice) * a.part_tiles, end = start + a.part_tiles;
     uint32_t begin = first_tile > start ? first_tile : start;
     end = end_tile < end ? end_tile : end;
-    uint64_t unit = tiles_of_sinks(a) + (part - 1) * RAD_CUDA_ATTEND_WARPS + (begin - start);
+    uint64_t unit = tiles_of_sinks(a) + slice * a.part_tiles + (begin - start);
     return {begin, begin < end ? end : begin, false, false, unit};
 }
 

@@ -146,8 +146,8 @@ RAD_DEVICE void attend_steps(const rad_cuda_attend_arguments &a, const attend_ta
                 continue;
             rad_barrier();
             for (uint32_t r = rad_warp(); r < task.n_live; r += WARPS)
-                merge_tiles(a, state + r * task.state, task.tiles + r * task.state,
-                            (uint64_t)ROWS * task.state, n);
+                merge_row(a, state + r * task.state, task.tiles + r * task.state,
+                          (uint64_t)ROWS * task.state, n, false);
             rad_barrier();
         }
         for (uint32_t r = rad_warp(); whole && part.begins && r < task.n_live; r += WARPS)

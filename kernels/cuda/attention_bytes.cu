@@ -96,12 +96,19 @@ struct bytes {
                                    const matrix_queries &queries, uint32_t r)
     {
         float *scales = (float *)(queries.numbers + queries.rows * query_pitch(a));
-        for (uint32_t d = 0; d < a.key_dim; d += 32) {
-            float x = query[d + rad_lane()], scale;
-            int32_t q = quantize_number(x, &scale);
-            queries.numbers[r * query_pitch(a) + d + rad_lane()] = (uint8_t)q;
-            if (rad_lane() == 0)
-                scales[d / 32 * queries.rows + r] = scale;
+        for (uint32_t first = 0; first < a.key_dim; first += 128) {
+            float x[4], scale;
+            load_query(a, query, first, x);
+#pragma unroll
+            for (uint32_t i = 0; i < 4; i++) {
+                uint32_t d = first + i * 32;
+                if (d >= a.key_dim)
+                    break;
+                int32_t q = quantize_number(x[i], &scale);
+                queries.numbers[r * query_pitch(a) + d + rad_lane()] = (uint8_t)q;
+                if (rad_lane() == 0)
+                    scales[d / 32 * queries.rows + r] = scale;
+            }
         }
     }
 
@@ -285,6 +292,6 @@ RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes, THREADS, 2, rad_cuda_attend_arguments,
 
 RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)
 {
-    RAD_SHARED(uint32_t, words, 3 * WARP_ROWS);
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<bytes>(a, words);
 }

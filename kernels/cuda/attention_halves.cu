@@ -67,9 +67,17 @@ struct halves {
         const uint32_t pitch = rad_cuda_attend_pitch(a.key_dim);
         uint16_t *high = (uint16_t *)(queries.numbers + r * pitch);
         uint16_t *low = (uint16_t *)(queries.numbers + (queries.rows + r) * pitch);
-        for (uint32_t d = rad_lane(); d < a.key_dim; d += 32) {
-            high[d] = rad_float_to_half(query[d]);
-            low[d] = rad_float_to_half(query[d] - rad_half_to_float(high[d]));
+        for (uint32_t first = 0; first < a.key_dim; first += 128) {
+            float x[4];
+            load_query(a, query, first, x);
+#pragma unroll
+            for (uint32_t i = 0; i < 4; i++) {
+                uint32_t d = first + i * 32 + rad_lane();
+                if (d >= a.key_dim)
+                    break;
+                high[d] = rad_float_to_half(x[i]);
+                low[d] = rad_float_to_half(x[i] - rad_half_to_float(high[d]));
+            }
         }
     }
 
@@ -156,6 +164,6 @@ RAD_CUDA_KERNEL(attend_many, THREADS, rad_cuda_attend_arguments, a)
 
 RAD_CUDA_KERNEL(attend_few, THREADS, rad_cuda_attend_arguments, a)
 {
-    RAD_SHARED(uint32_t, words, 3 * WARP_ROWS);
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(a, words);
 }

@@ -33,11 +33,16 @@ RAD_DEVICE uint32_t rad_integer_value_row(uint32_t type, uint32_t value_dim)
     return type == RAD_CACHE_Q8_0 ? (value_dim + 15) / 16 * 16 : rad_integer_blocks(value_dim) * 16;
 }
 
-RAD_DEVICE uint8_t *rad_cache_page(const rad_cuda_pages &pages, uint32_t sequence, uint32_t tile)
+RAD_DEVICE uint32_t rad_cache_page_number(const rad_cuda_pages &pages, uint32_t sequence,
+                                          uint32_t tile)
 {
     uint32_t slot = tile < pages.n_sinks ? tile : pages.n_sinks + tile % pages.n_slots;
-    return pages.pool +
-           pages.tables[(uint64_t)sequence * pages.table_stride + slot] * pages.page_bytes;
+    return pages.tables[(uint64_t)sequence * pages.table_stride + slot];
+}
+
+RAD_DEVICE uint8_t *rad_cache_page(const rad_cuda_pages &pages, uint32_t sequence, uint32_t tile)
+{
+    return pages.pool + rad_cache_page_number(pages, sequence, tile) * pages.page_bytes;
 }
 
 #endif

@@ -217,7 +217,12 @@ RAD_DEVICE void rad_copy_async16(void *shared, const void *global)
                  "l"(__cvta_generic_to_global(global))
                  : "memory");
 #else
-    *(rad_u4 *)shared = *(const rad_u4 *)global;
+    rad_u4 v; /* past L1 as well, which may hold what other blocks have written since */
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(__cvta_generic_to_global(global))
+                 : "memory");
+    *(rad_u4 *)shared = v;
 #endif
 }
 

@@ -177,7 +177,7 @@ typedef struct rad_cuda_attend_block {
 enum {
     RAD_CUDA_ATTEND_WHOLE,  /* not: one block takes all keys and writes the output. Many tokens */
     RAD_CUDA_ATTEND_RANGES, /* a block for each 1,024 keys. Few tokens behind very many */
-    RAD_CUDA_ATTEND_TILES   /* a block for each 256 keys. Few tokens */
+    RAD_CUDA_ATTEND_TILES   /* a block for each part_tiles tiles. Few tokens */
 };
 
 /* Attention of queries to the cache. The bits of a query depend on it and on what it sees alone,
@@ -191,7 +191,9 @@ enum {
  * as sums of two, probabilities rounded). Tiles merge by the same formulas, but the bits are
  * others: within 2^-11 of the greatest value of those of the CPU.
  *
- * Where keys are divided, attend_merge follows with the same arguments.
+ * Where keys are divided, attend_merge follows with the same arguments:
+ * rad_cuda_attend_is_merged_apart(). attend_few and attend_few_bytes merge themselves: the last
+ * block to be done with a range, and the last range of a query.
  *
  * A block takes up to `rows` queries (64 of "many", 16 of "few", or the number in the name) of
  * heads that share keys, of one token and of those behind it: heads_per_block heads of
@@ -224,8 +226,13 @@ typedef struct rad_cuda_attend_arguments {
     uint32_t heads_per_block; /* of a group of heads with common keys */
     uint32_t head_blocks;     /* such blocks in a group */
     uint32_t tokens_per_block;
-    uint32_t n_units; /* states of a query in `states` */
-    float *states;    /* [query of a block, by block][unit][rad_cuda_attend_state()] */
+    uint32_t at_once;     /* how many queries the kernel takes */
+    uint32_t part_tiles;  /* 4, 8, 16 or 32: of RAD_CUDA_ATTEND_TILES */
+    uint32_t n_units;     /* states of a query in `states` */
+    uint32_t first_group; /* unit of the first of those behind, which are merged ranges */
+    float *states;        /* [query of a block, by block][unit][rad_cuda_attend_state()] */
+    uint32_t *counters;   /* rad_cuda_attend_counters() of the bytes for states; all 0 before and
+                             after the kernel */
 } rad_cuda_attend_arguments;
 RAD_CUDA_DECLARE(attend_8);
 RAD_CUDA_DECLARE(attend_4);
@@ -286,17 +293,35 @@ RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_staged_bytes(uint32_t key_dim, u
     return key_dim / 4 * 160 + key_dim * 2 + 16 * (2 * value_dim + 16) + value_dim * 2;
 }
 
+/* Of attend_few and attend_few_bytes: without states, and states of a query. */
+static inline uint32_t rad_cuda_attend_few_base(const rad_cuda_attend_arguments *a)
+{
+    int halves = a->key_type == RAD_CUDA_CACHE_F16;
+    uint32_t query =
+        halves ? 2 * rad_cuda_attend_pitch(a->key_dim) : rad_cuda_attend_byte_query(a->key_dim);
+    uint32_t tile = halves ? rad_cuda_attend_staged(a->key_dim, a->value_dim)
+                           : rad_cuda_attend_staged_bytes(a->key_dim, a->value_dim);
+    return RAD_CUDA_ATTEND_FEW_ROWS * query + RAD_CUDA_ATTEND_HALF_WARPS * tile;
+}
+
+static inline uint32_t rad_cuda_attend_few_states(const rad_cuda_attend_arguments *a)
+{
+    return (RAD_CUDA_ATTEND_HALF_WARPS + 1) * rad_cuda_attend_state(a->value_dim) * 4;
+}
+
 /* Dynamic shared memory of the kernel for `rows` queries. */
 static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a, uint32_t rows)
 {
     int apart = a->division == RAD_CUDA_ATTEND_TILES, halves = a->key_type == RAD_CUDA_CACHE_F16;
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && apart)
+        return rad_cuda_attend_few_base(a) +
+               a->heads_per_block * a->tokens_per_block * rad_cuda_attend_few_states(a);
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS) {
         uint32_t query =
             halves ? 2 * rad_cuda_attend_pitch(a->key_dim) : rad_cuda_attend_byte_query(a->key_dim);
         uint32_t tile = halves ? rad_cuda_attend_staged(a->key_dim, a->value_dim)
                                : rad_cuda_attend_staged_bytes(a->key_dim, a->value_dim);
-        return (apart ? RAD_CUDA_ATTEND_FEW_ROWS : RAD_CUDA_ATTEND_MANY_ROWS) * query +
-               (apart ? RAD_CUDA_ATTEND_HALF_WARPS : 2) * tile;
+        return RAD_CUDA_ATTEND_MANY_ROWS * query + 2 * tile;
     }
     uint32_t states = apart ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
     uint32_t floats = rad_cuda_attend_query(a->key_dim) +
@@ -310,20 +335,28 @@ static inline uint32_t rad_cuda_attend_merge_shared(uint32_t value_dim)
     return (RAD_CUDA_ATTEND_WARPS + 1) * rad_cuda_attend_state(value_dim) * 4;
 }
 
+/* How many queries a block of the few kernels has shared memory for. */
+static inline uint32_t rad_cuda_attend_few_queries(const rad_cuda_attend_arguments *a,
+                                                   uint32_t shared_limit)
+{
+    uint32_t base = rad_cuda_attend_few_base(a);
+    uint32_t fit = shared_limit > base ? (shared_limit - base) / rad_cuda_attend_few_states(a) : 0;
+    return fit < RAD_CUDA_ATTEND_FEW_ROWS ? fit : (uint32_t)RAD_CUDA_ATTEND_FEW_ROWS;
+}
+
 /* Whether there are matrix instructions for attention of this shape, on a device whose blocks can
  * have so much shared memory. */
 static inline int rad_cuda_attend_takes_matrix(const rad_cuda_attend_arguments *a,
                                                uint32_t shared_limit)
 {
-    rad_cuda_attend_arguments whole = *a, apart = *a;
+    rad_cuda_attend_arguments whole = *a;
     int halves = a->key_type == RAD_CUDA_CACHE_F16;
     whole.division = RAD_CUDA_ATTEND_WHOLE;
-    apart.division = RAD_CUDA_ATTEND_TILES;
     return (halves || a->key_type == RAD_CUDA_CACHE_Q8_0) && a->value_type == a->key_type &&
            a->key_dim % (halves ? 16 : 32) == 0 && a->value_dim % (halves ? 8 : 32) == 0 &&
            a->key_dim <= 256 && a->value_dim <= RAD_CUDA_ATTEND_HALF_VALUES &&
            rad_cuda_attend_shared(&whole, RAD_CUDA_ATTEND_MANY_ROWS) <= shared_limit &&
-           rad_cuda_attend_shared(&apart, RAD_CUDA_ATTEND_FEW_ROWS) <= shared_limit;
+           rad_cuda_attend_few_queries(a, shared_limit) >= 4;
 }
 
 /* How many queries at a time in the CPU's order: 8, 4 or 1, as many as a block of tokens has use
@@ -365,37 +398,105 @@ static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_atten
 }
 
 /* How heads are divided; before the blocks of tokens are made, which follow from
- * tokens_per_block. */
-static inline void rad_cuda_attend_heads(rad_cuda_attend_arguments *a, uint32_t rows)
+ * tokens_per_block. tokens: as above. */
+static inline void rad_cuda_attend_heads(rad_cuda_attend_arguments *a, uint32_t rows,
+                                         uint32_t tokens, uint32_t shared_limit)
 {
     uint32_t group = a->n_heads / a->n_kv_heads;
-    a->head_blocks = (group + rows - 1) / rows;
+    uint32_t fit =
+        rows == RAD_CUDA_ATTEND_FEW_ROWS ? rad_cuda_attend_few_queries(a, shared_limit) : rows;
+    a->at_once = rows;
+    a->head_blocks = (group + fit - 1) / fit;
     a->heads_per_block = (group + a->head_blocks - 1) / a->head_blocks;
-    a->tokens_per_block = rows / a->heads_per_block;
+    a->tokens_per_block = fit / a->heads_per_block;
+    if (rows <= RAD_CUDA_ATTEND_FEW_ROWS && tokens < a->tokens_per_block)
+        a->tokens_per_block = tokens > 0 ? tokens : 1;
+}
+
+static inline int rad_cuda_attend_is_merged_apart(const rad_cuda_attend_arguments *a)
+{
+    return a->division == RAD_CUDA_ATTEND_RANGES ||
+           (a->division == RAD_CUDA_ATTEND_TILES && a->at_once < RAD_CUDA_ATTEND_FEW_ROWS);
+}
+
+/* Ranges that a query sees at most, the first of them with all that precedes it. */
+static inline uint64_t rad_cuda_attend_groups(uint64_t keys)
+{
+    return keys / (RAD_CUDA_ATTEND_RANGE_TILES * 32) + 3;
+}
+
+/* Each has more bytes in `states`, by far. */
+static inline uint64_t rad_cuda_attend_counters(uint64_t states_bytes)
+{
+    return states_bytes / 48;
+}
+
+/* Divides keys in parts of so many tiles. False where that needs more room, or a larger grid, than
+ * there is. */
+static inline int rad_cuda_attend_cut(rad_cuda_attend_arguments *a, uint64_t keys,
+                                      uint32_t part_tiles, uint64_t room)
+{
+    uint64_t sink_tiles = ((uint64_t)a->sinks + 31) / 32, tiles = (keys + 31) / 32;
+    uint64_t parts = (tiles + part_tiles - 1) / part_tiles + (a->window != 0 ? 1 : 0);
+    uint64_t units = sink_tiles + parts * part_tiles, groups = 0;
+    uint64_t unit = (uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks * a->heads_per_block *
+                    a->tokens_per_block * rad_cuda_attend_state(a->value_dim) * sizeof(float);
+    if (a->at_once == RAD_CUDA_ATTEND_FEW_ROWS) {
+        groups = rad_cuda_attend_groups(keys) + 1;     /* with a counter for the query itself */
+        if (part_tiles == RAD_CUDA_ATTEND_RANGE_TILES) /* but range 0 behind sinks each is whole */
+            units = sink_tiles > 0 ? sink_tiles + part_tiles : 0;
+    }
+    if (parts > 65000 || units + groups > UINT32_MAX || (units + groups) * unit > room)
+        return 0;
+    a->division = RAD_CUDA_ATTEND_TILES;
+    a->part_tiles = part_tiles;
+    a->n_parts = (uint32_t)parts + (sink_tiles > 0 ? 1 : 0);
+    a->n_units = (uint32_t)(units + groups);
+    a->first_group = (uint32_t)units;
+    return 1;
+}
+
+/* For the few kernels: parts as small as the device has room for all of them at a time. */
+static inline int rad_cuda_attend_cut_few(rad_cuda_attend_arguments *a, uint64_t keys,
+                                          uint32_t multiprocessors, uint32_t shared_limit,
+                                          uint64_t room)
+{
+    uint64_t blocks = (uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks;
+    rad_cuda_attend_arguments tiles = *a;
+    tiles.division = RAD_CUDA_ATTEND_TILES;
+    uint64_t shared = rad_cuda_attend_shared(&tiles, RAD_CUDA_ATTEND_FEW_ROWS) + 1024;
+    uint64_t at_a_time = shared < shared_limit ? shared_limit / shared : 1;
+    for (uint32_t n = RAD_CUDA_ATTEND_HALF_WARPS; n <= RAD_CUDA_ATTEND_RANGE_TILES; n *= 2) {
+        uint64_t parts = (keys + 32 * n - 1) / (32 * n);
+        if ((blocks * parts <= at_a_time * multiprocessors || n == RAD_CUDA_ATTEND_RANGE_TILES) &&
+            rad_cuda_attend_cut(a, keys, n, room))
+            return 1;
+    }
+    return 0;
 }
 
 /* How keys are divided. keys: the most that a token of the batch sees, with up to 255 in front for
- * a window; multiprocessors: of the device; room: bytes for states. */
+ * a window; multiprocessors and shared_limit: of the device; room: bytes for states. */
 static inline void rad_cuda_attend_plan(rad_cuda_attend_arguments *a, uint64_t keys,
-                                        uint32_t multiprocessors, uint64_t room)
+                                        uint32_t multiprocessors, uint32_t shared_limit,
+                                        uint64_t room)
 {
-    uint64_t sink_tiles = ((uint64_t)a->sinks + 31) / 32;
     uint64_t blocks = (uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks;
-    uint64_t queries = blocks * a->heads_per_block * a->tokens_per_block;
-    uint64_t unit = queries * rad_cuda_attend_state(a->value_dim) * sizeof(float);
-    uint64_t tile_parts = keys / 256 + 3, range_parts = keys / 1024 + 3;
+    uint64_t unit = blocks * a->heads_per_block * a->tokens_per_block *
+                    rad_cuda_attend_state(a->value_dim) * sizeof(float);
+    uint64_t range_parts = rad_cuda_attend_groups(keys);
     a->division = RAD_CUDA_ATTEND_WHOLE;
     a->n_parts = 1;
-    a->n_units = 0;
+    a->n_units = a->part_tiles = a->first_group = 0;
+    if (a->at_once == RAD_CUDA_ATTEND_FEW_ROWS &&
+        rad_cuda_attend_cut_few(a, keys, multiprocessors, shared_limit, room))
+        return;
     if (keys <= 256 || blocks >= 4ull * multiprocessors)
         return;
-    if (blocks * range_parts < 2ull * multiprocessors &&
-        a->heads_per_block * a->tokens_per_block <= RAD_CUDA_ATTEND_FEW_ROWS &&
-        (sink_tiles + tile_parts * RAD_CUDA_ATTEND_WARPS) * unit <= room) {
-        a->division = RAD_CUDA_ATTEND_TILES;
-        a->n_parts = (uint32_t)tile_parts;
-        a->n_units = (uint32_t)(sink_tiles + (tile_parts - 1) * RAD_CUDA_ATTEND_WARPS);
-    } else if (range_parts * unit <= room && range_parts < 65536) {
+    if (blocks * range_parts < 2ull * multiprocessors && a->at_once < RAD_CUDA_ATTEND_FEW_ROWS &&
+        rad_cuda_attend_cut(a, keys, RAD_CUDA_ATTEND_WARPS, room))
+        return;
+    if (range_parts * unit <= room && range_parts < 65536) {
         a->division = RAD_CUDA_ATTEND_RANGES;
         a->n_parts = a->n_units = (uint32_t)range_parts;
     }

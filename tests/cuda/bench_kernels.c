@@ -232,7 +232,7 @@ static void attend_once(void *user, uint32_t i)
                          (rad_cuda_grid){a->n_blocks, a->n_kv_heads * a->head_blocks, a->n_parts},
                          rad_cuda_attend_shared(a, t->rows), a),
           "attention");
-    if (a->division != RAD_CUDA_ATTEND_WHOLE)
+    if (rad_cuda_attend_is_merged_apart(a))
         check(device->launch(device, &rad_cuda_kernel_attend_merge,
                              (rad_cuda_grid){a->n_blocks, a->n_heads, 1},
                              rad_cuda_attend_merge_shared(a->value_dim), a),
@@ -255,26 +255,30 @@ static void *room(uint64_t bytes)
     return memory;
 }
 
-/* Tokens i are the last n_tokens of a sequence of n_keys, whose pages stand one behind another. */
-static void make_rows(attention *t, uint32_t n_tokens, uint32_t n_keys)
+/* The last n_tokens of each of n_sequences of n_keys, whose pages stand one behind another. */
+static void make_rows(attention *t, uint32_t n_sequences, uint32_t n_tokens, uint32_t n_keys)
 {
     rad_cuda_attend_arguments *a = &t->arguments;
     uint32_t each = a->tokens_per_block, n_tiles = (n_keys + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
-    rad_cuda_row *rows = room(n_tokens * sizeof *rows);
-    rad_cuda_attend_block *blocks = room(n_tokens * sizeof *blocks);
-    uint32_t *table = room(n_tiles * sizeof *table);
-    for (uint32_t i = 0; i < n_tokens; i++)
-        rows[i] = (rad_cuda_row){n_keys - n_tokens + i, n_keys - n_tokens + i + 1, 0, 0};
-    for (uint32_t first = 0; first < n_tokens; first += each)
-        blocks[a->n_blocks++] =
-            (rad_cuda_attend_block){first, n_tokens - first < each ? n_tokens - first : each};
-    for (uint32_t i = 0; i < n_tiles; i++)
+    uint32_t n_rows = n_sequences * n_tokens, n_pages = n_sequences * n_tiles;
+    rad_cuda_row *rows = room(n_rows * sizeof *rows);
+    rad_cuda_attend_block *blocks = room(n_rows * sizeof *blocks);
+    uint32_t *table = room(n_pages * sizeof *table);
+    for (uint32_t i = 0; i < n_rows; i++) {
+        uint32_t position = n_keys - n_tokens + i % n_tokens;
+        rows[i] = (rad_cuda_row){position, position + 1, i / n_tokens, 0};
+    }
+    for (uint32_t s = 0; s < n_sequences; s++)
+        for (uint32_t first = 0; first < n_tokens; first += each)
+            blocks[a->n_blocks++] = (rad_cuda_attend_block){
+                s * n_tokens + first, n_tokens - first < each ? n_tokens - first : each};
+    for (uint32_t i = 0; i < n_pages; i++)
         table[i] = i;
-    a->rows = take_copy(rows, n_tokens * sizeof *rows);
+    a->rows = take_copy(rows, n_rows * sizeof *rows);
     a->blocks = take_copy(blocks, a->n_blocks * sizeof *blocks);
     a->pages = (rad_cuda_pages){
-        .pool = take((uint64_t)n_tiles * a->n_kv_heads * (a->key_bytes + a->value_bytes)),
-        .tables = take_copy(table, n_tiles * sizeof *table),
+        .pool = take((uint64_t)n_pages * a->n_kv_heads * (a->key_bytes + a->value_bytes)),
+        .tables = take_copy(table, n_pages * sizeof *table),
         .page_bytes = (uint64_t)a->n_kv_heads * (a->key_bytes + a->value_bytes),
         .table_stride = n_tiles,
         .n_slots = n_tiles};
@@ -283,9 +287,22 @@ static void make_rows(attention *t, uint32_t n_tokens, uint32_t n_keys)
     free(table);
 }
 
+/* Room for states, and counters behind them. */
+static void take_states(rad_cuda_attend_arguments *a)
+{
+    uint64_t bytes = (uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks * a->heads_per_block *
+                     a->tokens_per_block * a->n_units * rad_cuda_attend_state(a->value_dim) *
+                     sizeof(float);
+    uint64_t counters = rad_cuda_attend_counters(bytes) * sizeof(uint32_t);
+    uint8_t *memory = take(bytes + counters + 1);
+    a->states = (float *)(void *)memory;
+    a->counters = (uint32_t *)(void *)(memory + bytes);
+    check(device->fill(device, RAD_CUDA_COMPUTE, memory, 0, bytes + counters + 1), "filling");
+}
+
 /* 32 heads of 128 numbers, 8 of keys: the shape of an 8B model. */
-static void bench_attention(const char *name, rad_cache_type type, uint32_t n_tokens,
-                            uint32_t n_keys)
+static void bench_attention(const char *name, rad_cache_type type, uint32_t n_sequences,
+                            uint32_t n_tokens, uint32_t n_keys)
 {
     const uint32_t shared = device->properties.shared_bytes;
     n_keys /= share;
@@ -302,23 +319,24 @@ static void bench_attention(const char *name, rad_cache_type type, uint32_t n_to
     rad_cuda_attend_arguments *a = &t.arguments;
     uint64_t width = (uint64_t)a->n_heads * 128 * sizeof(float);
     t.rows = rad_cuda_attend_choose(a, n_tokens, shared);
-    rad_cuda_attend_heads(a, t.rows);
-    make_rows(&t, n_tokens, n_keys);
-    a->queries = take(n_tokens * width);
-    a->out = take(n_tokens * width);
-    rad_cuda_attend_plan(a, n_keys, device->properties.multiprocessors, UINT64_MAX);
-    a->states =
-        take((uint64_t)a->n_blocks * a->n_kv_heads * a->head_blocks * a->heads_per_block *
-                 a->tokens_per_block * a->n_units * rad_cuda_attend_state(128) * sizeof(float) +
-             1);
+    rad_cuda_attend_heads(a, t.rows, n_tokens, shared);
+    make_rows(&t, n_sequences, n_tokens, n_keys);
+    a->queries = take((uint64_t)n_sequences * n_tokens * width);
+    a->out = take((uint64_t)n_sequences * n_tokens * width);
+    rad_cuda_attend_plan(a, n_keys, device->properties.multiprocessors, shared, UINT64_MAX);
+    take_states(a);
     char shape[48];
-    snprintf(shape, sizeof shape, "%u of %u", n_tokens, n_keys);
+    if (n_sequences > 1)
+        snprintf(shape, sizeof shape, "%u times %u of %u", n_sequences, n_tokens, n_keys);
+    else
+        snprintf(shape, sizeof shape, "%u of %u", n_tokens, n_keys);
     double time = measure(attend_once, &t), pairs = 0;
     for (uint32_t i = 0; i < n_tokens; i++)
         pairs += n_keys - n_tokens + i + 1;
     if (n_tokens == 1)
         print(name, shape, time,
-              1e-9 * n_keys / RAD_TILE_KEYS * (a->key_bytes + a->value_bytes) * a->n_kv_heads,
+              1e-9 * n_sequences * n_keys / RAD_TILE_KEYS * (a->key_bytes + a->value_bytes) *
+                  a->n_kv_heads,
               "GB/s of keys and values");
     else
         print(name, shape, time, 4e-12 * pairs * 128 * a->n_heads, "T operations/s");
@@ -338,10 +356,12 @@ static void bench_attentions(void)
         rad_cache_type type;
     } types[] = {{"attention F16", RAD_CACHE_F16}, {"attention Q8_0", RAD_CACHE_Q8_0}};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
-        bench_attention(types[i].name, types[i].type, 1, 1024);
-        bench_attention(types[i].name, types[i].type, 1, 16384);
-        bench_attention(types[i].name, types[i].type, 2048, 2048);
-        bench_attention(types[i].name, types[i].type, 2048, 16384);
+        bench_attention(types[i].name, types[i].type, 1, 1, 64);
+        bench_attention(types[i].name, types[i].type, 1, 1, 1024);
+        bench_attention(types[i].name, types[i].type, 1, 1, 16384);
+        bench_attention(types[i].name, types[i].type, 64, 1, 700);
+        bench_attention(types[i].name, types[i].type, 1, 2048, 2048);
+        bench_attention(types[i].name, types[i].type, 1, 2048, 16384);
     }
 }
 

@@ -116,7 +116,7 @@ RAD_DEVICE void rad_warp_barrier(RAD_HOST_PLACE)
 
 RAD_DEVICE void rad_fence(void)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    __asm__ volatile("" ::: "memory"); /* blocks run one after another */
 }
 
 /* in[0] the value, in[1] the lane that it is taken from. */

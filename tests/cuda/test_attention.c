@@ -12,7 +12,13 @@
 
 #define CPU (&rad_layer_kernels_scalar)
 
-enum { RANGE_TILES = 32, SEQUENCES = 2 };
+enum {
+    RANGE_TILES = 32,
+    SEQUENCES = 2,
+    SHARED_BYTES = 200 * 1024,
+    SOME_PROCESSORS = 1 << 10,
+    MANY_PROCESSORS = 1 << 20
+};
 
 /* What is tried. Two sequences, of which the last n_tokens tokens attend; the second one is `less`
  * positions shorter. */
@@ -364,19 +370,19 @@ static rad_cuda_attend_arguments arguments_of(const setting *s)
     return a;
 }
 
+/* multiprocessors: of the device that the plan is made for. */
 static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
-                         uint32_t division)
+                         uint32_t division, uint32_t multiprocessors)
 {
     const attention_case *c = s->of;
     rad_cuda_attend_block *blocks = zeros((s->n_rows + 2) * sizeof *blocks);
     size_t n_out = (size_t)s->n_rows * c->n_heads * c->value_dim;
-    rad_cuda_attend_heads(&a, rows);
+    rad_cuda_attend_heads(&a, rows, c->n_tokens, SHARED_BYTES);
     a.n_blocks = make_blocks(s, a.tokens_per_block, blocks);
     a.blocks = rad_test_upload(s->device, blocks, a.n_blocks * sizeof *blocks);
     /* As the plan is made for a device that has much room, or none, or little to do. */
     uint64_t keys = c->window != 0 && c->window + 300u < c->length ? c->window + 300u : c->length;
-    uint32_t multiprocessors = division == RAD_CUDA_ATTEND_TILES ? 1u << 20 : 1u << 10;
-    rad_cuda_attend_plan(&a, keys > 300 ? keys : 300, multiprocessors, UINT64_MAX);
+    rad_cuda_attend_plan(&a, keys > 300 ? keys : 300, multiprocessors, SHARED_BYTES, UINT64_MAX);
     if (division == RAD_CUDA_ATTEND_WHOLE) {
         a.division = division;
         a.n_parts = 1;
@@ -388,9 +394,16 @@ static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t
     size_t states = (size_t)a.n_blocks * a.n_kv_heads * a.head_blocks * a.heads_per_block *
                     a.tokens_per_block * a.n_units * rad_cuda_attend_state(c->value_dim);
     a.states = rad_test_upload(s->device, NULL, (states + 1) * 4);
+    size_t n_counters = rad_cuda_attend_counters(states * 4);
+    uint32_t *counters = zeros((n_counters + 1) * sizeof *counters);
+    a.counters = rad_test_upload(s->device, counters, n_counters * sizeof *counters);
     rad_test_launch(s->device, rad_cuda_attend_kernel(&a, rows), a.n_blocks,
                     a.n_kv_heads * a.head_blocks, a.n_parts, rad_cuda_attend_shared(&a, rows), &a);
-    if (division != RAD_CUDA_ATTEND_WHOLE)
+    rad_test_download(s->device, counters, a.counters, n_counters * sizeof *counters);
+    for (size_t i = 0; i < n_counters; i++)
+        ck_assert_uint_eq(counters[i], 0);
+    free(counters);
+    if (rad_cuda_attend_is_merged_apart(&a))
         rad_test_launch(s->device, &rad_cuda_kernel_attend_merge, a.n_blocks, a.n_heads, 1,
                         rad_cuda_attend_merge_shared(c->value_dim), &a);
     rad_test_download(s->device, s->got, a.out, n_out * 4);
@@ -406,7 +419,8 @@ static void check_plain(const setting *s, rad_cuda_attend_arguments a, uint32_t 
         for (uint32_t division = 0; division < 3; division++) {
             if ((i + division + order) % 3 != 0) /* all of them in three orders */
                 continue;
-            run_division(s, a, sizes[i], division);
+            run_division(s, a, sizes[i], division,
+                         division == RAD_CUDA_ATTEND_TILES ? MANY_PROCESSORS : SOME_PROCESSORS);
             rad_test_same_floats(s->got, s->wanted, n_out, "attention");
         }
 }
@@ -416,15 +430,17 @@ static void check_plain(const setting *s, rad_cuda_attend_arguments a, uint32_t 
 static void check_matrix(const setting *s, rad_cuda_attend_arguments a)
 {
     static const struct {
-        uint32_t rows, division;
-    } ways[] = {{64, RAD_CUDA_ATTEND_WHOLE},
-                {16, RAD_CUDA_ATTEND_TILES},
-                {64, RAD_CUDA_ATTEND_RANGES},
-                {16, RAD_CUDA_ATTEND_WHOLE}};
+        uint32_t rows, division, multiprocessors;
+    } ways[] = {{64, RAD_CUDA_ATTEND_WHOLE, SOME_PROCESSORS},
+                {16, RAD_CUDA_ATTEND_TILES, MANY_PROCESSORS}, /* parts of 4 tiles */
+                {16, RAD_CUDA_ATTEND_TILES, 1},               /* of 32 */
+                {64, RAD_CUDA_ATTEND_RANGES, SOME_PROCESSORS},
+                {16, RAD_CUDA_ATTEND_TILES, 12}, /* between */
+                {16, RAD_CUDA_ATTEND_WHOLE, SOME_PROCESSORS}};
     size_t n_out = (size_t)s->n_rows * a.n_heads * a.value_dim;
     float *first = zeros(n_out * sizeof *first);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        run_division(s, a, ways[i].rows, ways[i].division);
+        run_division(s, a, ways[i].rows, ways[i].division, ways[i].multiprocessors);
         if (a.key_type == RAD_CACHE_F16)
             rad_test_near_floats(s->got, s->wanted, n_out, 0x1p-11, "attention by halves");
         else
@@ -454,7 +470,7 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
             attend_on_cpu(&s, row, head);
     rad_cuda_attend_arguments a = arguments_of(&s);
     check_plain(&s, a, order);
-    if (rad_cuda_attend_takes_matrix(&a, 200 * 1024))
+    if (rad_cuda_attend_takes_matrix(&a, SHARED_BYTES))
         check_matrix(&s, a);
     free(s.rows);
     free(s.tables);

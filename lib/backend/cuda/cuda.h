@@ -50,6 +50,7 @@ typedef struct rad_cuda_layout {
     uint64_t blocks[RAD_CUDA_BLOCK_TOKENS]; /* rad_cuda_attend_block[], by a block's tokens - 1 */
     uint64_t tiles;                         /* quantized input of products */
     uint64_t states, states_bytes;          /* of attention */
+    uint64_t counters;                      /* the same: rad_cuda_attend_counters() */
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
     uint64_t slot_expert, slot_itself;      /* of experts, uint32_t[slot]: a slot for each choice */
     uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */

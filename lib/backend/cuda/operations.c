@@ -30,7 +30,7 @@ rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, con
         .scale = h->query_scale,
         .cap = h->attention_cap};
     *rows = rad_cuda_attend_choose(&a, longest_span, means->properties->shared_bytes);
-    rad_cuda_attend_heads(&a, *rows);
+    rad_cuda_attend_heads(&a, *rows, longest_span, means->properties->shared_bytes);
     return a;
 }
 
@@ -60,12 +60,13 @@ static radllm_status run_attend(rad_cuda_backend *b, const rad_op *op)
     a.out = rad_cuda_value(b, op->out);
     a.n_blocks = b->n_blocks[a.tokens_per_block - 1];
     a.states = rad_cuda_at(b, b->layout.states);
+    a.counters = rad_cuda_at(b, b->layout.counters);
     rad_cuda_attend_plan(&a, keys_seen(b, &a), b->device->properties.multiprocessors,
-                         b->layout.states_bytes);
+                         b->device->properties.shared_bytes, b->layout.states_bytes);
     rad_cuda_grid grid = {a.n_blocks, a.n_kv_heads * a.head_blocks, a.n_parts};
     radllm_status status =
         launch(b, rad_cuda_attend_kernel(&a, rows), grid, rad_cuda_attend_shared(&a, rows), &a);
-    if (status != RADLLM_OK || a.division == RAD_CUDA_ATTEND_WHOLE)
+    if (status != RADLLM_OK || !rad_cuda_attend_is_merged_apart(&a))
         return status;
     return launch(b, &rad_cuda_kernel_attend_merge, (rad_cuda_grid){a.n_blocks, a.n_heads, 1},
                   rad_cuda_attend_merge_shared(a.value_dim), &a);

@@ -119,6 +119,22 @@ static bool place(uint64_t *used, uint64_t count, uint64_t size, uint64_t *offse
  * can be, but not more than what few blocks need. More tokens are computed without. */
 #define MOST_STATES_BYTES ((uint64_t)32 << 20)
 
+static uint64_t states_of_plans(const rad_cuda_means *means, rad_cuda_attend_arguments a,
+                                uint64_t keys)
+{
+    uint64_t most = 0;
+    /* Fewer keys are divided more finely, and want more room at times. */
+    for (; keys > 0; keys = keys > 256 ? keys / 2 : 0) {
+        rad_cuda_attend_plan(&a, keys, means->properties->multiprocessors,
+                             means->properties->shared_bytes, UINT64_MAX);
+        uint64_t queries = (uint64_t)a.n_blocks * a.n_kv_heads * a.head_blocks * a.heads_per_block *
+                           a.tokens_per_block;
+        uint64_t bytes = queries * a.n_units * rad_cuda_attend_state(a.value_dim) * sizeof(float);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
 static uint64_t states_bytes(const rad_cuda_means *means, const rad_program *program,
                              const rad_backend_settings *settings)
 {
@@ -132,12 +148,11 @@ static uint64_t states_bytes(const rad_cuda_means *means, const rad_program *pro
         if (program->ops[i].kind != RAD_OP_ATTEND)
             continue;
         rad_cuda_attend_arguments a = rad_cuda_attend_shape(means, &program->ops[i], 1, &rows);
-        a.n_blocks = settings->max_spans;
-        rad_cuda_attend_plan(&a, keys, means->properties->multiprocessors, UINT64_MAX);
-        uint64_t queries = (uint64_t)a.n_blocks * a.n_kv_heads * a.head_blocks * a.heads_per_block *
-                           a.tokens_per_block;
-        uint64_t bytes = queries * a.n_units * rad_cuda_attend_state(a.value_dim) * sizeof(float);
-        most = bytes > most ? bytes : most;
+        for (uint64_t n = 1; n / 2 < settings->max_spans; n *= 2) {
+            a.n_blocks = n < settings->max_spans ? (uint32_t)n : settings->max_spans;
+            uint64_t bytes = states_of_plans(means, a, keys);
+            most = bytes > most ? bytes : most;
+        }
     }
     return most < MOST_STATES_BYTES ? most : MOST_STATES_BYTES;
 }
@@ -233,6 +248,8 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                 lay_out_told(means, program, settings, &used, layout) &&
                 place(&used, tiles_bytes(means, program, settings), 1, &layout->tiles) &&
                 place(&used, layout->states_bytes, 1, &layout->states) &&
+                place(&used, rad_cuda_attend_counters(layout->states_bytes), sizeof(uint32_t),
+                      &layout->counters) &&
                 place(&used, slopes, sizeof(float), &layout->slopes) &&
                 place(&used, slots, sizeof(uint32_t), &layout->slot_expert) &&
                 lay_out_groups(h, settings->max_tokens, &used, layout) &&
