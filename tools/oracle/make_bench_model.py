@@ -3,6 +3,9 @@
 Usage: make_bench_model.py OUT.gguf [--shape 1.1b] [--type Q4_0] [--seed N] [--layers N] ...
        make_bench_model.py --list
 
+SHAPE is one of the list, or a config.json of a model that Llama's architecture computes
+(examples/shapes).
+
 Blocks are random bits with sensible scales, so the file is written at disk speed, every bit of a
 format is used, and activations stay finite. The same options give the same bytes.
 
@@ -10,12 +13,16 @@ Types: every GGUF weight type that is computed with, BitNet's I2_S, and the mixt
 and Q5_K_M as llama.cpp makes them. A plain type is that of all matrices but the output's, which is
 Q6_K beside types below 8 bits, as in llama.cpp's files (--pure: that one too).
 
+--sparse leaves the matrices out as holes of the file, which read as zeros: enough to measure the
+speed and the memory of a model too large to be written here.
+
 The vocabulary is that of --vocabulary FILE (a GGUF file, or a folder with the vocabulary and merges
 of a byte-level BPE tokenizer); without it the real one that belongs to the shape, from the test
 data in ../shared/data; --vocabulary none makes one up.
 """
 
 import argparse
+import json
 import math
 import os
 import pathlib
@@ -156,6 +163,18 @@ def announce(writer, name, kind, number, rows, columns):
                            raw_dtype=type_)
 
 
+def leave_hole(writer, name):
+    """Instead of a tensor's data."""
+    info = writer.tensors[0].pop(name)
+    out = writer.fout[0]
+    writer.write_padding(out, out.tell())
+    end = out.tell() + info.nbytes
+    out.truncate(end)
+    out.seek(end)
+    writer.write_padding(out, end)
+    writer.state = type(writer.state).WEIGHTS
+
+
 def write_data(writer, rng, kind, number, rows, columns, deviation):
     """In pieces, so that a tensor of any size needs little memory here."""
     if kind == "I2_S":
@@ -195,14 +214,30 @@ def choose_vocabulary(options, shape):
     return path
 
 
+def read_shape(path):
+    """That of a config.json."""
+    with open(path, encoding="utf-8") as file:
+        config = json.load(file)
+    return dict(layers=config["num_hidden_layers"], width=config["hidden_size"],
+                heads=config["num_attention_heads"],
+                kv_heads=config.get("num_key_value_heads", config["num_attention_heads"]),
+                ffn=config["intermediate_size"], vocabulary=config["vocab_size"],
+                context=config["max_position_embeddings"],
+                tied=config.get("tie_word_embeddings", False),
+                theta=config.get("rope_theta") or 10000.0,
+                experts=config.get("num_local_experts") or 0,
+                experts_used=config.get("num_experts_per_tok") or 0)
+
+
 def parse():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", nargs="?", metavar="OUT.gguf")
     parser.add_argument("--type", default="Q4_0", choices=PLAIN_TYPES + MIXTURES, metavar="TYPE")
-    parser.add_argument("--shape", default="1.1b", choices=list(SHAPES), metavar="SHAPE")
+    parser.add_argument("--shape", default="1.1b", metavar="SHAPE")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pure", action="store_true", help="the output matrix has the type too")
+    parser.add_argument("--sparse", action="store_true", help="holes instead of matrices")
     parser.add_argument("--vocabulary", metavar="FILE")
     for key in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
         parser.add_argument("--" + key.replace("_", "-"), type=int, metavar="N",
@@ -217,7 +252,9 @@ def parse():
         sys.exit(0)
     if options.out is None:
         parser.error("name the file to write")
-    shape = {**DEFAULTS, **SHAPES[options.shape]}
+    if options.shape not in SHAPES and not options.shape.endswith(".json"):
+        parser.error(f"{options.shape} is neither a shape of --list nor a config.json")
+    shape = {**DEFAULTS, **(SHAPES.get(options.shape) or read_shape(options.shape))}
     for key in ("layers", "width", "heads", "kv_heads", "ffn", "context"):
         if getattr(options, key) is not None:
             shape[key] = getattr(options, key)
@@ -245,8 +282,11 @@ def main():
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     rng = np.random.default_rng(options.seed)
-    for _, kind, number, rows, columns, deviation in plan:
-        write_data(writer, rng, kind, number, rows, columns, deviation)
+    for name, kind, number, rows, columns, deviation in plan:
+        if options.sparse:
+            leave_hole(writer, name + ".weight")
+        else:
+            write_data(writer, rng, kind, number, rows, columns, deviation)
     for _ in norms:
         writer.write_tensor_data(np.ones(shape["width"], np.float32))
     writer.close()
