@@ -41,7 +41,7 @@ typedef struct plan {
     number_list depths;    /* positions before a test */
     number_list steps;     /* tokens computed together; none: the library's own */
     int64_t repeats;
-    bool no_cold;
+    bool no_cold, limits;
 } plan;
 
 typedef struct results {
@@ -286,7 +286,7 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void describe_cache(const radllm_engine *engine, bench_model *model)
+static void describe_cache(const radllm_engine *engine, bench_model *model, bool limits)
 {
     int64_t bytes = 0;
     check(radllm_engine_number(engine, "cache_position_bytes", &bytes, program_error()), NULL);
@@ -294,14 +294,15 @@ static void describe_cache(const radllm_engine *engine, bench_model *model)
                              NULL, program_error()),
           NULL);
     model->cache_bytes = (double)bytes;
-    gpu_describe(engine, &model->gpu);
+    gpu_describe(engine, limits, &model->gpu);
 }
 
 /* From nothing to the first token of a prompt of one token, with the file in the page cache; the
  * median of some tries. */
 static void measure_start(runtime *run, const common_settings *common, bench_model *model,
-                          int64_t tries)
+                          const plan *work)
 {
+    int64_t tries = work->repeats;
     double loads[START_TRIES], starts[START_TRIES];
     if (tries > START_TRIES)
         tries = START_TRIES;
@@ -318,7 +319,7 @@ static void measure_start(runtime *run, const common_settings *common, bench_mod
         check(radllm_session_sample(run->session, NULL, &token, NULL, program_error()), NULL);
         starts[i] = clock_seconds() - begin;
         loads[i] = run->load_seconds;
-        describe_cache(run->engine, model);
+        describe_cache(run->engine, model, work->limits);
         stop_engine(run);
     }
     qsort(loads, (size_t)tries, sizeof *loads, compare_doubles);
@@ -354,14 +355,16 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
     }
     int64_t most = largest(&work->threads);
     set_number(common->options, "threads", most);
-    measure_start(&run, common, model, work->repeats);
+    measure_start(&run, common, model, work);
     load_whole(&run, common);
     model->file_read = machine_sum_file(model->path, (uint32_t)most);
     describe(&run, file, model);
     radllm_file_free(file);
     for (size_t t = 0; t < work->threads.count; t++) {
         set_number(common->options, "threads", work->threads.items[t]);
-        bench_row base = {.model = model, .limits = &limits[t], .n_sequences = 1};
+        bench_row base = {.model = model,
+                          .limits = model->gpu.layers > 0 ? &model->gpu.limits : &limits[t],
+                          .n_sequences = 1};
         char *gpu = option_text(common->options, "gpu");
         base.gpu = (unsigned)strtoul(gpu, NULL, 10);
         free(gpu);
@@ -457,8 +460,10 @@ static int bench_main(int argc, char **argv)
     program_catch_signals(false);
     program_end_at_once(true); /* a measurement cut short is worth nothing */
     char *model_names = memory_text(common.model);
-    plan work = {
-        .models = parse_models(model_names), .repeats = own.repeats, .no_cold = own.no_cold};
+    plan work = {.models = parse_models(model_names),
+                 .repeats = own.repeats,
+                 .no_cold = own.no_cold,
+                 .limits = !own.no_limits};
     char automatic[24];
     snprintf(automatic, sizeof automatic, "%" PRId64, processors());
     work.threads =

@@ -17,8 +17,9 @@ typedef struct bench_gpu {
     int64_t planned, weights, cache;
     int64_t used; /* of the device, by all programs, while the engine was there */
     int64_t upload_ns;
+    machine_limits limits; /* of the GPU, in place of the CPU's; zeros where not measured */
 } bench_gpu;
-void gpu_describe(const radllm_engine *engine, bench_gpu *gpu);
+void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu);
 
 /* The energy that a GPU took, by NVML. */
 typedef struct gpu_meter {

@@ -17,7 +17,7 @@ static int64_t number_of(const radllm_engine *engine, const char *name)
     return value;
 }
 
-void gpu_describe(const radllm_engine *engine, bench_gpu *gpu)
+void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu)
 {
     gpu->layers = number_of(engine, "gpu_layers");
     if (gpu->layers == 0)
@@ -33,6 +33,10 @@ void gpu_describe(const radllm_engine *engine, bench_gpu *gpu)
     gpu->cache = number_of(engine, "gpu_cache");
     gpu->used = number_of(engine, "gpu_used");
     gpu->upload_ns = number_of(engine, "gpu_upload_ns");
+    if (!limits || gpu->limits.read_bytes > 0)
+        return;
+    gpu->limits.read_bytes = (double)number_of(engine, "gpu_bandwidth");
+    snprintf(gpu->limits.read_kernel, sizeof gpu->limits.read_kernel, "%s", "a copy on it");
 }
 
 /* ---- energy ---------------------------------------------------------------------------------- */

@@ -282,8 +282,9 @@ static void table_row(const bench_row *row)
     if (row->between_median > 0)
         snprintf(between, sizeof between, "%.2f / %.2f", 1e3 * row->between_median,
                  1e3 * row->between_p99);
-    if (row->joules_per_token >= 0)
-        snprintf(joules, sizeof joules, "%.3f", row->joules_per_token);
+    double energy = row->model->gpu.layers > 0 ? row->gpu_joules_per_token : row->joules_per_token;
+    if (energy >= 0)
+        snprintf(joules, sizeof joules, "%.3f", energy);
     output_format("| %-18s | %7" PRId64 " | %12s | %20s | %9s | %15s | %9s | %7s | %9.1f | %8s |\n",
                   row->model->type, row->threads, test, rate, first, between, bandwidth, arithmetic,
                   (double)row->peak_memory / 1048576, joules);
@@ -329,6 +330,11 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
         if (rows[i].limits == limits || rows[i].limits->read_bytes <= 0)
             continue;
         limits = rows[i].limits;
+        if (limits == &rows[i].model->gpu.limits) {
+            output_format("%s: memory %.1f GB/s (%s)\n", rows[i].model->gpu.device,
+                          limits->read_bytes * 1e-9, limits->read_kernel);
+            continue;
+        }
         output_format(
             "%s, %u threads: memory read %.1f GB/s (%s), int8 %.1f G multiply-adds/s (%s),"
             " float %.1f G multiply-adds/s (%s)\n",

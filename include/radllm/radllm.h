@@ -512,8 +512,10 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
  * "prefix_blocks" (of 32 tokens, kept now), "prefix_bytes" (of their pages, those that sessions
  * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
  * were shared), "pages_free" (that nobody holds now). Of a GPU: the numbers of radllm_plan_number()
- * that begin with "gpu_", "gpu_used" (bytes that all programs have taken there now) and
- * "gpu_upload_ns" (nanoseconds that the weights' way there took). */
+ * that begin with "gpu_", "gpu_used" (bytes that all programs have taken there now),
+ * "gpu_upload_ns" (nanoseconds that the weights' way there took) and "gpu_bandwidth" (bytes a
+ * second that a copy on it reads and writes, which this call measures in some milliseconds, with
+ * memory that it takes and gives back; 0 where there is no room). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 

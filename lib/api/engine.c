@@ -134,6 +134,10 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
     RAD_CHECK_NULL(out);
     RAD_CHECK_PROCESS(engine->engine->process);
     rad_engine *inner = engine->engine;
+    if (strcmp(name, "gpu_bandwidth") == 0) {
+        *out = rad_device_bandwidth(inner);
+        return RADLLM_OK;
+    }
     const rad_engine_plan *plan = &inner->plan;
     rad_cache_counts counts = rad_cache_count(inner->cache);
     const rad_named_number numbers[] = {

@@ -139,6 +139,11 @@ int64_t rad_device_used(const rad_engine *engine)
     return engine->device != NULL ? (int64_t)engine->cuda->memory_used(engine->device) : 0;
 }
 
+int64_t rad_device_bandwidth(const rad_engine *engine)
+{
+    return engine->device != NULL ? (int64_t)engine->cuda->bandwidth(engine->device) : 0;
+}
+
 uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert)
 {
     uint64_t count = rad_cpu_backend_expert_tokens(engine->cpu, layer, expert);

@@ -26,5 +26,8 @@ void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char tex
 uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert);
 /* Bytes of the device's memory that are taken now, by all processes; 0: none, or not known. */
 int64_t rad_device_used(const rad_engine *engine);
+/* Bytes a second that a copy on the device reads and writes; measured by the call. 0: no device, or
+ * no room. */
+int64_t rad_device_bandwidth(const rad_engine *engine);
 
 #endif

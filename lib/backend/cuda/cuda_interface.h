@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 3"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 4"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -99,6 +99,8 @@ typedef struct rad_cuda_table {
     uint64_t (*expert_tokens)(const rad_backend *backend, uint32_t layer, uint32_t expert);
     /* Memory of the device that is taken now by all processes; 0 when it cannot be told. */
     uint64_t (*memory_used)(const rad_cuda *cuda);
+    /* Bytes a second that a copy on the device reads and writes, by trying; 0 without room. */
+    uint64_t (*bandwidth)(const rad_cuda *cuda);
 } rad_cuda_table;
 
 typedef const rad_cuda_table *(*rad_cuda_table_fn)(void);
