@@ -494,6 +494,9 @@ START_TEST(the_plan_says_what_is_taken)
     int64_t used = number_of(&o, "gpu_used"), total = number_of(&o, "gpu_total");
     ck_assert_msg(used >= total && used - total < total / 50 + 65536,
                   "%lld bytes are planned, %lld taken", (long long)total, (long long)used);
+    ck_assert_int_gt(number_of(&o, "gpu_upload_ns"), 0);
+    ck_assert_int_gt(number_of(&o, "gpu_bandwidth"), 0);
+    ck_assert_int_eq(number_of(&o, "gpu_used"), used); /* what was taken to measure is given back */
     radllm_plan_free(plan);
     radllm_file_free(file);
     radllm_options_free(options);
