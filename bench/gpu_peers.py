@@ -23,6 +23,7 @@ import random
 import statistics
 import sys
 import time
+import warnings
 
 
 def median_time(work, repeats=9):
@@ -178,6 +179,7 @@ def main():
     if not torch.cuda.is_available():
         print("there is no GPU that torch can use", file=sys.stderr)
         return 1
+    warnings.filterwarnings("ignore")  # of each kernel that does not take a shape
     torch.manual_seed(1)
     if options.what == "attention":
         measure_attention()
