@@ -208,7 +208,7 @@ RAD_DEVICE uint32_t rad_shared_address(const void *shared)
     return (uint32_t)__cvta_generic_to_shared(shared);
 }
 
-/* Copies begun by this thread, in groups that commit() ends; wait(n) waits until at most n (0 to 3,
+/* Copies begun by this thread, in groups that commit() ends; wait(n) waits until at most n (0 to 6,
  * a constant) of the last groups are not done. A barrier makes them seen by others. */
 RAD_DEVICE void rad_copy_async16(void *shared, const void *global)
 {
@@ -242,8 +242,14 @@ RAD_DEVICE void rad_copy_async_wait(int n)
         asm volatile("cp.async.wait_group 1;" ::: "memory");
     else if (n == 2)
         asm volatile("cp.async.wait_group 2;" ::: "memory");
-    else
+    else if (n == 3)
         asm volatile("cp.async.wait_group 3;" ::: "memory");
+    else if (n == 4)
+        asm volatile("cp.async.wait_group 4;" ::: "memory");
+    else if (n == 5)
+        asm volatile("cp.async.wait_group 5;" ::: "memory");
+    else
+        asm volatile("cp.async.wait_group 6;" ::: "memory");
 #endif
 }
 

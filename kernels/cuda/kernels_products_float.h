@@ -38,34 +38,36 @@ RAD_CUDA_DECLARE(dot_level4);
  * --------------------------------------------------------
  *
  * Activations are rounded to the weights' format first (F16 saturates). One order for all numbers
- * of tokens: the columns of a row, a multiple of 32, stand in ranges of RAD_CUDA_HALF_RANGE; a
- * range is summed from zero, 32 columns at a time by two instructions of 16 (which of the 32 each
- * takes says products_half.cu), and ranges are added in ascending order. The sums inside an
- * instruction are the device's own, so that bits differ between kinds of devices, and from the
- * CPU's. */
+ * of tokens: the columns of a row, a multiple of 32, are summed from zero in ascending order, 16 by
+ * an instruction. The sums inside an instruction are the device's own, so that bits differ between
+ * kinds of devices, and from the CPU's. */
 enum {
-    RAD_CUDA_HALF_RANGE = 512,
     RAD_CUDA_HALF_FEW_ROWS = 16, /* of a block, and tokens */
     RAD_CUDA_HALF_FEW_TOKENS = 8,
-    RAD_CUDA_HALF_MANY_ROWS = 128,
-    RAD_CUDA_HALF_MANY_TOKENS = 128,
-    RAD_CUDA_HALF_STAGE_BYTES = 32 * 1024, /* of dynamic shared memory, half_many has 2 to 4 */
-    RAD_CUDA_HALF_STAGES = 4
+    RAD_CUDA_HALF_FEW_PIECES = 6, /* of 4 KiB of dynamic shared memory */
+    RAD_CUDA_HALF_FEW_SHARED = RAD_CUDA_HALF_FEW_PIECES * 4096
 };
 
 /* Grid: x ceil(n_columns / 2048), y tokens. */
 typedef struct rad_cuda_half_round_arguments {
     const float *x;
-    uint16_t *halves; /* aligned to 16; rows of n_columns */
+    uint16_t *halves; /* aligned to 16; rows of n_columns, each 32 in an order of their own */
     uint64_t x_stride;
     uint32_t n_columns; /* a multiple of 32 */
     uint32_t bf16;
 } rad_cuda_half_round_arguments;
 RAD_CUDA_DECLARE(half_round);
 
-/* As rad_cuda_dot_arguments. half_few: grid y tokens over RAD_CUDA_HALF_FEW_TOKENS, rounded up, z
- * slots where there are experts, dynamic shared memory 512 bytes for each range. half_many: rows
- * and tokens of a block are more, there are no experts. */
+/* half_few: as rad_cuda_dot_arguments; grid x for each part its rows over RAD_CUDA_HALF_FEW_ROWS,
+ * rounded up, y tokens over RAD_CUDA_HALF_FEW_TOKENS, rounded up, z slots where there are experts;
+ * dynamic shared memory RAD_CUDA_HALF_FEW_SHARED.
+ *
+ * half_RxT: a block has R rows of a part and T tokens, there are no experts; grid x all pairs of
+ * tiles, dynamic shared memory n_stages, 3 to 8, times rad_cuda_half_stage_bytes(R, T). */
+static inline uint32_t rad_cuda_half_stage_bytes(uint32_t rows, uint32_t tokens)
+{
+    return 128 * (rows + tokens);
+}
 typedef struct rad_cuda_half_arguments {
     rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS]; /* weights aligned to 16 */
     const uint16_t *halves;
@@ -74,11 +76,19 @@ typedef struct rad_cuda_half_arguments {
     uint32_t n_parts;
     uint32_t n_columns; /* a multiple of 32 */
     uint32_t n_tokens;
-    uint32_t n_stages; /* of half_many */
+    uint32_t n_stages, n_row_blocks, band; /* of half_RxT: n_row_blocks of all parts */
 } rad_cuda_half_arguments;
 RAD_CUDA_DECLARE(half_few_f16);
 RAD_CUDA_DECLARE(half_few_bf16);
-RAD_CUDA_DECLARE(half_many_f16);
-RAD_CUDA_DECLARE(half_many_bf16);
+RAD_CUDA_DECLARE(half_128x256_f16);
+RAD_CUDA_DECLARE(half_128x256_bf16);
+RAD_CUDA_DECLARE(half_128x128_f16);
+RAD_CUDA_DECLARE(half_128x128_bf16);
+RAD_CUDA_DECLARE(half_64x64_f16);
+RAD_CUDA_DECLARE(half_64x64_bf16);
+RAD_CUDA_DECLARE(half_32x64_f16);
+RAD_CUDA_DECLARE(half_32x64_bf16);
+RAD_CUDA_DECLARE(half_64x32_f16);
+RAD_CUDA_DECLARE(half_64x32_bf16);
 
 #endif

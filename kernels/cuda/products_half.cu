@@ -1,95 +1,186 @@
-/* Products with 16-bit weights by matrix instructions (kernels_products_float.h). Of 32 columns
- * lane (group, four) holds the columns 8 four to 8 four + 7 of its rows, one load of 16 bytes; the
- * first instruction multiplies the first four of them, the second the others. So weights and
- * activations come into place by plain loads, from memory as well as from shared memory, and few
- * and many tokens have the same order. */
-#include "kernels/cuda/device.h"
-#include "kernels/cuda/kernels.h"
+/* Products with 16-bit weights of few tokens, and the rounding of activations. */
+#include "kernels/cuda/products_half.h"
 
-enum {
-    THREADS = 256,
-    WARPS = THREADS / 32,
-    STEP = 32, /* columns of two instructions */
-    RANGE_STEPS = RAD_CUDA_HALF_RANGE / STEP
-};
+enum { ROUND_THREADS = 256 };
 
-RAD_CUDA_KERNEL(half_round, THREADS, rad_cuda_half_round_arguments, a)
+/* Of 32 columns the numbers 8 four to 8 four + 7 are those of lane `four` of an instruction's
+ * second operand, four for each of two instructions: columns 2 four and 2 four + 1 of each 8. */
+RAD_CUDA_KERNEL(half_round, ROUND_THREADS, rad_cuda_half_round_arguments, a)
 {
-    const uint32_t i = (rad_block_x() * THREADS + rad_thread()) * 8;
+    const uint32_t i = (rad_block_x() * ROUND_THREADS + rad_thread()) * 8;
     if (i >= a.n_columns)
         return;
-    const float *x = a.x + rad_block_y() * a.x_stride + i;
+    const float *x = a.x + rad_block_y() * a.x_stride + i / STEP * STEP + i % STEP / 4;
     uint32_t words[4];
     for (int k = 0; k < 4; k++) {
-        uint32_t low = a.bf16 ? rad_bf16_saturated(x[2 * k]) : rad_half_saturated(x[2 * k]);
-        uint32_t high =
-            a.bf16 ? rad_bf16_saturated(x[2 * k + 1]) : rad_half_saturated(x[2 * k + 1]);
+        const float first = x[8 * k], second = x[8 * k + 1];
+        uint32_t low = a.bf16 ? rad_bf16_saturated(first) : rad_half_saturated(first);
+        uint32_t high = a.bf16 ? rad_bf16_saturated(second) : rad_half_saturated(second);
         words[k] = low | high << 16;
     }
     rad_store16(a.halves + (uint64_t)rad_block_y() * a.n_columns + i,
                 {words[0], words[1], words[2], words[3]});
 }
 
-/* c += a b over 32 columns: the lane's 16 bytes of rows group and group + 8, and of token group. */
-template <bool bf16> RAD_DEVICE void multiply(float c[4], rad_u4 top, rad_u4 bottom, rad_u4 token)
+/* A block is a warp with 16 rows and 8 tokens: a chain of instructions is short beside the time
+ * that its weights take from memory. They come through a ring in shared memory, in pieces of 128
+ * columns: 4 KiB each, of which all but two are on their way at any time, 256 bytes of a row side
+ * by side. Tokens that are not there are computed from another and not written. */
+enum {
+    ROWS = RAD_CUDA_HALF_FEW_ROWS,
+    PIECE_STEPS = 4,
+    PIECE = PIECE_STEPS * STEP,
+    PIECES = RAD_CUDA_HALF_FEW_PIECES,
+    COPIES = 8 /* of a lane, for a piece: two rows at a time; as many as instructions */
+};
+
+struct few_job {
+    const uint8_t *weights; /* of the first row */
+    uint32_t from[COPIES];  /* where the lane's bytes of a piece are, and */
+    uint16_t *ring;         /* where the first of them go, in the ring's first piece */
+    const uint16_t *token;  /* the lane's, from its first column on */
+    uint32_t n_columns;
+};
+
+/* Lane 8 a + b of 32 copies row 2 i + a % 2 and of its two lines the one a / 2: what stands at
+ * place b. */
+RAD_DEVICE few_job make_few_job(const uint16_t *weights, uint32_t last_row, const uint16_t *token,
+                                uint32_t n_columns)
 {
-    const uint32_t a0[4] = {top.x, bottom.x, top.y, bottom.y}, b0[2] = {token.x, token.y};
-    const uint32_t a1[4] = {top.z, bottom.z, top.w, bottom.w}, b1[2] = {token.z, token.w};
-    if (bf16) {
-        rad_mma_bf16(c, a0, b0);
-        rad_mma_bf16(c, a1, b1);
-    } else {
-        rad_mma_f16(c, a0, b0);
-        rad_mma_f16(c, a1, b1);
+    const uint32_t second = rad_lane() / 16, odd = rad_lane() / 8 % 2, place = rad_lane() % 8;
+    few_job job = {(const uint8_t *)weights,
+                   {},
+                   (uint16_t *)rad_dynamic_shared() + (second * ROWS + odd) * LINE + 8 * place,
+                   token,
+                   n_columns};
+#pragma unroll
+    for (uint32_t i = 0; i < COPIES; i++) {
+        const uint32_t row = 2 * i + odd, line = row < last_row ? row : last_row;
+        job.from[i] = 2 * (line * n_columns + second * LINE + 8 * (place ^ (row & 7)));
     }
+    return job;
 }
 
-/* What comes behind a product. */
-RAD_DEVICE void finish(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
-                       uint32_t row, float y)
+RAD_DEVICE void fetch_rows(const few_job &job, uint32_t piece, uint16_t *to, uint32_t i)
 {
-    if (part.scales != nullptr)
-        y *= part.scales[expert];
-    if (part.bias != nullptr)
-        y += part.bias[(uint64_t)expert * part.n_rows + row];
-    const uint64_t at = output * part.y_stride + row;
-    if (part.add != nullptr)
-        y = part.add[at] + y;
-    part.y[at] = y;
+    rad_copy_async16(to + 2 * i * LINE, job.weights + (uint64_t)piece * (2 * PIECE) + job.from[i]);
 }
 
-RAD_DEVICE const rad_cuda_product_part &part_of(const rad_cuda_half_arguments &a, uint32_t rows,
-                                                uint32_t *first_row)
+/* A piece that has fewer columns, or none. */
+RAD_DEVICE void fetch_rest(const few_job &job, uint32_t piece, uint16_t *to)
 {
-    uint32_t p = 0;
-    while (p + 1 < a.n_parts && rad_block_x() >= a.parts[p + 1].first_block)
-        p++;
-    *first_row = (rad_block_x() - a.parts[p].first_block) * rows;
-    return a.parts[p];
+    const uint32_t odd = rad_lane() / 8 % 2, first = piece * PIECE + rad_lane() / 16 * LINE;
+#pragma unroll
+    for (uint32_t i = 0; i < COPIES; i++)
+        if (first + 8 * (rad_lane() % 8 ^ ((2 * i + odd) & 7)) < job.n_columns)
+            fetch_rows(job, piece, to, i);
 }
 
-/* ---- few tokens -------------------------------------------------------------------------------
- */
+RAD_DEVICE void load_tokens(rad_u4 x[PIECE_STEPS], const few_job &job, uint32_t piece)
+{
+#pragma unroll
+    for (uint32_t step = 0; step < PIECE_STEPS; step++)
+        x[step] = rad_load16(job.token + piece * PIECE + step * STEP);
+}
 
-/* The sums of a range for 16 rows and 8 tokens, by a warp. */
+RAD_DEVICE void load_tokens_of_rest(rad_u4 x[PIECE_STEPS], const few_job &job, uint32_t piece)
+{
+#pragma unroll
+    for (uint32_t step = 0; step < PIECE_STEPS; step++)
+        if (piece * PIECE + step * STEP < job.n_columns)
+            x[step] = rad_load16(job.token + piece * PIECE + step * STEP);
+}
+
+/* 16 columns of a piece. */
+RAD_DEVICE void load_sixteen(uint32_t rows[4], const uint16_t *piece, uint32_t i)
+{
+    load_rows(rows, piece + i / 4 * ROWS * LINE, i % 4);
+}
+
+/* The places in the ring of the piece that is multiplied, and of the one before. */
+struct few_places {
+    uint32_t now, before;
+};
+
+RAD_DEVICE void advance(few_places &at)
+{
+    at.before = at.now;
+    at.now = at.now + 1 == PIECES ? 0 : at.now + 1;
+}
+
+/* Multiplies a piece, and fetches one, which is whole, into the place of the one before. Copies
+ * stand between the instructions, which wait for each other. */
 template <bool bf16>
-RAD_DEVICE void sum_range(float c[4], const uint16_t *top, const uint16_t *bottom,
-                          const uint16_t *token, bool has_token, uint32_t n_steps)
+RAD_DEVICE void multiply_piece(float c[4], const few_job &job, uint32_t piece, few_places &at,
+                               rad_u4 x[PIECE_STEPS])
 {
-#pragma unroll 4
-    for (uint32_t step = 0; step < n_steps; step++) {
-        const rad_u4 x = has_token ? rad_load16(token + step * STEP) : rad_u4{0, 0, 0, 0};
-        multiply<bf16>(c, rad_load16_once(top + step * STEP), rad_load16_once(bottom + step * STEP),
-                       x);
+    const uint16_t *ring = (const uint16_t *)rad_dynamic_shared();
+    rad_u4 next[PIECE_STEPS];
+    load_tokens(next, job, piece + 1);
+    rad_copy_async_wait(PIECES - 2);
+    rad_warp_barrier(); /* this piece is there, and nobody reads the one before any more */
+    uint32_t rows[2 * PIECE_STEPS][4];
+#pragma unroll
+    for (uint32_t i = 0; i < 2 * PIECE_STEPS; i++)
+        load_sixteen(rows[i], ring + at.now * ROWS * PIECE, i);
+#pragma unroll
+    for (uint32_t i = 0; i < COPIES; i++) {
+        multiply<bf16>(c, rows[i], x[i / 2], i % 2);
+        fetch_rows(job, piece + PIECES - 1, job.ring + at.before * ROWS * PIECE, i);
     }
+    rad_copy_async_commit();
+#pragma unroll
+    for (uint32_t step = 0; step < PIECE_STEPS; step++)
+        x[step] = next[step];
+    advance(at);
 }
 
-/* Warps take ranges; sums go to shared memory, [range][row][token], and are added up there. */
+/* One of the last pieces: nothing is fetched but what is not whole. */
+template <bool bf16>
+RAD_DEVICE void multiply_last(float c[4], const few_job &job, uint32_t piece, few_places &at,
+                              rad_u4 x[PIECE_STEPS])
+{
+    const uint16_t *ring = (const uint16_t *)rad_dynamic_shared();
+    rad_copy_async_wait(PIECES - 2);
+    rad_warp_barrier(); /* as above */
+    fetch_rest(job, piece + PIECES - 1, job.ring + at.before * ROWS * PIECE);
+    rad_copy_async_commit();
+#pragma unroll
+    for (uint32_t step = 0; step < PIECE_STEPS; step++) {
+        if (piece * PIECE + step * STEP >= job.n_columns)
+            break;
+#pragma unroll
+        for (uint32_t i = 0; i < 2; i++) {
+            uint32_t rows[4];
+            load_sixteen(rows, ring + at.now * ROWS * PIECE, 2 * step + i);
+            multiply<bf16>(c, rows, x[step], i);
+        }
+    }
+    load_tokens_of_rest(x, job, piece + 1);
+    advance(at);
+}
+
+template <bool bf16> RAD_DEVICE void sum_few(float c[4], const few_job &job)
+{
+    const uint32_t n_pieces = (job.n_columns + PIECE - 1) / PIECE;
+    rad_u4 x[PIECE_STEPS] = {};
+    few_places at = {0, PIECES - 1};
+    for (uint32_t piece = 0; piece + 1 < PIECES; piece++) {
+        fetch_rest(job, piece, job.ring + piece * ROWS * PIECE);
+        rad_copy_async_commit();
+    }
+    load_tokens_of_rest(x, job, 0);
+    uint32_t piece = 0;
+    for (; piece + PIECES <= job.n_columns / PIECE; piece++)
+        multiply_piece<bf16>(c, job, piece, at, x);
+    for (; piece < n_pieces; piece++)
+        multiply_last<bf16>(c, job, piece, at, x);
+}
+
 template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
 {
-    float *sums = (float *)rad_dynamic_shared();
     uint32_t first_row, expert = 0, n_tokens = a.n_tokens - rad_block_y() * 8;
-    const rad_cuda_product_part &part = part_of(a, RAD_CUDA_HALF_FEW_ROWS, &first_row);
+    const rad_cuda_product_part &part = part_of(a, rad_block_x(), ROWS, &first_row);
     uint64_t output = rad_block_y() * 8, input = output;
     if (a.experts != nullptr) {
         expert = a.experts[rad_block_z()];
@@ -99,184 +190,31 @@ template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
         input = rad_block_z() / a.slots_per_input;
         n_tokens = 1;
     }
-    const uint32_t group = rad_lane() / 4, four = rad_lane() % 4, last = part.n_rows - 1;
-    const uint32_t row0 = first_row + group, row1 = row0 + 8;
-    const uint16_t *weights =
-        (const uint16_t *)(part.weights + expert * part.expert_bytes) + 8 * four;
-    const uint16_t *top = weights + (uint64_t)(row0 < last ? row0 : last) * a.n_columns;
-    const uint16_t *bottom = weights + (uint64_t)(row1 < last ? row1 : last) * a.n_columns;
-    const bool has_token = group < n_tokens;
-    const uint16_t *token = a.halves + (input + (has_token ? group : 0)) * a.n_columns + 8 * four;
-    const uint32_t n_steps = a.n_columns / STEP,
-                   n_ranges = (n_steps + RANGE_STEPS - 1) / RANGE_STEPS;
-    for (uint32_t range = rad_warp(); range < n_ranges; range += WARPS) {
-        const uint32_t first = range * RANGE_STEPS;
-        const uint32_t n = n_steps - first < RANGE_STEPS ? n_steps - first : (uint32_t)RANGE_STEPS;
-        float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-        sum_range<bf16>(c, top + first * STEP, bottom + first * STEP, token + first * STEP,
-                        has_token, n);
-        float *out = sums + range * 128 + group * 8 + 2 * four;
-        out[0] = c[0];
-        out[1] = c[1];
-        out[64] = c[2];
-        out[65] = c[3];
+    const uint32_t group = rad_lane() / 4, four = rad_lane() % 4;
+    const uint64_t token = input + (group < n_tokens ? group : 0);
+    const few_job job = make_few_job((const uint16_t *)(part.weights + expert * part.expert_bytes) +
+                                         (uint64_t)first_row * a.n_columns,
+                                     part.n_rows - 1 - first_row,
+                                     a.halves + token * a.n_columns + 8 * four, a.n_columns);
+    float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+    sum_few<bf16>(c, job);
+#pragma unroll
+    for (uint32_t i = 0; i < 4; i++) {
+        const uint32_t row = first_row + group + i / 2 * 8, t = 2 * four + i % 2;
+        if (row >= part.n_rows || t >= n_tokens)
+            continue;
+        const float bias =
+            part.bias != nullptr ? part.bias[(uint64_t)expert * part.n_rows + row] : 0.0f;
+        finish(part, expert, bias, output + t, row, c[i]);
     }
-    rad_barrier();
-    const uint32_t row = first_row + rad_thread() % 16, t = rad_thread() / 16;
-    if (t >= n_tokens || t >= 8 || row >= part.n_rows)
-        return;
-    float y = 0.0f;
-    for (uint32_t range = 0; range < n_ranges; range++)
-        y += sums[range * 128 + rad_thread() % 16 * 8 + t];
-    finish(part, expert, output + t, row, y);
 }
 
-RAD_CUDA_KERNEL(half_few_f16, THREADS, rad_cuda_half_arguments, a)
+RAD_CUDA_KERNEL(half_few_f16, 32, rad_cuda_half_arguments, a)
 {
     few<false>(a);
 }
 
-RAD_CUDA_KERNEL(half_few_bf16, THREADS, rad_cuda_half_arguments, a)
+RAD_CUDA_KERNEL(half_few_bf16, 32, rad_cuda_half_arguments, a)
 {
     few<true>(a);
-}
-
-/* ---- many tokens ------------------------------------------------------------------------------
- */
-
-/* A block has 128 rows and 128 tokens, a warp 64 and 32: 4 x 4 tiles of 16 x 8. A stage is 64
- * columns of all of them: for each 32 columns 64 bytes of each row, then of each token, so that
- * eight lanes that load together read 128 bytes in one piece. */
-enum {
-    ROWS = RAD_CUDA_HALF_MANY_ROWS,
-    TOKENS = RAD_CUDA_HALF_MANY_TOKENS,
-    STAGE = 64,
-    ROW_TILES = 4,
-    TOKEN_TILES = 4,
-    HALF_STAGE = (ROWS + TOKENS) * STEP /* numbers */
-};
-
-struct many_job {
-    const uint16_t *weights, *halves; /* of the first row and token */
-    uint32_t last_row, last_token;    /* those that are there, from the first on */
-    uint32_t n_columns;
-};
-
-/* Begins to copy a stage: a thread has 16 bytes of 16 rows or tokens. */
-RAD_DEVICE void fetch(const many_job &job, uint32_t stage, uint16_t *to)
-{
-    const uint32_t piece = rad_thread() % 4, first = rad_thread() / 4;
-    for (uint32_t half = 0; half < 2; half++) {
-        const uint32_t column = stage * STAGE + half * STEP;
-        if (column >= job.n_columns)
-            break;
-#pragma unroll
-        for (uint32_t i = first; i < ROWS + TOKENS; i += THREADS / 4) {
-            const bool is_row = i < ROWS;
-            uint32_t line = is_row ? i : i - ROWS;
-            const uint32_t last = is_row ? job.last_row : job.last_token;
-            line = line < last ? line : last; /* what is not there is computed and not written */
-            const uint16_t *from = (is_row ? job.weights : job.halves) +
-                                   (uint64_t)line * job.n_columns + column + 8 * piece;
-            rad_copy_async16(to + half * HALF_STAGE + i * STEP + 8 * piece, from);
-        }
-    }
-}
-
-/* 32 columns of all tiles of a warp. `rows`, `tokens`: the lane's 16 bytes of the first ones. */
-template <bool bf16>
-RAD_DEVICE void multiply_tiles(float c[ROW_TILES][TOKEN_TILES][4], const uint16_t *rows,
-                               const uint16_t *tokens)
-{
-    rad_u4 x[TOKEN_TILES];
-#pragma unroll
-    for (int t = 0; t < TOKEN_TILES; t++)
-        x[t] = rad_load16(tokens + t * 8 * STEP);
-#pragma unroll
-    for (int r = 0; r < ROW_TILES; r++) {
-        const rad_u4 top = rad_load16(rows + r * 16 * STEP);
-        const rad_u4 bottom = rad_load16(rows + (r * 16 + 8) * STEP);
-#pragma unroll
-        for (int t = 0; t < TOKEN_TILES; t++)
-            multiply<bf16>(c[r][t], top, bottom, x[t]);
-    }
-}
-
-RAD_DEVICE void add_range(float y[ROW_TILES][TOKEN_TILES][4], float c[ROW_TILES][TOKEN_TILES][4])
-{
-#pragma unroll
-    for (int r = 0; r < ROW_TILES; r++)
-#pragma unroll
-        for (int t = 0; t < TOKEN_TILES; t++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                y[r][t][i] += c[r][t][i];
-                c[r][t][i] = 0.0f;
-            }
-}
-
-template <bool bf16>
-RAD_DEVICE void sum_all(const many_job &job, uint32_t n_buffers, float y[ROW_TILES][TOKEN_TILES][4])
-{
-    uint16_t *buffers = (uint16_t *)rad_dynamic_shared();
-    const uint32_t n_stages = (job.n_columns + STAGE - 1) / STAGE, warp = rad_warp();
-    const uint32_t place = rad_lane() / 4 * STEP + rad_lane() % 4 * 8;
-    const uint32_t rows = warp / 4 * 64 * STEP + place,
-                   tokens = (ROWS + warp % 4 * 32) * STEP + place;
-    float c[ROW_TILES][TOKEN_TILES][4] = {};
-    for (uint32_t stage = 0; stage + 1 < n_buffers; stage++) {
-        if (stage < n_stages)
-            fetch(job, stage, buffers + stage * 2 * HALF_STAGE);
-        rad_copy_async_commit();
-    }
-    uint32_t buffer = 0, next = n_buffers - 1;
-    for (uint32_t stage = 0; stage < n_stages; stage++) {
-        rad_copy_async_wait((int)n_buffers - 2);
-        rad_barrier(); /* this stage is there, and nobody reads the one before any more */
-        if (stage + n_buffers - 1 < n_stages)
-            fetch(job, stage + n_buffers - 1, buffers + next * 2 * HALF_STAGE);
-        rad_copy_async_commit();
-        const uint16_t *at = buffers + buffer * 2 * HALF_STAGE;
-        multiply_tiles<bf16>(c, at + rows, at + tokens);
-        if (stage * STAGE + STEP < job.n_columns)
-            multiply_tiles<bf16>(c, at + HALF_STAGE + rows, at + HALF_STAGE + tokens);
-        if ((stage + 1) % (RAD_CUDA_HALF_RANGE / STAGE) == 0 || stage + 1 == n_stages)
-            add_range(y, c);
-        buffer = buffer + 1 == n_buffers ? 0 : buffer + 1;
-        next = next + 1 == n_buffers ? 0 : next + 1;
-    }
-}
-
-template <bool bf16> RAD_DEVICE void many(const rad_cuda_half_arguments &a)
-{
-    uint32_t first_row;
-    const rad_cuda_product_part &part = part_of(a, ROWS, &first_row);
-    const uint32_t first_token = rad_block_y() * TOKENS;
-    const many_job job = {(const uint16_t *)part.weights + (uint64_t)first_row * a.n_columns,
-                          a.halves + (uint64_t)first_token * a.n_columns,
-                          part.n_rows - 1 - first_row, a.n_tokens - 1 - first_token, a.n_columns};
-    float y[ROW_TILES][TOKEN_TILES][4] = {};
-    sum_all<bf16>(job, a.n_stages, y);
-    const uint32_t row = first_row + rad_warp() / 4 * 64 + rad_lane() / 4;
-    const uint32_t token = first_token + rad_warp() % 4 * 32 + rad_lane() % 4 * 2;
-#pragma unroll
-    for (uint32_t r = 0; r < ROW_TILES; r++)
-#pragma unroll
-        for (uint32_t t = 0; t < TOKEN_TILES; t++)
-#pragma unroll
-            for (uint32_t i = 0; i < 4; i++) {
-                const uint32_t at_row = row + r * 16 + i / 2 * 8, at_token = token + t * 8 + i % 2;
-                if (at_row < part.n_rows && at_token < a.n_tokens)
-                    finish(part, 0, at_token, at_row, y[r][t][i]);
-            }
-}
-
-RAD_CUDA_KERNEL(half_many_f16, THREADS, rad_cuda_half_arguments, a)
-{
-    many<false>(a);
-}
-
-RAD_CUDA_KERNEL(half_many_bf16, THREADS, rad_cuda_half_arguments, a)
-{
-    many<true>(a);
 }

@@ -242,7 +242,7 @@ RAD_DEVICE void rad_copy_async_commit(void)
 
 RAD_DEVICE void rad_copy_async_wait(int n)
 {
-    rad_host_copy_wait(n < 0 || n > 3 ? 3 : n);
+    rad_host_copy_wait(n < 0 || n > 6 ? 6 : n);
 }
 
 /* ---- arithmetic -------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ KERNELS = Path("kernels/cuda")
 TESTS = {
     "products_float.cu": ("products_float", "products_float"),
     "products_half.cu": ("products_half", "products_float"),
+    "products_half.h": ("products_half", "products_float"),
+    "products_half_many.h": ("products_half_small", "products_float"),
     "quantize.cu": ("quantize", "products"),
     "pack.cu": ("pack", "products"),
     "products_few.h": ("products_few_block", "products"),
@@ -42,7 +44,7 @@ TESTS = {
 SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4",
           "products_float.cu:barrier:0", "norm.cu:lane:0", "products_float.cu:lane:0",
           "experts.cu:lane:1", "norm.cu:copy:0", "products_half.cu:barrier:0",
-          "products_half.cu:barrier:1", "products_half.cu:copy:1", "products_float.cu:copy:1"]
+          "products_half_many.h:barrier:0", "products_half.cu:copy:1", "products_float.cu:copy:1"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {

@@ -264,49 +264,82 @@ static half_buffers upload_half(rad_cuda_device *device, const product *p)
     return h;
 }
 
-/* All tokens at once, or `piece` at a time. */
-static void multiply_half(rad_cuda_device *device, const product *p, rad_cuda_half_arguments a,
-                          uint32_t piece, float *got)
+/* By a kernel of rad_cuda_half_product_by(), or -1: by rad_cuda_half_product(). False where the
+ * device lacks the shared memory. */
+static bool multiply_half(rad_cuda_device *device, const product *p, half_buffers h, int kernel,
+                          float *got)
 {
     const shape *s = &p->shape;
-    const float *y = a.parts[0].y;
-    for (uint32_t first = 0; first < s->n_tokens; first += a.n_tokens) {
-        a.n_tokens = s->n_tokens - first < piece ? s->n_tokens - first : piece;
-        radllm_status status = rad_cuda_half_product(device, p->type, &a, s->n_tokens);
-        ck_assert_msg(status == RADLLM_OK, "%s", device->message);
-        a.halves += (size_t)a.n_tokens * s->n_columns;
-        a.parts[0].y += (size_t)a.n_tokens * s->n_rows;
-        if (a.parts[0].add != NULL)
-            a.parts[0].add += (size_t)a.n_tokens * s->n_rows;
-    }
-    rad_test_download(device, got, y, (uint64_t)s->n_tokens * s->n_rows * sizeof *got);
+    radllm_status status =
+        kernel < 0 ? rad_cuda_half_product(device, p->type, &h.a, s->n_tokens)
+                   : rad_cuda_half_product_by(device, p->type, &h.a, s->n_tokens, (uint32_t)kernel);
+    if (status == RADLLM_E_UNSUPPORTED)
+        return false;
+    ck_assert_msg(status == RADLLM_OK, "%s", device->message);
+    rad_test_download(device, got, h.a.parts[0].y, (uint64_t)s->n_tokens * s->n_rows * sizeof *got);
+    return true;
 }
 
-/* Near the CPU's sums of the same rounded input; the same bits in pieces, which other kernels
- * compute. 227 KiB and 99 KiB of shared memory have room for four and three stages. */
+/* A second part: once more the first rows, with nothing behind the product. */
+static void add_part(rad_cuda_device *device, half_buffers *h, const shape *s)
+{
+    uint32_t n_rows = (s->n_rows + 1) / 2;
+    h->a.n_parts = 2;
+    h->a.parts[1] = (rad_cuda_product_part){
+        .weights = h->a.parts[0].weights,
+        .y = rad_test_upload(device, NULL, (uint64_t)s->n_tokens * n_rows * sizeof(float)),
+        .n_rows = n_rows,
+        .y_stride = n_rows};
+}
+
+static void check_second_part(rad_cuda_device *device, const half_buffers *h, const shape *s,
+                              const float *first)
+{
+    const rad_cuda_product_part *part = &h->a.parts[1];
+    float *got = make(part->n_rows, sizeof *got);
+    for (uint32_t t = 0; t < s->n_tokens; t++) {
+        rad_test_download(device, got, part->y + (size_t)t * part->n_rows,
+                          part->n_rows * sizeof *got);
+        rad_test_same_floats(got, first + (size_t)t * s->n_rows, part->n_rows, "second part");
+    }
+    free(got);
+}
+
+/* Near the CPU's sums of the same rounded input; the same bits by all kernels. Shared memory has
+ * room for all stages, for three of a tile of 128 x 128, or for small tiles. */
 static void check_half(rad_type type, shape s)
 {
     product p = make_product(type, s);
     compute_rounded(&p);
     size_t n = (size_t)s.n_tokens * s.n_rows;
-    float *all = make(n, sizeof *all), *pieces = make(n, sizeof *pieces);
+    float *wanted = make(n, sizeof *wanted), *got = make(n, sizeof *got);
+    uint32_t small = s.n_rows % 2 == 0 ? 99 : 64; /* KiB */
     ck_assert(rad_cuda_half_fits(type, s.n_columns));
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
         rad_cuda_device *device = rad_test_device(order);
         half_buffers h = upload_half(device, &p);
-        if (order == 1)
-            device->properties.shared_bytes = (s.n_rows % 2 == 0 ? 99 : 64) * 1024;
-        multiply_half(device, &p, h.a, s.n_tokens, all);
-        rad_test_near_floats(all, p.wanted, n, 2e-4, "all tokens");
-        if (s.n_experts == 0) {
-            h.a.parts[0].y = rad_test_upload(device, NULL, n * sizeof *all);
-            multiply_half(device, &p, h.a, 5, pieces);
-            rad_test_same_floats(pieces, all, n, "few tokens at a time");
+        if (order > 0)
+            device->properties.shared_bytes = small * 1024;
+        if (s.n_experts == 0 && !s.after)
+            add_part(device, &h, &s);
+        ck_assert(multiply_half(device, &p, h, 0, wanted));
+        rad_test_near_floats(wanted, p.wanted, n, 2e-4, "few tokens");
+        /* Large tiles take long on the CPU. */
+        int n_kernels = s.n_experts > 0 ? -1 : s.n_columns > 1000 ? 4 : RAD_CUDA_HALF_KERNELS;
+        for (int kernel = -1; kernel < n_kernels; kernel++) {
+            h.a.parts[0].y = rad_test_upload(device, NULL, n * sizeof *got);
+            if (!multiply_half(device, &p, h, kernel, got)) {
+                ck_assert_int_gt(kernel, order == 0 ? RAD_CUDA_HALF_KERNELS : small == 99 ? 4 : 3);
+                continue;
+            }
+            rad_test_same_floats(got, wanted, n, "another kernel");
+            if (h.a.n_parts == 2)
+                check_second_part(device, &h, &s, wanted);
         }
         rad_test_device_close(device);
     }
-    free(all);
-    free(pieces);
+    free(wanted);
+    free(got);
     free_product(&p);
 }
 
@@ -315,7 +348,7 @@ START_TEST(matrix_instructions)
     static const shape shapes[] = {
         {1, 32, 1, 0, false},   {16, 64, 8, 0, true},     {17, 96, 9, 0, false},
         {33, 544, 3, 0, false}, {130, 96, 33, 0, true},   {5, 544, 131, 0, false},
-        {40, 160, 6, 3, true},  {18, 1184, 34, 0, false},
+        {40, 160, 6, 3, true},  {18, 1184, 34, 0, false}, {70, 32, 530, 0, false},
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         check_half(_i == 0 ? RAD_TYPE_F16 : RAD_TYPE_BF16, shapes[i]);
@@ -342,8 +375,9 @@ START_TEST(rounding)
         rad_test_launch(device, &rad_cuda_kernel_half_round, 1, 2, 1, 0, &a);
         rad_test_download(device, got, a.halves, sizeof got);
         for (int i = 0; i < 64; i++) {
+            int at = i / 32 * 32 + i % 8 / 2 * 8 + i / 8 % 4 * 2 + i % 2;
             uint16_t wanted = bf16 ? rad_bf16_saturated(x[i]) : rad_half_saturated(x[i]);
-            ck_assert_msg(got[i] == wanted, "%a: %04x, not %04x", (double)x[i], got[i], wanted);
+            ck_assert_msg(got[at] == wanted, "%a: %04x, not %04x", (double)x[i], got[at], wanted);
         }
         rad_test_device_close(device);
     }

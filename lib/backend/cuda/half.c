@@ -1,10 +1,41 @@
 #include "backend/cuda/half.h"
 
-/* From so many tokens on, blocks of 128 tokens; below, each 8 read the weights anew, which the
- * second-level cache has. An estimate: not measured on a device. */
-enum { MANY_TOKENS = 33, STEP = 32, ROUNDED_AT_ONCE = 2048, MOST_GRID_ROWS = 65535 };
-/* The sums of so many columns' ranges fit the shared memory that every device gives a block. */
-enum { MOST_COLUMNS = 96 * RAD_CUDA_HALF_RANGE };
+#include <assert.h>
+
+enum { STEP = 32, ROUNDED_AT_ONCE = 2048, MOST_GRID_ROWS = 65535, MOST_COLUMNS = 1 << 22 };
+
+/* Tiles of many tokens. Costs are of 64 columns of a block, in clocks, where others run on its
+ * multiprocessor beside or behind it, and alone: estimates from the shared memory's 128 bytes a
+ * clock and the matrix instructions' rate. A large tile reads less, small ones are more blocks. */
+typedef struct tile {
+    const rad_cuda_kernel *kernels[2]; /* F16, BF16 */
+    uint32_t rows, tokens;
+    uint32_t stages; /* in shared memory, at most: as the kernel has them */
+    uint32_t band;   /* tiles of tokens that run near each other */
+    uint32_t cost, cost_alone;
+} tile;
+
+static const tile tiles[] = {
+    {{&rad_cuda_kernel_half_64x32_f16, &rad_cuda_kernel_half_64x32_bf16}, 64, 32, 8, 16, 320, 400},
+    {{&rad_cuda_kernel_half_32x64_f16, &rad_cuda_kernel_half_32x64_bf16}, 32, 64, 8, 16, 350, 400},
+    {{&rad_cuda_kernel_half_64x64_f16, &rad_cuda_kernel_half_64x64_bf16}, 64, 64, 6, 16, 500, 600},
+    {{&rad_cuda_kernel_half_128x128_f16, &rad_cuda_kernel_half_128x128_bf16},
+     128,
+     128,
+     3,
+     16,
+     1400,
+     1900},
+    {{&rad_cuda_kernel_half_128x256_f16, &rad_cuda_kernel_half_128x256_bf16},
+     128,
+     256,
+     4,
+     8,
+     2700,
+     2700},
+};
+enum { TILES = sizeof tiles / sizeof *tiles, LEAST_STAGES = 3 };
+static_assert(TILES + 1 == RAD_CUDA_HALF_KERNELS, "few tokens, and tiles");
 
 bool rad_cuda_half_fits(rad_type type, uint32_t n_columns)
 {
@@ -49,33 +80,77 @@ static uint32_t place_parts(rad_cuda_half_arguments *a, uint32_t rows)
     return blocks;
 }
 
-static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
-                                   rad_cuda_half_arguments *a)
+static uint32_t tiles_of_tokens(const tile *t, uint32_t n_tokens)
 {
-    uint32_t blocks = place_parts(a, RAD_CUDA_HALF_MANY_ROWS);
-    uint32_t room = device->properties.shared_bytes / RAD_CUDA_HALF_STAGE_BYTES;
-    a->n_stages = room < RAD_CUDA_HALF_STAGES ? room : RAD_CUDA_HALF_STAGES;
-    rad_cuda_grid grid = {
-        blocks, (a->n_tokens + RAD_CUDA_HALF_MANY_TOKENS - 1) / RAD_CUDA_HALF_MANY_TOKENS, 1};
+    return (n_tokens + t->tokens - 1) / t->tokens;
+}
+
+static uint32_t stages_of(const tile *t, uint32_t shared_bytes)
+{
+    uint32_t room = shared_bytes / rad_cuda_half_stage_bytes(t->rows, t->tokens);
+    return room < t->stages ? room : t->stages;
+}
+
+/* The tile that is expected to take the least time; -1 where none has room. */
+static int choose_tile(const rad_cuda_properties *properties, rad_cuda_half_arguments *a)
+{
+    uint64_t least = UINT64_MAX;
+    int best = -1;
+    for (int i = 0; i < TILES; i++) {
+        const tile *t = &tiles[i];
+        uint64_t blocks = (uint64_t)place_parts(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
+        uint64_t turns = (blocks + properties->multiprocessors - 1) / properties->multiprocessors;
+        uint64_t cost = turns == 1 ? t->cost_alone : turns * t->cost;
+        if (stages_of(t, properties->shared_bytes) >= LEAST_STAGES && cost < least) {
+            least = cost;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
+                                   rad_cuda_half_arguments *a, const tile *t)
+{
+    a->n_stages = stages_of(t, device->properties.shared_bytes);
+    a->n_row_blocks = place_parts(a, t->rows);
+    a->band = t->band;
+    rad_cuda_grid grid = {a->n_row_blocks * tiles_of_tokens(t, a->n_tokens), 1, 1};
+    return device->launch(device, t->kernels[type == RAD_TYPE_BF16], grid,
+                          a->n_stages * rad_cuda_half_stage_bytes(t->rows, t->tokens), a);
+}
+
+static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
+                                  rad_cuda_half_arguments *a, uint32_t n_slots)
+{
+    bool slots = a->experts != NULL;
+    uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
+    rad_cuda_grid grid = {place_parts(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
+                          slots ? n_slots : 1};
     return device->launch(device,
-                          type == RAD_TYPE_F16 ? &rad_cuda_kernel_half_many_f16
-                                               : &rad_cuda_kernel_half_many_bf16,
-                          grid, a->n_stages * RAD_CUDA_HALF_STAGE_BYTES, a);
+                          type == RAD_TYPE_F16 ? &rad_cuda_kernel_half_few_f16
+                                               : &rad_cuda_kernel_half_few_bf16,
+                          grid, RAD_CUDA_HALF_FEW_SHARED, a);
 }
 
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots)
 {
-    if (a->experts == NULL && a->n_tokens >= MANY_TOKENS)
-        return multiply_many(device, type, a);
-    uint32_t blocks = place_parts(a, RAD_CUDA_HALF_FEW_ROWS);
-    uint32_t ranges = (a->n_columns + RAD_CUDA_HALF_RANGE - 1) / RAD_CUDA_HALF_RANGE;
-    uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
-    rad_cuda_grid grid = {blocks, a->experts == NULL ? groups : 1,
-                          a->experts == NULL ? 1 : n_slots};
-    const uint32_t sums = RAD_CUDA_HALF_FEW_ROWS * RAD_CUDA_HALF_FEW_TOKENS * sizeof(float);
-    return device->launch(device,
-                          type == RAD_TYPE_F16 ? &rad_cuda_kernel_half_few_f16
-                                               : &rad_cuda_kernel_half_few_bf16,
-                          grid, ranges * sums, a);
+    int best = a->experts != NULL || a->n_tokens <= RAD_CUDA_HALF_FEW_TOKENS
+                   ? -1
+                   : choose_tile(&device->properties, a);
+    return best < 0 ? multiply_few(device, type, a, n_slots)
+                    : multiply_many(device, type, a, &tiles[best]);
+}
+
+radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,
+                                       rad_cuda_half_arguments *a, uint32_t n_slots,
+                                       uint32_t kernel)
+{
+    if (kernel == 0)
+        return multiply_few(device, type, a, n_slots);
+    const tile *t = &tiles[kernel - 1];
+    return stages_of(t, device->properties.shared_bytes) < LEAST_STAGES
+               ? RADLLM_E_UNSUPPORTED
+               : multiply_many(device, type, a, t);
 }

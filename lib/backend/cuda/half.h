@@ -17,8 +17,15 @@ radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const 
                                   uint64_t x_stride, uint32_t n_inputs,
                                   const rad_cuda_half_arguments *a);
 /* The product of a->halves: of a->n_tokens rows, or with a->experts of n_slots slots (at most
- * 65,535). Sets the parts' first_block and n_stages. */
+ * 65,535). Sets what of `a` depends on the kernel. */
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots);
+
+/* The kernels among which it chooses, all with the same bits: 0 for few tokens, then tiles. For
+ * tests; RADLLM_E_UNSUPPORTED where the device lacks the shared memory. */
+enum { RAD_CUDA_HALF_KERNELS = 6 };
+radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,
+                                       rad_cuda_half_arguments *a, uint32_t n_slots,
+                                       uint32_t kernel);
 
 #endif

@@ -283,15 +283,16 @@ static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, const parts
 
 /* 16-bit weights by matrix instructions: the input is rounded first, unless that was done already.
  */
-static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, const inputs *in)
+static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, const parts *p,
+                                     const inputs *in)
 {
     rad_type type = op->weight->matrix.type;
-    rad_cuda_half_arguments a = {.parts = {part_of(b, op)},
-                                 .halves = rad_cuda_at(b, b->layout.tiles),
-                                 .n_parts = 1,
+    rad_cuda_half_arguments a = {.halves = rad_cuda_at(b, b->layout.tiles),
+                                 .n_parts = p->n,
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
     radllm_status status = RADLLM_OK;
+    memcpy(a.parts, p->of, sizeof a.parts);
     if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type)
         status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, &a);
     b->tiles_value = op->in;
@@ -307,8 +308,7 @@ bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op
            x->type == y->type && x->n_columns == y->n_columns &&
            op->weight->threshold == next->weight->threshold &&
            rad_cuda_weight_of(b, op->weight)->columns == NULL &&
-           rad_cuda_weight_of(b, next->weight)->columns == NULL &&
-           !rad_cuda_half_fits(x->type, x->n_columns);
+           rad_cuda_weight_of(b, next->weight)->columns == NULL;
 }
 
 radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n)
@@ -319,12 +319,12 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *op
                  .tiles = rad_cuda_at(b, b->layout.tiles),
                  .n_tokens = rad_cuda_rows(b, op)};
     parts p = {.n = n};
-    if (rad_cuda_half_fits(op->weight->matrix.type, op->weight->matrix.n_columns))
-        return multiply_halves(b, op, &in);
     for (uint32_t i = 0; i < n; i++) {
         p.of[i] = part_of(b, ops[i]);
         p.n_rows += p.of[i].n_rows;
     }
+    if (rad_cuda_half_fits(op->weight->matrix.type, op->weight->matrix.n_columns))
+        return multiply_halves(b, op, &p, &in);
     radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
     return status == RADLLM_OK ? multiply(b, op, &p, &in) : status;
 }
