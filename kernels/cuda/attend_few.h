@@ -48,7 +48,7 @@ RAD_DEVICE uint32_t parts_of_group(const rad_cuda_attend_arguments &a, const few
     group_tiles tiles = tiles_of_group(task.of, group);
     uint32_t n = group == 0 && task.n_sinks > 0 ? 1 : 0;
     if (tiles.begin < tiles.end)
-        n += (tiles.end - 1) / a.part_tiles - tiles.begin / a.part_tiles + 1;
+        n += ((tiles.end - 1) >> a.part_log2) - (tiles.begin >> a.part_log2) + 1;
     return n;
 }
 
@@ -63,15 +63,14 @@ RAD_DEVICE few_task make_few_task(const rad_cuda_attend_arguments &a, rad_cuda_a
     task.n_sinks = sink_tiles(a, task.of.end_tile);
     task.rounds = (float *)(task.of.staged + WARPS * KIND::staged_bytes(a));
     task.totals = task.rounds + WARPS * task.n_queries * task.state;
-    task.states = states_of(a, rad_block_x(), task.of.head, 0);
+    uint64_t of_block = (uint64_t)rad_block_x() * rad_grid_y() + rad_block_y();
+    task.states = a.states + of_block * task.n_queries * a.n_units * task.state;
     uint32_t ranges =
         (task.of.end_tile + RAD_CUDA_ATTEND_RANGE_TILES - 1) / RAD_CUDA_ATTEND_RANGE_TILES;
     uint32_t first = first_range(task.of.first_tile);
     task.n_groups = ranges > first ? ranges - first : 0;
     task.n_groups += parts_of_group(a, task, 0) > 0 ? 1 : 0;
-    uint32_t n_counters = a.n_units - a.first_group;
-    task.counters =
-        a.counters + ((uint64_t)rad_block_x() * rad_grid_y() + rad_block_y()) * n_counters;
+    task.counters = a.counters + of_block * (a.n_units - a.first_group);
     task.flag = words + 3 * WARP_ROWS;
     return task;
 }
@@ -226,10 +225,11 @@ RAD_DEVICE bool is_last(uint32_t *counter, uint32_t n, uint32_t *flag)
     if (rad_thread() == 0) {
         rad_fence();
         bool last = rad_atomic_add_u32(counter, 1) + 1 == n;
-        if (last)
-            *counter = 0;
         *flag = last ? 1 : 0;
-        rad_fence();
+        if (last) {
+            *counter = 0;
+            rad_fence();
+        }
     }
     rad_barrier();
     return *flag != 0;
@@ -271,7 +271,7 @@ RAD_DEVICE void merge_group(const rad_cuda_attend_arguments &a, const few_task &
     clear_totals(a, task, group);
     if (group == 0)
         merge_units<KIND>(a, task, 0, task.n_sinks, false);
-    uint32_t first = task.of.first_tile / a.part_tiles * a.part_tiles;
+    uint32_t first = task.of.first_tile >> a.part_log2 << a.part_log2;
     merge_units<KIND>(a, task, tiles_of_sinks(a) + tiles.begin - first, tiles.end - tiles.begin,
                       false);
 }
@@ -292,6 +292,18 @@ RAD_DEVICE void merge_groups(const rad_cuda_attend_arguments &a, const few_task 
         rad_copy_async_wait(0);
     }
     merge_units<KIND>(a, task, a.first_group + 1, task.n_groups - (has_first ? 1 : 0), true);
+}
+
+/* What rad_cuda_attend_is_usual() says, for the compiler: loops of known lengths, and no detours.
+ */
+RAD_DEVICE rad_cuda_attend_arguments usual_arguments(const rad_cuda_attend_arguments &a)
+{
+    rad_cuda_attend_arguments usual = a;
+    usual.key_dim = usual.value_dim = 128;
+    usual.cap = 0.0f;
+    usual.slopes = NULL;
+    usual.head_blocks = 1;
+    return usual;
 }
 
 template <typename KIND>

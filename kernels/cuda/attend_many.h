@@ -29,12 +29,12 @@ struct matrix_task {
 
 RAD_DEVICE uint32_t row_of_query(const matrix_task &task, uint32_t r)
 {
-    return task.first_row + r / task.n_heads;
+    return task.first_row + (r < task.n_heads ? 0 : r / task.n_heads);
 }
 
 RAD_DEVICE uint32_t head_of_query(const matrix_task &task, uint32_t r)
 {
-    return task.head + r % task.n_heads;
+    return task.head + (r < task.n_heads ? r : r % task.n_heads);
 }
 
 template <typename KIND>
@@ -42,11 +42,16 @@ RAD_DEVICE matrix_task make_task(const rad_cuda_attend_arguments &a, rad_cuda_at
                                  uint32_t rows, uint32_t *words)
 {
     matrix_task task;
-    uint32_t group = a.n_heads / a.n_kv_heads;
-    uint32_t first = rad_block_y() % a.head_blocks * a.heads_per_block;
-    task.kv_head = rad_block_y() / a.head_blocks;
-    task.head = task.kv_head * group + first;
-    task.n_heads = group - first < a.heads_per_block ? group - first : a.heads_per_block;
+    task.kv_head = rad_block_y();
+    task.head = task.kv_head * a.heads_per_block;
+    task.n_heads = a.heads_per_block;
+    if (a.head_blocks > 1) {
+        uint32_t group = a.n_heads / a.n_kv_heads;
+        uint32_t first = rad_block_y() % a.head_blocks * a.heads_per_block;
+        task.kv_head = rad_block_y() / a.head_blocks;
+        task.head = task.kv_head * group + first;
+        task.n_heads = group - first < a.heads_per_block ? group - first : a.heads_per_block;
+    }
     task.first_row = block.first_row;
     task.n_live = block.n_rows * task.n_heads;
     task.sequence = a.rows[block.first_row].sequence;

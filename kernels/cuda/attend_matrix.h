@@ -80,25 +80,35 @@ RAD_DEVICE bool is_seen(slot_range seen, uint32_t slot)
     return slot >= seen.first && slot < seen.last;
 }
 
-/* Scores of a lane's query `of` become probabilities, 0 where hidden; returns the maximum. */
+/* Scores of a lane's query `of` become probabilities, 0 where hidden; returns the maximum. What few
+ * models want stands apart from the others' way, which then is short. */
 RAD_DEVICE float make_probabilities(const rad_cuda_attend_arguments &a, const matrix_view &view,
                                     int of, float scores[KEY_PARTS][4])
 {
     float most = MINUS_INFINITY;
 #pragma unroll
-    for (uint32_t i = 0; i < KEY_PARTS; i++) {
+    for (uint32_t i = 0; i < 2 * KEY_PARTS; i++)
+        scores[i / 2][of * 2 + i % 2] *= a.scale;
+    if (a.cap > 0.0f) {
 #pragma unroll
-        for (uint32_t j = 0; j < 2; j++) {
-            uint32_t slot = slot_of(i, j);
-            float score = scores[i][of * 2 + j] * a.scale;
-            if (a.cap > 0.0f)
-                score = a.cap * rad_tanhf(score / a.cap);
-            if (a.slopes != NULL)
-                score = rad_fma(view.slope[of], (float)(view.distance[of] + (int32_t)slot), score);
-            score = is_seen(view.seen[of], slot) ? score : MINUS_INFINITY;
-            scores[i][of * 2 + j] = score;
-            most = score > most ? score : most; /* leaves NaN out */
+        for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
+            float *score = &scores[i / 2][of * 2 + i % 2];
+            *score = a.cap * rad_tanhf(*score / a.cap);
         }
+    }
+    if (a.slopes != NULL) {
+#pragma unroll
+        for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
+            float *score = &scores[i / 2][of * 2 + i % 2];
+            float distance = (float)(view.distance[of] + (int32_t)slot_of(i / 2, i % 2));
+            *score = rad_fma(view.slope[of], distance, *score);
+        }
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
+        float *score = &scores[i / 2][of * 2 + i % 2];
+        *score = is_seen(view.seen[of], slot_of(i / 2, i % 2)) ? *score : MINUS_INFINITY;
+        most = *score > most ? *score : most; /* leaves NaN out */
     }
 #pragma unroll
     for (uint32_t mask = 1; mask < 4; mask *= 2) {

@@ -21,7 +21,7 @@ RAD_DEVICE void merge_seen(const rad_cuda_attend_arguments &a, const merge_task 
     end = task.end_tile < end ? task.end_tile : end;
     if (begin >= end)
         return;
-    uint64_t unit = tiles_of_sinks(a) + (begin - task.first_tile / a.part_tiles * a.part_tiles);
+    uint64_t unit = tiles_of_sinks(a) + (begin - (task.first_tile >> a.part_log2 << a.part_log2));
     merge_row(a, state, task.states + unit * task.state, task.state, end - begin, false);
 }
 

@@ -76,11 +76,10 @@ RAD_DEVICE float greatest_so_far(float x)
 
 /* n <= 32 states, `stride` apart, into a state, one by one: of tiles, or of ranges, the first of
  * which replaces nothing as it is. A lane has a state's factors. */
-RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, const float *row,
-                          uint64_t stride, uint32_t n, bool of_ranges)
+RAD_OUTLINE void merge_states_in_row(uint32_t dim, float *state, const float *row, uint64_t stride,
+                                     uint32_t n, bool of_ranges, bool steps)
 {
-    const bool steps = !of_ranges && rad_is_integer_cache(a.value_type);
-    const uint32_t dim = a.value_dim, lane = rad_lane();
+    const uint32_t lane = rad_lane();
     const float *mine = row + (lane < n ? lane : 0) * stride;
     float most = mine[dim], sum = mine[dim + 1];
     float merged = state[dim], total = state[dim + 1];
@@ -132,6 +131,13 @@ RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, cons
         state[dim + 1] = result;
     }
     rad_warp_barrier();
+}
+
+RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, const float *row,
+                          uint64_t stride, uint32_t n, bool of_ranges)
+{
+    bool steps = !of_ranges && rad_is_integer_cache(a.value_type);
+    merge_states_in_row(a.value_dim, state, row, stride, n, of_ranges, steps);
 }
 
 /* The state of a range into that of what precedes it. */

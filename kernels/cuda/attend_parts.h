@@ -26,7 +26,7 @@ RAD_DEVICE key_part part_of_step(const rad_cuda_attend_arguments &a, uint32_t st
     return {begin, begin < end ? end : begin, false, step > 1, 0};
 }
 
-/* The same where each tile is written by itself: the sinks, if there are any, then part_tiles each.
+/* The same where each tile is written by itself: the sinks, if there are any, then parts of a grid.
  */
 RAD_DEVICE key_part part_of_slice(const rad_cuda_attend_arguments &a, uint32_t part,
                                   uint32_t first_tile, uint32_t end_tile)
@@ -34,10 +34,11 @@ RAD_DEVICE key_part part_of_slice(const rad_cuda_attend_arguments &a, uint32_t p
     if (a.sinks > 0 && part == 0)
         return {0, sink_tiles(a, end_tile), true, false, 0};
     uint32_t slice = part - (a.sinks > 0 ? 1 : 0);
-    uint32_t start = (first_tile / a.part_tiles + slice) * a.part_tiles, end = start + a.part_tiles;
+    uint32_t start = ((first_tile >> a.part_log2) + slice) << a.part_log2;
+    uint32_t end = start + (1u << a.part_log2);
     uint32_t begin = first_tile > start ? first_tile : start;
     end = end_tile < end ? end_tile : end;
-    uint64_t unit = tiles_of_sinks(a) + slice * a.part_tiles + (begin - start);
+    uint64_t unit = tiles_of_sinks(a) + (slice << a.part_log2) + (begin - start);
     return {begin, begin < end ? end : begin, false, false, unit};
 }
 

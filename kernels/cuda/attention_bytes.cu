@@ -295,3 +295,9 @@ RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, 
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<bytes>(a, words);
 }
+
+RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes_128, THREADS, 4, rad_cuda_attend_arguments, a)
+{
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
+    attend_few<bytes>(usual_arguments(a), words);
+}

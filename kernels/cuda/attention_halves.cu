@@ -167,3 +167,9 @@ RAD_CUDA_KERNEL(attend_few, THREADS, rad_cuda_attend_arguments, a)
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(a, words);
 }
+
+RAD_CUDA_KERNEL(attend_few_128, THREADS, rad_cuda_attend_arguments, a)
+{
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
+    attend_few<halves>(usual_arguments(a), words);
+}

@@ -36,7 +36,8 @@ RAD_DEVICE uint32_t rad_integer_value_row(uint32_t type, uint32_t value_dim)
 RAD_DEVICE uint32_t rad_cache_page_number(const rad_cuda_pages &pages, uint32_t sequence,
                                           uint32_t tile)
 {
-    uint32_t slot = tile < pages.n_sinks ? tile : pages.n_sinks + tile % pages.n_slots;
+    uint32_t slot = tile < pages.n_slots ? tile : tile % pages.n_slots;
+    slot = tile < pages.n_sinks ? tile : pages.n_sinks + slot;
     return pages.tables[(uint64_t)sequence * pages.table_stride + slot];
 }
 

@@ -24,11 +24,13 @@ struct alignas(16) rad_f4 {
 };
 
 #ifdef RAD_CUDA_HOST
-#define RAD_DEVICE static inline
-#define RAD_MEMBER inline
+#define RAD_DEVICE  static inline
+#define RAD_OUTLINE static
+#define RAD_MEMBER  inline
 #else
-#define RAD_DEVICE static __device__ __forceinline__
-#define RAD_MEMBER __device__ __forceinline__ /* of a struct's functions that have a `this` */
+#define RAD_DEVICE  static __device__ __forceinline__
+#define RAD_OUTLINE static __device__ __noinline__ /* one copy, whatever its length */
+#define RAD_MEMBER  __device__ __forceinline__     /* of a struct's functions that have a `this` */
 #endif
 
 /* The CPU's own elementary functions and number formats, the same text. */

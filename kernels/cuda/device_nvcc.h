@@ -130,7 +130,7 @@ RAD_DEVICE void rad_warp_barrier(void)
 /* What this thread wrote is seen by other blocks before what it writes from here on. */
 RAD_DEVICE void rad_fence(void)
 {
-    __threadfence();
+    asm volatile("fence.acq_rel.gpu;" ::: "memory");
 }
 
 /* T is int32_t, uint32_t or float. */

@@ -177,7 +177,7 @@ typedef struct rad_cuda_attend_block {
 enum {
     RAD_CUDA_ATTEND_WHOLE,  /* not: one block takes all keys and writes the output. Many tokens */
     RAD_CUDA_ATTEND_RANGES, /* a block for each 1,024 keys. Few tokens behind very many */
-    RAD_CUDA_ATTEND_TILES   /* a block for each part_tiles tiles. Few tokens */
+    RAD_CUDA_ATTEND_TILES   /* a block for each part of some tiles. Few tokens */
 };
 
 /* Attention of queries to the cache. The bits of a query depend on it and on what it sees alone,
@@ -227,7 +227,7 @@ typedef struct rad_cuda_attend_arguments {
     uint32_t head_blocks;     /* such blocks in a group */
     uint32_t tokens_per_block;
     uint32_t at_once;     /* how many queries the kernel takes */
-    uint32_t part_tiles;  /* 4, 8, 16 or 32: of RAD_CUDA_ATTEND_TILES */
+    uint32_t part_log2;   /* of RAD_CUDA_ATTEND_TILES: parts of 4, 8, 16 or 32 tiles */
     uint32_t n_units;     /* states of a query in `states` */
     uint32_t first_group; /* unit of the first of those behind, which are merged ranges */
     float *states;        /* [query of a block, by block][unit][rad_cuda_attend_state()] */
@@ -238,8 +238,10 @@ RAD_CUDA_DECLARE(attend_8);
 RAD_CUDA_DECLARE(attend_4);
 RAD_CUDA_DECLARE(attend_1);
 RAD_CUDA_DECLARE(attend_few);
+RAD_CUDA_DECLARE(attend_few_128);
 RAD_CUDA_DECLARE(attend_many);
 RAD_CUDA_DECLARE(attend_few_bytes);
+RAD_CUDA_DECLARE(attend_few_bytes_128);
 RAD_CUDA_DECLARE(attend_many_bytes);
 RAD_CUDA_DECLARE(attend_merge);
 
@@ -384,14 +386,30 @@ static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a
     return wanted > RAD_CUDA_ATTEND_FEW_ROWS ? RAD_CUDA_ATTEND_MANY_ROWS : RAD_CUDA_ATTEND_FEW_ROWS;
 }
 
+/* What the kernels ..._128 are made for; the slopes have to be there. */
+static inline int rad_cuda_attend_is_usual(const rad_cuda_attend_arguments *a)
+{
+    return a->key_dim == 128 && a->value_dim == 128 && a->head_blocks == 1 && a->cap <= 0.0f &&
+           a->slopes == NULL;
+}
+
+static inline const rad_cuda_kernel *rad_cuda_attend_few_kernel(const rad_cuda_attend_arguments *a)
+{
+    if (a->key_type == RAD_CUDA_CACHE_F16)
+        return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_few_128
+                                           : &rad_cuda_kernel_attend_few;
+    return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_few_bytes_128
+                                       : &rad_cuda_kernel_attend_few_bytes;
+}
+
 static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_attend_arguments *a,
                                                             uint32_t rows)
 {
-    int apart = a->division == RAD_CUDA_ATTEND_TILES;
-    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->key_type == RAD_CUDA_CACHE_F16)
-        return apart ? &rad_cuda_kernel_attend_few : &rad_cuda_kernel_attend_many;
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->division == RAD_CUDA_ATTEND_TILES)
+        return rad_cuda_attend_few_kernel(a);
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
-        return apart ? &rad_cuda_kernel_attend_few_bytes : &rad_cuda_kernel_attend_many_bytes;
+        return a->key_type == RAD_CUDA_CACHE_F16 ? &rad_cuda_kernel_attend_many
+                                                 : &rad_cuda_kernel_attend_many_bytes;
     return rows == 8   ? &rad_cuda_kernel_attend_8
            : rows == 4 ? &rad_cuda_kernel_attend_4
                        : &rad_cuda_kernel_attend_1;
@@ -434,8 +452,9 @@ static inline uint64_t rad_cuda_attend_counters(uint64_t states_bytes)
 /* Divides keys in parts of so many tiles. False where that needs more room, or a larger grid, than
  * there is. */
 static inline int rad_cuda_attend_cut(rad_cuda_attend_arguments *a, uint64_t keys,
-                                      uint32_t part_tiles, uint64_t room)
+                                      uint32_t part_log2, uint64_t room)
 {
+    uint32_t part_tiles = 1u << part_log2;
     uint64_t sink_tiles = ((uint64_t)a->sinks + 31) / 32, tiles = (keys + 31) / 32;
     uint64_t parts = (tiles + part_tiles - 1) / part_tiles + (a->window != 0 ? 1 : 0);
     uint64_t units = sink_tiles + parts * part_tiles, groups = 0;
@@ -449,7 +468,7 @@ static inline int rad_cuda_attend_cut(rad_cuda_attend_arguments *a, uint64_t key
     if (parts > 65000 || units + groups > UINT32_MAX || (units + groups) * unit > room)
         return 0;
     a->division = RAD_CUDA_ATTEND_TILES;
-    a->part_tiles = part_tiles;
+    a->part_log2 = part_log2;
     a->n_parts = (uint32_t)parts + (sink_tiles > 0 ? 1 : 0);
     a->n_units = (uint32_t)(units + groups);
     a->first_group = (uint32_t)units;
@@ -466,10 +485,10 @@ static inline int rad_cuda_attend_cut_few(rad_cuda_attend_arguments *a, uint64_t
     tiles.division = RAD_CUDA_ATTEND_TILES;
     uint64_t shared = rad_cuda_attend_shared(&tiles, RAD_CUDA_ATTEND_FEW_ROWS) + 1024;
     uint64_t at_a_time = shared < shared_limit ? shared_limit / shared : 1;
-    for (uint32_t n = RAD_CUDA_ATTEND_HALF_WARPS; n <= RAD_CUDA_ATTEND_RANGE_TILES; n *= 2) {
-        uint64_t parts = (keys + 32 * n - 1) / (32 * n);
-        if ((blocks * parts <= at_a_time * multiprocessors || n == RAD_CUDA_ATTEND_RANGE_TILES) &&
-            rad_cuda_attend_cut(a, keys, n, room))
+    for (uint32_t log2 = 2; log2 <= 5; log2++) { /* four warps to a range */
+        uint64_t parts = (keys + (32u << log2) - 1) >> (5 + log2);
+        if ((blocks * parts <= at_a_time * multiprocessors || log2 == 5) &&
+            rad_cuda_attend_cut(a, keys, log2, room))
             return 1;
     }
     return 0;
@@ -487,14 +506,14 @@ static inline void rad_cuda_attend_plan(rad_cuda_attend_arguments *a, uint64_t k
     uint64_t range_parts = rad_cuda_attend_groups(keys);
     a->division = RAD_CUDA_ATTEND_WHOLE;
     a->n_parts = 1;
-    a->n_units = a->part_tiles = a->first_group = 0;
+    a->n_units = a->part_log2 = a->first_group = 0;
     if (a->at_once == RAD_CUDA_ATTEND_FEW_ROWS &&
         rad_cuda_attend_cut_few(a, keys, multiprocessors, shared_limit, room))
         return;
     if (keys <= 256 || blocks >= 4ull * multiprocessors)
         return;
     if (blocks * range_parts < 2ull * multiprocessors && a->at_once < RAD_CUDA_ATTEND_FEW_ROWS &&
-        rad_cuda_attend_cut(a, keys, RAD_CUDA_ATTEND_WARPS, room))
+        rad_cuda_attend_cut(a, keys, 3, room))
         return;
     if (range_parts * unit <= room && range_parts < 65536) {
         a->division = RAD_CUDA_ATTEND_RANGES;
