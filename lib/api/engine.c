@@ -314,7 +314,7 @@ radllm_status radllm_session_logits(const radllm_session *session, float *logits
     rad_error_clear(error);
     RAD_CHECK_NULL(session);
     RAD_CHECK_PROCESS(session->engine->engine->process);
-    const rad_session *inner = session->session;
+    rad_session *inner = session->session;
     size_t n_vocab = inner->engine->model->hparams.n_vocab;
     if (count != NULL)
         *count = n_vocab;
@@ -326,8 +326,10 @@ radllm_status radllm_session_logits(const radllm_session *session, float *logits
     if (capacity < n_vocab)
         return rad_fail(error, RADLLM_E_BUFFER, "there are %zu logits, the buffer has room for %zu",
                         n_vocab, capacity);
-    memcpy(logits, inner->logits, n_vocab * sizeof *logits);
-    return RADLLM_OK;
+    radllm_status status = rad_session_read_logits(inner, error);
+    if (status == RADLLM_OK)
+        memcpy(logits, inner->logits, n_vocab * sizeof *logits);
+    return status;
 }
 
 radllm_status radllm_session_sample(radllm_session *session, const radllm_options *options,

@@ -106,6 +106,9 @@ typedef struct rad_batch {
     uint32_t n_outputs; /* rows whose logits are wanted, ascending */
     const uint32_t *outputs;
     bool hidden; /* no logits are wanted of them, but what these are made of */
+    /* The most likely token may be all that is wanted of some output rows: a backend may then give
+     * that alone, and logits when they are fetched. */
+    bool chooses;
 } rad_batch;
 
 /* What a backend can do. */
@@ -116,8 +119,14 @@ typedef struct rad_backend_table {
      * then undefined. */
     radllm_status (*run)(rad_backend *backend, const rad_batch *batch, const radllm_cancel *cancel,
                          radllm_error *error);
-    /* Logits of output row `index` of the last batch: n_vocab floats, valid until the next run. */
+    /* Logits of output row `index` of the last batch: n_vocab floats, valid until the next run. Of
+     * a batch that chooses they must be fetched before. */
     const float *(*logits)(const rad_backend *backend, uint32_t index);
+    /* The token with the greatest logit of an output row, the lowest id of several; -1 where the
+     * logits are to be looked at: they are here, or not all of them are numbers. */
+    int32_t (*choice)(const rad_backend *backend, uint32_t index);
+    /* Brings the logits of n output rows. */
+    radllm_status (*fetch)(rad_backend *backend, uint32_t first, uint32_t n, radllm_error *error);
     /* Makes sure of memory for adapters of a rank, between two runs. */
     radllm_status (*reserve_adapters)(rad_backend *backend, uint32_t rank, radllm_error *error);
     /* The same of a batch that wants no logits: as many floats as the model is wide. */

@@ -96,7 +96,15 @@ static radllm_status reserve_token(rad_request *r, radllm_error *error)
     return enough ? RADLLM_OK : rad_fail_memory(error, count * sizeof *r->answer);
 }
 
-/* Chooses a token and its log-probabilities and books them. */
+bool rad_request_is_greedy(const rad_request *request)
+{
+    return request->n_choices == 0 && request->logits_callback == NULL &&
+           request->settings.top_logprobs == 0 &&
+           rad_sampler_is_greedy(&request->settings.sampler,
+                                 engine_of(request)->model->hparams.n_vocab);
+}
+
+/* Chooses a token, unless it is known, and its log-probabilities and books them. */
 static bool choose(rad_request *r, const float *logits, int32_t *token)
 {
     rad_engine *engine = engine_of(r);
@@ -105,7 +113,7 @@ static bool choose(rad_request *r, const float *logits, int32_t *token)
     uint32_t n_history;
     const int32_t *history = rad_session_history(r->session, 0, &n_history);
     radllm_status status = reserve_token(r, &error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && *token < 0)
         status = rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, n_vocab, history,
                                     n_history, 0, r->n_answer, token, &error);
     if (status != RADLLM_OK) {
@@ -132,7 +140,8 @@ static void note_prompt_time(rad_request *r)
     pthread_mutex_unlock(&engine->mutex);
 }
 
-static void take_answer_logits(rad_request *r, const float *logits)
+/* logits: NULL where `token` is what would be chosen of them; else that is -1. */
+static void take_answer_logits(rad_request *r, const float *logits, int32_t token)
 {
     rad_engine *engine = engine_of(r);
     int64_t most = r->settings.max_tokens;
@@ -149,7 +158,6 @@ static void take_answer_logits(rad_request *r, const float *logits)
         atomic_store(&r->cancelled, true);
         return;
     }
-    int32_t token;
     if (!choose(r, logits, &token))
         return;
     bool end = !r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token);
@@ -272,12 +280,25 @@ static void take_choice_logits(rad_request *r, const float *logits)
         next_choice(r);
 }
 
-void rad_request_take_logits(rad_request *request, const float *logits)
+void rad_request_take_output(rad_request *request, uint32_t output)
 {
+    rad_backend *backend = engine_of(request)->backend;
+    radllm_error error = {.status = RADLLM_OK};
+    const float *logits = NULL;
+    int32_t token = -1;
     if (request->state != RADLLM_REQUEST_PENDING)
         return;
+    if (rad_request_is_greedy(request))
+        token = backend->table->choice(backend, output);
+    if (token < 0) {
+        if (backend->table->fetch(backend, output, 1, &error) != RADLLM_OK) {
+            rad_request_fail(request, &error);
+            return;
+        }
+        logits = backend->table->logits(backend, output);
+    }
     if (request->n_choices > 0)
         take_choice_logits(request, logits);
     else
-        take_answer_logits(request, logits);
+        take_answer_logits(request, logits, token);
 }

@@ -262,7 +262,7 @@ static radllm_status compute_batch(job *j, const radllm_cancel *cancel, radllm_e
     rad_batch batch;
     radllm_status status = build_batch(j, &batch, error);
     if (status == RADLLM_OK)
-        status = engine->backend->table->run(engine->backend, &batch, cancel, error);
+        status = rad_engine_run(engine, &batch, cancel, error);
     if (status != RADLLM_OK)
         return status;
     atomic_fetch_add(&engine->tokens_computed, batch.n_tokens);

@@ -169,6 +169,30 @@ void rad_engine_give_step(rad_engine *engine)
     pthread_mutex_unlock(&engine->mutex);
 }
 
+radllm_status rad_engine_read_logits(rad_engine *engine, radllm_error *error)
+{
+    rad_session *session = engine->unread;
+    if (session == NULL)
+        return RADLLM_OK;
+    const rad_backend_table *table = engine->backend->table;
+    radllm_status status = table->fetch(engine->backend, engine->unread_output, 1, error);
+    if (status != RADLLM_OK)
+        return status;
+    memcpy(session->logits, table->logits(engine->backend, engine->unread_output),
+           engine->model->hparams.n_vocab * sizeof(float));
+    engine->unread = NULL;
+    atomic_store(&session->is_unread, false);
+    return RADLLM_OK;
+}
+
+radllm_status rad_engine_run(rad_engine *engine, const rad_batch *batch,
+                             const radllm_cancel *cancel, radllm_error *error)
+{
+    radllm_status status = rad_engine_read_logits(engine, error);
+    return status == RADLLM_OK ? engine->backend->table->run(engine->backend, batch, cancel, error)
+                               : status;
+}
+
 radllm_status rad_engine_step(rad_engine *engine, const radllm_cancel *cancel, uint32_t *pending,
                               radllm_error *error)
 {

@@ -118,6 +118,10 @@ typedef struct rad_engine {
     rad_request **starting; /* those whose prompt is not computed, oldest first */
     uint32_t n_starting;
     rad_request **drafting; /* those that generate, while their drafts are made */
+    /* Whose last token's logits are still where the backend made them, and their output row; NULL:
+     * nobody's. The stepper's. */
+    struct rad_session *unread;
+    uint32_t unread_output;
 
     /* tokens_reused: also those of tokens_shared, which other sessions had computed. */
     _Atomic(uint64_t) tokens_computed, tokens_reused, tokens_shared, tokens_drafted,
@@ -134,6 +138,13 @@ void rad_engine_free(rad_engine *engine);
  * callback). */
 radllm_status rad_engine_take_step(rad_engine *engine, radllm_error *error);
 void rad_engine_give_step(rad_engine *engine);
+
+/* Runs the backend on a batch, once logits that a session may still want are taken from it. The
+ * caller holds the step. */
+radllm_status rad_engine_run(rad_engine *engine, const rad_batch *batch,
+                             const radllm_cancel *cancel, radllm_error *error);
+/* Takes them. */
+radllm_status rad_engine_read_logits(rad_engine *engine, radllm_error *error);
 
 /* One step; see radllm_engine_step(). */
 radllm_status rad_engine_step(rad_engine *engine, const radllm_cancel *cancel, uint32_t *pending,
@@ -166,16 +177,21 @@ struct rad_session {
     uint32_t base, n_tokens; /* base..n_tokens-1 are in the cache. Less than n_known where keys are
                               * gone after a rewind, or the base moved: they are computed anew */
     rad_draft_cache draft;   /* the draft model's part */
-    float *logits;           /* of the last token, when has_logits */
+    float *logits;           /* of the last token, when has_logits and not is_unread */
     bool has_logits;
-    rad_request *request; /* the one that runs on it, or NULL */
+    atomic_bool is_unread; /* the backend still holds them, and the greatest one's token is known */
+    int32_t choice;        /* that token */
+    rad_request *request;  /* the one that runs on it, or NULL */
 };
 
 radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_error *error);
 void rad_session_free(rad_session *session);
+/* Makes sure of `logits`: before they are read, or overwritten. The caller owns the session and may
+ * hold the step: nothing is unread while a step calls back. */
+radllm_status rad_session_read_logits(rad_session *session, radllm_error *error);
 /* A second session that holds the same; pages are copied when one of the two writes to them. The
  * caller owns `session`, on which no request runs. */
-radllm_status rad_session_fork(const rad_session *session, rad_session **out, radllm_error *error);
+radllm_status rad_session_fork(rad_session *session, rad_session **out, radllm_error *error);
 /* Takes `count` tokens from position `first` on out of the sequence; what follows is computed anew
  * when the session goes on. Only where rad_session_can_cut(first). The caller as above. */
 void rad_session_remove(rad_session *session, uint32_t first, uint32_t count);

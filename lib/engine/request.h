@@ -113,8 +113,11 @@ radllm_status rad_request_run(rad_request *request, const radllm_cancel *cancel,
 /* Takes it out of the queue and frees it. */
 void rad_request_free(rad_request *request);
 
-/* For the scheduler; the caller holds the step. `logits` are of the next token to choose. */
-void rad_request_take_logits(rad_request *request, const float *logits);
+/* For the scheduler; the caller holds the step. */
+/* Whether all that is wanted of logits is the greatest one's token. */
+bool rad_request_is_greedy(const rad_request *request);
+/* The output row of the step's batch that gives the next token to choose. */
+void rad_request_take_output(rad_request *request, uint32_t output);
 void rad_request_finish(rad_request *request, int32_t finish);
 /* The prompt's end is to be computed anew. */
 void rad_request_restart(rad_request *request);

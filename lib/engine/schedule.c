@@ -150,6 +150,8 @@ static void add_request(builder *b, rad_request *r)
     b->batch.n_tokens += n;
     for (uint32_t i = 0; i < next.n_outputs; i++)
         engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - next.n_outputs + i;
+    if (next.n_outputs > 0 && rad_request_is_greedy(r))
+        b->batch.chooses = true;
 }
 
 /* First the requests that generate, which need one token each, then the others, oldest first. */
@@ -206,10 +208,9 @@ static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
     work->n_booked += n;
 }
 
-static void hand_on(rad_engine *engine, const struct rad_work *work, uint32_t output)
+static void hand_on(const struct rad_work *work, uint32_t output)
 {
-    rad_request_take_logits(work->request, engine->backend->table->logits(
-                                               engine->backend, work->first_output + output));
+    rad_request_take_output(work->request, work->first_output + output);
 }
 
 /* A piece of a prompt or of a choice is taken whole; of an answer the next token. */
@@ -221,12 +222,12 @@ static void take_result(rad_engine *engine, struct rad_work *work)
         return; /* nothing new among them */
     if (work->generates) {
         book(engine, work, 1);
-        hand_on(engine, work, work->n_booked - work->n_old - 1);
+        hand_on(work, work->n_booked - work->n_old - 1);
         return;
     }
     book(engine, work, work->n_tokens - work->n_old);
     for (uint32_t o = 0; o < work->n_outputs; o++)
-        hand_on(engine, work, o);
+        hand_on(work, o);
 }
 
 /* Whether the next token of the draft is the one that was chosen: then its logits are computed. */
@@ -301,7 +302,7 @@ static void run_batch(builder *b, const radllm_cancel *cancel)
 {
     rad_engine *engine = b->engine;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status = engine->backend->table->run(engine->backend, &b->batch, cancel, &error);
+    radllm_status status = rad_engine_run(engine, &b->batch, cancel, &error);
     if (status == RADLLM_OK) {
         take_results(b);
     } else if (status != RADLLM_E_CANCELLED) {

@@ -75,10 +75,34 @@ radllm_status rad_session_create(rad_engine *engine, rad_session **out, radllm_e
     return rad_fail_memory(error, logits_bytes(engine));
 }
 
-radllm_status rad_session_fork(const rad_session *session, rad_session **out, radllm_error *error)
+/* Drops what is unread of it, for the caller who holds the step. */
+static void forget_unread(rad_session *session)
+{
+    if (session->engine->unread != session)
+        return;
+    session->engine->unread = NULL;
+    atomic_store(&session->is_unread, false);
+}
+
+radllm_status rad_session_read_logits(rad_session *session, radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    if (!atomic_load(&session->is_unread))
+        return RADLLM_OK;
+    radllm_status status = rad_engine_take_step(engine, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = engine->unread == session ? rad_engine_read_logits(engine, error) : RADLLM_OK;
+    rad_engine_give_step(engine);
+    return status;
+}
+
+radllm_status rad_session_fork(rad_session *session, rad_session **out, radllm_error *error)
 {
     rad_session *fork;
-    radllm_status status = rad_session_create(session->engine, &fork, error);
+    radllm_status status = rad_session_read_logits(session, error);
+    if (status == RADLLM_OK)
+        status = rad_session_create(session->engine, &fork, error);
     if (status != RADLLM_OK)
         return status;
     rad_sequence_share(&session->sequence, &fork->sequence);
@@ -110,6 +134,11 @@ void rad_session_free(rad_session *session)
     rad_engine *engine = session->engine;
     rad_allocator allocator = engine->host.allocator;
     bool alive = engine->process == rad_process_id();
+    if (alive && atomic_load(&session->is_unread) &&
+        rad_engine_take_step(engine, NULL) == RADLLM_OK) {
+        forget_unread(session);
+        rad_engine_give_step(engine);
+    }
     rad_adapter_set_clear(&session->adapters);
     rad_sequence_free(&session->sequence, alive);
     rad_sequence_free(&session->draft.sequence, alive);
@@ -355,6 +384,17 @@ typedef struct feed {
     const radllm_cancel *cancel;
 } feed;
 
+/* Where the most likely token is known, the logits are taken when they are wanted. */
+static radllm_status take_last_logits(rad_session *session, uint32_t output, radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    session->choice = engine->backend->table->choice(engine->backend, output);
+    engine->unread = session;
+    engine->unread_output = output;
+    atomic_store(&session->is_unread, true);
+    return session->choice >= 0 ? RADLLM_OK : rad_engine_read_logits(engine, error);
+}
+
 /* Computes the next `count` known tokens; logits are wanted of the last n_outputs of them. */
 static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_outputs,
                                    radllm_error *error)
@@ -370,10 +410,11 @@ static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_out
                        .n_spans = 1,
                        .spans = &span,
                        .n_outputs = n_outputs,
-                       .outputs = engine->outputs};
+                       .outputs = engine->outputs,
+                       .chooses = f->callback == NULL};
     if (!rad_session_extend(session, session->n_tokens + count))
         return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
-    radllm_status status = engine->backend->table->run(engine->backend, &batch, f->cancel, error);
+    radllm_status status = rad_engine_run(engine, &batch, f->cancel, error);
     if (status != RADLLM_OK)
         return status;
     atomic_fetch_add(&engine->tokens_computed, count);
@@ -385,10 +426,7 @@ static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_out
                         engine->model->hparams.n_vocab) != 0)
             return rad_fail(error, RADLLM_E_CANCELLED, "the callback asked to stop");
     }
-    if (n_outputs > 0)
-        memcpy(session->logits, engine->backend->table->logits(engine->backend, n_outputs - 1),
-               logits_bytes(engine));
-    return RADLLM_OK;
+    return n_outputs > 0 ? take_last_logits(session, n_outputs - 1, error) : RADLLM_OK;
 }
 
 /* Computes what is known and not in the cache; logits are wanted from position first_output on. */
@@ -474,6 +512,7 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
         return status;
     uint32_t before = session->n_known;
     feed f = {session, callback, user, cancel};
+    forget_unread(session);
     session->has_logits = false;
     bool forgets =
         count > context_of(session) - (before < context_of(session) ? before : context_of(session));
@@ -490,6 +529,22 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
     return status;
 }
 
+static radllm_status sample_logits(rad_session *session, const rad_sampler_settings *settings,
+                                   int32_t *token, float *logprob, radllm_error *error)
+{
+    rad_engine *engine = session->engine;
+    uint32_t n_vocab = engine->model->hparams.n_vocab, n_history;
+    const int32_t *history = rad_session_history(session, 0, &n_history);
+    radllm_status status =
+        engine->unread == session ? rad_engine_read_logits(engine, error) : RADLLM_OK;
+    if (status == RADLLM_OK)
+        status = rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, history,
+                                    n_history, 0, session->n_known, token, error);
+    if (status == RADLLM_OK && logprob != NULL)
+        *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
+    return status;
+}
+
 radllm_status rad_session_sample(rad_session *session, const rad_sampler_settings *settings,
                                  int32_t *token, float *logprob, radllm_error *error)
 {
@@ -501,12 +556,10 @@ radllm_status rad_session_sample(rad_session *session, const rad_sampler_setting
     radllm_status status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK)
         return status;
-    uint32_t n_history;
-    const int32_t *history = rad_session_history(session, 0, &n_history);
-    status = rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, history,
-                                n_history, 0, session->n_known, token, error);
-    if (status == RADLLM_OK && logprob != NULL)
-        *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
+    if (engine->unread == session && logprob == NULL && rad_sampler_is_greedy(settings, n_vocab))
+        *token = session->choice;
+    else
+        status = sample_logits(session, settings, token, logprob, error);
     rad_engine_give_step(engine);
     return status;
 }

@@ -172,13 +172,13 @@ static void put_session(writer *w, const rad_session *session, const char *model
     put_section(w, "end.", 0);
 }
 
-radllm_status rad_snapshot_write(const rad_session *session, const char *path,
-                                 const char *model_hash, const radllm_cancel *cancel,
-                                 radllm_error *error)
+radllm_status rad_snapshot_write(rad_session *session, const char *path, const char *model_hash,
+                                 const radllm_cancel *cancel, radllm_error *error)
 {
     writer w = {.cancel = cancel, .error = error};
-    radllm_status status =
-        rad_output_open_private(&session->engine->host.allocator, path, &w.output, error);
+    radllm_status status = rad_session_read_logits(session, error);
+    if (status == RADLLM_OK)
+        status = rad_output_open_private(&session->engine->host.allocator, path, &w.output, error);
     if (status != RADLLM_OK)
         return status;
     uint8_t digest[DIGEST_SIZE];
@@ -428,7 +428,9 @@ static radllm_status read_logits(reader *r, uint64_t size)
     rad_session *session = r->session;
     if (size != session->engine->model->hparams.n_vocab * sizeof(float) || session->n_tokens == 0)
         return malformed(r, "its logits have a wrong size");
-    radllm_status status = get(r, session->logits, (size_t)size);
+    radllm_status status = rad_session_read_logits(session, r->error);
+    if (status == RADLLM_OK)
+        status = get(r, session->logits, (size_t)size);
     session->has_logits = status == RADLLM_OK;
     return status;
 }

@@ -24,9 +24,8 @@
  *
  * The file is readable for its owner alone and replaces what stood at `path` only when it is
  * complete. */
-radllm_status rad_snapshot_write(const rad_session *session, const char *path,
-                                 const char *model_hash, const radllm_cancel *cancel,
-                                 radllm_error *error);
+radllm_status rad_snapshot_write(rad_session *session, const char *path, const char *model_hash,
+                                 const radllm_cancel *cancel, radllm_error *error);
 /* The session holds what it held before when this fails, unless the file changes while it is read
  * or was forged: then it is empty. */
 radllm_status rad_snapshot_read(rad_session *session, const char *path, const char *model_hash,

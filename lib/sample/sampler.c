@@ -137,14 +137,18 @@ static radllm_status check_logits(const float *logits, uint32_t n_vocab, bool ad
     return scan->greatest > -INFINITY ? RADLLM_OK : fail_nothing_left(error, adjusted);
 }
 
+static bool has_penalties(const rad_sampler_settings *settings)
+{
+    return settings->repeat_penalty != 1.0f || settings->frequency_penalty != 0.0f ||
+           settings->presence_penalty != 0.0f;
+}
+
 /* The tail of the history that the penalties look at. */
 static const int32_t *penalised_history(const rad_sampler_settings *settings,
                                         const int32_t *history, size_t *n_history)
 {
-    bool off = settings->repeat_penalty == 1.0f && settings->frequency_penalty == 0.0f &&
-               settings->presence_penalty == 0.0f;
     size_t n = *n_history;
-    if (off)
+    if (!has_penalties(settings))
         n = 0;
     else if (settings->penalty_last_n >= 0 && (size_t)settings->penalty_last_n < n)
         n = (size_t)settings->penalty_last_n;
@@ -241,6 +245,13 @@ static void truncate(rad_candidates *list, const rad_sampler_settings *settings)
         rad_candidates_keep_top_p(list, settings->top_p);
     if (settings->min_p > 0.0f)
         rad_candidates_keep_min_p(list, settings->min_p);
+}
+
+bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab)
+{
+    return settings->temperature == 0.0f && settings->n_biases == 0 &&
+           (!has_penalties(settings) || settings->penalty_last_n == 0) &&
+           check_settings(settings, n_vocab, NULL) == RADLLM_OK;
 }
 
 radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_settings *settings,

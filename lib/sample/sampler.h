@@ -65,6 +65,9 @@ radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_setting
                                  size_t n_history, uint32_t choice, uint64_t position,
                                  int32_t *token, radllm_error *error);
 
+/* Whether that is the greatest logit's token, or an error, whatever the history. */
+bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab);
+
 /* Natural logarithm of softmax(logits)[token], in double precision with own exp and log: (logit -
  * greatest) - ln(sum of e^(logit - greatest) by rising id). -infinity for a logit of -infinity; NaN
  * where a logit is NaN or +infinity or all are -infinity. token < n_vocab. */

@@ -2,6 +2,7 @@
  * the backend with the kernels as C++ and the emulated device (tests/cuda/meson.build). What the
  * device computes has the CPU's bits, but for attention to keys and values in F16, which is near.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 #include "golden/logits.h"
+#include "unit/gguf_builder.h"
 #include "unit/opened.h"
 
 #define N_IDS 7
@@ -298,6 +300,215 @@ START_TEST(pages_are_shared_copied_and_restored)
         radllm_session_free(forks[i].session);
         close_file(both[i]);
     }
+}
+END_TEST
+
+/* ---- the most likely token ------------------------------------------------------------------- */
+
+static const char greedy_model[] = "architectures/llama3-gqa-tied-q8_0";
+
+static int32_t sample(const opened *o, const char *pairs, float *logprob)
+{
+    radllm_options *options = make_options("cpu", pairs);
+    int32_t token = -1;
+    rad_assert_ok(radllm_session_sample(o->session, options, &token, logprob, o->error), o->error);
+    radllm_options_free(options);
+    return token;
+}
+
+/* The device says which token has the greatest logit; all that reads logits behind that finds the
+ * CPU's: probabilities, penalties, forks, files, and a session that others' steps came after. */
+START_TEST(sessions_choose_on_the_device)
+{
+    static const char pairs[] = "sessions=3 batch=40 context=96 cache=f32";
+    opened here = open_on("cpu", greedy_model, pairs), there = open_on("cuda", greedy_model, pairs);
+    opened *both[] = {&here, &there};
+    opened others[2], forks[2];
+    int32_t chosen[2][12], penalised[2], drawn[2];
+    float logprobs[2];
+    for (int i = 0; i < 2; i++) {
+        opened *o = both[i];
+        others[i] = *o;
+        rad_assert_ok(radllm_session_new(o->engine, &others[i].session, o->error), o->error);
+        feed(o, 0, 9, 9);
+        feed(&others[i], 3, 20, 17);
+        chosen[i][0] = sample(o, "", NULL); /* behind another session's step */
+        chosen[i][1] = sample(&others[i], "", NULL);
+        for (int t = 2; t < 12; t++) {
+            rad_assert_ok(radllm_session_feed(o->session, &chosen[i][t - 1], 1, NULL, o->error),
+                          o->error);
+            chosen[i][t] = sample(o, "temperature=0", NULL);
+        }
+        ck_assert_int_eq(sample(o, "", &logprobs[i]), chosen[i][11]);
+        feed(&others[i], 4, 5, 1);
+        penalised[i] = sample(&others[i], "repeat_penalty=3 penalty_last_n=-1", NULL);
+        feed(&others[i], 5, 6, 1);
+        drawn[i] = sample(&others[i], "temperature=1.5 seed=7", NULL);
+        feed(o, 7, 8, 1);
+        rad_assert_ok(radllm_session_fork(o->session, &forks[i].session, o->error), o->error);
+        forks[i].engine = o->engine;
+        forks[i].model = o->model;
+        forks[i].error = o->error;
+    }
+    ck_assert_int_eq(memcmp(chosen[0], chosen[1], sizeof chosen[0]), 0);
+    ck_assert(logprobs[0] == logprobs[1]);
+    ck_assert_int_eq(penalised[0], penalised[1]);
+    ck_assert_int_eq(drawn[0], drawn[1]);
+    assert_same_logits(&forks[0], &forks[1], "of a fork");
+    assert_same_logits(&others[0], &others[1], "of a session that others came after");
+    for (int i = 0; i < 2; i++) {
+        opened *o = both[i];
+        const char *path = rad_test_temp_path("unread");
+        feed(o, 11, 12, 1);
+        rad_assert_ok(radllm_session_snapshot(o->session, path, NULL, o->error), o->error);
+        feed(&forks[i], 20, 21, 1);
+        rad_assert_ok(radllm_session_restore(forks[i].session, path, NULL, o->error), o->error);
+        feed(o, 12, 13, 1);
+        chosen[i][0] = sample(&forks[i], "", NULL);
+        radllm_session_free(o->session); /* with logits that nobody read */
+        rad_assert_ok(radllm_session_new(o->engine, &o->session, o->error), o->error);
+        feed(o, 0, 3, 3);
+    }
+    ck_assert_int_eq(chosen[0][0], chosen[1][0]);
+    assert_same_logits(&forks[0], &forks[1], "of a file");
+    for (int i = 0; i < 2; i++) {
+        radllm_session_free(others[i].session);
+        radllm_session_free(forks[i].session);
+        close_file(both[i]);
+    }
+}
+END_TEST
+
+static const char *const asked[] = {
+    "max_tokens=14 ignore_end=yes",
+    "max_tokens=9 ignore_end=yes temperature=0 top_logprobs=2",
+    "max_tokens=12 ignore_end=yes temperature=1.2 seed=3",
+    "max_tokens=11 ignore_end=yes repeat_penalty=2 penalty_last_n=-1",
+    "max_tokens=20 ignore_end=yes speculate=lookup draft_tokens=4",
+    "max_tokens=5 ignore_end=yes"};
+#define N_ASKED (sizeof asked / sizeof *asked)
+
+/* Requests of one batch, of which some want the greatest logit's token and others more. */
+static void answer_together(const opened *o, char texts[N_ASKED][512])
+{
+    radllm_request *requests[N_ASKED];
+    radllm_session *sessions[N_ASKED];
+    uint32_t pending = 1;
+    for (size_t i = 0; i < N_ASKED; i++) {
+        int32_t prompt[16];
+        size_t n = 5 + 2 * i;
+        for (size_t t = 0; t < n; t++)
+            prompt[t] = i == 4 ? (int32_t)(10 + t % 3) : long_id((uint32_t)(7 * i + t));
+        radllm_options *options = make_options("cpu", asked[i]);
+        rad_assert_ok(radllm_session_new(o->engine, &sessions[i], o->error), o->error);
+        rad_assert_ok(
+            radllm_request_new_tokens(sessions[i], prompt, n, options, &requests[i], o->error),
+            o->error);
+        rad_assert_ok(radllm_request_submit(requests[i], o->error), o->error);
+        radllm_options_free(options);
+    }
+    while (pending > 0)
+        rad_assert_ok(radllm_engine_step(o->engine, &pending, o->error), o->error);
+    for (size_t i = 0; i < N_ASKED; i++) {
+        int64_t n = 0;
+        size_t used = 0;
+        rad_assert_ok(radllm_request_status(requests[i], o->error), o->error);
+        rad_assert_ok(radllm_request_number(requests[i], "answer_tokens", &n, o->error), o->error);
+        for (int64_t t = 0; t < n; t++) {
+            radllm_answer_token token = {.size = sizeof token};
+            rad_assert_ok(radllm_request_token(requests[i], (size_t)t, &token, o->error), o->error);
+            used += (size_t)snprintf(texts[i] + used, 512 - used, "%d:%a ", (int)token.token,
+                                     i == 1 ? (double)token.logprob : 0.0);
+        }
+        radllm_request_free(requests[i]);
+        radllm_session_free(sessions[i]);
+    }
+}
+
+START_TEST(requests_choose_on_the_device)
+{
+    static const char pairs[] = "sessions=7 batch=48 context=64 cache=f32";
+    char here[N_ASKED][512] = {{0}}, there[N_ASKED][512] = {{0}};
+    opened cpu = open_on("cpu", greedy_model, pairs), cuda = open_on("cuda", greedy_model, pairs);
+    answer_together(&cpu, here);
+    answer_together(&cuda, there);
+    for (size_t i = 0; i < N_ASKED; i++)
+        ck_assert_str_eq(here[i], there[i]);
+    close_file(&cpu);
+    close_file(&cuda);
+}
+END_TEST
+
+/* Logits that are no numbers are the same error, by requests and by sessions. */
+START_TEST(logits_that_are_no_numbers_are_an_error)
+{
+    static const char *const devices[] = {"cpu", "cuda"};
+    static const float values[] = {NAN, INFINITY, 3e38f};
+    char messages[2][512];
+    gguf_builder file = gguf_tiny_llama();
+    gguf_fill_f32(gguf_find_tensor(&file, "output_norm.weight"), values[_i]);
+    gguf_write(&file, rad_test_temp_path("nan.gguf"));
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options = make_options(devices[i], "max_tokens=4");
+        opened o = open_file(rad_test_temp_path("nan.gguf"), options);
+        radllm_request *request = NULL;
+        int32_t token = 3;
+        rad_assert_ok(radllm_request_new_tokens(o.session, &token, 1, options, &request, o.error),
+                      o.error);
+        rad_assert_error(radllm_request_run(request, NULL, o.error), RADLLM_E_NUMERIC, o.error,
+                         "logit");
+        snprintf(messages[i], sizeof messages[i], "%s", radllm_error_message(o.error));
+        radllm_request_free(request);
+        rad_assert_ok(radllm_session_feed(o.session, &token, 1, NULL, o.error), o.error);
+        rad_assert_error(radllm_session_sample(o.session, options, &token, NULL, o.error),
+                         RADLLM_E_NUMERIC, o.error, messages[i]);
+        radllm_options_free(options);
+        close_file(&o);
+    }
+    ck_assert_str_eq(messages[0], messages[1]);
+    gguf_builder_free(&file);
+}
+END_TEST
+
+static int32_t pass_over(void *user, uint32_t position, const float *logits, uint32_t n_vocab)
+{
+    (void)user, (void)position, (void)logits, (void)n_vocab;
+    return 0;
+}
+
+/* Steps of one size for tokens, for logits and for vectors, each often enough to be a graph. */
+START_TEST(tokens_logits_and_vectors_have_graphs_of_their_own)
+{
+    static const char *const devices[] = {"cpu", "cuda"};
+    const int32_t word = 9;
+    const int32_t *const text = &word;
+    const size_t one = 1;
+    float vectors[2][256];
+    size_t n[2];
+    int32_t chosen[2][4];
+    opened both[2];
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options = make_options(devices[i], "pooling=mean");
+        both[i] = open_on(devices[i], greedy_model, "sessions=2 cache=f32 batch=8 context=32");
+        for (uint32_t round = 0; round < 4; round++) {
+            int32_t token = long_id(round);
+            feed(&both[i], round, round + 1, 1);
+            chosen[i][round] = sample(&both[i], "", NULL);
+            rad_assert_ok(radllm_session_feed_each(both[i].session, &token, 1, pass_over, NULL,
+                                                   NULL, both[i].error),
+                          both[i].error);
+            rad_assert_ok(radllm_embed_tokens(both[i].engine, &text, &one, 1, options, NULL,
+                                              vectors[i], 256, &n[i], both[i].error),
+                          both[i].error);
+        }
+        radllm_options_free(options);
+    }
+    ck_assert_uint_eq(n[0], n[1]);
+    ck_assert_int_eq(memcmp(vectors[0], vectors[1], n[0] * sizeof(float)), 0);
+    ck_assert_int_eq(memcmp(chosen[0], chosen[1], sizeof chosen[0]), 0);
+    assert_same_logits(&both[0], &both[1], "besides vectors");
+    for (int i = 0; i < 2; i++)
+        close_file(&both[i]);
 }
 END_TEST
 
@@ -644,6 +855,10 @@ static void add_cases(Suite *suite)
         tcase_add_loop_test(cases, quantized_folders_are_near_the_cpu, 0,
                             sizeof packed / sizeof *packed);
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
+    tcase_add_test(cases, sessions_choose_on_the_device);
+    tcase_add_test(cases, requests_choose_on_the_device);
+    tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);
+    tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);
     tcase_add_test(cases, experts_stay_here_where_they_have_no_room);

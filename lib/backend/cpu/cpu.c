@@ -310,6 +310,23 @@ static const float *cpu_logits(const rad_backend *backend, uint32_t index)
     return rad_cpu_value(cpu, cpu->program->logits) + (size_t)index * cpu->model->hparams.n_vocab;
 }
 
+static int32_t cpu_choice(const rad_backend *backend, uint32_t index)
+{
+    (void)backend;
+    (void)index;
+    return -1;
+}
+
+static radllm_status cpu_fetch(rad_backend *backend, uint32_t first, uint32_t n,
+                               radllm_error *error)
+{
+    (void)backend;
+    (void)first;
+    (void)n;
+    (void)error;
+    return RADLLM_OK;
+}
+
 static const float *cpu_hidden(const rad_backend *backend, uint32_t index)
 {
     const rad_cpu_backend *cpu = (const rad_cpu_backend *)backend;
@@ -328,8 +345,13 @@ static void cpu_free(rad_backend *backend)
     rad_free(&allocator, cpu, sizeof *cpu);
 }
 
-static const rad_backend_table cpu_table = {cpu_run, cpu_logits, rad_cpu_reserve_adapters,
-                                            cpu_hidden, cpu_free};
+static const rad_backend_table cpu_table = {.run = cpu_run,
+                                            .logits = cpu_logits,
+                                            .choice = cpu_choice,
+                                            .fetch = cpu_fetch,
+                                            .reserve_adapters = rad_cpu_reserve_adapters,
+                                            .hidden = cpu_hidden,
+                                            .free = cpu_free};
 
 const char *rad_cpu_backend_fast(const rad_backend *backend)
 {

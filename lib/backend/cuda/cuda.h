@@ -54,6 +54,8 @@ typedef struct rad_cuda_layout {
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
     uint64_t slot_expert, slot_itself;      /* of experts, uint32_t[slot]: a slot for each choice */
     uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */
+    uint64_t parts, choices;                /* rad_cuda_greatest[max_outputs]: [n_parts], [1] */
+    uint32_t n_parts;                       /* of a row of logits; 0: there are none */
     /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
     uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
     uint64_t total;
@@ -64,7 +66,7 @@ enum { RAD_CUDA_HERE = 1, RAD_CUDA_THERE = 2 };
 
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
-    uint32_t n_tokens, n_outputs, n_spans, hidden, longest_span, most_keys;
+    uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, longest_span, most_keys;
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
 } rad_cuda_step_key;
 
@@ -99,6 +101,7 @@ typedef struct rad_cuda_backend {
     uint64_t staging_bytes;
     float *results; /* pinned memory for what the host reads of a step; NULL: the CPU's */
     uint64_t results_bytes;
+    rad_cuda_greatest *choices; /* pinned, of each output row; NULL: logits are the CPU's */
 
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
     uint64_t n_replayed;
@@ -111,6 +114,7 @@ typedef struct rad_cuda_backend {
     } values[RAD_MAX_VALUES];
     uint64_t told;  /* behind what the step tells the device */
     bool under_way; /* copies from memory that the CPU's operations write to */
+    bool chosen;    /* `choices` are this batch's, and its logits are not here */
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
@@ -169,6 +173,8 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
 rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
+/* The greatest logit of each output row, into layout.choices. */
+radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
 /* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
 radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n);
@@ -200,6 +206,9 @@ uint32_t rad_cuda_inputs(const rad_program *program);
  * of these. */
 bool rad_cuda_is_result(const rad_program *program, const bool *on_device, uint32_t value);
 uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                const bool *on_device);
+/* Of the most likely tokens of output rows; 0 where the device makes no logits. */
+uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
 /* The layout of everything but weights and pages; false when it exceeds 64 bits. */
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,

@@ -21,6 +21,7 @@ static rad_cuda_step_key key_of(const rad_cuda_backend *b)
     key.n_outputs = b->batch->n_outputs;
     key.n_spans = b->batch->n_spans;
     key.hidden = b->batch->hidden;
+    key.chooses = b->batch->chooses;
     key.longest_span = b->longest_span;
     key.most_keys = b->most_keys;
     memcpy(key.n_blocks, b->n_blocks, sizeof key.n_blocks);

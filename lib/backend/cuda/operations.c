@@ -533,6 +533,27 @@ static radllm_status run_combine(rad_cuda_backend *b, const rad_op *op)
     return launch(b, &rad_cuda_kernel_combine, rows_grid(op->width, n_rows), 0, &a);
 }
 
+/* ---- the most likely token --------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_run_greatest(rad_cuda_backend *b)
+{
+    uint32_t n_vocab = b->model->hparams.n_vocab;
+    rad_cuda_greatest_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
+                                     .parts = rad_cuda_at(b, b->layout.parts),
+                                     .out = rad_cuda_at(b, b->layout.choices),
+                                     .stride = n_vocab,
+                                     .n = n_vocab,
+                                     .n_parts = b->layout.n_parts,
+                                     .n_rows = b->batch->n_outputs};
+    uint32_t y = a.n_rows < MOST_GRID_ROWS ? a.n_rows : MOST_GRID_ROWS;
+    radllm_status status =
+        launch(b, &rad_cuda_kernel_greatest_parts, (rad_cuda_grid){a.n_parts, y, 1}, 0, &a);
+    return status == RADLLM_OK
+               ? launch(b, &rad_cuda_kernel_greatest, (rad_cuda_grid){a.n_rows, 1, 1}, 0, &a)
+               : status;
+}
+
 /* ---- what is missing ------------------------------------------------------------------------- */
 
 static bool has_order(const rad_cuda_means *means, const rad_weight *weight)

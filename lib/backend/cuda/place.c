@@ -66,6 +66,13 @@ uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_se
     return bytes;
 }
 
+uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                const bool *on_device)
+{
+    bool has_logits = rad_cuda_is_result(program, on_device, program->logits);
+    return has_logits ? settings->max_outputs * sizeof(rad_cuda_greatest) : 0;
+}
+
 /* Without which a layer is of no use on the device. */
 static bool must_be_there(const rad_op *op)
 {
@@ -236,6 +243,22 @@ static bool lay_out_groups(const rad_hparams *h, uint64_t n_tokens, uint64_t *us
            place(used, 1, sizeof(uint32_t), &layout->n_tiles);
 }
 
+/* Logits that a block looks through. */
+#define PART_LOGITS 1024
+#define MOST_PARTS  256
+
+static bool lay_out_choices(const rad_program *program, const rad_backend_settings *settings,
+                            uint64_t *used, rad_cuda_layout *layout)
+{
+    uint32_t n = program->values[program->logits].width;
+    uint32_t parts = n / PART_LOGITS + (n % PART_LOGITS != 0 ? 1 : 0);
+    layout->n_parts = parts < MOST_PARTS ? parts : MOST_PARTS;
+    return place(used, (uint64_t)settings->max_outputs * layout->n_parts, sizeof(rad_cuda_greatest),
+                 &layout->parts) &&
+           place(used, n > 0 ? settings->max_outputs : 0, sizeof(rad_cuda_greatest),
+                 &layout->choices);
+}
+
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       const rad_backend_settings *settings, rad_cuda_layout *layout)
 {
@@ -253,6 +276,7 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                 place(&used, slopes, sizeof(float), &layout->slopes) &&
                 place(&used, slots, sizeof(uint32_t), &layout->slot_expert) &&
                 lay_out_groups(h, settings->max_tokens, &used, layout) &&
+                lay_out_choices(program, settings, &used, layout) &&
                 place(&used, slots > h->max_heads ? slots : h->max_heads, sizeof(uint32_t),
                       &layout->slot_itself);
     layout->total = used;
@@ -434,7 +458,8 @@ static void count_pinned(const rad_cuda_request *request, const rad_cuda_means *
     (void)rad_cuda_lay_out(means, request->program, request->settings, &layout); /* it fits */
     rad_cuda_divide(means, request->program, out, on_device);
     out->pinned = rad_cuda_staging_bytes(&layout) +
-                  rad_cuda_results_bytes(request->program, request->settings, on_device);
+                  rad_cuda_results_bytes(request->program, request->settings, on_device) +
+                  rad_cuda_choices_bytes(request->program, request->settings, on_device);
 }
 
 radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,

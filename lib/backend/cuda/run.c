@@ -214,6 +214,29 @@ static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end
     return status;
 }
 
+/* Whether the most likely tokens are wanted of a batch whose logits have just been made. */
+static bool is_choosing(const rad_cuda_backend *b)
+{
+    const rad_batch *batch = b->batch;
+    return batch->chooses && !batch->hidden && batch->n_outputs > 0 && b->choices != NULL &&
+           b->values[b->program->logits].where == RAD_CUDA_THERE;
+}
+
+/* To the end, and what is chosen of the logits. */
+static radllm_status run_rest(rad_cuda_backend *b, uint32_t first, uint32_t end,
+                              const radllm_cancel *cancel, radllm_error *error)
+{
+    radllm_status status = run_range(b, first, end, cancel, error);
+    if (status != RADLLM_OK || !is_choosing(b))
+        return status;
+    status = rad_cuda_run_greatest(b);
+    if (status == RADLLM_OK)
+        status = b->device->download(b->device, RAD_CUDA_COMPUTE, b->choices,
+                                     rad_cuda_at(b, b->layout.choices),
+                                     b->batch->n_outputs * sizeof *b->choices);
+    return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
+}
+
 /* Writes the launches down. A graph that cannot be made is none: the launches are then made. */
 static radllm_status capture(rad_cuda_backend *b, uint32_t first, uint32_t end,
                              rad_cuda_replay *replay, radllm_error *error)
@@ -221,7 +244,7 @@ static radllm_status capture(rad_cuda_backend *b, uint32_t first, uint32_t end,
     radllm_status status = b->device->capture_begin(b->device);
     if (status != RADLLM_OK)
         return rad_cuda_failed(b->cuda, status, error);
-    status = run_range(b, first, end, NULL, error);
+    status = run_rest(b, first, end, NULL, error);
     radllm_status ended = b->device->capture_end(b->device, &replay->graph);
     return status != RADLLM_OK || ended == RADLLM_OK || !b->device->lost
                ? status
@@ -241,7 +264,7 @@ static radllm_status replay_range(rad_cuda_backend *b, uint32_t first, uint32_t 
         return status;
     replay->is_new = false;
     if (replay->graph == NULL)
-        return run_range(b, first, end, cancel, error);
+        return run_rest(b, first, end, cancel, error);
     status = b->device->graph_launch(b->device, replay->graph);
     if (status != RADLLM_OK)
         return rad_cuda_failed(b->cuda, status, error);
@@ -264,7 +287,7 @@ static radllm_status run_ops(rad_cuda_backend *b, const radllm_cancel *cancel, r
         return rad_cuda_failed(b->cuda, status, error);
     return !has_adapters(b->batch) && rad_cuda_can_replay(b, first, n)
                ? replay_range(b, first, n, cancel, error)
-               : run_range(b, first, n, cancel, error);
+               : run_rest(b, first, n, cancel, error);
 }
 
 /* What the caller reads is brought here, and what went wrong on the way is known then. */
@@ -272,7 +295,8 @@ static radllm_status finish(rad_cuda_backend *b, radllm_error *error)
 {
     uint32_t results = VALUE(b->batch->hidden ? b->program->hidden : b->program->logits);
     radllm_status status = RADLLM_OK;
-    if (b->batch->n_outputs > 0)
+    b->chosen = is_choosing(b);
+    if (b->batch->n_outputs > 0 && !b->chosen)
         status = bring_all(b, results, false, error);
     if (status == RADLLM_OK) {
         status = wait(b);
@@ -287,6 +311,7 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
 {
     rad_cuda_backend *b = (rad_cuda_backend *)backend;
     b->batch = batch;
+    b->chosen = false;
     b->tiles_value = -1;
     b->tiles_maker = NULL;
     memset(b->values, 0, sizeof b->values);
@@ -307,6 +332,32 @@ static const float *cuda_logits(const rad_backend *backend, uint32_t index)
 {
     const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
     return b->library->cpu_logits(b->cpu, index);
+}
+
+static int32_t cuda_choice(const rad_backend *backend, uint32_t index)
+{
+    const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
+    return b->chosen && b->choices[index].failed == 0 ? (int32_t)b->choices[index].token : -1;
+}
+
+static radllm_status cuda_fetch(rad_backend *backend, uint32_t first, uint32_t n,
+                                radllm_error *error)
+{
+    rad_cuda_backend *b = (rad_cuda_backend *)backend;
+    uint8_t value = b->program->logits;
+    size_t start = (size_t)first * b->model->hparams.n_vocab;
+    if (!b->chosen)
+        return RADLLM_OK;
+    pthread_mutex_lock(&b->cuda->mutex);
+    radllm_status status = b->device->download(
+        b->device, RAD_CUDA_COMPUTE, b->library->cpu_value(b->cpu, value) + start,
+        rad_cuda_value(b, value) + start, (uint64_t)n * b->model->hparams.n_vocab * sizeof(float));
+    if (status == RADLLM_OK)
+        status = wait(b);
+    if (status != RADLLM_OK)
+        status = rad_cuda_failed(b->cuda, status, error);
+    pthread_mutex_unlock(&b->cuda->mutex);
+    return status;
 }
 
 static const float *cuda_hidden(const rad_backend *backend, uint32_t index)
@@ -357,6 +408,10 @@ static void free_device_memory(rad_cuda_backend *b)
         rad_wipe(b->results, b->results_bytes);
         (void)device->host_free(device, b->results);
     }
+    if (b->choices != NULL) {
+        rad_wipe(b->choices, b->settings.max_outputs * sizeof *b->choices);
+        (void)device->host_free(device, b->choices);
+    }
     pthread_mutex_unlock(&b->cuda->mutex);
 }
 
@@ -373,8 +428,13 @@ static void cuda_free(rad_backend *backend)
     rad_free(&allocator, b, sizeof *b);
 }
 
-static const rad_backend_table cuda_table = {cuda_run, cuda_logits, cuda_reserve_adapters,
-                                             cuda_hidden, cuda_free};
+static const rad_backend_table cuda_table = {.run = cuda_run,
+                                             .logits = cuda_logits,
+                                             .choice = cuda_choice,
+                                             .fetch = cuda_fetch,
+                                             .reserve_adapters = cuda_reserve_adapters,
+                                             .hidden = cuda_hidden,
+                                             .free = cuda_free};
 
 /* What the host reads goes from the device to pinned memory, where it stands as the CPU's value. */
 static void lend_results(rad_cuda_backend *b)
@@ -391,7 +451,7 @@ static void lend_results(rad_cuda_backend *b)
 static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
 {
     rad_cuda_device *device = b->device;
-    void *memory = NULL, *staging = NULL, *results = NULL;
+    void *memory = NULL, *staging = NULL, *results = NULL, *choices = NULL;
     b->staging_bytes = rad_cuda_staging_bytes(&b->layout);
     b->results_bytes = rad_cuda_results_bytes(b->program, &b->settings, b->on_device);
     radllm_status status = device->alloc(device, b->layout.total, &memory);
@@ -404,6 +464,10 @@ static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
     b->results = results;
     if (status == RADLLM_OK && results != NULL)
         lend_results(b);
+    if (status == RADLLM_OK)
+        status = device->host_alloc(
+            device, rad_cuda_choices_bytes(b->program, &b->settings, b->on_device), &choices);
+    b->choices = choices;
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
