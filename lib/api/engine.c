@@ -211,7 +211,7 @@ radllm_status radllm_engine_text(const radllm_engine *engine, const char *name, 
         {"attention", rad_policy_name(&inner->plan.policy)},
         {"device", device},
         {"placement", placement},
-        {"fast", rad_cpu_backend_fast(inner->cpu)},
+        {"fast", rad_device_fast(inner)},
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         if (strcmp(texts[i].name, name) == 0)

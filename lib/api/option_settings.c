@@ -57,7 +57,8 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .device = {.choice = device_choice(options),
                    .gpu = (uint32_t)rad_option_integer(options, RAD_OPTION_GPU),
                    .n_layers = rad_option_integer(options, RAD_OPTION_GPU_LAYERS),
-                   .limit = (uint64_t)rad_option_integer(options, RAD_OPTION_VRAM_LIMIT)},
+                   .limit = (uint64_t)rad_option_integer(options, RAD_OPTION_VRAM_LIMIT),
+                   .fast = rad_option_integer(options, RAD_OPTION_FAST) == 2},
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
 }

@@ -105,10 +105,11 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                   "model|ignore",
                                   "model: no more positions than the model was made for. ignore: "
                                   "more of them, which it has not learned to use"},
-    [RAD_OPTION_FAST] = {"fast", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "none", "none|blas",
-                         "blas: products with F32, F16 and BF16 weights by OpenBLAS "
-                         "(libradllm-blas.so), outside the numeric contract: answers then depend "
-                         "on machine and threads"},
+    [RAD_OPTION_FAST] = {"fast", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "none", "none|blas|cublas",
+                         "outside the numeric contract: answers then depend on machine, threads "
+                         "and company. blas: products with F32, F16 and BF16 weights by OpenBLAS "
+                         "(libradllm-blas.so). cublas: those of many tokens on a GPU by NVIDIA's "
+                         "cuBLAS, where it is there; it changes nothing on the CPU"},
     [RAD_OPTION_DEVICE] = {"device", RADLLM_OPTION_CHOICE, MODEL | ENGINE, 0, 0, "auto",
                            "auto|cpu|cuda",
                            "what computes. cuda: a GPU of NVIDIA (libradllm-cuda.so), with as many "

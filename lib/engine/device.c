@@ -11,6 +11,20 @@ bool rad_device_is_wanted(rad_device_choice choice)
     return choice == RAD_DEVICE_CUDA || (choice == RAD_DEVICE_AUTO && rad_cuda_is_there());
 }
 
+/* Where cuBLAS is not there, all is computed as ever, and the record of the run says so. */
+static radllm_status use_fast(const rad_host *host, const rad_cuda_table *cuda, rad_cuda *device,
+                              radllm_error *error)
+{
+    radllm_error why = {.status = RADLLM_OK};
+    radllm_status status = cuda->use_fast(device, &why);
+    if (status != RADLLM_OK && status != RADLLM_E_UNSUPPORTED)
+        return rad_fail(error, status, "%s", why.message);
+    if (status != RADLLM_OK)
+        rad_log_line(host, RADLLM_LOG_WARNING,
+                     "fast=cublas: products stay within the numeric contract: %s", why.message);
+    return RADLLM_OK;
+}
+
 static radllm_status open_and_place(const rad_host *host, const rad_program *program,
                                     const rad_engine_plan *plan, const rad_cuda_table **cuda,
                                     rad_cuda **device, rad_cuda_placement *placement,
@@ -27,7 +41,10 @@ static radllm_status open_and_place(const rad_host *host, const rad_program *pro
         status = (*cuda)->open(host, &rad_cuda_own_library, settings->gpu, device, error);
     if (status != RADLLM_OK)
         return status;
-    status = (*cuda)->place(*device, &request, placement, error);
+    if (settings->fast)
+        status = use_fast(host, *cuda, *device, error);
+    if (status == RADLLM_OK)
+        status = (*cuda)->place(*device, &request, placement, error);
     if (status == RADLLM_OK && placement->n_layers > 0)
         return RADLLM_OK;
     (*cuda)->close(*device);
@@ -52,6 +69,14 @@ static void log_placement(const rad_host *host, const rad_engine_plan *plan, uin
                  p->total, p->limit != 0 ? p->limit : p->free);
 }
 
+static radllm_status on_cpu(const rad_host *host, const rad_engine_settings *settings)
+{
+    if (settings->device.fast)
+        rad_log_line(host, RADLLM_LOG_INFO,
+                     "fast=cublas changes nothing: no layer is computed on a GPU");
+    return RADLLM_OK;
+}
+
 radllm_status rad_device_open(const rad_host *host, const rad_program *program,
                               rad_engine_plan *plan, const rad_cuda_table **cuda, rad_cuda **device,
                               radllm_error *error)
@@ -64,7 +89,7 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
     *device = NULL;
     /* Who watches what products are multiplied with sees the CPU's. */
     if (!rad_device_is_wanted(choice) || settings->observer != NULL)
-        return RADLLM_OK;
+        return on_cpu(host, settings);
     rad_cuda_placement placement = {0};
     radllm_status status = open_and_place(host, program, plan, cuda, device, &placement, &why);
     if (status != RADLLM_OK && choice != RAD_DEVICE_AUTO)
@@ -72,7 +97,7 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
     if (status != RADLLM_OK)
         rad_log_line(host, RADLLM_LOG_WARNING, "device=auto: the CPU computes: %s", why.message);
     if (*device == NULL)
-        return RADLLM_OK;
+        return on_cpu(host, settings);
     plan->placement = placement;
     plan->cache_bytes -= plan->cache.bytes;
     rad_cache_plan_divide(&plan->cache, hparams, placement.n_layers);
@@ -120,18 +145,27 @@ void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT])
         snprintf(text, RAD_DEVICE_TEXT, "cuda: %s", engine->plan.placement.device);
 }
 
+const char *rad_device_fast(const rad_engine *engine)
+{
+    const char *cpu = rad_cpu_backend_fast(engine->cpu);
+    return cpu[0] != '\0' ? cpu : engine->plan.placement.fast;
+}
+
 void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT])
 {
     const rad_cuda_placement *p = &plan->placement;
     const char *experts = p->experts_here ? " without experts" : "";
+    int n;
     if (p->n_layers == 0)
-        snprintf(text, RAD_DEVICE_TEXT, "%u layers and output on cpu", n_layers);
+        n = snprintf(text, RAD_DEVICE_TEXT, "%u layers and output on cpu", n_layers);
     else if (p->n_layers < n_layers)
-        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s on cuda, %u layers and output on cpu",
-                 p->n_layers, experts, n_layers - p->n_layers);
+        n = snprintf(text, RAD_DEVICE_TEXT, "%u layers%s on cuda, %u layers and output on cpu",
+                     p->n_layers, experts, n_layers - p->n_layers);
     else
-        snprintf(text, RAD_DEVICE_TEXT, "%u layers%s%s on cuda%s", n_layers, experts,
-                 p->output ? " and output" : "", p->output ? "" : ", output on cpu");
+        n = snprintf(text, RAD_DEVICE_TEXT, "%u layers%s%s on cuda%s", n_layers, experts,
+                     p->output ? " and output" : "", p->output ? "" : ", output on cpu");
+    if (p->fast[0] != '\0')
+        snprintf(text + n, RAD_DEVICE_TEXT - (size_t)n, ", unquantized products by %s", p->fast);
 }
 
 int64_t rad_device_used(const rad_engine *engine)

@@ -18,7 +18,9 @@ radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error)
 /* Behind everything else that used it. */
 void rad_device_close(rad_engine *engine);
 
-/* "cpu", or "cuda: NAME"; which layers are where. */
+/* What computes outside the numeric contract, on either; "" when nothing does. */
+const char *rad_device_fast(const rad_engine *engine);
+/* "cpu", or "cuda: NAME"; which layers are where, and what else decides their bits. */
 #define RAD_DEVICE_TEXT 320
 void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT]);
 void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT]);

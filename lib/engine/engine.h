@@ -28,6 +28,7 @@ typedef struct rad_device_settings {
     uint32_t gpu;
     int64_t n_layers; /* -1: as many as there is room for */
     uint64_t limit;   /* bytes; 0: none */
+    bool fast;        /* fast=cublas */
 } rad_device_settings;
 
 typedef struct rad_engine_settings {

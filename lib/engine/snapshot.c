@@ -43,7 +43,8 @@ static void write_settings(const rad_session *session, const char *model_hash,
 {
     const rad_engine *engine = session->engine;
     int n = snprintf(text, SETTINGS_BASE, "model=%.64s\nnumeric_version=%u\nfast=%s\n", model_hash,
-                     (unsigned)radllm_numeric_version(), engine->plan.settings.blas ? "blas" : "");
+                     (unsigned)radllm_numeric_version(),
+                     engine->plan.settings.blas ? "blas" : engine->plan.placement.fast);
     uint32_t choice = rad_rope_choice(&engine->model->hparams.rope, engine->program.context);
     const rad_cuda_placement *placement = &engine->plan.placement;
     if (placement->n_layers > 0)

@@ -8,7 +8,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kernels/cuda/kernels_layer.h"
+#include "base/numeric_f32.h"
+#include "quant/quant.h"
+
 #define CONTEXT_BYTES ((uint64_t)64 << 20) /* what an open device takes */
+#define GEMM_BYTES    ((uint64_t)5 << 20)  /* and a library for products */
 
 typedef struct allocation {
     struct allocation *next;
@@ -19,7 +24,7 @@ typedef struct allocation {
     bool host;
 } allocation;
 
-typedef enum operation_kind { LAUNCH, COPY, FILL, RECORD, WAIT, GRAPH } operation_kind;
+typedef enum operation_kind { LAUNCH, COPY, FILL, RECORD, WAIT, GRAPH, GEMM } operation_kind;
 
 typedef struct operation {
     struct operation *next;
@@ -64,7 +69,8 @@ typedef struct emulated {
     operations captured;
     rad_order order;
     uint64_t n_calls, n_launches, n_waits, n_allocs, n_records;
-    uint64_t lose_at, fail_alloc_at;
+    uint64_t lose_at, fail_alloc_at, gemm; /* RAD_EMULATED_GEMM */
+    bool has_gemm;
 } emulated;
 
 static emulated *of(rad_cuda_device *device)
@@ -326,6 +332,30 @@ static radllm_status run_launch(emulated *e, const operation *o)
 
 static radllm_status run_first(emulated *e, rad_cuda_stream stream);
 
+static double number_at(const void *numbers, uint64_t i, uint32_t type)
+{
+    if (type == RAD_CUDA_F32)
+        return (double)((const float *)numbers)[i];
+    uint16_t half = ((const uint16_t *)numbers)[i];
+    return (double)(type == RAD_CUDA_F16 ? rad_float_of_half(half) : rad_bf16_to_f32(half));
+}
+
+/* In an order that no kernel has, and a little off, so that it shows. */
+static void multiply(const rad_cuda_gemm *g)
+{
+    for (uint32_t t = 0; t < g->n_tokens; t++) {
+        for (uint32_t r = 0; r < g->n_rows; r++) {
+            float *y = g->y + t * g->y_stride + r;
+            double sum = 0.0;
+            for (uint32_t k = g->n_columns; k-- > 0;)
+                sum += number_at(g->w, (uint64_t)r * g->n_columns + k, g->type) *
+                       number_at(g->x, t * g->x_stride + k, g->type);
+            sum *= 1.0 + 0x1p-20;
+            *y = (float)(sum + (g->adds ? (double)*y : 0.0));
+        }
+    }
+}
+
 static radllm_status run_operation(emulated *e, operation *o)
 {
     radllm_status status = RADLLM_OK;
@@ -345,6 +375,9 @@ static radllm_status run_operation(emulated *e, operation *o)
     case WAIT:
         while (status == RADLLM_OK && o->event->reached < o->record)
             status = run_first(e, o->event->stream);
+        break;
+    case GEMM:
+        multiply((const rad_cuda_gemm *)(const void *)o->data);
         break;
     case GRAPH:
         for (operation *g = o->graph->operations.first; g != NULL && status == RADLLM_OK;
@@ -490,6 +523,53 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
     o->grid[2] = grid.z;
     o->dynamic_shared_bytes = dynamic_shared_bytes;
     return RADLLM_OK;
+}
+
+/* ---- products by a library ----------------------------------------------------------------------
+ */
+
+static radllm_status gemm_open(rad_cuda_device *device, char name[RAD_CUDA_GEMM_NAME])
+{
+    emulated *e = of(device);
+    radllm_status status = enter_uncaptured(e, "a library is opened");
+    if (status == RADLLM_OK && e->gemm == 0)
+        status = fail(e, RADLLM_E_UNSUPPORTED, "no emulated library was asked for");
+    if (status != RADLLM_OK)
+        return status;
+    e->used += GEMM_BYTES;
+    e->has_gemm = true;
+    snprintf(name, RAD_CUDA_GEMM_NAME, "emulated products");
+    return RADLLM_OK;
+}
+
+static uint64_t number_bytes(uint32_t type)
+{
+    return type == RAD_CUDA_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+static uint64_t span_of(uint32_t n, uint64_t stride, uint32_t last)
+{
+    return n == 0 ? 0 : (n - 1) * stride + last;
+}
+
+static radllm_status gemm(rad_cuda_device *device, const rad_cuda_gemm *g)
+{
+    emulated *e = of(device);
+    uint64_t bytes = number_bytes(g->type);
+    radllm_status status = enter(e);
+    if (status == RADLLM_OK && (!e->has_gemm || e->gemm == 2))
+        status = fail(e, RAD_CUDA_E_LOST, "the library for products failed (as the test asked)");
+    if (status == RADLLM_OK)
+        status = check_range(e, g->w, bytes * g->n_rows * g->n_columns, "weights of a product");
+    if (status == RADLLM_OK)
+        status = check_range(e, g->x, bytes * span_of(g->n_tokens, g->x_stride, g->n_columns),
+                             "input of a product");
+    if (status == RADLLM_OK)
+        status = check_range(e, g->y, sizeof(float) * span_of(g->n_tokens, g->y_stride, g->n_rows),
+                             "output of a product");
+    if (status == RADLLM_OK && put(e, RAD_CUDA_COMPUTE, GEMM, g, sizeof *g) == NULL)
+        status = no_memory(e);
+    return status;
 }
 
 /* ---- events, waiting --------------------------------------------------------------------------
@@ -738,6 +818,8 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
         .copy = copy,
         .fill = fill,
         .launch = launch,
+        .gemm_open = gemm_open,
+        .gemm = gemm,
         .event_new = event_new,
         .event_free = event_free,
         .event_record = event_record,
@@ -760,6 +842,7 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     e->order = (rad_order)environment("RAD_EMULATED_ORDER", RAD_ORDERS_IN_TURN);
     e->lose_at = environment("RAD_EMULATED_LOSE", 0);
     e->fail_alloc_at = environment("RAD_EMULATED_FAIL_ALLOC", 0);
+    e->gemm = environment("RAD_EMULATED_GEMM", 1);
     *device = &e->device;
     return RADLLM_OK;
 }

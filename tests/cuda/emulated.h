@@ -5,7 +5,8 @@
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
  * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is
- * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory). */
+ * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory), RAD_EMULATED_GEMM
+ * (products of floats by a library: 0 there is none, 1, 2 each of them fails). */
 #ifndef RAD_CUDA_EMULATED_H
 #define RAD_CUDA_EMULATED_H
 

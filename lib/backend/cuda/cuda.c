@@ -166,6 +166,7 @@ const rad_cuda_table *radllm_cuda_table(void)
 {
     static const rad_cuda_table table = {.fingerprint = rad_cuda_fingerprint,
                                          .open = cuda_open,
+                                         .use_fast = rad_cuda_use_fast,
                                          .close = cuda_close,
                                          .place = rad_cuda_place,
                                          .create_pages = rad_cuda_create_pages,

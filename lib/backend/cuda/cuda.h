@@ -19,6 +19,8 @@ struct rad_cuda {
     pthread_mutex_t mutex;
     int64_t process; /* that opened it: in a child made by fork() nothing of CUDA may be called */
     uint64_t context_bytes, free_at_open;
+    uint64_t library_bytes;           /* that `fast` took */
+    char fast[RAD_CUDA_GEMM_NAME];    /* "": products are inside the numeric contract */
     uint8_t *pages[RAD_CACHE_GROUPS]; /* device memory */
     uint64_t page_bytes[RAD_CACHE_GROUPS], pages_bytes[RAD_CACHE_GROUPS];
 };
@@ -180,6 +182,19 @@ bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op
 radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n);
 /* Tiles of slots that stand by expert, at most. */
 uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_tokens);
+
+/* ---- fast.c -------------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error);
+/* Whether a product leaves the numeric contract. */
+bool rad_cuda_is_fast(const rad_cuda_backend *b, rad_type type, const rad_cuda_product_part *parts,
+                      uint32_t n_parts, uint32_t n_tokens);
+/* Makes it. x: rows of numbers of the weights' type. */
+radllm_status rad_cuda_fast_product(rad_cuda_backend *b, rad_type type,
+                                    const rad_cuda_product_part *parts, uint32_t n_parts,
+                                    const void *x, uint64_t x_stride, uint32_t n_columns,
+                                    uint32_t n_tokens);
 
 /* ---- weights.c ----------------------------------------------------------------------------------
  */

@@ -13,19 +13,6 @@
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
 #define RAD_CUDA_SYMBOL_TABLE    "radllm_cuda_table"    /* const rad_cuda_table * (void) */
 
-/* Structs of which a difference would be noticed late. */
-static inline uint64_t rad_cuda_fingerprint(void)
-{
-    const size_t sizes[] = {sizeof(rad_model),   sizeof(rad_weight),     sizeof(rad_hparams),
-                            sizeof(rad_program), sizeof(rad_op),         sizeof(rad_cache),
-                            sizeof(rad_batch),   sizeof(rad_token_span), sizeof(rad_cache_plan),
-                            sizeof(rad_host),    sizeof(radllm_error),   RAD_LAYER_WEIGHTS};
-    uint64_t mixed = 0;
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        mixed = mixed * 1000003u + sizes[i];
-    return mixed;
-}
-
 /* What the object calls in the library. */
 typedef struct rad_cuda_library {
     radllm_status (*model_read_rows)(const rad_model *model, const rad_weight *weight,
@@ -58,12 +45,28 @@ typedef struct rad_cuda_placement {
     bool experts_here; /* their mixtures of experts are the CPU's */
     uint64_t weights, cache, activations;
     uint64_t context;                    /* the driver's, for this process */
-    uint64_t libraries;                  /* kernels and what the CUDA runtime takes */
+    uint64_t libraries;                  /* what a library for products takes */
     uint64_t total, limit, memory, free; /* memory: of the device; free: at creation */
     uint64_t pinned;                     /* memory of the host that the backend takes */
     char device[RAD_CUDA_TEXT];
     char reason[RAD_CUDA_TEXT]; /* why the next layer is not there; "" when all are */
+    char fast[RAD_CUDA_TEXT];   /* what makes products outside the contract; "" when nothing does */
 } rad_cuda_placement;
+
+/* Structs of which a difference would be noticed late. */
+static inline uint64_t rad_cuda_fingerprint(void)
+{
+    const size_t sizes[] = {
+        sizeof(rad_model),         sizeof(rad_weight),     sizeof(rad_hparams),
+        sizeof(rad_program),       sizeof(rad_op),         sizeof(rad_cache),
+        sizeof(rad_batch),         sizeof(rad_token_span), sizeof(rad_cache_plan),
+        sizeof(rad_host),          sizeof(radllm_error),   RAD_LAYER_WEIGHTS,
+        sizeof(rad_cuda_placement)};
+    uint64_t mixed = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        mixed = mixed * 1000003u + sizes[i];
+    return mixed;
+}
 
 typedef struct rad_cuda_request {
     const rad_program *program;
@@ -78,6 +81,10 @@ typedef struct rad_cuda_table {
     /* RADLLM_E_UNSUPPORTED when there is no such device, or no driver. */
     radllm_status (*open)(const rad_host *host, const rad_cuda_library *library, uint32_t number,
                           rad_cuda **out, radllm_error *error);
+    /* Before `place`: products with unquantized weights of many tokens are cuBLAS's from here on,
+     * outside the numeric contract. RADLLM_E_UNSUPPORTED where it is not there; the device can be
+     * used without. */
+    radllm_status (*use_fast)(rad_cuda *cuda, radllm_error *error);
     /* Everything else that was made with it must be freed before. */
     void (*close)(rad_cuda *cuda);
     /* RADLLM_E_BUDGET where not even one layer has room, RADLLM_E_UNSUPPORTED where the device

@@ -19,7 +19,7 @@
 
 #define RAD_CUDA_E_LOST RADLLM_E_INTERNAL
 
-enum { RAD_CUDA_MESSAGE_SIZE = 512 };
+enum { RAD_CUDA_MESSAGE_SIZE = 512, RAD_CUDA_GEMM_NAME = 32 };
 
 /* Launches and graphs run on the first; copies can be on the second and overlap. */
 typedef enum rad_cuda_stream { RAD_CUDA_COMPUTE, RAD_CUDA_COPY, RAD_CUDA_STREAMS } rad_cuda_stream;
@@ -45,6 +45,17 @@ typedef struct rad_cuda_properties {
     uint32_t driver_version, runtime_version; /* 13000 for 13.0 */
     bool integrated;                          /* its memory is the host's (Jetson) */
 } rad_cuda_properties;
+
+/* y = w x^T for rows of w and of x, or y += that: row t of y has the products of row t of x with
+ * all rows of w. */
+typedef struct rad_cuda_gemm {
+    const void *w, *x; /* numbers of `type`, n_columns of each row; rows of w behind each other */
+    float *y;
+    uint64_t x_stride, y_stride; /* numbers from one row to the next */
+    uint32_t type;               /* RAD_CUDA_F32, F16 or BF16 (kernels_layer.h) */
+    uint32_t n_rows, n_columns, n_tokens;
+    bool adds;
+} rad_cuda_gemm;
 
 struct rad_cuda_device {
     rad_cuda_properties properties;
@@ -79,6 +90,13 @@ struct rad_cuda_device {
     radllm_status (*launch)(rad_cuda_device *device, const rad_cuda_kernel *kernel,
                             rad_cuda_grid grid, uint32_t dynamic_shared_bytes,
                             const void *arguments);
+
+    /* A library of the device's maker for products of floats, which takes orders of its own.
+     * `gemm_open` loads it and takes its memory; RADLLM_E_UNSUPPORTED where there is none, and the
+     * device goes on. name: what the library calls itself. `gemm` is for the time after that, on
+     * the compute stream. */
+    radllm_status (*gemm_open)(rad_cuda_device *device, char name[RAD_CUDA_GEMM_NAME]);
+    radllm_status (*gemm)(rad_cuda_device *device, const rad_cuda_gemm *gemm);
 
     radllm_status (*event_new)(rad_cuda_device *device, rad_cuda_event **event);
     void (*event_free)(rad_cuda_device *device, rad_cuda_event *event);

@@ -202,6 +202,10 @@ static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op, cons
         memcpy(a.levels, type == RAD_TYPE_FP4 ? rad_levels_fp4 : rad_levels_nf4, sizeof a.levels);
     if (count > most)
         return RADLLM_E_INTERNAL; /* a step has fewer tokens, and slots come in pieces */
+    if (in->experts == NULL && type == RAD_TYPE_F32 &&
+        rad_cuda_is_fast(b, type, p->of, p->n, in->n_tokens))
+        return rad_cuda_fast_product(b, type, p->of, p->n, in->x, in->x_stride, a.n_columns,
+                                     in->n_tokens);
     rad_cuda_grid grid = {cut_parts(p, RAD_CUDA_DOT_ROWS, a.parts),
                           (in->n_tokens + RAD_CUDA_DOT_TOKENS - 1) / RAD_CUDA_DOT_TOKENS, 1};
     if (in->experts != NULL) {
@@ -298,7 +302,12 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
     b->tiles_value = op->in;
     b->tiles_kind = RAD_ACTIVATION_F32;
     b->tiles_type = type;
-    return status == RADLLM_OK ? rad_cuda_half_product(b->device, type, &a, 1) : status;
+    if (status != RADLLM_OK)
+        return status;
+    return rad_cuda_is_fast(b, type, a.parts, a.n_parts, a.n_tokens)
+               ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
+                                       a.n_columns, a.n_tokens)
+               : rad_cuda_half_product(b->device, type, &a, 1);
 }
 
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)

@@ -420,6 +420,8 @@ static radllm_status place_on(const rad_cuda *cuda, const rad_cuda_request *requ
     out->memory = properties->bytes;
     out->free = cuda->free_at_open;
     out->context = cuda->context_bytes;
+    out->libraries = cuda->library_bytes;
+    snprintf(out->fast, sizeof out->fast, "%s", cuda->fast);
     out->limit = request->limit;
     if (most == 0)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,

@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/cublas.h"
 #include "backend/cuda/device.h"
 
 enum {
     LEAST_CAPABILITY = 75,          /* of the PTX that every build has */
     WAITING_PTX = 90,               /* kernels compiled for less do not wait themselves */
     USUAL_SHARED_BYTES = 48 * 1024, /* more has to be asked for by kernel */
+    /* For cuBLAS, as its documentation advises; from compute capability 9.0 on, and before. */
+    WORKSPACE_BYTES = 32 << 20,
+    OLD_WORKSPACE_BYTES = 4 << 20,
 };
 
 typedef struct runtime {
@@ -19,6 +23,8 @@ typedef struct runtime {
     int index;
     bool overlaps; /* kernels wait for those before them themselves (rad_wait_for_earlier()) */
     cudaStream_t streams[RAD_CUDA_STREAMS];
+    rad_cublas *blas; /* NULL: not opened */
+    void *workspace;  /* its own */
 } runtime;
 
 static runtime *of(rad_cuda_device *device)
@@ -345,12 +351,72 @@ static void graph_free(rad_cuda_device *device, rad_cuda_graph *graph)
         (void)answer(of(device), cudaGraphExecDestroy(graph_of(graph)), "freeing a graph");
 }
 
+/* ---- products by cuBLAS ---------------------------------------------------------------------- */
+
+static radllm_status give_workspace(runtime *r, rad_cublas *blas)
+{
+    size_t bytes =
+        r->device.properties.capability >= 90 ? WORKSPACE_BYTES : (size_t)OLD_WORKSPACE_BYTES;
+    radllm_status status = alloc_device(&r->device, bytes, &r->workspace);
+    if (status != RADLLM_OK)
+        return status;
+    int answered = rad_cublas_set_workspace(blas, r->workspace, bytes);
+    return answered == 0 ? RADLLM_OK
+                         : fail(r, RADLLM_E_UNSUPPORTED, "cuBLAS takes no memory: %s",
+                                rad_cublas_status(blas, answered));
+}
+
+/* What cuBLAS leaves behind as the runtime's last error is not ours; an error that stays is seen by
+ * the next call. */
+static radllm_status gemm_open(rad_cuda_device *device, char name[RAD_CUDA_GEMM_NAME])
+{
+    runtime *r = of(device);
+    rad_cublas *blas = NULL;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    status =
+        rad_cublas_open(rad_cublas_names, r->streams[RAD_CUDA_COMPUTE], &blas, device->message);
+    (void)cudaGetLastError();
+    if (status == RADLLM_OK)
+        status = give_workspace(r, blas);
+    if (status != RADLLM_OK) {
+        rad_cublas_close(blas, !device->lost);
+        (void)free_device(device, r->workspace);
+        r->workspace = NULL;
+        return status;
+    }
+    r->blas = blas;
+    rad_cublas_name(blas, name);
+    return RADLLM_OK;
+}
+
+static radllm_status gemm(rad_cuda_device *device, const rad_cuda_gemm *g)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    if (r->blas == NULL)
+        return fail(r, RADLLM_E_STATE, "cuBLAS was not opened");
+    int answered = rad_cublas_gemm(r->blas, g);
+    return answered == 0 ? RADLLM_OK
+                         : fail(r, RAD_CUDA_E_LOST,
+                                "CUDA device %d (%s): cuBLAS, %u rows, %u columns, %u tokens: %s",
+                                r->index, r->device.properties.name, g->n_rows, g->n_columns,
+                                g->n_tokens, rad_cublas_status(r->blas, answered));
+}
+
 /* ---- opening -------------------------------------------------------------------------------- */
 
 static void close_device(rad_cuda_device *device)
 {
     runtime *r = of(device);
-    if (cudaSetDevice(r->index) == cudaSuccess)
+    bool answers = cudaSetDevice(r->index) == cudaSuccess;
+    rad_cublas_close(r->blas, answers && !device->lost);
+    if (answers && r->workspace != NULL)
+        (void)cudaFree(r->workspace);
+    if (answers)
         for (int i = 0; i < RAD_CUDA_STREAMS; i++)
             if (r->streams[i] != NULL)
                 (void)cudaStreamDestroy(r->streams[i]);
@@ -447,6 +513,8 @@ static const rad_cuda_device functions = {
     .copy = copy,
     .fill = fill,
     .launch = launch,
+    .gemm_open = gemm_open,
+    .gemm = gemm,
     .event_new = event_new,
     .event_free = event_free,
     .event_record = event_record,
