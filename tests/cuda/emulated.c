@@ -340,7 +340,8 @@ static double number_at(const void *numbers, uint64_t i, uint32_t type)
     return (double)(type == RAD_CUDA_F16 ? rad_float_of_half(half) : rad_bf16_to_f32(half));
 }
 
-/* In an order that no kernel has, and a little off, so that it shows. */
+/* In an order that no kernel has, and a little off, so that it shows behind roundings to 16 bits.
+ */
 static void multiply(const rad_cuda_gemm *g)
 {
     for (uint32_t t = 0; t < g->n_tokens; t++) {
@@ -350,7 +351,7 @@ static void multiply(const rad_cuda_gemm *g)
             for (uint32_t k = g->n_columns; k-- > 0;)
                 sum += number_at(g->w, (uint64_t)r * g->n_columns + k, g->type) *
                        number_at(g->x, t * g->x_stride + k, g->type);
-            sum *= 1.0 + 0x1p-20;
+            sum *= 1.0 + 0x1p-9;
             *y = (float)(sum + (g->adds ? (double)*y : 0.0));
         }
     }
