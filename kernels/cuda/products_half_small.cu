@@ -3,6 +3,7 @@
 #include "kernels/cuda/products_half_many.h"
 
 typedef half_tile<64, 64, 32, 32, 6> square_tile;
+typedef half_tile<128, 64, 64, 32, 4> higher_tile;
 typedef half_tile<32, 64, 16, 32, 8> wide_tile;
 typedef half_tile<64, 32, 32, 16, 8> high_tile;
 
@@ -34,4 +35,14 @@ RAD_CUDA_KERNEL(half_64x32_f16, high_tile::THREADS, rad_cuda_half_arguments, a)
 RAD_CUDA_KERNEL(half_64x32_bf16, high_tile::THREADS, rad_cuda_half_arguments, a)
 {
     many<high_tile, true>(a);
+}
+
+RAD_CUDA_KERNEL(half_128x64_f16, higher_tile::THREADS, rad_cuda_half_arguments, a)
+{
+    many<higher_tile, false>(a);
+}
+
+RAD_CUDA_KERNEL(half_128x64_bf16, higher_tile::THREADS, rad_cuda_half_arguments, a)
+{
+    many<higher_tile, true>(a);
 }

@@ -136,6 +136,7 @@ typedef struct product {
     uint8_t *weights, *x;
     float *y;
     uint32_t n_copies;
+    uint32_t kernel; /* of bench_tiles() */
 } product;
 
 static rad_cuda_product_part part_of(const product *p, uint32_t i)
@@ -186,6 +187,31 @@ static void half_once(void *user, uint32_t i)
     check(rad_cuda_half_product(device, p->type, &a, 1), "half");
 }
 
+static radllm_status multiply_by(const product *p, uint32_t i)
+{
+    rad_cuda_half_arguments a = {.parts = {part_of(p, i)},
+                                 .halves = (const uint16_t *)(const void *)p->x,
+                                 .n_parts = 1,
+                                 .n_columns = p->n_columns,
+                                 .n_tokens = p->n_tokens};
+    return rad_cuda_half_product_by(device, p->type, &a, 1, p->kernel);
+}
+
+static void tile_once(void *user, uint32_t i)
+{
+    check(multiply_by(user, i), "half");
+}
+
+/* Each of the kernels among which products with 16-bit weights choose. */
+static void bench_tiles(product *p, const char *shape)
+{
+    uint32_t first = p->n_tokens > 64 ? 3 : 1; /* small tiles are for few tokens */
+    for (p->kernel = first; p->kernel < RAD_CUDA_HALF_KERNELS; p->kernel++)
+        if (multiply_by(p, 0) != RADLLM_E_UNSUPPORTED)
+            print(rad_cuda_half_kernel(p->type, p->kernel)->name, shape, measure(tile_once, p),
+                  2e-12 * p->n_rows * p->n_columns * p->n_tokens, "T operations/s");
+}
+
 static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint32_t n_columns,
                           uint32_t n_tokens)
 {
@@ -210,6 +236,8 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
         print(name, shape, time, 1e-9 * (double)p.bytes, "GB/s of weights");
     else
         print(name, shape, time, 2e-12 * p.n_rows * p.n_columns * p.n_tokens, "T operations/s");
+    if (type == RAD_TYPE_F16 && p.n_tokens > RAD_CUDA_HALF_FEW_TOKENS)
+        bench_tiles(&p, shape);
     give(p.weights);
     give(p.x);
     give(p.y);
@@ -392,6 +420,10 @@ int main(int argc, char **argv)
             if (tokens[t] != 8)
                 bench_product(types[i].name, types[i].type, 14336, 4096, tokens[t]);
         }
+    for (uint32_t n = 16; n <= 512; n *= 32) {
+        bench_product("F16", RAD_TYPE_F16, 4096, 4096, n);
+        bench_product("F16", RAD_TYPE_F16, 14336, 4096, n);
+    }
     check(device->synchronize(device, RAD_CUDA_COMPUTE), "at the end");
     device->close(device);
     return 0;

@@ -4,38 +4,31 @@
 
 enum { STEP = 32, ROUNDED_AT_ONCE = 2048, MOST_GRID_ROWS = 65535, MOST_COLUMNS = 1 << 22 };
 
-/* Tiles of many tokens. Costs are of 64 columns of a block, in clocks, where others run on its
- * multiprocessor beside or behind it, and alone: estimates from the shared memory's 128 bytes a
- * clock and the matrix instructions' rate. A large tile reads less, small ones are more blocks. */
+/* Tiles of many tokens. Clocks are of 64 columns of a block, where others run on its multiprocessor
+ * beside or behind it, and alone: estimates from the rate of matrix instructions. */
 typedef struct tile {
     const rad_cuda_kernel *kernels[2]; /* F16, BF16 */
     uint32_t rows, tokens;
     uint32_t stages; /* in shared memory, at most: as the kernel has them */
-    uint32_t band;   /* tiles of tokens that run near each other */
-    uint32_t cost, cost_alone;
+    uint32_t clocks, clocks_alone;
 } tile;
 
+#define KERNELS(name)                                                                              \
+    {                                                                                              \
+        &rad_cuda_kernel_half_##name##_f16, &rad_cuda_kernel_half_##name##_bf16                    \
+    }
+
 static const tile tiles[] = {
-    {{&rad_cuda_kernel_half_64x32_f16, &rad_cuda_kernel_half_64x32_bf16}, 64, 32, 8, 16, 320, 400},
-    {{&rad_cuda_kernel_half_32x64_f16, &rad_cuda_kernel_half_32x64_bf16}, 32, 64, 8, 16, 350, 400},
-    {{&rad_cuda_kernel_half_64x64_f16, &rad_cuda_kernel_half_64x64_bf16}, 64, 64, 6, 16, 500, 600},
-    {{&rad_cuda_kernel_half_128x128_f16, &rad_cuda_kernel_half_128x128_bf16},
-     128,
-     128,
-     3,
-     16,
-     1400,
-     1900},
-    {{&rad_cuda_kernel_half_128x256_f16, &rad_cuda_kernel_half_128x256_bf16},
-     128,
-     256,
-     4,
-     8,
-     2700,
-     2700},
+    {KERNELS(64x32), 64, 32, 8, 160, 250},       {KERNELS(32x64), 32, 64, 8, 160, 250},
+    {KERNELS(64x64), 64, 64, 6, 280, 380},       {KERNELS(128x64), 128, 64, 4, 480, 620},
+    {KERNELS(128x128), 128, 128, 3, 1000, 1300}, {KERNELS(128x256), 128, 256, 4, 2000, 2000},
 };
 enum { TILES = sizeof tiles / sizeof *tiles, LEAST_STAGES = 3 };
 static_assert(TILES + 1 == RAD_CUDA_HALF_KERNELS, "few tokens, and tiles");
+
+/* Bytes a clock of the L2 cache, all multiprocessors together, for each, and for one of them at
+ * most: estimates. Tokens of tiles that run near each other. */
+enum { L2_CLOCK_BYTES = 24, L2_MOST_CLOCK_BYTES = 44, BAND_TOKENS = 2048 };
 
 bool rad_cuda_half_fits(rad_type type, uint32_t n_columns)
 {
@@ -91,6 +84,18 @@ static uint32_t stages_of(const tile *t, uint32_t shared_bytes)
     return room < t->stages ? room : t->stages;
 }
 
+/* Clocks for 64 columns: of the instructions, or of the bytes that come from the L2 cache. */
+static uint64_t estimate(const tile *t, uint64_t blocks, uint32_t multiprocessors)
+{
+    uint64_t turns = (blocks + multiprocessors - 1) / multiprocessors;
+    uint64_t bytes = rad_cuda_half_stage_bytes(t->rows, t->tokens);
+    uint64_t compute = turns == 1 ? t->clocks_alone : turns * t->clocks;
+    uint64_t all = blocks * bytes / multiprocessors / L2_CLOCK_BYTES;
+    uint64_t one = turns * bytes / L2_MOST_CLOCK_BYTES;
+    uint64_t read = all > one ? all : one;
+    return compute > read ? compute : read;
+}
+
 /* The tile that is expected to take the least time; -1 where none has room. */
 static int choose_tile(const rad_cuda_properties *properties, rad_cuda_half_arguments *a)
 {
@@ -99,10 +104,9 @@ static int choose_tile(const rad_cuda_properties *properties, rad_cuda_half_argu
     for (int i = 0; i < TILES; i++) {
         const tile *t = &tiles[i];
         uint64_t blocks = (uint64_t)place_parts(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
-        uint64_t turns = (blocks + properties->multiprocessors - 1) / properties->multiprocessors;
-        uint64_t cost = turns == 1 ? t->cost_alone : turns * t->cost;
-        if (stages_of(t, properties->shared_bytes) >= LEAST_STAGES && cost < least) {
-            least = cost;
+        uint64_t clocks = estimate(t, blocks, properties->multiprocessors);
+        if (stages_of(t, properties->shared_bytes) >= LEAST_STAGES && clocks < least) {
+            least = clocks;
             best = i;
         }
     }
@@ -114,7 +118,7 @@ static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
 {
     a->n_stages = stages_of(t, device->properties.shared_bytes);
     a->n_row_blocks = place_parts(a, t->rows);
-    a->band = t->band;
+    a->band = BAND_TOKENS / t->tokens;
     rad_cuda_grid grid = {a->n_row_blocks * tiles_of_tokens(t, a->n_tokens), 1, 1};
     return device->launch(device, t->kernels[type == RAD_TYPE_BF16], grid,
                           a->n_stages * rad_cuda_half_stage_bytes(t->rows, t->tokens), a);
@@ -127,10 +131,7 @@ static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
     uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
     rad_cuda_grid grid = {place_parts(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
                           slots ? n_slots : 1};
-    return device->launch(device,
-                          type == RAD_TYPE_F16 ? &rad_cuda_kernel_half_few_f16
-                                               : &rad_cuda_kernel_half_few_bf16,
-                          grid, RAD_CUDA_HALF_FEW_SHARED, a);
+    return device->launch(device, rad_cuda_half_kernel(type, 0), grid, RAD_CUDA_HALF_FEW_SHARED, a);
 }
 
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
@@ -141,6 +142,14 @@ radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                    : choose_tile(&device->properties, a);
     return best < 0 ? multiply_few(device, type, a, n_slots)
                     : multiply_many(device, type, a, &tiles[best]);
+}
+
+const rad_cuda_kernel *rad_cuda_half_kernel(rad_type type, uint32_t kernel)
+{
+    bool bf16 = type == RAD_TYPE_BF16;
+    if (kernel > 0)
+        return tiles[kernel - 1].kernels[bf16];
+    return bf16 ? &rad_cuda_kernel_half_few_bf16 : &rad_cuda_kernel_half_few_f16;
 }
 
 radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,

@@ -22,8 +22,9 @@ radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots);
 
 /* The kernels among which it chooses, all with the same bits: 0 for few tokens, then tiles. For
- * tests; RADLLM_E_UNSUPPORTED where the device lacks the shared memory. */
-enum { RAD_CUDA_HALF_KERNELS = 6 };
+ * tests and bench; RADLLM_E_UNSUPPORTED where the device lacks the shared memory. */
+enum { RAD_CUDA_HALF_KERNELS = 7 };
+const rad_cuda_kernel *rad_cuda_half_kernel(rad_type type, uint32_t kernel);
 radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,
                                        rad_cuda_half_arguments *a, uint32_t n_slots,
                                        uint32_t kernel);
