@@ -81,11 +81,16 @@ struct halves {
         }
     }
 
+    /* threads is a multiple of 16: the exchange of parts then is a thread's own. */
     static RAD_MEMBER void stage_keys(const rad_cuda_attend_arguments &a, const uint8_t *keys,
                                       uint8_t *staged, uint32_t thread, uint32_t threads)
     {
-        for (uint32_t i = thread; i < a.key_dim * KEY_PARTS; i += threads)
-            rad_copy_async16(staged + staged_key(i / KEY_PARTS, i % KEY_PARTS), keys + i * 16);
+        uint8_t *to = staged + staged_key(thread / KEY_PARTS, thread % KEY_PARTS);
+        const uint8_t *from = keys + thread * 16;
+#pragma unroll
+        for (uint32_t first = 0; first < a.key_dim * KEY_PARTS; first += threads)
+            if (first + thread < a.key_dim * KEY_PARTS)
+                rad_copy_async16(to + first * 16, from + first * 16);
     }
 
     /* Values of slots that nobody sees become zeros: they are multiplied with 0, which must give
@@ -94,16 +99,27 @@ struct halves {
                                         slot_range seen, uint8_t *staged, uint32_t thread,
                                         uint32_t threads)
     {
-        const uint8_t *values = keys + a.key_bytes;
+        const uint8_t *from = keys + a.key_bytes + thread * 16;
         uint8_t *staged_values = staged + a.key_dim * 64;
         uint32_t parts = a.value_dim / 8, pitch = rad_cuda_attend_value_pitch(a.value_dim);
+        if (a.value_dim == 128 && threads == 32 && seen.last - seen.first == RAD_TILE_KEYS) {
+            /* Two slots at a time: of the exchange the lowest bit is a thread's own. */
+            uint32_t slot = thread / 16, part = thread % 16 ^ slot;
+#pragma unroll
+            for (uint32_t i = 0; i < RAD_TILE_KEYS; i += 2)
+                rad_copy_async16(staged_values + (slot + i) * 256 + (part ^ (i & 7u)) * 16,
+                                 from + i * 256);
+            return;
+        }
         row_walk at(thread, threads, parts);
+#pragma unroll 1
         for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads, at.go_on()) {
             uint8_t *to = staged_values + staged_value(at.row, at.column, pitch);
             if (at.row >= seen.first && at.row < seen.last)
-                rad_copy_async16(to, values + i * 16);
+                rad_copy_async16(to, from);
             else
                 rad_store16(to, {0, 0, 0, 0});
+            from += threads * 16;
         }
     }
 
@@ -122,6 +138,12 @@ struct halves {
 #pragma unroll
         for (int of = 0; of < 2; of++) {
             float sum = 0.0f;
+            if (of > 0 && !queries.two) {
+                out->most[1] = MINUS_INFINITY;
+                out->sum[1] = out->step[1] = 0.0f;
+                out->p[0][1] = out->p[0][3] = out->p[1][1] = out->p[1][3] = 0;
+                break;
+            }
             out->most[of] = make_probabilities(a, view, of, scores);
 #pragma unroll
             for (int i = 0; i < KEY_PARTS; i++) {
