@@ -584,7 +584,7 @@ typedef struct rad_cuda_greatest {
 typedef struct rad_cuda_greatest_arguments {
     const float *logits;      /* rows `stride` apart */
     rad_cuda_greatest *parts; /* [row][n_parts] */
-    rad_cuda_greatest *out;   /* [row] */
+    rad_cuda_greatest *out;   /* [row]; may be pinned memory of the host */
     uint64_t stride;
     uint32_t n, n_parts, n_rows;
 } rad_cuda_greatest_arguments;

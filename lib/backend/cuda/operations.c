@@ -550,7 +550,7 @@ radllm_status rad_cuda_run_greatest(rad_cuda_backend *b)
     uint32_t n_vocab = b->model->hparams.n_vocab;
     rad_cuda_greatest_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
                                      .parts = rad_cuda_at(b, b->layout.parts),
-                                     .out = rad_cuda_at(b, b->layout.choices),
+                                     .out = b->choices,
                                      .stride = n_vocab,
                                      .n = n_vocab,
                                      .n_parts = b->layout.n_parts,
