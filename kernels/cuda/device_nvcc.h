@@ -352,6 +352,27 @@ RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a
 #endif
 }
 
+/* d = c + a b of 16 x 16 and 16 x 8 signed bytes: the first or the second half of what rad_mma_s8()
+ * multiplies, a[0], a[1], b[0] or a[2], a[3], b[1]. */
+RAD_DEVICE void rad_mma_s8_half_to(int32_t d[4], const int32_t c[4], uint32_t a0, uint32_t a1,
+                                   uint32_t b)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, "
+                 "{%6}, {%7, %8, %9, %10};"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(a0), "r"(a1), "r"(b), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+#else
+    const uint32_t a[2] = {a0, a1};
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+        asm volatile(
+            "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%4, %5};"
+            : "=r"(d[2 * i]), "=r"(d[2 * i + 1])
+            : "r"(a[i]), "r"(b), "r"(c[2 * i]), "r"(c[2 * i + 1]));
+#endif
+}
+
 /* c += a b of 16 x 16 and 16 x 8 halves, sums in float. a[0], a[1]: rows group, group + 8, columns
  * 2 four, 2 four + 1 (the first in the low half); a[2], a[3]: 8 columns on; b[0]: column group,
  * rows 2 four, 2 four + 1; b[1]: 8 rows on; c as above. */

@@ -361,6 +361,14 @@ RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a
     rad_mma_s8(d, a, b, file, line);
 }
 
+RAD_DEVICE void rad_mma_s8_half_to(int32_t d[4], const int32_t c[4], uint32_t a0, uint32_t a1,
+                                   uint32_t b0, RAD_HOST_PLACE)
+{
+    const uint32_t a[4] = {a0, a1, 0, 0}, b[2] = {b0, 0};
+    memcpy(d, c, 16);
+    rad_mma_s8(d, a, b, file, line);
+}
+
 /* Sums run from c by increasing k, plainly; the device's order is its own. */
 template <bool bf16> static inline void rad_host_mma_16(rad_warp_exchange *warp)
 {

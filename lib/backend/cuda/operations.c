@@ -215,14 +215,11 @@ static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op, cons
     return launch(b, dot_kernel(type), grid, 0, &a);
 }
 
-/* Eight tokens at a time, or slots. */
+/* As many tokens at a time as the kernel takes, or slots. */
 static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const parts *p,
-                                  const inputs *in)
+                                  const inputs *in, rad_cuda_few_launch how)
 {
-    rad_type type = op->weight->matrix.type;
     uint32_t n_columns = op->weight->matrix.n_columns;
-    uint32_t rows_log2 =
-        rad_cuda_few_rows_log2(type, p->n_rows, n_columns, b->device->properties.multiprocessors);
     rad_cuda_few_arguments a = {.tiles = in->tiles,
                                 .x = in->x,
                                 .x_stride = in->x_stride,
@@ -231,18 +228,17 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
                                 .n_parts = p->n,
                                 .n_columns = n_columns,
                                 .n_tokens = 1,
-                                .rows_log2 = rows_log2};
-    rad_cuda_grid grid = {cut_parts(p, 1u << rows_log2, a.parts), 1, 1};
-    uint32_t shared = rad_cuda_few_shared_bytes(type, rows_log2);
+                                .rows_log2 = how.rows_log2};
+    rad_cuda_grid grid = {cut_parts(p, 1u << how.rows_log2, a.parts), 1, 1};
     if (in->experts != NULL) {
         grid.z = in->n_slots;
-        return launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+        return launch(b, how.kernel, grid, how.shared_bytes, &a);
     }
     radllm_status status = RADLLM_OK;
     for (uint32_t first = 0; first < in->n_tokens && status == RADLLM_OK; first += a.n_tokens) {
         uint32_t left = in->n_tokens - first;
-        a.n_tokens = left < RAD_CUDA_PRODUCT_TOKENS ? left : RAD_CUDA_PRODUCT_TOKENS;
-        status = launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+        a.n_tokens = left < how.n_tokens ? left : how.n_tokens;
+        status = launch(b, how.kernel, grid, how.shared_bytes, &a);
         a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
         a.x += a.n_tokens * a.x_stride;
         for (uint32_t i = 0; i < p->n; i++)
@@ -269,9 +265,13 @@ static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op, const 
 static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op, const parts *p,
                                         const inputs *in)
 {
-    bool many = in->experts == NULL && in->n_tokens > RAD_CUDA_PRODUCT_TOKENS &&
-                rad_cuda_many_kernel(op->weight->matrix.type) != NULL;
-    return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in);
+    rad_type type = op->weight->matrix.type;
+    rad_cuda_few_launch few =
+        rad_cuda_few_choose(type, p->n_rows, op->weight->matrix.n_columns,
+                            in->experts == NULL ? in->n_tokens : 1, &b->device->properties);
+    bool many =
+        in->experts == NULL && in->n_tokens > few.n_tokens && rad_cuda_many_kernel(type) != NULL;
+    return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in, few);
 }
 
 static bool is_float(const rad_weight *weight)
