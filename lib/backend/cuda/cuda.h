@@ -124,6 +124,7 @@ typedef struct rad_cuda_backend {
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
     const rad_op *tiles_maker;        /* that wrote them with its result; NULL: none */
     rad_type tiles_type;
+    bool tiles_in_order; /* rounded for cuBLAS */
     const uint32_t *tiles_columns;
 } rad_cuda_backend;
 

@@ -296,18 +296,20 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
     radllm_status status = RADLLM_OK;
+    bool fast = rad_cuda_is_fast(b, type, p->of, p->n, in->n_tokens);
     memcpy(a.parts, p->of, sizeof a.parts);
-    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type)
-        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, &a);
+    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type ||
+        b->tiles_in_order != fast)
+        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, fast, &a);
     b->tiles_value = op->in;
     b->tiles_kind = RAD_ACTIVATION_F32;
     b->tiles_type = type;
+    b->tiles_in_order = fast;
     if (status != RADLLM_OK)
         return status;
-    return rad_cuda_is_fast(b, type, a.parts, a.n_parts, a.n_tokens)
-               ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
-                                       a.n_columns, a.n_tokens)
-               : rad_cuda_half_product(b->device, type, &a, 1);
+    return fast ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
+                                        a.n_columns, a.n_tokens)
+                : rad_cuda_half_product(b->device, type, &a, 1);
 }
 
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)
