@@ -58,6 +58,7 @@ RAD_DEVICE few_task make_few_task(const rad_cuda_attend_arguments &a, rad_cuda_a
 {
     few_task task;
     task.of = make_task<KIND>(a, block, WARP_ROWS, words);
+    task.of.queries.two = task.of.n_live > WARP_ROWS / 2;
     task.state = rad_cuda_attend_state(a.value_dim);
     task.n_queries = a.heads_per_block * a.tokens_per_block;
     task.n_sinks = sink_tiles(a, task.of.end_tile);
@@ -164,7 +165,7 @@ RAD_DEVICE void clear_totals(const rad_cuda_attend_arguments &a, const few_task 
  * is computed the next one's keys, then its values, are on their way. */
 template <typename KIND>
 RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &task,
-                            const key_part &part, bool whole)
+                            const key_part &part, bool whole, uint32_t group)
 {
     uint8_t *staged = task.of.staged + rad_warp() * KIND::staged_bytes(a);
     const uint64_t head = a.first + (uint64_t)task.of.kv_head * (a.key_bytes + a.value_bytes);
@@ -181,6 +182,8 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
         rad_copy_async_commit();
     }
     rad_copy_async_commit();
+    if (whole)
+        clear_totals(a, task, group);
     prepare_few<KIND>(a, task.of, part.of_sinks ? a.sink_queries : a.queries);
     for (uint32_t round = 0, tile = part.begin; tile < part.end; tile += WARPS) {
         mine = tile + rad_warp();
@@ -309,7 +312,8 @@ RAD_DEVICE rad_cuda_attend_arguments usual_arguments(const rad_cuda_attend_argum
 template <typename KIND>
 RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
 {
-    rad_cuda_attend_block block = a.blocks[rad_block_x()];
+    rad_u2 words_of_block = rad_load8(a.blocks + rad_block_x()); /* both at once */
+    rad_cuda_attend_block block = {words_of_block.x, words_of_block.y};
     if (block.n_rows == 0)
         return;
     few_task task = make_few_task<KIND>(a, block, words);
@@ -323,8 +327,7 @@ RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
         return;
     const uint32_t group = part.of_sinks ? 0 : group_of_tile(task.of, part.begin);
     const uint32_t n_parts = parts_of_group(a, task, group);
-    clear_totals(a, task, group);
-    attend_part<KIND>(a, task, part, n_parts == 1);
+    attend_part<KIND>(a, task, part, n_parts == 1, group);
     if (n_parts > 1) {
         if (!is_last(task.counters + group, n_parts, task.flag))
             return;

@@ -16,7 +16,7 @@
 
 #define WARPS     RAD_CUDA_ATTEND_HALF_WARPS
 #define THREADS   (WARPS * 32)
-#define MANY_ROWS RAD_CUDA_ATTEND_MANY_BYTES_ROWS
+#define MANY_ROWS RAD_CUDA_ATTEND_MANY_ROWS
 
 /* A block's work. */
 struct matrix_task {
@@ -62,6 +62,7 @@ RAD_DEVICE matrix_task make_task(const rad_cuda_attend_arguments &a, rad_cuda_at
     task.end_tile = (task.last_end + RAD_TILE_KEYS - 1) / RAD_TILE_KEYS;
     task.queries.numbers = rad_dynamic_shared();
     task.queries.rows = rows;
+    task.queries.two = true;
     task.staged = task.queries.numbers + rows * KIND::query_bytes(a);
     task.queries.position = words;
     task.queries.end = words + rows;

@@ -32,6 +32,7 @@ struct row_walk {
 struct matrix_queries {
     uint8_t *numbers;
     uint32_t rows;
+    bool two; /* a lane's second query may be one: else nothing is computed of it */
     uint32_t *position, *end;
     float *slope;
 };

@@ -38,8 +38,12 @@ RAD_DEVICE void stage_rows(uint8_t *to, uint32_t pitch, const uint8_t *from, uin
                            uint32_t n, uint32_t thread, uint32_t threads)
 {
     row_walk at(thread, threads, n);
-    for (uint32_t i = thread; i < rows * n; i += threads, at.go_on())
-        rad_copy_async16(to + at.row * pitch + at.column * 16, from + i * 16);
+#pragma unroll
+    for (uint32_t first = 0; first < rows * n; first += threads, at.go_on()) {
+        uint32_t i = first + thread;
+        if (i < rows * n)
+            rad_copy_async16(to + at.row * pitch + at.column * 16, from + i * 16);
+    }
 }
 
 /* The sum of products of 32 dimensions of two queries with the four parts of slots. */
@@ -79,6 +83,7 @@ struct bytes {
         uint32_t high[4],
             low[4]; /* probabilities of a block as integers: bytes, less 128 the low */
         float most[2], sum[2], step[2];
+        bool two; /* matrix_queries */
     };
 
     static RAD_MEMBER uint32_t query_bytes(const rad_cuda_attend_arguments &a)
@@ -140,9 +145,15 @@ struct bytes {
         if (!look_at_tile(a, queries, first_row, at, of_sinks, &view))
             return false;
         score(a, queries, first_row, staged, out->p);
+        out->two = queries.two;
 #pragma unroll
         for (int of = 0; of < 2; of++) {
             out->seen[of] = 0;
+            if (of > 0 && !queries.two) {
+                out->most[1] = MINUS_INFINITY;
+                out->sum[1] = out->step[1] = 0.0f;
+                break;
+            }
 #pragma unroll
             for (uint32_t i = 0; i < 2 * KEY_PARTS; i++)
                 out->seen[of] |= is_seen(view.seen[of], slot_of(i / 2, i % 2)) ? 1u << i : 0u;
@@ -176,7 +187,8 @@ struct bytes {
             rad_mma_s8(all, ones, v);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                out[part][i] = (float)(high[i] * 256 + low[i] + all[i] * 128);
+                out[part][i] =
+                    i < 2 || of_tile.two ? (float)(high[i] * 256 + low[i] + all[i] * 128) : 0.0f;
         }
     }
 
@@ -218,9 +230,12 @@ struct bytes {
                 float of_key[2];
                 load_scales(staged + key_scales_at(a) + d * 2, i, of_key);
 #pragma unroll
-                for (int j = 0; j < 4; j++)
+                for (int j = 0; j < 4; j++) {
+                    if (j > 1 && !queries.two)
+                        break;
                     scores[i][j] =
                         rad_fma(of_query[j / 2] * of_key[j % 2], (float)sums[i][j], scores[i][j]);
+                }
             }
         }
     }
@@ -250,6 +265,10 @@ struct bytes {
 #pragma unroll
         for (uint32_t of = 0; of < 2; of++) {
             uint32_t most = 0;
+            if (of > 0 && !of_tile.two) {
+                of_tile.high[1] = of_tile.high[3] = of_tile.low[1] = of_tile.low[3] = 0;
+                break;
+            }
 #pragma unroll
             for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
                 uint32_t bits = rad_bits(of_value[i / 2][i % 2]) & 0x7fffffffu;

@@ -1,7 +1,19 @@
-/* Attention by matrix instructions with keys and values in F16. */
-#include "kernels/cuda/attend_halves.h"
+/* Attention by matrix instructions with keys and values in F16. A query is the sum of two halves,
+ * so that scores are as exact as in floats; probabilities are rounded to halves, as their sum is
+ * then too. */
 #include "kernels/cuda/attend_few.h"
-#include "kernels/cuda/attend_prompt.h"
+
+/* Where 16 bytes of a staged tile stand. Keys: 8 slots of a dimension; values: 8 dimensions of a
+ * slot. Exchanged so that eight rows meet all banks. */
+RAD_DEVICE uint32_t staged_key(uint32_t dim, uint32_t part)
+{
+    return dim * 64 + ((part ^ (dim >> 1 & 3u)) * 16);
+}
+
+RAD_DEVICE uint32_t staged_value(uint32_t slot, uint32_t part, uint32_t pitch)
+{
+    return slot * pitch + ((part ^ (slot & 7u)) * 16);
+}
 
 /* scores += queries times keys, by increasing dimension, the low halves of 16 dimensions first. */
 RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_queries &queries,
@@ -24,6 +36,11 @@ RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_qu
             rad_mma_f16(scores[i], high, keys[i / 2] + i % 2 * 2);
         }
     }
+}
+
+RAD_DEVICE uint32_t two_halves(float x, float y)
+{
+    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
 }
 
 struct halves {
@@ -64,11 +81,16 @@ struct halves {
         }
     }
 
+    /* threads is a multiple of 16: the exchange of parts then is a thread's own. */
     static RAD_MEMBER void stage_keys(const rad_cuda_attend_arguments &a, const uint8_t *keys,
                                       uint8_t *staged, uint32_t thread, uint32_t threads)
     {
-        for (uint32_t i = thread; i < a.key_dim * KEY_PARTS; i += threads)
-            rad_copy_async16(staged + staged_key(i / KEY_PARTS, i % KEY_PARTS), keys + i * 16);
+        uint8_t *to = staged + staged_key(thread / KEY_PARTS, thread % KEY_PARTS);
+        const uint8_t *from = keys + thread * 16;
+#pragma unroll
+        for (uint32_t first = 0; first < a.key_dim * KEY_PARTS; first += threads)
+            if (first + thread < a.key_dim * KEY_PARTS)
+                rad_copy_async16(to + first * 16, from + first * 16);
     }
 
     /* Values of slots that nobody sees become zeros: they are multiplied with 0, which must give
@@ -77,16 +99,27 @@ struct halves {
                                         slot_range seen, uint8_t *staged, uint32_t thread,
                                         uint32_t threads)
     {
-        const uint8_t *values = keys + a.key_bytes;
+        const uint8_t *from = keys + a.key_bytes + thread * 16;
         uint8_t *staged_values = staged + a.key_dim * 64;
         uint32_t parts = a.value_dim / 8, pitch = rad_cuda_attend_value_pitch(a.value_dim);
+        if (a.value_dim == 128 && threads == 32 && seen.last - seen.first == RAD_TILE_KEYS) {
+            /* Two slots at a time: of the exchange the lowest bit is a thread's own. */
+            uint32_t slot = thread / 16, part = thread % 16 ^ slot;
+#pragma unroll
+            for (uint32_t i = 0; i < RAD_TILE_KEYS; i += 2)
+                rad_copy_async16(staged_values + (slot + i) * 256 + (part ^ (i & 7u)) * 16,
+                                 from + i * 256);
+            return;
+        }
         row_walk at(thread, threads, parts);
+#pragma unroll 1
         for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads, at.go_on()) {
             uint8_t *to = staged_values + staged_value(at.row, at.column, pitch);
             if (at.row >= seen.first && at.row < seen.last)
-                rad_copy_async16(to, values + i * 16);
+                rad_copy_async16(to, from);
             else
                 rad_store16(to, {0, 0, 0, 0});
+            from += threads * 16;
         }
     }
 
@@ -102,15 +135,27 @@ struct halves {
         for (int i = 0; i < KEY_PARTS; i++)
             scores[i][0] = scores[i][1] = scores[i][2] = scores[i][3] = 0.0f;
         score_halves(a, queries, first_row, staged, scores);
-        scale_scores(a, scores);
 #pragma unroll
         for (int of = 0; of < 2; of++) {
-            hide_scores<true>(a, {view.seen[of], view.distance[of], view.slope[of]}, of, scores);
-            out->most[of] =
-                weigh_scores(of, view.seen[of].first >= view.seen[of].last, scores, out->p);
+            float sum = 0.0f;
+            if (of > 0 && !queries.two) {
+                out->most[1] = MINUS_INFINITY;
+                out->sum[1] = out->step[1] = 0.0f;
+                out->p[0][1] = out->p[0][3] = out->p[1][1] = out->p[1][3] = 0;
+                break;
+            }
+            out->most[of] = make_probabilities(a, view, of, scores);
+#pragma unroll
+            for (int i = 0; i < KEY_PARTS; i++) {
+                uint32_t two = two_halves(scores[i][of * 2], scores[i][of * 2 + 1]);
+                out->p[i / 2][i % 2 * 2 + of] = two;
+                sum = sum +
+                      (rad_half_to_float((uint16_t)two) + rad_half_to_float((uint16_t)(two >> 16)));
+            }
+            sum = sum + rad_shuffle_xor(sum, 1u);
+            out->sum[of] = sum + rad_shuffle_xor(sum, 2u);
             out->step[of] = 1.0f;
         }
-        sum_halves(out->p, out->sum);
         return true;
     }
 
@@ -133,14 +178,10 @@ struct halves {
     }
 };
 
-RAD_CUDA_KERNEL_BLOCKS(attend_many, PROMPT_THREADS, 2, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL(attend_many, THREADS, rad_cuda_attend_arguments, a)
 {
-    attend_prompt<0>(a);
-}
-
-RAD_CUDA_KERNEL_BLOCKS(attend_many_128, PROMPT_THREADS, 2, rad_cuda_attend_arguments, a)
-{
-    attend_prompt<128>(a);
+    RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
+    attend_many<halves, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
 }
 
 RAD_CUDA_KERNEL(attend_few, THREADS, rad_cuda_attend_arguments, a)

@@ -266,21 +266,6 @@ RAD_DEVICE float rad_sqrt(float x)
     return __fsqrt_rn(x);
 }
 
-/* The greater; of NaN and a number the number. */
-RAD_DEVICE float rad_max(float a, float b)
-{
-    return fmaxf(a, b);
-}
-
-/* 2^x within 2 units of the last place; 0 below 2^-126. The same on every device, but not the
- * host's. */
-RAD_DEVICE float rad_exp2(float x)
-{
-    float power;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
-    return power;
-}
-
 /* To an integer, half to even. */
 RAD_DEVICE float rad_round(float x)
 {
@@ -322,18 +307,6 @@ RAD_DEVICE uint16_t rad_float_to_half(float x)
     uint16_t half;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
     return half;
-}
-
-/* Two by rad_float_to_half(), the first in the low half. */
-RAD_DEVICE uint32_t rad_two_halves(float x, float y)
-{
-#if __CUDA_ARCH__ >= 800
-    uint32_t two;
-    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(two) : "f"(y), "f"(x));
-    return two;
-#else
-    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
-#endif
 }
 
 /* ---- matrix instructions -------------------------------------------------------------------- */
@@ -379,6 +352,27 @@ RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a
 #endif
 }
 
+/* d = c + a b of 16 x 16 and 16 x 8 signed bytes: the first or the second half of what rad_mma_s8()
+ * multiplies, a[0], a[1], b[0] or a[2], a[3], b[1]. */
+RAD_DEVICE void rad_mma_s8_half_to(int32_t d[4], const int32_t c[4], uint32_t a0, uint32_t a1,
+                                   uint32_t b)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, "
+                 "{%6}, {%7, %8, %9, %10};"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(a0), "r"(a1), "r"(b), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
+#else
+    const uint32_t a[2] = {a0, a1};
+#pragma unroll
+    for (int i = 0; i < 2; i++)
+        asm volatile(
+            "mma.sync.aligned.m8n8k16.row.col.s32.s8.s8.s32 {%0, %1}, {%2}, {%3}, {%4, %5};"
+            : "=r"(d[2 * i]), "=r"(d[2 * i + 1])
+            : "r"(a[i]), "r"(b), "r"(c[2 * i]), "r"(c[2 * i + 1]));
+#endif
+}
+
 /* c += a b of 16 x 16 and 16 x 8 halves, sums in float. a[0], a[1]: rows group, group + 8, columns
  * 2 four, 2 four + 1 (the first in the low half); a[2], a[3]: 8 columns on; b[0]: column group,
  * rows 2 four, 2 four + 1; b[1]: 8 rows on; c as above. */
@@ -398,25 +392,6 @@ RAD_DEVICE void rad_mma_f16(float c[4], const uint32_t a[4], const uint32_t b[2]
             "{%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
             : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
-#endif
-}
-
-/* The same to d = c + a b. */
-RAD_DEVICE void rad_mma_f16_to(float d[4], const float c[4], const uint32_t a[4],
-                               const uint32_t b[2])
-{
-#if __CUDA_ARCH__ >= 800
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-        "{%8, %9}, {%10, %11, %12, %13};"
-        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]),
-          "f"(c[2]), "f"(c[3]));
-#else
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-        d[i] = c[i];
-    rad_mma_f16(d, a, b);
 #endif
 }
 

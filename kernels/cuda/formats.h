@@ -14,7 +14,9 @@
  *     lane(s): word i of section s; whole(s, j): word j of section N_LANE + s; i; header(j);
  * - scale(), minimum(): of a step (BLOCK, BLOCK_16: two of a step) or of the chunk (SUPER,
  *   TERNARY), as the CPU's unpack functions give them;
- * - sub_scale(), sub_minimum() (SUPER): of sub-block j of SUB columns. */
+ * - sub_scale() (SUPER): of sub-block j of SUB columns; sub_minimum() the same;
+ * - factors() (SUPER, where there are minima or an offset): sub-minima, or sub-scales, of 16
+ * columns each: number 4 four + k in byte k. */
 #ifndef RAD_CUDA_FORMATS_H
 #define RAD_CUDA_FORMATS_H
 
@@ -51,12 +53,20 @@ RAD_DEVICE float half_at(const uint32_t *words, int i)
 
 RAD_DEVICE int32_t byte_at(const uint32_t *words, int i)
 {
-    return (int32_t)(words[i / 4] >> (i % 4 * 8) & 255u);
+    return (int32_t)rad_byte_permute(words[i / 4], 0, 0x4440u + (uint32_t)i % 4);
 }
 
 RAD_DEVICE int32_t signed_byte_at(const uint32_t *words, int i)
 {
-    return (int32_t)(words[i / 4] << (24 - i % 4 * 8)) >> 24;
+    return (int32_t)rad_byte_permute(words[i / 4], 0, 0x8880u + (uint32_t)i % 4 * 0x1111u);
+}
+
+/* Word i of four, i not being known to the compiler. */
+RAD_DEVICE uint32_t word_of_4(const uint32_t *words, uint32_t i)
+{
+    const uint32_t low = i % 2 != 0 ? words[1] : words[0];
+    const uint32_t high = i % 2 != 0 ? words[3] : words[2];
+    return i / 2 != 0 ? high : low;
 }
 
 /* Nibble i of some words. */
@@ -272,20 +282,25 @@ template <int HEADER_AT> struct rad_scales_k {
     {
         return -half_high(h[0]);
     }
-    RAD_DEVICE int32_t six_bits(uint32_t first, uint32_t nibbles, int j)
+    /* Numbers 0 to 3 or 4 to 7, a byte each. */
+    RAD_DEVICE uint32_t six_bits(uint32_t first, uint32_t nibbles, bool later)
     {
-        const int shift = j % 4 * 8;
-        if (j < 4)
-            return (int32_t)(first >> shift & 63u);
-        return (int32_t)((nibbles >> shift & 15u) | (first >> (shift + 2) & 48u));
+        return later ? (nibbles & RAD_NIBBLES) | (first >> 2 & 0x30303030u) : first & 0x3f3f3f3fu;
     }
     RAD_DEVICE int32_t sub_scale(const uint32_t *h, int j)
     {
-        return six_bits(h[1], h[3], j);
+        const uint32_t four = six_bits(h[1], h[3], j >= 4);
+        return byte_at(&four, j % 4);
     }
     RAD_DEVICE int32_t sub_minimum(const uint32_t *h, int j)
     {
-        return six_bits(h[2], h[3] >> 4, j);
+        const uint32_t four = six_bits(h[2], h[3] >> 4, j >= 4);
+        return byte_at(&four, j % 4);
+    }
+    RAD_DEVICE uint32_t factors(const uint32_t *h, uint32_t four)
+    {
+        return rad_byte_permute(six_bits(h[2], h[3] >> 4, four >= 2), 0,
+                                four % 2 != 0 ? 0x3322u : 0x1100u);
     }
 };
 
@@ -355,6 +370,10 @@ struct rad_format_q6_k {
     {
         return signed_byte_at(h, j);
     }
+    RAD_DEVICE uint32_t factors(const uint32_t *h, uint32_t four)
+    {
+        return word_of_4(h, four);
+    }
 };
 
 /* Pairs of bits in the order of Q2_K, from section FIRST on. */
@@ -407,6 +426,10 @@ struct rad_format_q2_k {
     {
         return byte_at(h, j) >> 4;
     }
+    RAD_DEVICE uint32_t factors(const uint32_t *h, uint32_t four)
+    {
+        return word_of_4(h, four) >> 4 & RAD_NIBBLES;
+    }
 };
 
 struct rad_format_q3_k {
@@ -443,6 +466,12 @@ struct rad_format_q3_k {
         uint32_t low = h[j % 8 / 4] >> (j % 4 * 8 + j / 8 * 4) & 15u;
         uint32_t high = h[2] >> (j % 4 * 8 + j / 4 * 2) & 3u;
         return (int32_t)(low | high << 4) - 32;
+    }
+    RAD_DEVICE uint32_t factors(const uint32_t *h, uint32_t four)
+    {
+        const uint32_t low = (four % 2 != 0 ? h[1] : h[0]) >> four / 2 * 4 & RAD_NIBBLES;
+        const uint32_t six = low | (h[2] >> 2 * four & RAD_PAIRS) << 4;
+        return ((six | 0x80808080u) - 0x20202020u) ^ 0x80808080u;
     }
 };
 

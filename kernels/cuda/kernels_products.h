@@ -103,6 +103,22 @@ typedef struct rad_cuda_few_arguments {
     uint64_t x_stride;
 } rad_cuda_few_arguments;
 
+/* ---- products of some tokens --------------------------------------------------------------------
+ */
+
+/* The same by matrix instructions, for up to RAD_CUDA_SOME_TOKENS tokens: arguments and grid as of
+ * few tokens, rows_log2 is 4. */
+enum { RAD_CUDA_SOME_ROWS = 16, RAD_CUDA_SOME_TOKENS = 16 };
+
+/* Dynamic shared memory of a block (some_shared of products_some.h): of each warp the sums of 16
+ * rows times 8 tokens, the headers of 16 rows (some room in their place where there are none), 16
+ * numbers beside the tiles of 8 tokens, twice where sums are few; 16 numbers of 8 tokens, 8 tiles.
+ */
+#define RAD_CUDA_SOME_BYTES(n_sums, n_header)                                                      \
+    (8u * (((n_sums) > 2 ? 1u : 2u) *                                                              \
+               ((n_sums)*512u + ((n_header) > 0 ? (n_header)*64u : 16u) + 512u) +                  \
+           512u + 8u * (RAD_CUDA_TILE_BYTES + 16u)))
+
 /* ---- products of many tokens --------------------------------------------------------------------
  */
 
@@ -124,50 +140,52 @@ typedef struct rad_cuda_many_arguments {
     uint64_t x_stride;
 } rad_cuda_many_arguments;
 
-/* DO(name, words of a thread in shared memory) for each kernel few_NAME. TQ1_0 goes by tq2_0,
- * IQ2_XS by iq2_s. */
+/* DO(name, sums, header words) for each format: the words that a row's chunk comes to in shared
+ * memory, for a token, and those of its header. TQ1_0 goes by tq2_0, IQ2_XS by iq2_s. */
 #define RAD_CUDA_FOR_FORMATS(DO)                                                                   \
-    DO(q4_0, 12)                                                                                   \
-    DO(q4_1, 16)                                                                                   \
-    DO(q5_0, 12)                                                                                   \
-    DO(q5_1, 16)                                                                                   \
-    DO(q8_0, 12)                                                                                   \
-    DO(iq4_nl, 12)                                                                                 \
-    DO(mxfp4, 10)                                                                                  \
-    DO(nvfp4, 12)                                                                                  \
-    DO(q1_0, 9)                                                                                    \
-    DO(q2_0, 10)                                                                                   \
-    DO(q4_k, 6)                                                                                    \
-    DO(q5_k, 6)                                                                                    \
-    DO(q6_k, 6)                                                                                    \
-    DO(q2_k, 7)                                                                                    \
-    DO(q3_k, 5)                                                                                    \
-    DO(iq4_xs, 3)                                                                                  \
-    DO(iq3_xxs, 3)                                                                                 \
-    DO(iq3_s, 3)                                                                                   \
-    DO(iq2_xxs, 3)                                                                                 \
-    DO(iq2_s, 4)                                                                                   \
-    DO(iq1_m, 5)                                                                                   \
-    DO(iq1_s, 3)                                                                                   \
-    DO(tq2_0, 2)                                                                                   \
-    DO(i2_s, 1)                                                                                    \
-    DO(int8, 1)                                                                                    \
-    DO(a2_32, 16)                                                                                  \
-    DO(a3_32, 16)                                                                                  \
-    DO(a4_32, 16)                                                                                  \
-    DO(a5_32, 16)                                                                                  \
-    DO(a6_32, 16)                                                                                  \
-    DO(a8_32, 16)                                                                                  \
-    DO(a2_128, 10)                                                                                 \
-    DO(a3_128, 10)                                                                                 \
-    DO(a4_128, 10)                                                                                 \
-    DO(a5_128, 10)                                                                                 \
-    DO(a6_128, 10)                                                                                 \
-    DO(a8_128, 10)
+    DO(q4_0, 8, 4)                                                                                 \
+    DO(q4_1, 8, 8)                                                                                 \
+    DO(q5_0, 8, 4)                                                                                 \
+    DO(q5_1, 8, 8)                                                                                 \
+    DO(q8_0, 8, 4)                                                                                 \
+    DO(iq4_nl, 8, 4)                                                                               \
+    DO(mxfp4, 8, 2)                                                                                \
+    DO(nvfp4, 8, 4)                                                                                \
+    DO(q1_0, 8, 1)                                                                                 \
+    DO(q2_0, 8, 2)                                                                                 \
+    DO(q4_k, 2, 4)                                                                                 \
+    DO(q5_k, 2, 4)                                                                                 \
+    DO(q6_k, 1, 5)                                                                                 \
+    DO(q2_k, 2, 5)                                                                                 \
+    DO(q3_k, 1, 4)                                                                                 \
+    DO(iq4_xs, 1, 2)                                                                               \
+    DO(iq3_xxs, 1, 2)                                                                              \
+    DO(iq3_s, 1, 2)                                                                                \
+    DO(iq2_xxs, 1, 2)                                                                              \
+    DO(iq2_s, 1, 3)                                                                                \
+    DO(iq1_m, 1, 4)                                                                                \
+    DO(iq1_s, 1, 2)                                                                                \
+    DO(tq2_0, 1, 1)                                                                                \
+    DO(i2_s, 1, 0)                                                                                 \
+    DO(int8, 1, 0)                                                                                 \
+    DO(a2_32, 8, 8)                                                                                \
+    DO(a3_32, 8, 8)                                                                                \
+    DO(a4_32, 8, 8)                                                                                \
+    DO(a5_32, 8, 8)                                                                                \
+    DO(a6_32, 8, 8)                                                                                \
+    DO(a8_32, 8, 8)                                                                                \
+    DO(a2_128, 8, 2)                                                                               \
+    DO(a3_128, 8, 2)                                                                               \
+    DO(a4_128, 8, 2)                                                                               \
+    DO(a5_128, 8, 2)                                                                               \
+    DO(a6_128, 8, 2)                                                                               \
+    DO(a8_128, 8, 2)
 
-#define RAD_CUDA_DECLARE_FEW(name, n_words) RAD_CUDA_DECLARE(few_##name);
+#define RAD_CUDA_DECLARE_FEW(name, n_sums, n_header) RAD_CUDA_DECLARE(few_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
-#define RAD_CUDA_DECLARE_MANY(name, n_words) RAD_CUDA_DECLARE(many_##name);
+#define RAD_CUDA_DECLARE_SOME(name, n_sums, n_header) RAD_CUDA_DECLARE(some_##name);
+RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_SOME)
+#define RAD_CUDA_DECLARE_MANY(name, n_sums, n_header) RAD_CUDA_DECLARE(many_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_MANY)
 
 #endif

@@ -55,6 +55,7 @@ typedef struct rad_cuda_half_round_arguments {
     uint64_t x_stride;
     uint32_t n_columns; /* a multiple of 32 */
     uint32_t bf16;
+    uint32_t in_order; /* columns as they stand: for others than the kernels below */
 } rad_cuda_half_round_arguments;
 RAD_CUDA_DECLARE(half_round);
 

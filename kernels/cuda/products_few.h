@@ -132,51 +132,71 @@ struct few_chain {
     int32_t whole;
 };
 
-/* One more chunk of `steps` steps: the row's sums as few_sums() left them, its header, the
- * activations' scales and sums. */
+/* A step of a chain that goes on within a chunk. scale, sum: of activations. */
 template <class F>
+RAD_DEVICE void few_add_step(few_chain &chain, const uint32_t *h, int step, uint32_t word,
+                             float scale, float sum)
+{
+    if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) {
+        chain.sum = rad_fma(F::scale(h, 2 * step) * scale, (float)(int16_t)word, chain.sum);
+        chain.sum =
+            rad_fma(F::scale(h, 2 * step + 1) * scale, (float)((int32_t)word >> 16), chain.sum);
+    } else {
+        chain.sum = rad_fma(F::scale(h, step) * scale, rad_float(word), chain.sum);
+        if constexpr (F::FAMILY == RAD_CUDA_BLOCK && F::HAS_MINIMUM)
+            chain.sum = rad_fma(F::minimum(h, step) * scale, sum, chain.sum);
+    }
+}
+
+/* Steps that share a scale of activations, if chains go on within a chunk; else 0. */
+template <class F> struct few_span {
+    enum { value = F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16 ? 1 : 0 };
+};
+template <int BITS, int ELEMENTS> struct few_span<rad_format_affine<BITS, ELEMENTS>> {
+    enum { value = rad_format_affine<BITS, ELEMENTS>::SPAN };
+};
+
+/* One more chunk of `steps` steps: the row's sums as few_sums() left them, its header, the
+ * activations' scales and sums; of each the numbers are so many words apart. All is read before the
+ * chain needs it. Only a row's last chunk can be short of the 8 steps that else are WHOLE. */
+template <class F, uint32_t WORDS, uint32_t HEADERS, uint32_t SCALES, bool WHOLE>
 RAD_DEVICE void few_add(few_chain &chain, const uint32_t *words, const uint32_t *header,
                         const float *scales, const float *sums, uint32_t steps)
 {
+    constexpr int span = few_span<F>::value;
     uint32_t h[F::N_HEADER > 0 ? F::N_HEADER : 1];
 #pragma unroll
     for (int i = 0; i < F::N_HEADER; i++)
-        h[i] = header[i * RAD_FEW_THREADS];
-    if constexpr (F::FAMILY == RAD_CUDA_AFFINE) {
+        h[i] = header[i * HEADERS];
+    if constexpr (span != 0) {
+        constexpr bool has_sums = F::FAMILY == RAD_CUDA_BLOCK && F::HAS_MINIMUM;
+        uint32_t word[8];
+        float scale[8], sum[8];
 #pragma unroll
-        for (uint32_t step = F::SPAN - 1; step < 8; step += F::SPAN) {
-            if (step >= steps)
-                break;
-            chain.sum = rad_fma(F::scale(h, (int)step) * scales[step],
-                                rad_float(words[step * RAD_FEW_THREADS]), chain.sum);
+        for (int step = span - 1; step < 8; step += span) {
+            word[step] = words[step * WORDS];
+            scale[step] = scales[step * SCALES];
+            sum[step] = has_sums ? sums[step * SCALES] : 0.0f;
         }
-    } else if constexpr (F::FAMILY == RAD_CUDA_BLOCK || F::FAMILY == RAD_CUDA_BLOCK_16) {
 #pragma unroll
-        for (uint32_t step = 0; step < 8; step++) {
-            if (step >= steps)
-                break;
-            const uint32_t word = words[step * RAD_FEW_THREADS];
-            const float scale = scales[step];
-            if constexpr (F::FAMILY == RAD_CUDA_BLOCK) {
-                chain.sum = rad_fma(F::scale(h, (int)step) * scale, rad_float(word), chain.sum);
-                if constexpr (F::HAS_MINIMUM)
-                    chain.sum = rad_fma(F::minimum(h, (int)step) * scale, sums[step], chain.sum);
-            } else {
-                chain.sum =
-                    rad_fma(F::scale(h, 2 * (int)step) * scale, (float)(int16_t)word, chain.sum);
-                chain.sum = rad_fma(F::scale(h, 2 * (int)step + 1) * scale,
-                                    (float)((int32_t)word >> 16), chain.sum);
-            }
-        }
+        for (int step = span - 1; step < 8; step += span)
+            if (WHOLE || (uint32_t)step < steps)
+                few_add_step<F>(chain, h, step, word[step], scale[step], sum[step]);
     } else if constexpr (F::FAMILY == RAD_CUDA_ROW || F::FAMILY == RAD_CUDA_INT8) {
         chain.whole += (int32_t)words[0];
         chain.sum = scales[0];
     } else {
         chain.sum = rad_fma(F::scale(h) * scales[0], rad_float(words[0]), chain.sum);
         if constexpr (F::FAMILY == RAD_CUDA_SUPER && F::HAS_MINIMUM)
-            chain.sum =
-                rad_fma(F::minimum(h) * scales[0], rad_float(words[RAD_FEW_THREADS]), chain.sum);
+            chain.sum = rad_fma(F::minimum(h) * scales[0], rad_float(words[WORDS]), chain.sum);
     }
+}
+
+/* How many of n chunks from `first` on have 8 steps. */
+RAD_DEVICE uint32_t few_whole(uint32_t n_steps, uint32_t first, uint32_t n)
+{
+    const uint32_t whole = n_steps / 8 - first;
+    return whole < n ? whole : n;
 }
 
 /* Shared memory, all of it twice, since a chain runs while the next sums are made: the sums of all
@@ -312,11 +332,20 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
                 few_load<F>(w, at);
             }
             rad_barrier();
-            if (warp == token && rad_lane() < rows)
-                for (uint32_t c = 0; c < n; c++)
-                    few_add<F>(chain, sums + (c << a.rows_log2) + lane_row,
-                               headers + (c << a.rows_log2) + lane_row, scales + c * 16,
-                               scales + c * 16 + 8, n_steps - (first + c) * 8);
+            if (warp == token && rad_lane() < rows) {
+                const uint32_t whole = few_whole(n_steps, first, n);
+#pragma unroll(rad_few <F>::N_SUMS > 2 ? 2 : 4)
+                for (uint32_t c = 0; c < whole; c++)
+                    few_add<F, RAD_FEW_THREADS, RAD_FEW_THREADS, 1, true>(
+                        chain, sums + (c << a.rows_log2) + lane_row,
+                        headers + (c << a.rows_log2) + lane_row, scales + c * 16,
+                        scales + c * 16 + 8, 8);
+                if (whole < n)
+                    few_add<F, RAD_FEW_THREADS, RAD_FEW_THREADS, 1, false>(
+                        chain, sums + (whole << a.rows_log2) + lane_row,
+                        headers + (whole << a.rows_log2) + lane_row, scales + whole * 16,
+                        scales + whole * 16 + 8, n_steps % 8);
+            }
         }
     }
     const uint32_t row = job.first_row + lane_row;

@@ -10,10 +10,12 @@ RAD_CUDA_KERNEL(half_round, ROUND_THREADS, rad_cuda_half_round_arguments, a)
     const uint32_t i = (rad_block_x() * ROUND_THREADS + rad_thread()) * 8;
     if (i >= a.n_columns)
         return;
-    const float *x = a.x + rad_block_y() * a.x_stride + i / STEP * STEP + i % STEP / 4;
+    const uint32_t first_column = a.in_order ? i : i / STEP * STEP + i % STEP / 4;
+    const uint32_t apart = a.in_order ? 2 : 8;
+    const float *x = a.x + rad_block_y() * a.x_stride + first_column;
     uint32_t words[4];
     for (int k = 0; k < 4; k++) {
-        const float first = x[8 * k], second = x[8 * k + 1];
+        const float first = x[apart * k], second = x[apart * k + 1];
         uint32_t low = a.bf16 ? rad_bf16_saturated(first) : rad_half_saturated(first);
         uint32_t high = a.bf16 ? rad_bf16_saturated(second) : rad_half_saturated(second);
         words[k] = low | high << 16;

@@ -9,19 +9,13 @@
 #ifndef RAD_CUDA_PRODUCTS_MANY_H
 #define RAD_CUDA_PRODUCTS_MANY_H
 
-#include "kernels/cuda/formats.h"
+#include "kernels/cuda/products_fragment.h"
 
 enum {
     RAD_MANY_THREADS = 256,
     RAD_MANY_TILES = 4,                   /* of 8 tokens, of a warp */
     RAD_MANY_STRIDE = RAD_CUDA_CHUNK + 16 /* of a token's quants: rows meet different banks */
 };
-
-/* A sum below 2^22 becomes a float without a conversion: the matrix instruction adds it to the bits
- * of 1.5 * 2^23, from which number, as a float, that is taken off again; or that and the part of an
- * offset, sum of quants times offset, which is below 2^22 too, so that nothing is rounded. */
-#define RAD_MANY_MIDDLE 12582912.0f
-#define RAD_MANY_BITS   0x4b400000
 
 /* One buffer of activations of a chunk. What goes with a block is at [step][token]; what goes with
  * a chunk, at [token]. */
@@ -85,92 +79,6 @@ template <class F> struct many_is_blocks {
     };
 };
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
-
-/* Of one row, what a thread needs. */
-template <class F> struct many_row {
-    uint32_t lane[F::N_LANE > 0 ? F::N_LANE : 1];
-    uint32_t whole[F::N_WHOLE > 0 ? 4 * F::N_WHOLE : 1];
-    uint32_t header[F::N_HEADER > 0 ? F::N_HEADER : 1];
-};
-
-RAD_DEVICE uint32_t many_word(rad_cuda_row at, int section)
-{
-    return *(const uint32_t *)(section_at(at, (uint32_t)section * 16, 16) + rad_lane() % 4 * 4);
-}
-
-/* The header, and sections that are not used in turn. */
-template <class F> RAD_DEVICE void many_load(many_row<F> w[2], rad_cuda_row at)
-{
-    const rad_cuda_row other = {at.chunk, at.row + 8};
-#pragma unroll
-    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++) {
-        w[0].lane[s] = many_word(at, s);
-        w[1].lane[s] = many_word(other, s);
-    }
-    F::load_header(at, w[0].header);
-    F::load_header(other, w[1].header);
-}
-
-template <class F> RAD_DEVICE void many_load_whole(many_row<F> &w, rad_cuda_row at, int s)
-{
-    rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
-    w.whole[4 * s] = v.x;
-    w.whole[4 * s + 1] = v.y;
-    w.whole[4 * s + 2] = v.z;
-    w.whole[4 * s + 3] = v.w;
-}
-
-/* The sections whose last step this is (-1: all), of the rows' next chunk. */
-template <class F> RAD_DEVICE void many_refill(many_row<F> w[2], rad_cuda_row at, int step)
-{
-    const rad_cuda_row other = {at.chunk, at.row + 8};
-    if constexpr (F::IN_TURN != 0) {
-#pragma unroll
-        for (int s = 0; s < F::N_LANE; s++) {
-            if (step >= 0 && F::last_step(s) != step)
-                continue;
-            w[0].lane[s] = many_word(at, s);
-            w[1].lane[s] = many_word(other, s);
-        }
-    }
-    if constexpr (F::N_WHOLE > 0) {
-#pragma unroll
-        for (int s = 0; s < F::N_WHOLE; s++) {
-            if (step >= 0 && F::last_step_of_whole(s) != step)
-                continue;
-            many_load_whole<F>(w[0], at, s);
-            many_load_whole<F>(w[1], other, s);
-        }
-    }
-}
-
-template <class F> struct many_view {
-    const many_row<F> &w;
-    int i;
-    RAD_MEMBER uint32_t lane(int section) const
-    {
-        return w.lane[section];
-    }
-    RAD_MEMBER uint32_t whole(int section, int word) const
-    {
-        return w.whole[4 * section + word];
-    }
-    RAD_MEMBER uint32_t header(int word) const
-    {
-        return w.header[word];
-    }
-};
-
-/* The fragment of a step. */
-template <class F>
-RAD_DEVICE void many_fragment(const many_row<F> w[2], int i, int step, uint32_t a[4])
-{
-    F::codes(many_view<F>{w[0], i}, step, a[0], a[2]);
-    F::codes(many_view<F>{w[1], i}, step, a[1], a[3]);
-}
-
 /* ---- activations ------------------------------------------------------------------------------
  */
 
@@ -232,7 +140,6 @@ template <class F> struct many_beside_blocks {
     }
 };
 
-/* A sum s of 16 columns, |s| <= 2032, is low + 64 high. */
 template <class F> struct many_beside_chunk {
     rad_u2 sums;
     float scale;
@@ -247,14 +154,8 @@ template <class F> struct many_beside_chunk {
     RAD_MEMBER void put(many_chunk &to) const
     {
         const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
-        const uint32_t pairs[2] = {sums.x, sums.y};
-        uint32_t low = 0, high = 0;
-#pragma unroll
-        for (int k = 0; k < 4; k++) {
-            const int32_t sum = (int16_t)(pairs[k / 2] >> k % 2 * 16);
-            low |= ((uint32_t)sum & 63u) << 8 * k;
-            high |= ((uint32_t)(sum >> 6) & 255u) << 8 * k;
-        }
+        uint32_t low, high;
+        many_split(sums, low, high);
         ((uint32_t *)&to.low[token])[i] = low;
         ((uint32_t *)&to.high[token])[i] = high;
         if (i == 0)
@@ -277,15 +178,6 @@ RAD_DEVICE void many_tokens(const uint8_t *quants, int step, int pair, uint32_t 
 typedef float many_sums[RAD_MANY_TILES][4];
 typedef int32_t many_integers[RAD_MANY_TILES][4];
 
-/* Of a fragment of 32 columns the first 16, or the others; zeros beside them. */
-RAD_DEVICE void many_half(const uint32_t a[4], int k, uint32_t part[4])
-{
-    part[0] = k == 0 ? a[0] : 0;
-    part[1] = k == 0 ? a[1] : 0;
-    part[2] = k == 0 ? 0 : a[2];
-    part[3] = k == 0 ? 0 : a[3];
-}
-
 /* Blocks: a step of 32 (or two of 16) columns of 8 tokens ends in the chains. b: the tokens'
  * quants; t: their scales, and what many_beside_blocks puts beside them. */
 template <class F>
@@ -298,10 +190,8 @@ RAD_DEVICE void many_add_step(const many_row<F> w[2], const uint32_t a[4], const
     if constexpr (F::FAMILY == RAD_CUDA_BLOCK_16) {
 #pragma unroll
         for (int k = 0; k < 2; k++) {
-            uint32_t part[4];
             int32_t c[4];
-            many_half(a, k, part);
-            rad_mma_s8_to(c, middle, part, b);
+            rad_mma_s8_half_to(c, middle, a[2 * k], a[2 * k + 1], b[k]);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 sums[i] = rad_fma(F::scale(w[i / 2].header, 2 * step + k) * scales[i % 2],
@@ -341,55 +231,6 @@ RAD_DEVICE void many_add_affine(const many_row<F> w[2], const uint32_t a[4], con
     }
 }
 
-/* Super-blocks: times the integer sub-scales of 32 or of 16 columns; ternary, row: alone. */
-template <class F>
-RAD_DEVICE void many_add_integers(const many_row<F> w[2], const uint32_t a[4], const uint32_t b[2],
-                                  int step, int32_t sums[4])
-{
-    if constexpr (F::FAMILY != RAD_CUDA_SUPER) {
-        rad_mma_s8(sums, a, b);
-    } else if constexpr (F::SUB == 32) {
-        const int32_t none[4] = {0, 0, 0, 0};
-        int32_t c[4];
-        rad_mma_s8_to(c, none, a, b);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            sums[i] += F::sub_scale(w[i / 2].header, step) * c[i];
-    } else {
-#pragma unroll
-        for (int k = 0; k < 2; k++) {
-            const int32_t none[4] = {0, 0, 0, 0};
-            uint32_t part[4];
-            int32_t c[4];
-            many_half(a, k, part);
-            rad_mma_s8_to(c, none, part, b);
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                sums[i] += F::sub_scale(w[i / 2].header, 2 * step + k) * c[i];
-        }
-    }
-}
-
-/* Sub-scales (what an offset is multiplied with) or sub-minima of 16 columns each: number 4 four +
- * k in byte k. */
-template <class F> RAD_DEVICE uint32_t many_factors(const many_row<F> &w, uint32_t four)
-{
-    uint32_t word = 0;
-#pragma unroll
-    for (int j = 0; j < 16; j++) {
-        int32_t factor;
-        if constexpr (F::FAMILY != RAD_CUDA_SUPER)
-            factor = 1;
-        else if constexpr (F::HAS_MINIMUM)
-            factor = F::sub_minimum(w.header, j * 16 / F::SUB);
-        else
-            factor = F::sub_scale(w.header, j * 16 / F::SUB);
-        if ((uint32_t)(j / 4) == four)
-            word |= ((uint32_t)factor & 255u) << j % 4 * 8;
-    }
-    return word;
-}
-
 /* The end of a chunk: sub-minima or offsets times sums, then the chains. ROW goes on with the same
  * integers. */
 template <class F>
@@ -403,14 +244,8 @@ RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint
         int32_t extra[4] = {0, 0, 0, 0};
         if constexpr (F::HAS_MINIMUM || F::OFFSET != 0) {
             const uint32_t token = first + (uint32_t)tile * 8 + group;
-            const uint32_t low[2] = {((const uint32_t *)&x.low[token])[four], 0};
-            const uint32_t high[2] = {((const uint32_t *)&x.high[token])[four], 0};
-            int32_t c[4];
-            rad_mma_s8_to(c, extra, a, high);
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                c[i] *= 64;
-            rad_mma_s8_to(extra, c, a, low);
+            many_add_extra(a, ((const uint32_t *)&x.low[token])[four],
+                           ((const uint32_t *)&x.high[token])[four], extra);
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -443,7 +278,7 @@ template <class F> struct many_types<F, false> {
 
 /* All of a chunk but the end. */
 template <class F, class B>
-RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], rad_cuda_row next, const B &x,
+RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next, const B &x,
                          uint32_t n_steps, many_integers products, many_sums sums)
 {
     const uint32_t four = rad_lane() % 4;
@@ -479,17 +314,6 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], rad_cuda_row nex
     }
     if constexpr (!is_block)
         many_add_chunk<F>(w, x, job.token, products, sums);
-}
-
-/* What many_load() brought for the next chunk. */
-template <class F> RAD_DEVICE void many_take(many_row<F> &w, const many_row<F> &next)
-{
-#pragma unroll
-    for (int s = 0; s < F::N_LANE && !F::IN_TURN; s++)
-        w.lane[s] = next.lane[s];
-#pragma unroll
-    for (int i = 0; i < F::N_HEADER; i++)
-        w.header[i] = next.header[i];
 }
 
 template <class F>
@@ -531,7 +355,7 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
     many_sums sums = {};
     many_integers products = {};
     const uint8_t *tile = many_first_tile(a, job);
-    rad_cuda_row at = {job.group, job.first_of_group + rad_lane() / 4};
+    many_place at = many_place_at({job.group, job.first_of_group + rad_lane() / 4});
     many_fetch(tile, buffers[0].quants);
     beside.take(tile);
     many_load<F>(w, at);
@@ -540,8 +364,8 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
         const bool more = chunk + 1 < job.n_chunks;
         tile = tile != nullptr && more ? tile + RAD_CUDA_TILE_BYTES : nullptr;
-        at.chunk +=
-            more ? F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS : 0; /* the last one is read twice */
+        /* The last one is read twice. */
+        many_advance(at, more ? F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS : 0);
         rad_copy_async_wait(0);
         rad_barrier(); /* the chunk is there, and nobody reads the one before */
         many_fetch(tile, buffers[(chunk + 1) % 2].quants);

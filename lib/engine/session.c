@@ -529,19 +529,25 @@ radllm_status rad_session_feed(rad_session *session, const int32_t *tokens, size
     return status;
 }
 
+/* From where the logits stand: who samples at each token copies none. */
 static radllm_status sample_logits(rad_session *session, const rad_sampler_settings *settings,
                                    int32_t *token, float *logprob, radllm_error *error)
 {
     rad_engine *engine = session->engine;
     uint32_t n_vocab = engine->model->hparams.n_vocab, n_history;
     const int32_t *history = rad_session_history(session, 0, &n_history);
-    radllm_status status =
-        engine->unread == session ? rad_engine_read_logits(engine, error) : RADLLM_OK;
+    const float *logits = session->logits;
+    radllm_status status = RADLLM_OK;
+    if (engine->unread == session) {
+        const rad_backend_table *table = engine->backend->table;
+        status = table->fetch(engine->backend, engine->unread_output, 1, error);
+        logits = table->logits(engine->backend, engine->unread_output);
+    }
     if (status == RADLLM_OK)
-        status = rad_sampler_choose(engine->sampler, settings, session->logits, n_vocab, history,
-                                    n_history, 0, session->n_known, token, error);
+        status = rad_sampler_choose(engine->sampler, settings, logits, n_vocab, history, n_history,
+                                    0, session->n_known, token, error);
     if (status == RADLLM_OK && logprob != NULL)
-        *logprob = (float)rad_log_probability(session->logits, n_vocab, *token);
+        *logprob = (float)rad_log_probability(logits, n_vocab, *token);
     return status;
 }
 

@@ -150,7 +150,9 @@ static rad_cuda_product_part part_of(const product *p, uint32_t i)
 static void quantized_once(void *user, uint32_t i)
 {
     const product *p = user;
-    if (p->n_tokens > RAD_CUDA_PRODUCT_TOKENS) {
+    rad_cuda_few_launch how =
+        rad_cuda_few_choose(p->type, p->n_rows, p->n_columns, p->n_tokens, &device->properties);
+    if (p->n_tokens > how.n_tokens) {
         rad_cuda_many_arguments many = {.parts = {part_of(p, i)},
                                         .tiles = p->x,
                                         .n_parts = 1,
@@ -166,13 +168,10 @@ static void quantized_once(void *user, uint32_t i)
                                   .n_parts = 1,
                                   .n_columns = p->n_columns,
                                   .n_tokens = p->n_tokens,
-                                  .rows_log2 =
-                                      rad_cuda_few_rows_log2(p->type, p->n_rows, p->n_columns,
-                                                             device->properties.multiprocessors)};
-    uint32_t rows = 1u << few.rows_log2;
-    check(device->launch(device, rad_cuda_few_kernel(p->type),
-                         (rad_cuda_grid){(p->n_rows + rows - 1) / rows, 1, 1},
-                         rad_cuda_few_shared_bytes(p->type, few.rows_log2), &few),
+                                  .rows_log2 = how.rows_log2};
+    uint32_t rows = 1u << how.rows_log2;
+    check(device->launch(device, how.kernel, (rad_cuda_grid){(p->n_rows + rows - 1) / rows, 1, 1},
+                         how.shared_bytes, &few),
           "few");
 }
 
@@ -232,7 +231,7 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
     char shape[48];
     snprintf(shape, sizeof shape, "%u x %u, %u", p.n_rows, p.n_columns, p.n_tokens);
     double time = measure(half ? half_once : quantized_once, &p);
-    if (p.n_tokens <= RAD_CUDA_PRODUCT_TOKENS)
+    if (p.n_tokens <= RAD_CUDA_SOME_TOKENS)
         print(name, shape, time, 1e-9 * (double)p.bytes, "GB/s of weights");
     else
         print(name, shape, time, 2e-12 * p.n_rows * p.n_columns * p.n_tokens, "T operations/s");
@@ -403,7 +402,7 @@ int main(int argc, char **argv)
                  {"Q8_0", RAD_TYPE_Q8_0},   {"IQ4_XS", RAD_TYPE_IQ4_XS},
                  {"MXFP4", RAD_TYPE_MXFP4}, {"A4_128", RAD_TYPE_A4_128},
                  {"F16", RAD_TYPE_F16},     {"BF16", RAD_TYPE_BF16}};
-    static const uint32_t tokens[] = {1, 8, 64, 2048};
+    static const uint32_t tokens[] = {1, 2, 8, 16, 64, 2048};
     char message[RAD_CUDA_MESSAGE_SIZE] = "";
     share = argc > 1 && atoi(argv[1]) > 0 ? (uint32_t)atoi(argv[1]) : 1;
     if (rad_cuda_device_open(0, &device, message) != RADLLM_OK) {
@@ -417,7 +416,7 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
             bench_product(types[i].name, types[i].type, 4096, 4096, tokens[t]);
-            if (tokens[t] != 8)
+            if (tokens[t] != 2 && tokens[t] != 16)
                 bench_product(types[i].name, types[i].type, 14336, 4096, tokens[t]);
         }
     for (uint32_t n = 16; n <= 512; n *= 32) {

@@ -163,6 +163,38 @@ static bool same_in_pieces(run *gpu)
     return same;
 }
 
+/* A token at a time, which the device chooses: the one with the greatest of the logits that are
+ * fetched behind that, the same as those of the last position before. */
+static bool same_choices(run *gpu)
+{
+    size_t n_vocab = (size_t)gpu->n_vocab, count, best = 0;
+    float *logits = calloc(n_vocab, sizeof *logits);
+    bool same = logits != NULL;
+    for (int32_t i = 0; i < N_TOKENS && same; i++) {
+        int32_t token =
+            (int32_t)((7 * i * i + 11 * i + 3) % (n_vocab < 1000 ? gpu->n_vocab : 1000));
+        int32_t chosen = -1;
+        same =
+            (i > 0 ||
+             !failed(gpu, radllm_session_rewind(gpu->session, 0, gpu->error), "rewinding")) &&
+            !failed(gpu, radllm_session_feed(gpu->session, &token, 1, NULL, gpu->error),
+                    "computing") &&
+            !failed(gpu, radllm_session_sample(gpu->session, NULL, &chosen, NULL, gpu->error),
+                    "choosing") &&
+            !failed(gpu, radllm_session_logits(gpu->session, logits, n_vocab, &count, gpu->error),
+                    "logits");
+        best = 0;
+        for (size_t v = 1; v < n_vocab; v++)
+            best = logits[v] > logits[best] ? v : best;
+        same = same && chosen == (int32_t)best &&
+               memcmp(logits, gpu->logits + (size_t)i * n_vocab, n_vocab * sizeof *logits) == 0;
+    }
+    if (!same)
+        printf("# %s: another token than the most likely one, or other logits\n", gpu->path);
+    free(logits);
+    return same;
+}
+
 static bool wants_fast(void)
 {
     bool wants = false;
@@ -181,9 +213,9 @@ static bool compare(const char *path, double tolerance)
         printf("# %s: %s; relative difference %.3g (at most %g)\n", path, gpu.placement, error,
                tolerance);
         good = error < tolerance; /* false for NaN */
-        good =
-            (gpu.fast[0] != '\0' ? near_in_pieces(&cpu, &gpu, tolerance) : same_in_pieces(&gpu)) &&
-            good;
+        good = (gpu.fast[0] != '\0' ? near_in_pieces(&cpu, &gpu, tolerance)
+                                    : same_in_pieces(&gpu) && same_choices(&gpu)) &&
+               good;
         if (wants_fast() && gpu.fast[0] == '\0') {
             printf("# %s: fast was asked for, and cuBLAS is not there\n", path);
             good = false;

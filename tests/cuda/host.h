@@ -258,17 +258,6 @@ RAD_DEVICE float rad_sqrt(float x)
     return sqrtf(x);
 }
 
-RAD_DEVICE float rad_max(float a, float b)
-{
-    return fmaxf(a, b);
-}
-
-RAD_DEVICE float rad_exp2(float x)
-{
-    float power = exp2f(x);
-    return power < 0x1p-126f ? 0.0f : power; /* NaN stays */
-}
-
 RAD_DEVICE float rad_round(float x)
 {
     return rintf(x);
@@ -326,11 +315,6 @@ RAD_DEVICE uint16_t rad_float_to_half(float x)
     return rad_half_saturated(x);
 }
 
-RAD_DEVICE uint32_t rad_two_halves(float x, float y)
-{
-    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
-}
-
 /* ---- matrix instructions -------------------------------------------------------------------- */
 
 /* in[] of a lane holds a[4], b[2] and c[4], out[] the new c. */
@@ -377,6 +361,14 @@ RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a
     rad_mma_s8(d, a, b, file, line);
 }
 
+RAD_DEVICE void rad_mma_s8_half_to(int32_t d[4], const int32_t c[4], uint32_t a0, uint32_t a1,
+                                   uint32_t b0, RAD_HOST_PLACE)
+{
+    const uint32_t a[4] = {a0, a1, 0, 0}, b[2] = {b0, 0};
+    memcpy(d, c, 16);
+    rad_mma_s8(d, a, b, file, line);
+}
+
 /* Sums run from c by increasing k, plainly; the device's order is its own. */
 template <bool bf16> static inline void rad_host_mma_16(rad_warp_exchange *warp)
 {
@@ -406,13 +398,6 @@ template <bool bf16> static inline void rad_host_mma_16(rad_warp_exchange *warp)
 RAD_DEVICE void rad_mma_f16(float c[4], const uint32_t a[4], const uint32_t b[2], RAD_HOST_PLACE)
 {
     rad_host_mma("rad_mma_f16", rad_host_mma_16<false>, c, a, b, file, line);
-}
-
-RAD_DEVICE void rad_mma_f16_to(float d[4], const float c[4], const uint32_t a[4],
-                               const uint32_t b[2], RAD_HOST_PLACE)
-{
-    memcpy(d, c, 16);
-    rad_mma_f16(d, a, b, file, line);
 }
 
 RAD_DEVICE void rad_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], RAD_HOST_PLACE)

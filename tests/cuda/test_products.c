@@ -404,8 +404,10 @@ static float *output(rad_cuda_device *device, uint64_t n)
     return rad_test_upload(device, NULL, n * sizeof(float));
 }
 
-/* By the kernel for few tokens, with blocks of 1 << rows_log2 rows, or (0) the one for many. parts:
- * of the launch, whose rows are multiples of 32 but in the last one. */
+enum { MANY = 0, SOME = 6 };
+
+/* By the kernel for few tokens, with blocks of 1 << rows_log2 rows, the one for some, or the one
+ * for many. parts: of the launch, whose rows are multiples of 32 but in the last one. */
 static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_product_part *parts,
                    uint32_t n_parts, uint32_t rows_log2)
 {
@@ -422,15 +424,21 @@ static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_pro
                                     .n_tokens = p->n_tokens,
                                     .x = p->in.x,
                                     .x_stride = p->n_columns};
+    const rad_cuda_few_launch some = rad_cuda_some_launch(p->type);
+    const uint32_t rows = rows_log2 == SOME   ? 1u << some.rows_log2
+                          : rows_log2 != MANY ? 1u << rows_log2
+                                              : RAD_CUDA_MANY_ROWS;
     uint32_t n_blocks = 0;
     for (uint32_t i = 0; i < n_parts; i++) {
-        const uint32_t rows = rows_log2 != 0 ? 1u << rows_log2 : RAD_CUDA_MANY_ROWS;
         few.parts[i] = parts[i];
         few.parts[i].first_block = n_blocks;
         many.parts[i] = few.parts[i];
         n_blocks += (parts[i].n_rows + rows - 1) / rows;
     }
-    if (rows_log2 != 0)
+    if (rows_log2 == SOME) {
+        few.rows_log2 = some.rows_log2;
+        rad_test_launch(device, some.kernel, n_blocks, 1, 1, some.shared_bytes, &few);
+    } else if (rows_log2 != MANY)
         rad_test_launch(device, rad_cuda_few_kernel(p->type), n_blocks, 1, 1,
                         rad_cuda_few_shared_bytes(p->type, rows_log2), &few);
     else
@@ -469,15 +477,32 @@ START_TEST(multiplies_few)
 }
 END_TEST
 
+START_TEST(multiplies_some)
+{
+    const rad_type type = types[_i];
+    const uint32_t block = rad_type_find((uint32_t)type)->block_elements;
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        if (order == 0)
+            check(device, type, 2, 5, block, SOME);
+        if (order % 2 == 0)
+            check(device, type, 8 - order, 37, 2304 + (block < 256 ? block : 256), SOME);
+        else
+            check(device, type, 10 + order, 21, 1024 + (block < 256 ? block : 256), SOME);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
 START_TEST(multiplies_many)
 {
     const rad_type type = types[_i];
     const uint32_t block = rad_type_find((uint32_t)type)->block_elements;
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order += 3) {
         rad_cuda_device *device = rad_test_device(order);
-        check(device, type, order == 0 ? 9 : 17, 37, 512 + (block < 256 ? block : 256), 0);
+        check(device, type, order == 0 ? 9 : 17, 37, 512 + (block < 256 ? block : 256), MANY);
         if (order == 0)
-            check(device, type, 65, 65, block, 0);
+            check(device, type, 65, 65, block, MANY);
         rad_test_device_close(device);
     }
 }
@@ -534,7 +559,8 @@ START_TEST(multiplies_parts)
         rad_cuda_device *device = rad_test_device(order);
         check_parts(device, RAD_TYPE_Q4_0, 2, 4);
         check_parts(device, RAD_TYPE_Q4_K, 3, 5);
-        check_parts(device, RAD_TYPE_Q4_K, 10, 0);
+        check_parts(device, RAD_TYPE_Q4_0, 11, SOME);
+        check_parts(device, RAD_TYPE_Q4_K, 10, MANY);
         rad_test_device_close(device);
     }
 }
@@ -660,7 +686,8 @@ START_TEST(passes_nan_on)
     enum { N = 512, ROWS = 33 };
     static const rad_type some[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q6_K};
     for (uint32_t i = 0; i < 2; i++)
-        for (uint32_t rows_log2 = 0; rows_log2 <= 5; rows_log2 += 5) {
+        for (uint32_t how = 0; how < 3; how++) {
+            const uint32_t rows_log2 = how == 0 ? MANY : how == 1 ? 5 : SOME;
             rad_cuda_device *device = rad_test_device(0);
             problem p;
             make_problem(device, some[i], 3, ROWS, N, &p);
@@ -690,6 +717,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_in_order);
     tcase_add_test(rad_test_case(suite, "quantized results"), quantizes_results);
     tcase_add_loop_test(rad_test_case(suite, "few tokens"), multiplies_few, 0, N_TYPES);
+    tcase_add_loop_test(rad_test_case(suite, "some tokens"), multiplies_some, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "many tokens"), multiplies_many, 0, N_TYPES);
     tcase_add_test(rad_test_case(suite, "parts"), multiplies_parts);
     tcase_add_test(rad_test_case(suite, "experts"), multiplies_experts);

@@ -257,8 +257,8 @@ static half_buffers upload_half(rad_cuda_device *device, const product *p)
     }
     if (s->n_experts > 0)
         h.a.experts = rad_test_upload(device, p->experts, s->n_tokens * sizeof *p->experts);
-    rad_cuda_half_round_arguments round = {h.x, halves, s->n_columns, s->n_columns,
-                                           p->type == RAD_TYPE_BF16};
+    rad_cuda_half_round_arguments round = {
+        h.x, halves, s->n_columns, s->n_columns, p->type == RAD_TYPE_BF16, 0};
     rad_test_launch(device, &rad_cuda_kernel_half_round, (s->n_columns + 2047) / 2048, s->n_tokens,
                     1, 0, &round);
     return h;
@@ -365,17 +365,19 @@ START_TEST(rounding)
     memcpy(x, special, sizeof special);
     x[20] = rad_float_of_bits(0x7fc00000);
     x[21] = rad_float_of_bits(0xff800000);
-    for (uint32_t bf16 = 0; bf16 < 2; bf16++) {
+    for (uint32_t way = 0; way < 4; way++) {
+        const bool bf16 = way % 2 == 1, in_order = way / 2 == 1;
         rad_cuda_device *device = rad_test_device(0);
         rad_cuda_half_round_arguments a = {.x = rad_test_upload(device, x, sizeof x),
                                            .halves = rad_test_upload(device, NULL, sizeof got),
                                            .x_stride = 32,
                                            .n_columns = 32,
-                                           .bf16 = bf16};
+                                           .bf16 = bf16,
+                                           .in_order = in_order};
         rad_test_launch(device, &rad_cuda_kernel_half_round, 1, 2, 1, 0, &a);
         rad_test_download(device, got, a.halves, sizeof got);
         for (int i = 0; i < 64; i++) {
-            int at = i / 32 * 32 + i % 8 / 2 * 8 + i / 8 % 4 * 2 + i % 2;
+            int at = in_order ? i : i / 32 * 32 + i % 8 / 2 * 8 + i / 8 % 4 * 2 + i % 2;
             uint16_t wanted = bf16 ? rad_bf16_saturated(x[i]) : rad_half_saturated(x[i]);
             ck_assert_msg(got[at] == wanted, "%a: %04x, not %04x", (double)x[i], got[at], wanted);
         }

@@ -56,7 +56,7 @@ typedef struct rad_cuda_layout {
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
     uint64_t slot_expert, slot_itself;      /* of experts, uint32_t[slot]: a slot for each choice */
     uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */
-    uint64_t parts, choices;                /* rad_cuda_greatest[max_outputs]: [n_parts], [1] */
+    uint64_t parts;                         /* rad_cuda_greatest[max_outputs][n_parts] */
     uint32_t n_parts;                       /* of a row of logits; 0: there are none */
     /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
     uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
@@ -124,6 +124,7 @@ typedef struct rad_cuda_backend {
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
     const rad_op *tiles_maker;        /* that wrote them with its result; NULL: none */
     rad_type tiles_type;
+    bool tiles_in_order; /* rounded for cuBLAS */
     const uint32_t *tiles_columns;
 } rad_cuda_backend;
 
@@ -175,7 +176,7 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
 rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
-/* The greatest logit of each output row, into layout.choices. */
+/* The greatest logit of each output row, into `choices`. */
 radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
 /* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);

@@ -71,7 +71,7 @@ struct rad_cuda_device {
      * NULL. `free` waits for the work that may still use it. */
     radllm_status (*alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*free)(rad_cuda_device *device, void *pointer);
-    /* Pinned host memory. */
+    /* Pinned host memory, at the same address for kernels. */
     radllm_status (*host_alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*host_free)(rad_cuda_device *device, void *pointer);
 

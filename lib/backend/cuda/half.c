@@ -46,16 +46,20 @@ uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns)
 }
 
 radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const float *x,
-                                  uint64_t x_stride, uint32_t n_inputs,
+                                  uint64_t x_stride, uint32_t n_inputs, bool in_order,
                                   const rad_cuda_half_arguments *a)
 {
     radllm_status status = RADLLM_OK;
     uint32_t blocks = (a->n_columns + ROUNDED_AT_ONCE - 1) / ROUNDED_AT_ONCE;
     for (uint32_t first = 0, n; first < n_inputs && status == RADLLM_OK; first += n) {
         n = n_inputs - first < MOST_GRID_ROWS ? n_inputs - first : MOST_GRID_ROWS;
-        rad_cuda_half_round_arguments round = {
-            x + first * x_stride, (uint16_t *)(uintptr_t)a->halves + (uint64_t)first * a->n_columns,
-            x_stride, a->n_columns, type == RAD_TYPE_BF16};
+        rad_cuda_half_round_arguments round = {x + first * x_stride,
+                                               (uint16_t *)(uintptr_t)a->halves +
+                                                   (uint64_t)first * a->n_columns,
+                                               x_stride,
+                                               a->n_columns,
+                                               type == RAD_TYPE_BF16,
+                                               in_order};
         status = device->launch(device, &rad_cuda_kernel_half_round, (rad_cuda_grid){blocks, n, 1},
                                 0, &round);
     }

@@ -12,9 +12,9 @@ bool rad_cuda_half_fits(rad_type type, uint32_t n_columns);
 /* Bytes of n_inputs rows of rounded activations; 0 on overflow. */
 uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns);
 
-/* Rounds n_inputs rows of x into a->halves. */
+/* Rounds n_inputs rows of x into a->halves: as the kernels here want them, or in their order. */
 radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const float *x,
-                                  uint64_t x_stride, uint32_t n_inputs,
+                                  uint64_t x_stride, uint32_t n_inputs, bool in_order,
                                   const rad_cuda_half_arguments *a);
 /* The product of a->halves: of a->n_tokens rows, or with a->experts of n_slots slots (at most
  * 65,535). Sets what of `a` depends on the kernel. */

@@ -180,18 +180,21 @@ void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint3
  */
 
 typedef struct format_kernels {
-    const rad_cuda_kernel *few, *many;
-    uint32_t n_words; /* of a thread in shared memory, for few tokens */
+    const rad_cuda_kernel *few, *some, *many;
+    uint32_t n_words;    /* of a thread in shared memory, for few tokens */
+    uint32_t some_bytes; /* of a block in shared memory, for some tokens */
 } format_kernels;
 
 typedef enum format {
-#define NUMBER(name, n_words) FORMAT_##name,
+#define NUMBER(name, n_sums, n_header) FORMAT_##name,
     RAD_CUDA_FOR_FORMATS(NUMBER)
 #undef NUMBER
 } format;
 
 static const format_kernels kernels[] = {
-#define KERNELS(name, n_words) {&rad_cuda_kernel_few_##name, &rad_cuda_kernel_many_##name, n_words},
+#define KERNELS(name, n_sums, n_header)                                                            \
+    {&rad_cuda_kernel_few_##name, &rad_cuda_kernel_some_##name, &rad_cuda_kernel_many_##name,      \
+     n_sums + n_header, RAD_CUDA_SOME_BYTES(n_sums, n_header)},
     RAD_CUDA_FOR_FORMATS(KERNELS)
 #undef KERNELS
 };
@@ -235,6 +238,28 @@ const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type)
 {
     const format_kernels *of = kernels_of(type);
     return of != NULL ? of->many : NULL;
+}
+
+rad_cuda_few_launch rad_cuda_some_launch(rad_type type)
+{
+    const format_kernels *of = kernels_of(type);
+    rad_cuda_few_launch launch = {NULL, 0, 0, 0};
+    if (of != NULL)
+        launch = (rad_cuda_few_launch){of->some, 4, of->some_bytes, (uint32_t)RAD_CUDA_SOME_TOKENS};
+    return launch;
+}
+
+rad_cuda_few_launch rad_cuda_few_choose(rad_type type, uint64_t n_rows, uint32_t n_columns,
+                                        uint32_t n_tokens, const rad_cuda_properties *properties)
+{
+    rad_cuda_few_launch launch = rad_cuda_some_launch(type);
+    if (n_tokens > 1 && launch.kernel != NULL && launch.shared_bytes <= properties->shared_bytes)
+        return launch;
+    launch.kernel = rad_cuda_few_kernel(type);
+    launch.rows_log2 = rad_cuda_few_rows_log2(type, n_rows, n_columns, properties->multiprocessors);
+    launch.shared_bytes = rad_cuda_few_shared_bytes(type, launch.rows_log2);
+    launch.n_tokens = RAD_CUDA_PRODUCT_TOKENS;
+    return launch;
 }
 
 /* Words, scales and sums, tiles, all twice. */

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "backend/cuda/device.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/kernels.h"
 
@@ -31,13 +32,25 @@ void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint3
 /* Bytes of the quantized activations of n_tokens rows; 0 on overflow. */
 uint64_t rad_cuda_tiles_bytes(uint64_t n_tokens, uint64_t n_columns);
 
-/* How a product of few tokens is launched: its kernel (NULL: none for this type), the rows of a
- * block as a power of two for a machine of so many multiprocessors, and the bytes of dynamic shared
- * memory. n_rows: of all parts of the launch. */
+/* The kernel of few tokens (NULL: none for this type), the rows of a block as a power of two for a
+ * machine of so many multiprocessors, and the bytes of dynamic shared memory. n_rows: of all parts
+ * of the launch. */
 const rad_cuda_kernel *rad_cuda_few_kernel(rad_type type);
 uint32_t rad_cuda_few_rows_log2(rad_type type, uint64_t n_rows, uint32_t n_columns,
                                 uint32_t multiprocessors);
 uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2);
+
+/* How a product of few tokens is launched: its kernel (NULL: none for this type), the rows of a
+ * block, the bytes of dynamic shared memory, and the most tokens of a launch. _some_: by the kernel
+ * for some tokens. _choose: by the quicker one of those that the machine has room for; n_rows: of
+ * all parts of the launch. */
+typedef struct rad_cuda_few_launch {
+    const rad_cuda_kernel *kernel;
+    uint32_t rows_log2, shared_bytes, n_tokens;
+} rad_cuda_few_launch;
+rad_cuda_few_launch rad_cuda_some_launch(rad_type type);
+rad_cuda_few_launch rad_cuda_few_choose(rad_type type, uint64_t n_rows, uint32_t n_columns,
+                                        uint32_t n_tokens, const rad_cuda_properties *properties);
 
 /* The kernel of products of many tokens; NULL: none for this type. */
 const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type);

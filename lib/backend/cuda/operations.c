@@ -215,14 +215,11 @@ static radllm_status multiply_floats(rad_cuda_backend *b, const rad_op *op, cons
     return launch(b, dot_kernel(type), grid, 0, &a);
 }
 
-/* Eight tokens at a time, or slots. */
+/* As many tokens at a time as the kernel takes, or slots. */
 static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const parts *p,
-                                  const inputs *in)
+                                  const inputs *in, rad_cuda_few_launch how)
 {
-    rad_type type = op->weight->matrix.type;
     uint32_t n_columns = op->weight->matrix.n_columns;
-    uint32_t rows_log2 =
-        rad_cuda_few_rows_log2(type, p->n_rows, n_columns, b->device->properties.multiprocessors);
     rad_cuda_few_arguments a = {.tiles = in->tiles,
                                 .x = in->x,
                                 .x_stride = in->x_stride,
@@ -231,18 +228,17 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
                                 .n_parts = p->n,
                                 .n_columns = n_columns,
                                 .n_tokens = 1,
-                                .rows_log2 = rows_log2};
-    rad_cuda_grid grid = {cut_parts(p, 1u << rows_log2, a.parts), 1, 1};
-    uint32_t shared = rad_cuda_few_shared_bytes(type, rows_log2);
+                                .rows_log2 = how.rows_log2};
+    rad_cuda_grid grid = {cut_parts(p, 1u << how.rows_log2, a.parts), 1, 1};
     if (in->experts != NULL) {
         grid.z = in->n_slots;
-        return launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+        return launch(b, how.kernel, grid, how.shared_bytes, &a);
     }
     radllm_status status = RADLLM_OK;
     for (uint32_t first = 0; first < in->n_tokens && status == RADLLM_OK; first += a.n_tokens) {
         uint32_t left = in->n_tokens - first;
-        a.n_tokens = left < RAD_CUDA_PRODUCT_TOKENS ? left : RAD_CUDA_PRODUCT_TOKENS;
-        status = launch(b, rad_cuda_few_kernel(type), grid, shared, &a);
+        a.n_tokens = left < how.n_tokens ? left : how.n_tokens;
+        status = launch(b, how.kernel, grid, how.shared_bytes, &a);
         a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
         a.x += a.n_tokens * a.x_stride;
         for (uint32_t i = 0; i < p->n; i++)
@@ -269,9 +265,13 @@ static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op, const 
 static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op, const parts *p,
                                         const inputs *in)
 {
-    bool many = in->experts == NULL && in->n_tokens > RAD_CUDA_PRODUCT_TOKENS &&
-                rad_cuda_many_kernel(op->weight->matrix.type) != NULL;
-    return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in);
+    rad_type type = op->weight->matrix.type;
+    rad_cuda_few_launch few =
+        rad_cuda_few_choose(type, p->n_rows, op->weight->matrix.n_columns,
+                            in->experts == NULL ? in->n_tokens : 1, &b->device->properties);
+    bool many =
+        in->experts == NULL && in->n_tokens > few.n_tokens && rad_cuda_many_kernel(type) != NULL;
+    return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in, few);
 }
 
 static bool is_float(const rad_weight *weight)
@@ -296,18 +296,20 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
     radllm_status status = RADLLM_OK;
+    bool fast = rad_cuda_is_fast(b, type, p->of, p->n, in->n_tokens);
     memcpy(a.parts, p->of, sizeof a.parts);
-    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type)
-        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, &a);
+    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type ||
+        b->tiles_in_order != fast)
+        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, fast, &a);
     b->tiles_value = op->in;
     b->tiles_kind = RAD_ACTIVATION_F32;
     b->tiles_type = type;
+    b->tiles_in_order = fast;
     if (status != RADLLM_OK)
         return status;
-    return rad_cuda_is_fast(b, type, a.parts, a.n_parts, a.n_tokens)
-               ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
-                                       a.n_columns, a.n_tokens)
-               : rad_cuda_half_product(b->device, type, &a, 1);
+    return fast ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
+                                        a.n_columns, a.n_tokens)
+                : rad_cuda_half_product(b->device, type, &a, 1);
 }
 
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)
@@ -550,7 +552,7 @@ radllm_status rad_cuda_run_greatest(rad_cuda_backend *b)
     uint32_t n_vocab = b->model->hparams.n_vocab;
     rad_cuda_greatest_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
                                      .parts = rad_cuda_at(b, b->layout.parts),
-                                     .out = rad_cuda_at(b, b->layout.choices),
+                                     .out = b->choices,
                                      .stride = n_vocab,
                                      .n = n_vocab,
                                      .n_parts = b->layout.n_parts,

@@ -247,16 +247,14 @@ static bool lay_out_groups(const rad_hparams *h, uint64_t n_tokens, uint64_t *us
 #define PART_LOGITS 1024
 #define MOST_PARTS  256
 
-static bool lay_out_choices(const rad_program *program, const rad_backend_settings *settings,
-                            uint64_t *used, rad_cuda_layout *layout)
+static bool lay_out_parts(const rad_program *program, const rad_backend_settings *settings,
+                          uint64_t *used, rad_cuda_layout *layout)
 {
     uint32_t n = program->values[program->logits].width;
     uint32_t parts = n / PART_LOGITS + (n % PART_LOGITS != 0 ? 1 : 0);
     layout->n_parts = parts < MOST_PARTS ? parts : MOST_PARTS;
     return place(used, (uint64_t)settings->max_outputs * layout->n_parts, sizeof(rad_cuda_greatest),
-                 &layout->parts) &&
-           place(used, n > 0 ? settings->max_outputs : 0, sizeof(rad_cuda_greatest),
-                 &layout->choices);
+                 &layout->parts);
 }
 
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
@@ -276,7 +274,7 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                 place(&used, slopes, sizeof(float), &layout->slopes) &&
                 place(&used, slots, sizeof(uint32_t), &layout->slot_expert) &&
                 lay_out_groups(h, settings->max_tokens, &used, layout) &&
-                lay_out_choices(program, settings, &used, layout) &&
+                lay_out_parts(program, settings, &used, layout) &&
                 place(&used, slots > h->max_heads ? slots : h->max_heads, sizeof(uint32_t),
                       &layout->slot_itself);
     layout->total = used;

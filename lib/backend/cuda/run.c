@@ -230,10 +230,6 @@ static radllm_status run_rest(rad_cuda_backend *b, uint32_t first, uint32_t end,
     if (status != RADLLM_OK || !is_choosing(b))
         return status;
     status = rad_cuda_run_greatest(b);
-    if (status == RADLLM_OK)
-        status = b->device->download(b->device, RAD_CUDA_COMPUTE, b->choices,
-                                     rad_cuda_at(b, b->layout.choices),
-                                     b->batch->n_outputs * sizeof *b->choices);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
