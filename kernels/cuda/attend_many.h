@@ -16,7 +16,7 @@
 
 #define WARPS     RAD_CUDA_ATTEND_HALF_WARPS
 #define THREADS   (WARPS * 32)
-#define MANY_ROWS RAD_CUDA_ATTEND_MANY_ROWS
+#define MANY_ROWS RAD_CUDA_ATTEND_MANY_BYTES_ROWS
 
 /* A block's work. */
 struct matrix_task {

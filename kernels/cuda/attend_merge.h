@@ -63,6 +63,13 @@ RAD_DEVICE void clear_state(const rad_cuda_attend_arguments &a, float *state, ui
     rad_warp_barrier();
 }
 
+/* A number of a state, and that of a tile: in halves most factors are 1. */
+RAD_DEVICE float merged_number(bool halves, float before, float factor, float other, float weight)
+{
+    return halves ? rad_fma(other, weight, before * factor)
+                  : rad_fma(before, factor, other * weight);
+}
+
 /* The greatest of what lanes up to this one have; of equal ones the last. */
 RAD_DEVICE float greatest_so_far(float x)
 {
@@ -77,7 +84,7 @@ RAD_DEVICE float greatest_so_far(float x)
 /* n <= 32 states, `stride` apart, into a state, one by one: of tiles, or of ranges, the first of
  * which replaces nothing as it is. A lane has a state's factors. */
 RAD_OUTLINE void merge_states_in_row(uint32_t dim, float *state, const float *row, uint64_t stride,
-                                     uint32_t n, bool of_ranges, bool steps)
+                                     uint32_t n, bool of_ranges, bool steps, bool halves)
 {
     const uint32_t lane = rad_lane();
     const float *mine = row + (lane < n ? lane : 0) * stride;
@@ -88,12 +95,17 @@ RAD_OUTLINE void merge_states_in_row(uint32_t dim, float *state, const float *ro
         return;
     bool replaces = of_ranges && is_empty_state(merged, total);
     uint32_t replacing = replaces ? seen & (0u - seen) : 0u; /* its bit */
+    float level = halves ? level_of(most) : most;
     float behind =
-        greater(merged, greatest_so_far((seen >> lane & 1u) != 0 ? most : MINUS_INFINITY));
+        greater(merged, greatest_so_far((seen >> lane & 1u) != 0 ? level : MINUS_INFINITY));
     float before = rad_shuffle(behind, (lane - 1) & 31u);
     before = lane == 0 ? merged : before;
     float rescale = rad_expf_below_one(before - behind);
-    float weight = rad_expf_below_one(most - behind), share = sum * weight;
+    float weight = rad_expf_below_one(most - behind);
+    if (halves) {
+        rescale = before == behind ? 1.0f : halves_exp(before - behind);
+        weight = halves_exp(most - behind);
+    }
     float last = rad_shuffle(behind, 31), result = total;
     for (uint32_t first = lane; first - lane < dim; first += 32 * AT_ONCE) {
         float out[AT_ONCE], all = total;
@@ -107,15 +119,16 @@ RAD_OUTLINE void merge_states_in_row(uint32_t dim, float *state, const float *ro
 #pragma unroll 4
         for (uint32_t i = 0; i < n; i++, other += stride) {
             float factor = rad_shuffle(rescale, i), of_state = rad_shuffle(weight, i);
-            float of_sum = rad_shuffle(share, i);
+            float of_sum = rad_shuffle(sum, i);
             bool has_some = (seen >> i & 1u) != 0, is_all = (replacing >> i & 1u) != 0;
-            float sums = is_all ? rad_shuffle(sum, i) : rad_fma(all, factor, of_sum);
+            float sums = is_all ? of_sum : merged_number(halves, all, factor, of_sum, of_state);
             all = has_some ? sums : all;
 #pragma unroll
             for (uint32_t j = 0; j < AT_ONCE; j++) {
                 float part = other[at[j]];
                 float of_block = steps ? other[dim + 2 + at[j] / 32] * of_state : of_state;
-                float next = is_all ? part : rad_fma(out[j], factor, part * of_block);
+                float merged_part = merged_number(halves, out[j], factor, part, of_block);
+                float next = is_all ? part : merged_part;
                 out[j] = has_some ? next : out[j];
             }
         }
@@ -137,7 +150,8 @@ RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, cons
                           uint64_t stride, uint32_t n, bool of_ranges)
 {
     bool steps = !of_ranges && rad_is_integer_cache(a.value_type);
-    merge_states_in_row(a.value_dim, state, row, stride, n, of_ranges, steps);
+    bool halves = !of_ranges && rad_cuda_attend_by_halves(&a);
+    merge_states_in_row(a.value_dim, state, row, stride, n, of_ranges, steps, halves);
 }
 
 /* The state of a range into that of what precedes it. */

@@ -12,6 +12,20 @@
 #define VALUE_BATCH     4
 #define GREATEST_WEIGHT 32767.0f
 
+#define LOG2_E 0x1.715476p+0f
+
+/* Attention by halves alone: e^x in few steps; and what states are scaled by instead of their
+ * maximum, a multiple of 8 next to it: it seldom changes. */
+RAD_DEVICE float halves_exp(float x)
+{
+    return rad_exp2(x * LOG2_E);
+}
+
+RAD_DEVICE float level_of(float most)
+{
+    return rad_round(most * 0.125f) * 8.0f;
+}
+
 /* What a block knows of its queries, in shared memory. */
 template <int ROWS> struct attend_queries {
     float *numbers; /* [key_dim][ROWS]; integers: words [8 * blocks][ROWS], scales [blocks][ROWS],

@@ -1,19 +1,7 @@
-/* Attention by matrix instructions with keys and values in F16. A query is the sum of two halves,
- * so that scores are as exact as in floats; probabilities are rounded to halves, as their sum is
- * then too. */
+/* Attention by matrix instructions with keys and values in F16. */
+#include "kernels/cuda/attend_halves.h"
 #include "kernels/cuda/attend_few.h"
-
-/* Where 16 bytes of a staged tile stand. Keys: 8 slots of a dimension; values: 8 dimensions of a
- * slot. Exchanged so that eight rows meet all banks. */
-RAD_DEVICE uint32_t staged_key(uint32_t dim, uint32_t part)
-{
-    return dim * 64 + ((part ^ (dim >> 1 & 3u)) * 16);
-}
-
-RAD_DEVICE uint32_t staged_value(uint32_t slot, uint32_t part, uint32_t pitch)
-{
-    return slot * pitch + ((part ^ (slot & 7u)) * 16);
-}
+#include "kernels/cuda/attend_prompt.h"
 
 /* scores += queries times keys, by increasing dimension, the low halves of 16 dimensions first. */
 RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_queries &queries,
@@ -36,11 +24,6 @@ RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_qu
             rad_mma_f16(scores[i], high, keys[i / 2] + i % 2 * 2);
         }
     }
-}
-
-RAD_DEVICE uint32_t two_halves(float x, float y)
-{
-    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
 }
 
 struct halves {
@@ -135,27 +118,21 @@ struct halves {
         for (int i = 0; i < KEY_PARTS; i++)
             scores[i][0] = scores[i][1] = scores[i][2] = scores[i][3] = 0.0f;
         score_halves(a, queries, first_row, staged, scores);
+        scale_scores(a, scores);
 #pragma unroll
         for (int of = 0; of < 2; of++) {
-            float sum = 0.0f;
             if (of > 0 && !queries.two) {
                 out->most[1] = MINUS_INFINITY;
-                out->sum[1] = out->step[1] = 0.0f;
+                out->step[1] = 0.0f;
                 out->p[0][1] = out->p[0][3] = out->p[1][1] = out->p[1][3] = 0;
                 break;
             }
-            out->most[of] = make_probabilities(a, view, of, scores);
-#pragma unroll
-            for (int i = 0; i < KEY_PARTS; i++) {
-                uint32_t two = two_halves(scores[i][of * 2], scores[i][of * 2 + 1]);
-                out->p[i / 2][i % 2 * 2 + of] = two;
-                sum = sum +
-                      (rad_half_to_float((uint16_t)two) + rad_half_to_float((uint16_t)(two >> 16)));
-            }
-            sum = sum + rad_shuffle_xor(sum, 1u);
-            out->sum[of] = sum + rad_shuffle_xor(sum, 2u);
+            hide_scores<true>(a, {view.seen[of], view.distance[of], view.slope[of]}, of, scores);
+            out->most[of] =
+                weigh_scores(of, view.seen[of].first >= view.seen[of].last, scores, out->p);
             out->step[of] = 1.0f;
         }
+        sum_halves(out->p, out->sum);
         return true;
     }
 
@@ -178,10 +155,14 @@ struct halves {
     }
 };
 
-RAD_CUDA_KERNEL(attend_many, THREADS, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_BLOCKS(attend_many, PROMPT_THREADS, 2, rad_cuda_attend_arguments, a)
 {
-    RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
-    attend_many<halves, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
+    attend_prompt<0>(a);
+}
+
+RAD_CUDA_KERNEL_BLOCKS(attend_many_128, PROMPT_THREADS, 2, rad_cuda_attend_arguments, a)
+{
+    attend_prompt<128>(a);
 }
 
 RAD_CUDA_KERNEL(attend_few, THREADS, rad_cuda_attend_arguments, a)

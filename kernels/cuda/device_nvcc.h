@@ -266,6 +266,21 @@ RAD_DEVICE float rad_sqrt(float x)
     return __fsqrt_rn(x);
 }
 
+/* The greater; of NaN and a number the number. */
+RAD_DEVICE float rad_max(float a, float b)
+{
+    return fmaxf(a, b);
+}
+
+/* 2^x within 2 units of the last place; 0 below 2^-126. The same on every device, but not the
+ * host's. */
+RAD_DEVICE float rad_exp2(float x)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+    return power;
+}
+
 /* To an integer, half to even. */
 RAD_DEVICE float rad_round(float x)
 {
@@ -307,6 +322,18 @@ RAD_DEVICE uint16_t rad_float_to_half(float x)
     uint16_t half;
     asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(x));
     return half;
+}
+
+/* Two by rad_float_to_half(), the first in the low half. */
+RAD_DEVICE uint32_t rad_two_halves(float x, float y)
+{
+#if __CUDA_ARCH__ >= 800
+    uint32_t two;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(two) : "f"(y), "f"(x));
+    return two;
+#else
+    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
+#endif
 }
 
 /* ---- matrix instructions -------------------------------------------------------------------- */
@@ -392,6 +419,25 @@ RAD_DEVICE void rad_mma_f16(float c[4], const uint32_t a[4], const uint32_t b[2]
             "{%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
             : "r"(a[2 * i]), "r"(a[2 * i + 1]), "r"(b[i]));
+#endif
+}
+
+/* The same to d = c + a b. */
+RAD_DEVICE void rad_mma_f16_to(float d[4], const float c[4], const uint32_t a[4],
+                               const uint32_t b[2])
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+        "{%8, %9}, {%10, %11, %12, %13};"
+        : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]),
+          "f"(c[2]), "f"(c[3]));
+#else
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        d[i] = c[i];
+    rad_mma_f16(d, a, b);
 #endif
 }
 

@@ -188,15 +188,17 @@ enum {
  * - attend_many_bytes, attend_few_bytes: the same bits for keys and values in Q8_0, by integer
  * matrix instructions.
  * - attend_many, attend_few: for keys and values in F16, by matrix instructions of halves (queries
- * as sums of two, probabilities rounded). Tiles merge by the same formulas, but the bits are
- * others: within 2^-11 of the greatest value of those of the CPU.
+ * as sums of two, probabilities rounded). Powers and the merging of tiles have formulas of their
+ * own, and the bits are others: within 2^-11 of the greatest value of those of the CPU.
+ * attend_many_128: the same where keys and values have 128 dimensions, without ALiBi,
+ * cap and sinks of the policy.
  *
  * Where keys are divided, attend_merge follows with the same arguments:
  * rad_cuda_attend_is_merged_apart(). attend_few and attend_few_bytes merge themselves: the last
  * block to be done with a range, and the last range of a query.
  *
- * A block takes up to `rows` queries (64 of "many", 16 of "few", or the number in the name) of
- * heads that share keys, of one token and of those behind it: heads_per_block heads of
+ * A block takes up to `rows` queries (128 of "many", in bytes 64, 16 of "few", or the number in the
+ * name) of heads that share keys, of one token and of those behind it: heads_per_block heads of
  * tokens_per_block tokens. Rows of `blocks` have no more tokens than that. In this order:
  * rad_cuda_attend_choose(), rad_cuda_attend_heads(), the blocks, rad_cuda_attend_plan().
  *
@@ -240,6 +242,7 @@ RAD_CUDA_DECLARE(attend_1);
 RAD_CUDA_DECLARE(attend_few);
 RAD_CUDA_DECLARE(attend_few_128);
 RAD_CUDA_DECLARE(attend_many);
+RAD_CUDA_DECLARE(attend_many_128);
 RAD_CUDA_DECLARE(attend_few_bytes);
 RAD_CUDA_DECLARE(attend_few_bytes_128);
 RAD_CUDA_DECLARE(attend_many_bytes);
@@ -249,11 +252,18 @@ enum {
     RAD_CUDA_ATTEND_WARPS = 8,         /* of a block, each with a tile */
     RAD_CUDA_ATTEND_HALF_WARPS = 4,    /* of attend_many and attend_few */
     RAD_CUDA_ATTEND_HALF_VALUES = 128, /* dimensions of a value that they can take */
-    RAD_CUDA_ATTEND_MANY_ROWS = 64,
+    RAD_CUDA_ATTEND_MANY_ROWS = 128,
+    RAD_CUDA_ATTEND_MANY_BYTES_ROWS = 64,
     RAD_CUDA_ATTEND_FEW_ROWS = 16,
     RAD_CUDA_ATTEND_SCRATCH = 49,    /* words of a warp for each query */
     RAD_CUDA_ATTEND_RANGE_TILES = 32 /* RAD_RANGE_TILES of the CPU backend */
 };
+
+/* Whether attend_many or attend_few does it, which merge tiles by formulas of their own. */
+RAD_CUDA_SHARED_INLINE int rad_cuda_attend_by_halves(const rad_cuda_attend_arguments *a)
+{
+    return a->at_once >= RAD_CUDA_ATTEND_FEW_ROWS && a->key_type == RAD_CUDA_CACHE_F16;
+}
 
 /* Floats of a state: outputs, maximum, sum, and for values in integers the step of each 32. */
 RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_state(uint32_t value_dim)
@@ -282,6 +292,14 @@ RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_value_pitch(uint32_t value_dim)
 RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_staged(uint32_t key_dim, uint32_t value_dim)
 {
     return key_dim * 64 + 32 * rad_cuda_attend_value_pitch(value_dim);
+}
+
+/* All that attend_many has in shared memory: queries as two halves, two tiles, five words of each
+ * query, and what it knows of its work. */
+RAD_CUDA_SHARED_INLINE uint32_t rad_cuda_attend_many_shared(uint32_t key_dim, uint32_t value_dim)
+{
+    return RAD_CUDA_ATTEND_MANY_ROWS * (2 * rad_cuda_attend_value_pitch(key_dim) + 5 * 4) +
+           2 * rad_cuda_attend_staged(key_dim, value_dim) + 272;
 }
 
 /* The same two of keys and values in Q8_0. */
@@ -318,12 +336,14 @@ static inline uint32_t rad_cuda_attend_shared(const rad_cuda_attend_arguments *a
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && apart)
         return rad_cuda_attend_few_base(a) +
                a->heads_per_block * a->tokens_per_block * rad_cuda_attend_few_states(a);
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && halves && !apart)
+        return rad_cuda_attend_many_shared(a->key_dim, a->value_dim);
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS) {
         uint32_t query =
             halves ? 2 * rad_cuda_attend_pitch(a->key_dim) : rad_cuda_attend_byte_query(a->key_dim);
         uint32_t tile = halves ? rad_cuda_attend_staged(a->key_dim, a->value_dim)
                                : rad_cuda_attend_staged_bytes(a->key_dim, a->value_dim);
-        return RAD_CUDA_ATTEND_MANY_ROWS * query + 2 * tile;
+        return RAD_CUDA_ATTEND_MANY_BYTES_ROWS * query + 2 * tile;
     }
     uint32_t states = apart ? 0 : RAD_CUDA_ATTEND_WARPS + 2;
     uint32_t floats = rad_cuda_attend_query(a->key_dim) +
@@ -376,14 +396,22 @@ static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, 
     return rows;
 }
 
-/* The same of all kernels: also 64 or 16 where there are matrix instructions for the shape. */
+/* Queries of a block of the kernels of many tokens. */
+static inline uint32_t rad_cuda_attend_many_rows(const rad_cuda_attend_arguments *a)
+{
+    return a->key_type == RAD_CUDA_CACHE_F16 ? RAD_CUDA_ATTEND_MANY_ROWS
+                                             : RAD_CUDA_ATTEND_MANY_BYTES_ROWS;
+}
+
+/* The same of all kernels: also many or 16 where there are matrix instructions for the shape. */
 static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a, uint32_t tokens,
                                               uint32_t shared_limit)
 {
     uint64_t wanted = (uint64_t)tokens * (a->n_heads / a->n_kv_heads);
     if (!rad_cuda_attend_takes_matrix(a, shared_limit))
         return rad_cuda_attend_rows(a, tokens, shared_limit);
-    return wanted > RAD_CUDA_ATTEND_FEW_ROWS ? RAD_CUDA_ATTEND_MANY_ROWS : RAD_CUDA_ATTEND_FEW_ROWS;
+    return wanted > RAD_CUDA_ATTEND_FEW_ROWS ? rad_cuda_attend_many_rows(a)
+                                             : (uint32_t)RAD_CUDA_ATTEND_FEW_ROWS;
 }
 
 /* What the kernels ..._128 are made for; the slopes have to be there. */
@@ -407,9 +435,11 @@ static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_atten
 {
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->division == RAD_CUDA_ATTEND_TILES)
         return rad_cuda_attend_few_kernel(a);
+    if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->key_type == RAD_CUDA_CACHE_F16)
+        return rad_cuda_attend_is_usual(a) && a->sinks == 0 ? &rad_cuda_kernel_attend_many_128
+                                                            : &rad_cuda_kernel_attend_many;
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
-        return a->key_type == RAD_CUDA_CACHE_F16 ? &rad_cuda_kernel_attend_many
-                                                 : &rad_cuda_kernel_attend_many_bytes;
+        return &rad_cuda_kernel_attend_many_bytes;
     return rows == 8   ? &rad_cuda_kernel_attend_8
            : rows == 4 ? &rad_cuda_kernel_attend_4
                        : &rad_cuda_kernel_attend_1;
@@ -510,7 +540,12 @@ static inline void rad_cuda_attend_plan(rad_cuda_attend_arguments *a, uint64_t k
     if (a->at_once == RAD_CUDA_ATTEND_FEW_ROWS &&
         rad_cuda_attend_cut_few(a, keys, multiprocessors, shared_limit, room))
         return;
-    if (keys <= 256 || blocks >= 4ull * multiprocessors)
+    /* Of the kernels of many tokens a multiprocessor has two blocks: whole where that keeps them
+     * busy for three quarters of the time. */
+    uint64_t slots = 2ull * multiprocessors, turns = (blocks + slots - 1) / slots;
+    int busy = a->at_once > RAD_CUDA_ATTEND_FEW_ROWS ? 4 * blocks >= 3 * turns * slots
+                                                     : blocks >= 2 * slots;
+    if (keys <= 256 || busy)
         return;
     if (blocks * range_parts < 2ull * multiprocessors && a->at_once < RAD_CUDA_ATTEND_FEW_ROWS &&
         rad_cuda_attend_cut(a, keys, 3, room))

@@ -258,6 +258,17 @@ RAD_DEVICE float rad_sqrt(float x)
     return sqrtf(x);
 }
 
+RAD_DEVICE float rad_max(float a, float b)
+{
+    return fmaxf(a, b);
+}
+
+RAD_DEVICE float rad_exp2(float x)
+{
+    float power = exp2f(x);
+    return power < 0x1p-126f ? 0.0f : power; /* NaN stays */
+}
+
 RAD_DEVICE float rad_round(float x)
 {
     return rintf(x);
@@ -313,6 +324,11 @@ RAD_DEVICE uint16_t rad_float_to_half(float x)
     if (magnitude >= 0x477ff000u) /* from the middle between 65504 and 65536 on */
         return (uint16_t)(sign | 0x7c00u);
     return rad_half_saturated(x);
+}
+
+RAD_DEVICE uint32_t rad_two_halves(float x, float y)
+{
+    return (uint32_t)rad_float_to_half(x) | (uint32_t)rad_float_to_half(y) << 16;
 }
 
 /* ---- matrix instructions -------------------------------------------------------------------- */
@@ -398,6 +414,13 @@ template <bool bf16> static inline void rad_host_mma_16(rad_warp_exchange *warp)
 RAD_DEVICE void rad_mma_f16(float c[4], const uint32_t a[4], const uint32_t b[2], RAD_HOST_PLACE)
 {
     rad_host_mma("rad_mma_f16", rad_host_mma_16<false>, c, a, b, file, line);
+}
+
+RAD_DEVICE void rad_mma_f16_to(float d[4], const float c[4], const uint32_t a[4],
+                               const uint32_t b[2], RAD_HOST_PLACE)
+{
+    memcpy(d, c, 16);
+    rad_mma_f16(d, a, b, file, line);
 }
 
 RAD_DEVICE void rad_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2], RAD_HOST_PLACE)

@@ -429,12 +429,13 @@ static void check_plain(const setting *s, rad_cuda_attend_arguments a, uint32_t 
  * always the same. */
 static void check_matrix(const setting *s, rad_cuda_attend_arguments a)
 {
-    static const struct {
+    const uint32_t many = rad_cuda_attend_many_rows(&a);
+    const struct {
         uint32_t rows, division, multiprocessors;
-    } ways[] = {{64, RAD_CUDA_ATTEND_WHOLE, SOME_PROCESSORS},
+    } ways[] = {{many, RAD_CUDA_ATTEND_WHOLE, SOME_PROCESSORS},
                 {16, RAD_CUDA_ATTEND_TILES, MANY_PROCESSORS}, /* parts of 4 tiles */
                 {16, RAD_CUDA_ATTEND_TILES, 1},               /* of 32 */
-                {64, RAD_CUDA_ATTEND_RANGES, SOME_PROCESSORS},
+                {many, RAD_CUDA_ATTEND_RANGES, SOME_PROCESSORS},
                 {16, RAD_CUDA_ATTEND_TILES, 12}, /* between */
                 {16, RAD_CUDA_ATTEND_WHOLE, SOME_PROCESSORS}};
     size_t n_out = (size_t)s->n_rows * a.n_heads * a.value_dim;
@@ -703,6 +704,14 @@ START_TEST(matrix_instructions)
                                             .window = 70,
                                             .sinks = 5,
                                             .learned = true},
+                                           {.key_type = RAD_CACHE_F16,
+                                            .key_dim = 128,
+                                            .value_dim = 128,
+                                            .n_heads = 4,
+                                            .n_kv_heads = 1,
+                                            .length = 72,
+                                            .less = 38,
+                                            .n_tokens = 33},
                                            {.key_type = RAD_CACHE_F16,
                                             .key_dim = 16,
                                             .value_dim = 8,
