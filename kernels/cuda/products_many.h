@@ -2,7 +2,8 @@
  * exact integers, and each output's chain of multiply-adds runs in increasing column order in the
  * thread that holds it, so that the bits are those of few tokens.
  *
- * A block has 64 rows and 64 tokens, a warp 16 and 32. It reads its rows' codes straight from
+ * A block has 64 rows and 64 tokens, a warp 16 and 32; where there are few rows, 16 and 64, a warp
+ * 16 and 8. It reads its rows' codes straight from
  * memory: a thread needs the words i and i + 4 of a step of two rows, i being its place among four
  * threads, and a word of each section gives them. Activations go through shared memory, in two
  * buffers of a chunk. What the next chunk needs is under way while one is multiplied. */
@@ -13,9 +14,12 @@
 
 enum {
     RAD_MANY_THREADS = 256,
-    RAD_MANY_TILES = 4,                   /* of 8 tokens, of a warp */
     RAD_MANY_STRIDE = RAD_CUDA_CHUNK + 16 /* of a token's quants: rows meet different banks */
 };
+
+/* The scale of steps behind the last column: minus zero. Their weights are zeros, so that minus
+ * zero is added, which leaves a sum as it is (zero would not leave -0), and chains need no end. */
+#define RAD_MANY_NOTHING 0x80000000u
 
 /* One buffer of activations of a chunk. What goes with a block is at [step][token]; what goes with
  * a chunk, at [token]. */
@@ -40,7 +44,9 @@ struct many_job {
     uint32_t expert, first, n_tokens; /* outputs of this block */
 };
 
-RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes, many_job &job)
+/* A warp has 16 rows and n_tiles times 8 tokens. */
+RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes, uint32_t n_tiles,
+                          many_job &job)
 {
     const uint32_t block = rad_block_x();
     uint32_t p = 0, last = a.n_tokens;
@@ -60,8 +66,8 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
     }
     job.n_tokens =
         last - job.first < RAD_CUDA_MANY_TOKENS ? last - job.first : (uint32_t)RAD_CUDA_MANY_TOKENS;
-    job.row = (block - job.part->first_block) * RAD_CUDA_MANY_ROWS + rad_warp() % 4 * 16;
-    job.token = rad_warp() / 4 * (8 * RAD_MANY_TILES);
+    job.row = ((block - job.part->first_block) * n_tiles + rad_warp() % n_tiles) * 16;
+    job.token = rad_warp() / n_tiles * (8 * n_tiles);
     /* A warp behind the last row reads the first one's, for nothing. */
     const uint32_t row = job.row < job.part->n_rows ? job.row : 0;
     job.first_of_group = row % RAD_CUDA_GROUP_ROWS;
@@ -124,7 +130,7 @@ template <class F> struct many_beside_blocks {
         scales[0] = rad_float(both.x);
         scales[1] = rad_float(both.y);
     }
-    RAD_MEMBER void put(many_blocks &to) const
+    RAD_MEMBER void put(many_blocks &to, uint32_t n_steps) const
     {
         const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
         const uint32_t pairs[2] = {sums.x, sums.y};
@@ -132,10 +138,10 @@ template <class F> struct many_beside_blocks {
         for (uint32_t k = 0; k < 2; k++) {
             const int32_t sum = (int16_t)pairs[k] + ((int32_t)pairs[k] >> 16);
             to.steps[(2 * i + k) * RAD_CUDA_MANY_TOKENS + token] = {
-                rad_bits(scales[k]), F::FAMILY == RAD_CUDA_AFFINE ? (uint32_t)sum
-                                     : F::HAS_MINIMUM
-                                         ? rad_bits((float)sum)
-                                         : rad_bits(RAD_MANY_MIDDLE - (float)(F::OFFSET * sum))};
+                2 * i + k < n_steps ? rad_bits(scales[k]) : RAD_MANY_NOTHING,
+                F::FAMILY == RAD_CUDA_AFFINE ? (uint32_t)sum
+                : F::HAS_MINIMUM             ? rad_bits((float)sum)
+                                 : rad_bits(RAD_MANY_MIDDLE - (float)(F::OFFSET * sum))};
         }
     }
 };
@@ -151,7 +157,7 @@ template <class F> struct many_beside_chunk {
         sums = rad_load8(tile + RAD_CUDA_TILE_SUMS + 8 * i);
         scale = *(const float *)(tile + RAD_CUDA_TILE_SCALES);
     }
-    RAD_MEMBER void put(many_chunk &to) const
+    RAD_MEMBER void put(many_chunk &to, uint32_t) const
     {
         const uint32_t token = rad_thread() / 4, i = rad_thread() % 4;
         uint32_t low, high;
@@ -170,13 +176,22 @@ RAD_DEVICE void many_tokens(const uint8_t *quants, int step, int pair, uint32_t 
     rad_ldmatrix_x4(b, quants + token * RAD_MANY_STRIDE + step * 32 + lane / 8 % 2 * 16);
 }
 
+/* Those of 8 tokens of two steps. */
+RAD_DEVICE void many_steps(const uint8_t *quants, int step, uint32_t b[4])
+{
+    const uint32_t lane = rad_lane();
+    rad_ldmatrix_x4(b, quants + lane % 8 * RAD_MANY_STRIDE + step * 32 + lane / 8 * 16);
+}
+
 /* ---- sums -------------------------------------------------------------------------------------
  */
 
 /* Outputs of a thread: [8 tokens][rows i, i + 8 times two tokens], as a matrix instruction has
  * them. */
-typedef float many_sums[RAD_MANY_TILES][4];
-typedef int32_t many_integers[RAD_MANY_TILES][4];
+template <int TILES> struct many_outputs {
+    float sums[TILES][4];
+    int32_t products[TILES][4];
+};
 
 /* Blocks: a step of 32 (or two of 16) columns of 8 tokens ends in the chains. b: the tokens'
  * quants; t: their scales, and what many_beside_blocks puts beside them. */
@@ -233,14 +248,14 @@ RAD_DEVICE void many_add_affine(const many_row<F> w[2], const uint32_t a[4], con
 
 /* The end of a chunk: sub-minima or offsets times sums, then the chains. ROW goes on with the same
  * integers. */
-template <class F>
+template <class F, int TILES>
 RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint32_t first,
-                               many_integers products, many_sums sums)
+                               many_outputs<TILES> &y)
 {
     const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
     const uint32_t a[4] = {many_factors<F>(w[0], four), many_factors<F>(w[1], four), 0, 0};
 #pragma unroll
-    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
+    for (int tile = 0; tile < TILES; tile++) {
         int32_t extra[4] = {0, 0, 0, 0};
         if constexpr (F::HAS_MINIMUM || F::OFFSET != 0) {
             const uint32_t token = first + (uint32_t)tile * 8 + group;
@@ -251,17 +266,17 @@ RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint
         for (int i = 0; i < 4; i++) {
             const float scale = x.scales[first + (uint32_t)(tile * 8 + i % 2) + 2 * four];
             if constexpr (!F::HAS_MINIMUM && F::OFFSET != 0)
-                products[tile][i] += F::OFFSET * extra[i];
+                y.products[tile][i] += F::OFFSET * extra[i];
             if constexpr (F::FAMILY == RAD_CUDA_ROW || F::FAMILY == RAD_CUDA_INT8) {
-                sums[tile][i] = scale;
+                y.sums[tile][i] = scale;
                 continue;
             } else {
-                sums[tile][i] = rad_fma(F::scale(w[i / 2].header) * scale, (float)products[tile][i],
-                                        sums[tile][i]);
+                y.sums[tile][i] = rad_fma(F::scale(w[i / 2].header) * scale,
+                                          (float)y.products[tile][i], y.sums[tile][i]);
                 if constexpr (F::HAS_MINIMUM)
-                    sums[tile][i] = rad_fma(F::minimum(w[i / 2].header) * scale, (float)extra[i],
-                                            sums[tile][i]);
-                products[tile][i] = 0;
+                    y.sums[tile][i] = rad_fma(F::minimum(w[i / 2].header) * scale, (float)extra[i],
+                                              y.sums[tile][i]);
+                y.products[tile][i] = 0;
             }
         }
     }
@@ -276,91 +291,100 @@ template <class F> struct many_types<F, false> {
     typedef many_beside_chunk<F> beside;
 };
 
-/* All of a chunk but the end. */
-template <class F, class B>
-RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next, const B &x,
-                         uint32_t n_steps, many_integers products, many_sums sums)
+/* A step of 8 tokens. */
+template <class F, int TILES, class B>
+RAD_DEVICE void many_add_tile(const many_row<F> w[2], const uint32_t fragment[4],
+                              const uint32_t b[2], const B &x, uint32_t token, int step, int tile,
+                              many_outputs<TILES> &y)
 {
-    const uint32_t four = rad_lane() % 4;
+    if constexpr (many_is_blocks<F>::value) {
+        const rad_u4 t = rad_load16(&x.steps[(uint32_t)step * RAD_CUDA_MANY_TOKENS + token +
+                                             (uint32_t)tile * 8 + rad_lane() % 4 * 2]);
+        if constexpr (F::FAMILY == RAD_CUDA_AFFINE)
+            many_add_affine<F>(w, fragment, b, t, step, y.products[tile], y.sums[tile]);
+        else
+            many_add_step<F>(w, fragment, b, t, step, y.sums[tile]);
+    } else {
+        many_add_integers<F>(w, fragment, b, step, y.products[tile]);
+    }
+}
+
+/* A chunk. Steps that are not there add nothing: see RAD_MANY_NOTHING. */
+template <class F, int TILES, class B>
+RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next, const B &x,
+                         many_outputs<TILES> &y)
+{
     const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
-    constexpr bool is_block = many_is_blocks<F>::value;
+    uint32_t b[4];
 #pragma unroll
     for (int step = 0; step < 8; step++) {
         uint32_t fragment[4];
-        if (is_block && (uint32_t)step >= n_steps)
-            continue; /* of integers, zeros are added; a chain does not pass them unchanged: -0 */
-        many_fragment<F>(w, (int)four, step, fragment);
+        many_fragment<F>(w, (int)(rad_lane() % 4), step, fragment);
         many_refill<F>(w, next, step);
+        if constexpr (TILES == 1) {
+            if (step % 2 == 0)
+                many_steps(quants, step, b);
+            many_add_tile<F, TILES>(w, fragment, b + step % 2 * 2, x, job.token, step, 0, y);
+        } else {
 #pragma unroll
-        for (int pair = 0; pair < RAD_MANY_TILES / 2; pair++) {
-            uint32_t b[4];
-            many_tokens(quants, step, pair, b);
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                const int tile = 2 * pair + half;
-                if constexpr (is_block) {
-                    const rad_u4 t = rad_load16(&x.steps[step * RAD_CUDA_MANY_TOKENS + tile * 8 +
-                                                         (int)(job.token + 2 * four)]);
-                    if constexpr (F::FAMILY == RAD_CUDA_AFFINE)
-                        many_add_affine<F>(w, fragment, b + 2 * half, t, step, products[tile],
-                                           sums[tile]);
-                    else
-                        many_add_step<F>(w, fragment, b + 2 * half, t, step, sums[tile]);
-                } else {
-                    many_add_integers<F>(w, fragment, b + 2 * half, step, products[tile]);
-                }
+            for (int tile = 0; tile < TILES; tile++) {
+                if (tile % 2 == 0)
+                    many_tokens(quants, step, tile / 2, b);
+                many_add_tile<F, TILES>(w, fragment, b + tile % 2 * 2, x, job.token, step, tile, y);
             }
         }
     }
-    if constexpr (!is_block)
-        many_add_chunk<F>(w, x, job.token, products, sums);
+    if constexpr (!many_is_blocks<F>::value)
+        many_add_chunk<F, TILES>(w, x, job.token, y);
 }
 
-template <class F>
+template <class F, int TILES>
 RAD_DEVICE void many_write(const rad_cuda_many_arguments &a, const many_job &job,
-                           const many_integers products, const many_sums sums)
+                           const many_outputs<TILES> &y_of)
 {
     const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
 #pragma unroll
-    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
+    for (int tile = 0; tile < TILES; tile++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const uint32_t token = job.token + (uint32_t)(tile * 8 + i % 2) + 2 * four;
             const uint32_t row = job.row + group + (uint32_t)i / 2 * 8;
-            float y = sums[tile][i];
+            float y = y_of.sums[tile][i];
             if (token >= job.n_tokens || row >= job.part->n_rows)
                 continue;
             if constexpr (F::FAMILY == RAD_CUDA_ROW)
-                y *= (float)products[tile][i];
+                y *= (float)y_of.products[tile][i];
             if constexpr (F::FAMILY == RAD_CUDA_INT8) {
                 const uint64_t input = many_input(a, job.first + token);
                 y = int8_output({job.group, row % RAD_CUDA_GROUP_ROWS},
                                 a.tiles + input * job.n_chunks * RAD_CUDA_TILE_BYTES, a.n_columns,
-                                a.x + input * a.x_stride, y, products[tile][i]);
+                                a.x + input * a.x_stride, y, y_of.products[tile][i]);
             }
             finish_product(*job.part, job.expert, (uint64_t)job.first + token, row, y);
         }
     }
 }
 
-template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
+template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
 {
     typedef many_types<F, many_is_blocks<F>::value> types;
     RAD_SHARED(typename types::buffer, buffers, 2);
     many_job job;
-    if (!many_find(a, F::CHUNK_BYTES, job))
+    if (!many_find(a, F::CHUNK_BYTES, TILES, job))
         return;
     many_row<F> w[2] = {}, next[2] = {};
     typename types::beside beside = {};
-    many_sums sums = {};
-    many_integers products = {};
+    many_outputs<TILES> y = {};
     const uint8_t *tile = many_first_tile(a, job);
     many_place at = many_place_at({job.group, job.first_of_group + rad_lane() / 4});
+    const bool idle = job.token >= job.n_tokens; /* the whole warp */
     many_fetch(tile, buffers[0].quants);
     beside.take(tile);
-    many_load<F>(w, at);
-    many_refill<F>(w, at, -1);
-    beside.put(buffers[0]);
+    if (!idle) {
+        many_load<F>(w, at);
+        many_refill<F>(w, at, -1);
+    }
+    beside.put(buffers[0], job.n_steps);
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
         const bool more = chunk + 1 < job.n_chunks;
         tile = tile != nullptr && more ? tile + RAD_CUDA_TILE_BYTES : nullptr;
@@ -370,25 +394,42 @@ template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a
         rad_barrier(); /* the chunk is there, and nobody reads the one before */
         many_fetch(tile, buffers[(chunk + 1) % 2].quants);
         beside.take(tile);
-        many_load<F>(next, at);
-        many_add<F>(job, w, at, buffers[chunk % 2], job.n_steps - chunk * 8, products, sums);
-        beside.put(buffers[(chunk + 1) % 2]);
+        if (!idle) {
+            many_load<F>(next, at);
+            many_add<F, TILES>(job, w, at, buffers[chunk % 2], y);
+        }
+        beside.put(buffers[(chunk + 1) % 2], job.n_steps - (chunk + 1) * 8);
         many_take<F>(w[0], next[0]);
         many_take<F>(w[1], next[1]);
     }
-    many_write<F>(a, job, products, sums);
+    many_write<F, TILES>(a, job, y);
 }
 
-#define RAD_MANY(name, format)                                                                     \
+/* Two kernels: 64 rows of a block, and 16. _OF_TWO, _OF_ONE: where ptxas else keeps to so few
+ * registers that more than a few are spilled. */
+#define RAD_MANY_LARGE(name, format)                                                               \
     RAD_CUDA_KERNEL(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)                     \
     {                                                                                              \
-        many_product<format>(a);                                                                   \
+        many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
     }
-/* Where ptxas else keeps to so few registers that some are spilled. */
-#define RAD_MANY_OF_ONE(name, format)                                                              \
+#define RAD_MANY_LARGE_OF_ONE(name, format)                                                        \
     RAD_CUDA_KERNEL_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)           \
     {                                                                                              \
-        many_product<format>(a);                                                                   \
+        many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
     }
+#define RAD_MANY_NARROW(name, format, blocks)                                                      \
+    RAD_CUDA_KERNEL_BLOCKS(narrow_##name, RAD_MANY_THREADS, blocks, rad_cuda_many_arguments, a)    \
+    {                                                                                              \
+        many_product<format, RAD_CUDA_NARROW_ROWS / 16>(a);                                        \
+    }
+#define RAD_MANY(name, format)                                                                     \
+    RAD_MANY_LARGE(name, format)                                                                   \
+    RAD_MANY_NARROW(name, format, 3)
+#define RAD_MANY_OF_TWO(name, format)                                                              \
+    RAD_MANY_LARGE(name, format)                                                                   \
+    RAD_MANY_NARROW(name, format, 2)
+#define RAD_MANY_OF_ONE(name, format)                                                              \
+    RAD_MANY_LARGE_OF_ONE(name, format)                                                            \
+    RAD_MANY_NARROW(name, format, 2)
 
 #endif

@@ -180,7 +180,7 @@ void rad_cuda_pack_group(const rad_cuda_form *form, const uint8_t *blocks, uint3
  */
 
 typedef struct format_kernels {
-    const rad_cuda_kernel *few, *some, *many;
+    const rad_cuda_kernel *few, *some, *many, *narrow;
     uint32_t n_words;    /* of a thread in shared memory, for few tokens */
     uint32_t some_bytes; /* of a block in shared memory, for some tokens */
 } format_kernels;
@@ -193,8 +193,12 @@ typedef enum format {
 
 static const format_kernels kernels[] = {
 #define KERNELS(name, n_sums, n_header)                                                            \
-    {&rad_cuda_kernel_few_##name, &rad_cuda_kernel_some_##name, &rad_cuda_kernel_many_##name,      \
-     n_sums + n_header, RAD_CUDA_SOME_BYTES(n_sums, n_header)},
+    {&rad_cuda_kernel_few_##name,                                                                  \
+     &rad_cuda_kernel_some_##name,                                                                 \
+     &rad_cuda_kernel_many_##name,                                                                 \
+     &rad_cuda_kernel_narrow_##name,                                                               \
+     n_sums + n_header,                                                                            \
+     RAD_CUDA_SOME_BYTES(n_sums, n_header)},
     RAD_CUDA_FOR_FORMATS(KERNELS)
 #undef KERNELS
 };
@@ -234,10 +238,23 @@ const rad_cuda_kernel *rad_cuda_few_kernel(rad_type type)
     return of != NULL ? of->few : NULL;
 }
 
-const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type)
+rad_cuda_many_launch rad_cuda_many_by(rad_type type, bool narrow)
 {
     const format_kernels *of = kernels_of(type);
-    return of != NULL ? of->many : NULL;
+    rad_cuda_many_launch launch = {NULL, narrow ? RAD_CUDA_NARROW_ROWS : RAD_CUDA_MANY_ROWS};
+    if (of != NULL)
+        launch.kernel = narrow ? of->narrow : of->many;
+    return launch;
+}
+
+/* Blocks of 64 rows take a weight apart once for 32 tokens, those of 16 rows for 8; but there are
+ * four times as many of them, which matters where multiprocessors would stand idle. */
+rad_cuda_many_launch rad_cuda_many_choose(rad_type type, uint64_t n_rows, uint64_t n_tokens,
+                                          uint32_t multiprocessors)
+{
+    const uint64_t n_blocks = (n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS *
+                              ((n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS);
+    return rad_cuda_many_by(type, 4 * n_blocks < 3 * (uint64_t)multiprocessors);
 }
 
 rad_cuda_few_launch rad_cuda_some_launch(rad_type type)
