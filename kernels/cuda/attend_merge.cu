@@ -41,8 +41,8 @@ RAD_DEVICE void merge_all_tiles(const rad_cuda_attend_arguments &a, const merge_
         clear_state(a, state, NO_HEAD);
         merge_seen(a, task, mine * RANGE_TILES, (mine + 1) * RANGE_TILES, state);
         rad_barrier();
-        for (uint32_t w = 0; rad_warp() == 0 && w < WARPS; w++)
-            merge_states(a, task.total, task.ranges + (uint64_t)w * task.state);
+        if (rad_warp() == 0)
+            merge_row(a, task.total, task.ranges, task.state, WARPS, true);
         rad_barrier();
     }
 }
@@ -56,8 +56,9 @@ RAD_DEVICE void merge_all_ranges(const rad_cuda_attend_arguments &a, const merge
     for (uint32_t d = rad_lane(); d < a.value_dim + 2; d += 32)
         task.total[d] = task.states[d];
     rad_warp_barrier();
-    for (uint32_t range = first; range < end; range++)
-        merge_states(a, task.total, task.states + (uint64_t)(range - first + 1) * task.state);
+    for (uint32_t range = first; range < end; range += 32)
+        merge_row(a, task.total, task.states + (uint64_t)(range - first + 1) * task.state,
+                  task.state, end - range < 32 ? end - range : 32, true);
 }
 
 RAD_CUDA_KERNEL(attend_merge, WARPS * 32, rad_cuda_attend_arguments, a)

@@ -122,8 +122,10 @@ static bool place(uint64_t *used, uint64_t count, uint64_t size, uint64_t *offse
            rad_align_u64(*used, ALIGNMENT, used) && *used <= PTRDIFF_MAX;
 }
 
-/* Room for states of attention: those of one token of each sequence behind as many keys as there
- * can be, but not more than what few blocks need. More tokens are computed without. */
+/* Room for states of attention: those of one token, or of a few, of each sequence behind as many
+ * keys as there can be, but not more than what few blocks need. More tokens are computed without.
+ */
+#define FEW_TOKENS        4
 #define MOST_STATES_BYTES ((uint64_t)32 << 20)
 
 static uint64_t states_of_plans(const rad_cuda_means *means, rad_cuda_attend_arguments a,
@@ -154,12 +156,14 @@ static uint64_t states_bytes(const rad_cuda_means *means, const rad_program *pro
         uint32_t rows;
         if (program->ops[i].kind != RAD_OP_ATTEND)
             continue;
-        rad_cuda_attend_arguments a = rad_cuda_attend_shape(means, &program->ops[i], 1, &rows);
-        for (uint64_t n = 1; n / 2 < settings->max_spans; n *= 2) {
-            a.n_blocks = n < settings->max_spans ? (uint32_t)n : settings->max_spans;
-            uint64_t bytes = states_of_plans(means, a, keys);
-            most = bytes > most ? bytes : most;
-        }
+        for (uint64_t n = 1; n / 2 < settings->max_spans; n *= 2)
+            for (uint32_t tokens = 1; tokens <= FEW_TOKENS; tokens *= FEW_TOKENS) {
+                rad_cuda_attend_arguments a =
+                    rad_cuda_attend_shape(means, &program->ops[i], tokens, &rows);
+                a.n_blocks = n < settings->max_spans ? (uint32_t)n : settings->max_spans;
+                uint64_t bytes = states_of_plans(means, a, keys);
+                most = bytes > most ? bytes : most;
+            }
     }
     return most < MOST_STATES_BYTES ? most : MOST_STATES_BYTES;
 }
