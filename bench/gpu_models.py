@@ -2,7 +2,7 @@
 """Memory and speed on a GPU of models of given shapes, by radllm-bench, as a table.
 
     bench/gpu_models.py --bench BUILD/bench/radllm-bench [--type Q4_0,F16] [--folder /tmp]
-                        [--tokens 64] [--prompt 512] SHAPE...
+                        [--tokens 64] [--prompt 512] [--repetitions 2] SHAPE...
 
 SHAPE: a config.json (examples/shapes) or a shape of tools/oracle/make_bench_model.py. The files are
 made with holes for matrices, used and removed: their weights are zeros, which changes nothing in
@@ -28,7 +28,8 @@ def make(path, shape, kind):
 
 def measure(options, path):
     """Rows of radllm-bench; or why there are none."""
-    command = [options.bench, "-m", path, "--device", "cuda", "--no-cold", "-o", "json", "-r", "2",
+    command = [options.bench, "-m", path, "--device", "cuda", "--no-cold", "-o", "json",
+               "-r", str(options.repetitions),
                "-p", str(options.prompt), "-n", str(options.tokens), *options.more]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -57,6 +58,7 @@ def main():
     parser.add_argument("--folder", default="/tmp", help="where files with holes can be (/tmp)")
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--repetitions", type=int, default=2)
     own = sys.argv[1:sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     options = parser.parse_args(own)
     options.more = sys.argv[sys.argv.index("--") + 1:] if "--" in sys.argv else []
