@@ -896,6 +896,16 @@ struct rad_format_q2_0 {
 
 #include "kernels/cuda/formats_folders.h"
 
+/* Asks for n_rows rows of a chunk from first_row of the group on, multiples of 8: a lane for each
+ * section of 16 bytes. What a block comes to late is then under way from the beginning. */
+template <class F>
+RAD_DEVICE void prefetch_rows(const uint8_t *chunk, uint32_t first_row, uint32_t n_rows)
+{
+    static_assert(F::CHUNK_BYTES / 16 <= 32, "a lane for each section");
+    if (rad_lane() < F::CHUNK_BYTES / 16)
+        rad_prefetch(section_at({chunk, first_row}, rad_lane() * 16, 16), n_rows * 16);
+}
+
 /* ---- what the products share ------------------------------------------------------------------
  */
 

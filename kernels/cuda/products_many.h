@@ -57,7 +57,8 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
     job.n_steps = a.n_columns / 32;
     job.first = rad_block_y() * RAD_CUDA_MANY_TOKENS;
     job.expert = 0;
-    if (a.tile_expert != nullptr) {
+    if (a.tile_expert != nullptr) { /* which kernels before this one have chosen */
+        rad_wait_for_earlier();
         if (rad_block_y() >= *a.n_tiles)
             return false;
         job.expert = a.tile_expert[rad_block_y()];
@@ -375,15 +376,20 @@ template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_a
     many_row<F> w[2] = {}, next[2] = {};
     typename types::beside beside = {};
     many_outputs<TILES> y = {};
-    const uint8_t *tile = many_first_tile(a, job);
     many_place at = many_place_at({job.group, job.first_of_group + rad_lane() / 4});
     const bool idle = job.token >= job.n_tokens; /* the whole warp */
-    many_fetch(tile, buffers[0].quants);
-    beside.take(tile);
     if (!idle) {
         many_load<F>(w, at);
         many_refill<F>(w, at, -1);
     }
+    if constexpr (TILES == 1) /* all warps have the same rows */
+        for (uint32_t chunk = 1 + rad_warp(); chunk < job.n_chunks; chunk += RAD_MANY_THREADS / 32)
+            prefetch_rows<F>(job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS,
+                             job.first_of_group, 16);
+    rad_wait_for_earlier();
+    const uint8_t *tile = many_first_tile(a, job);
+    many_fetch(tile, buffers[0].quants);
+    beside.take(tile);
     beside.put(buffers[0], job.n_steps);
     for (uint32_t chunk = 0; chunk < job.n_chunks; chunk++) {
         const bool more = chunk + 1 < job.n_chunks;
@@ -408,17 +414,18 @@ template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_a
 /* Two kernels: 64 rows of a block, and 16. _OF_TWO, _OF_ONE: where ptxas else keeps to so few
  * registers that more than a few are spilled. */
 #define RAD_MANY_LARGE(name, format)                                                               \
-    RAD_CUDA_KERNEL(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)                     \
+    RAD_CUDA_KERNEL_EARLY(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)               \
     {                                                                                              \
         many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
     }
 #define RAD_MANY_LARGE_OF_ONE(name, format)                                                        \
-    RAD_CUDA_KERNEL_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)           \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)     \
     {                                                                                              \
         many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
     }
 #define RAD_MANY_NARROW(name, format, blocks)                                                      \
-    RAD_CUDA_KERNEL_BLOCKS(narrow_##name, RAD_MANY_THREADS, blocks, rad_cuda_many_arguments, a)    \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(narrow_##name, RAD_MANY_THREADS, blocks, rad_cuda_many_arguments, \
+                                 a)                                                                \
     {                                                                                              \
         many_product<format, RAD_CUDA_NARROW_ROWS / 16>(a);                                        \
     }

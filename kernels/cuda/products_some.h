@@ -260,6 +260,10 @@ template <class F> RAD_DEVICE void some_product(const rad_cuda_few_arguments &a)
         many_load<F>(w, at);
         many_refill<F>(w, at, -1);
     }
+    if (job.token == 0)
+        for (uint32_t chunk = job.slot + n_slots; chunk < n_chunks; chunk += n_slots)
+            prefetch_rows<F>(job.few.group + chunk * chunk_stride,
+                             job.few.first_row % RAD_CUDA_GROUP_ROWS, RAD_CUDA_SOME_ROWS);
     rad_wait_for_earlier();
     const uint8_t *from = some_tiles(job);
     some_fetch(from, job.slot, n_chunks, tiles);

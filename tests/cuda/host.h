@@ -216,6 +216,13 @@ RAD_DEVICE rad_u4 rad_load16_once(const void *pointer)
     return rad_load16(pointer);
 }
 
+RAD_DEVICE void rad_prefetch(const void *pointer, uint32_t bytes)
+{
+    rad_host_aligned(pointer, 16, "rad_prefetch");
+    (void)((const volatile char *)pointer)[0];
+    (void)((const volatile char *)pointer)[bytes - 1];
+}
+
 RAD_DEVICE void rad_store16(void *pointer, rad_u4 value)
 {
     rad_host_aligned(pointer, 16, "rad_store16");

@@ -287,13 +287,15 @@ uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2)
     return of == NULL ? 0 : 2 * (of->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
 }
 
-/* At least one and a half blocks for each multiprocessor, where there are columns for all warps: a
- * block of more rows reads the activations for more of them. */
+/* Blocks of 32 rows only where there are four for each multiprocessor, so that the last ones do not
+ * run alone; then at least one and a half, where there are columns for all warps: a block of more
+ * rows reads the activations for more of them. */
 uint32_t rad_cuda_few_rows_log2(rad_type type, uint64_t n_rows, uint32_t n_columns,
                                 uint32_t multiprocessors)
 {
     uint32_t rows_log2 = 5;
-    while (rows_log2 > 3 && (n_rows >> rows_log2) < 3 * (uint64_t)multiprocessors / 2 &&
+    while (rows_log2 > 3 &&
+           2 * (n_rows >> rows_log2) < (rows_log2 == 5 ? 8 : 3) * (uint64_t)multiprocessors &&
            rad_cuda_few_shared_bytes(type, rows_log2 - 1) <= 48 * 1024 &&
            (128u >> rows_log2) < chunks_of(n_columns))
         rows_log2--;
