@@ -114,8 +114,8 @@ static bool choose(rad_request *r, const float *logits, int32_t *token)
     const int32_t *history = rad_session_history(r->session, 0, &n_history);
     radllm_status status = reserve_token(r, &error);
     if (status == RADLLM_OK && *token < 0)
-        status = rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, n_vocab, history,
-                                    n_history, 0, r->n_answer, token, &error);
+        status = rad_sampler_choose(engine->samplers[0], &r->settings.sampler, logits, n_vocab,
+                                    history, n_history, 0, r->n_answer, token, &error);
     if (status != RADLLM_OK) {
         rad_request_fail(r, &error);
         return false;
@@ -140,7 +140,7 @@ static void note_prompt_time(rad_request *r)
     pthread_mutex_unlock(&engine->mutex);
 }
 
-/* logits: NULL where `token` is what would be chosen of them; else that is -1. */
+/* token: what is chosen of them, or -1. logits: NULL where they are not wanted besides. */
 static void take_answer_logits(rad_request *r, const float *logits, int32_t token)
 {
     rad_engine *engine = engine_of(r);
@@ -280,15 +280,35 @@ static void take_choice_logits(rad_request *r, const float *logits)
         next_choice(r);
 }
 
+bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output)
+{
+    const rad_backend *backend = engine_of(request)->backend;
+    return request->state == RADLLM_REQUEST_PENDING && request->n_choices == 0 &&
+           request->settings.max_tokens != 0 &&
+           !(rad_request_is_greedy(request) && backend->table->choice(backend, output) >= 0);
+}
+
+void rad_request_choose_ahead(rad_request *request, const float *logits, rad_sampler *sampler)
+{
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(request->session, 0, &n_history);
+    (void)rad_sampler_choose(sampler, &request->settings.sampler, logits,
+                             engine_of(request)->model->hparams.n_vocab, history, n_history, 0,
+                             request->n_answer, &request->ahead, NULL);
+}
+
 void rad_request_take_output(rad_request *request, uint32_t output)
 {
     rad_backend *backend = engine_of(request)->backend;
     radllm_error error = {.status = RADLLM_OK};
     const float *logits = NULL;
-    int32_t token = -1;
+    int32_t token = request->ahead;
+    request->ahead = -1;
     if (request->state != RADLLM_REQUEST_PENDING)
         return;
-    if (rad_request_is_greedy(request))
+    if (token >= 0)
+        logits = backend->table->logits(backend, output); /* they were fetched for it */
+    else if (rad_request_is_greedy(request))
         token = backend->table->choice(backend, output);
     if (token < 0) {
         if (backend->table->fetch(backend, output, 1, &error) != RADLLM_OK) {

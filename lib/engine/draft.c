@@ -234,9 +234,9 @@ static void take_token(rad_engine *engine, rad_request *r, const float *logits)
     uint32_t n_history;
     const int32_t *history = rad_session_history(session, 1 + r->n_draft, &n_history);
     int32_t token = -1;
-    radllm_status status =
-        rad_sampler_choose(engine->sampler, &r->settings.sampler, logits, engine->draft->n_vocab,
-                           history, n_history, 0, r->n_answer + r->n_draft, &token, NULL);
+    radllm_status status = rad_sampler_choose(engine->samplers[0], &r->settings.sampler, logits,
+                                              engine->draft->n_vocab, history, n_history, 0,
+                                              r->n_answer + r->n_draft, &token, NULL);
     if (status != RADLLM_OK) { /* logits that are no numbers, or a bias for an id it lacks */
         r->wanted = r->n_draft;
         return;

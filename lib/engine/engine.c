@@ -58,9 +58,9 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     engine->backend = engine->cpu;
     if (status == RADLLM_OK && on_device)
         status = rad_device_create_backend(engine, error);
-    if (status == RADLLM_OK)
-        status =
-            rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->sampler, error);
+    for (uint32_t i = 0; i < plan->n_samplers && status == RADLLM_OK; i++)
+        status = rad_sampler_create(allocator, engine->model->hparams.n_vocab, &engine->samplers[i],
+                                    error);
     if (status != RADLLM_OK)
         return status;
     engine->spans = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->spans);
@@ -128,7 +128,8 @@ void rad_engine_free(rad_engine *engine)
         engine->backend->table->free(engine->backend);
     if (engine->cpu != NULL)
         engine->cpu->table->free(engine->cpu);
-    rad_sampler_free(engine->sampler);
+    for (uint32_t i = 0; i < RAD_MAX_SAMPLERS; i++)
+        rad_sampler_free(engine->samplers[i]);
     rad_cache_free(engine->cache);
     rad_device_close(engine);
     rad_program_free(&engine->program);

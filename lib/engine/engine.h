@@ -49,11 +49,15 @@ typedef struct rad_engine_settings {
     const rad_model *draft;       /* proposes tokens for speculation; NULL: none */
 } rad_engine_settings;
 
+/* Requests of a step whose tokens are chosen at the same time, each with a sampler. */
+#define RAD_MAX_SAMPLERS 8
+
 /* What a model and these settings take, in bytes, and the settings with defaults filled in. */
 typedef struct rad_engine_plan {
     rad_engine_settings settings;
     rad_attention_policy policy;
     uint32_t positions; /* of a session, at most: its context, or without end */
+    uint32_t n_samplers;
     rad_backend_settings backend;
     rad_cache_plan cache;
     /* The draft model's part, when there is one; its bytes are in the sums below as well. */
@@ -95,12 +99,13 @@ typedef struct rad_engine {
     rad_backend *cpu;
     const rad_cuda_table *cuda; /* NULL: no device */
     rad_cuda *device;
-    uint64_t upload_ns; /* that the weights' way there took */
-    rad_sampler *sampler;
-    rad_draft_model *draft; /* NULL: none */
-    double row_cost;        /* of a row more in a step, in steps of one row: an estimate */
-    double draft_cost;      /* of a token of the draft model, in the same unit */
-    int64_t process;        /* that made it */
+    uint64_t upload_ns;                      /* that the weights' way there took */
+    rad_sampler *samplers[RAD_MAX_SAMPLERS]; /* n_samplers of the plan; the first one is used by
+                                                whoever holds the step */
+    rad_draft_model *draft;                  /* NULL: none */
+    double row_cost;   /* of a row more in a step, in steps of one row: an estimate */
+    double draft_cost; /* of a token of the draft model, in the same unit */
+    int64_t process;   /* that made it */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* the step was given back, a request finished or was submitted */

@@ -157,6 +157,12 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
     plan->session_bytes = (rad_session_capacity(plan) * sizeof(int32_t) +
                            (uint64_t)model->hparams.n_vocab * sizeof(float)) *
                           s->n_sessions;
+    plan->n_samplers = s->n_threads < s->n_sessions ? s->n_threads : s->n_sessions;
+    if (plan->n_samplers > RAD_MAX_SAMPLERS)
+        plan->n_samplers = RAD_MAX_SAMPLERS;
+    if (model->hparams.bidirectional)
+        plan->n_samplers = 1;
+    plan->session_bytes += (uint64_t)plan->n_samplers * rad_sampler_bytes(model->hparams.n_vocab);
     if (model->hparams.bidirectional)
         plan->session_bytes = 0;
     if (plan->activation_bytes == 0 ||

@@ -101,6 +101,7 @@ radllm_status rad_request_create(rad_session *session, const int32_t *prompt, si
     request->arena.allocator = allocator;
     request->n_prompt = (uint32_t)n_prompt;
     request->best_choice = -1;
+    request->ahead = -1;
     request->prompt = copy_array(&request->arena, prompt, n_prompt, sizeof *prompt);
     request->piece =
         rad_arena_alloc(&request->arena, rad_detokenizer_bound(engine->model->tokenizer), 1);

@@ -80,6 +80,7 @@ struct rad_request {
     uint32_t n_draft, wanted, quality;
     double cost;
     rad_pace pace;
+    int32_t ahead; /* what was chosen before its turn; -1: nothing */
 
     /* Results; under the engine's mutex. */
     int32_t state; /* RADLLM_REQUEST_... */
@@ -116,6 +117,10 @@ void rad_request_free(rad_request *request);
 /* For the scheduler; the caller holds the step. */
 /* Whether all that is wanted of logits is the greatest one's token. */
 bool rad_request_is_greedy(const rad_request *request);
+/* What an output row will give may be chosen before its turn, of several requests at the same time
+ * and each with a sampler of its own. The logits must be fetched. An error is left for the turn. */
+bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output);
+void rad_request_choose_ahead(rad_request *request, const float *logits, rad_sampler *sampler);
 /* The output row of the step's batch that gives the next token to choose. */
 void rad_request_take_output(rad_request *request, uint32_t output);
 void rad_request_finish(rad_request *request, int32_t finish);

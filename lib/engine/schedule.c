@@ -208,26 +208,64 @@ static void book(rad_engine *engine, struct rad_work *work, uint32_t n)
     work->n_booked += n;
 }
 
-static void hand_on(const struct rad_work *work, uint32_t output)
-{
-    rad_request_take_output(work->request, work->first_output + output);
-}
-
 /* A piece of a prompt or of a choice is taken whole; of an answer the next token. */
-static void take_result(rad_engine *engine, struct rad_work *work)
+static void book_result(rad_engine *engine, struct rad_work *work)
 {
+    work->n_ready = 0;
     if (work->n_booked < work->n_old)
         book(engine, work, work->n_old);
     if (work->n_booked == work->n_tokens)
         return; /* nothing new among them */
-    if (work->generates) {
-        book(engine, work, 1);
-        hand_on(work, work->n_booked - work->n_old - 1);
-        return;
+    work->n_ready = work->generates ? 1 : work->n_outputs;
+    book(engine, work, work->generates ? 1 : work->n_tokens - work->n_old);
+    work->ready = work->first_output;
+    if (work->generates)
+        work->ready += work->n_booked - work->n_old - 1;
+}
+
+static void hand_on(const struct rad_work *work)
+{
+    for (uint32_t i = 0; i < work->n_ready; i++)
+        rad_request_take_output(work->request, work->ready + i);
+}
+
+/* Task `index` has every n_samplers-th of the works that are chosen ahead. */
+static void choose_some(void *data, uint32_t index, uint32_t worker)
+{
+    const builder *b = data;
+    rad_engine *engine = b->engine;
+    (void)worker;
+    for (uint32_t i = 0; i < b->n_work; i++) {
+        const struct rad_work *work = &engine->work[i];
+        if (work->number != UINT32_MAX && work->number % engine->plan.n_samplers == index)
+            rad_request_choose_ahead(work->request,
+                                     engine->backend->table->logits(engine->backend, work->ready),
+                                     engine->samplers[index]);
     }
-    book(engine, work, work->n_tokens - work->n_old);
-    for (uint32_t o = 0; o < work->n_outputs; o++)
-        hand_on(work, o);
+}
+
+/* Where several requests choose from logits, they do so at the same time; what comes of it is told
+ * in their order. */
+static void choose_ahead(builder *b)
+{
+    rad_engine *engine = b->engine;
+    const rad_backend_table *table = engine->backend->table;
+    uint32_t n = 0, most = engine->plan.n_samplers;
+    for (uint32_t i = 0; i < b->n_work && most > 1; i++) {
+        struct rad_work *work = &engine->work[i];
+        bool can = work->goes_on && work->n_ready == 1 &&
+                   rad_request_can_choose_ahead(work->request, work->ready);
+        work->number = can ? n++ : UINT32_MAX;
+    }
+    if (n < 2)
+        return;
+    for (uint32_t i = 0; i < b->n_work; i++) {
+        struct rad_work *work = &engine->work[i];
+        if (work->number != UINT32_MAX &&
+            table->fetch(engine->backend, work->ready, 1, NULL) != RADLLM_OK)
+            work->number = UINT32_MAX;
+    }
+    rad_cpu_backend_parallel(engine->cpu, choose_some, b, n < most ? n : most);
 }
 
 /* Whether the next token of the draft is the one that was chosen: then its logits are computed. */
@@ -264,7 +302,12 @@ static void take_results(builder *b)
     for (bool any = true; any;) {
         for (uint32_t i = 0; i < b->n_work; i++) {
             if (engine->work[i].goes_on)
-                take_result(engine, &engine->work[i]);
+                book_result(engine, &engine->work[i]);
+        }
+        choose_ahead(b);
+        for (uint32_t i = 0; i < b->n_work; i++) {
+            if (engine->work[i].goes_on)
+                hand_on(&engine->work[i]);
         }
         for (uint32_t i = 0; i < b->n_work; i++) {
             if (engine->work[i].goes_on)

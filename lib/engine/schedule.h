@@ -12,6 +12,8 @@ struct rad_work {
     uint32_t n_tokens;
     uint32_t n_old;                   /* of them, the first: known, and computed anew */
     uint32_t n_booked;                /* into the session */
+    uint32_t ready, n_ready;          /* outputs whose turn it is */
+    uint32_t number;                  /* among those that are chosen ahead; UINT32_MAX: none */
     uint32_t first_output, n_outputs; /* among the batch's outputs */
 };
 

@@ -544,8 +544,8 @@ static radllm_status sample_logits(rad_session *session, const rad_sampler_setti
         logits = table->logits(engine->backend, engine->unread_output);
     }
     if (status == RADLLM_OK)
-        status = rad_sampler_choose(engine->sampler, settings, logits, n_vocab, history, n_history,
-                                    0, session->n_known, token, error);
+        status = rad_sampler_choose(engine->samplers[0], settings, logits, n_vocab, history,
+                                    n_history, 0, session->n_known, token, error);
     if (status == RADLLM_OK && logprob != NULL)
         *logprob = (float)rad_log_probability(logits, n_vocab, *token);
     return status;

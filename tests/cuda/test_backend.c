@@ -388,7 +388,8 @@ static const char *const asked[] = {
     "max_tokens=5 ignore_end=yes"};
 #define N_ASKED (sizeof asked / sizeof *asked)
 
-/* Requests of one batch, of which some want the greatest logit's token and others more. */
+/* Requests of one batch, of which some want the greatest logit's token and others more. Those that
+ * choose from logits do so at the same time, where there are threads for it. */
 static void answer_together(const opened *o, char texts[N_ASKED][512])
 {
     radllm_request *requests[N_ASKED];
@@ -428,14 +429,18 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
 START_TEST(requests_choose_on_the_device)
 {
     static const char pairs[] = "sessions=7 batch=48 context=64 cache=f32";
-    char here[N_ASKED][512] = {{0}}, there[N_ASKED][512] = {{0}};
-    opened cpu = open_on("cpu", greedy_model, pairs), cuda = open_on("cuda", greedy_model, pairs);
-    answer_together(&cpu, here);
-    answer_together(&cuda, there);
-    for (size_t i = 0; i < N_ASKED; i++)
-        ck_assert_str_eq(here[i], there[i]);
-    close_file(&cpu);
-    close_file(&cuda);
+    static const char *const devices[] = {"cpu", "cuda", "cpu", "cuda"};
+    static const char *const threads[] = {"threads=1", "threads=1", "threads=5", "threads=2"};
+    char first[N_ASKED][512] = {{0}};
+    for (int way = 0; way < 4; way++) {
+        char texts[N_ASKED][512] = {{0}}, all[256];
+        snprintf(all, sizeof all, "%s %s", pairs, threads[way]);
+        opened o = open_on(devices[way], greedy_model, all);
+        answer_together(&o, way == 0 ? first : texts);
+        for (size_t i = 0; i < N_ASKED && way > 0; i++)
+            ck_assert_str_eq(first[i], texts[i]);
+        close_file(&o);
+    }
 }
 END_TEST
 
