@@ -86,6 +86,13 @@ RAD_DEVICE uint32_t pages_of_lanes(const rad_cuda_attend_arguments &a, const mat
     return rad_cache_page_number(a.pages, task.sequence, mine < end ? mine : end - 1);
 }
 
+/* Whether no kernel of this step writes to the tile: it ends before the sequence's first token,
+ * which is at most that many before the block's. */
+RAD_DEVICE bool is_written(const matrix_task &task, uint32_t tile)
+{
+    return (uint64_t)(tile + 1) * RAD_TILE_KEYS + WARP_ROWS <= task.first_position;
+}
+
 /* Its states for the queries, `stride` apart. */
 template <typename KIND>
 RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task &task,
@@ -162,7 +169,8 @@ RAD_DEVICE void clear_totals(const rad_cuda_attend_arguments &a, const few_task 
 }
 
 /* The tiles of a part, into the totals where it is a whole group, else each to memory. While a tile
- * is computed the next one's keys, then its values, are on their way. */
+ * is computed the next one's keys, then its values, are on their way. What kernels of this step
+ * write, queries and the last tiles, is waited for; all else is read before. */
 template <typename KIND>
 RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &task,
                             const key_part &part, bool whole, uint32_t group)
@@ -171,17 +179,23 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
     const uint64_t head = a.first + (uint64_t)task.of.kv_head * (a.key_bytes + a.value_bytes);
     const uint8_t *keys = NULL;
     uint32_t pages = 0, mine = part.begin + rad_warp();
-    if (mine < part.end) {
+    const bool some = mine < part.end, early = some && is_written(task.of, mine);
+    if (some) {
         pages = pages_of_lanes(a, task.of, mine, part.end);
         keys = a.pages.pool + rad_shuffle(pages, 0) * a.pages.page_bytes + head;
+    }
+#pragma unroll 1
+    for (uint32_t late = 0; late < 2; late++) {
+        if (late > 0)
+            rad_wait_for_earlier();
+        if (!some || early != (late == 0))
+            continue;
         KIND::stage_keys(a, keys, staged, rad_lane(), 32);
         rad_copy_async_commit();
         KIND::stage_values(a, keys, seen_by_block(a, task.of, mine, part.of_sinks), staged,
                            rad_lane(), 32);
-    } else {
         rad_copy_async_commit();
     }
-    rad_copy_async_commit();
     if (whole)
         clear_totals(a, task, group);
     prepare_few<KIND>(a, task.of, part.of_sinks ? a.sink_queries : a.queries);
@@ -314,17 +328,18 @@ RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
 {
     rad_u2 words_of_block = rad_load8(a.blocks + rad_block_x()); /* both at once */
     rad_cuda_attend_block block = {words_of_block.x, words_of_block.y};
-    if (block.n_rows == 0)
+    if (block.n_rows == 0) {
+        rad_wait_for_earlier();
         return;
+    }
     few_task task = make_few_task<KIND>(a, block, words);
-    if (task.of.end_tile == 0) {
-        if (rad_block_z() == 0)
+    key_part part = part_of_slice(a, rad_block_z(), task.of.first_tile, task.of.end_tile);
+    if (task.of.end_tile == 0 || part.begin == part.end) {
+        rad_wait_for_earlier();
+        if (task.of.end_tile == 0 && rad_block_z() == 0)
             write_zeros(a, task.of);
         return;
     }
-    key_part part = part_of_slice(a, rad_block_z(), task.of.first_tile, task.of.end_tile);
-    if (part.begin == part.end)
-        return;
     const uint32_t group = part.of_sinks ? 0 : group_of_tile(task.of, part.begin);
     const uint32_t n_parts = parts_of_group(a, task, group);
     attend_part<KIND>(a, task, part, n_parts == 1, group);

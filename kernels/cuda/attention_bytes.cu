@@ -309,13 +309,13 @@ RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes, THREADS, 2, rad_cuda_attend_arguments,
     attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
 }
 
-RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<bytes>(a, words);
 }
 
-RAD_CUDA_KERNEL_BLOCKS(attend_few_bytes_128, THREADS, 4, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes_128, THREADS, 4, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<bytes>(usual_arguments(a), words);

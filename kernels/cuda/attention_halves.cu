@@ -165,13 +165,13 @@ RAD_CUDA_KERNEL_BLOCKS(attend_many_128, PROMPT_THREADS, 2, rad_cuda_attend_argum
     attend_prompt<128>(a);
 }
 
-RAD_CUDA_KERNEL_BLOCKS(attend_few, THREADS, 2, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few, THREADS, 2, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(a, words);
 }
 
-RAD_CUDA_KERNEL_BLOCKS(attend_few_128, THREADS, 2, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_128, THREADS, 2, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(usual_arguments(a), words);
