@@ -12,9 +12,6 @@
  * estimate: not measured on a device. */
 enum { LEAST_TOKENS = 16, BLOCK_ELEMENTS = 1024, MOST_GRID_ROWS = 65535 };
 
-/* What it takes beyond what is seen when it is opened: kernels are loaded when they are first
- * used. */
-#define KERNEL_BYTES ((uint64_t)16 << 20)
 /* Others take memory of the same device meanwhile; no library that was seen takes more. */
 #define MOST_BYTES ((uint64_t)1 << 30)
 
@@ -36,7 +33,7 @@ radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error)
     if (status != RADLLM_OK)
         return rad_cuda_failed(cuda, status, error);
     uint64_t taken = after < before ? before - after : 0;
-    cuda->library_bytes = (taken < MOST_BYTES ? taken : MOST_BYTES) + KERNEL_BYTES;
+    cuda->library_bytes = taken < MOST_BYTES ? taken : MOST_BYTES;
     memcpy(cuda->fast, name, sizeof cuda->fast);
     return RADLLM_OK;
 }
