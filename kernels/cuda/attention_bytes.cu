@@ -78,12 +78,12 @@ struct bytes {
     static constexpr bool has_steps = true;
 
     struct tile {
-        float p[KEY_PARTS][4]; /* as in a fragment of scores */
-        uint32_t seen[2];      /* bit 2 part + j: the slot is seen */
-        uint32_t high[4],
-            low[4]; /* probabilities of a block as integers: bytes, less 128 the low */
+        float p[KEY_PARTS][4];    /* as in a fragment of scores */
+        uint32_t seen[2];         /* bit 2 part + j: the slot is seen */
+        uint32_t high[4], low[4]; /* probabilities of a block as integers: bytes */
         float most[2], sum[2], step[2];
-        bool two; /* matrix_queries */
+        bool two;   /* matrix_queries */
+        bool plain; /* all queries of the warp see all slots */
     };
 
     static RAD_MEMBER uint32_t query_bytes(const rad_cuda_attend_arguments &a)
@@ -161,18 +161,22 @@ struct bytes {
             out->sum[of] = sum_of_tile(out->p, of);
             out->step[of] = 0.0f;
         }
+        out->plain = rad_all((out->seen[0] & (queries.two ? out->seen[1] : 255u)) == 255u);
         return true;
     }
 
-    /* Sums are 256 high + low + 128 times the sum of all values. */
+    /* Sums are 256 high, which is signed, + low, which is not. */
     static RAD_MEMBER void output(const rad_cuda_attend_arguments &a, tile &of_tile,
                                   const uint8_t *staged, uint32_t dim, float out[2][4])
     {
         const uint8_t *values = staged + values_at(a);
         const uint32_t row = rad_lane() / 4, four = rad_lane() % 4, pitch = value_pitch(a);
-        const uint32_t ones[4] = {0x01010101u, 0x01010101u, 0x01010101u, 0x01010101u};
-        if (dim % 32 == 0)
-            weigh(staged + value_scales_at(a) + dim * 2, of_tile);
+        const int32_t zeros[4] = {0, 0, 0, 0};
+        const uint8_t *scales = staged + value_scales_at(a) + dim * 2;
+        if (dim % 32 == 0 && of_tile.plain)
+            weigh<true>(scales, of_tile);
+        else if (dim % 32 == 0)
+            weigh<false>(scales, of_tile);
 #pragma unroll
         for (uint32_t part = 0; part < 2; part++) {
             const uint8_t *at = values + (dim + part * 8 + row) * 2;
@@ -181,14 +185,12 @@ struct bytes {
             for (uint32_t i = 0; i < 2; i++)
                 v[i] = (uint32_t) * (const uint16_t *)(at + (four + 8 * i) * pitch) |
                        (uint32_t) * (const uint16_t *)(at + (four + 8 * i + 4) * pitch) << 16;
-            int32_t high[4] = {0, 0, 0, 0}, low[4] = {0, 0, 0, 0}, all[4] = {0, 0, 0, 0};
-            rad_mma_s8(high, of_tile.high, v);
-            rad_mma_s8(low, of_tile.low, v);
-            rad_mma_s8(all, ones, v);
+            int32_t high[4], low[4] = {0, 0, 0, 0};
+            rad_mma_s8_to(high, zeros, of_tile.high, v);
+            rad_mma_u8_s8(low, of_tile.low, v);
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                out[part][i] =
-                    i < 2 || of_tile.two ? (float)(high[i] * 256 + low[i] + all[i] * 128) : 0.0f;
+                out[part][i] = i < 2 || of_tile.two ? (float)(high[i] * 256 + low[i]) : 0.0f;
         }
     }
 
@@ -254,50 +256,63 @@ struct bytes {
         return sums[0] + sums[1];
     }
 
-    /* Probabilities as integers for a block of 32 dimensions, whose greatest scale of those that
-     * are seen stands for 32767 steps. */
-    static RAD_MEMBER void weigh(const uint8_t *scales, tile &of_tile)
+    /* The greatest of scales of slots, of which a query sees those whose bits are set. */
+    static RAD_MEMBER float greatest_scale(const float of_value[KEY_PARTS][2], uint32_t seen)
     {
-        float of_value[KEY_PARTS][2];
+        uint32_t most = 0;
+#pragma unroll
+        for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
+            uint32_t bits = rad_bits(of_value[i / 2][i % 2]) & 0x7fffffffu;
+            bits = (seen >> i & 1u) != 0 ? bits : 0u;
+            most = bits > most ? bits : most;
+        }
+#pragma unroll
+        for (uint32_t mask = 1; mask < 4; mask *= 2) {
+            uint32_t other = rad_shuffle_xor(most, mask);
+            most = other > most ? other : most;
+        }
+        return rad_float(most);
+    }
+
+    /* Probabilities as integers for a block of 32 dimensions, whose greatest scale of those that
+     * are seen stands for 32767 steps. PLAIN: it is the same for both queries. */
+    template <bool PLAIN> static RAD_MEMBER void weigh(const uint8_t *scales, tile &of_tile)
+    {
+        float of_value[KEY_PARTS][2], weights[KEY_PARTS][2];
 #pragma unroll
         for (uint32_t i = 0; i < KEY_PARTS; i++)
             load_scales(scales, i, of_value[i]);
 #pragma unroll
         for (uint32_t of = 0; of < 2; of++) {
-            uint32_t most = 0;
             if (of > 0 && !of_tile.two) {
                 of_tile.high[1] = of_tile.high[3] = of_tile.low[1] = of_tile.low[3] = 0;
                 break;
             }
+            const uint32_t slots = PLAIN ? 255u : of_tile.seen[of];
+            if (!PLAIN || of == 0) {
+                float largest = greatest_scale(of_value, slots);
+                float factor = largest > 0.0f ? GREATEST_WEIGHT / largest : 0.0f;
+                of_tile.step[of] = largest / GREATEST_WEIGHT;
 #pragma unroll
-            for (uint32_t i = 0; i < 2 * KEY_PARTS; i++) {
-                uint32_t bits = rad_bits(of_value[i / 2][i % 2]) & 0x7fffffffu;
-                bits = (of_tile.seen[of] >> i & 1u) != 0 ? bits : 0u;
-                most = bits > most ? bits : most;
+                for (uint32_t i = 0; i < 2 * KEY_PARTS; i++)
+                    weights[i / 2][i % 2] =
+                        (slots >> i & 1u) != 0 ? of_value[i / 2][i % 2] * factor : 0.0f;
+            } else {
+                of_tile.step[1] = of_tile.step[0];
             }
-#pragma unroll
-            for (uint32_t mask = 1; mask < 4; mask *= 2) {
-                uint32_t other = rad_shuffle_xor(most, mask);
-                most = other > most ? other : most;
-            }
-            float largest = rad_float(most);
-            float factor = largest > 0.0f ? GREATEST_WEIGHT / largest : 0.0f;
-            of_tile.step[of] = largest / GREATEST_WEIGHT;
 #pragma unroll
             for (uint32_t half = 0; half < 2; half++) {
-                uint32_t high = 0, low = 0;
+                uint32_t pairs[2]; /* low bytes of two integers, then their high bytes */
 #pragma unroll
-                for (uint32_t i = 0; i < 4; i++) {
-                    uint32_t part = half * 2 + i / 2;
-                    bool seen = (of_tile.seen[of] >> (part * 2 + i % 2) & 1u) != 0;
-                    float weight = seen ? of_value[part][i % 2] * factor : 0.0f;
-                    uint32_t integer =
-                        rad_bits(rad_fma(of_tile.p[part][of * 2 + i % 2], weight, RAD_F32_ROUND));
-                    high |= (integer >> 8 & 255u) << (8 * i);
-                    low |= ((integer & 255u) ^ 128u) << (8 * i);
+                for (uint32_t i = 0; i < 2; i++) {
+                    const uint32_t part = half * 2 + i;
+                    const float *p = of_tile.p[part] + of * 2;
+                    pairs[i] = rad_byte_permute(
+                        rad_bits(rad_fma(p[0], weights[part][0], RAD_F32_ROUND)),
+                        rad_bits(rad_fma(p[1], weights[part][1], RAD_F32_ROUND)), 0x5140u);
                 }
-                of_tile.high[half * 2 + of] = high;
-                of_tile.low[half * 2 + of] = low;
+                of_tile.low[half * 2 + of] = rad_byte_permute(pairs[0], pairs[1], 0x5410u);
+                of_tile.high[half * 2 + of] = rad_byte_permute(pairs[0], pairs[1], 0x7632u);
             }
         }
     }
@@ -307,6 +322,12 @@ RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes, THREADS, 2, rad_cuda_attend_arguments,
 {
     RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
     attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(a, words);
+}
+
+RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes_128, THREADS, 2, rad_cuda_attend_arguments, a)
+{
+    RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
+    attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(usual_arguments(a), words);
 }
 
 RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)

@@ -190,8 +190,8 @@ enum {
  * - attend_many, attend_few: for keys and values in F16, by matrix instructions of halves (queries
  * as sums of two, probabilities rounded). Powers and the merging of tiles have formulas of their
  * own, and the bits are others: within 2^-11 of the greatest value of those of the CPU.
- * attend_many_128: the same where keys and values have 128 dimensions, without ALiBi,
- * cap and sinks of the policy.
+ * ..._128: the same where keys and values have 128 dimensions, without ALiBi and cap;
+ * attend_many_128 also without sinks of the policy.
  *
  * Where keys are divided, attend_merge follows with the same arguments:
  * rad_cuda_attend_is_merged_apart(). attend_few and attend_few_bytes merge themselves: the last
@@ -246,6 +246,7 @@ RAD_CUDA_DECLARE(attend_many_128);
 RAD_CUDA_DECLARE(attend_few_bytes);
 RAD_CUDA_DECLARE(attend_few_bytes_128);
 RAD_CUDA_DECLARE(attend_many_bytes);
+RAD_CUDA_DECLARE(attend_many_bytes_128);
 RAD_CUDA_DECLARE(attend_merge);
 
 enum {
@@ -439,7 +440,8 @@ static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_atten
         return rad_cuda_attend_is_usual(a) && a->sinks == 0 ? &rad_cuda_kernel_attend_many_128
                                                             : &rad_cuda_kernel_attend_many;
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
-        return &rad_cuda_kernel_attend_many_bytes;
+        return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_many_bytes_128
+                                           : &rad_cuda_kernel_attend_many_bytes;
     return rows == 8   ? &rad_cuda_kernel_attend_8
            : rows == 4 ? &rad_cuda_kernel_attend_4
                        : &rad_cuda_kernel_attend_1;

@@ -347,9 +347,10 @@ RAD_DEVICE uint32_t rad_two_halves(float x, float y)
 /* ---- matrix instructions -------------------------------------------------------------------- */
 
 /* in[] of a lane holds a[4], b[2] and c[4], out[] the new c. */
-RAD_DEVICE void rad_host_mma_s8(rad_warp_exchange *warp)
+template <typename A> static inline void rad_host_mma_8(rad_warp_exchange *warp)
 {
-    int8_t a[16][32], b[8][32]; /* b by column */
+    A a[16][32];
+    int8_t b[8][32]; /* by column */
     for (uint32_t lane = 0; lane < 32; lane++) {
         uint32_t group = lane / 4, column = lane % 4 * 4;
         for (uint32_t i = 0; i < 4; i++)
@@ -359,7 +360,8 @@ RAD_DEVICE void rad_host_mma_s8(rad_warp_exchange *warp)
     }
     for (uint32_t lane = 0; lane < 32; lane++)
         for (uint32_t i = 0; i < 4; i++) {
-            const int8_t *row = a[lane / 4 + i / 2 * 8], *column = b[lane % 4 * 2 + i % 2];
+            const A *row = a[lane / 4 + i / 2 * 8];
+            const int8_t *column = b[lane % 4 * 2 + i % 2];
             int32_t sum = 0;
             for (int k = 0; k < 32; k++)
                 sum += row[k] * column[k];
@@ -380,7 +382,13 @@ static inline void rad_host_mma(const char *what, rad_warp_function function, T 
 
 RAD_DEVICE void rad_mma_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2], RAD_HOST_PLACE)
 {
-    rad_host_mma("rad_mma_s8", rad_host_mma_s8, c, a, b, file, line);
+    rad_host_mma("rad_mma_s8", rad_host_mma_8<int8_t>, c, a, b, file, line);
+}
+
+RAD_DEVICE void rad_mma_u8_s8(int32_t c[4], const uint32_t a[4], const uint32_t b[2],
+                              RAD_HOST_PLACE)
+{
+    rad_host_mma("rad_mma_u8_s8", rad_host_mma_8<uint8_t>, c, a, b, file, line);
 }
 
 RAD_DEVICE void rad_mma_s8_to(int32_t d[4], const int32_t c[4], const uint32_t a[4],
