@@ -60,11 +60,15 @@ typedef struct rad_cuda_half_round_arguments {
 RAD_CUDA_DECLARE(half_round);
 
 /* half_few: as rad_cuda_dot_arguments; grid x for each part its rows over RAD_CUDA_HALF_FEW_ROWS,
- * rounded up, y tokens over RAD_CUDA_HALF_FEW_TOKENS, rounded up, z slots where there are experts;
- * dynamic shared memory RAD_CUDA_HALF_FEW_SHARED.
+ * rounded up, y tokens over RAD_CUDA_HALF_FEW_TOKENS, rounded up, z slots where there are experts
+ * (slot s has input inputs[s]; NULL: s / slots_per_input); dynamic shared memory
+ * RAD_CUDA_HALF_FEW_SHARED.
  *
  * half_RxT: a block has R rows of a part and T tokens, there are no experts; grid x all pairs of
- * tiles, dynamic shared memory n_stages, 3 to 8, times rad_cuda_half_stage_bytes(R, T). */
+ * tiles, dynamic shared memory n_stages, 3 to 8, times rad_cuda_half_stage_bytes(R, T).
+ *
+ * half_grouped: outputs stand by expert, as in rad_cuda_many_arguments; tiles are those of
+ * half_64x64, grid x the most tiles of tokens that there can be times n_row_blocks. */
 static inline uint32_t rad_cuda_half_stage_bytes(uint32_t rows, uint32_t tokens)
 {
     return 128 * (rows + tokens);
@@ -72,7 +76,8 @@ static inline uint32_t rad_cuda_half_stage_bytes(uint32_t rows, uint32_t tokens)
 typedef struct rad_cuda_half_arguments {
     rad_cuda_product_part parts[RAD_CUDA_PRODUCT_PARTS]; /* weights aligned to 16 */
     const uint16_t *halves;
-    const uint32_t *experts; /* NULL: none */
+    const uint32_t *experts, *inputs;                            /* NULL: none */
+    const uint32_t *tile_expert, *tile_first, *starts, *n_tiles; /* of half_grouped */
     uint32_t slots_per_input;
     uint32_t n_parts;
     uint32_t n_columns; /* a multiple of 32 */
@@ -93,5 +98,7 @@ RAD_CUDA_DECLARE(half_32x64_f16);
 RAD_CUDA_DECLARE(half_32x64_bf16);
 RAD_CUDA_DECLARE(half_64x32_f16);
 RAD_CUDA_DECLARE(half_64x32_bf16);
+RAD_CUDA_DECLARE(half_grouped_f16);
+RAD_CUDA_DECLARE(half_grouped_bf16);
 
 #endif

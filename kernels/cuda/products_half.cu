@@ -189,7 +189,7 @@ template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
         if (expert == UINT32_MAX)
             return;
         output = rad_block_z();
-        input = rad_block_z() / a.slots_per_input;
+        input = a.inputs != nullptr ? a.inputs[rad_block_z()] : rad_block_z() / a.slots_per_input;
         n_tokens = 1;
     }
     const uint32_t group = rad_lane() / 4, four = rad_lane() % 4;

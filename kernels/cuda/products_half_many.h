@@ -34,11 +34,26 @@ struct many_job {
     const uint16_t *weights, *halves; /* of the first row and token */
     uint32_t last_row, last_token;    /* those that are there, from the first on */
     uint32_t n_columns, n_stages;
+
+    RAD_MEMBER uint64_t token_bytes(uint32_t token, uint32_t) const
+    {
+        return (token < last_token ? token : last_token) * (2 * n_columns);
+    }
+};
+
+/* Of tokens that stand anywhere, which those are that a thread copies. */
+template <class T> struct gather_job : many_job {
+    uint32_t tokens[T::TOKENS / T::COPIED];
+
+    RAD_MEMBER uint64_t token_bytes(uint32_t, uint32_t i) const
+    {
+        return (uint64_t)tokens[i] * (2 * n_columns);
+    }
 };
 
 /* Begins to copy a stage: a thread has 16 bytes of each COPIED-th line. What is not there is
  * computed and not written. */
-template <class T> RAD_DEVICE void fetch(const many_job &job, uint32_t stage, uint16_t *to)
+template <class T, class J> RAD_DEVICE void fetch(const J &job, uint32_t stage, uint16_t *to)
 {
     const uint32_t piece = rad_thread() % 8, first = rad_thread() / 8;
     const uint32_t column = stage * LINE + 8 * piece;
@@ -55,11 +70,9 @@ template <class T> RAD_DEVICE void fetch(const many_job &job, uint32_t stage, ui
         rad_copy_async16(rows + i * T::COPIED * LINE, weights + line * (2 * job.n_columns));
     }
 #pragma unroll
-    for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++) {
-        const uint32_t token = first + i * T::COPIED;
-        const uint32_t line = token < job.last_token ? token : job.last_token;
-        rad_copy_async16(tokens + i * T::COPIED * LINE, halves + line * (2 * job.n_columns));
-    }
+    for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++)
+        rad_copy_async16(tokens + i * T::COPIED * LINE,
+                         halves + job.token_bytes(first + i * T::COPIED, i));
 }
 
 /* The lane's operand of 32 columns, the first or the second ones of a line. */
@@ -120,8 +133,8 @@ template <class T> RAD_DEVICE void wait(uint32_t n_buffers, int there)
 
 /* The second half of a stage is multiplied when the next stage is there, so that its operands can
  * be loaded meanwhile. */
-template <class T, bool bf16>
-RAD_DEVICE void sum_many(T &w, const many_job &job, uint32_t n_buffers)
+template <class T, bool bf16, class J>
+RAD_DEVICE void sum_many(T &w, const J &job, uint32_t n_buffers)
 {
     uint16_t *buffers = (uint16_t *)rad_dynamic_shared();
     const uint32_t row = rad_warp() / T::TOKEN_WARPS * T::WARP_ROWS * LINE;
@@ -156,20 +169,23 @@ RAD_DEVICE void sum_many(T &w, const many_job &job, uint32_t n_buffers)
 
 /* What comes behind the product, for all sums of a thread. */
 template <class T>
-RAD_DEVICE void write_tiles(const T &w, const rad_cuda_product_part &part, uint32_t first_row,
-                            uint32_t first_token, uint32_t n_tokens)
+RAD_DEVICE void write_tiles(const T &w, const rad_cuda_product_part &part, uint32_t expert,
+                            uint32_t first_row, uint32_t first_token, uint32_t n_tokens)
 {
+    first_row += rad_warp() / T::TOKEN_WARPS * T::WARP_ROWS + rad_lane() / 4;
+    first_token += rad_warp() % T::TOKEN_WARPS * T::WARP_TOKENS + rad_lane() % 4 * 2;
 #pragma unroll
     for (uint32_t r = 0; r < 2 * T::ROW_TILES; r++) {
         const uint32_t row = first_row + r * 8;
         if (row >= part.n_rows)
             break;
-        const float bias = part.bias != nullptr ? part.bias[row] : 0.0f;
+        const float bias =
+            part.bias != nullptr ? part.bias[(uint64_t)expert * part.n_rows + row] : 0.0f;
 #pragma unroll
         for (uint32_t t = 0; t < 2 * T::TOKEN_TILES; t++) {
             const uint32_t token = first_token + t / 2 * 8 + t % 2;
             if (token < n_tokens)
-                finish(part, 0, bias, token, row, w.c[r / 2][t / 2][r % 2 * 2 + t % 2]);
+                finish(part, expert, bias, token, row, w.c[r / 2][t / 2][r % 2 * 2 + t % 2]);
         }
     }
 }
@@ -194,9 +210,34 @@ template <class T, bool bf16> RAD_DEVICE void many(const rad_cuda_half_arguments
                           (a.n_columns + LINE - 1) / LINE};
     T w = {};
     sum_many<T, bf16>(w, job, a.n_stages);
-    write_tiles(w, part, first_row + rad_warp() / T::TOKEN_WARPS * T::WARP_ROWS + rad_lane() / 4,
-                first_token + rad_warp() % T::TOKEN_WARPS * T::WARP_TOKENS + rad_lane() % 4 * 2,
-                a.n_tokens);
+    write_tiles(w, part, 0, first_row, first_token, a.n_tokens);
+}
+
+/* Tokens by expert: a block has those of a tile, whose outputs stand side by side. */
+template <class T, bool bf16> RAD_DEVICE void grouped(const rad_cuda_half_arguments &a)
+{
+    const uint32_t tile = rad_block_x() / a.n_row_blocks;
+    const uint32_t first_row = rad_block_x() % a.n_row_blocks * T::ROWS;
+    if (tile >= *a.n_tiles)
+        return;
+    const rad_cuda_product_part &part = a.parts[0];
+    const uint32_t expert = a.tile_expert[tile], first = a.tile_first[tile];
+    const uint32_t left = a.starts[expert + 1] - first;
+    const uint32_t last = left < T::TOKENS ? left - 1 : (uint32_t)T::TOKENS - 1;
+    gather_job<T> job = {{(const uint16_t *)(part.weights + expert * part.expert_bytes) +
+                              (uint64_t)first_row * a.n_columns,
+                          a.halves, part.n_rows - 1 - first_row, last, a.n_columns,
+                          (a.n_columns + LINE - 1) / LINE},
+                         {}};
+#pragma unroll
+    for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++) {
+        const uint32_t token = rad_thread() / 8 + i * T::COPIED;
+        const uint32_t output = first + (token < last ? token : last);
+        job.tokens[i] = a.inputs != nullptr ? a.inputs[output] : output;
+    }
+    T w = {};
+    sum_many<T, bf16>(w, job, a.n_stages);
+    write_tiles(w, part, expert, first_row, first, first + last + 1);
 }
 
 #endif

@@ -46,3 +46,15 @@ RAD_CUDA_KERNEL(half_128x64_bf16, higher_tile::THREADS, rad_cuda_half_arguments,
 {
     many<higher_tile, true>(a);
 }
+
+static_assert((uint32_t)RAD_CUDA_MANY_TOKENS == square_tile::TOKENS, "tiles of experts");
+
+RAD_CUDA_KERNEL(half_grouped_f16, square_tile::THREADS, rad_cuda_half_arguments, a)
+{
+    grouped<square_tile, false>(a);
+}
+
+RAD_CUDA_KERNEL(half_grouped_bf16, square_tile::THREADS, rad_cuda_half_arguments, a)
+{
+    grouped<square_tile, true>(a);
+}

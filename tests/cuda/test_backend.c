@@ -251,6 +251,50 @@ START_TEST(caches_have_the_bits_of_the_cpu)
 }
 END_TEST
 
+/* ---- experts with 16-bit weights ---------------------------------------------------------------
+ */
+
+/* Writes a model with its weights in a type of 16 bits. */
+static void write_halves(const char *from, const char *to, const char *type)
+{
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_options *options = NULL;
+    radllm_file *file = NULL;
+    radllm_quantization *plan = NULL;
+    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
+    rad_assert_ok(radllm_options_set_text(options, "quantize", type, RADLLM_NUL, &error), &error);
+    rad_assert_ok(radllm_file_open(NULL, from, &file, &error), &error);
+    rad_assert_ok(radllm_quantization_new(NULL, file, NULL, options, &plan, &error), &error);
+    rad_assert_ok(radllm_quantization_write(plan, to, NULL, &error), &error);
+    radllm_quantization_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+}
+
+/* Few tokens go to their experts one by one, many in tiles. */
+START_TEST(experts_of_halves_have_one_order)
+{
+    static const char pairs[] = "cache=f32 batch=64";
+    char path[1024];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("experts.gguf"));
+    write_halves(model_path(_i == 0 ? "architectures/mixtral-f32" : "architectures/qwen3moe-f32"),
+                 path, _i == 0 ? "F16" : "BF16");
+    radllm_options *cpu = make_options("cpu", pairs), *cuda = make_options("cuda", pairs);
+    opened here = open_file(path, cpu), whole = open_file(path, cuda),
+           pieces = open_file(path, cuda);
+    feed(&here, 0, LONG, 64);
+    feed(&whole, 0, LONG, 64);
+    feed(&pieces, 0, LONG, 8);
+    assert_close_logits(&here, &whole, NEAR, "experts");
+    assert_same_logits(&whole, &pieces, "experts in pieces");
+    close_file(&here);
+    close_file(&whole);
+    close_file(&pieces);
+    radllm_options_free(cpu);
+    radllm_options_free(cuda);
+}
+END_TEST
+
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 /* Beginnings that sessions share, forks that go apart, what is taken out, files. */
@@ -854,6 +898,7 @@ static void add_cases(Suite *suite)
                         sizeof families / sizeof *families / (RAD_TEST_SANITIZED ? 4 : 1));
     tcase_add_loop_test(cases, caches_have_the_bits_of_the_cpu, 0,
                         sizeof cached / sizeof *cached / (RAD_TEST_SANITIZED ? 4 : 1));
+    tcase_add_loop_test(cases, experts_of_halves_have_one_order, 0, 2);
     tcase_add_loop_test(cases, encoders_have_the_bits_of_the_cpu, 0, 2);
     tcase_add_loop_test(cases, adapters_have_the_bits_of_the_cpu, 0, 2);
     if (packed_folder != NULL)

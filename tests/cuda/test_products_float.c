@@ -343,6 +343,72 @@ static void check_half(rad_type type, shape s)
     free_product(&p);
 }
 
+/* Slots by expert: so many outputs of each, whose inputs stand in another order; the same bits in
+ * tiles as slot by slot. */
+typedef struct grouping {
+    uint32_t starts[8], tile_expert[16], tile_first[16], n_tiles;
+    uint32_t expert_of[256], inputs[256], n;
+} grouping;
+
+static grouping make_grouping(const uint32_t *counts, uint32_t n_experts, uint32_t n_inputs)
+{
+    grouping g = {0};
+    for (uint32_t e = 0; e < n_experts; e++) {
+        for (uint32_t first = 0; first < counts[e]; first += RAD_CUDA_MANY_TOKENS) {
+            g.tile_expert[g.n_tiles] = e;
+            g.tile_first[g.n_tiles++] = g.n + first;
+        }
+        for (uint32_t i = 0; i < counts[e]; i++) {
+            g.expert_of[g.n + i] = e;
+            g.inputs[g.n + i] = (g.n + i) * 5 % n_inputs;
+        }
+        g.n += counts[e];
+        g.starts[e + 1] = g.n;
+    }
+    return g;
+}
+
+static void check_grouped(rad_type type, shape s, const uint32_t *counts, bool has_inputs)
+{
+    product p = make_product(type, s);
+    grouping g = make_grouping(counts, s.n_experts, s.n_tokens);
+    size_t bytes = (size_t)g.n * s.n_rows * sizeof(float);
+    float *few = make(bytes, 1), *many = make(bytes, 1);
+    ck_assert(has_inputs || g.n == s.n_tokens);
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        half_buffers h = upload_half(device, &p);
+        h.a.n_tokens = 1;
+        h.a.parts[0].add = NULL;
+        h.a.parts[0].y = rad_test_upload(device, NULL, bytes);
+        h.a.experts = rad_test_upload(device, g.expert_of, sizeof g.expert_of);
+        h.a.inputs = has_inputs ? rad_test_upload(device, g.inputs, sizeof g.inputs) : NULL;
+        h.a.tile_expert = rad_test_upload(device, g.tile_expert, sizeof g.tile_expert);
+        h.a.tile_first = rad_test_upload(device, g.tile_first, sizeof g.tile_first);
+        h.a.starts = rad_test_upload(device, g.starts, sizeof g.starts);
+        h.a.n_tiles = rad_test_upload(device, &g.n_tiles, sizeof g.n_tiles);
+        ck_assert_int_eq(rad_cuda_half_grouped(device, type, &h.a, g.n, 0), RADLLM_OK);
+        rad_test_download(device, few, h.a.parts[0].y, bytes);
+        h.a.parts[0].y = rad_test_upload(device, NULL, bytes);
+        ck_assert_int_eq(rad_cuda_half_grouped(device, type, &h.a, g.n, g.n_tiles + 2), RADLLM_OK);
+        rad_test_download(device, many, h.a.parts[0].y, bytes);
+        rad_test_same_floats(many, few, (size_t)g.n * s.n_rows, "tiles of experts");
+        rad_test_device_close(device);
+    }
+    free(few);
+    free(many);
+    free_product(&p);
+}
+
+START_TEST(slots_by_expert)
+{
+    static const uint32_t counts[] = {3, 0, 70, 1, 64}, few[] = {2, 7};
+    rad_type type = _i == 0 ? RAD_TYPE_F16 : RAD_TYPE_BF16;
+    check_grouped(type, (shape){70, 160, 11, 5, true}, counts, true);
+    check_grouped(type, (shape){9, 32, 9, 2, false}, few, false);
+}
+END_TEST
+
 START_TEST(matrix_instructions)
 {
     static const shape shapes[] = {
@@ -390,6 +456,7 @@ static void add_cases(Suite *suite)
 {
     TCase *half = rad_test_case(suite, "half");
     tcase_add_loop_test(half, matrix_instructions, 0, 2);
+    tcase_add_loop_test(half, slots_by_expert, 0, 2);
     tcase_add_test(half, rounding);
     tcase_add_loop_test(rad_test_case(suite, "dot"), cpu_order, 0, 6);
 }

@@ -23,7 +23,7 @@ static const tile tiles[] = {
     {KERNELS(64x64), 64, 64, 6, 280, 380},       {KERNELS(128x64), 128, 64, 4, 480, 620},
     {KERNELS(128x128), 128, 128, 3, 1000, 1300}, {KERNELS(128x256), 128, 256, 4, 2000, 2000},
 };
-enum { TILES = sizeof tiles / sizeof *tiles, LEAST_STAGES = 3 };
+enum { TILES = sizeof tiles / sizeof *tiles, LEAST_STAGES = 3, GROUPED_TILE = 2 };
 static_assert(TILES + 1 == RAD_CUDA_HALF_KERNELS, "few tokens, and tiles");
 
 /* Bytes a clock of the L2 cache, all multiprocessors together, for each, and for one of them at
@@ -146,6 +146,22 @@ radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                    : choose_tile(&device->properties, a);
     return best < 0 ? multiply_few(device, type, a, n_slots)
                     : multiply_many(device, type, a, &tiles[best]);
+}
+
+radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
+                                    rad_cuda_half_arguments *a, uint32_t n_slots,
+                                    uint32_t most_tiles)
+{
+    const tile *t = &tiles[GROUPED_TILE];
+    a->n_stages = stages_of(t, device->properties.shared_bytes);
+    if (most_tiles == 0 || a->n_stages < LEAST_STAGES)
+        return multiply_few(device, type, a, n_slots);
+    a->n_row_blocks = place_parts(a, t->rows);
+    return device->launch(device,
+                          type == RAD_TYPE_BF16 ? &rad_cuda_kernel_half_grouped_bf16
+                                                : &rad_cuda_kernel_half_grouped_f16,
+                          (rad_cuda_grid){most_tiles * a->n_row_blocks, 1, 1},
+                          a->n_stages * rad_cuda_half_stage_bytes(t->rows, t->tokens), a);
 }
 
 const rad_cuda_kernel *rad_cuda_half_kernel(rad_type type, uint32_t kernel)

@@ -21,6 +21,12 @@ radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const 
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots);
 
+/* With a->experts, inputs and where tiles stand, of slots by expert: in tiles, of which there are
+ * at most most_tiles, or with 0 slot by slot (at most 65,535). */
+radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
+                                    rad_cuda_half_arguments *a, uint32_t n_slots,
+                                    uint32_t most_tiles);
+
 /* The kernels among which it chooses, all with the same bits: 0 for few tokens, then tiles. For
  * tests and bench; RADLLM_E_UNSUPPORTED where the device lacks the shared memory. */
 enum { RAD_CUDA_HALF_KERNELS = 7 };

@@ -287,8 +287,28 @@ static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, const parts
     return is_float(op->weight) ? multiply_floats(b, op, p, in) : multiply_quantized(b, op, p, in);
 }
 
-/* 16-bit weights by matrix instructions: the input is rounded first, unless that was done already.
- */
+static bool is_half(const rad_weight *weight)
+{
+    return rad_cuda_half_fits(weight->matrix.type, weight->matrix.n_columns);
+}
+
+/* Rounds an operation's input for 16-bit weights, unless that was done already. */
+static radllm_status round_halves(rad_cuda_backend *b, const rad_op *op, uint32_t n_rows,
+                                  bool in_order, const rad_cuda_half_arguments *a)
+{
+    rad_type type = op->weight->matrix.type;
+    if (b->tiles_value == op->in && b->tiles_kind == RAD_ACTIVATION_F32 && b->tiles_type == type &&
+        b->tiles_in_order == in_order)
+        return RADLLM_OK;
+    b->tiles_value = op->in;
+    b->tiles_kind = RAD_ACTIVATION_F32;
+    b->tiles_type = type;
+    b->tiles_in_order = in_order;
+    return rad_cuda_half_round(b->device, type, rad_cuda_value(b, op->in),
+                               rad_weight_inputs(op->weight), n_rows, in_order, a);
+}
+
+/* 16-bit weights by matrix instructions. */
 static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, const parts *p,
                                      const inputs *in)
 {
@@ -297,16 +317,9 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
                                  .n_parts = p->n,
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
-    radllm_status status = RADLLM_OK;
     bool fast = rad_cuda_is_fast(b, type, p->of, p->n, in->n_tokens);
     memcpy(a.parts, p->of, sizeof a.parts);
-    if (b->tiles_value != op->in || b->tiles_kind != RAD_ACTIVATION_F32 || b->tiles_type != type ||
-        b->tiles_in_order != fast)
-        status = rad_cuda_half_round(b->device, type, in->x, in->x_stride, in->n_tokens, fast, &a);
-    b->tiles_value = op->in;
-    b->tiles_kind = RAD_ACTIVATION_F32;
-    b->tiles_type = type;
-    b->tiles_in_order = fast;
+    radllm_status status = round_halves(b, op, in->n_tokens, fast, &a);
     if (status != RADLLM_OK)
         return status;
     return fast ? rad_cuda_fast_product(b, type, a.parts, a.n_parts, a.halves, a.n_columns,
@@ -336,7 +349,7 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *op
         p.of[i] = part_of(b, ops[i]);
         p.n_rows += p.of[i].n_rows;
     }
-    if (rad_cuda_half_fits(op->weight->matrix.type, op->weight->matrix.n_columns))
+    if (is_half(op->weight))
         return multiply_halves(b, op, &p, &in);
     radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
     return status == RADLLM_OK ? multiply(b, op, &p, &in) : status;
@@ -384,7 +397,7 @@ static bool can_group(const rad_cuda_backend *b, const rad_op *route)
     const rad_op *end = b->program->ops + b->program->n_ops;
     bool can = true;
     for (const rad_op *op = route; op < end && op->kind != RAD_OP_COMBINE; op++)
-        can = can && (op->kind != RAD_OP_EXPERT_PRODUCT ||
+        can = can && (op->kind != RAD_OP_EXPERT_PRODUCT || is_half(op->weight) ||
                       rad_cuda_many_by(op->weight->matrix.type, false).kernel != NULL);
     return can;
 }
@@ -448,6 +461,33 @@ static radllm_status run_route(rad_cuda_backend *b, const rad_op *op)
     if (status == RADLLM_OK)
         status = group(b, op, n_rows);
     return status == RADLLM_OK && !b->grouped ? list_slots(b, op, n_rows) : status;
+}
+
+/* Slots by expert, with 16-bit weights. */
+static radllm_status multiply_grouped_halves(rad_cuda_backend *b, const rad_op *op,
+                                             uint32_t n_tokens)
+{
+    const rad_hparams *h = &b->model->hparams;
+    bool few = n_tokens <= RAD_CUDA_PRODUCT_TOKENS;
+    uint32_t n_slots = n_tokens * h->router.n_used;
+    rad_cuda_half_arguments a = {.parts = {part_of(b, op)},
+                                 .halves = rad_cuda_at(b, b->layout.tiles),
+                                 .experts = rad_cuda_at(b, b->layout.expert_of),
+                                 .inputs =
+                                     op->by_choice ? NULL : rad_cuda_at(b, b->layout.token_of),
+                                 .tile_expert = rad_cuda_at(b, b->layout.tile_expert),
+                                 .tile_first = rad_cuda_at(b, b->layout.tile_first),
+                                 .starts = rad_cuda_at(b, b->layout.starts),
+                                 .n_tiles = rad_cuda_at(b, b->layout.n_tiles),
+                                 .slots_per_input = 1,
+                                 .n_parts = 1,
+                                 .n_columns = op->weight->matrix.n_columns,
+                                 .n_tokens = 1};
+    radllm_status status = round_halves(b, op, op->by_choice ? n_slots : n_tokens, false, &a);
+    return status == RADLLM_OK
+               ? rad_cuda_half_grouped(b->device, op->weight->matrix.type, &a, n_slots,
+                                       few ? 0 : (uint32_t)rad_cuda_most_expert_tiles(h, n_tokens))
+               : status;
 }
 
 /* Slots by expert: few of them each by itself, many in tiles by matrix instructions. */
@@ -525,6 +565,8 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
 {
     uint32_t n_tokens = rad_cuda_rows(b, op), n_used = b->model->hparams.router.n_used;
     radllm_status status = RADLLM_OK;
+    if (b->grouped && is_half(op->weight))
+        return multiply_grouped_halves(b, op, n_tokens);
     if (!is_float(op->weight))
         status = quantize(b, op, op->by_choice ? n_tokens * n_used : n_tokens);
     if (status != RADLLM_OK)
