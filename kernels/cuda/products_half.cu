@@ -33,6 +33,7 @@ enum {
     PIECE_STEPS = 4,
     PIECE = PIECE_STEPS * STEP,
     PIECES = RAD_CUDA_HALF_FEW_PIECES,
+    AHEAD = 4, /* pieces of tokens that are loaded before, which come from the L2 cache */
     COPIES = 8 /* of a lane, for a piece: two rows at a time; as many as instructions */
 };
 
@@ -82,13 +83,6 @@ RAD_DEVICE void load_tokens(rad_u4 x[PIECE_STEPS], const few_job &job, uint32_t 
 {
 #pragma unroll
     for (uint32_t step = 0; step < PIECE_STEPS; step++)
-        x[step] = rad_load16(job.token + piece * PIECE + step * STEP);
-}
-
-RAD_DEVICE void load_tokens_of_rest(rad_u4 x[PIECE_STEPS], const few_job &job, uint32_t piece)
-{
-#pragma unroll
-    for (uint32_t step = 0; step < PIECE_STEPS; step++)
         if (piece * PIECE + step * STEP < job.n_columns)
             x[step] = rad_load16(job.token + piece * PIECE + step * STEP);
 }
@@ -113,12 +107,10 @@ RAD_DEVICE void advance(few_places &at)
 /* Multiplies a piece, and fetches one, which is whole, into the place of the one before. Copies
  * stand between the instructions, which wait for each other. */
 template <bool bf16>
-RAD_DEVICE void multiply_piece(float c[4], const few_job &job, uint32_t piece, few_places &at,
-                               rad_u4 x[PIECE_STEPS])
+RAD_DEVICE void multiply_piece(float c[4], const few_job &job, uint32_t piece, const few_places &at,
+                               const rad_u4 x[PIECE_STEPS])
 {
     const uint16_t *ring = (const uint16_t *)rad_dynamic_shared();
-    rad_u4 next[PIECE_STEPS];
-    load_tokens(next, job, piece + 1);
     rad_copy_async_wait(PIECES - 2);
     rad_warp_barrier(); /* this piece is there, and nobody reads the one before any more */
     uint32_t rows[2 * PIECE_STEPS][4];
@@ -131,16 +123,12 @@ RAD_DEVICE void multiply_piece(float c[4], const few_job &job, uint32_t piece, f
         fetch_rows(job, piece + PIECES - 1, job.ring + at.before * ROWS * PIECE, i);
     }
     rad_copy_async_commit();
-#pragma unroll
-    for (uint32_t step = 0; step < PIECE_STEPS; step++)
-        x[step] = next[step];
-    advance(at);
 }
 
 /* One of the last pieces: nothing is fetched but what is not whole. */
 template <bool bf16>
-RAD_DEVICE void multiply_last(float c[4], const few_job &job, uint32_t piece, few_places &at,
-                              rad_u4 x[PIECE_STEPS])
+RAD_DEVICE void multiply_last(float c[4], const few_job &job, uint32_t piece, const few_places &at,
+                              const rad_u4 x[PIECE_STEPS])
 {
     const uint16_t *ring = (const uint16_t *)rad_dynamic_shared();
     rad_copy_async_wait(PIECES - 2);
@@ -158,25 +146,36 @@ RAD_DEVICE void multiply_last(float c[4], const few_job &job, uint32_t piece, fe
             multiply<bf16>(c, rows, x[step], i);
         }
     }
-    load_tokens_of_rest(x, job, piece + 1);
-    advance(at);
 }
 
+/* The first pieces of weights, which no kernel writes, are on their way when earlier kernels end.
+ */
 template <bool bf16> RAD_DEVICE void sum_few(float c[4], const few_job &job)
 {
     const uint32_t n_pieces = (job.n_columns + PIECE - 1) / PIECE;
-    rad_u4 x[PIECE_STEPS] = {};
+    rad_u4 x[AHEAD][PIECE_STEPS] = {};
     few_places at = {0, PIECES - 1};
     for (uint32_t piece = 0; piece + 1 < PIECES; piece++) {
         fetch_rest(job, piece, job.ring + piece * ROWS * PIECE);
         rad_copy_async_commit();
     }
-    load_tokens_of_rest(x, job, 0);
-    uint32_t piece = 0;
-    for (; piece + PIECES <= job.n_columns / PIECE; piece++)
-        multiply_piece<bf16>(c, job, piece, at, x);
-    for (; piece < n_pieces; piece++)
-        multiply_last<bf16>(c, job, piece, at, x);
+    rad_wait_for_earlier();
+#pragma unroll
+    for (uint32_t i = 0; i < AHEAD; i++)
+        load_tokens(x[i], job, i);
+    for (uint32_t first = 0; first < n_pieces; first += AHEAD)
+#pragma unroll
+        for (uint32_t i = 0; i < AHEAD; i++) {
+            const uint32_t piece = first + i;
+            if (piece >= n_pieces)
+                break;
+            if (piece + PIECES <= job.n_columns / PIECE)
+                multiply_piece<bf16>(c, job, piece, at, x[i]);
+            else
+                multiply_last<bf16>(c, job, piece, at, x[i]);
+            load_tokens(x[i], job, piece + AHEAD);
+            advance(at);
+        }
 }
 
 template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
@@ -185,6 +184,7 @@ template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
     const rad_cuda_product_part &part = part_of(a, rad_block_x(), ROWS, &first_row);
     uint64_t output = rad_block_y() * 8, input = output;
     if (a.experts != nullptr) {
+        rad_wait_for_earlier();
         expert = a.experts[rad_block_z()];
         if (expert == UINT32_MAX)
             return;
@@ -211,12 +211,12 @@ template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
     }
 }
 
-RAD_CUDA_KERNEL(half_few_f16, 32, rad_cuda_half_arguments, a)
+RAD_CUDA_KERNEL_EARLY(half_few_f16, 32, rad_cuda_half_arguments, a)
 {
     few<false>(a);
 }
 
-RAD_CUDA_KERNEL(half_few_bf16, 32, rad_cuda_half_arguments, a)
+RAD_CUDA_KERNEL_EARLY(half_few_bf16, 32, rad_cuda_half_arguments, a)
 {
     few<true>(a);
 }

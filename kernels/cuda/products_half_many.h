@@ -37,7 +37,7 @@ struct many_job {
 
     RAD_MEMBER uint64_t token_bytes(uint32_t token, uint32_t) const
     {
-        return (token < last_token ? token : last_token) * (2 * n_columns);
+        return token * (2 * n_columns);
     }
 };
 
@@ -52,7 +52,7 @@ template <class T> struct gather_job : many_job {
 };
 
 /* Begins to copy a stage: a thread has 16 bytes of each COPIED-th line. What is not there is
- * computed and not written. */
+ * not copied: whatever stands in its place, its sums are its own, and are not written. */
 template <class T, class J> RAD_DEVICE void fetch(const J &job, uint32_t stage, uint16_t *to)
 {
     const uint32_t piece = rad_thread() % 8, first = rad_thread() / 8;
@@ -66,13 +66,14 @@ template <class T, class J> RAD_DEVICE void fetch(const J &job, uint32_t stage, 
 #pragma unroll
     for (uint32_t i = 0; i < T::ROWS / T::COPIED; i++) {
         const uint32_t row = first + i * T::COPIED;
-        const uint32_t line = row < job.last_row ? row : job.last_row;
-        rad_copy_async16(rows + i * T::COPIED * LINE, weights + line * (2 * job.n_columns));
+        if (row <= job.last_row)
+            rad_copy_async16(rows + i * T::COPIED * LINE, weights + row * (2 * job.n_columns));
     }
 #pragma unroll
     for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++)
-        rad_copy_async16(tokens + i * T::COPIED * LINE,
-                         halves + job.token_bytes(first + i * T::COPIED, i));
+        if (first + i * T::COPIED <= job.last_token)
+            rad_copy_async16(tokens + i * T::COPIED * LINE,
+                             halves + job.token_bytes(first + i * T::COPIED, i));
 }
 
 /* The lane's operand of 32 columns, the first or the second ones of a line. */
