@@ -27,8 +27,7 @@ struct prompt_task {
     uint32_t first_position, last_end; /* of its first and last token */
     uint32_t first_tile, end_tile;
     uint32_t step, begin, end; /* tiles of the part that is taken */
-    bool of_sinks, prepared;
-    bool adds; /* the part's state is added to a total in memory */
+    bool of_sinks, begins, prepared, in_memory;
     uint32_t pages[RAD_CUDA_ATTEND_RANGE_TILES];       /* of so many tiles, by their numbers */
     prompt_view seen;                                  /* by any token of the block */
     prompt_view some[PROMPT_WARPS], all[PROMPT_WARPS]; /* by any and by all tokens of a warp */
@@ -319,64 +318,71 @@ RAD_DEVICE void look_at_prompt_tile(const prompt<DIMS> &p, uint32_t tile, uint32
     out->empty = 0;
 }
 
-/* Scores of half m of the warp's queries to two tiles: the products of score_halves(), in its
- * order. One half at a time, though keys are read twice, for registers are what is short. */
+/* Scores of two tiles: the products of score_halves(), in its order. */
 template <uint32_t DIMS>
-RAD_DEVICE void score_prompt(const prompt<DIMS> &p, uint32_t m,
-                             float scores[PROMPT_TILES][KEY_PARTS][4])
+RAD_DEVICE void score_prompt(const prompt<DIMS> &p, float scores[2][PROMPT_TILES][KEY_PARTS][4])
 {
     const uint32_t lane = rad_lane(), pitch = p.query_pitch();
-    const uint32_t query_at = staged_value(p.warp_row() + m * 16 + lane % 16, lane / 16, pitch);
+    const uint32_t query_at = staged_value(p.warp_row() + lane % 16, lane / 16, pitch);
     const uint8_t *keys = p.keys() + staged_key(lane % 16, lane / 16);
     const uint8_t *more_keys = p.keys() + staged_key(lane % 16, lane / 16 + 2);
 #pragma unroll
-    for (int i = 0; i < PROMPT_TILES * KEY_PARTS; i++) {
-        float *c = scores[i / KEY_PARTS][i % KEY_PARTS];
+    for (int i = 0; i < 2 * PROMPT_TILES * KEY_PARTS; i++) {
+        float *c =
+            scores[i / (PROMPT_TILES * KEY_PARTS)][i / KEY_PARTS % PROMPT_TILES][i % KEY_PARTS];
         c[0] = c[1] = c[2] = c[3] = 0.0f;
     }
-#pragma unroll 4
+#pragma unroll 2
     for (uint32_t d = 0; d < p.key_dim(); d += 16) {
-        uint32_t low[4], high[4], key[PROMPT_TILES][2][4];
-        rad_ldmatrix_x4(low, p.low_queries() + moved_part(query_at, d / 8));
-        rad_ldmatrix_x4(high, p.queries() + moved_part(query_at, d / 8));
+        uint32_t key[PROMPT_TILES][2][4];
 #pragma unroll
         for (uint32_t t = 0; t < PROMPT_TILES; t++) {
             rad_ldmatrix_x4_trans(key[t][0], keys + (t * p.key_dim() + d) * 64);
             rad_ldmatrix_x4_trans(key[t][1], more_keys + (t * p.key_dim() + d) * 64);
         }
 #pragma unroll
-        for (uint32_t i = 0; i < 2 * PROMPT_TILES * KEY_PARTS; i++) {
-            uint32_t t = i / KEY_PARTS % PROMPT_TILES, part = i % KEY_PARTS;
-            rad_mma_f16(scores[t][part], i < PROMPT_TILES * KEY_PARTS ? low : high,
-                        key[t][part / 2] + part % 2 * 2);
+        for (uint32_t half = 0; half < 2; half++) {
+            const uint8_t *from = half == 0 ? p.low_queries() : p.queries();
+#pragma unroll
+            for (uint32_t m = 0; m < 2; m++) {
+                uint32_t query[4];
+                rad_ldmatrix_x4(query, from + m * 16 * pitch + moved_part(query_at, d / 8));
+#pragma unroll
+                for (uint32_t i = 0; i < PROMPT_TILES * KEY_PARTS; i++) {
+                    uint32_t t = i / KEY_PARTS, part = i % KEY_PARTS;
+                    rad_mma_f16(scores[m][t][part], query, key[t][part / 2] + part % 2 * 2);
+                }
+            }
         }
     }
 }
 
-/* Scores of half m to a tile to probabilities. */
+/* Scores of a tile to probabilities. */
 template <uint32_t DIMS>
-RAD_DEVICE void weigh_prompt(const prompt<DIMS> &p, uint32_t tile, uint32_t m,
-                             float scores[KEY_PARTS][4], prompt_tile *out)
+RAD_DEVICE void weigh_prompt(const prompt<DIMS> &p, uint32_t tile,
+                             float scores[2][PROMPT_TILES][KEY_PARTS][4], uint32_t t,
+                             prompt_tile *out)
 {
     if (!out->seen)
         return;
-    scale_scores(p.a, scores);
+#pragma unroll
+    for (uint32_t m = 0; m < 2; m++)
+        scale_scores(p.a, scores[m][t]);
     if (!out->plain) {
         const bool of_sinks = p.task().of_sinks;
 #pragma unroll
-        for (uint32_t of = 0; of < 2; of++) {
-            uint32_t r = p.row(m * 2 + of), position = p.positions()[r];
+        for (uint32_t k = 0; k < LANE_ROWS; k++) {
+            uint32_t r = p.row(k), position = p.positions()[r];
             half_view view = {visible_slots(p.a, position, p.ends()[r], tile, of_sinks),
                               distance_of(p.a, position, tile, of_sinks), p.slopes()[r]};
-            hide_scores<DIMS == 0>(p.a, view, (int)of, scores);
-            out->empty |= view.seen.first >= view.seen.last ? 1u << (m * 2 + of) : 0u;
+            hide_scores<DIMS == 0>(p.a, view, (int)(k % 2), scores[k / 2][t]);
+            out->empty |= view.seen.first >= view.seen.last ? 1u << k : 0u;
         }
     }
 #pragma unroll
-    for (uint32_t of = 0; of < 2; of++) {
-        uint32_t k = m * 2 + of;
-        out->most[k] = weigh_scores((int)of, (out->empty >> k & 1u) != 0, scores, out->p[m]);
-    }
+    for (uint32_t k = 0; k < LANE_ROWS; k++)
+        out->most[k] = weigh_scores((int)(k % 2), (out->empty >> k & 1u) != 0, scores[k / 2][t],
+                                    out->p[k / 2]);
 }
 
 /* The outputs of a tile times the weights added to those of the state; SOME: but not of queries
@@ -479,36 +485,35 @@ RAD_DEVICE void clear_prompt(const prompt<DIMS> &p, bool learned, prompt_state *
     }
 }
 
-/* A range's state into the total, whose outputs stand in memory: merge_states(). Barriers between a
- * few outputs each, here and below, keep the compiler from loading all at once, for which there are
- * no registers. */
+/* A range's state into the total, whose outputs stand in memory: merge_states(). `first`: there is
+ * no total yet. */
 template <uint32_t DIMS>
-RAD_DEVICE void merge_prompt_range(const prompt<DIMS> &p, const prompt_state &state)
+RAD_DEVICE void merge_prompt_range(const prompt<DIMS> &p, bool first, const prompt_state &state)
 {
 #pragma unroll
     for (uint32_t k = 0; k < LANE_ROWS; k++) {
         uint32_t r = p.row(k);
-        float total_most = p.total_most()[r], total_sum = p.total_sum()[r];
+        float total_most = first ? MINUS_INFINITY : p.total_most()[r];
+        float total_sum = first ? 0.0f : p.total_sum()[r];
         float most = state.most[k], sum = state.sum[k];
         rad_warp_barrier(); /* the four lanes of a query have read */
-        bool replaced = is_empty_state(total_most, total_sum);
-        bool changed = r < p.task().n_live && (replaced || !is_empty_state(most, sum));
+        bool replaced = first || is_empty_state(total_most, total_sum);
+        if ((is_empty_state(most, sum) && !first) || r >= p.task().n_live)
+            continue;
         float merged = replaced ? most : greater(total_most, most);
         float rescale = rad_expf_below_one(total_most - merged);
         float weight = rad_expf_below_one(most - merged);
-        float *out = p.out_of(p.live(r)) + rad_lane() % 4 * 2;
-        if (changed && rad_lane() % 4 == 0) {
+        float *out = p.out_of(r) + rad_lane() % 4 * 2;
+        if (rad_lane() % 4 == 0) {
             p.total_most()[r] = merged;
             p.total_sum()[r] = replaced ? sum : rad_fma(total_sum, rescale, sum * weight);
         }
 #pragma unroll
         for (uint32_t i = 0; i < PROMPT_PARTS; i++) {
+            if (i * 8 >= p.value_dim())
+                break;
             rad_u2 *at = (rad_u2 *)(out + i * 8);
             float x = state.out[k / 2][i][k % 2 * 2], y = state.out[k / 2][i][k % 2 * 2 + 1];
-            if (i % 4 == 0)
-                rad_warp_barrier();
-            if (i * 8 >= p.value_dim() || !changed)
-                continue;
             if (!replaced) {
                 rad_u2 before = rad_load8(at);
                 x = rad_fma(rad_float(before.x), rescale, x * weight);
@@ -529,19 +534,18 @@ RAD_DEVICE void write_prompt(const prompt<DIMS> &p, bool in_memory, const prompt
 #pragma unroll
     for (uint32_t k = 0; k < LANE_ROWS; k++) {
         uint32_t r = p.row(k);
-        bool live = r < p.task().n_live;
+        if (r >= p.task().n_live)
+            continue;
         float *apart = states_of(p.a, p.task().block, p.task().head, 0) +
                        (r * (uint64_t)p.a.n_units + rad_block_z()) * size;
-        float *out = whole ? p.out_of(p.live(r)) : apart;
+        float *out = whole ? p.out_of(r) : apart;
         float total = in_memory ? p.total_sum()[r] : state.sum[k];
 #pragma unroll
         for (uint32_t i = 0; i < PROMPT_PARTS; i++) {
+            if (i * 8 >= p.value_dim())
+                break;
             rad_u2 *at = (rad_u2 *)(out + i * 8 + column);
             float x = state.out[k / 2][i][k % 2 * 2], y = state.out[k / 2][i][k % 2 * 2 + 1];
-            if (i % 4 == 0)
-                rad_warp_barrier();
-            if (i * 8 >= p.value_dim() || !live)
-                continue;
             if (in_memory) {
                 rad_u2 stored = rad_load8(at);
                 x = rad_float(stored.x);
@@ -549,7 +553,7 @@ RAD_DEVICE void write_prompt(const prompt<DIMS> &p, bool in_memory, const prompt
             }
             rad_store8(at, {rad_bits(whole ? x / total : x), rad_bits(whole ? y / total : y)});
         }
-        if (live && !whole && column == 0) {
+        if (!whole && column == 0) {
             out[p.value_dim()] = state.most[k];
             out[p.value_dim() + 1] = total;
         }
@@ -582,14 +586,11 @@ RAD_DEVICE void attend_tiles(const prompt<DIMS> &p, uint32_t first, uint32_t end
         for (uint32_t t = 0; t < PROMPT_TILES; t++)
             look_at_prompt_tile(p, tile + t, end, &tiles[t]);
         if (tiles[0].seen || tiles[1].seen) {
+            float scores[2][PROMPT_TILES][KEY_PARTS][4];
+            score_prompt(p, scores);
 #pragma unroll
-            for (uint32_t m = 0; m < 2; m++) {
-                float scores[PROMPT_TILES][KEY_PARTS][4];
-                score_prompt(p, m, scores);
-#pragma unroll
-                for (uint32_t t = 0; t < PROMPT_TILES; t++)
-                    weigh_prompt(p, tile + t, m, scores[t], &tiles[t]);
-            }
+            for (uint32_t t = 0; t < PROMPT_TILES; t++)
+                weigh_prompt(p, tile + t, scores, t, &tiles[t]);
         }
         rad_copy_async_wait(0);
         rad_barrier(); /* values are there; keys have been read */
@@ -618,16 +619,14 @@ template <uint32_t DIMS> RAD_DEVICE void attend_part(const prompt<DIMS> &p, prom
     }
 }
 
-/* Begins a step, by one thread. */
+/* Begins a step, by one thread: false where there is no part and no further one. */
 RAD_DEVICE void take_part(const rad_cuda_attend_arguments &a, prompt_task *task)
 {
     key_part part = part_of_step(a, task->step, task->first_tile, task->end_tile);
-    key_part next = part_of_step(a, task->step + 1, task->first_tile, task->end_tile);
     task->begin = part.begin;
     task->end = part.end;
     task->of_sinks = part.of_sinks;
-    task->adds = a.division == RAD_CUDA_ATTEND_WHOLE &&
-                 (task->adds || (task->step >= 1 && next.begin < next.end));
+    task->begins = part.begins && a.division == RAD_CUDA_ATTEND_WHOLE;
     task->seen = view_of(a, task->first_position, task->last_end, part.of_sinks);
 }
 
@@ -639,11 +638,9 @@ template <uint32_t DIMS> RAD_DEVICE void attend_prompt(const rad_cuda_attend_arg
     if (rad_thread() == 0) {
         make_prompt(a, &task);
         task.step = z > 0 ? z + 1 : DIMS != 0 ? 1 : 0; /* behind the sinks, of which are none */
-        task.prepared = task.adds = false;
+        task.prepared = task.in_memory = false;
         take_part(a, &task);
     }
-    p.total_most()[rad_thread()] = MINUS_INFINITY;
-    p.total_sum()[rad_thread()] = 0.0f;
     rad_barrier();
     if (task.n_live == 0)
         return;
@@ -663,23 +660,27 @@ template <uint32_t DIMS> RAD_DEVICE void attend_prompt(const rad_cuda_attend_arg
         if (task.begin < task.end) {
             if (DIMS == 0 && !task.prepared)
                 prepare_prompt(p, task.of_sinks ? a.sink_queries : a.queries);
+            if (task.begins) {
+                if (!task.in_memory)
+                    merge_prompt_range(p, true, state);
+                clear_prompt(p, false, &state);
+            }
             attend_part(p, &state);
-        }
-        if (task.adds) {
-            merge_prompt_range(p, state);
-            clear_prompt(p, false, &state);
+            if (task.begins)
+                merge_prompt_range(p, false, state);
         }
         if (a.division != RAD_CUDA_ATTEND_WHOLE && task.step >= 1)
             break;
         rad_barrier(); /* all have read the part */
         if (rad_thread() == 0) {
             task.prepared = task.prepared || (!task.of_sinks && task.begin < task.end);
+            task.in_memory = task.in_memory || task.begins;
             task.step++;
             take_part(a, &task);
         }
         rad_barrier();
     }
-    write_prompt(p, task.adds, state);
+    write_prompt(p, task.in_memory, state);
 }
 
 #endif
