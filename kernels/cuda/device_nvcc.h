@@ -193,15 +193,6 @@ RAD_DEVICE rad_u4 rad_load16_once(const void *pointer)
     return v;
 }
 
-/* For global memory that several warps read; stays where it stands among matrix instructions, since
- * the compiler else puts loads for later behind them. */
-RAD_DEVICE uint32_t rad_load4(const void *pointer)
-{
-    uint32_t v;
-    asm volatile("ld.global.u32 %0, [%1];" : "=r"(v) : "l"(__cvta_generic_to_global(pointer)));
-    return v;
-}
-
 /* Asks for memory that will be read soon, so that it is in the L2 cache then: a multiple of 16
  * bytes from an aligned address on, all of it there. */
 RAD_DEVICE void rad_prefetch(const void *pointer, uint32_t bytes)

@@ -896,20 +896,14 @@ struct rad_format_q2_0 {
 
 #include "kernels/cuda/formats_folders.h"
 
-/* Asks for a group's chunks from `first` on, so that what a block comes to late is under way from
- * the beginning. A block that has a part of the group's rows, one of n_parts, asks for as many of
- * the chunks, of all rows: the blocks of a group run side by side. */
+/* Asks for n_rows rows of a chunk from first_row of the group on, multiples of 8: a lane for each
+ * section of 16 bytes. What a block comes to late is then under way from the beginning. */
 template <class F>
-RAD_DEVICE void prefetch_chunks(const uint8_t *group, uint32_t first, uint32_t n_chunks,
-                                uint32_t part, uint32_t n_parts)
+RAD_DEVICE void prefetch_rows(const uint8_t *chunk, uint32_t first_row, uint32_t n_rows)
 {
-    constexpr uint32_t bytes = F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
-    first = (first + n_parts - 1) / n_parts * n_parts + part;
-    if (rad_lane() == 0)
-#pragma unroll 1
-        for (uint32_t c = first + rad_warp() * n_parts; c < n_chunks;
-             c += rad_threads() / 32 * n_parts)
-            rad_prefetch(group + (uint64_t)c * bytes, bytes);
+    static_assert(F::CHUNK_BYTES / 16 <= 32, "a lane for each section");
+    if (rad_lane() < F::CHUNK_BYTES / 16)
+        rad_prefetch(section_at({chunk, first_row}, rad_lane() * 16, 16), n_rows * 16);
 }
 
 /* ---- what the products share ------------------------------------------------------------------

@@ -303,9 +303,9 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     uint32_t phase = 0;
     if (slot < job.n_chunks)
         few_load<F>(w, at);
-    prefetch_chunks<F>(job.group, job.n_slots, job.n_chunks,
-                       (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) >> a.rows_log2,
-                       RAD_CUDA_GROUP_ROWS >> a.rows_log2);
+    for (uint32_t chunk = job.n_slots + warp; chunk < job.n_chunks; chunk += 8)
+        prefetch_rows<F>(job.group + chunk * chunk_stride,
+                         job.first_row & (RAD_CUDA_GROUP_ROWS - 1), rows);
     rad_wait_for_earlier();
     few_fetch(job, 0, 0, shared.tiles[0]);
     for (uint32_t first = 0, round = 0; first < job.n_chunks; first += job.n_slots, round++) {

@@ -50,8 +50,8 @@ RAD_DEVICE rad_cuda_row many_other(many_place place)
 RAD_DEVICE void many_words(many_place place, int section, uint32_t &first, uint32_t &other)
 {
     const uint8_t *word = place.word + section * (16 * RAD_CUDA_GROUP_ROWS);
-    first = rad_load4(word);
-    other = rad_load4(word + 8 * 16);
+    first = *(const uint32_t *)word;
+    other = *(const uint32_t *)(word + 8 * 16);
 }
 
 /* The header, and sections that are not used in turn. */

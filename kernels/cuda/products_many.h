@@ -322,8 +322,6 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next,
         uint32_t fragment[4];
         many_fragment<F>(w, (int)(rad_lane() % 4), step, fragment);
         many_refill<F>(w, next, step);
-        if (step % 2 == 1)
-            rad_warp_barrier(); /* else the compiler puts all loads behind the last step */
         if constexpr (TILES == 1) {
             if (step % 2 == 0)
                 many_steps(quants, step, b);
@@ -385,8 +383,9 @@ template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_a
         many_refill<F>(w, at, -1);
     }
     if constexpr (TILES == 1) /* all warps have the same rows */
-        prefetch_chunks<F>(job.group, 1, job.n_chunks, job.first_of_group / 16,
-                           RAD_CUDA_GROUP_ROWS / 16);
+        for (uint32_t chunk = 1 + rad_warp(); chunk < job.n_chunks; chunk += RAD_MANY_THREADS / 32)
+            prefetch_rows<F>(job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS,
+                             job.first_of_group, 16);
     rad_wait_for_earlier();
     const uint8_t *tile = many_first_tile(a, job);
     many_fetch(tile, buffers[0].quants);
@@ -412,20 +411,32 @@ template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_a
     many_write<F, TILES>(a, job, y);
 }
 
-/* Two kernels: 64 rows of a block, and 16; of each, blocks for which a multiprocessor is to have
- * registers. _OF_TWO, _OF_ONE: where with more blocks more than a few registers are spilled. */
-#define RAD_MANY_BOUNDS(name, format, large, narrow)                                               \
-    RAD_CUDA_KERNEL_EARLY_BLOCKS(many_##name, RAD_MANY_THREADS, large, rad_cuda_many_arguments, a) \
+/* Two kernels: 64 rows of a block, and 16. _OF_TWO, _OF_ONE: where ptxas else keeps to so few
+ * registers that more than a few are spilled. */
+#define RAD_MANY_LARGE(name, format)                                                               \
+    RAD_CUDA_KERNEL_EARLY(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)               \
     {                                                                                              \
         many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
-    }                                                                                              \
-    RAD_CUDA_KERNEL_EARLY_BLOCKS(narrow_##name, RAD_MANY_THREADS, narrow, rad_cuda_many_arguments, \
+    }
+#define RAD_MANY_LARGE_OF_ONE(name, format)                                                        \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)     \
+    {                                                                                              \
+        many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
+    }
+#define RAD_MANY_NARROW(name, format, blocks)                                                      \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(narrow_##name, RAD_MANY_THREADS, blocks, rad_cuda_many_arguments, \
                                  a)                                                                \
     {                                                                                              \
         many_product<format, RAD_CUDA_NARROW_ROWS / 16>(a);                                        \
     }
-#define RAD_MANY(name, format)        RAD_MANY_BOUNDS(name, format, 2, 3)
-#define RAD_MANY_OF_TWO(name, format) RAD_MANY_BOUNDS(name, format, 2, 2)
-#define RAD_MANY_OF_ONE(name, format) RAD_MANY_BOUNDS(name, format, 1, 2)
+#define RAD_MANY(name, format)                                                                     \
+    RAD_MANY_LARGE(name, format)                                                                   \
+    RAD_MANY_NARROW(name, format, 3)
+#define RAD_MANY_OF_TWO(name, format)                                                              \
+    RAD_MANY_LARGE(name, format)                                                                   \
+    RAD_MANY_NARROW(name, format, 2)
+#define RAD_MANY_OF_ONE(name, format)                                                              \
+    RAD_MANY_LARGE_OF_ONE(name, format)                                                            \
+    RAD_MANY_NARROW(name, format, 2)
 
 #endif

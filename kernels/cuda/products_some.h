@@ -220,9 +220,7 @@ RAD_DEVICE void some_multiply(many_row<F> w[2], many_place next, bool more, cons
         many_fragment<F>(w, (int)(lane % 4), step, a);
         if (more)
             many_refill<F>(w, next, step);
-        if (step % 2 == 1)
-            rad_warp_barrier(); /* else the compiler puts all loads behind the last step */
-        if (step % 2 == 0)      /* both halves of two steps */
+        if (step % 2 == 0) /* both halves of two steps */
             rad_ldmatrix_x4(b, tiles + lane % 8 * RAD_FEW_TILE_STRIDE + step * 32 + lane / 8 * 16);
         some_add<F>(w, a, b + step % 2 * 2, step, starts + step * (RAD_SOME_TOKENS / 2), products,
                     words);
@@ -262,9 +260,10 @@ template <class F> RAD_DEVICE void some_product(const rad_cuda_few_arguments &a)
         many_load<F>(w, at);
         many_refill<F>(w, at, -1);
     }
-    prefetch_chunks<F>(job.few.group, n_slots, n_chunks,
-                       job.few.first_row % RAD_CUDA_GROUP_ROWS / RAD_CUDA_SOME_ROWS,
-                       RAD_CUDA_GROUP_ROWS / RAD_CUDA_SOME_ROWS);
+    if (job.token == 0)
+        for (uint32_t chunk = job.slot + n_slots; chunk < n_chunks; chunk += n_slots)
+            prefetch_rows<F>(job.few.group + chunk * chunk_stride,
+                             job.few.first_row % RAD_CUDA_GROUP_ROWS, RAD_CUDA_SOME_ROWS);
     rad_wait_for_earlier();
     const uint8_t *from = some_tiles(job);
     some_fetch(from, job.slot, n_chunks, tiles);

@@ -216,12 +216,6 @@ RAD_DEVICE rad_u4 rad_load16_once(const void *pointer)
     return rad_load16(pointer);
 }
 
-RAD_DEVICE uint32_t rad_load4(const void *pointer)
-{
-    rad_host_aligned(pointer, 4, "rad_load4");
-    return *(const uint32_t *)pointer;
-}
-
 RAD_DEVICE void rad_prefetch(const void *pointer, uint32_t bytes)
 {
     rad_host_aligned(pointer, 16, "rad_prefetch");
