@@ -122,8 +122,7 @@ enum { RAD_CUDA_SOME_ROWS = 16, RAD_CUDA_SOME_TOKENS = 16 };
 /* ---- products of many tokens --------------------------------------------------------------------
  */
 
-/* Of a block; NARROW: of the kernel for few rows. */
-enum { RAD_CUDA_MANY_ROWS = 64, RAD_CUDA_NARROW_ROWS = 16, RAD_CUDA_MANY_TOKENS = 64 };
+enum { RAD_CUDA_MANY_ROWS = 64, RAD_CUDA_MANY_TOKENS = 64 }; /* of a block */
 
 /* y = W x for any number of tokens, by matrix instructions; the bits are those of few tokens. Grid:
  * x for each part its rows over those of a block, rounded up; y
@@ -186,9 +185,7 @@ typedef struct rad_cuda_many_arguments {
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
 #define RAD_CUDA_DECLARE_SOME(name, n_sums, n_header) RAD_CUDA_DECLARE(some_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_SOME)
-#define RAD_CUDA_DECLARE_MANY(name, n_sums, n_header)                                              \
-    RAD_CUDA_DECLARE(many_##name);                                                                 \
-    RAD_CUDA_DECLARE(narrow_##name);
+#define RAD_CUDA_DECLARE_MANY(name, n_sums, n_header) RAD_CUDA_DECLARE(many_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_MANY)
 
 #endif

@@ -2,8 +2,7 @@
  * exact integers, and each output's chain of multiply-adds runs in increasing column order in the
  * thread that holds it, so that the bits are those of few tokens.
  *
- * A block has 64 rows and 64 tokens, a warp 16 and 32; where there are few rows, 16 and 64, a warp
- * 16 and 8. It reads its rows' codes straight from
+ * A block has 64 rows and 64 tokens, a warp 16 and 32. It reads its rows' codes straight from
  * memory: a thread needs the words i and i + 4 of a step of two rows, i being its place among four
  * threads, and a word of each section gives them. Activations go through shared memory, in two
  * buffers of a chunk. What the next chunk needs is under way while one is multiplied. */
@@ -14,6 +13,7 @@
 
 enum {
     RAD_MANY_THREADS = 256,
+    RAD_MANY_TILES = 4,                   /* of 8 tokens, of a warp */
     RAD_MANY_STRIDE = RAD_CUDA_CHUNK + 16 /* of a token's quants: rows meet different banks */
 };
 
@@ -44,9 +44,7 @@ struct many_job {
     uint32_t expert, first, n_tokens; /* outputs of this block */
 };
 
-/* A warp has 16 rows and n_tiles times 8 tokens. */
-RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes, uint32_t n_tiles,
-                          many_job &job)
+RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes, many_job &job)
 {
     const uint32_t block = rad_block_x();
     uint32_t p = 0, last = a.n_tokens;
@@ -67,8 +65,8 @@ RAD_DEVICE bool many_find(const rad_cuda_many_arguments &a, uint64_t chunk_bytes
     }
     job.n_tokens =
         last - job.first < RAD_CUDA_MANY_TOKENS ? last - job.first : (uint32_t)RAD_CUDA_MANY_TOKENS;
-    job.row = ((block - job.part->first_block) * n_tiles + rad_warp() % n_tiles) * 16;
-    job.token = rad_warp() / n_tiles * (8 * n_tiles);
+    job.row = (block - job.part->first_block) * RAD_CUDA_MANY_ROWS + rad_warp() % 4 * 16;
+    job.token = rad_warp() / 4 * (8 * RAD_MANY_TILES);
     /* A warp behind the last row reads the first one's, for nothing. */
     const uint32_t row = job.row < job.part->n_rows ? job.row : 0;
     job.first_of_group = row % RAD_CUDA_GROUP_ROWS;
@@ -177,21 +175,14 @@ RAD_DEVICE void many_tokens(const uint8_t *quants, int step, int pair, uint32_t 
     rad_ldmatrix_x4(b, quants + token * RAD_MANY_STRIDE + step * 32 + lane / 8 % 2 * 16);
 }
 
-/* Those of 8 tokens of two steps. */
-RAD_DEVICE void many_steps(const uint8_t *quants, int step, uint32_t b[4])
-{
-    const uint32_t lane = rad_lane();
-    rad_ldmatrix_x4(b, quants + lane % 8 * RAD_MANY_STRIDE + step * 32 + lane / 8 * 16);
-}
-
 /* ---- sums -------------------------------------------------------------------------------------
  */
 
 /* Outputs of a thread: [8 tokens][rows i, i + 8 times two tokens], as a matrix instruction has
  * them. */
-template <int TILES> struct many_outputs {
-    float sums[TILES][4];
-    int32_t products[TILES][4];
+struct many_outputs {
+    float sums[RAD_MANY_TILES][4];
+    int32_t products[RAD_MANY_TILES][4];
 };
 
 /* Blocks: a step of 32 (or two of 16) columns of 8 tokens ends in the chains. b: the tokens'
@@ -249,14 +240,14 @@ RAD_DEVICE void many_add_affine(const many_row<F> w[2], const uint32_t a[4], con
 
 /* The end of a chunk: sub-minima or offsets times sums, then the chains. ROW goes on with the same
  * integers. */
-template <class F, int TILES>
+template <class F>
 RAD_DEVICE void many_add_chunk(const many_row<F> w[2], const many_chunk &x, uint32_t first,
-                               many_outputs<TILES> &y)
+                               many_outputs &y)
 {
     const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
     const uint32_t a[4] = {many_factors<F>(w[0], four), many_factors<F>(w[1], four), 0, 0};
 #pragma unroll
-    for (int tile = 0; tile < TILES; tile++) {
+    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
         int32_t extra[4] = {0, 0, 0, 0};
         if constexpr (F::HAS_MINIMUM || F::OFFSET != 0) {
             const uint32_t token = first + (uint32_t)tile * 8 + group;
@@ -293,10 +284,10 @@ template <class F> struct many_types<F, false> {
 };
 
 /* A step of 8 tokens. */
-template <class F, int TILES, class B>
+template <class F, class B>
 RAD_DEVICE void many_add_tile(const many_row<F> w[2], const uint32_t fragment[4],
                               const uint32_t b[2], const B &x, uint32_t token, int step, int tile,
-                              many_outputs<TILES> &y)
+                              many_outputs &y)
 {
     if constexpr (many_is_blocks<F>::value) {
         const rad_u4 t = rad_load16(&x.steps[(uint32_t)step * RAD_CUDA_MANY_TOKENS + token +
@@ -311,9 +302,9 @@ RAD_DEVICE void many_add_tile(const many_row<F> w[2], const uint32_t fragment[4]
 }
 
 /* A chunk. Steps that are not there add nothing: see RAD_MANY_NOTHING. */
-template <class F, int TILES, class B>
+template <class F, class B>
 RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next, const B &x,
-                         many_outputs<TILES> &y)
+                         many_outputs &y)
 {
     const uint8_t *quants = x.quants + job.token * RAD_MANY_STRIDE;
     uint32_t b[4];
@@ -322,30 +313,24 @@ RAD_DEVICE void many_add(const many_job &job, many_row<F> w[2], many_place next,
         uint32_t fragment[4];
         many_fragment<F>(w, (int)(rad_lane() % 4), step, fragment);
         many_refill<F>(w, next, step);
-        if constexpr (TILES == 1) {
-            if (step % 2 == 0)
-                many_steps(quants, step, b);
-            many_add_tile<F, TILES>(w, fragment, b + step % 2 * 2, x, job.token, step, 0, y);
-        } else {
 #pragma unroll
-            for (int tile = 0; tile < TILES; tile++) {
-                if (tile % 2 == 0)
-                    many_tokens(quants, step, tile / 2, b);
-                many_add_tile<F, TILES>(w, fragment, b + tile % 2 * 2, x, job.token, step, tile, y);
-            }
+        for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
+            if (tile % 2 == 0)
+                many_tokens(quants, step, tile / 2, b);
+            many_add_tile<F>(w, fragment, b + tile % 2 * 2, x, job.token, step, tile, y);
         }
     }
     if constexpr (!many_is_blocks<F>::value)
-        many_add_chunk<F, TILES>(w, x, job.token, y);
+        many_add_chunk<F>(w, x, job.token, y);
 }
 
-template <class F, int TILES>
+template <class F>
 RAD_DEVICE void many_write(const rad_cuda_many_arguments &a, const many_job &job,
-                           const many_outputs<TILES> &y_of)
+                           const many_outputs &y_of)
 {
     const uint32_t four = rad_lane() % 4, group = rad_lane() / 4;
 #pragma unroll
-    for (int tile = 0; tile < TILES; tile++) {
+    for (int tile = 0; tile < RAD_MANY_TILES; tile++) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             const uint32_t token = job.token + (uint32_t)(tile * 8 + i % 2) + 2 * four;
@@ -366,26 +351,22 @@ RAD_DEVICE void many_write(const rad_cuda_many_arguments &a, const many_job &job
     }
 }
 
-template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
+template <class F> RAD_DEVICE void many_product(const rad_cuda_many_arguments &a)
 {
     typedef many_types<F, many_is_blocks<F>::value> types;
     RAD_SHARED(typename types::buffer, buffers, 2);
     many_job job;
-    if (!many_find(a, F::CHUNK_BYTES, TILES, job))
+    if (!many_find(a, F::CHUNK_BYTES, job))
         return;
     many_row<F> w[2] = {}, next[2] = {};
     typename types::beside beside = {};
-    many_outputs<TILES> y = {};
+    many_outputs y = {};
     many_place at = many_place_at({job.group, job.first_of_group + rad_lane() / 4});
     const bool idle = job.token >= job.n_tokens; /* the whole warp */
     if (!idle) {
         many_load<F>(w, at);
         many_refill<F>(w, at, -1);
     }
-    if constexpr (TILES == 1) /* all warps have the same rows */
-        for (uint32_t chunk = 1 + rad_warp(); chunk < job.n_chunks; chunk += RAD_MANY_THREADS / 32)
-            prefetch_rows<F>(job.group + (uint64_t)chunk * F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS,
-                             job.first_of_group, 16);
     rad_wait_for_earlier();
     const uint8_t *tile = many_first_tile(a, job);
     many_fetch(tile, buffers[0].quants);
@@ -402,41 +383,25 @@ template <class F, int TILES> RAD_DEVICE void many_product(const rad_cuda_many_a
         beside.take(tile);
         if (!idle) {
             many_load<F>(next, at);
-            many_add<F, TILES>(job, w, at, buffers[chunk % 2], y);
+            many_add<F>(job, w, at, buffers[chunk % 2], y);
         }
         beside.put(buffers[(chunk + 1) % 2], job.n_steps - (chunk + 1) * 8);
         many_take<F>(w[0], next[0]);
         many_take<F>(w[1], next[1]);
     }
-    many_write<F, TILES>(a, job, y);
+    many_write<F>(a, job, y);
 }
 
-/* Two kernels: 64 rows of a block, and 16. _OF_TWO, _OF_ONE: where ptxas else keeps to so few
- * registers that more than a few are spilled. */
-#define RAD_MANY_LARGE(name, format)                                                               \
+#define RAD_MANY(name, format)                                                                     \
     RAD_CUDA_KERNEL_EARLY(many_##name, RAD_MANY_THREADS, rad_cuda_many_arguments, a)               \
     {                                                                                              \
-        many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
+        many_product<format>(a);                                                                   \
     }
-#define RAD_MANY_LARGE_OF_ONE(name, format)                                                        \
+/* Where ptxas else keeps to so few registers that more than a few are spilled. */
+#define RAD_MANY_OF_ONE(name, format)                                                              \
     RAD_CUDA_KERNEL_EARLY_BLOCKS(many_##name, RAD_MANY_THREADS, 1, rad_cuda_many_arguments, a)     \
     {                                                                                              \
-        many_product<format, RAD_CUDA_MANY_ROWS / 16>(a);                                          \
+        many_product<format>(a);                                                                   \
     }
-#define RAD_MANY_NARROW(name, format, blocks)                                                      \
-    RAD_CUDA_KERNEL_EARLY_BLOCKS(narrow_##name, RAD_MANY_THREADS, blocks, rad_cuda_many_arguments, \
-                                 a)                                                                \
-    {                                                                                              \
-        many_product<format, RAD_CUDA_NARROW_ROWS / 16>(a);                                        \
-    }
-#define RAD_MANY(name, format)                                                                     \
-    RAD_MANY_LARGE(name, format)                                                                   \
-    RAD_MANY_NARROW(name, format, 3)
-#define RAD_MANY_OF_TWO(name, format)                                                              \
-    RAD_MANY_LARGE(name, format)                                                                   \
-    RAD_MANY_NARROW(name, format, 2)
-#define RAD_MANY_OF_ONE(name, format)                                                              \
-    RAD_MANY_LARGE_OF_ONE(name, format)                                                            \
-    RAD_MANY_NARROW(name, format, 2)
 
 #endif

@@ -147,25 +147,16 @@ static rad_cuda_product_part part_of(const product *p, uint32_t i)
                                    .y_stride = p->n_rows};
 }
 
-static void many_once(const product *p, uint32_t i, rad_cuda_many_launch how)
+static void many_once(const product *p, uint32_t i)
 {
     rad_cuda_many_arguments many = {.parts = {part_of(p, i)},
                                     .tiles = p->x,
                                     .n_parts = 1,
                                     .n_columns = p->n_columns,
                                     .n_tokens = p->n_tokens};
-    rad_cuda_grid grid = {(p->n_rows + how.rows - 1) / how.rows,
+    rad_cuda_grid grid = {(p->n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
                           (p->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1};
-    check(device->launch(device, how.kernel, grid, 0, &many), "many");
-}
-
-/* The kernel for many tokens that was not chosen. */
-static void other_once(void *user, uint32_t i)
-{
-    const product *p = user;
-    rad_cuda_many_launch how =
-        rad_cuda_many_choose(p->type, p->n_rows, p->n_tokens, device->properties.multiprocessors);
-    many_once(p, i, rad_cuda_many_by(p->type, how.rows == RAD_CUDA_MANY_ROWS));
+    check(device->launch(device, rad_cuda_many_kernel(p->type), grid, 0, &many), "many");
 }
 
 static void quantized_once(void *user, uint32_t i)
@@ -174,9 +165,7 @@ static void quantized_once(void *user, uint32_t i)
     rad_cuda_few_launch how =
         rad_cuda_few_choose(p->type, p->n_rows, p->n_columns, p->n_tokens, &device->properties);
     if (p->n_tokens > how.n_tokens) {
-        many_once(p, i,
-                  rad_cuda_many_choose(p->type, p->n_rows, p->n_tokens,
-                                       device->properties.multiprocessors));
+        many_once(p, i);
         return;
     }
     rad_cuda_few_arguments few = {.parts = {part_of(p, i)},
@@ -251,9 +240,6 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
         print(name, shape, time, 1e-9 * (double)p.bytes, "GB/s of weights");
     else
         print(name, shape, time, 2e-12 * p.n_rows * p.n_columns * p.n_tokens, "T operations/s");
-    if (!half && p.n_tokens > RAD_CUDA_SOME_TOKENS && p.n_tokens <= 128)
-        print("  other tile", shape, measure(other_once, &p),
-              2e-12 * p.n_rows * p.n_columns * p.n_tokens, "T operations/s");
     if (type == RAD_TYPE_F16 && p.n_tokens > RAD_CUDA_HALF_FEW_TOKENS)
         bench_tiles(&p, shape);
     give(p.weights);

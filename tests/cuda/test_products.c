@@ -404,7 +404,7 @@ static float *output(rad_cuda_device *device, uint64_t n)
     return rad_test_upload(device, NULL, n * sizeof(float));
 }
 
-enum { MANY = 0, SOME = 6, NARROW };
+enum { MANY = 0, SOME = 6 };
 
 /* By the kernel for few tokens, with blocks of 1 << rows_log2 rows, the one for some, or the one
  * for many. parts: of the launch, whose rows are multiples of 32 but in the last one. */
@@ -425,10 +425,9 @@ static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_pro
                                     .x = p->in.x,
                                     .x_stride = p->n_columns};
     const rad_cuda_few_launch some = rad_cuda_some_launch(p->type);
-    const rad_cuda_many_launch by = rad_cuda_many_by(p->type, rows_log2 == NARROW);
-    const uint32_t rows = rows_log2 == SOME                          ? 1u << some.rows_log2
-                          : rows_log2 == MANY || rows_log2 == NARROW ? by.rows
-                                                                     : 1u << rows_log2;
+    const uint32_t rows = rows_log2 == SOME   ? 1u << some.rows_log2
+                          : rows_log2 == MANY ? (uint32_t)RAD_CUDA_MANY_ROWS
+                                              : 1u << rows_log2;
     uint32_t n_blocks = 0;
     for (uint32_t i = 0; i < n_parts; i++) {
         few.parts[i] = parts[i];
@@ -439,11 +438,11 @@ static void launch(rad_cuda_device *device, const problem *p, const rad_cuda_pro
     if (rows_log2 == SOME) {
         few.rows_log2 = some.rows_log2;
         rad_test_launch(device, some.kernel, n_blocks, 1, 1, some.shared_bytes, &few);
-    } else if (rows_log2 != MANY && rows_log2 != NARROW)
+    } else if (rows_log2 != MANY)
         rad_test_launch(device, rad_cuda_few_kernel(p->type), n_blocks, 1, 1,
                         rad_cuda_few_shared_bytes(p->type, rows_log2), &few);
     else
-        rad_test_launch(device, by.kernel, n_blocks,
+        rad_test_launch(device, rad_cuda_many_kernel(p->type), n_blocks,
                         (p->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1, 0,
                         &many);
 }
@@ -502,11 +501,8 @@ START_TEST(multiplies_many)
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order += 3) {
         rad_cuda_device *device = rad_test_device(order);
         check(device, type, order == 0 ? 9 : 17, 37, 512 + (block < 256 ? block : 256), MANY);
-        check(device, type, order == 0 ? 17 : 9, 21, 512 + (block < 256 ? block : 256), NARROW);
-        if (order == 0) {
+        if (order == 0)
             check(device, type, 65, 65, block, MANY);
-            check(device, type, 66, 17, block, NARROW);
-        }
         rad_test_device_close(device);
     }
 }
@@ -565,7 +561,6 @@ START_TEST(multiplies_parts)
         check_parts(device, RAD_TYPE_Q4_K, 3, 5);
         check_parts(device, RAD_TYPE_Q4_0, 11, SOME);
         check_parts(device, RAD_TYPE_Q4_K, 10, MANY);
-        check_parts(device, RAD_TYPE_Q4_0, 10, NARROW);
         rad_test_device_close(device);
     }
 }
@@ -666,7 +661,7 @@ static void check_many_experts(rad_cuda_device *device, const mixture *m, rad_ty
         .n_parts = 1,
         .n_columns = COLUMNS,
         .n_tokens = ROUTED * USED};
-    rad_test_launch(device, rad_cuda_many_by(type, false).kernel, 1, n_tiles + 1, 1, 0, &a);
+    rad_test_launch(device, rad_cuda_many_kernel(type), 1, n_tiles + 1, 1, 0, &a);
     check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
 }
 
@@ -691,8 +686,8 @@ START_TEST(passes_nan_on)
     enum { N = 512, ROWS = 33 };
     static const rad_type some[] = {RAD_TYPE_Q4_0, RAD_TYPE_Q6_K};
     for (uint32_t i = 0; i < 2; i++)
-        for (uint32_t how = 0; how < 4; how++) {
-            static const uint32_t ways[] = {MANY, NARROW, SOME, 5};
+        for (uint32_t how = 0; how < 3; how++) {
+            static const uint32_t ways[] = {MANY, SOME, 5};
             const uint32_t rows_log2 = ways[how];
             rad_cuda_device *device = rad_test_device(0);
             problem p;

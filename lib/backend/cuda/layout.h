@@ -52,15 +52,7 @@ rad_cuda_few_launch rad_cuda_some_launch(rad_type type);
 rad_cuda_few_launch rad_cuda_few_choose(rad_type type, uint64_t n_rows, uint32_t n_columns,
                                         uint32_t n_tokens, const rad_cuda_properties *properties);
 
-/* How a product of many tokens is launched: its kernel (NULL: none for this type) and the rows of a
- * block. _by: the kernel for few rows (narrow), or the other. _choose: the quicker one; n_rows: of
- * all parts of the launch. */
-typedef struct rad_cuda_many_launch {
-    const rad_cuda_kernel *kernel;
-    uint32_t rows;
-} rad_cuda_many_launch;
-rad_cuda_many_launch rad_cuda_many_by(rad_type type, bool narrow);
-rad_cuda_many_launch rad_cuda_many_choose(rad_type type, uint64_t n_rows, uint64_t n_tokens,
-                                          uint32_t multiprocessors);
+/* The kernel of many tokens; NULL: none for this type. */
+const rad_cuda_kernel *rad_cuda_many_kernel(rad_type type);
 
 #endif

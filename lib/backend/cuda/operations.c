@@ -257,11 +257,9 @@ static radllm_status multiply_many(rad_cuda_backend *b, const rad_op *op, const 
                                  .n_parts = p->n,
                                  .n_columns = op->weight->matrix.n_columns,
                                  .n_tokens = in->n_tokens};
-    rad_cuda_many_launch how = rad_cuda_many_choose(
-        op->weight->matrix.type, p->n_rows, in->n_tokens, b->device->properties.multiprocessors);
-    rad_cuda_grid grid = {cut_parts(p, how.rows, a.parts),
+    rad_cuda_grid grid = {cut_parts(p, RAD_CUDA_MANY_ROWS, a.parts),
                           (in->n_tokens + RAD_CUDA_MANY_TOKENS - 1) / RAD_CUDA_MANY_TOKENS, 1};
-    return launch(b, how.kernel, grid, 0, &a);
+    return launch(b, rad_cuda_many_kernel(op->weight->matrix.type), grid, 0, &a);
 }
 
 static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op, const parts *p,
@@ -271,8 +269,8 @@ static radllm_status multiply_quantized(rad_cuda_backend *b, const rad_op *op, c
     rad_cuda_few_launch few =
         rad_cuda_few_choose(type, p->n_rows, op->weight->matrix.n_columns,
                             in->experts == NULL ? in->n_tokens : 1, &b->device->properties);
-    bool many = in->experts == NULL && in->n_tokens > few.n_tokens &&
-                rad_cuda_many_by(type, false).kernel != NULL;
+    bool many =
+        in->experts == NULL && in->n_tokens > few.n_tokens && rad_cuda_many_kernel(type) != NULL;
     return many ? multiply_many(b, op, p, in) : multiply_few(b, op, p, in, few);
 }
 
@@ -398,7 +396,7 @@ static bool can_group(const rad_cuda_backend *b, const rad_op *route)
     bool can = true;
     for (const rad_op *op = route; op < end && op->kind != RAD_OP_COMBINE; op++)
         can = can && (op->kind != RAD_OP_EXPERT_PRODUCT || is_half(op->weight) ||
-                      rad_cuda_many_by(op->weight->matrix.type, false).kernel != NULL);
+                      rad_cuda_many_kernel(op->weight->matrix.type) != NULL);
     return can;
 }
 
@@ -529,7 +527,7 @@ static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uin
                                  .n_parts = 1,
                                  .n_columns = n_columns,
                                  .n_tokens = n_slots};
-    return launch(b, rad_cuda_many_by(type, false).kernel,
+    return launch(b, rad_cuda_many_kernel(type),
                   (rad_cuda_grid){(part.n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
                                   (uint32_t)rad_cuda_most_expert_tiles(h, n_tokens), 1},
                   0, &a);
