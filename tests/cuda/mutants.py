@@ -41,10 +41,9 @@ TESTS = {
     "sample.cu": ("sample", "experts"),
 }
 
-SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4",
-          "products_float.cu:barrier:0", "norm.cu:lane:0", "products_float.cu:lane:0",
+SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4", "norm.cu:lane:0",
           "experts.cu:lane:1", "norm.cu:copy:0", "products_half.cu:barrier:0",
-          "products_half_many.h:barrier:0", "products_half.cu:copy:1", "products_float.cu:copy:1"]
+          "products_half.cu:copy:1"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
