@@ -6,9 +6,11 @@ usage: registers.py [--update] [--show] [--only-spills] [--nvcc TEXT] TABLE RESO
 
 RESOURCES are the files that tools/cuda/compile.py wrote. Fails when a kernel of sm_90a takes other
 registers, stack or shared memory than the table says, is missing there, or is there and gone; and
-when a kernel spills on any architecture where the table does not allow it (its last column, for
-all). With another nvcc than the table's only spills count. --update writes the table anew, spills
-included, and names them; --show prints all lines; without a table (NAME.txt) that is all.
+when a kernel spills more on any architecture than the table allows (its last column: of the
+architecture, where it has a line, else of sm_90a). With another nvcc than the table's only spills
+count. --update writes the table anew, spills included, and names them: the lines of sm_90a, and of
+other architectures those that spill more than there (they stay where RESOURCES have none of that
+architecture); --show prints all lines; without a table (NAME.txt) that is all.
 """
 import argparse
 import sys
@@ -41,16 +43,35 @@ def show(found):
         print("  ".join(str(word).ljust(width) for word, width in zip(words, widths)).rstrip())
 
 
+def allowed_spills(table, kernel, architecture):
+    """Bytes."""
+    row = table.get((kernel, architecture)) or table.get((kernel, COMMITTED))
+    return row[3] if row else 0
+
+
+def updated(found, table):
+    """The table's lines anew."""
+    lines = {key: value for key, value in found.items() if key[1] == COMMITTED}
+    seen = {architecture for _, architecture in found}
+    for key, value in found.items():
+        if key[1] != COMMITTED and value[3] > allowed_spills(lines, key[0], COMMITTED):
+            lines[key] = value
+    for key, value in table.items():
+        if key[1] not in seen and (key[0], COMMITTED) in lines:
+            lines[key] = value
+    return lines
+
+
 def compare(found, table, same_compiler):
     """What is wrong, in words."""
     wrong = []
     for (kernel, architecture), numbers in sorted(found.items()):
-        allowed = table.get((kernel, COMMITTED), (0, 0, 0, 0))[3]
-        if numbers[3] > allowed:
+        if numbers[3] > allowed_spills(table, kernel, architecture):
             wrong.append(f"{kernel} spills {numbers[3]} bytes on {architecture}")
     if not same_compiler:
         return wrong
     ours = {key: value for key, value in found.items() if key[1] == COMMITTED}
+    table = {key: value for key, value in table.items() if key[1] == COMMITTED}
     for key in sorted(set(ours) | set(table)):
         if key not in table:
             wrong.append(f"{key[0]} is not in the table")
@@ -77,13 +98,13 @@ def main():
     if not options.table:
         return 0
     if options.update:
+        lines = updated(found, read_lines([options.table]))
         with open(options.table, "w", encoding="utf-8") as file:
             file.write(f"# nvcc {options.nvcc}\n# {' '.join(COLUMNS)}\n")
-            for key, value in sorted(found.items()):
-                if key[1] == COMMITTED:
-                    file.write(" ".join(map(str, (*key, *value))) + "\n")
-                    if value[3] > 0:
-                        print(f"now allowed: {key[0]} spills {value[3]} bytes")
+            for key, value in sorted(lines.items()):
+                file.write(" ".join(map(str, (*key, *value))) + "\n")
+                if value[3] > 0:
+                    print(f"now allowed: {key[0]} spills {value[3]} bytes on {key[1]}")
         return 0
     same_compiler = table_version(options.table) == options.nvcc
     if not same_compiler and not options.only_spills:
