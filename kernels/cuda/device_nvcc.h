@@ -107,11 +107,6 @@ RAD_DEVICE uint32_t rad_grid_y(void)
     return gridDim.y;
 }
 
-RAD_DEVICE uint32_t rad_grid_z(void)
-{
-    return gridDim.z;
-}
-
 /* ---- together ---------------------------------------------------------------------------------
  */
 
@@ -298,17 +293,10 @@ RAD_DEVICE float rad_round(float x)
     return rintf(x);
 }
 
-/* c + the sum of four products of bytes: both signed; a unsigned. */
+/* c + the sum of four products of signed bytes. */
 RAD_DEVICE int32_t rad_dp4a(int32_t a, int32_t b, int32_t c)
 {
     return __dp4a(a, b, c);
-}
-
-RAD_DEVICE int32_t rad_dp4a_us(uint32_t a, int32_t b, int32_t c)
-{
-    int32_t d;
-    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
-    return d;
 }
 
 /* PRMT: result byte i is byte (selector >> 4 i & 7) of b:a, or its sign eight times where bit 3 is
@@ -506,9 +494,9 @@ RAD_DEVICE void rad_mma_bf16(float c[4], const uint32_t a[4], const uint32_t b[2
 #endif
 }
 
-/* Four (two) matrices of 8 x 8 16-bit numbers from shared memory: lane 8 m + r (of 16 lanes) gives
- * the address of row r of matrix m, aligned to 16; a lane receives of each matrix the numbers 2
- * four and 2 four + 1 of row `group`; _trans: of column `group`. */
+/* Four matrices of 8 x 8 16-bit numbers from shared memory: lane 8 m + r gives the address of row r
+ * of matrix m, aligned to 16; a lane receives of each matrix the numbers 2 four and 2 four + 1 of
+ * row `group`; _trans: of column `group`. */
 RAD_DEVICE void rad_ldmatrix_x4(uint32_t out[4], const void *shared)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -521,22 +509,6 @@ RAD_DEVICE void rad_ldmatrix_x4_trans(uint32_t out[4], const void *shared)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-                 : "r"(rad_shared_address(shared))
-                 : "memory");
-}
-
-RAD_DEVICE void rad_ldmatrix_x2(uint32_t out[2], const void *shared)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(out[0]), "=r"(out[1])
-                 : "r"(rad_shared_address(shared))
-                 : "memory");
-}
-
-RAD_DEVICE void rad_ldmatrix_x2_trans(uint32_t out[2], const void *shared)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(out[0]), "=r"(out[1])
                  : "r"(rad_shared_address(shared))
                  : "memory");
 }

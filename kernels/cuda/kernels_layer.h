@@ -48,20 +48,6 @@ enum { RAD_CUDA_CACHE_F16 = 1, RAD_CUDA_CACHE_Q8_0 = 4 }; /* as in rad_cache_typ
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* out[row] = the table's row, times scale, then times number (1: not multiplied); `adds`: it is
- * added to out. The table's row is rows[row].token, or rows[row].position, at most `limit`, where
- * by_position. Grid: (width / 1024 rounded up, n_rows). */
-typedef struct rad_cuda_embed_arguments {
-    const void *table; /* [..][width] of `type` */
-    const rad_cuda_row *rows;
-    float *out;
-    uint32_t type; /* RAD_CUDA_F32 .. */
-    uint32_t width, n_rows;
-    uint32_t by_position, limit, adds;
-    float scale, number;
-} rad_cuda_embed_arguments;
-RAD_CUDA_DECLARE(embed);
-
 /* RMS norm, or LayerNorm where `layer_norm`, of each row. With `add`: of in + add, which is written
  * to `sum` as well (RAD_OP_ADD before the norm; sum may be in or add). weight, bias: NULL: none;
  * the bias only in LayerNorm. out may be in. Grid: (n_rows). */

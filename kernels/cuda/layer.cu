@@ -1,38 +1,10 @@
-/* Work on each row of a value by itself, but norms: embedding, copies, gates, sums. */
+/* Work on each row of a value by itself, but norms: copies, gates, sums. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
 #include "kernels/cuda/quantize.h"
 
 #define THREADS 256
 #define EACH    4 /* elements of a thread; a block has 1024 of a row */
-
-RAD_DEVICE float load_number(const void *table, uint64_t index, uint32_t type)
-{
-    if (type == RAD_CUDA_F32)
-        return ((const float *)table)[index];
-    uint16_t half = ((const uint16_t *)table)[index];
-    return type == RAD_CUDA_F16 ? rad_half_to_float(half) : rad_bf16_to_float(half);
-}
-
-RAD_CUDA_KERNEL(embed, THREADS, rad_cuda_embed_arguments, a)
-{
-    for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
-        uint32_t position = a.rows[row].position < a.limit ? a.rows[row].position : a.limit;
-        uint64_t of_table = a.by_position ? position : a.rows[row].token;
-        float *out = a.out + (uint64_t)row * a.width;
-        for (uint32_t j = 0; j < EACH; j++) {
-            uint32_t i = (rad_block_x() * EACH + j) * THREADS + rad_thread();
-            if (i >= a.width)
-                break;
-            float value = load_number(a.table, of_table * a.width + i, a.type);
-            if (a.scale != 1.0f)
-                value = value * a.scale;
-            if (a.number != 1.0f)
-                value = value * a.number;
-            out[i] = a.adds ? out[i] + value : value;
-        }
-    }
-}
 
 RAD_CUDA_KERNEL(copy, THREADS, rad_cuda_copy_arguments, a)
 {

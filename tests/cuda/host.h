@@ -84,11 +84,6 @@ RAD_DEVICE uint32_t rad_grid_y(void)
     return rad_host_here.grid[1];
 }
 
-RAD_DEVICE uint32_t rad_grid_z(void)
-{
-    return rad_host_here.grid[2];
-}
-
 /* ---- together ---------------------------------------------------------------------------------
  */
 
@@ -295,14 +290,6 @@ RAD_DEVICE int32_t rad_dp4a(int32_t a, int32_t b, int32_t c)
     return (int32_t)sum;
 }
 
-RAD_DEVICE int32_t rad_dp4a_us(uint32_t a, int32_t b, int32_t c)
-{
-    uint32_t sum = (uint32_t)c;
-    for (int i = 0; i < 4; i++)
-        sum += (uint32_t)((int32_t)(a >> (8 * i) & 255) * rad_host_byte((uint32_t)b, i));
-    return (int32_t)sum;
-}
-
 RAD_DEVICE uint32_t rad_byte_permute(uint32_t a, uint32_t b, uint32_t selector)
 {
     uint64_t both = (uint64_t)b << 32 | a;
@@ -483,16 +470,6 @@ RAD_DEVICE void rad_ldmatrix_x4(uint32_t out[4], const void *shared, RAD_HOST_PL
 RAD_DEVICE void rad_ldmatrix_x4_trans(uint32_t out[4], const void *shared, RAD_HOST_PLACE)
 {
     rad_host_load_matrices<4, true>(out, shared, file, line);
-}
-
-RAD_DEVICE void rad_ldmatrix_x2(uint32_t out[2], const void *shared, RAD_HOST_PLACE)
-{
-    rad_host_load_matrices<2, false>(out, shared, file, line);
-}
-
-RAD_DEVICE void rad_ldmatrix_x2_trans(uint32_t out[2], const void *shared, RAD_HOST_PLACE)
-{
-    rad_host_load_matrices<2, true>(out, shared, file, line);
 }
 
 #endif

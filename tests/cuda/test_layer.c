@@ -242,64 +242,8 @@ static void check_all_elements(rad_cuda_device *device)
 
 START_TEST(elements){IN_EACH_ORDER(check_all_elements(device))} END_TEST
 
-    /* ---- tables
-       ---------------------------------------------------------------------------------- */
-
-    static float table_value(const void *table, size_t i, uint32_t type)
-{
-    if (type == RAD_CUDA_F32)
-        return ((const float *)table)[i];
-    uint16_t half = ((const uint16_t *)table)[i];
-    return type == RAD_CUDA_F16 ? rad_float_of_half(half) : rad_float_of_bf16(half);
-}
-
-static void check_embed(rad_cuda_device *device, uint32_t type, bool by_position, uint32_t width)
-{
-    static const rad_cuda_row rows[ROWS] = {{9, 10, 0, 2}, {1, 2, 0, 0}, {3, 4, 1, 3}};
-    enum { TABLE = 4, LIMIT = 3 };
-    size_t all = (size_t)ROWS * width;
-    uint16_t *halves = calloc((size_t)TABLE * width, 2);
-    for (size_t i = 0; i < (size_t)TABLE * width; i++)
-        halves[i] = type == RAD_CUDA_F16 ? rad_half_saturated(in[i]) : rad_bf16_saturated(in[i]);
-    const void *table = type == RAD_CUDA_F32 ? (const void *)in : halves;
-    rad_cuda_embed_arguments a = {
-        .table =
-            rad_test_upload(device, table, (size_t)TABLE * width * (type == RAD_CUDA_F32 ? 4 : 2)),
-        .rows = rad_test_upload(device, rows, sizeof rows),
-        .out = up(device, other, all),
-        .type = type,
-        .width = width,
-        .n_rows = ROWS,
-        .by_position = by_position,
-        .limit = LIMIT,
-        .adds = by_position,
-        .scale = by_position ? 1.0f : 0.3f,
-        .number = by_position ? 1.0f : 1.7f};
-    for (uint32_t row = 0; row < ROWS; row++) {
-        uint32_t position = rows[row].position < LIMIT ? rows[row].position : LIMIT;
-        size_t from = by_position ? position : rows[row].token;
-        for (uint32_t i = 0; i < width; i++) {
-            float value = table_value(table, from * width + i, type);
-            size_t at = (size_t)row * width + i;
-            wanted[at] = by_position ? other[at] + value : (value * 0.3f) * 1.7f;
-        }
-    }
-    rad_test_launch(device, &rad_cuda_kernel_embed, (width + 1023) / 1024, 2, 1, 0, &a);
-    check_result(device, a.out, all, "embed");
-    free(halves);
-}
-
-static void check_all_embeds(rad_cuda_device *device)
-{
-    make_input(13, true);
-    for (uint32_t type = RAD_CUDA_F32; type <= RAD_CUDA_BF16; type++)
-        for (int by_position = 0; by_position < 2; by_position++) {
-            check_embed(device, type, by_position != 0, 33);
-            check_embed(device, type, by_position != 0, 1025);
-        }
-}
-
-START_TEST(embeddings){IN_EACH_ORDER(check_all_embeds(device))} END_TEST
+    /* ---- rotations
+       ------------------------------------------------------------------------------- */
 
     static void check_rotate(rad_cuda_device *device, rad_cuda_rotate_arguments a, bool in_place)
 {
@@ -398,7 +342,6 @@ START_TEST(parts_and_output_rows){IN_EACH_ORDER(check_copies(device))} END_TEST
     tcase_add_test(cases, norms);
     tcase_add_test(cases, norms_of_heads);
     tcase_add_test(cases, elements);
-    tcase_add_test(cases, embeddings);
     tcase_add_test(cases, rotations);
     tcase_add_test(cases, parts_and_output_rows);
 }

@@ -3,9 +3,6 @@
 #include "backend/cuda/cuda.h"
 
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #define ALIGNMENT   256
 #define PIECE_BYTES ((uint64_t)8 << 20)
@@ -160,28 +157,6 @@ typedef struct rows_share {
     uint32_t n, each;
 } rows_share;
 
-/* memcpy() past the caches: what is copied is read next by the device. */
-static void copy_past(uint8_t *to, const uint8_t *from, uint64_t bytes)
-{
-#ifdef __SSE2__
-    uint64_t ahead = (16 - (uintptr_t)to % 16) % 16;
-    ahead = ahead < bytes ? ahead : bytes;
-    memcpy(to, from, (size_t)ahead);
-    uint64_t done = ahead;
-    for (; bytes - done >= 64; done += 64) {
-        __m128i words[4];
-        for (int i = 0; i < 4; i++)
-            words[i] = _mm_loadu_si128((const __m128i *)(const void *)(from + done) + i);
-        for (int i = 0; i < 4; i++)
-            _mm_stream_si128((__m128i *)(void *)(to + done) + i, words[i]);
-    }
-    _mm_sfence();
-    memcpy(to + done, from + done, (size_t)(bytes - done));
-#else
-    memcpy(to, from, (size_t)bytes);
-#endif
-}
-
 static void bring_share(void *data, uint32_t index, uint32_t worker)
 {
     const rows_share *share = data;
@@ -198,7 +173,7 @@ static void bring_share(void *data, uint32_t index, uint32_t worker)
                             rad_cuda_form_of(type)->block_elements,
                         to);
     else
-        copy_past(to, from, n * bytes);
+        memcpy(to, from, (size_t)(n * bytes));
 }
 
 static void bring_rows(const uploading *up, const rad_weight *weight, const uint8_t *rows,
