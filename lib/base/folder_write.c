@@ -49,11 +49,18 @@ static bool is_model_file(const char *name)
     return false;
 }
 
-/* Looks at all names: removes them, or tells whether all are of a model (`strange` gets one that is
- * not). */
-static bool walk(const char *path, bool remove, char strange[256])
+/* The one folder that a model's folder may hold. */
+#define INSIDE "1_Pooling"
+
+/* Looks at all names below `parent`/`path`: removes them, or tells whether all are of a model
+ * (`strange` gets one that is not). Inside of INSIDE there is no further folder. */
+static bool walk(int parent, const char *path, bool remove, char strange[256])
 {
-    DIR *directory = opendir(path);
+    int number = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *directory = number >= 0 ? fdopendir(number) : NULL;
+    bool top = parent == AT_FDCWD;
+    if (directory == NULL && number >= 0)
+        (void)close(number);
     bool fine = directory != NULL;
     struct dirent *entry;
     while (fine && (entry = readdir(directory)) != NULL) {
@@ -61,11 +68,12 @@ static bool walk(const char *path, bool remove, char strange[256])
         if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
             continue;
         struct stat information;
-        bool file = fstatat(dirfd(directory), name, &information, AT_SYMLINK_NOFOLLOW) == 0 &&
-                    (S_ISREG(information.st_mode) || S_ISLNK(information.st_mode));
-        fine = file && is_model_file(name);
+        bool known = fstatat(dirfd(directory), name, &information, AT_SYMLINK_NOFOLLOW) == 0;
+        bool file = known && (S_ISREG(information.st_mode) || S_ISLNK(information.st_mode));
+        bool inside = known && top && S_ISDIR(information.st_mode) && strcmp(name, INSIDE) == 0;
+        fine = inside ? walk(dirfd(directory), name, remove, NULL) : file && is_model_file(name);
         if (fine && remove)
-            fine = unlinkat(dirfd(directory), name, 0) == 0;
+            fine = unlinkat(dirfd(directory), name, inside ? AT_REMOVEDIR : 0) == 0;
         if (!fine && strange != NULL)
             snprintf(strange, 256, "%s", name);
     }
@@ -76,7 +84,7 @@ static bool walk(const char *path, bool remove, char strange[256])
 
 static bool remove_folder(const char *path)
 {
-    return walk(path, true, NULL) && rmdir(path) == 0;
+    return walk(AT_FDCWD, path, true, NULL) && rmdir(path) == 0;
 }
 
 static radllm_status check_target(const rad_folder_output *folder, radllm_error *error)
@@ -94,7 +102,7 @@ static radllm_status check_target(const rad_folder_output *folder, radllm_error 
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s is no folder and is not replaced by one; remove it first",
                         folder->label);
-    if (!walk(folder->path, false, strange))
+    if (!walk(AT_FDCWD, folder->path, false, strange))
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s holds '%s', which is no file of a model: it is not replaced; name "
                         "another folder, or remove it yourself",
@@ -162,6 +170,9 @@ radllm_status rad_folder_output_file(rad_folder_output *folder, const char *name
     char *path = rad_alloc(&folder->allocator, bytes);
     if (path == NULL)
         return rad_fail_memory(error, bytes);
+    snprintf(path, bytes, "%s/" INSIDE, folder->partial);
+    if (strncmp(name, INSIDE "/", sizeof INSIDE) == 0)
+        (void)mkdir(path, 0777); /* opening the file tells what is wrong */
     snprintf(path, bytes, "%s/%s", folder->partial, name);
     radllm_status status = rad_output_open(&folder->allocator, path, out, error);
     rad_free(&folder->allocator, path, bytes);

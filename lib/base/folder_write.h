@@ -12,7 +12,8 @@ typedef struct rad_folder_output rad_folder_output;
  * without, RADLLM_E_ARGUMENT when anything stands there. */
 radllm_status rad_folder_output_open(const rad_allocator *allocator, const char *path, bool replace,
                                      rad_folder_output **out, radllm_error *error);
-/* Begins a file of it; commit and free it like any other. The name has no '/'. */
+/* Begins a file of it; commit and free it like any other. The name has no '/', but for
+ * files in 1_Pooling/. */
 radllm_status rad_folder_output_file(rad_folder_output *folder, const char *name, rad_output **out,
                                      radllm_error *error);
 radllm_status rad_folder_output_commit(rad_folder_output *folder, radllm_error *error);

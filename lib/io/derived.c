@@ -7,15 +7,21 @@
 /* What a tensor is made of: in the arena of its source. */
 struct rad_derivation {
     const rad_source *base;
+    rad_derived_form form;
     const rad_tensor **from; /* NULL: of `values` */
+    const rad_tensor *behind;
     const uint8_t *values;
+    uint32_t n_from;
     uint64_t rows_each; /* of each of `from` */
     uint64_t first;
     rad_row_order order;
     uint64_t row_bytes; /* in the base */
-    uint64_t columns;
+    uint64_t columns;   /* TURNED: of a row as it becomes */
     float added;
-    bool transposed;
+    rad_change_fn change;
+    void *user;
+    bool turns;
+    bool wide;    /* numbers of any type as F32 */
     bool decoded; /* rows of types that no GGUF file has, as F32 */
 };
 
@@ -159,31 +165,65 @@ static radllm_status fail_shape(const rad_source *source, const rad_tensor *from
                     source->label, rad_quote(quoted, from->name.data, from->name.size), name);
 }
 
+/* Whether the columns of matrices, and what stands behind them, make up the whole. */
+static bool fits_turned(const rad_derived_tensor *wanted)
+{
+    const rad_tensor *from = wanted->from[0], *behind = wanted->behind;
+    uint64_t rows = from->dims[0], columns;
+    bool fits = rad_type_find((uint32_t)from->type)->decode != NULL && from->n_elements > 0 &&
+                rad_mul_u64(from->dims[1], wanted->n_from, &columns) && columns == wanted->dims[0];
+    if (behind != NULL)
+        fits = fits && wanted->n_from == 1 && behind->dims[0] == wanted->dims[0] &&
+               behind->dims[2] == from->dims[2] && behind->dims[3] == 1 &&
+               rad_type_find((uint32_t)behind->type)->decode != NULL &&
+               behind->dims[0] % rad_type_find((uint32_t)behind->type)->block_elements == 0 &&
+               rad_type_find((uint32_t)behind->type)->tail_bytes == 0 &&
+               rad_add_u64(rows, behind->dims[1], &rows);
+    return fits && from->dims[3] == 1 && wanted->dims[3] == 1 && rad_mul_u64(rows, from->dims[2], &rows) &&
+           rows == wanted->dims[1] * wanted->dims[2];
+}
+
+/* Whether rows make up the whole. `vector`: each number is a row. */
+static bool fits_rows(const rad_derived_tensor *wanted, const struct rad_derivation *d,
+                      uint64_t rows, bool vector)
+{
+    const rad_tensor *from = wanted->from[0];
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint64_t order = wanted->order.a * wanted->order.b * wanted->order.run;
+    bool blocks = wanted->form == RAD_DERIVED_CODES || wanted->form == RAD_DERIVED_SCALES;
+    return d->rows_each * d->columns == from->n_elements && wanted->first <= d->rows_each &&
+           rows <= wanted->n_from * (d->rows_each - wanted->first) &&
+           (wanted->first > 0 || wanted->n_from == 1 || rows == wanted->n_from * d->rows_each) &&
+           (info->block_elements == 1 || d->decoded || d->columns % info->block_elements == 0) &&
+           (!d->decoded || (!vector && is_decodable(from))) &&
+           (wanted->order.a == 0 || (order > 0 && d->rows_each % order == 0)) &&
+           (wanted->added == 0.0f || info->family == RAD_FAMILY_FLOAT) &&
+           (wanted->change == NULL || (info->decode != NULL && wanted->n_from == 1)) &&
+           (!blocks || from->type == RAD_TYPE_MXFP4);
+}
+
 /* Sizes of the parts, and whether they make up the whole. */
 static radllm_status measure(const rad_source *source, const rad_derived_tensor *wanted,
                              rad_tensor *tensor, struct rad_derivation *d, radllm_error *error)
 {
     const rad_tensor *from = wanted->from[0];
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    bool turned = wanted->form == RAD_DERIVED_TURNED;
     uint64_t rows = 1, each = from->n_elements;
-    for (int i = 0; i < 4; i++)
-        rows *= i == 0 ? 1 : wanted->dims[i]; /* at most what the parts hold: checked below */
-    bool vector = rows == 1;
+    for (int i = 1; i < 4; i++)
+        rows *= wanted->dims[i]; /* at most what the parts hold: checked below */
+    bool vector = rows == 1 && !turned;
+    uint64_t row = wanted->row != 0 ? wanted->row : vector ? 1 : wanted->dims[0];
+    bool blocks = wanted->form == RAD_DERIVED_CODES || wanted->form == RAD_DERIVED_SCALES;
     d->decoded = from->type >= RAD_TYPE_FOREIGN;
-    d->columns = vector ? 1 : wanted->dims[0];
-    rows = vector ? wanted->dims[0] : rows;
+    d->columns = row;
+    if (!blocks && row != 0)
+        rows = wanted->dims[0] / row * rows;
+    else if (blocks) /* in the last dimensions but one there are codes, in blocks */
+        rows = wanted->form == RAD_DERIVED_CODES ? wanted->dims[2] * wanted->dims[3]
+                                                 : wanted->dims[1] * wanted->dims[2];
     d->rows_each = d->columns > 0 ? each / d->columns : 0;
-    uint64_t order = wanted->order.a * wanted->order.b * wanted->order.run;
-    if (from->n_elements == 0 || d->rows_each * d->columns != each ||
-        wanted->first > d->rows_each || rows > wanted->n_from * (d->rows_each - wanted->first) ||
-        (wanted->first == 0 && wanted->n_from > 1 && rows != wanted->n_from * d->rows_each) ||
-        (info->block_elements > 1 && !wanted->transposed && !d->decoded &&
-         d->columns % info->block_elements != 0) ||
-        (d->decoded && (vector || !is_decodable(from))) ||
-        (wanted->order.a != 0 && (order == 0 || d->rows_each % order != 0)) ||
-        (wanted->transposed && (from->view != NULL || info->decode == NULL || vector ||
-                                wanted->dims[0] != from->dims[1])) ||
-        (wanted->added != 0.0f && info->family != RAD_FAMILY_FLOAT))
+    if (each == 0 || (turned ? !fits_turned(wanted) : !fits_rows(wanted, d, rows, vector)))
         return fail_shape(source, from, wanted->name, error);
     for (uint32_t i = 0; i < wanted->n_from; i++) {
         char quoted[RAD_QUOTE_SIZE];
@@ -203,6 +243,41 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     return RADLLM_OK;
 }
 
+/* What is known of a tensor that fits. */
+static void describe(const rad_derived_tensor *wanted, struct rad_derivation *d, rad_tensor *tensor,
+                     rad_view *view)
+{
+    rad_type type = wanted->from[0]->type;
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    bool turned = wanted->form == RAD_DERIVED_TURNED;
+    bool blocks = wanted->form == RAD_DERIVED_CODES || wanted->form == RAD_DERIVED_SCALES;
+    d->form = wanted->form;
+    d->behind = wanted->behind;
+    d->n_from = wanted->n_from;
+    d->turns = wanted->turns;
+    d->first = wanted->first;
+    d->order = wanted->order;
+    d->added = wanted->added;
+    d->change = wanted->change;
+    d->user = wanted->user;
+    d->row_bytes = (turned ? wanted->from[0]->dims[0] : d->columns) / info->block_elements *
+                   info->block_bytes;
+    d->wide = wanted->added != 0.0f || turned || wanted->change != NULL;
+    tensor->type = blocks ? RAD_TYPE_U8 : d->wide || d->decoded ? RAD_TYPE_F32 : type;
+    tensor->n_dims = wanted->n_dims;
+    memcpy(tensor->dims, wanted->dims, sizeof tensor->dims);
+    uint64_t rows = tensor->n_elements / d->columns;
+    info = rad_type_find((uint32_t)tensor->type);
+    view->n_numbers = d->columns;
+    view->unit_bytes = d->columns / info->block_elements * info->block_bytes;
+    if (blocks) {
+        view->n_numbers = view->unit_bytes =
+            d->columns / 32 * (wanted->form == RAD_DERIVED_CODES ? 16 : 1);
+        tensor->n_elements = rows * view->unit_bytes;
+    }
+    tensor->n_bytes = rows * view->unit_bytes;
+}
+
 radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tensor *wanted,
                                      radllm_error *error)
 {
@@ -220,22 +295,7 @@ radllm_status rad_derived_add_tensor(rad_source *derived, const rad_derived_tens
         return rad_fail_memory(error, bytes);
     memcpy((void *)d->from, (const void *)wanted->from, bytes);
     d->base = derived->base;
-    d->first = wanted->first;
-    d->order = wanted->order;
-    d->added = wanted->added;
-    rad_type type = wanted->from[0]->type;
-    const rad_type_info *info = rad_type_find((uint32_t)type);
-    d->transposed = wanted->transposed;
-    d->row_bytes = (wanted->transposed ? wanted->dims[1] : d->columns) / info->block_elements *
-                   info->block_bytes;
-    bool wide = wanted->added != 0.0f || wanted->transposed || d->decoded;
-    tensor->type = wide ? RAD_TYPE_F32 : type;
-    info = rad_type_find((uint32_t)tensor->type);
-    tensor->n_dims = wanted->n_dims;
-    memcpy(tensor->dims, wanted->dims, sizeof tensor->dims);
-    view->n_numbers = d->columns;
-    view->unit_bytes = d->columns / info->block_elements * info->block_bytes;
-    tensor->n_bytes = tensor->n_elements / d->columns * view->unit_bytes;
+    describe(wanted, d, tensor, view);
     return RADLLM_OK;
 }
 
@@ -303,22 +363,42 @@ const rad_tensor *rad_derived_origin(const rad_tensor *tensor)
     return d != NULL && d->from != NULL ? d->from[0] : NULL;
 }
 
+const rad_tensor *rad_derived_root(const rad_tensor *tensor)
+{
+    for (const rad_tensor *origin = tensor; origin != NULL; origin = rad_derived_origin(origin))
+        tensor = origin;
+    return tensor;
+}
+
+bool rad_derived_is_changed(const rad_tensor *tensor)
+{
+    const struct rad_derivation *d = tensor->view != NULL ? tensor->view->derivation : NULL;
+    return d != NULL && d->change != NULL;
+}
+
+uint64_t rad_derived_unit(const rad_tensor *tensor, bool *costly)
+{
+    const struct rad_derivation *d = tensor->view != NULL ? tensor->view->derivation : NULL;
+    *costly = d != NULL && d->form == RAD_DERIVED_TURNED;
+    return d != NULL ? tensor->view->n_numbers : 0;
+}
+
 /* ---- reading -------------------------------------------------------------------------------- */
 
-/* Adds to numbers as they are read. */
-static radllm_status read_added(const struct rad_derivation *d, const rad_tensor *from,
-                                uint64_t row, uint64_t rows, uint8_t *out, radllm_error *error)
+/* Numbers of whole blocks, as many as `AT_ONCE` at a time, as F32. */
+static radllm_status read_wide(const struct rad_derivation *d, const rad_tensor *from, uint64_t at,
+                               uint64_t count, uint8_t *out, radllm_error *error)
 {
-    enum { AT_ONCE = 1024 };
-    uint8_t stored[AT_ONCE * sizeof(float)];
+    enum { AT_ONCE = 1024, BYTES_MAX = 8 };
+    uint8_t stored[AT_ONCE * BYTES_MAX];
+    float values[AT_ONCE];
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
-    uint64_t at = row * d->columns, end = at + rows * d->columns;
     radllm_status status = RADLLM_OK;
-    while (at < end && status == RADLLM_OK) {
-        size_t n = end - at < AT_ONCE ? (size_t)(end - at) : AT_ONCE;
-        float values[AT_ONCE];
-        status = rad_source_read_tensor(d->base, from, at * info->block_bytes, stored,
-                                        n * info->block_bytes, error);
+    while (count > 0 && status == RADLLM_OK) {
+        size_t n = count < AT_ONCE ? (size_t)count : AT_ONCE;
+        status = rad_source_read_tensor(d->base, from, at / info->block_elements * info->block_bytes,
+                                        stored, n / info->block_elements * info->block_bytes,
+                                        error);
         if (status == RADLLM_OK)
             info->decode(stored, values, n);
         for (size_t i = 0; i < n && status == RADLLM_OK; i++)
@@ -327,42 +407,117 @@ static radllm_status read_added(const struct rad_derivation *d, const rad_tensor
             memcpy(out, values, n * sizeof *values);
         out += n * sizeof *values;
         at += n;
+        count -= n;
     }
     return status;
 }
 
-/* Columns of the one matrix as rows: of each of its rows the blocks are decoded that they are in.
- */
-static radllm_status read_transposed(const struct rad_derivation *d, uint64_t first, uint64_t count,
-                                     uint8_t *out, radllm_error *error)
+/* The same of rows: those of a view are read as a whole. */
+static radllm_status read_wide_rows(const struct rad_derivation *d, const rad_tensor *from,
+                                    uint64_t row, uint64_t rows, uint64_t columns, uint8_t *out,
+                                    radllm_error *error)
 {
-    enum { AT_ONCE = 1024, BLOCK_BYTES_MAX = 8 };
-    const rad_tensor *from = d->from[0];
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
-    uint8_t stored[AT_ONCE * BLOCK_BYTES_MAX];
-    float values[AT_ONCE];
+    if (from->view == NULL)
+        return read_wide(d, from, row * columns, rows * columns, out, error);
+    const rad_allocator *allocator = &d->base->host.allocator;
+    size_t row_bytes = (size_t)(columns / info->block_elements * info->block_bytes);
+    size_t of_values = (size_t)columns * sizeof(float), bytes = of_values + row_bytes;
+    uint8_t *room = rad_alloc(allocator, bytes);
+    if (room == NULL)
+        return rad_fail_memory(error, bytes);
+    float *values = (float *)(void *)room;
     radllm_status status = RADLLM_OK;
-    const uint64_t block = info->block_elements;
+    for (uint64_t r = row; r < row + rows && status == RADLLM_OK; r++) {
+        status = rad_source_read_tensor(d->base, from, r * row_bytes, room + of_values, row_bytes,
+                                        error);
+        if (status == RADLLM_OK)
+            info->decode(room + of_values, values, (size_t)columns);
+        for (uint64_t i = 0; i < columns && status == RADLLM_OK; i++)
+            values[i] += d->added;
+        memcpy(out + (r - row) * of_values, values, of_values);
+    }
+    rad_free(allocator, room, bytes);
+    return status;
+}
+
+/* Columns first..first+n-1 of one row of from[k], each to its place. `room`: a row's bytes and a
+ * row's numbers. */
+static radllm_status read_across(const struct rad_derivation *d, uint32_t k, uint64_t row,
+                                 uint64_t first, uint64_t n, uint8_t *room, uint8_t *out,
+                                 radllm_error *error)
+{
+    const rad_tensor *from = d->from[k];
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    uint64_t begin = 0, end = from->dims[0], block = info->block_elements;
+    if (from->view == NULL) { /* no more than is wanted */
+        begin = first / block * block;
+        end = (first + n + block - 1) / block * block;
+    }
+    float *values = (float *)(void *)room;
+    uint8_t *stored = room + from->dims[0] * sizeof(float);
+    radllm_status status = rad_source_read_tensor(
+        d->base, from, row * d->row_bytes + begin / block * info->block_bytes, stored,
+        (size_t)((end - begin) / block * info->block_bytes), error);
+    if (status != RADLLM_OK)
+        return status;
+    info->decode(stored, values, (size_t)(end - begin));
+    for (uint64_t i = 0; i < n; i++, out += d->columns * sizeof(float))
+        memcpy(out, &values[first - begin + i], sizeof(float));
+    return RADLLM_OK;
+}
+
+/* Columns as rows, and the rows behind them. */
+static radllm_status read_turned(const struct rad_derivation *d, uint64_t first, uint64_t count,
+                                 uint8_t *out, radllm_error *error)
+{
+    const uint64_t turned = d->from[0]->dims[0], rows = d->columns / d->n_from;
+    const uint64_t all = turned + (d->behind != NULL ? d->behind->dims[1] : 0);
+    const rad_allocator *allocator = &d->base->host.allocator;
+    size_t bytes = (size_t)(turned * sizeof(float) + d->row_bytes);
+    uint8_t *room = rad_alloc(allocator, bytes);
+    radllm_status status = room != NULL ? RADLLM_OK : rad_fail_memory(error, bytes);
     while (count > 0 && status == RADLLM_OK) {
-        uint64_t begin = first / block * block;
-        uint64_t n = AT_ONCE - (first - begin) < count ? AT_ONCE - (first - begin) : count;
-        uint64_t blocks = (first + n - begin + block - 1) / block;
-        n = blocks * block > AT_ONCE ? begin + AT_ONCE / block * block - first : n;
-        blocks = (first + n - begin + block - 1) / block;
-        for (uint64_t row = 0; row < d->columns && status == RADLLM_OK; row++) {
-            status = rad_source_read_tensor(d->base, from,
-                                            row * d->row_bytes + begin / block * info->block_bytes,
-                                            stored, (size_t)(blocks * info->block_bytes), error);
-            if (status == RADLLM_OK)
-                info->decode(stored, values, (size_t)(blocks * block));
-            for (uint64_t i = 0; i < n && status == RADLLM_OK; i++)
-                memcpy(out + (i * d->columns + row) * sizeof(float), &values[first - begin + i],
-                       sizeof(float));
-        }
+        uint64_t matrix = first / all, at = first % all;
+        uint64_t left = at < turned ? turned - at : all - at, n = left < count ? left : count;
+        if (at >= turned)
+            status = read_wide_rows(d, d->behind, matrix * (all - turned) + at - turned, n,
+                                    d->columns, out, error);
+        for (uint64_t i = 0; at < turned && i < d->columns && status == RADLLM_OK; i++)
+            status = read_across(d, (uint32_t)(i % d->n_from), matrix * rows + i / d->n_from, at, n,
+                                 room, out + i * sizeof(float), error);
         out += n * d->columns * sizeof(float);
         first += n;
         count -= n;
     }
+    rad_free(allocator, room, bytes);
+    return status;
+}
+
+/* Blocks of MXFP4 taken apart: byte i of the codes holds elements 2i and 2i + 1, where a block has
+ * j and j + 16. */
+static radllm_status read_blocks(const struct rad_derivation *d, const rad_tensor *from,
+                                 uint64_t row, uint8_t *out, radllm_error *error)
+{
+    const rad_allocator *allocator = &d->base->host.allocator;
+    uint8_t *blocks = rad_alloc(allocator, (size_t)d->row_bytes);
+    if (blocks == NULL)
+        return rad_fail_memory(error, (size_t)d->row_bytes);
+    radllm_status status = rad_source_read_tensor(d->base, from, row * d->row_bytes, blocks,
+                                                  (size_t)d->row_bytes, error);
+    for (uint64_t b = 0; b < d->columns / 32 && status == RADLLM_OK; b++) {
+        const uint8_t *block = blocks + b * 17;
+        if (d->form == RAD_DERIVED_SCALES) {
+            out[b] = block[0];
+            continue;
+        }
+        for (int i = 0; i < 16; i++) {
+            const uint8_t *pair = block + 1 + i % 8 * 2;
+            out[b * 16 + i] = (uint8_t)(i < 8 ? (pair[0] & 15) | (pair[1] & 15) << 4
+                                              : pair[0] >> 4 | (pair[1] & 0xF0));
+        }
+    }
+    rad_free(allocator, blocks, (size_t)d->row_bytes);
     return status;
 }
 
@@ -404,6 +559,23 @@ static uint64_t ordered(const rad_row_order *order, uint64_t row)
            within % order->run;
 }
 
+/* Where row `row` stands, and how many from there on stand together. */
+static const rad_tensor *find_rows(const struct rad_derivation *d, uint64_t *row, uint64_t *rows)
+{
+    uint64_t n = d->turns ? d->n_from : 1;
+    const rad_tensor *from = d->from[d->turns ? *row % n : *row / d->rows_each];
+    *row = d->turns ? *row / n : *row % d->rows_each;
+    uint64_t left = d->rows_each - *row;
+    if (d->order.a != 0) {
+        left = d->order.run - *row % d->order.run < left ? d->order.run - *row % d->order.run : left;
+        *row = ordered(&d->order, *row);
+    }
+    if (d->turns || d->form != RAD_DERIVED_ROWS)
+        left = 1;
+    *rows = left < *rows ? left : *rows;
+    return from;
+}
+
 radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,
                                uint8_t *buffer, radllm_error *error)
 {
@@ -413,28 +585,28 @@ radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t co
         memcpy(buffer, d->values + first * view->unit_bytes, (size_t)(count * view->unit_bytes));
         return RADLLM_OK;
     }
-    if (d->transposed)
-        return read_transposed(d, first, count, buffer, error);
-    while (count > 0 && status == RADLLM_OK) {
-        uint64_t row = first + d->first;
-        const rad_tensor *from = d->from[row / d->rows_each];
-        row %= d->rows_each;
-        uint64_t rows = d->rows_each - row < count ? d->rows_each - row : count;
-        if (d->order.a != 0) {
-            rows =
-                d->order.run - row % d->order.run < rows ? d->order.run - row % d->order.run : rows;
-            row = ordered(&d->order, row);
-        }
-        if (d->decoded)
+    if (d->form == RAD_DERIVED_TURNED)
+        return read_turned(d, first, count, buffer, error);
+    uint8_t *const begin = buffer;
+    uint64_t at = first, left = count;
+    while (left > 0 && status == RADLLM_OK) {
+        uint64_t row = at + d->first, rows = left;
+        const rad_tensor *from = find_rows(d, &row, &rows);
+        if (d->form != RAD_DERIVED_ROWS)
+            status = read_blocks(d, from, row, buffer, error);
+        else if (d->decoded)
             status = read_decoded(d, from, row, rows, buffer, error);
-        else if (d->added != 0.0f)
-            status = read_added(d, from, row, rows, buffer, error);
+        else if (d->wide)
+            status = read_wide_rows(d, from, row, rows, d->columns, buffer, error);
         else
             status = rad_source_read_tensor(d->base, from, row * d->row_bytes, buffer,
                                             (size_t)(rows * d->row_bytes), error);
         buffer += rows * view->unit_bytes;
-        first += rows;
-        count -= rows;
+        at += rows;
+        left -= rows;
     }
+    if (status == RADLLM_OK && d->change != NULL)
+        status = d->change(d->user, first * d->columns, (size_t)(count * d->columns),
+                           (float *)(void *)begin, error);
     return status;
 }

@@ -12,18 +12,35 @@ typedef struct rad_row_order {
     uint64_t a, b, run;
 } rad_row_order;
 
+typedef enum rad_derived_form {
+    RAD_DERIVED_ROWS,   /* rows as they stand in from[0], from[1], ... */
+    RAD_DERIVED_TURNED, /* of each matrix of a stack the columns are rows, in F32: of several
+                         * tensors element by element in turns; then the rows of `behind` */
+    RAD_DERIVED_CODES,  /* of blocks of MXFP4 the codes alone, two by two as U8 */
+    RAD_DERIVED_SCALES  /* and their scales */
+} rad_derived_form;
+
+/* What becomes of numbers first..first+n-1 of a tensor, whole rows of it; any thread. */
+typedef radllm_status (*rad_change_fn)(void *user, uint64_t first, size_t n, float *values,
+                                       radllm_error *error);
+
 /* A tensor to be added. Its rows (of a vector: its numbers) are those of from[0], from[1], ..., all
  * of one shape and type, or a stretch of one's. Those of types that no GGUF file has become F32. */
 typedef struct rad_derived_tensor {
     const char *name;
     uint32_t n_dims;
     uint64_t dims[4]; /* unused ones are 1 */
+    rad_derived_form form;
     const rad_tensor *const *from;
     uint32_t n_from;
+    const rad_tensor *behind; /* TURNED: NULL where nothing is */
+    bool turns;               /* not TURNED: a row of each by turns, not all of one first */
+    uint64_t row;   /* elements that are taken together; 0: a row, or of a vector a number */
     uint64_t first; /* row of from[0] that it begins with; n_from is 1 where it is above 0 */
     rad_row_order order;
-    float added;     /* to each number, which become F32; only to float types */
-    bool transposed; /* rows are the columns of the one matrix that it is made of, in F32 */
+    float added;          /* to each number, which become F32; only to float types */
+    rad_change_fn change; /* NULL: none; else they become F32 and are changed; one tensor */
+    void *user;           /* of `change`; must outlive the source */
 } rad_derived_tensor;
 
 /* Makes a source without tensors, metadata and parts, which keeps `base` alive. */
@@ -51,6 +68,12 @@ radllm_status rad_derived_finish(rad_source *derived, radllm_error *error);
 
 /* The first tensor that one is made of; NULL: none, or it is of no such source. */
 const rad_tensor *rad_derived_origin(const rad_tensor *tensor);
+/* The same as far as it goes, and whether it is changed on the way. */
+const rad_tensor *rad_derived_root(const rad_tensor *tensor);
+bool rad_derived_is_changed(const rad_tensor *tensor);
+/* Elements that are read together; *costly: the more of these at once the better. 0: of no such
+ * source. */
+uint64_t rad_derived_unit(const rad_tensor *tensor, bool *costly);
 /* Rows of a tensor of such a source; view.c calls it. */
 radllm_status rad_derived_read(const rad_view *view, uint64_t first, uint64_t count,
                                uint8_t *buffer, radllm_error *error);

@@ -162,6 +162,7 @@ static const rad_name_row deepseek_rows[] = {
     {"attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight", FORM_PLAIN},
     {"attn_k_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_KEYS},
     {"attn_v_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_VALUES},
+    {"attn_kv_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_BOTH},
     {"exp_probs_b.bias", "mlp.gate.e_score_correction_bias", FORM_PLAIN},
     {"ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight", FORM_PLAIN},
     {"ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight", FORM_PLAIN},

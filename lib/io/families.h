@@ -21,6 +21,7 @@ typedef enum rad_form {
     FORM_HEADS_QKV,     /* for each head its query, key and value (BLOOM) */
     FORM_LATENT_KEYS,   /* of each head the rows for its key, transposed (DeepSeek) */
     FORM_LATENT_VALUES, /* of each head the rows for its value */
+    FORM_LATENT_BOTH,   /* what older GGUF files have in place of these two: for the way back */
     FORM_POSITIONS,     /* less the first rows, which stand for no position */
     FORM_NONE_OF,       /* all whose names begin so: known, and not needed */
     FORM_NONE           /* known, and not needed */

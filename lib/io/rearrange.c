@@ -108,12 +108,105 @@ static radllm_status add_heads(const rearranger *r, const rad_tensor *from, cons
     return add(r, &tensor);
 }
 
-static radllm_status add_transposed(const rearranger *r, const rad_tensor *from, const char *name)
+/* Columns as rows, of all matrices of a stack; what several have in turns. */
+static radllm_status add_turned(const rearranger *r, const rad_tensor *const *from, uint32_t n_from,
+                                const rad_tensor *behind, const char *name)
 {
-    rad_derived_tensor tensor = plain(&from, name);
-    tensor.dims[0] = from->dims[1];
-    tensor.dims[1] = from->dims[0];
-    tensor.transposed = true;
+    rad_derived_tensor tensor = plain(from, name);
+    tensor.form = RAD_DERIVED_TURNED;
+    tensor.n_from = n_from;
+    tensor.behind = behind;
+    tensor.dims[0] = n_from * (*from)->dims[1];
+    tensor.dims[1] = (*from)->dims[0] + (behind != NULL ? behind->dims[1] : 0);
+    return add(r, &tensor);
+}
+
+/* The tensor that is kept together with another one: its name with `other` in place of `own`. */
+static const rad_tensor *take_companion(const rearranger *r, const rad_tensor *tensor,
+                                        const char *own, const char *other)
+{
+    char name[NAME_SIZE];
+    const char *at = strstr(tensor->name.data, own);
+    if (at == NULL || tensor->name.size + strlen(other) >= sizeof name)
+        return NULL;
+    snprintf(name, sizeof name, "%.*s%s%s", (int)(at - tensor->name.data), tensor->name.data, other,
+             at + strlen(own));
+    const rad_tensor *found = rad_source_find_tensor(r->from, name);
+    if (found != NULL)
+        r->used[rad_source_tensor_index(r->from, found)] = true;
+    return found;
+}
+
+bool rad_rearrange_is_packed(const rad_tensor *tensor)
+{
+    return tensor->type == RAD_TYPE_U8;
+}
+
+/* Blocks of MXFP4: their codes and their scales, rows of several tensors in turns. */
+static radllm_status add_blocks(const rearranger *r, const rad_tensor *const *from, uint32_t n_from,
+                                const char *name)
+{
+    char full[NAME_SIZE + 16];
+    const uint64_t *dims = (*from)->dims, blocks = dims[0] / 32, rows = n_from * dims[1];
+    rad_derived_tensor tensor = {.name = full,
+                                 .n_dims = 4,
+                                 .dims = {16, blocks, rows, dims[2]},
+                                 .form = RAD_DERIVED_CODES,
+                                 .from = from,
+                                 .n_from = n_from,
+                                 .turns = true,
+                                 .row = dims[0]};
+    snprintf(full, sizeof full, "%s_blocks", name);
+    radllm_status status = add(r, &tensor);
+    if (status != RADLLM_OK)
+        return status;
+    snprintf(full, sizeof full, "%s_scales", name);
+    tensor.n_dims = 3;
+    tensor.form = RAD_DERIVED_SCALES;
+    memcpy(tensor.dims, (const uint64_t[4]){blocks, rows, dims[2], 1}, sizeof tensor.dims);
+    return add(r, &tensor);
+}
+
+/* gpt-oss: the experts' matrices of one role, or of two in turns; and their biases. */
+static radllm_status add_stack(const rearranger *r, const rad_tensor *tensor, const char *name,
+                               bool pairs)
+{
+    const rad_tensor *from[2] = {tensor, NULL};
+    const uint32_t n_from = pairs ? 2 : 1;
+    bool packed = tensor->type == RAD_TYPE_MXFP4, stays = packed;
+    if (pairs)
+        from[1] = take_companion(r, tensor, "ffn_gate_exps", "ffn_up_exps");
+    if (pairs && from[1] == NULL)
+        return refuse(r, tensor, "has no companion, and no place");
+    for (uint32_t i = 0; i < n_from; i++)
+        stays = stays && from[i]->type == tensor->type &&
+                r->shape->stays[rad_source_tensor_index(r->from, from[i])];
+    if (stays)
+        return add_blocks(r, from, n_from, name);
+    if (strstr(name, "_bias") == NULL)
+        return add_turned(r, from, n_from, NULL, name);
+    rad_derived_tensor bias = plain(from, name);
+    bias.n_from = n_from;
+    bias.turns = true;
+    bias.row = 1;
+    bias.n_dims = 2;
+    bias.dims[0] *= n_from;
+    return add(r, &bias);
+}
+
+/* DeepSeek: of each head the rows for its key, and those for its value. */
+static radllm_status add_latent(const rearranger *r, const rad_tensor *keys, const char *name)
+{
+    const rad_tensor *values = take_companion(r, keys, "attn_k_b", "attn_v_b");
+    if (values == NULL || values->dims[2] != keys->dims[2])
+        return refuse(r, keys, "has no companion for values, and no place");
+    rad_derived_tensor tensor = plain(&keys, name);
+    tensor.form = RAD_DERIVED_TURNED;
+    tensor.behind = values;
+    tensor.n_dims = 2; /* the heads' rows one behind the other */
+    tensor.dims[0] = keys->dims[1];
+    tensor.dims[1] = (keys->dims[0] + values->dims[1]) * keys->dims[2];
+    tensor.dims[2] = 1;
     return add(r, &tensor);
 }
 
@@ -122,15 +215,23 @@ static radllm_status add_form(const rearranger *r, const rad_name_row *row, cons
 {
     switch (row->form) {
     case FORM_PLAIN:
+    case FORM_LATENT_BOTH:
+    case FORM_POSITIONS:
         return add_plain(r, from, row->gguf, name);
     case FORM_PLUS_ONE:
         return add_added(r, from, name);
     case FORM_TRANSPOSED:
-        return add_transposed(r, from, name);
+        return add_turned(r, &from, 1, NULL, name);
     case FORM_EXPERTS:
         return add_experts(r, from, name);
     case FORM_HEADS_QKV:
         return add_heads(r, from, name);
+    case FORM_TURNS_GATE:
+        return add_stack(r, from, name, true);
+    case FORM_STACK_TURNED:
+        return add_stack(r, from, name, false);
+    case FORM_LATENT_KEYS:
+        return add_latent(r, from, name);
     default:
         return refuse(r, from, "has a form that this version does not write");
     }
@@ -164,8 +265,8 @@ static uint64_t count_layers(const rearranger *r)
 {
     uint64_t n = 0, most = rad_source_n_tensors(r->from);
     char name[NAME_SIZE];
-    do
-        snprintf(name, sizeof name, "blk.%u.attn_norm.weight", (unsigned)n);
+    do /* each layer has this one, of every family */
+        snprintf(name, sizeof name, "blk.%u.attn_output.weight", (unsigned)n);
     while (n < most && rad_source_find_tensor(r->from, name) != NULL && ++n > 0);
     return n;
 }
@@ -183,7 +284,7 @@ static radllm_status translate(const rearranger *r)
             status = translate_row(r, of, prefix, (int64_t)i);
     for (uint64_t i = 0; i < rad_source_n_tensors(r->from) && status == RADLLM_OK; i++) {
         const rad_tensor *tensor = rad_source_tensor(r->from, i);
-        bool known = r->shape->divisors && strcmp(tensor->name.data, "rope_freqs.weight") == 0;
+        bool known = r->shape->scaling && strncmp(tensor->name.data, "rope_f", 6) == 0;
         if (!r->used[i] && !known)
             status = refuse(r, tensor, "has no place");
     }
@@ -203,10 +304,25 @@ static radllm_status find_family(rearranger *r)
                         : shape->window_pattern ? "ministral"
                         : shape->window         ? "mistral"
                                                 : "llama";
-    static const char *const known[][2] = {
-        {"qwen2", "qwen2"},        {"qwen3", "qwen3"}, {"qwen2moe", "qwen2_moe"},
-        {"qwen3moe", "qwen3_moe"}, {"phi2", "phi"},    {"phi3", "phi3"},
-        {"gemma2", "gemma2"},      {"gpt2", "gpt2"},   {"bloom", "bloom"},
+    const char *deepseek = shape->sigmoid ? "deepseek_v3" : "deepseek_v2";
+    const char *const known[][2] = {
+        {"qwen2", "qwen2"},
+        {"qwen3", "qwen3"},
+        {"qwen2moe", "qwen2_moe"},
+        {"qwen3moe", "qwen3_moe"},
+        {"phi2", "phi"},
+        {"phi3", "phi3"},
+        {"gemma2", "gemma2"},
+        {"gemma3", "gemma3_text"},
+        {"gpt2", "gpt2"},
+        {"bloom", "bloom"},
+        {"mpt", "mpt"},
+        {"bert", "bert"},
+        {"nomic-bert", "nomic_bert"},
+        {"bitnet-b1.58", "bitnet"},
+        {"deepseek2", deepseek},
+        {"dots1", "dots1"},
+        {"gpt-oss", "gpt_oss"},
     };
     const char *name = NULL;
     if (architecture.size == 5 && memcmp(architecture.data, "llama", 5) == 0)
@@ -219,9 +335,8 @@ static radllm_status find_family(rearranger *r)
     char quoted[RAD_QUOTE_SIZE];
     if (r->family == NULL)
         return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                        "%s: models of the family \"%s\" are not written as folders; those of "
-                        "llama, qwen2, qwen3, qwen2moe, qwen3moe, phi2, phi3, gemma2, gpt2 and "
-                        "bloom are",
+                        "%s: models of the family \"%s\" are not written as folders, since "
+                        "transformers has no class for it",
                         rad_source_label(r->from),
                         rad_quote(quoted, architecture.data != NULL ? architecture.data : "",
                                   architecture.size));

@@ -244,10 +244,9 @@ static radllm_status read_packed(const rad_source *source, const rad_view *view,
     return status;
 }
 
-radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint64_t offset,
-                            uint8_t *buffer, size_t size, radllm_error *error)
+static radllm_status read_units(const rad_source *source, const rad_view *view, uint64_t first,
+                                uint64_t count, uint8_t *buffer, radllm_error *error)
 {
-    uint64_t first = offset / view->unit_bytes, count = size / view->unit_bytes;
     switch (view->form) {
     case RAD_VIEW_ROWS:
         return read_rows(source, view, first, count, buffer, error);
@@ -264,6 +263,24 @@ radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint
         return read_packed(source, view, first, count, buffer, error);
     }
     return RADLLM_E_INTERNAL;
+}
+
+radllm_status rad_view_read(const rad_source *source, const rad_view *view, uint64_t offset,
+                            uint8_t *buffer, size_t size, radllm_error *error)
+{
+    const uint64_t unit = view->unit_bytes, first = offset / unit;
+    if (offset % unit == 0 && size % unit == 0)
+        return read_units(source, view, first, size / unit, buffer, error);
+    /* Parts of units: these are read as a whole. */
+    uint64_t bytes = ((offset + size + unit - 1) / unit - first) * unit;
+    uint8_t *whole = rad_alloc(&source->host.allocator, (size_t)bytes);
+    if (whole == NULL)
+        return rad_fail_memory(error, (size_t)bytes);
+    radllm_status status = read_units(source, view, first, bytes / unit, whole, error);
+    if (status == RADLLM_OK)
+        memcpy(buffer, whole + offset % unit, size);
+    rad_free(&source->host.allocator, whole, (size_t)bytes);
+    return status;
 }
 
 radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor *tensor,

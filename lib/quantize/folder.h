@@ -28,14 +28,21 @@ typedef struct rad_folder_model {
     rad_hparams hparams;
     const char *model_type;
     const char *dtype; /* of most matrices: "float16" */
+    bool packed;       /* experts are blocks of MXFP4 */
     /* Of llama3's scaling of rotations, found from their divisors; 0: none. */
     double factor, context;
+    /* Of longrope: divisors for short and for long contexts. */
+    float divisors[2][RAD_MAX_HEAD_DIM / 2];
 } rad_folder_model;
 
-/* Finds these two; RADLLM_E_UNSUPPORTED for divisors of another origin. */
+/* Finds these; RADLLM_E_UNSUPPORTED for divisors of another origin. */
 radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *error);
 radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, radllm_error *error);
 radllm_status rad_folder_generation_config(const rad_folder_model *model, json_t **out,
                                            radllm_error *error);
+/* Whether the file says how tokens' vectors become one of a text; and what says so in a folder. */
+bool rad_folder_pools(const rad_folder_model *model);
+radllm_status rad_folder_modules(const rad_folder_model *model, json_t **out, radllm_error *error);
+radllm_status rad_folder_pooling(const rad_folder_model *model, json_t **out, radllm_error *error);
 
 #endif

@@ -49,12 +49,18 @@ static const char *dtype_of(rad_type type)
     return type == RAD_TYPE_F32    ? "F32"
            : type == RAD_TYPE_F16  ? "F16"
            : type == RAD_TYPE_BF16 ? "BF16"
+           : type == RAD_TYPE_U8   ? "U8"
                                    : NULL;
+}
+
+static uint64_t size_of(rad_type type)
+{
+    return rad_type_find((uint32_t)type)->block_bytes;
 }
 
 static uint64_t bytes_of(const folder_writer *w, uint64_t i)
 {
-    return rad_source_tensor(w->to, i)->n_elements * (w->types[i] == RAD_TYPE_F32 ? 4 : 2);
+    return rad_source_tensor(w->to, i)->n_elements * size_of(w->types[i]);
 }
 
 /* The type that the plan has for the tensor that this one is made of. */
@@ -65,8 +71,9 @@ static radllm_status choose_type(folder_writer *w, uint64_t i)
     const rad_quantized_tensor *planned =
         &w->plan->tensors[rad_source_tensor_index(w->plan->source, from)];
     char quoted[RAD_QUOTE_SIZE];
-    w->types[i] = planned->type;
-    if (dtype_of(planned->type) != NULL)
+    w->types[i] = rad_rearrange_is_packed(made) ? RAD_TYPE_U8 : planned->type;
+    w->model.packed = w->model.packed || w->types[i] == RAD_TYPE_U8;
+    if (dtype_of(w->types[i]) != NULL)
         return RADLLM_OK;
     return rad_fail(w->error, RADLLM_E_ARGUMENT,
                     "the tensor '%s' is %s, which folders do not hold: ask for the type F16, BF16 "
@@ -183,10 +190,12 @@ static radllm_status write_json(folder_writer *w, const char *name, json_t *obje
 
 /* ---- weights -------------------------------------------------------------------------------- */
 
-/* Numbers of four bytes stand before those of two, so that all are aligned. */
+#define PASSES 3
+
+/* Numbers of four bytes stand before those of two and one, so that all are aligned. */
 static bool comes_now(const folder_writer *w, uint64_t i, uint32_t shard, int pass)
 {
-    return w->shard_of[i] == shard && (w->types[i] == RAD_TYPE_F32) == (pass == 0);
+    return w->shard_of[i] == shard && size_of(w->types[i]) == (uint64_t)4 >> pass;
 }
 
 static void describe_tensor(const folder_writer *w, text_buffer *b, uint64_t i, uint64_t offset)
@@ -204,7 +213,7 @@ static radllm_status write_header(folder_writer *w, uint32_t shard)
     text_buffer b = {.allocator = w->allocator};
     uint64_t offset = 0;
     add_format(&b, "{\"__metadata__\":{\"format\":\"pt\"}");
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < PASSES; pass++) {
         for (uint64_t i = 0; i < rad_source_n_tensors(w->to); i++) {
             if (!comes_now(w, i, shard, pass))
                 continue;
@@ -240,7 +249,7 @@ static radllm_status write_shard(folder_writer *w, uint32_t shard)
     radllm_status status = begin_file(w, name);
     if (status == RADLLM_OK)
         status = write_header(w, shard);
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < PASSES; pass++)
         for (uint64_t i = 0; i < rad_source_n_tensors(w->to) && status == RADLLM_OK; i++)
             if (comes_now(w, i, shard, pass))
                 status = rad_data_write(w->data, w->to, rad_source_tensor(w->to, i), w->types[i],
@@ -275,14 +284,23 @@ static radllm_status write_index(folder_writer *w)
 
 static radllm_status write_configs(folder_writer *w)
 {
-    json_t *object = NULL;
-    radllm_status status = rad_folder_config(&w->model, &object, w->error);
-    if (status == RADLLM_OK)
-        status = write_json(w, "config.json", object);
-    if (status == RADLLM_OK)
-        status = rad_folder_generation_config(&w->model, &object, w->error);
-    if (status == RADLLM_OK)
-        status = write_json(w, "generation_config.json", object);
+    static const struct {
+        const char *name;
+        radllm_status (*make)(const rad_folder_model *, json_t **, radllm_error *);
+    } files[] = {{"config.json", rad_folder_config},
+                 {"generation_config.json", rad_folder_generation_config},
+                 {"modules.json", rad_folder_modules},
+                 {"1_Pooling/config.json", rad_folder_pooling}};
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof files / sizeof *files && status == RADLLM_OK; i++) {
+        json_t *object = NULL;
+        if ((i == 1 && w->model.hparams.architecture->encoder) ||
+            (i >= 2 && !rad_folder_pools(&w->model)))
+            continue;
+        status = files[i].make(&w->model, &object, w->error);
+        if (status == RADLLM_OK)
+            status = write_json(w, files[i].name, object);
+    }
     return status;
 }
 
@@ -307,6 +325,41 @@ static radllm_status write_tokenizer(folder_writer *w)
                                                w->model.hparams.context_length, w->file, w->error));
 }
 
+/* Whether config.json has words for what layers differ in. */
+static bool are_alike(const rad_hparams *h)
+{
+    bool alike = true;
+    for (uint32_t i = 0; i < h->n_layers; i++)
+        alike = alike && h->layers[i].n_heads == h->layers[0].n_heads &&
+                h->layers[i].n_kv_heads == h->layers[0].n_kv_heads &&
+                (h->layers[i].experts || h->layers[i].ffn_length == h->max_ffn);
+    return alike;
+}
+
+static radllm_status rearrange(folder_writer *w)
+{
+    const rad_hparams *h = &w->model.hparams;
+    size_t bytes = w->plan->n_tensors * sizeof(bool);
+    bool *stays = rad_arena_alloc_zero(&w->arena, bytes + 1, 1);
+    if (stays == NULL)
+        return rad_fail_memory(w->error, bytes);
+    for (size_t i = 0; i < w->plan->n_tensors; i++)
+        stays[i] = w->plan->tensors[i].type == w->plan->tensors[i].from->type;
+    rad_rearrange_shape shape = {.n_heads = h->layers[0].n_heads,
+                                 .n_kv_heads = h->layers[0].n_kv_heads,
+                                 .n_experts = h->router.n_experts,
+                                 .scaling = w->model.factor > 0.0 ||
+                                            h->rope.scaling == RAD_ROPE_LONG,
+                                 .sigmoid = h->router.gating == RAD_GATING_SIGMOID,
+                                 .stays = stays};
+    uint32_t windows = 0;
+    for (uint32_t i = 0; i < h->n_layers; i++)
+        windows += h->layers[i].window > 0;
+    shape.window = windows > 0;
+    shape.window_pattern = windows > 0 && windows < h->n_layers;
+    return rad_rearrange(w->plan->source, &shape, &w->model.model_type, &w->to, w->error);
+}
+
 /* What the model is, and its tensors as the folder has them. */
 static radllm_status understand(folder_writer *w)
 {
@@ -320,23 +373,9 @@ static radllm_status understand(folder_writer *w)
     w->model.source = source;
     w->model.tokenizer = w->tokenizer;
     status = rad_folder_find_scaling(&w->model, w->error);
-    rad_rearrange_shape shape = {.n_heads = h->layers[0].n_heads,
-                                 .n_kv_heads = h->layers[0].n_kv_heads,
-                                 .n_experts = h->router.n_experts,
-                                 .divisors = w->model.factor > 0.0};
-    uint32_t windows = 0;
-    bool alike = true;
-    for (uint32_t i = 0; i < h->n_layers; i++) {
-        windows += h->layers[i].window > 0;
-        alike = alike && h->layers[i].n_heads == h->layers[0].n_heads &&
-                h->layers[i].n_kv_heads == h->layers[0].n_kv_heads &&
-                h->layers[i].ffn_length == h->layers[0].ffn_length;
-    }
-    shape.window = windows > 0;
-    shape.window_pattern = windows > 0 && windows < h->n_layers;
     if (status == RADLLM_OK)
-        status = rad_rearrange(source, &shape, &w->model.model_type, &w->to, w->error);
-    if (status == RADLLM_OK && !alike)
+        status = rearrange(w);
+    if (status == RADLLM_OK && !are_alike(h))
         status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
                           "%s: its layers differ in their sizes, which config.json has no words "
                           "for; keep the GGUF file",

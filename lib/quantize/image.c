@@ -12,6 +12,7 @@ typedef struct image {
     rad_source *from, *to;
     char architecture[64];
     bool halves; /* rotated pairs are halves of a head, which GGUF has by turns */
+    const char *no_file; /* what no GGUF file can say */
     uint64_t n_heads, n_kv_heads;
     const rad_tensor **stack; /* room for the experts of one tensor */
     uint64_t n_experts;
@@ -75,7 +76,7 @@ static bool is_left_out(const image *m, const rad_meta *meta)
     bool factors = is_key(m, meta, "rope.scaling.type") ||
                    is_key(m, meta, "rope.scaling.long_factors") ||
                    is_key(m, meta, "rope.scaling.short_factors");
-    return is_key(m, meta, "rope.layout") || (scaling && is_llama3(m)) ||
+    return (m->halves && is_key(m, meta, "rope.layout")) || (scaling && is_llama3(m)) ||
            (factors && is_longrope(m)) || strncmp(meta->key.data, "tokenizer.ggml.", 15) == 0;
 }
 
@@ -339,16 +340,12 @@ static radllm_status read_shape(image *m)
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)architecture.size,
              architecture.data);
     m->halves = text_is(find(m, "rope.layout"), "halves");
-    if (m->halves && strcmp(m->architecture, "llama") != 0)
-        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
-                        "%s: rotations of halves in a model of the family %s have no form in GGUF; "
-                        "run the folder as it is",
-                        rad_source_label(m->from), m->architecture);
-    if (text_is(find(m, "rope.scaling.type"), "dynamic"))
-        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
-                        "%s: rope_scaling of type dynamic has no form in GGUF; run the folder as "
-                        "it is",
-                        rad_source_label(m->from));
+    m->no_file = text_is(find(m, "rope.scaling.type"), "dynamic")
+                     ? "rope_scaling of type dynamic"
+                 : m->halves && strcmp(m->architecture, "llama") != 0
+                     ? "a rotation of halves (rope_interleave) in this family"
+                     : NULL;
+    m->halves = m->halves && strcmp(m->architecture, "llama") == 0;
     m->n_heads = size_of(m, "attention.head_count", 0);
     m->n_kv_heads = size_of(m, "attention.head_count_kv", m->n_heads);
     m->n_experts = size_of(m, "expert_count", 0);
@@ -376,8 +373,9 @@ static radllm_status fill(const rad_host *host, image *m)
 }
 
 radllm_status rad_image_make(const rad_host *host, rad_source *source, rad_source **out,
-                             radllm_error *error)
+                             const char **no_file, radllm_error *error)
 {
+    *no_file = NULL;
     if (rad_source_is_gguf(source)) {
         *out = rad_source_retain(source);
         return RADLLM_OK;
@@ -388,6 +386,7 @@ radllm_status rad_image_make(const rad_host *host, rad_source *source, rad_sourc
         status = rad_derived_new(source, &m.to, error);
     if (status == RADLLM_OK)
         status = fill(host, &m);
+    *no_file = m.no_file;
     if (status == RADLLM_OK)
         *out = m.to;
     else

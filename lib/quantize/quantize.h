@@ -46,6 +46,7 @@ typedef struct rad_quantize_plan {
     rad_quantized_tensor *tensors;
     size_t n_tensors;
     uint64_t n_elements, bytes_from, bytes_to; /* of all tensors, without padding */
+    const char *no_file; /* what GGUF has no words for, so that only a folder is written; NULL */
 } rad_quantize_plan;
 
 /* Decides everything and writes nothing. The importance must outlive the plan; the source is

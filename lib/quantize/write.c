@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/platform.h"
+#include "io/derived.h"
 #include "quant/quant.h"
 
 /* Elements of a task: a multiple of every type's block. */
@@ -200,7 +201,10 @@ static radllm_status take_importance(writer *w, radllm_error *error)
 static radllm_status set_task(writer *w, radllm_error *error)
 {
     const rad_tensor *tensor = w->tensor;
+    bool costly;
     uint64_t row = tensor->n_elements == tensor->dims[0] ? 1 : tensor->dims[0];
+    uint64_t unit = rad_derived_unit(tensor, &costly), most = TASK_ELEMENTS;
+    row = unit > row ? unit : row;
     w->task_elements = TASK_ELEMENTS;
     if (tensor->view == NULL || row == 0)
         return RADLLM_OK;
@@ -220,7 +224,8 @@ static radllm_status set_task(writer *w, radllm_error *error)
                         rad_quote(quoted, tensor->name.data, tensor->name.size),
                         (unsigned long long)ROW_ELEMENTS);
     }
-    w->task_elements = row > TASK_ELEMENTS ? row : TASK_ELEMENTS / row * row;
+    most = costly ? ROW_ELEMENTS : most; /* a task looks at all rows of what is turned */
+    w->task_elements = row > most ? row : most / row * row;
     return RADLLM_OK;
 }
 
@@ -408,6 +413,10 @@ radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path
 {
     writer *w = NULL;
     rad_gguf_writer *file = NULL;
+    if (plan->no_file != NULL)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: %s has no form in GGUF; run the folder as it is",
+                        rad_source_label(plan->source), plan->no_file);
     radllm_status status = rad_gguf_writer_new(
         &plan->host.allocator, (uint32_t)rad_source_alignment(plan->source), &file, error);
     if (status == RADLLM_OK)

@@ -75,9 +75,28 @@ static void put_string(json_writer *w, rad_text text)
     put(w, "\"");
 }
 
+/* GGUF marks what begins a word, tokenizer.json what continues one (WordPiece). */
 static void put_entry(json_writer *w, int32_t id)
 {
-    put_string(w, rad_tokenizer_entry(w->tokenizer, id));
+    rad_text text = rad_tokenizer_entry(w->tokenizer, id);
+    bool bracketed = text.size > 1 && text.data[0] == '[' && text.data[text.size - 1] == ']';
+    if (w->tokenizer->model != RAD_MODEL_WORDPIECE || bracketed) {
+        put_string(w, text);
+        return;
+    }
+    char piece[PIECE_MAX + 2] = "##";
+    bool begins = text.size >= 3 && memcmp(text.data, MARK, 3) == 0;
+    if (text.size > PIECE_MAX && w->status == RADLLM_OK)
+        w->status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
+                             "a piece of the tokenizer has %zu bytes, which no word has: keep the "
+                             "GGUF file",
+                             text.size);
+    if (begins) {
+        put_string(w, (rad_text){text.data + 3, text.size - 3});
+    } else if (w->status == RADLLM_OK) {
+        memcpy(piece + 2, text.data, text.size);
+        put_string(w, (rad_text){piece, text.size + 2});
+    }
 }
 
 /* ---- tokens --------------------------------------------------------------------------------- */
@@ -120,7 +139,7 @@ static void put_added(json_writer *w)
     put(w, "],\n");
 }
 
-static void put_vocabulary(json_writer *w)
+static void put_list(json_writer *w)
 {
     bool first = true;
     put(w, "\"vocab\": {");
@@ -133,7 +152,13 @@ static void put_vocabulary(json_writer *w)
         put_number(w, id);
         first = false;
     }
-    put(w, "},\n");
+    put(w, "}");
+}
+
+static void put_vocabulary(json_writer *w)
+{
+    put_list(w);
+    put(w, ",\n");
 }
 
 static void put_pair(json_writer *w, bool *first, rad_text left, rad_text right)
@@ -240,27 +265,39 @@ static void put_splits(json_writer *w)
            "\"use_regex\": false}]},\n");
 }
 
-static void put_special(json_writer *w, int32_t id)
+static void put_special(json_writer *w, int32_t id, int64_t type)
 {
     put(w, "{\"SpecialToken\": {\"id\": ");
     put_entry(w, id);
-    put(w, ", \"type_id\": 0}}");
+    put(w, ", \"type_id\": ");
+    put_number(w, type);
+    put(w, "}}");
 }
 
-static void put_frame(json_writer *w, const char *list, const char *const *sequences, size_t n)
+static int32_t end_of(const rad_tokenizer *t)
+{
+    return t->model == RAD_MODEL_WORDPIECE ? t->separator : t->eos;
+}
+
+/* Of a pair the second text has a type of its own in WordPiece. */
+static void put_frame(json_writer *w, const char *list, int n)
 {
     const rad_tokenizer *t = w->tokenizer;
     put(w, list);
-    for (size_t i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++) {
+        int64_t type = t->model == RAD_MODEL_WORDPIECE ? i : 0;
         put(w, i > 0 ? ", " : "");
-        if (t->add_bos) {
-            put_special(w, t->bos);
+        if (t->add_bos && (i == 0 || type == 0)) {
+            put_special(w, t->bos, type);
             put(w, ", ");
         }
-        put(w, sequences[i]);
+        put(w, i == 0 ? "{\"Sequence\": {\"id\": \"A\", \"type_id\": "
+                      : "{\"Sequence\": {\"id\": \"B\", \"type_id\": ");
+        put_number(w, type);
+        put(w, "}}");
         if (t->add_eos) {
             put(w, ", ");
-            put_special(w, t->eos);
+            put_special(w, end_of(t), type);
         }
     }
     put(w, "],\n");
@@ -281,22 +318,21 @@ static void put_named(json_writer *w, int32_t id)
 /* What stands around a text. */
 static void put_post_processor(json_writer *w)
 {
-    static const char *const sequences[] = {"{\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}",
-                                            "{\"Sequence\": {\"id\": \"B\", \"type_id\": 0}}"};
     const rad_tokenizer *t = w->tokenizer;
     if (!t->add_bos && !t->add_eos) {
         put(w, "\"post_processor\": null,\n");
         return;
     }
     put(w, "\"post_processor\": {\"type\": \"TemplateProcessing\",\n");
-    put_frame(w, "\"single\": [", sequences, 1);
-    put_frame(w, "\"pair\": [", sequences, 2);
+    put_frame(w, "\"single\": [", 1);
+    put_frame(w, "\"pair\": [", 2);
     put(w, "\"special_tokens\": {");
     if (t->add_bos)
         put_named(w, t->bos);
-    put(w, t->add_bos && t->add_eos && t->bos != t->eos ? ", " : "");
-    if (t->add_eos && (!t->add_bos || t->bos != t->eos))
-        put_named(w, t->eos);
+    bool further = t->add_eos && (!t->add_bos || t->bos != end_of(t));
+    put(w, t->add_bos && further ? ", " : "");
+    if (further)
+        put_named(w, end_of(t));
     put(w, "}},\n");
 }
 
@@ -344,11 +380,31 @@ static void put_sentencepiece(json_writer *w)
     put(w, "]}}\n");
 }
 
+/* As GGUF files of this kind are read: in lower case, without accents. */
+static void put_wordpiece(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    put(w, "\"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": true, "
+           "\"handle_chinese_chars\": true, \"strip_accents\": true, \"lowercase\": true},\n"
+           "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},\n");
+    put_post_processor(w);
+    put(w, "\"decoder\": {\"type\": \"WordPiece\", \"prefix\": \"##\", \"cleanup\": true},\n"
+           "\"model\": {\"type\": \"WordPiece\", \"unk_token\": ");
+    if (t->unknown >= 0)
+        put_entry(w, t->unknown);
+    else
+        put(w, "\"[UNK]\"");
+    put(w, ", \"continuing_subword_prefix\": \"##\", \"max_input_chars_per_word\": 100,\n");
+    put_list(w);
+    put(w, "}}\n");
+}
+
 radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_output *output,
                                        radllm_error *error)
 {
     json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
-    if (tokenizer->model != RAD_MODEL_BYTE_LEVEL && tokenizer->model != RAD_MODEL_SENTENCEPIECE)
+    if (tokenizer->model != RAD_MODEL_BYTE_LEVEL && tokenizer->model != RAD_MODEL_SENTENCEPIECE &&
+        tokenizer->model != RAD_MODEL_WORDPIECE)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "tokenizers of kind \"%s\" are not written to tokenizer.json; keep the "
                         "GGUF file",
@@ -357,6 +413,8 @@ radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_outpu
     put_added(&w);
     if (tokenizer->model == RAD_MODEL_BYTE_LEVEL)
         put_byte_level(&w);
+    else if (tokenizer->model == RAD_MODEL_WORDPIECE)
+        put_wordpiece(&w);
     else
         put_sentencepiece(&w);
     return w.status;
@@ -373,6 +431,10 @@ static void put_token(json_writer *w, const char *key, int32_t id)
 radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_text chat_template,
                                          uint64_t context, rad_output *output, radllm_error *error)
 {
+    static const char *const names[][2] = {{",\n\"cls_token\": ", "[CLS]"},
+                                           {",\n\"sep_token\": ", "[SEP]"},
+                                           {",\n\"pad_token\": ", "[PAD]"},
+                                           {",\n\"mask_token\": ", "[MASK]"}};
     json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
     put(&w, "{\"tokenizer_class\": \"PreTrainedTokenizerFast\",\n\"model_max_length\": ");
     put_number(&w, (int64_t)context);
@@ -382,8 +444,11 @@ radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_tex
     put(&w, tokenizer->add_eos ? "true" : "false");
     put_token(&w, ",\n\"bos_token\": ", tokenizer->bos);
     put_token(&w, ",\n\"eos_token\": ", tokenizer->eos);
-    if (tokenizer->model == RAD_MODEL_SENTENCEPIECE)
+    if (tokenizer->model != RAD_MODEL_BYTE_LEVEL)
         put_token(&w, ",\n\"unk_token\": ", tokenizer->unknown);
+    for (size_t i = 0; tokenizer->model == RAD_MODEL_WORDPIECE && i < 4; i++)
+        put_token(&w, names[i][0],
+                  rad_tokenizer_find(tokenizer, names[i][1], strlen(names[i][1])));
     if (chat_template.size > 0) {
         put(&w, ",\n\"chat_template\": ");
         put_string(&w, chat_template);
