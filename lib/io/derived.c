@@ -179,8 +179,8 @@ static bool fits_turned(const rad_derived_tensor *wanted)
                behind->dims[0] % rad_type_find((uint32_t)behind->type)->block_elements == 0 &&
                rad_type_find((uint32_t)behind->type)->tail_bytes == 0 &&
                rad_add_u64(rows, behind->dims[1], &rows);
-    return fits && from->dims[3] == 1 && wanted->dims[3] == 1 && rad_mul_u64(rows, from->dims[2], &rows) &&
-           rows == wanted->dims[1] * wanted->dims[2];
+    return fits && from->dims[3] == 1 && wanted->dims[3] == 1 &&
+           rad_mul_u64(rows, from->dims[2], &rows) && rows == wanted->dims[1] * wanted->dims[2];
 }
 
 /* Whether rows make up the whole. `vector`: each number is a row. */
@@ -260,8 +260,8 @@ static void describe(const rad_derived_tensor *wanted, struct rad_derivation *d,
     d->added = wanted->added;
     d->change = wanted->change;
     d->user = wanted->user;
-    d->row_bytes = (turned ? wanted->from[0]->dims[0] : d->columns) / info->block_elements *
-                   info->block_bytes;
+    d->row_bytes =
+        (turned ? wanted->from[0]->dims[0] : d->columns) / info->block_elements * info->block_bytes;
     d->wide = wanted->added != 0.0f || turned || wanted->change != NULL;
     tensor->type = blocks ? RAD_TYPE_U8 : d->wide || d->decoded ? RAD_TYPE_F32 : type;
     tensor->n_dims = wanted->n_dims;
@@ -396,9 +396,9 @@ static radllm_status read_wide(const struct rad_derivation *d, const rad_tensor 
     radllm_status status = RADLLM_OK;
     while (count > 0 && status == RADLLM_OK) {
         size_t n = count < AT_ONCE ? (size_t)count : AT_ONCE;
-        status = rad_source_read_tensor(d->base, from, at / info->block_elements * info->block_bytes,
-                                        stored, n / info->block_elements * info->block_bytes,
-                                        error);
+        status =
+            rad_source_read_tensor(d->base, from, at / info->block_elements * info->block_bytes,
+                                   stored, n / info->block_elements * info->block_bytes, error);
         if (status == RADLLM_OK)
             info->decode(stored, values, n);
         for (size_t i = 0; i < n && status == RADLLM_OK; i++)
@@ -567,7 +567,8 @@ static const rad_tensor *find_rows(const struct rad_derivation *d, uint64_t *row
     *row = d->turns ? *row / n : *row % d->rows_each;
     uint64_t left = d->rows_each - *row;
     if (d->order.a != 0) {
-        left = d->order.run - *row % d->order.run < left ? d->order.run - *row % d->order.run : left;
+        left =
+            d->order.run - *row % d->order.run < left ? d->order.run - *row % d->order.run : left;
         *row = ordered(&d->order, *row);
     }
     if (d->turns || d->form != RAD_DERIVED_ROWS)

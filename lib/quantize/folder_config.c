@@ -69,7 +69,8 @@ static bool is_type(const builder *b, const char *model_type)
     return strcmp(b->model->model_type, model_type) == 0;
 }
 
-/* Of the layers' sizes, where config.json has a key of the architecture for them; NULL: not here. */
+/* Of the layers' sizes, where config.json has a key of the architecture for them; NULL: not here.
+ */
 static const rad_meta *find(const builder *b, const char *name)
 {
     char key[96];
@@ -166,9 +167,9 @@ radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *err
     model->factor = 0.0;
     if (model->hparams.rope.scaling == RAD_ROPE_LONG) {
         radllm_status status = read_divisors(model, "rope_factors_short.weight", divisors, error);
-        return status == RADLLM_OK ? read_divisors(model, "rope_factors_long.weight",
-                                                   model->divisors[1], error)
-                                   : status;
+        return status == RADLLM_OK
+                   ? read_divisors(model, "rope_factors_long.weight", model->divisors[1], error)
+                   : status;
     }
     if (rad_source_find_tensor(model->source, "rope_freqs.weight") == NULL)
         return RADLLM_OK;
@@ -176,8 +177,8 @@ radllm_status rad_folder_find_scaling(rad_folder_model *model, radllm_error *err
     for (uint32_t i = 0; i < n && status == RADLLM_OK; i++)
         if ((double)divisors[i] > model->factor)
             model->factor = (double)divisors[i];
-    bool known = model->factor > 0.0 && model->factor < 1e6 &&
-                 model->hparams.rope.scaling == RAD_ROPE_PLAIN;
+    bool known =
+        model->factor > 0.0 && model->factor < 1e6 && model->hparams.rope.scaling == RAD_ROPE_PLAIN;
     if (status == RADLLM_OK && !(known && find_context(model, divisors)))
         status = fail_divisors(model, error);
     return status;
@@ -291,10 +292,9 @@ static void put_windows(builder *b)
     json_t *types = json_array();
     for (uint32_t i = 0; i < b->h->n_layers; i++) {
         bool local = b->h->layers[i].window > 0 || b->h->layers[i].local;
-        b->failed =
-            json_array_append_new(types, json_string(local ? "sliding_attention"
-                                                           : "full_attention")) != 0 ||
-            b->failed;
+        b->failed = json_array_append_new(
+                        types, json_string(local ? "sliding_attention" : "full_attention")) != 0 ||
+                    b->failed;
     }
     put(b, "layer_types", types);
 }
@@ -342,9 +342,9 @@ static void put_experts(builder *b)
         return;
     bool local = is_type(b, "mixtral") || is_type(b, "gpt_oss");
     put_integer(b,
-                local              ? "num_local_experts"
+                local            ? "num_local_experts"
                 : is_deepseek(b) ? "n_routed_experts"
-                                   : "num_experts",
+                                 : "num_experts",
                 h->router.n_experts);
     put_integer(b, "num_experts_per_tok", h->router.n_used);
     if (local)

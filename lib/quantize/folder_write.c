@@ -348,8 +348,8 @@ static radllm_status rearrange(folder_writer *w)
     rad_rearrange_shape shape = {.n_heads = h->layers[0].n_heads,
                                  .n_kv_heads = h->layers[0].n_kv_heads,
                                  .n_experts = h->router.n_experts,
-                                 .scaling = w->model.factor > 0.0 ||
-                                            h->rope.scaling == RAD_ROPE_LONG,
+                                 .scaling =
+                                     w->model.factor > 0.0 || h->rope.scaling == RAD_ROPE_LONG,
                                  .sigmoid = h->router.gating == RAD_GATING_SIGMOID,
                                  .stays = stays};
     uint32_t windows = 0;

@@ -11,7 +11,7 @@
 typedef struct image {
     rad_source *from, *to;
     char architecture[64];
-    bool halves; /* rotated pairs are halves of a head, which GGUF has by turns */
+    bool halves;         /* rotated pairs are halves of a head, which GGUF has by turns */
     const char *no_file; /* what no GGUF file can say */
     uint64_t n_heads, n_kv_heads;
     const rad_tensor **stack; /* room for the experts of one tensor */
@@ -340,8 +340,7 @@ static radllm_status read_shape(image *m)
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)architecture.size,
              architecture.data);
     m->halves = text_is(find(m, "rope.layout"), "halves");
-    m->no_file = text_is(find(m, "rope.scaling.type"), "dynamic")
-                     ? "rope_scaling of type dynamic"
+    m->no_file = text_is(find(m, "rope.scaling.type"), "dynamic") ? "rope_scaling of type dynamic"
                  : m->halves && strcmp(m->architecture, "llama") != 0
                      ? "a rotation of halves (rope_interleave) in this family"
                      : NULL;

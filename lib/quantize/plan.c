@@ -260,7 +260,8 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
                                 .importance = settings->importance,
                                 .file_type = settings->file_type,
                                 .n_threads = settings->n_threads};
-    radllm_status status = rad_image_make(&plan->host, source, &plan->source, &plan->no_file, error);
+    radllm_status status =
+        rad_image_make(&plan->host, source, &plan->source, &plan->no_file, error);
     if (status != RADLLM_OK)
         return status;
     plan->n_tensors = (size_t)rad_source_n_tensors(plan->source);

@@ -447,8 +447,7 @@ radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_tex
     if (tokenizer->model != RAD_MODEL_BYTE_LEVEL)
         put_token(&w, ",\n\"unk_token\": ", tokenizer->unknown);
     for (size_t i = 0; tokenizer->model == RAD_MODEL_WORDPIECE && i < 4; i++)
-        put_token(&w, names[i][0],
-                  rad_tokenizer_find(tokenizer, names[i][1], strlen(names[i][1])));
+        put_token(&w, names[i][0], rad_tokenizer_find(tokenizer, names[i][1], strlen(names[i][1])));
     if (chat_template.size > 0) {
         put(&w, ",\n\"chat_template\": ");
         put_string(&w, chat_template);
