@@ -69,6 +69,20 @@ static inline bool model_may_end_with(radllm_status status)
            status == RADLLM_E_ARGUMENT;
 }
 
+/* The vectors of three tokens, by a model that gives no text; NULL where there are none. */
+static inline const float *embed_some(radllm_engine *engine, const radllm_options *options,
+                                      size_t *needed)
+{
+    static const int32_t tokens[] = {0, 1, 2};
+    static float vectors[4096];
+    const int32_t *text = tokens;
+    size_t count = 3;
+    radllm_status status =
+        radllm_embed_tokens(engine, &text, &count, 1, options, NULL, vectors, 4096, needed, NULL);
+    HOLDS(model_may_end_with(status) || status == RADLLM_E_IO || status == RADLLM_E_BUFFER);
+    return status == RADLLM_OK ? vectors : NULL;
+}
+
 /* For one input in eight, the number of an allocation up to `most` that shall fail; else 0. */
 static inline uint64_t failing_allocation(const uint8_t *data, size_t size, uint32_t most)
 {

@@ -2,53 +2,7 @@
  * and computes logits or embeddings or says why not, in bounded memory. What
  * radllm_file_check_model() takes must load (or have a faulty scale), and copied and mapped weights
  * must give the same bits. */
-#include "fuzz_common.h"
-
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define MOST_MEMORY ((size_t)64 << 20)
-
-static char folder[64];
-
-static const char *const names[] = {
-    "config.json",  "model.safetensors.index.json", "model.safetensors", "b.safetensors",
-    "modules.json", "1_Pooling/config.json",        "1_Pooling"};
-enum { CONFIG, INDEX, FIRST, SECOND, MODULES, POOLING, POOLING_FOLDER };
-enum { N_NAMES = MODULES };
-
-static const char *path_of(char path[160], int name)
-{
-    snprintf(path, 160, "%s/%s", folder, names[name]);
-    return path;
-}
-
-static void remove_folder(void)
-{
-    char path[160];
-    rmdir(path_of(path, POOLING_FOLDER));
-    rmdir(folder);
-}
-
-static void make_folder(void)
-{
-    if (folder[0] != '\0')
-        return;
-    snprintf(folder, sizeof folder, "/dev/shm/radllm-folder-XXXXXX");
-    if (mkdtemp(folder) == NULL) {
-        snprintf(folder, sizeof folder, "/tmp/radllm-folder-XXXXXX");
-        HOLDS(mkdtemp(folder) != NULL);
-    }
-    char path[160];
-    HOLDS(mkdir(path_of(path, POOLING_FOLDER), 0700) == 0);
-    HOLDS(atexit(remove_folder) == 0);
-}
-
-/* Memory beyond what such a small folder may ask for is refused. */
-static void *take_some(void *user, size_t size, size_t alignment)
-{
-    return memory_take_within(MOST_MEMORY, user, size, alignment);
-}
+#include "fuzz_files.h"
 
 static bool is_known(radllm_status status)
 {
@@ -57,15 +11,9 @@ static bool is_known(radllm_status status)
 
 static radllm_options *make_options(const radllm_host *host, bool map)
 {
-    radllm_options *options = NULL;
-    const char *const settings[][2] = {
-        {"threads", "1"}, {"context", "32"}, {"batch", "8"}, {"load", map ? "map" : "copy"}};
-    if (radllm_options_new(host, &options, NULL) != RADLLM_OK)
-        return NULL;
-    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
-        HOLDS(radllm_options_set_text(options, settings[i][0], settings[i][1], RADLLM_NUL, NULL) ==
-              RADLLM_OK);
-    return options;
+    const char *const settings[] = {
+        "threads", "1", "context", "32", "batch", "8", "load", map ? "map" : "copy", NULL};
+    return options_of(host, settings);
 }
 
 /* A hash of the logits. */
@@ -81,21 +29,6 @@ static int32_t add_logits(void *user, uint32_t position, const float *logits, ui
     return 0;
 }
 
-/* Of a model that gives no text. */
-static radllm_status embed(radllm_engine *engine, const radllm_options *options, uint64_t *hash)
-{
-    static const int32_t tokens[] = {0, 1, 2};
-    const int32_t *text = tokens;
-    size_t count = 3, needed = 0;
-    static float vectors[4096];
-    radllm_status status =
-        radllm_embed_tokens(engine, &text, &count, 1, options, NULL, vectors, 4096, &needed, NULL);
-    if (status == RADLLM_OK)
-        (void)add_logits(hash, 0, vectors, (uint32_t)needed);
-    HOLDS(is_known(status) || status == RADLLM_E_BUFFER);
-    return status;
-}
-
 static radllm_status compute(const radllm_host *host, const radllm_model *model,
                              const radllm_options *options, uint64_t *hash)
 {
@@ -107,9 +40,12 @@ static radllm_status compute(const radllm_host *host, const radllm_model *model,
     int64_t generates = 1;
     HOLDS(radllm_model_number(model, "generates", &generates, NULL) == RADLLM_OK);
     if (status == RADLLM_OK && generates == 0) {
-        status = embed(engine, options, hash);
+        size_t needed = 0;
+        const float *vectors = embed_some(engine, options, &needed);
+        if (vectors != NULL)
+            (void)add_logits(hash, 0, vectors, (uint32_t)needed);
         radllm_engine_free(engine);
-        return status;
+        return vectors != NULL ? RADLLM_OK : RADLLM_E_MEMORY;
     }
     if (status == RADLLM_OK)
         status = radllm_session_new(engine, &session, NULL);
@@ -145,7 +81,7 @@ static void try_folder(const radllm_host *host)
 {
     radllm_error error = {0};
     radllm_file *file = NULL;
-    radllm_status status = radllm_file_open(host, folder, &file, &error);
+    radllm_status status = radllm_file_open(host, scratch, &file, &error);
     HOLDS(is_known(status) && (status == RADLLM_OK || error.message[0] != '\0'));
     if (status != RADLLM_OK)
         return;
@@ -158,41 +94,16 @@ static void try_folder(const radllm_host *host)
     radllm_file_free(file);
 }
 
-/* What begins as a list in place of an index is modules.json; what says pooling, that file. */
-static int place_of(int name, const input *text)
-{
-    if (name != INDEX || text->size < 3)
-        return name;
-    return text->data[0] == '[' ? MODULES : text->data[2] == 'p' ? POOLING : name;
-}
-
-/* The input's head: the sizes of config.json, of the index and of the first file of weights, in 16
- * bits; then these, and the second file. What has no byte is not there. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     make_folder();
-    input in = {data, size};
-    size_t sizes[N_NAMES];
-    for (int i = 0; i < SECOND; i++) {
-        sizes[i] = take_byte(&in);
-        sizes[i] |= (size_t)take_byte(&in) << 8;
-    }
-    sizes[SECOND] = SIZE_MAX;
-    char path[160];
-    for (int i = 0; i < N_NAMES; i++) {
-        input one = take_bytes(&in, sizes[i]);
-        if (one.size == 0)
-            continue;
-        FILE *out = fopen(path_of(path, place_of(i, &one)), "wb");
-        HOLDS(out != NULL && fwrite(one.data, 1, one.size, out) == one.size && fclose(out) == 0);
-    }
+    write_folder((input){data, size});
     memory m = {.fail_at = failing_allocation(data, size, 96)};
     radllm_host *host = NULL;
     if (radllm_host_new(take_some, memory_give_back, &m, &host, NULL) == RADLLM_OK)
         try_folder(host);
     radllm_host_free(host);
     HOLDS(m.live_blocks == 0 && m.live_bytes == 0);
-    for (int i = 0; i < POOLING_FOLDER; i++)
-        (void)unlink(path_of(path, i));
+    empty_folder();
     return 0;
 }

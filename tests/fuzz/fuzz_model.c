@@ -32,6 +32,14 @@ static void answer(const radllm_host *host, radllm_model *model, const radllm_op
     radllm_session *session = NULL;
     radllm_request *request = NULL;
     radllm_status status = radllm_engine_new(host, model, options, &engine, NULL);
+    int64_t generates = 1;
+    HOLDS(radllm_model_number(model, "generates", &generates, NULL) == RADLLM_OK);
+    if (status == RADLLM_OK && generates == 0) {
+        size_t needed = 0;
+        (void)embed_some(engine, options, &needed);
+        radllm_engine_free(engine);
+        return;
+    }
     if (status == RADLLM_OK)
         status = radllm_session_new(engine, &session, NULL);
     if (status == RADLLM_OK)

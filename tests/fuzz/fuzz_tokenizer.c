@@ -6,8 +6,15 @@
 
 /* ---- the vocabulary -------------------------------------------------------------------------- */
 
-enum { KIND_LLAMA, KIND_GPT2, KIND_BERT };
-enum { FLAG_ALL_BYTES = 1, FLAG_BOS = 2, FLAG_PARSE = 4, FLAG_EOS = 8, FLAG_NO_PREFIX = 16 };
+enum { KIND_LLAMA, KIND_GPT2, KIND_BERT, KIND_T5 };
+enum {
+    FLAG_ALL_BYTES = 1,
+    FLAG_BOS = 2,
+    FLAG_PARSE = 4,
+    FLAG_EOS = 8,
+    FLAG_NO_PREFIX = 16,
+    FLAG_TRIM = 32
+};
 
 typedef struct token {
     input text;
@@ -21,16 +28,17 @@ typedef struct vocabulary {
     size_t n_tokens;
     input merges[256];
     size_t n_merges;
+    input charsmap; /* of "t5" */
 } vocabulary;
 
-static const char *const kinds[] = {"llama", "gpt2", "bert"};
+static const char *const kinds[] = {"llama", "gpt2", "bert", "t5"};
 static const char *const pres[] = {
     "default",   "gpt-2",  "llama-bpe", "qwen2",  "deepseek-llm", "deepseek-coder", "deepseek-v3",
     "starcoder", "tekken", "gpt-4o",    "falcon", "bloom",        "unknown"};
 
 static void read_vocabulary(input *in, vocabulary *v)
 {
-    v->kind = take_byte(in) % 3;
+    v->kind = take_byte(in) % 4;
     v->flags = take_byte(in);
     v->pre = take_byte(in) % (sizeof pres / sizeof *pres);
     v->n_tokens = take_byte(in);
@@ -45,6 +53,7 @@ static void read_vocabulary(input *in, vocabulary *v)
         size_t size = take_byte(in);
         v->merges[i] = take_bytes(in, size % 32);
     }
+    v->charsmap = take_bytes(in, v->kind == KIND_T5 ? take_byte(in) : 0);
 }
 
 /* The tokens of all bytes, in the spelling of the kind. */
@@ -70,7 +79,7 @@ static void write_tokens(const vocabulary *v, gguf_text *file)
         gguf_put_number(file, v->kind == KIND_GPT2 ? RAD_TOKEN_NORMAL : RAD_TOKEN_BYTE, 4);
     for (size_t i = 0; i < v->n_tokens; i++)
         gguf_put_number(file, v->tokens[i].type, 4);
-    if (v->kind != KIND_LLAMA)
+    if (v->kind != KIND_LLAMA && v->kind != KIND_T5)
         return;
     gguf_begin_array(file, "tokenizer.ggml.scores", RAD_META_F32, count);
     for (size_t i = 0; i < count; i++) {
@@ -100,6 +109,12 @@ static gguf_text write_vocabulary(const vocabulary *v)
     write_flag(&file, "tokenizer.ggml.add_bos_token", (v->flags & FLAG_BOS) != 0);
     write_flag(&file, "tokenizer.ggml.add_eos_token", (v->flags & FLAG_EOS) != 0);
     write_flag(&file, "tokenizer.ggml.add_space_prefix", (v->flags & FLAG_NO_PREFIX) == 0);
+    write_flag(&file, "tokenizer.ggml.remove_extra_whitespaces", (v->flags & FLAG_TRIM) != 0);
+    if (v->charsmap.size > 0) {
+        gguf_begin_array(&file, "tokenizer.ggml.precompiled_charsmap", RAD_META_U8,
+                         v->charsmap.size);
+        gguf_put(&file, v->charsmap.data, v->charsmap.size);
+    }
     if (v->kind == KIND_GPT2) {
         gguf_key_string(&file, "tokenizer.ggml.pre", pres[v->pre]);
         gguf_begin_array(&file, "tokenizer.ggml.merges", RAD_META_STRING, v->n_merges);

@@ -152,6 +152,50 @@ def latent():
                  given=[(f"{name}.weight", *dims) for name, dims in shapes.items()])
 
 
+def encoder(architecture, vocabulary, types=2, **more):
+    """One layer of a bert, by a vocabulary of the model "bert" or "t5"."""
+    generator = random.Random(5)
+    numbers = {"context_length": 32, "embedding_length": 32, "block_count": 1,
+               "feed_forward_length": 32, "attention.head_count": 2, "pooling_type": 2, **more}
+    words = (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2581the", "\u2581li", "ver"]
+             if vocabulary == "bert" else ["<s>", "</s>", "<unk>", "\u2581", "\u2581the", "li", "ver"])
+    keys = [string("general.architecture", architecture)]
+    keys += [key(f"{architecture}.{name}", 4, struct.pack("<I", n)) for name, n in numbers.items()]
+    keys += [key(f"{architecture}.attention.causal", 7, b"\0"),
+             key(f"{architecture}.attention.layer_norm_epsilon", 6, struct.pack("<f", 1e-5)),
+             key("tokenizer.ggml.token_type_count", 4, struct.pack("<I", types)),
+             string("tokenizer.ggml.model", vocabulary),
+             array("tokenizer.ggml.tokens", 8, len(words), b"".join(
+                 struct.pack("<Q", len(word.encode())) + word.encode() for word in words)),
+             array("tokenizer.ggml.token_type", 5, len(words), struct.pack(
+                 f"<{len(words)}i", *([1, 2, 3, 3, 3] if vocabulary == "bert" else [3, 3, 2, 1, 1]),
+                 *[1] * (len(words) - 5)))]
+    ids = {"bert": {"cls": 2, "bos": 2, "seperator": 3, "unknown": 1, "padding": 0, "mask": 4},
+           "t5": {"bos": 0, "eos": 1, "unknown": 2}}[vocabulary]
+    keys += [key(f"tokenizer.ggml.{name}_token_id", 4, struct.pack("<I", i)) for name, i in ids.items()]
+    if vocabulary == "t5":
+        keys += [array("tokenizer.ggml.scores", 6, len(words), struct.pack(
+            f"<{len(words)}f", *[-i for i in range(len(words))])),
+                 array("tokenizer.ggml.precompiled_charsmap", 0, 14, struct.pack("<I", 8) + bytes(8) + b"a\0")]
+    nomic = architecture == "nomic-bert"
+    matrices = [("token_types", types), ("token_embd", len(words)), ("blk.0.attn_output", 32),
+                ("blk.0.ffn_up", 32), ("blk.0.ffn_down", 32)]
+    matrices += ([("blk.0.attn_qkv", 96), ("blk.0.ffn_gate", 32)] if nomic else
+                 [("position_embd", 32)] + [(f"blk.0.attn_{part}", 32) for part in "qkv"])
+    shapes = [(name + ".weight", 32, rows) for name, rows in matrices]
+    shapes += [(f"{name}.{part}", 32) for name in ("token_embd_norm", "blk.0.attn_output_norm", "blk.0.layer_output_norm")
+               for part in ("weight", "bias")]
+    if not nomic:
+        shapes += [(f"blk.0.{name}.bias", 32) for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_up", "ffn_down")]
+    tensors, data = [], b""
+    for name, *dims in shapes:
+        kind = 8 if name.startswith("blk") and len(dims) == 2 else 0
+        tensors.append(tensor(name, dims, kind, len(data)))
+        data += matrix(generator, kind, dims[0], math.prod(dims[1:]))
+        data += bytes(-len(data) % 32)
+    return file(keys, tensors, data)
+
+
 def model_seeds():
     yarn = [string("llama.rope.scaling.type", "yarn"),
             key("llama.rope.scaling.factor", 6, struct.pack("<f", 4.0)),
@@ -166,6 +210,9 @@ def model_seeds():
         "qwen3-q8_0": model("qwen3", 8, head_norms=True, tied=True),
         "bloom-q8_0": bloom(),
         "deepseek2-q8_0": latent(),
+        "bert": encoder("bert", "bert"),
+        "bert-t5": encoder("bert", "t5", types=1),
+        "nomic-bert": encoder("nomic-bert", "bert", pooling_type=1),
         "gemma2-q8_0": model("gemma2", 8, window, sandwich=True, tied=True),
     }
 
@@ -201,12 +248,14 @@ def split_seeds():
 
 # ---- tokenizers and chats (see fuzz_tokenizer.c, fuzz_chat.c) --------------------------------------
 
-def tokenizer_input(kind, flags, pre, tokens, merges, sample):
+def tokenizer_input(kind, flags, pre, tokens, merges, sample, charsmap=b""):
     out = bytes([kind, flags, pre, len(tokens)]) + (bytes([len(merges)]) if kind == 1 else b"")
     for name, type_, score in tokens:
         out += struct.pack("<BBb", len(name.encode()), type_, score) + name.encode()
     for merge in merges if kind == 1 else []:
         out += bytes([len(merge.encode())]) + merge.encode()
+    if kind == 3:
+        out += bytes([len(charsmap)]) + charsmap
     return out + sample.encode()
 
 
@@ -224,6 +273,9 @@ def tokenizer_seeds():
              "bert": tokenizer_input(2, 2, 0, [
                  ("[CLS]", 3, 0), ("[SEP]", 3, 0), ("[UNK]", 2, 0), ("\u2581the", 1, 0),
                  ("\u2581li", 1, 0), ("ver", 1, 0), ("\u2581'", 1, 0)], [], TEXT)}
+    charsmap = struct.pack("<I", 8) + bytes(8) + b"a\0"
+    seeds["t5"] = tokenizer_input(3, 6, 0, pieces + [("\u2581li", 1, -2), ("ver", 1, -3)], [], TEXT, charsmap)
+    seeds["t5-bytes"] = tokenizer_input(3, 37, 0, pieces, [], TEXT)
     for pre in range(12):
         seeds[f"gpt2-{pre}"] = tokenizer_input(1, 5, pre, words + special * (pre % 2), merges, TEXT)
     return seeds
@@ -612,13 +664,79 @@ def adapter_seeds():
     }
 
 
+# ---- what converters read and write ----------------------------------------------------------------
+
+def imatrix(entries, end=b""):
+    """The older form."""
+    out = struct.pack("<i", len(entries))
+    for name, chunks, values in entries:
+        out += struct.pack("<i", len(name)) + name.encode() + struct.pack("<2i", chunks, len(values))
+        out += struct.pack(f"<{len(values)}f", *values)
+    return out + end
+
+
+def importance_seeds():
+    """For llama3-gqa-tied: width 64."""
+    values = [0.5 * i for i in range(64)]
+    named = struct.pack("<2i", 3, 8) + b"text.txt"
+    sums = struct.pack("<64f", *values)
+    keys = [string("general.type", "imatrix"), array("imatrix.datasets", 8, 1, text("text.txt")),
+            key("imatrix.chunk_count", 4, struct.pack("<I", 3)),
+            key("imatrix.chunk_size", 4, struct.pack("<I", 512))]
+    infos = [tensor("blk.0.attn_q.weight.in_sum2", [64, 1], 0, 0),
+             tensor("blk.0.attn_q.weight.counts", [1, 1], 0, 256),
+             tensor("blk.1.ffn_up.weight.in_sum2", [32, 2], 0, 288),
+             tensor("blk.1.ffn_up.weight.counts", [1, 2], 0, 544)]
+    counts = struct.pack("<f", 1536.0) + bytes(28)
+    return {
+        "old": imatrix([("blk.0.attn_q.weight", 3, values), ("blk.1.ffn_down.weight", 1, [1.0] * 3)], named),
+        "oldest": imatrix([("blk.0.attn_k.weight", 1, values)]),
+        "long-name": imatrix([("a" * 200, 0, [1.0])], named),
+        "gguf": file(keys, infos, sums + counts + sums + struct.pack("<2f", 1.0, 0.0)),
+    }
+
+
+def shape_seeds():
+    shapes = pathlib.Path(__file__).parents[2] / "examples" / "shapes"
+    names = ["llama-3.1-8b", "mixtral-8x7b", "qwen2.5-7b", "yi-6b", "mistral-7b-v0.2"]
+    seeds = {name: bytes([i % 4]) + (shapes / f"{name}.json").read_bytes() for i, name in enumerate(names)}
+    for name in ("gemma3", "gpt-oss", "gpt2", "longrope", "sparse"):
+        whole = folder_seeds()[name]
+        seeds[name] = b"\2" + whole[6:6 + int.from_bytes(whole[:2], "little")]
+    return seeds
+
+
+def regex_seeds():
+    patterns = ["(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+                "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+", "(a*)*b", "(?<=\\d)x{2,3}?|[[:alpha:]&&[^a-e]]++", "(?<n>a|(?>b+))\\b^$",
+                "\\A(?m:.)*?\\Z|(?x: \\h # c\n)\\H", "[\u4e2d-\u6587]|\\u{1F600}|\\p{^Lu}", "((((x{0,9}){0,9}){0,9}){0,9})y", ""]
+    return {f"pattern-{i}": (pattern + "\0" + TEXT).encode() for i, pattern in enumerate(patterns)}
+
+
+def csv_seeds():
+    tables = [b"id,text\n1,\"a \"\"b\"\",\r\nc\"\r\n\r\n2, x \r3,", b"\xef\xbb\xbfa;b\n;;\n\"\"", b"a\tb\n\"x\"\t\"\n",
+              b"a|b\n\"x\" |1", b"a,\0", b"\xff\xfe,\xc3\xa9\n"]
+    return {f"table-{i}": bytes([i % 4]) + table for i, table in enumerate(tables)}
+
+
+def convert_seeds():
+    folders, models = folder_seeds(), model_seeds()
+    seeds = {f"folder-{name}": bytes([1 | 2 * (i % 2), i % 16]) + folders[name]
+             for i, name in enumerate(("llama", "shards", "mixtral", "gpt-oss", "gptq", "awq", "nf4", "int8", "fp8",
+                                       "bitnet", "gpt2", "bloom", "bert", "gemma3"))}
+    seeds.update({f"gguf-{name}": bytes([4 | 2 * (i % 2), (i + 3) % 16 if i % 2 == 0 else i % 3]) + data
+                  for i, (name, data) in enumerate(models.items())})
+    return seeds
+
+
 def main():
     targets = {"gguf": gguf_seeds(), "model": model_seeds(), "split": split_seeds(),
                "tokenizer": tokenizer_seeds(), "tokenizer_json": json_seeds(),
                "tokenizer_model": sentencepiece_seeds(),
                "chat": chat_seeds(),
                "snapshot": snapshot_seeds(), "folder": folder_seeds(),
-               "adapter": adapter_seeds()}
+               "adapter": adapter_seeds(), "importance": importance_seeds(), "shape": shape_seeds(),
+               "regex": regex_seeds(), "csv": csv_seeds(), "convert": convert_seeds()}
     for target, seeds in targets.items():
         folder = pathlib.Path(__file__).parent / "corpus" / target
         folder.mkdir(parents=True, exist_ok=True)
