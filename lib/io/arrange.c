@@ -625,6 +625,28 @@ static radllm_status translate_tensors(const translator *t, const rad_folder_fam
     return status == RADLLM_OK ? translate_layers(t, row + 1, row->stored) : status;
 }
 
+/* Without its matrix for the output a model would compute with the embedding, which is something
+ * else where the configuration says so. A model that gives embeddings needs neither. */
+static radllm_status check_output(const rad_folder *folder, const rad_folder_family *family,
+                                  radllm_error *error)
+{
+    char key[64];
+    const rad_name_row *row = family->rows;
+    snprintf(key, sizeof key, "%s.pooling_type", family->architecture);
+    while (row->gguf != NULL && strcmp(row->gguf, "output.weight") != 0)
+        row++;
+    if (row->gguf == NULL || !json_is_false(json_object_get(folder->config, "tie_word_embeddings")))
+        return RADLLM_OK;
+    if (folder->stored.count == 0 || /* a bare configuration */
+        rad_source_find_tensor(folder->source, "output.weight") != NULL ||
+        rad_source_find_meta(folder->source, key) != NULL)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: the tensor '%s' is missing, which config.json says is not the embedding "
+                    "(tie_word_embeddings is false); the folder is incomplete: fetch all its files",
+                    folder->label, row->stored);
+}
+
 radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
 {
     rad_source *source = folder->source;
@@ -650,5 +672,7 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
         status = add_rest(&t);
     if (status == RADLLM_OK)
         status = rad_meta_table_finish(source, source->label, &source->metadata, error);
-    return status == RADLLM_OK ? rad_tensors_finish(source, false, error) : status;
+    if (status == RADLLM_OK)
+        status = rad_tensors_finish(source, false, error);
+    return status == RADLLM_OK && family != NULL ? check_output(folder, family, error) : status;
 }

@@ -1,5 +1,6 @@
 /* bitsandbytes: NF4 and FP4 (QLoRA, arXiv 2305.14314), and LLM.int8 (arXiv 2208.07339). */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "io/packed_scaled.h"
@@ -179,6 +180,9 @@ static radllm_status make_4_bits(rad_packing *packing, const char *module, const
     const rad_source *source = packing->folder->source;
     const rad_allocator *allocator = &source->host.allocator;
     const size_t size = (size_t)described->n_bytes;
+    char quoted[RAD_QUOTE_SIZE], label[RAD_PATH_LABEL_SIZE + RAD_QUOTE_SIZE + 16];
+    snprintf(label, sizeof label, "%s: tensor '%s'", packing->folder->label,
+             rad_quote(quoted, described->name.data, described->name.size));
     if (described->type != RAD_TYPE_U8 || size > STATE_BYTES_MAX)
         return rad_packed_fail(packing, module,
                                "must be described by a tensor quant_state of U8, at most 64 KiB");
@@ -189,7 +193,7 @@ static radllm_status make_4_bits(rad_packing *packing, const char *module, const
     radllm_status status =
         rad_source_read(source, described->part, described->offset, text, size, packing->error);
     if (status == RADLLM_OK)
-        status = rad_json_object(module, text, size, &f.state, packing->error);
+        status = rad_json_object(label, text, size, &f.state, packing->error);
     rad_free(allocator, text, size + 1);
     if (status == RADLLM_OK)
         status = add_4_bits(&f, rad_packed_part(packing, module, ".weight.quant_map"));

@@ -217,7 +217,7 @@ static radllm_status check_shape(const rad_model *model, const rad_tensor *tenso
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_FORMAT,
                     "%s: tensor %s has the shape %llu x %llu x %llu x %llu; the metadata asks for "
-                    "%llu x %llu x %llu",
+                    "%llu x %llu x %llu; the two are not of one model: fetch or convert it again",
                     rad_source_label(model->source), tensor->name.data,
                     (unsigned long long)tensor->dims[0], (unsigned long long)tensor->dims[1],
                     (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
@@ -361,9 +361,11 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
 
 static radllm_status missing(const rad_model *model, const char *name, radllm_error *error)
 {
-    return rad_fail(error, RADLLM_E_FORMAT,
-                    "%s: tensor %s is missing; the file is no complete %s model, convert it again",
-                    rad_source_label(model->source), name, model->hparams.architecture->name);
+    return rad_fail(
+        error, RADLLM_E_FORMAT,
+        "%s: tensor %s is missing; the file is no complete %s model, fetch or convert it "
+        "again",
+        rad_source_label(model->source), name, model->hparams.architecture->name);
 }
 
 static radllm_status bind_tensor(rad_model *model, const char *name, shape wanted, bool required,

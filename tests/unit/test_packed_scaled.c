@@ -148,9 +148,9 @@ START_TEST(four_bits_lie)
         {"{\"blocksize\":64,\"shape\":[2147483647,2147483647]}", "shape"},
         {"{\"blocksize\":64,\"shape\":[4,65]}", "bytes of the shape"},
         {"{\"blocksize\":128,\"shape\":[4,64]}", "absmax"},
-        {"{\"blocksize\":64,\"shape\":[4,64]", "up_proj"},
-        {"[[[[[[", "up_proj"},
-        {"", "up_proj"},
+        {"{\"blocksize\":64,\"shape\":[4,64]", "quant_state.bitsandbytes__nf4': the JSON"},
+        {"[[[[[[", "quant_state"},
+        {"", "quant_state"},
     };
     part parts[N_PARTS + 1];
     for (size_t i = 0; i < sizeof states / sizeof *states; i++) {

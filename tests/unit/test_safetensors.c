@@ -318,6 +318,8 @@ static size_t size_of_dtype(const char *dtype)
     return strcmp(dtype, "F32") == 0 ? 4 : strncmp(dtype, "F8", 2) == 0 ? 1 : 2;
 }
 
+static const char *left_out; /* this tensor is not written */
+
 /* Writes the tensors first, first + step, ... of a small model. */
 static void write_some(const char *file, size_t first, size_t step)
 {
@@ -325,6 +327,8 @@ static void write_some(const char *file, size_t first, size_t step)
     size_t used = (size_t)snprintf(header, sizeof header, "{"), at = 0;
     for (size_t i = first; i < N_PARTS; i += step) {
         size_t rows = parts[i].rows, columns = parts[i].columns;
+        if (left_out != NULL && strcmp(parts[i].name, left_out) == 0)
+            continue;
         size_t bytes = (rows == 0 ? 1 : rows) * columns * size_of_dtype(parts[i].dtype);
         char shape[40];
         snprintf(shape, sizeof shape, rows == 0 ? "[%zu]" : "[%zu,%zu]", rows == 0 ? columns : rows,
@@ -609,6 +613,20 @@ START_TEST(config_is_refused)
 }
 END_TEST
 
+/* The embedding takes the output's place only where the configuration does not say otherwise. */
+START_TEST(an_output_that_is_missing_is_noticed)
+{
+    left_out = "lm_head.weight";
+    write_model("{" LLAMA "}");
+    check_model(inside(""), RADLLM_OK, NULL);
+    write_model("{" LLAMA ",\"tie_word_embeddings\":false}");
+    check_model(inside(""), RADLLM_E_FORMAT, "'lm_head.weight' is missing");
+    left_out = NULL;
+    write_model("{" LLAMA ",\"tie_word_embeddings\":false}");
+    check_model(inside(""), RADLLM_OK, NULL);
+}
+END_TEST
+
 /* A tensor that no layer uses is no detail. */
 START_TEST(nothing_is_left_out_in_silence)
 {
@@ -813,6 +831,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(folders, a_folder_has_a_sentencepiece_model);
     tcase_add_test(folders, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(folders, config_is_refused, 0, sizeof configs / sizeof *configs);
+    tcase_add_test(folders, an_output_that_is_missing_is_noticed);
     tcase_add_test(folders, nothing_is_left_out_in_silence);
     tcase_add_test(folders, several_files_are_one_model);
     tcase_add_loop_test(folders, index_is_refused, 0, sizeof indexes / sizeof *indexes);
