@@ -22,7 +22,9 @@ static int32_t on_progress(void *user, const char *stage, uint64_t done, uint64_
 {
     (void)user;
     if (stage_name == NULL || strcmp(stage_name, stage) != 0) {
-        stage_name = strcmp(stage, "hash") == 0 ? "hash" : "load";
+        stage_name = strcmp(stage, "hash") == 0     ? "hash"
+                     : strcmp(stage, "upload") == 0 ? "upload"
+                                                    : "load";
         progress_begin(&stage_bar, stage_name, "", total, 0);
         stage_bar.only_on_terminal = true;
     }
@@ -77,12 +79,15 @@ static void require_text(const radllm_model *model)
 
 static radllm_status new_engine(runtime *self, const common_settings *common)
 {
+    radllm_error *error = program_error();
     require_text(self->model);
-    if (self->draft != NULL)
-        return radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
-                                            &self->engine, program_error());
-    return radllm_engine_new(self->host, self->model, common->options, &self->engine,
-                             program_error());
+    radllm_status status =
+        self->draft != NULL
+            ? radllm_engine_new_with_draft(self->host, self->model, self->draft, common->options,
+                                           &self->engine, error)
+            : radllm_engine_new(self->host, self->model, common->options, &self->engine, error);
+    progress_clear(&stage_bar); /* of weights that went to a GPU */
+    return status;
 }
 
 void runtime_start(runtime *self, const common_settings *common)

@@ -57,6 +57,57 @@ struct rad_cuda_graph {
     operations operations;
 };
 
+/* Calls that can fail each on its own: functions of the device's table, and work when it is done.
+ */
+typedef enum call_kind {
+    MEMORY,
+    ALLOC,
+    FREE_DEVICE,
+    HOST_ALLOC,
+    HOST_FREE,
+    UPLOAD,
+    DOWNLOAD,
+    COPY_ON_DEVICE,
+    FILL_DEVICE,
+    LAUNCH_KERNEL,
+    GEMM_OPEN,
+    GEMM_CALL,
+    EVENT_NEW,
+    EVENT_RECORD,
+    STREAM_WAIT,
+    EVENT_WAIT,
+    EVENT_MILLISECONDS,
+    SYNCHRONIZE,
+    CAPTURE_BEGIN,
+    CAPTURE_END,
+    GRAPH_LAUNCH,
+    WORK,
+    CALL_KINDS
+} call_kind;
+
+static const char *const call_names[CALL_KINDS] = {"memory",
+                                                   "alloc",
+                                                   "free",
+                                                   "host_alloc",
+                                                   "host_free",
+                                                   "upload",
+                                                   "download",
+                                                   "copy",
+                                                   "fill",
+                                                   "launch",
+                                                   "gemm_open",
+                                                   "gemm",
+                                                   "event_new",
+                                                   "event_record",
+                                                   "stream_wait",
+                                                   "event_wait",
+                                                   "event_milliseconds",
+                                                   "synchronize",
+                                                   "capture_begin",
+                                                   "capture_end",
+                                                   "graph_launch",
+                                                   "work"};
+
 typedef struct emulated {
     rad_cuda_device device; /* first */
     rad_runner *runner;
@@ -71,6 +122,9 @@ typedef struct emulated {
     uint64_t n_calls, n_launches, n_waits, n_allocs, n_records;
     uint64_t lose_at, fail_alloc_at, gemm; /* RAD_EMULATED_GEMM */
     bool has_gemm;
+    call_kind fail_kind; /* RAD_EMULATED_FAIL */
+    uint64_t fail_at, n_of[CALL_KINDS];
+    radllm_status fail_status;
 } emulated;
 
 static emulated *of(rad_cuda_device *device)
@@ -92,21 +146,30 @@ __attribute__((format(printf, 3, 4))) static radllm_status fail(emulated *e, rad
     return status;
 }
 
+/* Whether it is this one's turn to fail. */
+static radllm_status count_call(emulated *e, call_kind kind)
+{
+    if (++e->n_of[kind] != e->fail_at || kind != e->fail_kind)
+        return RADLLM_OK;
+    return fail(e, e->fail_status, "%s number %llu fails (as the test asked)", call_names[kind],
+                (unsigned long long)e->fail_at);
+}
+
 /* What every call that can fail begins with. */
-static radllm_status enter(emulated *e)
+static radllm_status enter(emulated *e, call_kind kind)
 {
     e->n_calls++;
     if (e->device.lost)
         return RAD_CUDA_E_LOST; /* the message of the first failure stays */
     if (e->n_calls == e->lose_at)
         return fail(e, RAD_CUDA_E_LOST, "the device is lost (as the test asked)");
-    return RADLLM_OK;
+    return count_call(e, kind);
 }
 
 /* The same for calls that a capture forbids. */
-static radllm_status enter_uncaptured(emulated *e, const char *what)
+static radllm_status enter_uncaptured(emulated *e, call_kind kind, const char *what)
 {
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, kind);
     if (status == RADLLM_OK && e->capturing) {
         e->capture_failed = true;
         return fail(e, RADLLM_E_STATE, "%s while a graph is captured", what);
@@ -193,7 +256,7 @@ static uint64_t counted(uint64_t size)
 static radllm_status take(emulated *e, uint64_t size, bool host, void **pointer)
 {
     *pointer = NULL;
-    radllm_status status = enter_uncaptured(e, "memory is allocated");
+    radllm_status status = enter_uncaptured(e, host ? HOST_ALLOC : ALLOC, "memory is allocated");
     if (status != RADLLM_OK || size == 0)
         return status;
     e->n_allocs++;
@@ -238,17 +301,18 @@ static void release(emulated *e, allocation **link)
 
 static radllm_status give(emulated *e, void *pointer, bool host)
 {
-    radllm_status status = enter_uncaptured(e, "memory is freed");
-    if (status != RADLLM_OK || pointer == NULL)
+    radllm_status status = enter_uncaptured(e, host ? HOST_FREE : FREE_DEVICE, "memory is freed");
+    if (pointer == NULL || (status != RADLLM_OK && !e->device.lost))
         return status;
-    if ((status = run_all(e)) != RADLLM_OK)
-        return status;
+    if (status == RADLLM_OK)
+        status = run_all(e);
     allocation **link = &e->allocations;
     while (*link != NULL && (*link)->data != pointer)
         link = &(*link)->next;
     if (*link == NULL || (*link)->host != host)
         return fail(e, RAD_CUDA_E_LOST, "%p is freed, which was not allocated", pointer);
-    status = check_slack(e, *link, "(unknown)");
+    if (status == RADLLM_OK)
+        status = check_slack(e, *link, "(unknown)");
     release(e, link);
     return status;
 }
@@ -268,7 +332,7 @@ static radllm_status memory(rad_cuda_device *device, uint64_t *free_bytes, uint6
     emulated *e = of(device);
     *all_bytes = e->device.properties.bytes;
     *free_bytes = *all_bytes - e->used;
-    return enter(e);
+    return enter(e, MEMORY);
 }
 
 /* ---- operations ----------------------------------------------------------------------------- */
@@ -359,7 +423,9 @@ static void multiply(const rad_cuda_gemm *g)
 
 static radllm_status run_operation(emulated *e, operation *o)
 {
-    radllm_status status = RADLLM_OK;
+    radllm_status status = count_call(e, WORK);
+    if (status != RADLLM_OK)
+        return status;
     switch (o->kind) {
     case LAUNCH:
         return run_launch(e, o);
@@ -450,7 +516,7 @@ static radllm_status upload(rad_cuda_device *device, rad_cuda_stream stream, voi
                             const void *from, uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, UPLOAD);
     if (status != RADLLM_OK || size == 0)
         return status;
     if ((status = check_range(e, to, size, "upload")) != RADLLM_OK)
@@ -463,7 +529,7 @@ static radllm_status download(rad_cuda_device *device, rad_cuda_stream stream, v
                               const void *from, uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, DOWNLOAD);
     if (status != RADLLM_OK || size == 0)
         return status;
     if ((status = check_range(e, from, size, "download")) != RADLLM_OK)
@@ -475,7 +541,7 @@ static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void 
                           const void *from, uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, COPY_ON_DEVICE);
     if (status != RADLLM_OK || size == 0)
         return status;
     if ((status = check_range(e, to, size, "copy")) != RADLLM_OK ||
@@ -488,7 +554,7 @@ static radllm_status fill(rad_cuda_device *device, rad_cuda_stream stream, void 
                           uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, FILL_DEVICE);
     if (status != RADLLM_OK || size == 0)
         return status;
     if ((status = check_range(e, to, size, "fill")) != RADLLM_OK)
@@ -507,7 +573,7 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
                             const void *arguments)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, LAUNCH_KERNEL);
     if (status != RADLLM_OK || grid.x == 0 || grid.y == 0 || grid.z == 0)
         return status;
     if (grid.x > INT32_MAX || grid.y > 65535 || grid.z > 65535 ||
@@ -532,7 +598,7 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
 static radllm_status gemm_open(rad_cuda_device *device, char name[RAD_CUDA_GEMM_NAME])
 {
     emulated *e = of(device);
-    radllm_status status = enter_uncaptured(e, "a library is opened");
+    radllm_status status = enter_uncaptured(e, GEMM_OPEN, "a library is opened");
     if (status == RADLLM_OK && e->gemm == 0)
         status = fail(e, RADLLM_E_UNSUPPORTED, "no emulated library was asked for");
     if (status != RADLLM_OK)
@@ -557,7 +623,7 @@ static radllm_status gemm(rad_cuda_device *device, const rad_cuda_gemm *g)
 {
     emulated *e = of(device);
     uint64_t bytes = number_bytes(g->type);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, GEMM_CALL);
     if (status == RADLLM_OK && (!e->has_gemm || e->gemm == 2))
         status = fail(e, RAD_CUDA_E_LOST, "the library for products failed (as the test asked)");
     if (status == RADLLM_OK)
@@ -580,7 +646,7 @@ static radllm_status event_new(rad_cuda_device *device, rad_cuda_event **event)
 {
     emulated *e = of(device);
     *event = NULL;
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, EVENT_NEW);
     if (status != RADLLM_OK)
         return status;
     if ((*event = calloc(1, sizeof **event)) == NULL)
@@ -608,8 +674,9 @@ static radllm_status event_record(rad_cuda_device *device, rad_cuda_event *event
                                   rad_cuda_stream stream)
 {
     emulated *e = of(device);
-    radllm_status status =
-        stream == RAD_CUDA_COMPUTE ? enter_uncaptured(e, "an event is recorded") : enter(e);
+    radllm_status status = stream == RAD_CUDA_COMPUTE
+                               ? enter_uncaptured(e, EVENT_RECORD, "an event is recorded")
+                               : enter(e, EVENT_RECORD);
     if (status != RADLLM_OK)
         return status;
     operation *o = put(e, stream, RECORD, NULL, 0);
@@ -625,8 +692,9 @@ static radllm_status stream_wait(rad_cuda_device *device, rad_cuda_stream stream
                                  rad_cuda_event *event)
 {
     emulated *e = of(device);
-    radllm_status status =
-        stream == RAD_CUDA_COMPUTE ? enter_uncaptured(e, "an event is waited for") : enter(e);
+    radllm_status status = stream == RAD_CUDA_COMPUTE
+                               ? enter_uncaptured(e, STREAM_WAIT, "an event is waited for")
+                               : enter(e, STREAM_WAIT);
     if (status != RADLLM_OK)
         return status;
     operation *o = put(e, stream, WAIT, NULL, 0);
@@ -640,7 +708,7 @@ static radllm_status stream_wait(rad_cuda_device *device, rad_cuda_stream stream
 static radllm_status event_wait(rad_cuda_device *device, rad_cuda_event *event)
 {
     emulated *e = of(device);
-    radllm_status status = enter_uncaptured(e, "the host waits");
+    radllm_status status = enter_uncaptured(e, EVENT_WAIT, "the host waits");
     e->n_waits++;
     while (status == RADLLM_OK && event->reached < event->recorded)
         status = run_first(e, event->stream);
@@ -652,7 +720,7 @@ static radllm_status event_milliseconds(rad_cuda_device *device, rad_cuda_event 
 {
     emulated *e = of(device);
     *milliseconds = 0;
-    radllm_status status = enter_uncaptured(e, "a time is asked for");
+    radllm_status status = enter_uncaptured(e, EVENT_MILLISECONDS, "a time is asked for");
     if (status != RADLLM_OK)
         return status;
     if (from->reached == 0 || to->reached == 0 || from->reached < from->recorded ||
@@ -666,7 +734,7 @@ static radllm_status event_milliseconds(rad_cuda_device *device, rad_cuda_event 
 static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream)
 {
     emulated *e = of(device);
-    radllm_status status = enter_uncaptured(e, "the host waits");
+    radllm_status status = enter_uncaptured(e, SYNCHRONIZE, "the host waits");
     e->n_waits++;
     if (status == RADLLM_OK)
         status = run_stream(e, stream);
@@ -680,7 +748,7 @@ static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream
 static radllm_status capture_begin(rad_cuda_device *device)
 {
     emulated *e = of(device);
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, CAPTURE_BEGIN);
     if (status != RADLLM_OK)
         return status;
     if (e->capturing)
@@ -694,7 +762,7 @@ static radllm_status capture_end(rad_cuda_device *device, rad_cuda_graph **graph
 {
     emulated *e = of(device);
     *graph = NULL;
-    radllm_status status = enter(e);
+    radllm_status status = enter(e, CAPTURE_END);
     rad_cuda_graph *made = NULL;
     if (status == RADLLM_OK && (!e->capturing || e->capture_failed))
         status = fail(e, RADLLM_E_STATE,
@@ -717,7 +785,7 @@ static radllm_status capture_end(rad_cuda_device *device, rad_cuda_graph **graph
 static radllm_status graph_launch(rad_cuda_device *device, rad_cuda_graph *graph)
 {
     emulated *e = of(device);
-    radllm_status status = enter_uncaptured(e, "a graph is launched");
+    radllm_status status = enter_uncaptured(e, GRAPH_LAUNCH, "a graph is launched");
     if (status != RADLLM_OK)
         return status;
     operation *o = put(e, RAD_CUDA_COMPUTE, GRAPH, NULL, 0);
@@ -744,9 +812,36 @@ static void graph_free(rad_cuda_device *device, rad_cuda_graph *graph)
 
 /* ---- opening -------------------------------------------------------------------------------- */
 
+/* RAD_EMULATED_FREED: memory, events and graphs that are left when the device is closed, lost or
+ * not, end the program. */
+static void check_freed(const emulated *e)
+{
+    if (getenv("RAD_EMULATED_FREED") == NULL ||
+        (e->allocations == NULL && e->events == NULL && e->graphs == NULL))
+        return;
+    fprintf(stderr, "the emulated device is closed with %s left\n",
+            e->allocations != NULL ? "memory"
+            : e->events != NULL    ? "events"
+                                   : "graphs");
+    abort();
+}
+
+/* RAD_EMULATED_COUNTS: a file for how many calls of each kind there were. */
+static void write_counts(const emulated *e)
+{
+    const char *path = getenv("RAD_EMULATED_COUNTS");
+    FILE *file = path != NULL ? fopen(path, "w") : NULL;
+    for (int i = 0; i < CALL_KINDS && file != NULL; i++)
+        fprintf(file, "%s %llu\n", call_names[i], (unsigned long long)e->n_of[i]);
+    if (file != NULL)
+        (void)fclose(file);
+}
+
 static void close_device(rad_cuda_device *device)
 {
     emulated *e = of(device);
+    check_freed(e);
+    write_counts(e);
     for (int i = 0; i < RAD_CUDA_STREAMS; i++)
         operations_free(&e->streams[i]);
     operations_free(&e->captured);
@@ -765,6 +860,22 @@ static uint64_t environment(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text != NULL && text[0] != 0 ? strtoull(text, NULL, 0) : otherwise;
+}
+
+/* RAD_EMULATED_FAIL: "NAME N", and "memory" or "state" where the device is not lost by it. */
+static void read_failure(emulated *e)
+{
+    const char *text = getenv("RAD_EMULATED_FAIL");
+    char name[32] = "", how[32] = "";
+    unsigned long long at = 0;
+    if (text == NULL || sscanf(text, "%31s %llu %31s", name, &at, how) < 2)
+        return;
+    e->fail_at = at;
+    e->fail_status = strcmp(how, "memory") == 0  ? RADLLM_E_MEMORY
+                     : strcmp(how, "state") == 0 ? RADLLM_E_STATE
+                                                 : RAD_CUDA_E_LOST;
+    while (e->fail_kind < CALL_KINDS && strcmp(call_names[e->fail_kind], name) != 0)
+        e->fail_kind++;
 }
 
 int rad_cuda_device_count(char message[RAD_CUDA_MESSAGE_SIZE])
@@ -844,6 +955,7 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     e->lose_at = environment("RAD_EMULATED_LOSE", 0);
     e->fail_alloc_at = environment("RAD_EMULATED_FAIL_ALLOC", 0);
     e->gemm = environment("RAD_EMULATED_GEMM", 1);
+    read_failure(e);
     *device = &e->device;
     return RADLLM_OK;
 }

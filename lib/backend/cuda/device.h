@@ -4,7 +4,7 @@
  *
  * All functions return RADLLM_OK, RADLLM_E_MEMORY (this allocation failed, the device goes on), or
  * RAD_CUDA_E_LOST: a kernel failed, the driver answered with an error, or the device is gone; then
- * device->lost is set, every later call but `close` answers so too, and memory is gone.
+ * device->lost is set, and every later call answers so too. What frees something still does.
  * device->message says what happened. Work on a stream runs in order and later; its errors are
  * reported by a later call, at the latest by `synchronize`. One thread at a time. */
 #ifndef RAD_BACKEND_CUDA_DEVICE_H
@@ -62,8 +62,7 @@ struct rad_cuda_device {
     bool lost;
     char message[RAD_CUDA_MESSAGE_SIZE]; /* of the last failure */
 
-    /* Memory, events and graphs are freed before, unless the device is lost: then only the host's
-     * memory is. */
+    /* Memory, events and graphs are freed before. */
     void (*close)(rad_cuda_device *device);
     /* Bytes free and in all, as the driver says now. */
     radllm_status (*memory)(rad_cuda_device *device, uint64_t *free_bytes, uint64_t *all_bytes);

@@ -242,6 +242,7 @@ static radllm_status capture(rad_cuda_backend *b, uint32_t first, uint32_t end,
         return rad_cuda_failed(b->cuda, status, error);
     status = run_rest(b, first, end, NULL, error);
     radllm_status ended = b->device->capture_end(b->device, &replay->graph);
+    b->tiles_value = -1; /* nothing of it was run */
     return status != RADLLM_OK || ended == RADLLM_OK || !b->device->lost
                ? status
                : rad_cuda_failed(b->cuda, ended, error);

@@ -104,13 +104,26 @@ static radllm_status alloc_device(rad_cuda_device *device, uint64_t size, void *
     return status;
 }
 
+/* What is freed is tried on a lost device as well: where only a call failed, it is still taken. */
+static bool can_free(runtime *r)
+{
+    return r->device.lost ? cudaSetDevice(r->index) == cudaSuccess : enter(r) == RADLLM_OK;
+}
+
+static radllm_status freed(runtime *r, cudaError_t error, const char *what)
+{
+    if (!r->device.lost)
+        return answer(r, error, what);
+    (void)cudaGetLastError();
+    return RAD_CUDA_E_LOST; /* the message of the first failure stays */
+}
+
 static radllm_status free_device(rad_cuda_device *device, void *pointer)
 {
     runtime *r = of(device);
-    radllm_status status = enter(r);
-    if (status != RADLLM_OK || pointer == NULL)
-        return status;
-    return answer(r, cudaFree(pointer), "freeing memory");
+    if (!can_free(r))
+        return RAD_CUDA_E_LOST;
+    return freed(r, pointer != NULL ? cudaFree(pointer) : cudaSuccess, "freeing memory");
 }
 
 static radllm_status alloc_host(rad_cuda_device *device, uint64_t size, void **pointer)
@@ -127,16 +140,13 @@ static radllm_status alloc_host(rad_cuda_device *device, uint64_t size, void **p
     return status;
 }
 
-/* Also of a lost device: the memory is the host's. */
+/* The memory is the host's, and freed whatever became of the device. */
 static radllm_status free_host(rad_cuda_device *device, void *pointer)
 {
     runtime *r = of(device);
-    bool lost = device->lost;
-    radllm_status status = lost ? RAD_CUDA_E_LOST : enter(r);
-    if (pointer == NULL || (status != RADLLM_OK && !lost))
-        return status;
-    cudaError_t error = cudaFreeHost(pointer);
-    return lost ? status : answer(r, error, "freeing pinned memory of the host");
+    (void)can_free(r);
+    return freed(r, pointer != NULL ? cudaFreeHost(pointer) : cudaSuccess,
+                 "freeing pinned memory of the host");
 }
 
 /* ---- work on streams ------------------------------------------------------------------------ */
@@ -246,8 +256,8 @@ static radllm_status event_new(rad_cuda_device *device, rad_cuda_event **event)
 
 static void event_free(rad_cuda_device *device, rad_cuda_event *event)
 {
-    if (event != NULL && enter(of(device)) == RADLLM_OK)
-        (void)answer(of(device), cudaEventDestroy(event_of(event)), "freeing an event");
+    if (event != NULL && can_free(of(device)))
+        (void)freed(of(device), cudaEventDestroy(event_of(event)), "freeing an event");
 }
 
 static radllm_status event_record(rad_cuda_device *device, rad_cuda_event *event,
@@ -310,16 +320,22 @@ static radllm_status capture_begin(rad_cuda_device *device)
         "beginning to capture a graph");
 }
 
+/* Where a call in between failed, too: a thread that captures can free nothing. */
 static radllm_status capture_end(rad_cuda_device *device, rad_cuda_graph **graph)
 {
     runtime *r = of(device);
-    *graph = NULL;
-    radllm_status status = enter(r);
-    if (status != RADLLM_OK)
-        return status;
     cudaGraph_t captured = NULL;
     cudaGraphExec_t made = NULL;
+    *graph = NULL;
+    radllm_status status = can_free(r) ? RADLLM_OK : RAD_CUDA_E_LOST;
+    if (status != RADLLM_OK)
+        return status;
     cudaError_t error = cudaStreamEndCapture(r->streams[RAD_CUDA_COMPUTE], &captured);
+    if (device->lost) {
+        if (error == cudaSuccess && captured != NULL)
+            (void)cudaGraphDestroy(captured);
+        return freed(r, error, "capturing a graph");
+    }
     if (error == cudaErrorStreamCaptureInvalidated || error == cudaErrorStreamCaptureUnjoined) {
         (void)cudaGetLastError();
         return fail(r, RADLLM_E_STATE, "a forbidden call ended the capture of a graph: %s",
@@ -347,8 +363,8 @@ static radllm_status graph_launch(rad_cuda_device *device, rad_cuda_graph *graph
 
 static void graph_free(rad_cuda_device *device, rad_cuda_graph *graph)
 {
-    if (graph != NULL && enter(of(device)) == RADLLM_OK)
-        (void)answer(of(device), cudaGraphExecDestroy(graph_of(graph)), "freeing a graph");
+    if (graph != NULL && can_free(of(device)))
+        (void)freed(of(device), cudaGraphExecDestroy(graph_of(graph)), "freeing a graph");
 }
 
 /* ---- products by cuBLAS ---------------------------------------------------------------------- */

@@ -64,6 +64,7 @@ typedef struct uploading {
     bool used[BUFFERS];
     uint32_t next;
     uint64_t piece_bytes;
+    uint64_t done, total; /* bytes on the device, for progress */
     const radllm_cancel *cancel;
     radllm_error *error;
 } uploading;
@@ -229,6 +230,18 @@ static radllm_status send_rows(uploading *up, const rad_weight *weight, uint32_t
     return status == RADLLM_OK ? buffer_sent(up, buffer) : status;
 }
 
+/* Tells the host how much is there; fails when no more is wanted. */
+static radllm_status report(const uploading *up, uint64_t done)
+{
+    const rad_host *host = &up->b->cuda->host;
+    bool stop = rad_cancelled(up->cancel);
+    if (host->progress != NULL)
+        stop = host->progress(host->progress_user, "upload", done, up->total) != 0 || stop;
+    if (stop)
+        return rad_fail(up->error, RADLLM_E_CANCELLED, "loading was cancelled");
+    return RADLLM_OK;
+}
+
 static radllm_status send_matrix(uploading *up, const rad_weight *weight, uint8_t *to)
 {
     uint32_t n_rows = rad_weight_rows(weight);
@@ -238,9 +251,10 @@ static radllm_status send_matrix(uploading *up, const rad_weight *weight, uint8_
         uint8_t *expert = to + e * rad_cuda_expert_bytes(weight);
         for (uint32_t first = 0, n; first < n_rows; first += n) {
             n = n_rows - first < most ? n_rows - first : (uint32_t)most;
-            if (rad_cancelled(up->cancel))
-                return rad_fail(up->error, RADLLM_E_CANCELLED, "loading was cancelled");
-            status = send_rows(up, weight, e, first, n, expert + stored_bytes(weight, first));
+            uint8_t *there = expert + stored_bytes(weight, first);
+            status = report(up, up->done + (uint64_t)(there - to));
+            if (status == RADLLM_OK)
+                status = send_rows(up, weight, e, first, n, there);
             if (status != RADLLM_OK)
                 return status;
         }
@@ -309,6 +323,7 @@ static radllm_status measure(uploading *up, const rad_weight *weight, uint64_t *
 static radllm_status send(uploading *up, const rad_weight *weight, uint64_t *used)
 {
     uint8_t *to = up->b->weight_memory + *used;
+    up->done = *used;
     *used += rad_cuda_weight_bytes(up->b->library, weight);
     return send_weight(up, weight, to);
 }
@@ -363,10 +378,13 @@ radllm_status rad_cuda_upload(rad_cuda_backend *b, const radllm_cancel *cancel, 
     if (status == RADLLM_OK)
         status = failed(&up, b->device->alloc(b->device, bytes, &memory));
     b->weight_memory = memory;
+    up.total = bytes;
     if (status == RADLLM_OK)
         status = take_buffers(&up);
     if (status == RADLLM_OK)
         status = visit_weights(&up, send, &used);
+    if (status == RADLLM_OK)
+        status = report(&up, bytes);
     radllm_status freed = status == RADLLM_OK ? free_buffers(&up) : RADLLM_OK;
     if (status != RADLLM_OK) {
         up.error = NULL; /* the first failure is told */
