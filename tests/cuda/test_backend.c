@@ -701,7 +701,10 @@ END_TEST
  * had is known of both. */
 START_TEST(experts_stay_here_where_they_have_no_room)
 {
-    static const char model[] = "architectures/mixtral-q8_0";
+    static const char *const models[] = {
+        "architectures/mixtral-q8_0", "architectures/qwen2moe-q8_0",
+        "architectures/deepseek2-lite-q8_0", "architectures/gpt-oss-q8_0"};
+    const char *model = models[_i];
     opened whole = open_on("cuda", model, "cache=f32"), here = open_on("cpu", model, "cache=f32");
     char pairs[64], placement[256];
     snprintf(pairs, sizeof pairs, "cache=f32 vram_limit=%lld",
@@ -719,17 +722,60 @@ START_TEST(experts_stay_here_where_they_have_no_room)
     }
     assert_same_logits(&here, &whole, "experts on the device");
     assert_same_logits(&here, &part, "experts on the CPU");
+    uint32_t layer = _i == 2 ? 1 : 0; /* the first with experts */
     for (uint32_t e = 0; e < 4; e++) {
         radllm_expert_info info[3] = {
             {.size = sizeof *info}, {.size = sizeof *info}, {.size = sizeof *info}};
         for (int i = 0; i < 3; i++)
-            rad_assert_ok(radllm_engine_expert(all[i]->engine, 0, e, &info[i], all[i]->error),
+            rad_assert_ok(radllm_engine_expert(all[i]->engine, layer, e, &info[i], all[i]->error),
                           all[i]->error);
         ck_assert_uint_eq(info[0].tokens, info[1].tokens);
         ck_assert_uint_eq(info[0].tokens, info[2].tokens);
     }
     for (int i = 0; i < 3; i++)
         close_file(all[i]);
+}
+END_TEST
+
+/* How often the host waited, by the emulated device's counts at its end. */
+static void read_waits(const char *path, unsigned long long waits[2])
+{
+    char name[32];
+    unsigned long long n;
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fscanf(file, "%31s %llu", name, &n) == 2) {
+        if (strcmp(name, "event_wait") == 0)
+            waits[0] = n;
+        else if (strcmp(name, "synchronize") == 0)
+            waits[1] = n;
+    }
+    (void)fclose(file);
+}
+
+/* The host waits once for what a layer's experts read, and once at the end of a step. */
+START_TEST(experts_here_cost_one_wait_a_layer)
+{
+    static const char model[] = "architectures/qwen2moe-q8_0";
+    char path[1024], pairs[64];
+    unsigned long long waits[2][2] = {{0}};
+    opened whole = open_on("cuda", model, "cache=f32");
+    long long limit = number_of(&whole, "gpu_total") - number_of(&whole, "gpu_weights") / 2;
+    unsigned long long layers = (unsigned long long)number_of(&whole, "gpu_layers");
+    close_file(&whole);
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("waits"));
+    snprintf(pairs, sizeof pairs, "cache=f32 vram_limit=%lld", limit);
+    setenv("RAD_EMULATED_COUNTS", path, 1);
+    for (uint32_t i = 0; i < 2; i++) {
+        opened part = open_on("cuda", model, pairs);
+        feed(&part, 0, 7, 7);
+        feed(&part, 7, 8 + 3 * i, 1);
+        close_file(&part);
+        read_waits(path, waits[i]);
+    }
+    unsetenv("RAD_EMULATED_COUNTS");
+    ck_assert_uint_eq(waits[1][0] - waits[0][0], 3 * layers);
+    ck_assert_uint_eq(waits[1][1] - waits[0][1], 3);
 }
 END_TEST
 
@@ -911,12 +957,14 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);
-    tcase_add_test(cases, experts_stay_here_where_they_have_no_room);
     tcase_add_test(cases, the_plan_says_what_is_taken);
     tcase_add_test(cases, a_lost_device_is_a_status);
     tcase_add_test(cases, a_full_device_is_a_status);
     tcase_add_test(cases, a_forked_child_leaves_the_device_alone);
     tcase_add_test(cases, a_small_or_missing_device_is_an_error_or_the_cpu);
+    cases = rad_test_case(suite, "experts");
+    tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
+    tcase_add_test(cases, experts_here_cost_one_wait_a_layer);
 }
 
 int main(int argc, char **argv)

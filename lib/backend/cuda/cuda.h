@@ -104,6 +104,9 @@ typedef struct rad_cuda_backend {
     float *results; /* pinned memory for what the host reads of a step; NULL: the CPU's */
     uint64_t results_bytes;
     rad_cuda_greatest *choices; /* pinned, of each output row; NULL: logits are the CPU's */
+    float *crossing; /* pinned memory for what experts here read and give; NULL: there are none */
+    uint64_t crossing_bytes;
+    rad_cuda_event *arrived; /* what they read */
 
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
     uint64_t n_replayed;
@@ -226,6 +229,10 @@ uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_se
 /* Of the most likely tokens of output rows; 0 where the device makes no logits. */
 uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
+/* Values that experts in main memory read of the device, or give to it, as a set; bytes of all. */
+uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device);
+uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                 const bool *on_device);
 /* The layout of everything but weights and pages; false when it exceeds 64 bits. */
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       const rad_backend_settings *settings, rad_cuda_layout *layout);

@@ -73,6 +73,35 @@ uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_se
     return has_logits ? settings->max_outputs * sizeof(rad_cuda_greatest) : 0;
 }
 
+uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device)
+{
+    uint32_t set = 0, taken = rad_cuda_inputs(program) | 1u << program->logits;
+    bool here = false, there = false; /* between ROUTE and COMBINE; the operation before */
+    for (uint32_t i = 0; i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if (op->kind == RAD_OP_ROUTE)
+            here = !on_device[i] && there;
+        there = op->kind == RAD_OP_ADAPT ? there : on_device[i];
+        if (here &&
+            (op->kind == RAD_OP_ROUTE || (op->kind == RAD_OP_EXPERT_PRODUCT && !op->by_choice)))
+            set |= 1u << op->in;
+        if (here && op->kind == RAD_OP_COMBINE)
+            set |= 1u << op->out;
+        here = here && op->kind != RAD_OP_COMBINE;
+    }
+    return set & ~(taken | 1u << program->hidden);
+}
+
+uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                 const bool *on_device)
+{
+    uint32_t set = rad_cuda_crossing(program, on_device);
+    uint64_t bytes = 0;
+    for (uint32_t v = 0; v < program->n_values; v++)
+        bytes += (set >> v & 1) != 0 ? rad_cuda_value_bytes(program, settings, v) : 0;
+    return bytes;
+}
+
 /* Without which a layer is of no use on the device. */
 static bool must_be_there(const rad_op *op)
 {
@@ -463,7 +492,8 @@ static void count_pinned(const rad_cuda_request *request, const rad_cuda_means *
     rad_cuda_divide(means, request->program, out, on_device);
     out->pinned = rad_cuda_staging_bytes(&layout) +
                   rad_cuda_results_bytes(request->program, request->settings, on_device) +
-                  rad_cuda_choices_bytes(request->program, request->settings, on_device);
+                  rad_cuda_choices_bytes(request->program, request->settings, on_device) +
+                  rad_cuda_crossing_bytes(request->program, request->settings, on_device);
 }
 
 radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,

@@ -190,26 +190,136 @@ static radllm_status run_fused(rad_cuda_backend *b, const rad_op *ops, uint32_t 
     return RADLLM_OK;
 }
 
+/* One operation, or several that are one launch; *at becomes the last one's. */
+static radllm_status run_next(rad_cuda_backend *b, uint32_t *at, uint32_t end, bool adapters,
+                              radllm_error *error)
+{
+    const rad_op *op = &b->program->ops[*at], *joined[RAD_CUDA_PRODUCT_PARTS];
+    uint32_t n_fused = rad_cuda_fused(b, *at, end);
+    uint32_t n = adapters || n_fused > 1 ? 0 : find_joined(b, at, end, joined);
+    if (n_fused > 1) {
+        *at += n_fused - 1;
+        return run_fused(b, op, n_fused, error);
+    }
+    if (n > 0)
+        return run_joined(b, joined, n, error);
+    return op->kind != RAD_OP_ADAPT || adapters ? run_op(b, op, b->on_device[*at], error)
+                                                : RADLLM_OK;
+}
+
+/* ---- experts in main memory ------------------------------------------------------------------ */
+
+/* The operations from ROUTE to COMBINE, which the CPU computes, and those behind them that the
+ * device can compute meanwhile: the shared expert. */
+typedef struct mixture {
+    uint32_t first, combine, end;
+    uint32_t inputs; /* values of the device that the CPU reads, as a set */
+} mixture;
+
+static bool find_mixture(const rad_cuda_backend *b, uint32_t first, uint32_t end, mixture *m)
+{
+    const rad_op *ops = b->program->ops;
+    uint32_t written = 0, i = first;
+    *m = (mixture){.first = first};
+    if (ops[first].kind != RAD_OP_ROUTE || b->on_device[first] ||
+        (b->values[ops[first].in].where & RAD_CUDA_HERE) != 0)
+        return false;
+    for (; i < end && ops[i].kind != RAD_OP_COMBINE; i++) {
+        if (ops[i].kind == RAD_OP_ADAPT)
+            continue;
+        m->inputs |= read_by(b, &ops[i]) & ~written;
+        written |= VALUE(ops[i].out);
+    }
+    if (i == end)
+        return false;
+    m->combine = i;
+    m->inputs |= read_by(b, &ops[i]) & ~written;
+    written |= VALUE(ops[i].out);
+    for (m->end = i + 1; m->end < end && b->on_device[m->end]; m->end++) {
+        const rad_op *op = &ops[m->end];
+        if (op->kind != RAD_OP_ADAPT &&
+            ((read_by(b, op) & written) != 0 || (m->inputs & VALUE(op->out)) != 0))
+            break;
+        if (op->kind != RAD_OP_ADAPT) /* the device's, from here on */
+            written &= ~VALUE(op->out);
+    }
+    return true;
+}
+
+/* What the CPU reads is on its way to pinned memory, and behind it the device goes on. */
+static radllm_status begin_mixture(rad_cuda_backend *b, const mixture *m)
+{
+    rad_cuda_device *device = b->device;
+    radllm_status status = RADLLM_OK;
+    for (uint8_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
+        if ((m->inputs & VALUE(v)) != 0 && b->values[v].where == RAD_CUDA_THERE)
+            status = device->download(device, RAD_CUDA_COMPUTE, b->library->cpu_value(b->cpu, v),
+                                      rad_cuda_value(b, v), b->values[v].floats * sizeof(float));
+    }
+    if (status == RADLLM_OK)
+        status = device->event_record(device, b->arrived, RAD_CUDA_COMPUTE);
+    b->under_way = false; /* when that is reached */
+    return status;
+}
+
+static radllm_status await_mixture(rad_cuda_backend *b, const mixture *m)
+{
+    radllm_status status = b->device->event_wait(b->device, b->arrived);
+    for (uint8_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
+        if ((m->inputs & VALUE(v)) == 0 || b->values[v].where == 0)
+            continue;
+        if (b->values[v].where == RAD_CUDA_THERE)
+            b->library->cpu_changed(b->cpu, v);
+        b->values[v].where |= RAD_CUDA_HERE;
+    }
+    return status;
+}
+
+/* The device's and the CPU's memory of a value are two, so that what both write stands in its own
+ * place, and in the program's order the device's is the later one. */
+static radllm_status run_mixture(rad_cuda_backend *b, const mixture *m, radllm_error *error)
+{
+    const rad_op *ops = b->program->ops;
+    radllm_status status = begin_mixture(b, m);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    for (uint32_t i = m->combine + 1; i < m->end && status == RADLLM_OK; i++)
+        status = run_next(b, &i, m->end, false, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = await_mixture(b, m);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->cuda, status, error);
+    for (uint32_t i = m->first; i <= m->combine && status == RADLLM_OK; i++) {
+        if (ops[i].kind != RAD_OP_ADAPT)
+            status = run_op(b, &ops[i], false, error);
+    }
+    for (uint32_t i = m->combine + 1; i < m->end && status == RADLLM_OK; i++) {
+        if (ops[i].kind != RAD_OP_ADAPT)
+            note_result(b, &ops[i], true);
+    }
+    return status;
+}
+
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
 static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end,
                                const radllm_cancel *cancel, radllm_error *error)
 {
     bool adapters = has_adapters(b->batch);
     radllm_status status = RADLLM_OK;
+    mixture m;
     for (uint32_t i = first; i < end && status == RADLLM_OK; i++) {
-        const rad_op *op = &b->program->ops[i], *joined[RAD_CUDA_PRODUCT_PARTS];
         if (rad_cancelled(cancel))
             return rad_fail(error, RADLLM_E_CANCELLED, "the computation was cancelled");
-        if (op->per_output && b->batch->n_outputs == 0)
+        if (b->program->ops[i].per_output && b->batch->n_outputs == 0)
             break;
-        uint32_t n_fused = rad_cuda_fused(b, i, end);
-        uint32_t n = adapters || n_fused > 1 ? 0 : find_joined(b, &i, end, joined);
-        if (n_fused > 1) {
-            status = run_fused(b, op, n_fused, error);
-            i += n_fused - 1;
-        } else if (n > 0)
-            status = run_joined(b, joined, n, error);
-        else if (op->kind != RAD_OP_ADAPT || adapters)
-            status = run_op(b, op, b->on_device[i], error);
+        if (!adapters && b->arrived != NULL && find_mixture(b, i, end, &m)) {
+            status = run_mixture(b, &m, error);
+            i = m.end - 1;
+        } else {
+            status = run_next(b, &i, end, adapters, error);
+        }
     }
     return status;
 }
@@ -409,6 +519,12 @@ static void free_device_memory(rad_cuda_backend *b)
         rad_wipe(b->choices, b->settings.max_outputs * sizeof *b->choices);
         (void)device->host_free(device, b->choices);
     }
+    if (b->crossing != NULL) {
+        rad_wipe(b->crossing, b->crossing_bytes);
+        (void)device->host_free(device, b->crossing);
+    }
+    if (b->arrived != NULL)
+        device->event_free(device, b->arrived);
     pthread_mutex_unlock(&b->cuda->mutex);
 }
 
@@ -445,6 +561,26 @@ static void lend_results(rad_cuda_backend *b)
     }
 }
 
+/* What experts in main memory read and give, so that copies of it need no waiting. */
+static radllm_status take_crossing(rad_cuda_backend *b)
+{
+    uint32_t set = rad_cuda_crossing(b->program, b->on_device);
+    uint64_t used = 0;
+    void *memory = NULL;
+    if (set == 0)
+        return RADLLM_OK;
+    b->crossing_bytes = rad_cuda_crossing_bytes(b->program, &b->settings, b->on_device);
+    radllm_status status = b->device->host_alloc(b->device, b->crossing_bytes, &memory);
+    b->crossing = memory;
+    for (uint32_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
+        if ((set & VALUE(v)) == 0)
+            continue;
+        b->library->cpu_lend(b->cpu, (uint8_t)v, b->crossing + used / sizeof(float));
+        used += rad_cuda_value_bytes(b->program, &b->settings, v);
+    }
+    return status == RADLLM_OK ? b->device->event_new(b->device, &b->arrived) : status;
+}
+
 static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
 {
     rad_cuda_device *device = b->device;
@@ -465,6 +601,8 @@ static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
         status = device->host_alloc(
             device, rad_cuda_choices_bytes(b->program, &b->settings, b->on_device), &choices);
     b->choices = choices;
+    if (status == RADLLM_OK)
+        status = take_crossing(b);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
