@@ -215,7 +215,7 @@ typedef struct way {
 } way;
 
 static const way ways[] = {
-    {"llama3-gqa-tied-q8_0", "", 3},
+    {"llama3-gqa-tied-q8_0", "", 2},
     {"llama3-gqa-tied-q8_0", "gpu_layers=1", 1},
     {"mixtral-q8_0", "", 1},
 };
