@@ -6,8 +6,8 @@
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
  * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is
  * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory), RAD_EMULATED_GEMM
- * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL (the
- * n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
+ * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL
+ * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
  * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there
  * were), RAD_EMULATED_FREED (nothing may be left when the device is closed). */
 #ifndef RAD_CUDA_EMULATED_H
