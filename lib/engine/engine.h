@@ -13,6 +13,7 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/cuda_interface.h"
+#include "engine/pace.h"
 #include "forward/program.h"
 #include "sample/sampler.h"
 #include "text/tokenizer.h"
@@ -103,9 +104,9 @@ typedef struct rad_engine {
     rad_sampler *samplers[RAD_MAX_SAMPLERS]; /* n_samplers of the plan; the first one is used by
                                                 whoever holds the step */
     rad_draft_model *draft;                  /* NULL: none */
-    double row_cost;   /* of a row more in a step, in steps of one row: an estimate */
-    double draft_cost; /* of a token of the draft model, in the same unit */
-    int64_t process;   /* that made it */
+    rad_pace_cost row_cost;                  /* what rows of a step take: an estimate */
+    double draft_cost;                       /* of a token of the draft model, in its unit */
+    int64_t process;                         /* that made it */
 
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* the step was given back, a request finished or was submitted */

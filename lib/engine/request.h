@@ -78,7 +78,7 @@ struct rad_request {
      * wanted: how many the draft model is to make; quality and cost: for the pace. */
     int32_t draft[1 + RAD_MAX_DRAFT];
     uint32_t n_draft, wanted, quality;
-    double cost;
+    rad_pace_cost cost;
     rad_pace pace;
     int32_t ahead; /* what was chosen before its turn; -1: nothing */
 

@@ -13,33 +13,60 @@ static double bytes_of_tensors(const rad_model *model)
     return bytes;
 }
 
-/* A step of one row reads all weights once and is as fast as memory; a row more costs arithmetic
- * only. So its share falls with the bits of a weight and with the width of the vectors. Estimated
- * from the rates of the products; a wrong estimate costs speed and nothing else. */
-static double estimate_row_cost(const rad_model *model, double bytes)
+/* Estimated from measured rates (bench/RESULTS.md); a wrong estimate costs speed and nothing else.
+ * The narrower a weight, the sooner arithmetic is what a step waits for. */
+static void estimate_row(const rad_model *model, double bytes, rad_pace_cost *cost)
 {
-    static const double bits_at_full_cost[] = {[RAD_ISA_SCALAR] = 16.0,
-                                               [RAD_ISA_AVX2] = 1.6,
-                                               [RAD_ISA_AVX512] = 0.8,
-                                               [RAD_ISA_NEON] = 1.6};
-    double bits = 8.0 * bytes / (double)model->n_parameters;
-    double cost = bits_at_full_cost[model->kernels->isa] / bits;
-    return cost < 0.05 ? 0.05 : cost > 0.95 ? 0.95 : cost;
+    /* Bits of a weight that take as long to read as to multiply: quantized, and floats. */
+    static const double bits[][2] = {[RAD_ISA_SCALAR] = {16.0, 32.0},
+                                     [RAD_ISA_AVX2] = {1.6, 4.8},
+                                     [RAD_ISA_AVX512] = {0.85, 2.4},
+                                     [RAD_ISA_NEON] = {1.6, 4.8}};
+    double of_weight = 8.0 * bytes / (double)model->n_parameters;
+    cost->product = bits[model->kernels->isa][of_weight >= 15.0] / of_weight;
+    cost->other = 0.1 / of_weight;
+}
+
+/* A GPU has other kernels for 2 to 16 rows, and time to spare in them. */
+static const rad_pace_cost on_device = {.product = 0.1, .other = 0.04, .several = 0.4};
+
+static double bytes_of_experts(const rad_model *model)
+{
+    double bytes = 0.0;
+    for (uint32_t l = 0; l < model->hparams.n_layers; l++)
+        for (int role = RAD_WEIGHT_EXPERT_GATES; role <= RAD_WEIGHT_EXPERT_DOWNS; role++) {
+            const rad_weight *weight = &model->layers[l].weights[role];
+            bytes += weight->tensor != NULL ? (double)rad_weight_file_bytes(weight) : 0.0;
+        }
+    return bytes;
 }
 
 void rad_speculation_start(rad_engine *engine)
 {
     double bytes = bytes_of_tensors(engine->model);
-    engine->row_cost = estimate_row_cost(engine->model, bytes);
+    if (engine->plan.placement.n_layers == engine->model->hparams.n_layers)
+        engine->row_cost = on_device;
+    else
+        estimate_row(engine->model, bytes, &engine->row_cost);
+    const rad_router *router = &engine->model->hparams.router;
+    if (router->n_experts > 0) {
+        double of_experts = bytes_of_experts(engine->model);
+        double chosen = (double)router->n_used / router->n_experts;
+        double read = bytes - of_experts * (1.0 - chosen);
+        engine->row_cost.chosen = chosen;
+        engine->row_cost.experts = of_experts * chosen / read;
+    }
     if (engine->plan.settings.draft != NULL)
         engine->draft_cost = bytes_of_tensors(engine->plan.settings.draft) / bytes;
 }
 
 /* A token more for each of n requests, in steps of n rows. */
-static double cost_of_token(const rad_engine *engine, uint32_t n, bool by_draft_model)
+static rad_pace_cost cost_of_drafts(const rad_engine *engine, uint32_t n, bool by_draft_model)
 {
-    double step = 1.0 + engine->row_cost * (n - 1);
-    return n * engine->row_cost / step + (by_draft_model ? engine->draft_cost : 0.0);
+    rad_pace_cost cost = engine->row_cost;
+    cost.rows = n;
+    cost.draft = by_draft_model ? engine->draft_cost : 0.0;
+    return cost;
 }
 
 /* ---- whose, and how many --------------------------------------------------------------------- */
@@ -116,7 +143,7 @@ static void keep_useful(rad_request *r, uint32_t n)
 
 static void ask_host(rad_request *r, uint32_t most)
 {
-    uint32_t length = rad_pace_length(&r->pace, 0, r->cost, most);
+    uint32_t length = rad_pace_length(&r->pace, 0, &r->cost, most);
     if (length == 0)
         return;
     uint32_t n_history;
@@ -132,7 +159,7 @@ static void look_up(rad_request *r, uint32_t most)
     const int32_t *history = rad_session_history(r->session, 1, &n_history);
     uint32_t n = rad_lookup_draft(history, n_history, most, r->draft + 1, &r->quality);
     if (n > 0)
-        keep_useful(r, rad_pace_length(&r->pace, r->quality, r->cost, n));
+        keep_useful(r, rad_pace_length(&r->pace, r->quality, &r->cost, n));
 }
 
 /* One request's draft; those that the draft model is to make are only counted. */
@@ -146,12 +173,12 @@ static bool draft_one(rad_request *r, uint32_t share, uint32_t n)
     r->draft[0] = r->answer[r->n_answer - 1].token;
     /* Behind the sequence, so that it is one with its next token. */
     *rad_session_behind(r->session) = r->draft[0];
-    r->cost = cost_of_token(engine, n, by_model);
+    r->cost = cost_of_drafts(engine, n, by_model);
     if (r->draft_callback != NULL) {
         ask_host(r, most);
     } else if (by_model) {
         r->quality = 0;
-        r->wanted = rad_pace_length(&r->pace, 0, r->cost, most);
+        r->wanted = rad_pace_length(&r->pace, 0, &r->cost, most);
     } else {
         look_up(r, most);
     }
@@ -175,5 +202,5 @@ void rad_speculate(rad_engine *engine, const radllm_cancel *cancel)
 
 void rad_speculation_learn(rad_request *r, uint32_t drafted, uint32_t accepted)
 {
-    rad_pace_learn(&r->pace, r->quality, r->cost, drafted, accepted);
+    rad_pace_learn(&r->pace, r->quality, &r->cost, drafted, accepted);
 }
