@@ -46,6 +46,7 @@ typedef struct rad_packing {
     int64_t group_size;         /* -1: the whole row */
     float threshold;            /* bitsandbytes: of outliers */
     bool plain_zeros, any_bits; /* GPTQ: v2; modules may differ */
+    bool carried_zeros;         /* GPTQ v1: one was taken off whole words of zeros */
     radllm_error *error;
 } rad_packing;
 

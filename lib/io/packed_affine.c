@@ -265,6 +265,23 @@ static radllm_status check_text(const rad_packing *packing, const char *key, con
     return rad_packed_refuse(packing, key, what);
 }
 
+/* gptqmodel computes with zero points of version 2, and makes version 1 of them by taking one off
+ * each field of a word in one subtraction: below a zero point of 0 it borrows from the next one.
+ * Others never had such (older programs cannot write them). */
+static bool by_gptqmodel(const json_t *config)
+{
+    const json_t *by = json_object_get(json_object_get(config, "meta"), "quantizer"), *entry;
+    size_t i;
+    const char *text = json_string_value(by);
+    bool found = text != NULL && strncmp(text, "gptqmodel", 9) == 0;
+    json_array_foreach(by, i, entry)
+    {
+        text = json_string_value(entry);
+        found = found || (text != NULL && strncmp(text, "gptqmodel", 9) == 0);
+    }
+    return found;
+}
+
 radllm_status rad_gptq_configure(rad_packing *packing)
 {
     static const char *const formats[] = {"gptq", "gptq_v2"}, *const words[] = {"int32"};
@@ -278,6 +295,7 @@ radllm_status rad_gptq_configure(rad_packing *packing)
     packing->plain_zeros = packing->plain_zeros || format == 1;
     if (status == RADLLM_OK)
         status = check_text(packing, "pack_dtype", "int32", words, 1, &word);
+    packing->carried_zeros = by_gptqmodel(packing->config);
     const json_t *overrides = json_object_get(packing->config, "dynamic");
     packing->any_bits = json_object_size(overrides) > 0;
     if (status == RADLLM_OK && json_is_true(json_object_get(packing->config, "is_marlin_format")))
@@ -341,7 +359,10 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
     a->zero_form = RAD_ZEROS_BY_COLUMN;
     a->scale_type = scales->type;
     a->bits = a->stored_bits = bits;
-    a->zero_plus = packing->plain_zeros ? 0 : 1;
+    if (!packing->plain_zeros && packing->carried_zeros && bits != 3)
+        a->words_plus = UINT32_MAX / ((1u << bits) - 1);
+    else
+        a->zero_plus = packing->plain_zeros ? 0 : 1;
     a->pitch = rows;
     a->quants = piece_of(quants);
     a->scales = piece_of(scales);

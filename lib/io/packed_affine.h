@@ -33,7 +33,8 @@ typedef struct rad_packed_affine {
     rad_type scale_type;
     int bits, stored_bits; /* of a quant in our blocks, and in the file */
     uint32_t flip, less;   /* what a stored quant is xor-ed with, and what is taken off then */
-    uint32_t zero_plus;    /* GPTQ v1: 1 */
+    uint32_t zero_plus;    /* GPTQ v1: 1 for each zero, */
+    uint32_t words_plus;   /* or for all of a word of them, with what is carried over */
     uint32_t elements, block_bytes;
     uint64_t pitch; /* rows of the matrix as they are stored: EXL2 pads them */
     uint32_t n_in, n_groups;

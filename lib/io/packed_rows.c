@@ -18,15 +18,15 @@ typedef struct reading {
     radllm_error *error;
 } reading;
 
-static radllm_status fail_row(const reading *r, uint64_t row, const char *what)
+static radllm_status fail_row(const reading *r, uint64_t row, radllm_status status,
+                              const char *what)
 {
     char quoted[RAD_QUOTE_SIZE];
     const char *module = r->a->packed.module;
-    return rad_fail(r->error, RADLLM_E_FORMAT,
-                    "%s: the quantized weight of module '%s', row %llu, has %s; the file is "
-                    "damaged: fetch it again",
+    return rad_fail(r->error, status, "%s: the quantized weight of module '%s', row %llu, has %s%s",
                     rad_source_label(r->source), rad_quote(quoted, module, strlen(module)),
-                    (unsigned long long)(r->first + row), what);
+                    (unsigned long long)(r->first + row), what,
+                    status == RADLLM_E_FORMAT ? "; the file is damaged: fetch it again" : "");
 }
 
 /* ---- scales and zeros ----------------------------------------------------------------------- */
@@ -53,11 +53,13 @@ static radllm_status put_head(const reading *r, uint64_t row, uint32_t group, fl
     const rad_packed_affine *a = r->a;
     uint8_t word[4];
     if (scale == 0.0f || !(scale - scale == 0.0f))
-        return fail_row(r, row, scale == 0.0f ? "a scale of zero" : "a scale that is no number");
+        return fail_row(r, row, RADLLM_E_FORMAT,
+                        scale == 0.0f ? "a scale of zero" : "a scale that is no number");
     if (!rad_affine_word(scale, zero, word))
-        return fail_row(r, row,
-                        "a scale that neither F16 nor BF16 holds, which this version "
-                        "does not read");
+        return fail_row(r, row, RADLLM_E_UNSUPPORTED,
+                        "a scale that needs more than 16 bits, which this version does not read: "
+                        "fetch the model in another form, or save it again with scales in F16 or "
+                        "BF16");
     uint8_t *to = r->out + row * a->packed.row_bytes;
     for (uint32_t b = a->first_block[group]; b < a->first_block[group + 1]; b++)
         memcpy(to + (size_t)b * a->block_bytes, word, sizeof word);
@@ -100,7 +102,7 @@ static radllm_status read_zeros_by_group(const reading *r, uint32_t group, uint6
 {
     const rad_packed_affine *a = r->a;
     const uint32_t bits = (uint32_t)a->stored_bits;
-    uint32_t words[RUN * 8 / 32 + 2];
+    uint32_t words[RUN * 8 / 32 + 2] = {0};
     for (uint64_t i = 0; i < n && a->zero_form == RAD_ZEROS_MIDDLE; i++)
         zeros[i] = 1u << ((a->exl2 != NULL ? a->exl2[group].bits : (uint32_t)a->bits) - 1);
     if (a->zero_form == RAD_ZEROS_MIDDLE)
@@ -108,6 +110,8 @@ static radllm_status read_zeros_by_group(const reading *r, uint32_t group, uint6
     uint64_t per_group = (a->pitch * bits + 31) / 32, first = row * bits / 32;
     radllm_status status = read_words(r, a->zeros, group * per_group + first,
                                       ((row + n) * bits + 31) / 32 - first, words);
+    for (size_t w = 0; w < sizeof words / sizeof *words && a->words_plus != 0; w++)
+        words[w] += a->words_plus;
     for (uint64_t i = 0; i < n && status == RADLLM_OK; i++) {
         uint64_t at = (row + i) * bits - first * 32;
         if (a->zero_form == RAD_ZEROS_AWQ)
@@ -169,7 +173,7 @@ static radllm_status read_zeros_by_row(const reading *r, uint64_t row, uint32_t 
         else
             zeros[i] = middle;
         if (zeros[i] > most)
-            return fail_row(r, row - r->first, "a zero point out of its range");
+            return fail_row(r, row - r->first, RADLLM_E_FORMAT, "a zero point out of its range");
     }
     return status;
 }
@@ -284,7 +288,7 @@ static radllm_status put_stretch(const reading *r, const stretch *s)
     }
     for (uint32_t j = 0; j < 32; j++)
         if (!put_column(r, s, j))
-            return fail_row(r, s->row,
+            return fail_row(r, s->row, RADLLM_E_FORMAT,
                             "(or one of the rows behind it) a number out of the range "
                             "of its bits");
     return RADLLM_OK;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "golden/decoded.h"
 #include "golden/logits.h"
 #include "io/model_source.h"
 #include "quant/quant.h"
@@ -51,36 +52,6 @@ static rad_source *open_source(const char *suffix, int i)
     return source;
 }
 
-/* Rows first .. first + n - 1, in the matrix's own order of columns. */
-static float *read_values(const rad_source *source, const rad_tensor *tensor, uint64_t first,
-                          uint64_t n)
-{
-    const rad_type_info *info = rad_type_find((uint32_t)tensor->type);
-    uint32_t stored;
-    const uint32_t *columns = rad_tensor_columns(tensor, &stored);
-    const size_t row_bytes = stored / info->block_elements * info->block_bytes;
-    const size_t width = (size_t)tensor->dims[0];
-    uint8_t *rows = malloc((size_t)n * row_bytes);
-    float *row = malloc(stored * sizeof *row), *values = malloc((size_t)n * width * sizeof *values);
-    radllm_error error = {.status = RADLLM_OK};
-    rad_assert_ok(rad_source_read_tensor(source, tensor, first * row_bytes, rows,
-                                         (size_t)n * row_bytes, &error),
-                  &error);
-    for (size_t r = 0; r < n; r++) {
-        info->decode(rows + r * row_bytes, row, stored);
-        for (uint32_t c = 0; c < stored; c++)
-            row[c] *= rad_tensor_scale(tensor);
-        for (uint32_t c = 0; c < stored; c++) {
-            uint32_t column = columns != NULL ? columns[c] : c;
-            if (column != RAD_NO_COLUMN)
-                values[r * width + column] = row[c];
-        }
-    }
-    free(rows);
-    free(row);
-    return values;
-}
-
 static void compare_tensor(const rad_source *packed, const rad_source *plain,
                            const rad_tensor *wanted)
 {
@@ -89,14 +60,14 @@ static void compare_tensor(const rad_source *packed, const rad_source *plain,
     const uint64_t width = wanted->dims[0], rows = wanted->n_elements / width;
     ck_assert_uint_eq(tensor->dims[0], width);
     ck_assert_uint_eq(tensor->dims[1], wanted->dims[1]);
-    float *values = read_values(packed, tensor, 0, rows);
-    float *golden = read_values(plain, wanted, 0, rows);
+    float *values = rad_test_decoded(packed, tensor, 0, rows);
+    float *golden = rad_test_decoded(plain, wanted, 0, rows);
     ck_assert_msg(memcmp(values, golden, (size_t)(width * rows) * sizeof *values) == 0, "%s",
                   wanted->name.data);
     /* Some rows alone, at odd places. */
     for (uint64_t first = 3; rows > 20 && first < rows; first += 29) {
         uint64_t n = rows - first < 11 ? rows - first : 11;
-        float *some = read_values(packed, tensor, first, n);
+        float *some = rad_test_decoded(packed, tensor, first, n);
         ck_assert_mem_eq(some, golden + first * width, (size_t)(n * width) * sizeof *some);
         free(some);
     }
