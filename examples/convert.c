@@ -132,6 +132,9 @@ int main(int argc, char **argv)
          "gguf or folder; without, the name of OUT says it"},
         {'\0', "shard-size", "SIZE", ARGUMENT_TEXT, &own.shard, NULL, 0, 0,
          "files of a folder hold at most so much: 5G, 500M (one file\nwithout)"},
+        {'\0', "lora", "PATH[=SCALE]", ARGUMENT_OPTION, NULL, "adapter", 0, 0,
+         "merge a LoRA adapter into the weights, a folder of PEFT or a\nGGUF file, times a scale "
+         "(1); may be given several times"},
         {'\0', "allow-requantize", NULL, ARGUMENT_OPTION, NULL, "quantize_again", 0, 0,
          "take weights that are quantized to another quantized type"},
         {'\0', "force", NULL, ARGUMENT_FLAG, &own.force, NULL, 0, 0, "replace what stands at OUT"},

@@ -153,6 +153,9 @@ int main(int argc, char **argv)
          "write it to such a file; OUT may then be left out"},
         {'\0', "imatrix-format", "FORM", ARGUMENT_TEXT, &own.format, NULL, 0, 0,
          "gguf, or dat (the older form; usual for names in .dat)"},
+        {'\0', "lora", "PATH[=SCALE]", ARGUMENT_OPTION, NULL, "adapter", 0, 0,
+         "merge a LoRA adapter into the weights, a folder of PEFT or a\nGGUF file, times a scale "
+         "(1); may be given several times"},
         {'\0', "allow-requantize", NULL, ARGUMENT_OPTION, NULL, "quantize_again", 0, 0,
          "take a file that is quantized already; loses more than\nquantizing the original"},
         {'\0', "dry-run", NULL, ARGUMENT_FLAG, &own.dry_run, NULL, 0, 0,

@@ -57,9 +57,10 @@ static radllm_quantized_tensor_info tensor_at(const radllm_quantization *plan, u
     return info;
 }
 
-static const char *const numbers[] = {"tensors",  "quantized",    "weighted",     "fallbacks",
-                                      "elements", "source_bytes", "tensor_bytes", "bytes"};
-enum { N_NUMBERS = 8 };
+static const char *const numbers[] = {"tensors",      "quantized",     "weighted", "fallbacks",
+                                      "merged",       "rounded_again", "elements", "source_bytes",
+                                      "tensor_bytes", "bytes"};
+enum { N_NUMBERS = 10 };
 
 static void print_json(const radllm_quantization *plan, const rewrite_report *own,
                        const common_settings *common)
@@ -136,6 +137,13 @@ void rewrite_print(const radllm_quantization *plan, const rewrite_report *own,
     if (own->dry_run || own->verbose)
         print_tensors(plan);
     print_sum(plan, own);
+    uint64_t merged = plan_number(plan, "merged"), again = plan_number(plan, "rounded_again");
+    if (merged > 0)
+        output_format("adapters merged into %" PRIu64 " tensors\n", merged);
+    if (again > 0)
+        warn("%" PRIu64 " of them are quantized and were rounded a second time; merging into the "
+             "F32, F16 or BF16 model, or --type BF16, loses less",
+             again);
     uint64_t fallbacks = plan_number(plan, "fallbacks");
     if (fallbacks > 0)
         warn("%" PRIu64 " tensors have rows that the type's blocks do not divide, and got another"

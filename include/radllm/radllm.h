@@ -784,9 +784,12 @@ RADLLM_API void radllm_importance_free(radllm_importance *importance);
 typedef struct radllm_quantization radllm_quantization;
 
 /* Decides everything and writes nothing. Any file that opens can be taken, whether this version can
- * run the model or not. importance may be NULL. RADLLM_E_ARGUMENT for a tensor that is quantized
- * already (option quantize_again), for a pattern that fits no tensor, for importance of another
- * model; RADLLM_E_UNSUPPORTED for tensors whose numbers this version does not know. */
+ * run the model or not. The adapters of the option "adapter" become part of the weights: decoded,
+ * added to as with the option "adapter_merge", and encoded in the type that was asked for, or in
+ * their own (which rounds quantized ones a second time). importance may be NULL. RADLLM_E_ARGUMENT
+ * for a tensor that is quantized already (option quantize_again), for a pattern that fits no
+ * tensor, for importance of another model; RADLLM_E_UNSUPPORTED for tensors whose numbers this
+ * version does not know. */
 RADLLM_API radllm_status radllm_quantization_new(const radllm_host *host, const radllm_file *file,
                                                  const radllm_importance *importance,
                                                  const radllm_options *options,
@@ -795,8 +798,10 @@ RADLLM_API void radllm_quantization_free(radllm_quantization *quantization);
 
 /* Numbers: "tensors", "quantized" (tensors that become a quantized type), "weighted" (of these,
  * those that have importance), "fallbacks" (tensors that get another type than meant for them,
- * since its blocks do not divide their rows), "elements", "source_bytes", "tensor_bytes" (of all
- * tensors, before and after), "bytes" (of the file that would be written). */
+ * since its blocks do not divide their rows), "merged" (tensors that adapters change),
+ * "rounded_again" (of these, quantized ones that keep their type), "elements", "source_bytes",
+ * "tensor_bytes" (of all tensors, before and after), "bytes" (of the file that would be written).
+ */
 RADLLM_API radllm_status radllm_quantization_number(const radllm_quantization *quantization,
                                                     const char *name, uint64_t *out,
                                                     radllm_error *error);

@@ -76,13 +76,12 @@ static radllm_status open_adapter(rad_model *model, const char *path, bool merge
 }
 
 /* What stands behind the last '=' of an item is a scale where it is a number. */
-radllm_status rad_options_adapters(const radllm_options *options, rad_model *model,
+static radllm_status open_adapters(const radllm_options *options, rad_model *model, bool merge,
                                    radllm_error *error)
 {
     const rad_text *items;
     size_t n = rad_option_list(options, RAD_OPTION_ADAPTER, &items);
     uint64_t limit = (uint64_t)rad_option_integer(options, RAD_OPTION_MEMORY_BUDGET);
-    bool merge = rad_option_integer(options, RAD_OPTION_ADAPTER_MERGE) != 0;
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < n && status == RADLLM_OK; i++) {
         size_t size = items[i].size;
@@ -102,9 +101,20 @@ radllm_status rad_options_adapters(const radllm_options *options, rad_model *mod
         status = open_adapter(model, path, merge, limit, (float)scale, error);
         rad_free(&model->host.allocator, path, size);
     }
-    if (status == RADLLM_OK && merge)
-        status = rad_merge_prepare(model, error);
     return status;
+}
+
+radllm_status rad_options_adapters(const radllm_options *options, rad_model *model,
+                                   radllm_error *error)
+{
+    bool merge = rad_option_integer(options, RAD_OPTION_ADAPTER_MERGE) != 0;
+    radllm_status status = open_adapters(options, model, merge, error);
+    return status == RADLLM_OK && merge ? rad_merge_prepare(model, error) : status;
+}
+
+static radllm_status open_for_merging(void *options, rad_model *model, radllm_error *error)
+{
+    return open_adapters(options, model, true, error);
 }
 
 void rad_options_quantize(const radllm_options *options, rad_quantize_settings *settings)
@@ -116,6 +126,11 @@ void rad_options_quantize(const radllm_options *options, rad_quantize_settings *
         .n_threads = (uint32_t)rad_option_integer(options, RAD_OPTION_THREADS)};
     settings->n_overrides =
         rad_option_list(options, RAD_OPTION_QUANTIZE_TENSOR, &settings->overrides);
+    const rad_text *adapters;
+    if (rad_option_list(options, RAD_OPTION_ADAPTER, &adapters) > 0) {
+        settings->adapters = open_for_merging;
+        settings->adapters_user = (void *)(uintptr_t)options; /* only read */
+    }
 }
 
 void rad_options_calibration(const radllm_options *options, rad_calibration_settings *settings)

@@ -49,9 +49,10 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                         "instruction set of the kernels; all give the same bits"},
     [RAD_OPTION_VOCAB_ONLY] = {"vocab_only", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
                                "load the tokenizer only"},
-    [RAD_OPTION_ADAPTER] = {"adapter", RADLLM_OPTION_LIST, MODEL, 1, MAX_TEXT, "", "",
+    [RAD_OPTION_ADAPTER] = {"adapter", RADLLM_OPTION_LIST, MODEL | QUANTIZE, 1, MAX_TEXT, "", "",
                             "list of PATH or PATH=SCALE: LoRA adapters (folders of PEFT, GGUF "
-                            "files) that sessions of the model begin with"},
+                            "files) that sessions of the model begin with, or that become part "
+                            "of the weights that are written"},
     [RAD_OPTION_ADAPTER_MERGE] =
         {"adapter_merge", RADLLM_OPTION_BOOLEAN, MODEL, 0, 1, "0", "",
          "make the adapters of the option adapter part of the weights while these are read: no "

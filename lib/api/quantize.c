@@ -185,12 +185,13 @@ radllm_status radllm_quantization_number(const radllm_quantization *quantization
     radllm_status status = rad_quantize_file_bytes(plan, &bytes, error);
     if (status != RADLLM_OK)
         return status;
-    int64_t quantized = 0, weighted = 0, fallbacks = 0;
+    int64_t quantized = 0, weighted = 0, fallbacks = 0, merged = 0, rounded = 0;
     for (size_t i = 0; i < plan->n_tensors; i++) {
         const rad_quantized_tensor *tensor = &plan->tensors[i];
-        bool changes = tensor->type != tensor->from->type;
-        quantized +=
-            changes && rad_type_find((uint32_t)tensor->type)->family != RAD_FAMILY_FLOAT ? 1 : 0;
+        bool floats = rad_type_find((uint32_t)tensor->type)->family == RAD_FAMILY_FLOAT;
+        quantized += tensor->type != tensor->own->type && !floats ? 1 : 0;
+        merged += tensor->own != tensor->from ? 1 : 0;
+        rounded += tensor->own != tensor->from && tensor->type == tensor->own->type && !floats;
         weighted += tensor->importance != NULL ? 1 : 0;
         fallbacks += tensor->fallback ? 1 : 0;
     }
@@ -199,6 +200,8 @@ radllm_status radllm_quantization_number(const radllm_quantization *quantization
         {"quantized", quantized},
         {"weighted", weighted},
         {"fallbacks", fallbacks},
+        {"merged", merged},
+        {"rounded_again", rounded},
         {"elements", (int64_t)plan->n_elements},
         {"source_bytes", (int64_t)plan->bytes_from},
         {"tensor_bytes", (int64_t)plan->bytes_to},
@@ -226,9 +229,9 @@ radllm_status radllm_quantization_tensor(const radllm_quantization *quantization
     radllm_quantized_tensor_info known = {.size = info->size,
                                           .name = tensor->from->name.data,
                                           .source_type =
-                                              rad_type_find((uint32_t)tensor->from->type)->name,
+                                              rad_type_find((uint32_t)tensor->own->type)->name,
                                           .type = rad_type_find((uint32_t)tensor->type)->name,
-                                          .source_bytes = tensor->from->n_bytes,
+                                          .source_bytes = tensor->own->n_bytes,
                                           .bytes = tensor->n_bytes,
                                           .weighted = tensor->importance != NULL,
                                           .fallback = tensor->fallback};

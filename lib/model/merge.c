@@ -47,20 +47,28 @@ static radllm_status check_encoder(const rad_model *model, const rad_weight *wei
                     rad_source_label(model->source), weight->tensor->name.data, info->name);
 }
 
-static radllm_status check_weight(rad_model *model, rad_weight *weight, void *data,
-                                  radllm_error *error)
+static radllm_status mark_weight(rad_model *model, rad_weight *weight, void *data,
+                                 radllm_error *error)
 {
     (void)data;
+    (void)error;
     const rad_source *source;
     weight->merged = whole_of(model, weight, &source) != NULL;
     for (uint32_t i = 0; i < model->merged.n && !weight->merged; i++) {
         bool lookup;
         weight->merged = pair_of(model, &model->merged.uses[i], weight, &lookup) != NULL;
     }
+    return RADLLM_OK;
+}
+
+static radllm_status check_weight(rad_model *model, rad_weight *weight, void *data,
+                                  radllm_error *error)
+{
+    (void)data;
     return weight->merged ? check_encoder(model, weight, error) : RADLLM_OK;
 }
 
-radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
+radllm_status rad_merge_mark(rad_model *model, radllm_error *error)
 {
     model->merged = model->adapters;
     model->adapters.n = 0;
@@ -77,10 +85,18 @@ radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
                      rad_adapter_find(adapter, ends + 1) != NULL))
             return rad_fail(error, RADLLM_E_UNSUPPORTED,
                             "%s: the adapter changes the embedding or the output, which are one "
-                            "matrix in this model: it cannot be merged; leave adapter_merge out",
+                            "matrix in this model: it cannot be merged; sessions can have it as it "
+                            "is",
                             rad_source_label(adapter->source));
     }
-    radllm_status status = rad_for_each_weight(model, check_weight, NULL, error);
+    return rad_for_each_weight(model, mark_weight, NULL, error);
+}
+
+radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
+{
+    radllm_status status = rad_merge_mark(model, error);
+    if (status == RADLLM_OK)
+        status = rad_for_each_weight(model, check_weight, NULL, error);
     model->behind = model->behind && model->merged.n == 0; /* rows in the file are others */
     return status == RADLLM_OK ? rad_model_place(model, error) : status;
 }
@@ -105,23 +121,18 @@ static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms
 }
 
 typedef struct merger {
-    const rad_weight *weight;
     float *terms, *factors, *values; /* values: all rows */
-    uint32_t first, n;
+    uint32_t first, n, columns;      /* rows of the tensor */
 } merger;
 
 static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup, float scale)
 {
-    uint32_t rank = pair->b.n_columns, columns = m->weight->matrix.n_columns;
+    uint32_t rank = pair->b.n_columns, columns = m->columns;
     float by = (float)(pair->scale * (double)scale);
     decode_terms(pair, lookup, m->terms, m->factors);
     for (uint32_t r = 0; r < m->n; r++) {
         float *values = m->values + (size_t)r * columns;
-        uint32_t row = m->first + r;
-        if (lookup)
-            decode(&pair->a, row, m->factors);
-        else
-            decode(&pair->b, (uint32_t)m->weight->first + row, m->factors);
+        decode(lookup ? &pair->a : &pair->b, m->first + r, m->factors);
         for (uint32_t k = 0; k < rank; k++) {
             const float *term = m->terms + (size_t)k * columns;
             float factor = by * m->factors[k];
@@ -161,30 +172,31 @@ radllm_status rad_merge_vector(const rad_model *model, const rad_weight *weight,
                                       values, error);
 }
 
-radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
-                             uint32_t n, uint8_t *rows, radllm_error *error)
+radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
+                                size_t n, float *values, radllm_error *error)
 {
-    const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
+    const rad_source *source = NULL;
+    const rad_adapter_whole *whole = whole_of(model, weight, &source);
     size_t columns = weight->matrix.n_columns, rank = 0;
+    radllm_status status = RADLLM_OK;
+    if (whole != NULL)
+        status = read_whole(model, source, whole, first, n, values, error);
+    if (status != RADLLM_OK || weight->matrix.n_rows == 0)
+        return status;
     for (uint32_t i = 0; i < model->merged.n; i++) {
         uint32_t of = model->merged.uses[i].adapter->rank;
         rank = of > rank ? of : rank;
     }
-    size_t row_bytes = columns / info->block_elements * info->block_bytes;
-    size_t bytes = (((size_t)n + rank) * columns + rank) * sizeof(float);
-    float *values = rad_alloc(&model->host.allocator, bytes);
-    if (values == NULL)
+    size_t bytes = (rank * columns + rank + 1) * sizeof(float);
+    float *terms = rad_alloc(&model->host.allocator, bytes);
+    if (terms == NULL)
         return rad_fail_memory(error, bytes);
-    merger m = {.weight = weight, .values = values, .first = first, .n = n};
-    m.terms = values + n * columns;
-    m.factors = m.terms + rank * columns;
-    const rad_source *source = NULL;
-    const rad_adapter_whole *whole = whole_of(model, weight, &source);
-    radllm_status status = RADLLM_OK;
-    if (whole != NULL)
-        status = read_whole(model, source, whole, first * columns, n * columns, values, error);
-    for (uint32_t r = 0; r < n && whole == NULL; r++)
-        info->decode(rows + r * row_bytes, values + r * columns, columns);
+    merger m = {.values = values,
+                .first = (uint32_t)(first / columns),
+                .n = (uint32_t)(n / columns),
+                .columns = (uint32_t)columns,
+                .terms = terms,
+                .factors = terms + rank * columns};
     for (uint32_t i = 0; i < model->merged.n; i++) {
         bool lookup;
         const rad_adapter_use *use = &model->merged.uses[i];
@@ -192,7 +204,24 @@ radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, u
         if (pair != NULL)
             add_pair(&m, pair, lookup, use->scale);
     }
+    rad_free(&model->host.allocator, terms, bytes);
+    return RADLLM_OK;
+}
+
+radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
+                             uint32_t n, uint8_t *rows, radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)weight->matrix.type);
+    size_t columns = weight->matrix.n_columns, bytes = (size_t)n * columns * sizeof(float);
+    size_t row_bytes = columns / info->block_elements * info->block_bytes;
+    float *values = rad_alloc(&model->host.allocator, bytes);
+    if (values == NULL)
+        return rad_fail_memory(error, bytes);
     for (uint32_t r = 0; r < n; r++)
+        info->decode(rows + r * row_bytes, values + r * columns, columns);
+    radllm_status status = rad_merge_numbers(model, weight, (weight->first + first) * columns,
+                                             (size_t)n * columns, values, error);
+    for (uint32_t r = 0; r < n && status == RADLLM_OK; r++)
         info->encode(values + r * columns, NULL, rows + r * row_bytes, columns);
     rad_free(&model->host.allocator, values, bytes);
     return status;

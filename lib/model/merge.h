@@ -4,9 +4,16 @@
 
 #include "model/adapter.h"
 
-/* Makes the model's adapters part of its weights, before these are read: sessions then begin with
- * none. RADLLM_E_UNSUPPORTED where a weight cannot be changed: its type has no encoder, or it is
- * the embedding and the output at once. */
+/* Marks the weights that the model's adapters change; sessions then begin with none.
+ * RADLLM_E_UNSUPPORTED where one is the embedding and the output at once. */
+radllm_status rad_merge_mark(rad_model *model, radllm_error *error);
+/* Adds the adapters' products to numbers first..first+n-1 of a marked weight's tensor, whole rows
+ * of it, of which vectors have one. Any thread. */
+radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
+                                size_t n, float *values, radllm_error *error);
+/* The same to all weights as they are read: makes the model's adapters part of its weights.
+ * RADLLM_E_UNSUPPORTED where a weight cannot be changed: its type has no encoder, or it is the
+ * embedding and the output at once. */
 radllm_status rad_merge_prepare(rad_model *model, radllm_error *error);
 /* Adds the adapters' products to rows first..first+n-1 of a weight, as the file has them (or to
  * those of a whole tensor in its place): each row is decoded to floats, for each adapter in order

@@ -7,6 +7,7 @@
 #include "base/platform.h"
 #include "io/derived.h"
 #include "quantize/image.h"
+#include "quantize/merged.h"
 
 /* ---- overrides ----------------------------------------------------------------------------------
  */
@@ -115,6 +116,12 @@ static bool is_float(const rad_tensor *tensor)
     return rad_type_find((uint32_t)tensor->type)->family == RAD_FAMILY_FLOAT;
 }
 
+/* The tensor before adapters change it. */
+static const rad_tensor *own_tensor(const rad_tensor *tensor)
+{
+    return rad_derived_is_changed(tensor) ? rad_derived_origin(tensor) : tensor;
+}
+
 static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quantize_rule *rule)
 {
     const rad_file_type *file = p->settings->file_type;
@@ -123,7 +130,7 @@ static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quan
     if (!p->gguf && !rad_mixture_applies(tensor) && is_float(tensor))
         return RAD_TYPE_F32; /* vectors and routers, as readers of GGUF expect them */
     if (file->copy || !rad_mixture_applies(tensor))
-        return tensor->type;
+        return own_tensor(tensor)->type;
     if (p->settings->pure)
         return file->type;
     int64_t layer = rad_mixture_layer(tensor);
@@ -133,18 +140,26 @@ static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quan
 
 static radllm_status check_conversion(const planner *p, const rad_tensor *tensor, rad_type type)
 {
-    const rad_tensor *origin = rad_derived_origin(tensor); /* of a folder: as it stands there */
-    const rad_type_info *from =
-        rad_type_find((uint32_t)(origin != NULL ? origin->type : tensor->type));
+    /* Of a folder: as it stands there. */
+    const rad_type_info *from = rad_type_find((uint32_t)rad_derived_root(tensor)->type);
     const rad_type_info *to = rad_type_find((uint32_t)type);
     char quoted[RAD_QUOTE_SIZE];
     rad_quote(quoted, tensor->name.data, tensor->name.size);
+    bool changed = rad_derived_is_changed(tensor);
+    if (changed && (to->encode == NULL || to->tail_bytes != 0))
+        return rad_fail(p->error, RADLLM_E_UNSUPPORTED,
+                        "the tensor '%s' is of type %s, which this version does not write, and an "
+                        "adapter changes it: ask for a type, Q4_K_M or BF16 for example (option "
+                        "quantize; --type of radllm-convert)",
+                        quoted, to->name);
     if (from->decode == NULL || to->encode == NULL)
         return rad_fail(p->error, RADLLM_E_UNSUPPORTED,
                         "the tensor '%s' of type %s cannot be written as %s: this version does "
                         "not know the numbers of the one or the other",
                         quoted, from->name, to->name);
     bool again = from->family != RAD_FAMILY_FLOAT && to->family != RAD_FAMILY_FLOAT;
+    if (changed && type == own_tensor(tensor)->type)
+        again = false; /* merging asks for it */
     if (again && !p->settings->again)
         return rad_fail(p->error, RADLLM_E_ARGUMENT,
                         "the tensor '%s' is quantized already, in %s: quantizing it again, to %s, "
@@ -181,8 +196,8 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
 {
     const rad_quantize_rule *rule = use_rules(p->rules, p->settings->n_overrides, tensor);
     rad_type wanted = wanted_type(p, tensor, rule);
-    const rad_tensor *origin = rad_derived_origin(tensor);
-    if (p->settings->file_type->copy && rule == NULL && origin != NULL &&
+    const rad_tensor *origin = rad_derived_root(tensor);
+    if (p->settings->file_type->copy && rule == NULL && origin != tensor &&
         origin->type >= RAD_TYPE_FOREIGN) {
         char quoted[RAD_QUOTE_SIZE];
         return rad_fail(p->error, RADLLM_E_ARGUMENT,
@@ -191,7 +206,8 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
                         rad_quote(quoted, tensor->name.data, tensor->name.size),
                         rad_type_find((uint32_t)origin->type)->name);
     }
-    *out = (rad_quantized_tensor){.from = tensor, .type = wanted, .n_bytes = tensor->n_bytes};
+    *out = (rad_quantized_tensor){
+        .from = tensor, .own = own_tensor(tensor), .type = wanted, .n_bytes = tensor->n_bytes};
     if (wanted == tensor->type)
         return RADLLM_OK;
     out->type = rad_mixture_fitting(wanted, tensor->dims[0]);
@@ -246,7 +262,7 @@ static radllm_status plan_all(planner *p, rad_quantize_plan *plan)
         const rad_tensor *tensor = rad_source_tensor(plan->source, i);
         status = plan_tensor(p, tensor, &plan->tensors[i]);
         plan->n_elements += tensor->n_elements;
-        plan->bytes_from += tensor->n_bytes;
+        plan->bytes_from += own_tensor(tensor)->n_bytes;
         plan->bytes_to += plan->tensors[i].n_bytes;
     }
     return status == RADLLM_OK ? check_rules_used(p) : status;
@@ -262,6 +278,11 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
                                 .n_threads = settings->n_threads};
     radllm_status status =
         rad_image_make(&plan->host, source, &plan->source, &plan->no_file, error);
+    if (status == RADLLM_OK && settings->adapters != NULL) {
+        status = rad_merged_make(&plan->host, settings, &plan->source, &plan->merged, error);
+        if (status != RADLLM_OK)
+            rad_quantize_plan_free(plan);
+    }
     if (status != RADLLM_OK)
         return status;
     plan->n_tensors = (size_t)rad_source_n_tensors(plan->source);
@@ -294,6 +315,8 @@ void rad_quantize_plan_free(rad_quantize_plan *plan)
         return;
     rad_free(&plan->host.allocator, plan->tensors, plan->n_tensors * sizeof *plan->tensors);
     rad_source_release(plan->source);
+    rad_merged_free(plan->merged);
+    plan->merged = NULL;
     plan->source = NULL;
     plan->tensors = NULL;
 }

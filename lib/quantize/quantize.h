@@ -6,6 +6,7 @@
 #define RAD_QUANTIZE_H
 
 #include "io/gguf_write.h"
+#include "model/model.h"
 #include "quantize/importance.h"
 #include "quantize/mixture.h"
 
@@ -17,6 +18,8 @@ typedef struct rad_quantize_rule {
     bool used; /* by the plan at hand */
 } rad_quantize_rule;
 
+typedef struct rad_merged rad_merged;
+
 typedef struct rad_quantize_settings {
     const rad_file_type *file_type;
     bool pure;                        /* all matrices get the file type's own type */
@@ -26,11 +29,16 @@ typedef struct rad_quantize_settings {
     /* "PATTERN=TYPE"; of several that fit the last counts. */
     const rad_text *overrides;
     size_t n_overrides;
+    /* Opens adapters that become part of the weights, for a model whose weights are not read; NULL:
+     * there are none. */
+    radllm_status (*adapters)(void *user, rad_model *model, radllm_error *error);
+    void *adapters_user;
 } rad_quantize_settings;
 
 /* What becomes of a tensor. */
 typedef struct rad_quantized_tensor {
     const rad_tensor *from;
+    const rad_tensor *own; /* the same, before adapters change it */
     rad_type type;
     uint64_t n_bytes;
     bool fallback; /* the type meant for it has blocks that do not divide its rows */
@@ -40,6 +48,7 @@ typedef struct rad_quantized_tensor {
 typedef struct rad_quantize_plan {
     rad_host host;
     rad_source *source;
+    rad_merged *merged; /* NULL: there are no adapters */
     const rad_importance *importance;
     const rad_file_type *file_type;
     uint32_t n_threads;

@@ -183,6 +183,53 @@ check(run("radllm-inspect", made / "wide").code == 0, "the files are read")
 check(all(file.stat().st_size < 300000 for file in (made / "wide").glob("*.safetensors")),
       "no file is larger than asked for")
 
+# ---- adapters, merged ----
+# Their numbers: tests/golden/test_golden_adapters.c, tools/oracle/compare_merged.py.
+
+adapters = GOLDEN / "adapters"
+both = ("--lora", f"{adapters / 'llama-all'}=0.5", "--lora", f"{adapters / 'llama-attention'}=-1.25")
+result = convert(folders / "llama-mha", made / "lora-folder", *both)
+expect(result, 0, "two adapters merged from folder to folder")
+check("adapters merged into 14 tensors" in result.text(), "which is said", result)
+expect(convert(GOLDEN / "architectures/llama-mha-f32.gguf", made / "lora-back", *both), 0,
+       "the same from GGUF")
+check(not differing(weights(made / "lora-folder"), weights(made / "lora-back")) and
+      len(differing(weights(made / "lora-folder"), weights(folders / "llama-mha"))) == 14,
+      "gives the same weights, others than the model's")
+expect(convert(folders / "llama-mha", made / "lora.gguf", *both, "-t", "2"), 0, "to GGUF")
+expect(convert(made / "lora.gguf", made / "lora-two"), 0, "and to a folder")
+check(not differing(weights(made / "lora-folder"), weights(made / "lora-two")), "the same again")
+expect(convert(folders / "gpt2", made / "lora-gpt2", "--lora", adapters / "gpt2-all"), 0,
+       "into matrices that folders have turned")
+check(len(differing(weights(made / "lora-gpt2"), weights(folders / "gpt2"))) == 8, "eight of these")
+one = ("--lora", adapters / "llama-all")
+result = convert(GOLDEN / "architectures/llama-mha-q8_0.gguf", made / "lora-q.gguf", *one)
+expect(result, 0, "into quantized weights", "rounded a second time")
+check(tensors(made / "lora-q.gguf")["blk.0.attn_q.weight"][0] == "F32" and
+      (made / "lora-q.gguf").stat().st_size < 1.1 * (
+          GOLDEN / "architectures/llama-mha-q8_0.gguf").stat().st_size, "which keep their type")
+expect(convert(GOLDEN / "architectures/llama-mha-q8_0.gguf", made / "lora-wide.gguf", *one,
+               "--type", "BF16"), 0, "or get the one that is asked for")
+check(tensors(made / "lora-wide.gguf")["blk.0.attn_q.weight"][0] == "BF16", "BF16 for one")
+expect(convert(GOLDEN / "architectures/llama-mha-q8_0.gguf", made / "no.gguf", *one, "--type", "Q4_0"),
+       1, "quantized weights to another quantized type", "--allow-requantize")
+expect(run("radllm-quantize", folders / "llama-mha", made / "lora-q4.gguf", "Q4_0", *one), 0,
+       "radllm-quantize does it on the way")
+expect(convert(folders / "qwen2", made / "no.gguf", *one), 1, "an adapter of another model",
+       "layers.0.self_attn.k_proj.lora_B.weight' (of blk.0.attn_k.weight) is 64 x 4; the model needs 32 x 4",
+       "belongs to another model")
+expect(convert(folders / "mixtral", made / "no", *one), 1, "the same for a folder",
+       "tensor 'base_model.model.model.layers.0", "another model")
+expect(convert(folders / "llama3-gqa-tied", made / "no.gguf", "--lora", adapters / "llama-grouped"), 1,
+       "an embedding that is the output as well", "cannot be merged")
+expect(convert(folders / "llama-mha", made / "no.gguf", "--lora",
+               f"{adapters / 'llama-whole'}=0.5"), 1, "whole tensors have no scale", "scale 1")
+expect(convert(folders / "llama-mha", made / "no.gguf", "--lora", folder / "nowhere"), 1,
+       "no adapter", "nowhere")
+expect(convert(GOLDEN / "types/iq2_s.gguf", made / "no.gguf", "--lora", adapters / "llama-all"), 1,
+       "another shape", "belongs to another model")
+check(not [path for path in made.iterdir() if path.stem == "no"], "failures leave nothing")
+
 # ---- quantized folders, decoded ----
 
 packed = folder / "packed"

@@ -51,21 +51,27 @@ static golden read_golden(const char *name)
     return g;
 }
 
-/* Logits of the last positions with the adapters, whose names get `ending`. load: an option, where
- * they are to be merged; NULL: they are not. */
-static float *logits_of(const char *model, const golden *g, const char *ending, const char *load)
+static radllm_options *options_of(const golden *g, const char *ending)
 {
     radllm_options *options;
-    uint32_t n_vocab;
     ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
     radllm_options_set_text(options, "cache", "f32", RADLLM_NUL, NULL);
-    for (size_t i = 0; i < g->n_adapters; i++) {
+    for (size_t i = 0; i < g->n_adapters && ending != NULL; i++) {
         char path[256], item[1024];
         snprintf(path, sizeof path, "tests/golden/adapters/%s%s", g->adapters[i].name, ending);
         snprintf(item, sizeof item, "%s=%g", rad_test_source_path(path), g->adapters[i].scale);
         ck_assert_int_eq(radllm_options_set_text(options, "adapter", item, RADLLM_NUL, NULL),
                          RADLLM_OK);
     }
+    return options;
+}
+
+/* Logits of the last positions with the adapters, whose names get `ending` (NULL: without). load:
+ * an option, where they are to be merged; NULL: they are not. */
+static float *logits_of(const char *model, const golden *g, const char *ending, const char *load)
+{
+    radllm_options *options = options_of(g, ending);
+    uint32_t n_vocab;
     if (load != NULL) {
         radllm_options_set_integer(options, "adapter_merge", 1, NULL);
         radllm_options_set_text(options, "load", load, RADLLM_NUL, NULL);
@@ -104,6 +110,35 @@ static void compare(const char *what, const char *model, const golden *g, const 
     free(logits);
 }
 
+/* A file that the adapters were merged into when it was written: where it is made of another one,
+ * it gives the bits that merging at loading gives. */
+static void compare_written(const char *model, const golden *g, const float *merged,
+                            double tolerance)
+{
+    char path[256];
+    radllm_file *file;
+    radllm_quantization *plan;
+    radllm_options *options = options_of(g, "");
+    radllm_options_set_text(options, "quantize", "COPY", RADLLM_NUL, NULL);
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("merged.gguf"));
+    ck_assert_int_eq(radllm_file_open(NULL, model, &file, NULL), RADLLM_OK);
+    ck_assert_int_eq(radllm_quantization_new(NULL, file, NULL, options, &plan, NULL), RADLLM_OK);
+    ck_assert_int_eq(radllm_quantization_write(plan, path, NULL, NULL), RADLLM_OK);
+    uint64_t n = 0;
+    ck_assert_int_eq(radllm_quantization_number(plan, "merged", &n, NULL), RADLLM_OK);
+    ck_assert_uint_gt(n, 0);
+    radllm_quantization_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+    float *written = logits_of(path, g, NULL, NULL);
+    double error = rad_test_relative_error(written, g->logits, g->n_logits);
+    printf("# written of %s: relative error %.3g (at most %.3g)\n", model, error, tolerance);
+    ck_assert_msg(error < tolerance, "relative error %g", error);
+    if (strstr(model, ".gguf") != NULL)
+        ck_assert_mem_eq(written, merged, g->n_logits * sizeof *merged);
+    free(written);
+}
+
 static void compare_merged(const char *model, const golden *g, double tolerance)
 {
     float *copied = logits_of(model, g, "", "copy"), *mapped = logits_of(model, g, "", "map");
@@ -111,6 +146,7 @@ static void compare_merged(const char *model, const golden *g, double tolerance)
     printf("# merged into %s: relative error %.3g (at most %.3g)\n", model, error, tolerance);
     ck_assert_msg(error < tolerance, "relative error %g", error);
     ck_assert_mem_eq(copied, mapped, g->n_logits * sizeof *copied);
+    compare_written(model, g, copied, tolerance);
     free(copied);
     free(mapped);
 }
