@@ -21,10 +21,22 @@ import time
 COVERS = ("full", "kernels", "pairs", "values", "sample")
 
 
+def files_of(model):
+    """A model is a file or a folder of files."""
+    if not os.path.isdir(model):
+        return [model]
+    return sorted(os.path.join(folder, name)
+                  for folder, _, names in os.walk(model) for name in names)
+
+
 def file_hash(path, known={}):
+    """Of a folder: of its files, one after the other."""
     if path not in known:
-        with open(path, "rb") as file:
-            known[path] = hashlib.sha256(file.read()).hexdigest()
+        whole = hashlib.sha256()
+        for name in files_of(path):
+            with open(name, "rb") as file:
+                whole.update(hashlib.sha256(file.read()).digest())
+        known[path] = whole.hexdigest()
     return known[path]
 
 
@@ -47,7 +59,7 @@ class Subject:
         self.name = " ".join([os.path.basename(model)] + [word[2:] for word in words])
         self.command = wrapper + [program, hashes] + words + [model]
         self.environment = environment
-        self.size = os.path.getsize(model)
+        self.size = sum(os.path.getsize(name) for name in files_of(model))
         with open(hashes, encoding="utf-8") as file:
             known = json.load(file)
         stem = os.path.basename(model)
