@@ -405,25 +405,25 @@ TARGET static inline float NAME(sum)(const float *x, uint32_t n, bool squares)
     return NAME(tree)(parts);
 }
 
-/* The importance of a column times what makes larger numbers matter somewhat more: errors of small
- * ones are many and cancel each other. */
+/* The importance of a column; without it what makes larger numbers matter somewhat more: errors of
+ * small ones are many and cancel each other. */
 TARGET static float NAME(take)(const float *values, const float *importance, uint32_t n, float *x,
                                float *w, bool *weighted)
 {
     float unit = NAME(normalise)(values, n, x), sum = 0.0f;
-    VECTOR base = SET(4.0f * __builtin_sqrtf(NAME(sum)(x, n, true) / (float)n) + 1e-30f);
     if (importance != NULL) {
         (void)NAME(normalise)(importance, n, w);
         sum = NAME(sum)(w, n, false);
     }
     *weighted = sum > 0.0f;
-    if (sum > 0.0f)
+    if (sum > 0.0f) {
         for (uint32_t i = 0; i < n; i += WIDTH)
-            STORE(w + i,
-                  MUL(ADD(LOAD(w + i), SET(1e-4f * sum / (float)n)), ADD(base, ABS(LOAD(x + i)))));
-    else
-        for (uint32_t i = 0; i < n; i += WIDTH)
-            STORE(w + i, ADD(base, ABS(LOAD(x + i))));
+            STORE(w + i, ADD(LOAD(w + i), SET(1e-4f * sum / (float)n)));
+        return unit;
+    }
+    VECTOR base = SET(4.0f * __builtin_sqrtf(NAME(sum)(x, n, true) / (float)n) + 1e-30f);
+    for (uint32_t i = 0; i < n; i += WIDTH)
+        STORE(w + i, ADD(base, ABS(LOAD(x + i))));
     return unit;
 }
 

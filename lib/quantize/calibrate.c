@@ -1,4 +1,4 @@
-/* Runs a model over a text and adds up the squares of what its matrices are multiplied with. */
+/* Runs a model over a text and adds up what its matrices are multiplied with, and its squares. */
 #include "quantize/importance.h"
 
 #include <string.h>
@@ -37,8 +37,9 @@ static rad_importance_entry *entry_of(calibration *c, const rad_weight *weight, 
         return &importance->entries[at];
     }
     bool alone = weight->parts != NULL && !stacked;
-    return rad_importance_add(importance, name, alone ? 1 : weight->n_experts,
-                              rad_weight_inputs(weight));
+    rad_importance_entry *entry = rad_importance_add(
+        importance, name, alone ? 1 : weight->n_experts, rad_weight_inputs(weight));
+    return entry != NULL && rad_importance_add_totals(importance, entry) ? entry : NULL;
 }
 
 static void add_rows(void *user, const rad_weight *weight, uint32_t expert, const float *rows,
@@ -53,10 +54,12 @@ static void add_rows(void *user, const rad_weight *weight, uint32_t expert, cons
     if (entry == NULL)
         return;
     uint32_t matrix = entry->n_matrices > 1 ? expert : 0;
-    double *sums = entry->sums + matrix * n;
+    double *sums = entry->sums + matrix * n, *totals = entry->totals + matrix * n;
     for (uint32_t r = 0; r < n_rows; r++, rows += n)
-        for (size_t i = 0; i < n; i++)
+        for (size_t i = 0; i < n; i++) {
             sums[i] += (double)rows[i] * (double)rows[i];
+            totals[i] += (double)rows[i];
+        }
     entry->counts[matrix] += n_rows;
 }
 
@@ -103,6 +106,7 @@ static radllm_status finish_sums(rad_importance *importance, radllm_error *error
         for (uint64_t k = 0; k < entry->n_matrices * entry->n_columns; k++) {
             char quoted[RAD_QUOTE_SIZE];
             entry->sums[k] = (double)(float)entry->sums[k];
+            entry->totals[k] = (double)(float)entry->totals[k];
             if (entry->sums[k] - entry->sums[k] != 0.0)
                 return rad_fail(error, RADLLM_E_NUMERIC,
                                 "what the tensor '%s' is multiplied with is not finite: the model "

@@ -1,7 +1,8 @@
 /* Files of llama.cpp's imatrix program.
  *
  * GGUF, general.type "imatrix": for each tensor NAME a tensor NAME.in_sum2 (sums of squares, a row
- * for each matrix) and NAME.counts (of rows summed, by matrix).
+ * for each matrix) and NAME.counts (of rows summed, by matrix). This library's files have
+ * NAME.in_sum as well, the sums of the values themselves, which other programs leave alone.
  *
  * The older form, little-endian: i32 number of entries; each: i32 length of the name, the name, i32
  * number of chunks, i32 number of values, F32 values (mean squares times the number of chunks);
@@ -160,8 +161,9 @@ static radllm_status read_legacy(const rad_file *file, const char *path, rad_imp
 /* ---- reading GGUF ------------------------------------------------------------------------------
  */
 
+/* To sums, of squares or of any sign, or counts. */
 static radllm_status read_floats(const rad_source *source, const rad_tensor *tensor, double *sums,
-                                 uint64_t *counts, radllm_error *error)
+                                 bool any_sign, uint64_t *counts, radllm_error *error)
 {
     uint8_t bytes[READ_AT_ONCE];
     for (uint64_t i = 0; i < tensor->n_elements;) {
@@ -174,7 +176,8 @@ static radllm_status read_floats(const rad_source *source, const rad_tensor *ten
         for (size_t k = 0; k < n; k++, i++) {
             float value;
             memcpy(&value, bytes + 4 * k, sizeof value);
-            if (!is_good((double)value) || (counts != NULL && value > 0x1p62f))
+            if (!is_good(any_sign && value < 0.0f ? -(double)value : (double)value) ||
+                (counts != NULL && value > 0x1p62f))
                 return bad_value(rad_source_label(source), tensor->name, error);
             if (counts != NULL)
                 counts[i] = (uint64_t)value;
@@ -183,6 +186,24 @@ static radllm_status read_floats(const rad_source *source, const rad_tensor *ten
         }
     }
     return RADLLM_OK;
+}
+
+static radllm_status read_totals(const rad_source *source, const rad_tensor *sums, const char *name,
+                                 rad_importance *importance, rad_importance_entry *entry,
+                                 radllm_error *error)
+{
+    const rad_tensor *totals = rad_source_find_tensor(source, name);
+    if (totals == NULL)
+        return RADLLM_OK;
+    char quoted[RAD_QUOTE_SIZE];
+    if (totals->type != RAD_TYPE_F32 || totals->dims[0] != sums->dims[0] ||
+        totals->n_elements != sums->n_elements)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s: the tensor '%s' is not of the shape of the squares beside it; " REMEDY,
+                        rad_source_label(source), rad_quote(quoted, name, strlen(name)));
+    if (!rad_importance_add_totals(importance, entry))
+        return rad_fail_memory(error, (size_t)sums->n_elements * sizeof(double));
+    return read_floats(source, totals, entry->totals, true, NULL, error);
 }
 
 static radllm_status read_pair(const rad_source *source, const rad_tensor *sums, size_t name_size,
@@ -206,8 +227,11 @@ static radllm_status read_pair(const rad_source *source, const rad_tensor *sums,
                            (uint32_t)counts->n_elements, sums->dims[0]);
     if (entry == NULL)
         return rad_fail_memory(error, (size_t)sums->n_elements * sizeof(double));
-    radllm_status status = read_floats(source, sums, entry->sums, NULL, error);
-    return status == RADLLM_OK ? read_floats(source, counts, NULL, entry->counts, error) : status;
+    radllm_status status = read_floats(source, sums, entry->sums, false, NULL, error);
+    if (status == RADLLM_OK)
+        status = read_floats(source, counts, NULL, false, entry->counts, error);
+    memcpy(name + name_size, ".in_sum", sizeof ".in_sum");
+    return status == RADLLM_OK ? read_totals(source, sums, name, importance, entry, error) : status;
 }
 
 static radllm_status read_keys(const rad_source *source, rad_importance *importance,
@@ -286,15 +310,17 @@ radllm_status rad_importance_read(const rad_host *host, const char *path,
 /* ---- writing -----------------------------------------------------------------------------------
  */
 
-static radllm_status write_floats(const rad_importance_entry *entry, bool sums, double factor,
-                                  rad_gguf_writer *gguf, rad_output *output, radllm_error *error)
+/* Sums by matrix and column, or where they are NULL counts by matrix. */
+static radllm_status write_floats(const rad_importance_entry *entry, const double *sums,
+                                  double factor, rad_gguf_writer *gguf, rad_output *output,
+                                  radllm_error *error)
 {
     float values[READ_AT_ONCE / 4];
-    size_t n = 0, columns = sums ? (size_t)entry->n_columns : 1;
+    size_t n = 0, columns = sums != NULL ? (size_t)entry->n_columns : 1;
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < entry->n_matrices * columns && status == RADLLM_OK; i++) {
         uint64_t count = entry->counts[i / columns];
-        double value = sums ? entry->sums[i] : (double)count;
+        double value = sums != NULL ? sums[i] : (double)count;
         if (output != NULL) /* means, of which matrices without data have 1 */
             value = count > 0 ? value / (double)count : 1.0;
         values[n++] = (float)(value * factor);
@@ -335,12 +361,19 @@ static radllm_status write_gguf(const rad_importance *importance, const char *pa
                             (uint64_t[]){entry->n_columns, entry->n_matrices});
         memcpy(name + size, ".counts", sizeof ".counts");
         rad_gguf_add_tensor(writer, name, RAD_TYPE_F32, 2, (uint64_t[]){1, entry->n_matrices});
+        memcpy(name + size, ".in_sum", sizeof ".in_sum");
+        if (entry->totals != NULL)
+            rad_gguf_add_tensor(writer, name, RAD_TYPE_F32, 2,
+                                (uint64_t[]){entry->n_columns, entry->n_matrices});
     }
     status = rad_gguf_begin(writer, path, error);
     for (size_t i = 0; i < importance->n_entries && status == RADLLM_OK; i++) {
-        status = write_floats(&importance->entries[i], true, 1.0, writer, NULL, error);
+        const rad_importance_entry *entry = &importance->entries[i];
+        status = write_floats(entry, entry->sums, 1.0, writer, NULL, error);
         if (status == RADLLM_OK)
-            status = write_floats(&importance->entries[i], false, 1.0, writer, NULL, error);
+            status = write_floats(entry, NULL, 1.0, writer, NULL, error);
+        if (status == RADLLM_OK && entry->totals != NULL)
+            status = write_floats(entry, entry->totals, 1.0, writer, NULL, error);
     }
     if (status == RADLLM_OK)
         status = rad_gguf_finish(writer, error);
@@ -375,8 +408,9 @@ static radllm_status write_legacy_entry(const rad_importance *importance,
         status = write_count(output, chunks, error);
     if (status == RADLLM_OK)
         status = write_count(output, entry->n_matrices * entry->n_columns, error);
-    return status == RADLLM_OK ? write_floats(entry, true, (double)chunks, NULL, output, error)
-                               : status;
+    if (status == RADLLM_OK)
+        status = write_floats(entry, entry->sums, (double)chunks, NULL, output, error);
+    return status;
 }
 
 static radllm_status write_legacy(const rad_importance *importance, const char *path,

@@ -40,6 +40,13 @@ rad_importance_entry *rad_importance_add(rad_importance *importance, rad_text na
     return entry;
 }
 
+bool rad_importance_add_totals(rad_importance *importance, rad_importance_entry *entry)
+{
+    size_t n = entry->n_matrices * (size_t)entry->n_columns; /* sums are as many */
+    entry->totals = rad_arena_alloc_zero(&importance->arena, n * sizeof(double), sizeof(double));
+    return entry->totals != NULL;
+}
+
 /* Heap sort: no memory, no recursion, n log n at worst. */
 static void sift(rad_importance_entry *entries, size_t root, size_t count)
 {

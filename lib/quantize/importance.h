@@ -1,5 +1,5 @@
 /* How much each column of each matrix matters: the mean square of what the matrix is multiplied
- * with, over a text. */
+ * with, over a text, and the mean where it is known. */
 #ifndef RAD_IMPORTANCE_H
 #define RAD_IMPORTANCE_H
 
@@ -13,6 +13,7 @@ typedef struct rad_importance_entry {
     uint32_t n_matrices;
     uint64_t n_columns;
     double *sums;     /* of squares, by matrix and column */
+    double *totals;   /* of the values themselves; NULL: not known */
     uint64_t *counts; /* of rows that were summed, by matrix */
 } rad_importance_entry;
 
@@ -31,6 +32,8 @@ void rad_importance_free(rad_importance *importance);
 /* Adds an entry of zeros. NULL when memory is short. */
 rad_importance_entry *rad_importance_add(rad_importance *importance, rad_text name,
                                          uint32_t n_matrices, uint64_t n_columns);
+/* Zeros for the sums of the values themselves; false when memory is short. */
+bool rad_importance_add_totals(rad_importance *importance, rad_importance_entry *entry);
 /* Sorts the entries; two of one name are an error that names the file. */
 radllm_status rad_importance_finish(rad_importance *importance, const char *label,
                                     radllm_error *error);

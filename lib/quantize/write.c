@@ -9,7 +9,7 @@
 
 #include "base/platform.h"
 #include "io/derived.h"
-#include "quant/quant.h"
+#include "quantize/steer.h"
 
 /* Elements of a task: a multiple of every type's block. */
 #define TASK_ELEMENTS ((uint64_t)1 << 16)
@@ -41,6 +41,8 @@ struct rad_data_writer {
     float tail_scale;  /* of a whole tensor: behind its blocks, or of a folder's own; 1: none */
     float *importance; /* of all columns and matrices; NULL: none */
     size_t importance_bytes;
+    rad_column *columns; /* the same; NULL: means are not known, or the type rounds nothing */
+    size_t columns_bytes;
     uint64_t first;      /* element that the step begins with */
     uint64_t n_elements; /* of the step */
     int now;             /* which output */
@@ -68,12 +70,17 @@ static void fail_task(writer *w, radllm_status status, const radllm_error *error
 static void encode(const writer *w, const float *values, uint64_t first, size_t n, uint8_t *out)
 {
     const float *importance = NULL;
+    uint64_t column = 0;
     if (w->importance != NULL) {
         uint64_t row = w->tensor->dims[0], rows = w->tensor->dims[1];
         uint64_t matrix = first / row / rows % (w->importance_bytes / sizeof(float) / row);
-        importance = w->importance + matrix * row + first % row;
+        column = matrix * row + first % row;
+        importance = w->importance + column;
     }
-    w->to->encode(values, importance, out, n);
+    if (w->columns != NULL)
+        rad_encode_steered(w->to, values, importance, w->columns + column, n, out);
+    else
+        w->to->encode(values, importance, out, n);
 }
 
 static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, float *values,
@@ -173,14 +180,38 @@ static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
     return status;
 }
 
+static void drop_importance(writer *w)
+{
+    rad_free(&w->host->allocator, w->importance, w->importance_bytes);
+    rad_free(&w->host->allocator, w->columns, w->columns_bytes);
+    w->importance = NULL;
+    w->columns = NULL;
+    w->importance_bytes = w->columns_bytes = 0;
+}
+
+static radllm_status take_columns(writer *w, radllm_error *error)
+{
+    const rad_importance_entry *entry = w->entry;
+    if (entry->totals == NULL || !rad_is_steered(w->to))
+        return RADLLM_OK;
+    size_t columns = (size_t)entry->n_columns,
+           bytes = entry->n_matrices * columns * sizeof *w->columns;
+    w->columns = rad_alloc(&w->host->allocator, bytes);
+    if (w->columns == NULL)
+        return rad_fail_memory(error, bytes);
+    w->columns_bytes = bytes;
+    for (uint32_t m = 0; m < entry->n_matrices; m++)
+        rad_columns_take(entry->sums + m * columns, entry->totals + m * columns, entry->counts[m],
+                         columns, w->columns + m * columns);
+    return RADLLM_OK;
+}
+
 /* Mean squares as floats; a matrix that nothing was multiplied with has none: all columns alike. */
 static radllm_status take_importance(writer *w, radllm_error *error)
 {
     const rad_importance_entry *entry = w->entry;
     const rad_allocator *allocator = &w->host->allocator;
-    rad_free(allocator, w->importance, w->importance_bytes);
-    w->importance = NULL;
-    w->importance_bytes = 0;
+    drop_importance(w);
     if (entry == NULL)
         return RADLLM_OK;
     size_t columns = (size_t)entry->n_columns, bytes = entry->n_matrices * columns * sizeof(float);
@@ -194,7 +225,7 @@ static radllm_status take_importance(writer *w, radllm_error *error)
                 entry->counts[m] > 0
                     ? (float)(entry->sums[m * columns + i] / (double)entry->counts[m])
                     : 1.0f;
-    return RADLLM_OK;
+    return take_columns(w, error);
 }
 
 /* How many elements a task takes: whole rows where these are put together as they are read. */
@@ -324,7 +355,7 @@ void rad_data_writer_free(writer *w)
         return;
     const rad_allocator *allocator = &w->host->allocator;
     rad_data_writer_release(w);
-    rad_free(allocator, w->importance, w->importance_bytes);
+    drop_importance(w);
     rad_pool_free(w->pool);
     rad_free(allocator, w, sizeof *w);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "quantize/steer.h"
 #include "unit/gguf_check.h"
 
 /* ---- models --------------------------------------------------------------------------------- */
@@ -631,14 +632,23 @@ START_TEST(importance_adds_up)
     float counts[64], used = 0.0f;
     const rad_tensor *queries = rad_source_find_tensor(source, "blk.0.attn_q.weight.in_sum2");
     const rad_tensor *keys = rad_source_find_tensor(source, "blk.0.attn_k.weight.in_sum2");
+    const rad_tensor *values = rad_source_find_tensor(source, "blk.0.attn_q.weight.in_sum");
     const rad_tensor *experts = rad_source_find_tensor(source, "blk.0.ffn_down_exps.weight.counts");
     const rad_tensor *rows = rad_source_find_tensor(source, "blk.0.attn_q.weight.counts");
     ck_assert(queries != NULL && keys != NULL && experts != NULL && rows != NULL);
+    ck_assert(values != NULL && values->n_bytes == queries->n_bytes);
     ck_assert_uint_eq(queries->n_bytes, keys->n_bytes);
     uint8_t *a = malloc((size_t)keys->n_bytes), *b = malloc((size_t)keys->n_bytes);
     rad_source_read(source, 0, queries->offset, a, (size_t)keys->n_bytes, &error);
     rad_source_read(source, 0, keys->offset, b, (size_t)keys->n_bytes, &error);
     ck_assert(memcmp(a, b, (size_t)keys->n_bytes) == 0);
+    rad_source_read(source, 0, values->offset, b, (size_t)keys->n_bytes, &error);
+    for (size_t i = 0, size = (size_t)keys->n_bytes / sizeof(float); i < size; i++) {
+        float square, value;
+        memcpy(&square, a + i * sizeof(float), sizeof square);
+        memcpy(&value, b + i * sizeof(float), sizeof value);
+        ck_assert(value * value <= 1.0001f * square * 6 * 24 && value != 0.0f);
+    }
     free(a);
     free(b);
     rad_source_read(source, 0, rows->offset, counts, 4, &error);
@@ -652,7 +662,8 @@ START_TEST(importance_adds_up)
 }
 END_TEST
 
-/* From one form to the other and back: the same means, and so the same quantized file. */
+/* From one form to the other and back: the same mean squares, and so the same quantized file. The
+ * older form has no means. */
 START_TEST(importance_in_both_forms)
 {
     static const char *const names[] = {"a.gguf", "b.dat", "c.gguf", "d.dat"};
@@ -677,7 +688,7 @@ START_TEST(importance_in_both_forms)
     for (int i = 0; i < 2; i++) {
         plan_fixture f;
         open_plan(&f, rad_test_source_path(EXPERTS_MODEL), "Q4_0");
-        rad_assert_ok(radllm_importance_open(NULL, paths[i], &importance, &error), &error);
+        rad_assert_ok(radllm_importance_open(NULL, paths[i + 1], &importance, &error), &error);
         rad_assert_ok(
             radllm_quantization_new(NULL, f.file, importance, f.options, &f.plan, f.error),
             f.error);
@@ -696,6 +707,101 @@ START_TEST(importance_in_both_forms)
     ck_assert_uint_le(different, sizes[0] / 500);
     free(bytes[0]);
     free(bytes[1]);
+}
+END_TEST
+
+/* What NAME.in_sum may be: of the shape of the squares, finite, of either sign. */
+START_TEST(sums_of_values)
+{
+    static const struct {
+        uint64_t columns;
+        float value;
+        radllm_status status;
+    } cases[] = {{32, -2.0f, RADLLM_OK},
+                 {32, 1e30f, RADLLM_OK}, /* more than the squares allow: held to that */
+                 {64, 1.0f, RADLLM_E_FORMAT},
+                 {16, 1.0f, RADLLM_E_FORMAT},
+                 {32, __builtin_nanf(""), RADLLM_E_FORMAT},
+                 {32, -__builtin_inff(), RADLLM_E_FORMAT}};
+    const char *path = rad_test_temp_path("sums.gguf");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        float squares[32], values[64], count = 1.0f;
+        radllm_error error = {0};
+        radllm_importance *importance = NULL;
+        for (int k = 0; k < 64; k++) {
+            squares[k % 32] = 4.0f;
+            values[k] = cases[i].value;
+        }
+        gguf_builder file = gguf_builder_new();
+        gguf_key_string(&file, "general.type", "imatrix");
+        gguf_tensor(&file, "m.weight.in_sum2", RAD_TYPE_F32, 2, (uint64_t[]){32, 1}, squares,
+                    sizeof squares);
+        gguf_tensor(&file, "m.weight.counts", RAD_TYPE_F32, 2, (uint64_t[]){1, 1}, &count,
+                    sizeof count);
+        gguf_tensor(&file, "m.weight.in_sum", RAD_TYPE_F32, 2, (uint64_t[]){cases[i].columns, 1},
+                    values, cases[i].columns * sizeof(float));
+        gguf_write(&file, path);
+        gguf_builder_free(&file);
+        if (cases[i].status == RADLLM_OK)
+            rad_assert_ok(radllm_importance_open(NULL, path, &importance, &error), &error);
+        else
+            rad_assert_error(radllm_importance_open(NULL, path, &importance, &error),
+                             cases[i].status, &error, "m.weight");
+        radllm_importance_free(importance);
+    }
+}
+END_TEST
+
+/* The shift of a row's product that encoding leaves, of rows that are encoded with the means of
+ * their inputs and without: far less, and errors around the mean hardly more. */
+START_TEST(steering)
+{
+    static const rad_type types[] = {RAD_TYPE_Q4_0,  RAD_TYPE_Q5_1, RAD_TYPE_Q8_0,
+                                     RAD_TYPE_Q2_K,  RAD_TYPE_Q4_K, RAD_TYPE_IQ4_XS,
+                                     RAD_TYPE_MXFP4, RAD_TYPE_TQ1_0};
+    enum { COLUMNS = 1024, ROWS = 16 };
+    const rad_type_info *type = rad_type_find((uint32_t)types[_i]);
+    static double squares[COLUMNS], totals[COLUMNS];
+    static float importance[COLUMNS], x[COLUMNS], decoded[COLUMNS];
+    static rad_column columns[COLUMNS];
+    static uint8_t blocks[COLUMNS * 2];
+    double shift[2] = {0.0, 0.0}, errors[2] = {0.0, 0.0};
+    uint32_t state = 5;
+    for (int c = 0; c < COLUMNS; c++) {
+        double mean = 1.0 + (double)(c % 7) - (double)(c % 5);
+        totals[c] = 10.0 * mean;
+        squares[c] = 10.0 * (mean * mean + 1.0 + (double)(c % 3));
+        importance[c] = (float)squares[c] / 10.0f;
+    }
+    rad_columns_take(squares, totals, 10, COLUMNS, columns);
+    for (int row = 0; row < ROWS; row++)
+        for (int steered = 0; steered < 2; steered++) {
+            uint32_t begin = state;
+            double sum = 0.0;
+            for (int c = 0; c < COLUMNS; c++) {
+                begin = begin * 1664525u + 1013904223u;
+                x[c] = (float)(int32_t)begin * 0x1p-31f + (float)(int32_t)(begin << 9) * 0x1p-32f;
+            }
+            if (row == ROWS - 1)
+                x[77] = __builtin_nanf(""); /* is zero */
+            if (steered == 1)
+                rad_encode_steered(type, x, importance, columns, COLUMNS, blocks);
+            else
+                type->encode(x, importance, blocks, COLUMNS);
+            type->decode(blocks, decoded, COLUMNS);
+            x[77] = x[77] == x[77] ? x[77] : 0.0f;
+            for (int c = 0; c < COLUMNS; c++) {
+                double e = (double)decoded[c] - (double)x[c];
+                sum += e * totals[c];
+                errors[steered] += e * e * (squares[c] - totals[c] * totals[c] / 10.0);
+            }
+            shift[steered] += sum * sum;
+            state = steered == 1 ? begin : state;
+        }
+    ck_assert_msg(shift[1] < 0.2 * shift[0], "%s: shift %g, without %g", type->name, shift[1],
+                  shift[0]);
+    ck_assert_msg(errors[1] < 1.1 * errors[0], "%s: errors %g, without %g", type->name, errors[1],
+                  errors[0]);
 }
 END_TEST
 
@@ -826,6 +932,8 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, importance_does_not_depend_on_threads);
     tcase_add_test(cases, importance_adds_up);
     tcase_add_test(cases, importance_in_both_forms);
+    tcase_add_test(cases, sums_of_values);
+    tcase_add_loop_test(cases, steering, 0, 8);
     tcase_add_test(cases, importance_of_another_model);
     tcase_add_test(cases, damaged_importance);
     tcase_add_test(cases, calibration_that_fails);
