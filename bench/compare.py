@@ -327,7 +327,8 @@ at_least_one.__name__ = "whole number from 1"
 
 def parse_program(parser, word, ours):
     name, equals, command = word.partition("=")
-    if not equals:
+    # The = of an option behind the path names nothing.
+    if not equals or "/" in name or " -" in name:
         name, command = (pathlib.Path(shlex.split(word)[0]).name if word.strip() else ""), word
     words = shlex.split(command)
     if not words or not name:

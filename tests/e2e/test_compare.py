@@ -60,7 +60,7 @@ batched.write_text(BATCHED)
 batched.chmod(0o755)
 OURS = program("radllm-bench")
 table, chart = folder / "out.csv", folder / "out.svg"
-result = compare("--ours", f"{OURS} --limit-ms 4", "--peer", f"slow one={slow} -rtr 1", "--peer",
+result = compare("--ours", f"{OURS} --limit-ms 4 --option load_wait=yes", "--peer", f"slow one={slow} -rtr 1", "--peer",
                  f"fast={fast}", "-t", "1", "-p", "16", "-n", "4", "-b", "1", "--rounds", "3", "-r",
                  "2", "--csv", table, "--svg", chart, MODEL)
 expect(result, 0, "three rounds of three programs", "round 3 of 3")
