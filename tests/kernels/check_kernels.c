@@ -2,9 +2,7 @@
  * sizes and token counts, with guard bytes around outputs and scratch; with --bench times the same
  * calls. In the manner of dav1d's checkasm.
  *
- *   check_kernels [--list] [--match TEXT] [--bench] [--seconds S] [--rows N] [--columns N]
- *
- * Exit status: 0 when all agree, 1 otherwise. */
+ * check_kernels --help lists the options. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +26,7 @@ static const rad_type all_types[] = {
 #define N_TYPES (sizeof(all_types) / sizeof(all_types[0]))
 
 static const char *match = "";
+static int n_selected;
 static int failures;
 static int n_checks;
 
@@ -354,7 +353,9 @@ static bool same_float(float a, float b)
 
 static bool selected(const char *name)
 {
-    return strstr(name, match) != NULL;
+    bool is = strstr(name, match) != NULL;
+    n_selected += is;
+    return is;
 }
 
 static void check_quantize(const rad_kernels *k, content kind)
@@ -674,42 +675,103 @@ static void bench(double seconds, uint32_t n_rows, uint32_t n_columns)
     }
 }
 
-int main(int argc, char **argv)
+typedef struct options {
+    bool list, bench;
+    double seconds;
+    uint32_t rows, columns;
+} options;
+
+static const char usage[] =
+    "Usage: check_kernels [OPTION]...\n\n"
+    "Checks every fast kernel of this machine against the plain C one, bit for bit.\n\n"
+    "  --list          names of the checks, one a line\n"
+    "  --match TEXT    only what has TEXT in its name; with --bench names go on with layout and\n"
+    "                  tokens: \"Q4_K avx512 vnni lane 8\"\n"
+    "  --bench         time the products: GMAC/s, GB/s of weights, share of the peak\n"
+    "  --seconds S     of each measurement (0.1)\n"
+    "  --rows N        of the measured matrix (2048)\n"
+    "  --columns N     a multiple of 256 (2048)\n"
+    "  -h, --help      show this text\n\n"
+    "Exit status: 0 all agree, 1 they do not, 2 wrong usage or nothing matches.\n";
+
+static bool parse_size(const char *text, uint32_t multiple, uint32_t *out)
 {
-    bool run_bench = false;
-    double seconds = 0.1;
-    uint32_t rows = 2048, columns = 2048;
+    char *end;
+    unsigned long value = strtoul(text, &end, 10);
+    *out = (uint32_t)value;
+    return *text >= '0' && *text <= '9' && *end == '\0' && value > 0 && value <= 1 << 20 &&
+           value % multiple == 0;
+}
+
+/* The option of argv[i] with its value; the number of words, 0: wrong. */
+static int parse_option(char **argv, options *out)
+{
+    const char *name = argv[0], *value = argv[1];
+    if (strcmp(name, "--list") == 0)
+        return out->list = true;
+    if (strcmp(name, "--bench") == 0)
+        return out->bench = true;
+    if (value == NULL)
+        return 0;
+    bool good = false;
+    if (strcmp(name, "--match") == 0) {
+        match = value;
+        good = true;
+    } else if (strcmp(name, "--seconds") == 0) {
+        out->seconds = atof(value);
+        good = out->seconds > 0;
+    } else if (strcmp(name, "--rows") == 0) {
+        good = parse_size(value, 1, &out->rows);
+    } else if (strcmp(name, "--columns") == 0) {
+        good = parse_size(value, 256, &out->columns);
+    }
+    return good ? 2 : 0;
+}
+
+static void list(void)
+{
     const rad_kernels *tables[MAX_TABLES];
     int n_tables = all_tables(tables);
-    for (int i = 1; i < argc; i++) {
-        bool more = i + 1 < argc;
-        if (strcmp(argv[i], "--list") == 0) {
-            for (int k = 0; k < n_tables; k++)
-                printf("%s\n", tables[k]->name);
+    for (int k = 0; k < n_tables; k++) {
+        printf("quantize %s\n", tables[k]->name);
+        for (size_t i = 0; i < N_TYPES; i++)
+            printf("%s %s\n", rad_type_find(all_types[i])->name, tables[k]->name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    options chosen = {.seconds = 0.1, .rows = 2048, .columns = 2048};
+    for (int i = 1, words; i < argc; i += words) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
             return 0;
-        } else if (strcmp(argv[i], "--bench") == 0) {
-            run_bench = true;
-        } else if (strcmp(argv[i], "--match") == 0 && more) {
-            match = argv[++i];
-        } else if (strcmp(argv[i], "--seconds") == 0 && more) {
-            seconds = atof(argv[++i]);
-        } else if (strcmp(argv[i], "--rows") == 0 && more) {
-            rows = (uint32_t)strtoul(argv[++i], NULL, 10);
-        } else if (strcmp(argv[i], "--columns") == 0 && more) {
-            columns = (uint32_t)strtoul(argv[++i], NULL, 10);
-        } else {
-            fprintf(stderr, "unknown or incomplete option %s\n", argv[i]);
+        }
+        words = parse_option(argv + i, &chosen);
+        if (words == 0) {
+            fprintf(stderr, "check_kernels: wrong or incomplete option %s; --help shows all\n",
+                    argv[i]);
             return 2;
         }
     }
-    if (run_bench) {
-        bench(seconds, rows, columns);
+    if (chosen.list) {
+        list();
         return 0;
     }
-    check_all();
-    printf("%d checks, %d failures; tables:", n_checks, failures);
-    for (int i = 0; i < n_tables; i++)
-        printf(" %s", tables[i]->name);
-    printf("\n");
+    if (chosen.bench) {
+        bench(chosen.seconds, chosen.rows, chosen.columns);
+    } else {
+        check_all();
+        const rad_kernels *tables[MAX_TABLES];
+        int n_tables = all_tables(tables);
+        printf("%d checks, %d failures; tables:", n_checks, failures);
+        for (int i = 0; i < n_tables; i++)
+            printf(" %s", tables[i]->name);
+        printf("\n");
+    }
+    if (n_selected == 0) {
+        fprintf(stderr, "check_kernels: nothing matches \"%s\"; --list shows the names\n", match);
+        return 2;
+    }
     return failures != 0;
 }
