@@ -370,7 +370,7 @@ typedef struct radllm_adapter radllm_adapter;
  * RADLLM_E_ARGUMENT, with the tensor that does not fit, for an adapter of another model;
  * RADLLM_E_UNSUPPORTED for what is not LoRA, DoRA, modules_to_save, biases, and pairs for experts.
  * The option "adapter" gives all sessions of a model some from the beginning; with "adapter_merge"
- * they become part of the weights, and may then hold modules_to_save and biases. */
+ * they become part of the weights, and may then hold modules_to_save and biases, or be of DoRA. */
 RADLLM_API radllm_status radllm_adapter_open(radllm_model *model, const char *path,
                                              const radllm_options *options, radllm_adapter **out,
                                              radllm_error *error);

@@ -70,7 +70,6 @@ static radllm_status check_kind(const reader *r)
     static const struct {
         const char *key, *what;
     } refused[] = {
-        {"use_dora", "asks for DoRA, which is not supported: merge it into the model by PEFT"},
         {"use_qalora", "asks for QALoRA, which is not supported"},
         {"lora_bias", "asks for biases of B, which are not supported"},
         {"layer_replication", "asks for layers that are repeated, which is not supported"},
@@ -167,6 +166,7 @@ static radllm_status read_config(reader *r)
         status =
             read_number(r, "lora_alpha", json_object_get(r->config, "lora_alpha"), &r->out->alpha);
     r->out->root = json_is_true(json_object_get(r->config, "use_rslora"));
+    r->out->lengths = json_is_true(json_object_get(r->config, "use_dora"));
     return status;
 }
 
@@ -250,6 +250,8 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
         {".lora_B.weight", RAD_ADAPTER_B},
         {".lora_embedding_A", RAD_ADAPTER_TABLE},
         {".lora_embedding_B", RAD_ADAPTER_B},
+        {".lora_magnitude_vector", RAD_ADAPTER_MAGNITUDE},
+        {".lora_magnitude_vector.weight", RAD_ADAPTER_MAGNITUDE},
     };
     char name[NAME_SIZE];
     if (tensor->name.size >= sizeof name - sizeof ".weight" ||
@@ -270,10 +272,7 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
         return find_target(r, tensor, name, out);
     }
     if (strstr(name, "lora_") != NULL)
-        return refuse(r, tensor->name.data,
-                      strstr(name, "magnitude") != NULL
-                          ? "is of DoRA, which is not supported: merge it into the model by PEFT"
-                          : "is of a kind of LoRA that is not supported");
+        return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
     /* NAME.base_layer.weight is the model's own, NAME.base_layer.bias was trained. */
     char *base = strstr(name, ".base_layer.");
     if (base != NULL) {

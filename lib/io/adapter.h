@@ -10,11 +10,12 @@
 
 /* What a tensor of an adapter is. */
 typedef enum rad_adapter_role {
-    RAD_ADAPTER_A,     /* dims {columns, rank}; of an embedding as GGUF has it {rank, tokens} */
-    RAD_ADAPTER_B,     /* dims {rank, rows} */
-    RAD_ADAPTER_TABLE, /* of an embedding, as PEFT has it: dims {tokens, rank} */
-    RAD_ADAPTER_WHOLE, /* takes the place of the model's own (modules_to_save, bias) */
-    RAD_ADAPTER_COPY   /* the same, where PEFT stores what the model had, beside its change */
+    RAD_ADAPTER_A,         /* dims {columns, rank}; of an embedding as GGUF has it {rank, tokens} */
+    RAD_ADAPTER_B,         /* dims {rank, rows} */
+    RAD_ADAPTER_TABLE,     /* of an embedding, as PEFT has it: dims {tokens, rank} */
+    RAD_ADAPTER_MAGNITUDE, /* DoRA: the length that each row gets: dims {rows} */
+    RAD_ADAPTER_WHOLE,     /* takes the place of the model's own (modules_to_save, bias) */
+    RAD_ADAPTER_COPY       /* the same, where PEFT stores what the model had, beside its change */
 } rad_adapter_role;
 
 /* How the rows of B, or of a whole tensor, stand. */
@@ -40,6 +41,7 @@ typedef struct rad_adapter_description {
     uint32_t rank; /* by the configuration; 0: it names several, or none */
     double alpha;
     bool root;    /* alpha / sqrt(rank) in place of alpha / rank (rsLoRA) */
+    bool lengths; /* each pair has magnitudes (DoRA) */
     bool by_rank; /* GGUF: an alpha of 0 means the rank */
     bool halves;  /* rows of queries and keys are in transformers' order, in a family whose GGUF
                    * files have another: (i, i + n/2) rotate together, not (2i, 2i + 1) */
@@ -49,7 +51,7 @@ typedef struct rad_adapter_description {
 bool rad_source_is_adapter(const rad_source *source);
 
 /* Reads what an adapter says of itself, for a model of this architecture (as GGUF names it).
- * RADLLM_E_UNSUPPORTED for what is not computed: other kinds than LoRA, DoRA, ... */
+ * RADLLM_E_UNSUPPORTED for what is not computed: other kinds than LoRA and DoRA. */
 radllm_status rad_adapter_describe(const rad_source *source, const char *architecture,
                                    rad_adapter_description *out, radllm_error *error);
 void rad_adapter_forget(const rad_source *source, rad_adapter_description *description);

@@ -12,7 +12,8 @@
 /* The tensors of one matrix, until its pair is made. */
 typedef struct couple {
     const rad_adapter_tensor *a, *b;
-    const rad_weight *weight; /* one of those that are rows of the tensor */
+    const rad_adapter_tensor *lengths; /* NULL: none */
+    const rad_weight *weight;          /* one of those that are rows of the tensor */
 } couple;
 
 typedef struct binder {
@@ -188,10 +189,16 @@ static radllm_status place_tensor(const binder *b, const rad_adapter_tensor *ten
         return RADLLM_OK; /* the model's own weights, which it has */
     if (tensor->role == RAD_ADAPTER_WHOLE)
         return place_whole(b, tensor);
+    if (tensor->role == RAD_ADAPTER_MAGNITUDE && !b->merge)
+        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                      "is of DoRA, which no session can compute by itself: set the option "
+                      "adapter_merge, or merge it into a file (radllm-convert --lora)");
     radllm_status status = find_couple(b, tensor, &found);
     if (status != RADLLM_OK)
         return status;
-    const rad_adapter_tensor **place = tensor->role == RAD_ADAPTER_B ? &found->b : &found->a;
+    const rad_adapter_tensor **place = tensor->role == RAD_ADAPTER_B           ? &found->b
+                                       : tensor->role == RAD_ADAPTER_MAGNITUDE ? &found->lengths
+                                                                               : &found->a;
     if (*place != NULL)
         return refuse(b, RADLLM_E_FORMAT, tensor, "is there twice");
     *place = tensor;
@@ -248,9 +255,22 @@ static bool looks_up(const binder *b, const couple *c)
     return c - b->couples == embedding_slot(b->model);
 }
 
+static radllm_status check_lengths(const binder *b, const couple *c, bool lookup, uint64_t rows)
+{
+    if (b->description.lengths && c->lengths == NULL)
+        return refuse(b, RADLLM_E_FORMAT, c->a,
+                      "has no magnitudes beside it, which DoRA needs: fetch the file again");
+    if (c->lengths == NULL)
+        return RADLLM_OK;
+    if (lookup)
+        return refuse(b, RADLLM_E_UNSUPPORTED, c->lengths,
+                      "is of DoRA of an embedding, which is not supported");
+    return check_shape(b, c->lengths, rows, 1);
+}
+
 static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_pair *pair)
 {
-    const rad_adapter_tensor *one = c->a != NULL ? c->a : c->b;
+    const rad_adapter_tensor *one = c->a != NULL ? c->a : c->b != NULL ? c->b : c->lengths;
     if (c->a == NULL || c->b == NULL)
         return refuse(b, RADLLM_E_FORMAT, one,
                       c->a != NULL ? "has no companion B: the file is incomplete: fetch it again"
@@ -268,6 +288,8 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
                                   : check_shape(b, c->a, columns, rank);
     if (status == RADLLM_OK)
         status = check_shape(b, c->b, rank, rows);
+    if (status == RADLLM_OK)
+        status = check_lengths(b, c, lookup, rows);
     if (status != RADLLM_OK)
         return status;
     double alpha = c->a->alpha == 0.0 && b->description.by_rank ? (double)rank : c->a->alpha;
@@ -275,6 +297,8 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
     pair->a = (rad_matrix){.n_rows = (uint32_t)(lookup ? columns : rank),
                            .n_columns = (uint32_t)(lookup ? rank : columns)};
     pair->b = (rad_matrix){.n_rows = (uint32_t)rows, .n_columns = (uint32_t)rank};
+    if (c->lengths != NULL)
+        pair->lengths = (rad_matrix){.n_rows = (uint32_t)rows, .n_columns = 1};
     return RADLLM_OK;
 }
 
@@ -315,13 +339,14 @@ static radllm_status make_pairs(binder *b, uint64_t *used)
     rad_adapter *adapter = b->adapter;
     for (uint32_t slot = 0; slot < adapter->n_slots; slot++) {
         const couple *c = &b->couples[slot];
-        if (c->a == NULL && c->b == NULL)
+        if (c->a == NULL && c->b == NULL && c->lengths == NULL)
             continue;
         rad_adapter_pair *pair = &adapter->pairs[adapter->n_pairs++];
         radllm_status status = check_couple(b, c, pair);
         if (status != RADLLM_OK)
             return status;
-        if (!place_matrix(&pair->a, c->a, used) || !place_matrix(&pair->b, c->b, used))
+        if (!place_matrix(&pair->a, c->a, used) || !place_matrix(&pair->b, c->b, used) ||
+            (c->lengths != NULL && !place_matrix(&pair->lengths, c->lengths, used)))
             return rad_fail_memory(b->error, SIZE_MAX);
         uint32_t rank = pair->b.n_columns;
         adapter->rank = rank > adapter->rank ? rank : adapter->rank;
@@ -450,10 +475,10 @@ static radllm_status read_matrix(const binder *b, const rad_adapter_tensor *tens
 
 static void hash_pair(rad_hasher *hasher, uint32_t slot, const rad_adapter_pair *pair)
 {
-    const rad_matrix *matrices[] = {&pair->a, &pair->b};
+    const rad_matrix *matrices[] = {&pair->a, &pair->b, &pair->lengths};
     uint64_t scale;
     memcpy(&scale, &pair->scale, sizeof scale);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < (pair->lengths.n_rows > 0 ? 3 : 2); i++) {
         const rad_matrix *m = matrices[i];
         const uint64_t head[] = {slot, m->type, m->n_rows, m->n_columns, scale};
         rad_hasher_add(hasher, head, sizeof head);
@@ -505,6 +530,8 @@ static radllm_status read_pairs(const binder *b)
         status = read_matrix(b, c->a, &plain, &pair->a);
         if (status == RADLLM_OK)
             status = read_matrix(b, c->b, &order, &pair->b);
+        if (status == RADLLM_OK && c->lengths != NULL)
+            status = read_matrix(b, c->lengths, &order, &pair->lengths);
         if (status == RADLLM_OK)
             hash_pair(&hasher, slot, pair);
     }

@@ -122,23 +122,48 @@ static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms
 
 typedef struct merger {
     float *terms, *factors, *values; /* values: all rows */
+    float *own, *row;                /* DoRA: all rows as the model has them, and room for one */
     uint32_t first, n, columns;      /* rows of the tensor */
 } merger;
 
+/* Adds the product of row `row` of B, which is in m->factors, and A to a row. */
+static void add_product(const merger *m, uint32_t rank, float by, float *values)
+{
+    for (uint32_t k = 0; k < rank; k++) {
+        const float *term = m->terms + (size_t)k * m->columns;
+        float factor = by * m->factors[k];
+        for (uint32_t i = 0; i < m->columns; i++)
+            values[i] = fmaf(factor, term[i], values[i]);
+    }
+}
+
+/* What a row is multiplied with to get its length: that of the model's own row and this product
+ * alone is 1, whatever else is added. */
+static float length_factor(const merger *m, const rad_adapter_pair *pair, uint32_t r, float by)
+{
+    double sum = 0.0;
+    float length;
+    memcpy(m->row, m->own + (size_t)r * m->columns, m->columns * sizeof *m->row);
+    add_product(m, pair->b.n_columns, by, m->row);
+    for (uint32_t i = 0; i < m->columns; i++)
+        sum += (double)m->row[i] * (double)m->row[i];
+    decode(&pair->lengths, m->first + r, &length);
+    return sum > 0.0 ? (float)((double)length / sqrt(sum)) : 0.0f;
+}
+
 static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup, float scale)
 {
-    uint32_t rank = pair->b.n_columns, columns = m->columns;
     float by = (float)(pair->scale * (double)scale);
     decode_terms(pair, lookup, m->terms, m->factors);
     for (uint32_t r = 0; r < m->n; r++) {
-        float *values = m->values + (size_t)r * columns;
+        float *values = m->values + (size_t)r * m->columns;
         decode(lookup ? &pair->a : &pair->b, m->first + r, m->factors);
-        for (uint32_t k = 0; k < rank; k++) {
-            const float *term = m->terms + (size_t)k * columns;
-            float factor = by * m->factors[k];
-            for (uint32_t i = 0; i < columns; i++)
-                values[i] = fmaf(factor, term[i], values[i]);
-        }
+        add_product(m, pair->b.n_columns, by, values);
+        if (pair->lengths.n_rows == 0)
+            continue;
+        float factor = length_factor(m, pair, r, by);
+        for (uint32_t i = 0; i < m->columns; i++)
+            values[i] *= factor;
     }
 }
 
@@ -187,7 +212,7 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
         uint32_t of = model->merged.uses[i].adapter->rank;
         rank = of > rank ? of : rank;
     }
-    size_t bytes = (rank * columns + rank + 1) * sizeof(float);
+    size_t bytes = (rank * columns + rank + 1 + columns + n) * sizeof(float);
     float *terms = rad_alloc(&model->host.allocator, bytes);
     if (terms == NULL)
         return rad_fail_memory(error, bytes);
@@ -197,6 +222,9 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
                 .columns = (uint32_t)columns,
                 .terms = terms,
                 .factors = terms + rank * columns};
+    m.row = m.factors + rank + 1;
+    m.own = m.row + columns;
+    memcpy(m.own, values, n * sizeof *values);
     for (uint32_t i = 0; i < model->merged.n; i++) {
         bool lookup;
         const rad_adapter_use *use = &model->merged.uses[i];

@@ -90,7 +90,8 @@ static const struct {
     bool as_gguf;            /* the adapter is there as GGUF as well */
     bool ties; /* it changes an embedding that is the output too: it cannot be merged */
 } all[] = {
-    {"llama-whole", true, true, false, false},     {"llama-all", true, true, true, false},
+    {"llama-whole", true, true, false, false},     {"llama-dora", true, true, false, false},
+    {"gpt2-dora", true, true, false, false},       {"llama-all", true, true, true, false},
     {"llama-attention", true, true, false, false}, {"llama-both", true, true, false, false},
     {"llama-grouped", true, true, true, true},     {"qwen2-head", true, true, false, false},
     {"gemma2-embedding", true, true, true, true},  {"mixtral-attention", true, true, false, false},
@@ -160,15 +161,21 @@ static void compare_both(int index, const char *model, const golden *g, double t
         compare_merged(model, g, tolerance < 1e-2 ? tolerance : 2 * tolerance); /* rounded twice */
 }
 
+/* Whole tensors, and lengths of rows (DoRA). */
+static bool only_merged(const char *name)
+{
+    return strstr(name, "-whole") != NULL || strstr(name, "-dora") != NULL;
+}
+
 START_TEST(adapter_agrees)
 {
     golden g = read_golden(all[_i].name);
     char path[1024], file[256];
     snprintf(path, sizeof path, "%s/%s", folders, g.base);
-    if (strcmp(all[_i].name, "llama-whole") == 0) { /* has whole tensors */
+    if (only_merged(all[_i].name)) {
         compare_merged(path, &g, 1e-4);
-        compare_merged(rad_test_source_path("tests/golden/architectures/llama-mha-f32.gguf"), &g,
-                       1e-4);
+        snprintf(file, sizeof file, "tests/golden/architectures/%s-f32.gguf", g.base);
+        compare_merged(rad_test_source_path(file), &g, 1e-4);
         free(g.logits);
         return;
     }

@@ -565,7 +565,7 @@ START_TEST(wrong_configurations)
         {"\"r\":8,\"lora_alpha\":1", RADLLM_E_FORMAT, "has the rank 4, the configuration says 8"},
         {"\"r\":4", RADLLM_E_FORMAT, "lora_alpha"},
         {"\"r\":4,\"lora_alpha\":1e300", RADLLM_E_FORMAT, "lora_alpha"},
-        {"\"r\":4,\"lora_alpha\":1,\"use_dora\":true", RADLLM_E_UNSUPPORTED, "DoRA"},
+        {"\"r\":4,\"lora_alpha\":1,\"use_dora\":true", RADLLM_E_FORMAT, "which DoRA needs"},
         {"\"r\":4,\"lora_alpha\":1,\"lora_bias\":true", RADLLM_E_UNSUPPORTED, "biases of B"},
         {"\"r\":4,\"lora_alpha\":1,\"target_parameters\":[\"x\"]", RADLLM_E_UNSUPPORTED,
          "target_parameters"},

@@ -2,7 +2,7 @@
 `transformers` compute with them from the models of tests/golden (float64 arithmetic), and GGUF
 files of the same adapters, written by the `gguf` package.
 
-Usage: make_adapters.py GOLDEN_FOLDER SCRATCH_FOLDER"""
+Usage: make_adapters.py GOLDEN_FOLDER SCRATCH_FOLDER [NAME...]"""
 
 import json
 import os
@@ -47,6 +47,12 @@ ADAPTERS = {
 # With whole tensors in place of the model's own: only to be merged.
 ADAPTERS["llama-whole"] = ("llama-mha", torch.float16, dict(
     r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["v_proj", "norm"]))
+# With lengths of rows (DoRA): only to be merged as well.
+ADAPTERS["llama-dora"] = ("llama-mha", torch.float16, dict(
+    r=3, lora_alpha=6, use_dora=True, target_modules=["q_proj", "k_proj", "down_proj"]))
+ADAPTERS["gpt2-dora"] = ("gpt2", torch.float32, dict(
+    r=2, lora_alpha=4, use_dora=True, use_rslora=True, fan_in_fan_out=True,
+    target_modules=["c_attn", "c_fc"]))
 # Two at once, with scales that PEFT is told as alphas.
 PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
 # From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.
@@ -68,7 +74,9 @@ def make_adapter(scratch, folder, name):
                                 peft.LoraConfig(task_type="CAUSAL_LM", **config))
     with torch.no_grad():
         for key, tensor in model.named_parameters():
-            if "lora_" in key:  # large enough that an adapter left out, or one row, is noticed
+            if "magnitude" in key:
+                tensor.mul_(1 + torch.randn(tensor.shape) * 0.2).copy_(tensor.to(dtype))
+            elif "lora_" in key:  # large enough that an adapter left out, or one row, is noticed
                 tensor.copy_((torch.randn(tensor.shape) * 0.15).to(dtype))
             elif "modules_to_save" in key:
                 tensor.add_(torch.randn(tensor.shape) * 0.1).copy_(tensor.to(dtype))
@@ -188,16 +196,20 @@ def save(folder, name, base, adapters, ids, logits):
 
 
 def main():
-    golden, scratch = sys.argv[1:]
+    golden, scratch, *wanted = sys.argv[1:]
     folder = os.path.join(golden, "adapters")
     sys.argv = ["make_folder.py", golden, scratch]
     make_folder.main()
     for name, (base, _, _) in ADAPTERS.items():
+        if wanted and name not in wanted:
+            continue
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
         make_adapter(scratch, os.path.join(folder, name), name)
         ids, logits, effect = logits_of(golden, scratch, base, [(os.path.join(folder, name), 1.0)])
         save(folder, name, base, [(name, 1.0)], ids, logits)
         print(name, f"changes logits by {effect:.2f}")
+    if wanted:
+        return
     for name, (a, a_scale, b, b_scale) in PAIRS.items():
         base = ADAPTERS[a][0]
         ids, logits, effect = logits_of(golden, scratch, base,
