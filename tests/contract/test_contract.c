@@ -5,8 +5,9 @@
  *   test_contract HASHES.json MODEL...          compares with the committed hashes
  *   test_contract --update HASHES.json MODEL... writes them: after a change of the numeric version
  *
- * --attention=POLICY and --cache=TYPE (q8_0/f16: of keys and of values) among the models are for
- * those that follow: each policy and each number format has hashes of its own.
+ * --attention=POLICY, --cache=TYPE (q8_0/f16: of keys and of values) and --adapter=PATH among the
+ * models are for those that follow: each policy, number format and adapter has hashes of its own.
+ * What is computed beside a session with an adapter has none.
  *
  * A pairwise cover of the ways to compute is tried; RADLLM_CONTRACT=full in the environment tries
  * every combination, kernels fewer, then pairs, values, sample, few (settings.h). With clang, and
@@ -62,11 +63,13 @@ static const policy *find_policy(const char *name)
     exit(1);
 }
 
-/* A model's file, the policy it is run under, and the number formats of its keys and values. */
+/* A model's file, the policy it is run under, the number formats of its keys and values, and an
+ * adapter; "": none. */
 typedef struct subject {
     const char *path;
     const policy *attention;
     const char *cache;
+    const char *adapter;
 } subject;
 
 typedef struct run_objects {
@@ -124,6 +127,9 @@ static void open_objects(run_objects *r, const subject *what, const combination 
             fail("options", r->error);
     }
     set_attention(r, what->attention);
+    if (what->adapter[0] != '\0' && radllm_options_set_text(r->options, "adapter", what->adapter,
+                                                            RADLLM_NUL, r->error) != RADLLM_OK)
+        fail("adapter", r->error);
     r->rebuilds = strcmp(what->attention->name, "recompute") == 0;
     int64_t n_vocab = 0, context = 0;
     if (radllm_model_open(NULL, path, r->options, NULL, &r->model, r->error) != RADLLM_OK ||
@@ -142,6 +148,9 @@ static void open_objects(run_objects *r, const subject *what, const combination 
     r->company = NULL;
     if (strcmp(value_of(c, "company"), "none") != 0 &&
         radllm_session_new(r->engine, &r->company, r->error) != RADLLM_OK)
+        fail(path, r->error);
+    if (r->company != NULL && what->adapter[0] != '\0' &&
+        radllm_session_set_adapters(r->company, NULL, NULL, 0, r->error) != RADLLM_OK)
         fail(path, r->error);
     make_ids(r->ids, n_vocab);
     r->n_ids = context < N_IDS ? (size_t)context : N_IDS;
@@ -264,15 +273,21 @@ static hashes run(const subject *what, const combination *c)
     return found;
 }
 
-/* "q8_0.gguf" of a path, and what is asked for of policy and number format; in a static buffer. */
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* "q8_0.gguf" of a path, and what is asked for of policy, number format and adapter; in a static
+ * buffer. */
 static const char *name_of(const subject *what)
 {
-    static char name[96];
-    const char *slash = strrchr(what->path, '/');
+    static char name[128];
     bool own = what->attention != &policies[0], formats = strcmp(what->cache, "auto") != 0;
-    snprintf(name, sizeof name, "%s%s%s%s%s", slash != NULL ? slash + 1 : what->path,
-             own ? " " : "", own ? what->attention->name : "", formats ? " cache " : "",
-             formats ? what->cache : "");
+    snprintf(name, sizeof name, "%s%s%s%s%s%s%s", last_part(what->path), own ? " " : "",
+             own ? what->attention->name : "", formats ? " cache " : "", formats ? what->cache : "",
+             what->adapter[0] != '\0' ? " adapter " : "", last_part(what->adapter));
     return name;
 }
 
@@ -356,11 +371,11 @@ static void update(const char *hashes_path, const subject *subjects, int count,
     json_decref(all);
 }
 
-/* Models, --attention=POLICY and --cache=TYPE, by malloc. */
+/* Models, --attention=POLICY, --cache=TYPE and --adapter=PATH, by malloc. */
 static subject *read_subjects(char **words, int n_words, int *count)
 {
-    static const char option[] = "--attention=", format[] = "--cache=";
-    const char *cache = "auto";
+    static const char option[] = "--attention=", format[] = "--cache=", lora[] = "--adapter=";
+    const char *cache = "auto", *adapter = "";
     subject *subjects = malloc((size_t)n_words * sizeof *subjects);
     const policy *attention = &policies[0];
     *count = 0;
@@ -369,8 +384,10 @@ static subject *read_subjects(char **words, int n_words, int *count)
             attention = find_policy(words[i] + strlen(option));
         else if (strncmp(words[i], format, strlen(format)) == 0)
             cache = words[i] + strlen(format);
+        else if (strncmp(words[i], lora, strlen(lora)) == 0)
+            adapter = words[i] + strlen(lora);
         else
-            subjects[(*count)++] = (subject){words[i], attention, cache};
+            subjects[(*count)++] = (subject){words[i], attention, cache, adapter};
     }
     return subjects;
 }
