@@ -603,7 +603,7 @@ typedef struct rad_cuda_greatest {
 } rad_cuda_greatest;
 
 /* First kernel (greatest_parts): grid (n_parts, n_rows), writes parts. Second (greatest): grid
- * (n_rows), writes out. */
+ * (n_rows), writes out, and the same in the place of a row's first part. */
 typedef struct rad_cuda_greatest_arguments {
     const float *logits;      /* rows `stride` apart */
     rad_cuda_greatest *parts; /* [row][n_parts] */
@@ -613,6 +613,40 @@ typedef struct rad_cuda_greatest_arguments {
 } rad_cuda_greatest_arguments;
 RAD_CUDA_DECLARE(greatest_parts);
 RAD_CUDA_DECLARE(greatest);
+
+/* The best tokens of a row of logits: the greatest logits, of equal ones those of lower ids. */
+#define RAD_CUDA_CANDIDATES        256
+#define RAD_CUDA_CANDIDATE_BUCKETS 1024
+#define RAD_CUDA_CANDIDATE_ROOM                                                                    \
+    2048 /* keys that are sorted; where more would be, there is no list */
+
+typedef struct rad_cuda_candidate {
+    float logit;
+    uint32_t token;
+} rad_cuda_candidate;
+
+typedef struct rad_cuda_candidates {
+    uint32_t n;                                   /* 0: the logits are to be looked at */
+    uint32_t all;                                 /* no other logit is above -infinity */
+    rad_cuda_candidate list[RAD_CUDA_CANDIDATES]; /* by rising id */
+} rad_cuda_candidates;
+
+/* Behind `greatest`. First kernel (candidate_counts): grid (n_parts, n_rows), adds to counts.
+ * Second (candidate_keys): the same grid, adds keys. Third (candidates): grid (n_rows), writes out,
+ * and zeroes counts and n_keys, which are zero at first. */
+typedef struct rad_cuda_candidates_arguments {
+    const float *logits;            /* rows `stride` apart */
+    const rad_cuda_greatest *parts; /* [row][n_parts]: the first is the row's */
+    uint32_t *counts;               /* [row][RAD_CUDA_CANDIDATE_BUCKETS] */
+    uint32_t *n_keys;               /* [row] */
+    uint64_t *keys;                 /* [row][RAD_CUDA_CANDIDATE_ROOM] */
+    rad_cuda_candidates *out;       /* [row]; may be pinned memory of the host */
+    uint64_t stride;
+    uint32_t n, n_parts, n_rows;
+} rad_cuda_candidates_arguments;
+RAD_CUDA_DECLARE(candidate_counts);
+RAD_CUDA_DECLARE(candidate_keys);
+RAD_CUDA_DECLARE(candidates);
 
 #ifdef __cplusplus
 }

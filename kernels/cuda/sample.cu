@@ -69,6 +69,7 @@ RAD_CUDA_KERNEL(greatest, THREADS, rad_cuda_greatest_arguments, a)
         if (rad_thread() == 0) {
             mine.failed |= mine.token == NO_TOKEN;
             a.out[row] = mine;
+            a.parts[(uint64_t)row * a.n_parts] = mine;
         }
     }
 }

@@ -135,6 +135,13 @@ void rad_log_line(const rad_host *host, int32_t level, const char *format, ...) 
 
 /* ---- cancellation ------------------------------------------------------------------------ */
 
+/* A token and its logit; as many of them as decide most choices. */
+#define RAD_BEST_TOKENS 256
+typedef struct rad_token_logit {
+    float logit;
+    uint32_t token;
+} rad_token_logit;
+
 /* True once the host asked to stop; cancel may be NULL. */
 bool rad_cancelled(const radllm_cancel *cancel);
 

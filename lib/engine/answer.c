@@ -104,6 +104,38 @@ bool rad_request_is_greedy(const rad_request *request)
                                  engine_of(request)->model->hparams.n_vocab);
 }
 
+bool rad_request_narrows(const rad_request *request)
+{
+    return request->n_choices == 0 && request->logits_callback == NULL &&
+           request->settings.top_logprobs == 0 &&
+           rad_sampler_can_narrow(&request->settings.sampler,
+                                  engine_of(request)->model->hparams.n_vocab);
+}
+
+static rad_best_tokens best_of(const rad_request *request, uint32_t output)
+{
+    const rad_backend *backend = engine_of(request)->backend;
+    rad_best_tokens best = {NULL, 0, false};
+    if (backend->table->best != NULL)
+        best.n = backend->table->best(backend, output, &best.list, &best.all);
+    return best;
+}
+
+bool rad_request_has_best(const rad_request *request, uint32_t output)
+{
+    return rad_request_narrows(request) && best_of(request, output).n > 0;
+}
+
+static int32_t choose_best(const rad_request *request, uint32_t output, rad_sampler *sampler)
+{
+    rad_best_tokens best = best_of(request, output);
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(request->session, 0, &n_history);
+    return rad_sampler_choose_best(sampler, &request->settings.sampler, &best,
+                                   engine_of(request)->model->hparams.n_vocab, history, n_history,
+                                   0, request->n_answer);
+}
+
 /* Chooses a token, unless it is known, and its log-probabilities and books them. */
 static bool choose(rad_request *r, const float *logits, int32_t *token)
 {
@@ -288,9 +320,15 @@ bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output)
            !(rad_request_is_greedy(request) && backend->table->choice(backend, output) >= 0);
 }
 
-void rad_request_choose_ahead(rad_request *request, const float *logits, rad_sampler *sampler)
+void rad_request_choose_ahead(rad_request *request, uint32_t output, rad_sampler *sampler)
 {
+    const rad_backend *backend = engine_of(request)->backend;
     uint32_t n_history;
+    if (rad_request_has_best(request, output)) {
+        request->ahead = choose_best(request, output, sampler);
+        return;
+    }
+    const float *logits = backend->table->logits(backend, output); /* they were fetched for it */
     const int32_t *history = rad_session_history(request->session, 0, &n_history);
     (void)rad_sampler_choose(sampler, &request->settings.sampler, logits,
                              engine_of(request)->model->hparams.n_vocab, history, n_history, 0,
@@ -306,10 +344,13 @@ void rad_request_take_output(rad_request *request, uint32_t output)
     request->ahead = -1;
     if (request->state != RADLLM_REQUEST_PENDING)
         return;
-    if (token >= 0)
+    bool narrows = rad_request_narrows(request);
+    if (token >= 0 && !narrows)
         logits = backend->table->logits(backend, output); /* they were fetched for it */
-    else if (rad_request_is_greedy(request))
+    else if (token < 0 && rad_request_is_greedy(request))
         token = backend->table->choice(backend, output);
+    else if (token < 0 && narrows)
+        token = choose_best(request, output, engine_of(request)->samplers[0]);
     if (token < 0) {
         if (backend->table->fetch(backend, output, 1, &error) != RADLLM_OK) {
             rad_request_fail(request, &error);

@@ -117,10 +117,13 @@ void rad_request_free(rad_request *request);
 /* For the scheduler; the caller holds the step. */
 /* Whether all that is wanted of logits is the greatest one's token. */
 bool rad_request_is_greedy(const rad_request *request);
+/* Whether the best tokens can do, and whether those of an output row are there. */
+bool rad_request_narrows(const rad_request *request);
+bool rad_request_has_best(const rad_request *request, uint32_t output);
 /* What an output row will give may be chosen before its turn, of several requests at the same time
  * and each with a sampler of its own. The logits must be fetched. An error is left for the turn. */
 bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output);
-void rad_request_choose_ahead(rad_request *request, const float *logits, rad_sampler *sampler);
+void rad_request_choose_ahead(rad_request *request, uint32_t output, rad_sampler *sampler);
 /* The output row of the step's batch that gives the next token to choose. */
 void rad_request_take_output(rad_request *request, uint32_t output);
 void rad_request_finish(rad_request *request, int32_t finish);

@@ -152,6 +152,8 @@ static void add_request(builder *b, rad_request *r)
         engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - next.n_outputs + i;
     if (next.n_outputs > 0 && rad_request_is_greedy(r))
         b->batch.chooses = true;
+    else if (next.n_outputs > 0 && rad_request_narrows(r))
+        b->batch.narrows = true;
 }
 
 /* First the requests that generate, which need one token each, then the others, oldest first. */
@@ -238,9 +240,7 @@ static void choose_some(void *data, uint32_t index, uint32_t worker)
     for (uint32_t i = 0; i < b->n_work; i++) {
         const struct rad_work *work = &engine->work[i];
         if (work->number != UINT32_MAX && work->number % engine->plan.n_samplers == index)
-            rad_request_choose_ahead(work->request,
-                                     engine->backend->table->logits(engine->backend, work->ready),
-                                     engine->samplers[index]);
+            rad_request_choose_ahead(work->request, work->ready, engine->samplers[index]);
     }
 }
 
@@ -261,7 +261,7 @@ static void choose_ahead(builder *b)
         return;
     for (uint32_t i = 0; i < b->n_work; i++) {
         struct rad_work *work = &engine->work[i];
-        if (work->number != UINT32_MAX &&
+        if (work->number != UINT32_MAX && !rad_request_has_best(work->request, work->ready) &&
             table->fetch(engine->backend, work->ready, 1, NULL) != RADLLM_OK)
             work->number = UINT32_MAX;
     }

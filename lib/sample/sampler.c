@@ -218,17 +218,24 @@ static int32_t choose(rad_candidates *list, double temperature, double unit)
 
 /* Min-p alone compares weights with the greatest, 1: tokens far below that need none. The margin is
  * far above the errors of exp and ln. */
+static bool is_min_p_alone(const rad_sampler_settings *settings)
+{
+    return settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p > 0.0f;
+}
+
+static float min_p_bound(const rad_sampler_settings *settings, float greatest)
+{
+    double bound = (double)greatest + rad_ln(settings->min_p) - 1e-3;
+    return (float)(bound - 1e-6 * fabs(bound));
+}
+
 static void take_candidates(rad_candidates *list, const rad_sampler_settings *settings,
                             void *memory, const float *logits, uint32_t n_vocab, float greatest)
 {
-    bool min_p_alone =
-        settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p > 0.0f;
     if (settings->top_k > 0) {
         rad_candidates_take_top_k(list, memory, logits, n_vocab, (uint32_t)settings->top_k);
-    } else if (min_p_alone) {
-        double bound = (double)greatest + rad_ln(settings->min_p) - 1e-3;
-        rad_candidates_take_above(list, memory, logits, n_vocab,
-                                  (float)(bound - 1e-6 * fabs(bound)));
+    } else if (is_min_p_alone(settings)) {
+        rad_candidates_take_above(list, memory, logits, n_vocab, min_p_bound(settings, greatest));
     } else {
         rad_candidates_take_all(list, memory, logits, n_vocab);
     }
@@ -245,6 +252,109 @@ static void truncate(rad_candidates *list, const rad_sampler_settings *settings)
         rad_candidates_keep_top_p(list, settings->top_p);
     if (settings->min_p > 0.0f)
         rad_candidates_keep_min_p(list, settings->min_p);
+}
+
+/* ---- choosing from the best ------------------------------------------------------------------ */
+
+static bool raises_logits(const rad_sampler_settings *settings)
+{
+    bool raises = settings->repeat_penalty < 1.0f || settings->frequency_penalty < 0.0f ||
+                  settings->presence_penalty < 0.0f;
+    for (size_t i = 0; i < settings->n_biases; i++)
+        raises = raises || settings->biases[i].bias > 0.0f;
+    return raises;
+}
+
+bool rad_sampler_can_narrow(const rad_sampler_settings *settings, uint32_t n_vocab)
+{
+    bool min_p = settings->top_k == 0 && is_min_p_alone(settings);
+    bool top_k = settings->top_k > 0 && settings->top_k < RAD_BEST_TOKENS;
+    return (settings->temperature == 0.0f || top_k || min_p) && !raises_logits(settings) &&
+           check_settings(settings, n_vocab, NULL) == RADLLM_OK;
+}
+
+/* As adjust(), of the best. */
+static void adjust_best(rad_sampler *sampler, const rad_sampler_settings *settings,
+                        const rad_best_tokens *best, uint32_t n_vocab, const int32_t *history,
+                        size_t n_history)
+{
+    float *adjusted = sampler->adjusted;
+    for (uint32_t i = 0; i < best->n; i++)
+        adjusted[i] = best->list[i].logit;
+    for (size_t b = 0; b < settings->n_biases; b++) {
+        uint32_t token = (uint32_t)settings->biases[b].token, low = 0, high = best->n;
+        while (low < high) {
+            uint32_t middle = (low + high) / 2;
+            if (best->list[middle].token < token)
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        if (low < best->n && best->list[low].token == token)
+            adjusted[low] = adjusted[low] + settings->biases[b].bias;
+    }
+    for (size_t i = 0; i < n_history; i++) {
+        if (history[i] >= 0 && (uint32_t)history[i] < n_vocab)
+            sampler->counts[history[i]]++;
+    }
+    for (uint32_t i = 0; i < best->n; i++) {
+        uint32_t count = sampler->counts[best->list[i].token];
+        if (count > 0)
+            adjusted[i] = penalise(settings, adjusted[i], count);
+    }
+    for (size_t i = 0; i < n_history; i++) {
+        if (history[i] >= 0 && (uint32_t)history[i] < n_vocab)
+            sampler->counts[history[i]] = 0;
+    }
+}
+
+/* Tokens besides the best have no logit above the least of these, and nothing raised it since. */
+static bool best_decide(const rad_sampler_settings *settings, const rad_best_tokens *best,
+                        const float *adjusted, bool changed, float greatest)
+{
+    float least = INFINITY;
+    uint32_t n_above = 0, n_left = 0,
+             k = settings->temperature == 0.0f ? 1 : (uint32_t)settings->top_k;
+    if (best->all)
+        return true;
+    for (uint32_t i = 0; i < best->n; i++)
+        least = best->list[i].logit < least ? best->list[i].logit : least;
+    if (settings->temperature != 0.0f && k == 0)
+        return least < min_p_bound(settings, greatest);
+    for (uint32_t i = 0; i < best->n; i++) {
+        n_above += adjusted[i] > least;
+        n_left += adjusted[i] > -INFINITY;
+    }
+    return changed ? n_above >= k && n_left > k : best->n > k;
+}
+
+int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings *settings,
+                                const rad_best_tokens *best, uint32_t n_vocab,
+                                const int32_t *history, size_t n_history, uint32_t choice,
+                                uint64_t position)
+{
+    if (best->n == 0 || best->n > n_vocab || n_vocab > sampler->n_vocab ||
+        !rad_sampler_can_narrow(settings, n_vocab))
+        return -1;
+    history = penalised_history(settings, history, &n_history);
+    adjust_best(sampler, settings, best, n_vocab, history, n_history);
+    const float *logits = sampler->adjusted;
+    bool changed = settings->n_biases > 0 || n_history > 0;
+    rad_logit_scan scan = rad_scan_logits(rad_vector_level(), logits, best->n);
+    for (uint32_t i = 0; !scan.finite && i < best->n; i++) {
+        if (!(logits[i] < INFINITY))
+            return -1;
+    }
+    if (!(scan.greatest > -INFINITY) ||
+        !best_decide(settings, best, logits, changed, scan.greatest))
+        return -1;
+    if (settings->temperature == 0.0f)
+        return (int32_t)best->list[scan.first].token;
+    rad_candidates list;
+    take_candidates(&list, settings, sampler->candidates, logits, best->n, scan.greatest);
+    truncate(&list, settings);
+    double unit = rad_random_unit(settings->seed, choice, position);
+    return (int32_t)best->list[choose(&list, settings->temperature, unit)].token;
 }
 
 bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab)

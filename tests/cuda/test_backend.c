@@ -423,13 +423,30 @@ START_TEST(sessions_choose_on_the_device)
 }
 END_TEST
 
+/* By the emulated device's counts at its end. */
+static unsigned long long calls_of(const char *path, const char *name)
+{
+    char found[32];
+    unsigned long long n, calls = UINT64_MAX;
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fscanf(file, "%31s %llu", found, &n) == 2)
+        calls = strcmp(found, name) == 0 ? n : calls;
+    (void)fclose(file);
+    return calls;
+}
+
 static const char *const asked[] = {
     "max_tokens=14 ignore_end=yes",
     "max_tokens=9 ignore_end=yes temperature=0 top_logprobs=2",
     "max_tokens=12 ignore_end=yes temperature=1.2 seed=3",
     "max_tokens=11 ignore_end=yes repeat_penalty=2 penalty_last_n=-1",
     "max_tokens=20 ignore_end=yes speculate=lookup draft_tokens=4",
-    "max_tokens=5 ignore_end=yes"};
+    "max_tokens=5 ignore_end=yes",
+    "max_tokens=12 ignore_end=yes temperature=1.1 top_k=40 top_p=0.95 min_p=0.01 seed=5",
+    "max_tokens=10 ignore_end=yes temperature=0.9 top_k=9 repeat_penalty=1.3 penalty_last_n=-1 "
+    "seed=6",
+    "max_tokens=8 ignore_end=yes temperature=1.5 min_p=0.1 seed=8 speculate=lookup draft_tokens=3"};
 #define N_ASKED (sizeof asked / sizeof *asked)
 
 /* Requests of one batch, of which some want the greatest logit's token and others more. Those that
@@ -440,7 +457,7 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
     radllm_session *sessions[N_ASKED];
     uint32_t pending = 1;
     for (size_t i = 0; i < N_ASKED; i++) {
-        int32_t prompt[16];
+        int32_t prompt[5 + 2 * N_ASKED];
         size_t n = 5 + 2 * i;
         for (size_t t = 0; t < n; t++)
             prompt[t] = i == 4 ? (int32_t)(10 + t % 3) : long_id((uint32_t)(7 * i + t));
@@ -472,7 +489,7 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
 
 START_TEST(requests_choose_on_the_device)
 {
-    static const char pairs[] = "sessions=7 batch=48 context=64 cache=f32";
+    static const char pairs[] = "sessions=10 batch=48 context=64 cache=f32";
     static const char *const devices[] = {"cpu", "cuda", "cpu", "cuda"};
     static const char *const threads[] = {"threads=1", "threads=1", "threads=5", "threads=2"};
     char first[N_ASKED][512] = {{0}};
@@ -485,6 +502,34 @@ START_TEST(requests_choose_on_the_device)
             ck_assert_str_eq(first[i], texts[i]);
         close_file(&o);
     }
+}
+END_TEST
+
+/* Requests that choose among the best tokens have these come down, and no logits. */
+START_TEST(logits_stay_on_the_device)
+{
+    char path[1024];
+    unsigned long long downloads[2];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("downloads"));
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options = make_options(
+            "cpu", i == 0 ? "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3"
+                          : "max_tokens=6 ignore_end=yes temperature=0.9 seed=3");
+        radllm_request *request = NULL;
+        int32_t prompt[] = {5, 9, 11};
+        setenv("RAD_EMULATED_COUNTS", path, 1);
+        opened o = open_on("cuda", greedy_model, "cache=f32");
+        rad_assert_ok(radllm_request_new_tokens(o.session, prompt, 3, options, &request, o.error),
+                      o.error);
+        rad_assert_ok(radllm_request_run(request, NULL, o.error), o.error);
+        radllm_request_free(request);
+        radllm_options_free(options);
+        close_file(&o);
+        unsetenv("RAD_EMULATED_COUNTS");
+        downloads[i] = calls_of(path, "download");
+    }
+    ck_assert_uint_eq(downloads[0], 0);
+    ck_assert_uint_eq(downloads[1], 6);
 }
 END_TEST
 
@@ -737,22 +782,6 @@ START_TEST(experts_stay_here_where_they_have_no_room)
 }
 END_TEST
 
-/* How often the host waited, by the emulated device's counts at its end. */
-static void read_waits(const char *path, unsigned long long waits[2])
-{
-    char name[32];
-    unsigned long long n;
-    FILE *file = fopen(path, "r");
-    ck_assert_ptr_nonnull(file);
-    while (fscanf(file, "%31s %llu", name, &n) == 2) {
-        if (strcmp(name, "event_wait") == 0)
-            waits[0] = n;
-        else if (strcmp(name, "synchronize") == 0)
-            waits[1] = n;
-    }
-    (void)fclose(file);
-}
-
 /* The host waits once for what a layer's experts read, and once at the end of a step. */
 START_TEST(experts_here_cost_one_wait_a_layer)
 {
@@ -771,7 +800,8 @@ START_TEST(experts_here_cost_one_wait_a_layer)
         feed(&part, 0, 7, 7);
         feed(&part, 7, 8 + 3 * i, 1);
         close_file(&part);
-        read_waits(path, waits[i]);
+        waits[i][0] = calls_of(path, "event_wait");
+        waits[i][1] = calls_of(path, "synchronize");
     }
     unsetenv("RAD_EMULATED_COUNTS");
     ck_assert_uint_eq(waits[1][0] - waits[0][0], 3 * layers);
@@ -951,8 +981,6 @@ static void add_cases(Suite *suite)
         tcase_add_loop_test(cases, quantized_folders_are_near_the_cpu, 0,
                             sizeof packed / sizeof *packed);
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
-    tcase_add_test(cases, sessions_choose_on_the_device);
-    tcase_add_test(cases, requests_choose_on_the_device);
     tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);
     tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);
     tcase_add_test(cases, layers_are_divided_by_number);
@@ -962,6 +990,10 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, a_full_device_is_a_status);
     tcase_add_test(cases, a_forked_child_leaves_the_device_alone);
     tcase_add_test(cases, a_small_or_missing_device_is_an_error_or_the_cpu);
+    cases = rad_test_case(suite, "choices");
+    tcase_add_test(cases, sessions_choose_on_the_device);
+    tcase_add_test(cases, requests_choose_on_the_device);
+    tcase_add_test(cases, logits_stay_on_the_device);
     cases = rad_test_case(suite, "experts");
     tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
     tcase_add_test(cases, experts_here_cost_one_wait_a_layer);

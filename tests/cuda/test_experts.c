@@ -251,6 +251,103 @@ START_TEST(greedy_choice)
 }
 END_TEST
 
+/* ---- the best ones -----------------------------------------------------------------------------
+ */
+
+static uint32_t rank_of(const float *x, uint32_t n, uint32_t token)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < n; i++)
+        rank += x[i] > x[token] || (x[i] == x[token] && i < token);
+    return rank;
+}
+
+/* most: none, where logits are too far apart. */
+static void check_row(const rad_cuda_candidates *got, const float *x, uint32_t n, uint32_t most)
+{
+    uint32_t finite = 0, at = 0;
+    for (uint32_t i = 0; i < n; i++)
+        finite += x[i] > -INFINITY;
+    uint32_t kept = finite < most ? finite : most;
+    ck_assert_uint_eq(got->n, kept);
+    ck_assert_uint_eq(got->all, kept == finite);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!(x[i] > -INFINITY) || rank_of(x, n, i) >= kept)
+            continue;
+        ck_assert_uint_eq(got->list[at].token, i);
+        ck_assert_msg(got->list[at].logit == x[i], "token %u: %g", i, (double)got->list[at].logit);
+        at++;
+    }
+    ck_assert_uint_eq(at, kept);
+}
+
+/* Twice: what the first leaves behind is as it was. */
+static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_parts)
+{
+    enum { KINDS = 9 };
+    uint64_t stride = n + 3;
+    float *logits = calloc(KINDS * stride, 4);
+    rad_cuda_candidates *got = calloc(KINDS, sizeof *got);
+    uint32_t *zeros = calloc(KINDS, RAD_CUDA_CANDIDATE_BUCKETS * 4);
+    rad_test_floats(n, logits, KINDS * stride);
+    for (uint32_t i = 0; i < n; i++) {
+        logits[i] *= 20.0f;
+        logits[stride + i] = (float)(i * 31 % 7) - 3.0f; /* ties, of more than there is room for */
+        logits[2 * stride + i] = i == n - 1 ? -9.0f : -INFINITY;
+        logits[3 * stride + i] = -INFINITY;
+        logits[6 * stride + i] *= 3e38f;
+        logits[7 * stride + i] = i % 9 == 0 ? -0.0f : i % 9 == 1 ? 0.0f : -1e-3f * (float)i;
+        logits[8 * stride + i] = 2.5f;
+        logits[n] = INFINITY; /* between the rows: not looked at */
+    }
+    logits[4 * stride + n / 2] = NAN;
+    logits[5 * stride + n / 3] = INFINITY;
+    rad_cuda_greatest_arguments g = {
+        .logits = rad_test_upload(device, logits, KINDS * stride * 4),
+        .parts = rad_test_upload(device, NULL, (uint64_t)KINDS * n_parts * sizeof *g.parts),
+        .out = rad_test_upload(device, NULL, KINDS * sizeof *g.out),
+        .stride = stride,
+        .n = n,
+        .n_parts = n_parts,
+        .n_rows = KINDS};
+    rad_cuda_candidates_arguments a = {
+        .logits = g.logits,
+        .parts = g.parts,
+        .counts = rad_test_upload(device, zeros, KINDS * RAD_CUDA_CANDIDATE_BUCKETS * 4),
+        .n_keys = rad_test_upload(device, zeros, KINDS * 4),
+        .keys = rad_test_upload(device, NULL, (uint64_t)KINDS * RAD_CUDA_CANDIDATE_ROOM * 8),
+        .out = rad_test_upload(device, NULL, KINDS * sizeof *got),
+        .stride = stride,
+        .n = n,
+        .n_parts = n_parts,
+        .n_rows = KINDS};
+    rad_test_launch(device, &rad_cuda_kernel_greatest_parts, n_parts, 4, 1, 0, &g);
+    rad_test_launch(device, &rad_cuda_kernel_greatest, 4, 1, 1, 0, &g);
+    for (int round = 0; round < 2; round++) {
+        rad_test_launch(device, &rad_cuda_kernel_candidate_counts, n_parts, 3, 1, 0, &a);
+        rad_test_launch(device, &rad_cuda_kernel_candidate_keys, n_parts, 3, 1, 0, &a);
+        rad_test_launch(device, &rad_cuda_kernel_candidates, 3, 1, 1, 0, &a);
+        rad_test_download(device, got, a.out, KINDS * sizeof *got);
+        for (uint32_t row = 0; row < KINDS; row++) {
+            if ((row >= 3 && row <= 5) || (row == 8 && n > RAD_CUDA_CANDIDATE_ROOM))
+                ck_assert_uint_eq(got[row].n, 0); /* no numbers, or too many alike */
+            else                                  /* those too far from the greatest are left out */
+                check_row(&got[row], logits + row * stride, n,
+                          row == 6 ? got[row].n : RAD_CUDA_CANDIDATES);
+        }
+    }
+    free(logits);
+    free(got);
+    free(zeros);
+}
+
+START_TEST(best_tokens)
+{
+    IN_EACH_ORDER(check_candidates(device, 1, 1); check_candidates(device, 33, 40);
+                  check_candidates(device, 5003, 7); check_candidates(device, 1000, 1))
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "experts");
@@ -258,6 +355,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, sorting);
     tcase_add_test(cases, adding_up);
     tcase_add_test(cases, greedy_choice);
+    tcase_add_test(cases, best_tokens);
 }
 
 int main(void)

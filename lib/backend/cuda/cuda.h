@@ -58,6 +58,7 @@ typedef struct rad_cuda_layout {
     uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */
     uint64_t parts;                         /* rad_cuda_greatest[max_outputs][n_parts] */
     uint32_t n_parts;                       /* of a row of logits; 0: there are none */
+    uint64_t candidate_counts, n_candidate_keys, candidate_keys; /* of each output row */
     /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
     uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
     uint64_t total;
@@ -68,7 +69,7 @@ enum { RAD_CUDA_HERE = 1, RAD_CUDA_THERE = 2 };
 
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
-    uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, longest_span, most_keys;
+    uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, narrows, longest_span, most_keys;
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
 } rad_cuda_step_key;
 
@@ -103,7 +104,8 @@ typedef struct rad_cuda_backend {
     uint64_t staging_bytes;
     float *results; /* pinned memory for what the host reads of a step; NULL: the CPU's */
     uint64_t results_bytes;
-    rad_cuda_greatest *choices; /* pinned, of each output row; NULL: logits are the CPU's */
+    rad_cuda_greatest *choices;      /* pinned, of each output row; NULL: logits are the CPU's */
+    rad_cuda_candidates *candidates; /* as these */
     float *crossing; /* pinned memory for what experts here read and give; NULL: there are none */
     uint64_t crossing_bytes;
     rad_cuda_event *arrived; /* what they read */
@@ -179,8 +181,10 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op,
 rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, const rad_op *op,
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
-/* The greatest logit of each output row, into `choices`. */
+/* The greatest logit of each output row, into `choices`; behind that the best of them, into
+ * `candidates`. */
 radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
+radllm_status rad_cuda_run_candidates(rad_cuda_backend *b);
 /* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
 radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n);
@@ -226,9 +230,12 @@ uint32_t rad_cuda_inputs(const rad_program *program);
 bool rad_cuda_is_result(const rad_program *program, const bool *on_device, uint32_t value);
 uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
-/* Of the most likely tokens of output rows; 0 where the device makes no logits. */
+/* Of the most likely token of output rows, and of those in front; 0 where the device makes no
+ * logits. */
 uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
+uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                   const bool *on_device);
 /* Values that experts in main memory read of the device, or give to it, as a set; bytes of all. */
 uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device);
 uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_settings *settings,

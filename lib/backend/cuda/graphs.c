@@ -22,6 +22,7 @@ static rad_cuda_step_key key_of(const rad_cuda_backend *b)
     key.n_spans = b->batch->n_spans;
     key.hidden = b->batch->hidden;
     key.chooses = b->batch->chooses;
+    key.narrows = b->batch->narrows;
     key.longest_span = b->longest_span;
     key.most_keys = b->most_keys;
     memcpy(key.n_blocks, b->n_blocks, sizeof key.n_blocks);

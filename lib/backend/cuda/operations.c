@@ -607,6 +607,29 @@ radllm_status rad_cuda_run_greatest(rad_cuda_backend *b)
                : status;
 }
 
+radllm_status rad_cuda_run_candidates(rad_cuda_backend *b)
+{
+    uint32_t n_vocab = b->model->hparams.n_vocab;
+    rad_cuda_candidates_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
+                                       .parts = rad_cuda_at(b, b->layout.parts),
+                                       .counts = rad_cuda_at(b, b->layout.candidate_counts),
+                                       .n_keys = rad_cuda_at(b, b->layout.n_candidate_keys),
+                                       .keys = rad_cuda_at(b, b->layout.candidate_keys),
+                                       .out = b->candidates,
+                                       .stride = n_vocab,
+                                       .n = n_vocab,
+                                       .n_parts = b->layout.n_parts,
+                                       .n_rows = b->batch->n_outputs};
+    uint32_t y = a.n_rows < MOST_GRID_ROWS ? a.n_rows : MOST_GRID_ROWS;
+    rad_cuda_grid parts = {a.n_parts, y, 1};
+    radllm_status status = launch(b, &rad_cuda_kernel_candidate_counts, parts, 0, &a);
+    if (status == RADLLM_OK)
+        status = launch(b, &rad_cuda_kernel_candidate_keys, parts, 0, &a);
+    return status == RADLLM_OK
+               ? launch(b, &rad_cuda_kernel_candidates, (rad_cuda_grid){a.n_rows, 1, 1}, 0, &a)
+               : status;
+}
+
 /* ---- what is missing ------------------------------------------------------------------------- */
 
 static bool has_order(const rad_cuda_means *means, const rad_weight *weight)

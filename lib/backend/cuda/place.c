@@ -102,6 +102,13 @@ uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_s
     return bytes;
 }
 
+uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend_settings *settings,
+                                   const bool *on_device)
+{
+    bool has_logits = rad_cuda_is_result(program, on_device, program->logits);
+    return has_logits ? settings->max_outputs * sizeof(rad_cuda_candidates) : 0;
+}
+
 /* Without which a layer is of no use on the device. */
 static bool must_be_there(const rad_op *op)
 {
@@ -286,8 +293,12 @@ static bool lay_out_parts(const rad_program *program, const rad_backend_settings
     uint32_t n = program->values[program->logits].width;
     uint32_t parts = n / PART_LOGITS + (n % PART_LOGITS != 0 ? 1 : 0);
     layout->n_parts = parts < MOST_PARTS ? parts : MOST_PARTS;
-    return place(used, (uint64_t)settings->max_outputs * layout->n_parts, sizeof(rad_cuda_greatest),
-                 &layout->parts);
+    uint64_t rows = layout->n_parts > 0 ? settings->max_outputs : 0;
+    return place(used, rows * layout->n_parts, sizeof(rad_cuda_greatest), &layout->parts) &&
+           place(used, rows * RAD_CUDA_CANDIDATE_BUCKETS, sizeof(uint32_t),
+                 &layout->candidate_counts) &&
+           place(used, rows, sizeof(uint32_t), &layout->n_candidate_keys) &&
+           place(used, rows * RAD_CUDA_CANDIDATE_ROOM, sizeof(uint64_t), &layout->candidate_keys);
 }
 
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
@@ -493,6 +504,7 @@ static void count_pinned(const rad_cuda_request *request, const rad_cuda_means *
     out->pinned = rad_cuda_staging_bytes(&layout) +
                   rad_cuda_results_bytes(request->program, request->settings, on_device) +
                   rad_cuda_choices_bytes(request->program, request->settings, on_device) +
+                  rad_cuda_candidates_bytes(request->program, request->settings, on_device) +
                   rad_cuda_crossing_bytes(request->program, request->settings, on_device);
 }
 

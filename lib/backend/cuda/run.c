@@ -328,8 +328,8 @@ static radllm_status run_range(rad_cuda_backend *b, uint32_t first, uint32_t end
 static bool is_choosing(const rad_cuda_backend *b)
 {
     const rad_batch *batch = b->batch;
-    return batch->chooses && !batch->hidden && batch->n_outputs > 0 && b->choices != NULL &&
-           b->values[b->program->logits].where == RAD_CUDA_THERE;
+    return (batch->chooses || batch->narrows) && !batch->hidden && batch->n_outputs > 0 &&
+           b->choices != NULL && b->values[b->program->logits].where == RAD_CUDA_THERE;
 }
 
 /* To the end, and what is chosen of the logits. */
@@ -340,6 +340,8 @@ static radllm_status run_rest(rad_cuda_backend *b, uint32_t first, uint32_t end,
     if (status != RADLLM_OK || !is_choosing(b))
         return status;
     status = rad_cuda_run_greatest(b);
+    if (status == RADLLM_OK && b->batch->narrows)
+        status = rad_cuda_run_candidates(b);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
 }
 
@@ -447,6 +449,19 @@ static int32_t cuda_choice(const rad_backend *backend, uint32_t index)
     return b->chosen && b->choices[index].failed == 0 ? (int32_t)b->choices[index].token : -1;
 }
 
+static uint32_t cuda_best(const rad_backend *backend, uint32_t index, const rad_token_logit **list,
+                          bool *all)
+{
+    const rad_cuda_backend *b = (const rad_cuda_backend *)backend;
+    if (!b->chosen || !b->batch->narrows)
+        return 0;
+    const rad_cuda_candidates *found = &b->candidates[index];
+    _Static_assert(sizeof(rad_token_logit) == sizeof(rad_cuda_candidate), "they are the same");
+    *list = (const rad_token_logit *)(const void *)found->list;
+    *all = found->all != 0;
+    return found->n;
+}
+
 static radllm_status cuda_fetch(rad_backend *backend, uint32_t first, uint32_t n,
                                 radllm_error *error)
 {
@@ -519,6 +534,10 @@ static void free_device_memory(rad_cuda_backend *b)
         rad_wipe(b->choices, b->settings.max_outputs * sizeof *b->choices);
         (void)device->host_free(device, b->choices);
     }
+    if (b->candidates != NULL) {
+        rad_wipe(b->candidates, b->settings.max_outputs * sizeof *b->candidates);
+        (void)device->host_free(device, b->candidates);
+    }
     if (b->crossing != NULL) {
         rad_wipe(b->crossing, b->crossing_bytes);
         (void)device->host_free(device, b->crossing);
@@ -544,6 +563,7 @@ static void cuda_free(rad_backend *backend)
 static const rad_backend_table cuda_table = {.run = cuda_run,
                                              .logits = cuda_logits,
                                              .choice = cuda_choice,
+                                             .best = cuda_best,
                                              .fetch = cuda_fetch,
                                              .reserve_adapters = cuda_reserve_adapters,
                                              .hidden = cuda_hidden,
@@ -585,6 +605,7 @@ static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
 {
     rad_cuda_device *device = b->device;
     void *memory = NULL, *staging = NULL, *results = NULL, *choices = NULL;
+    void *candidates = NULL;
     b->staging_bytes = rad_cuda_staging_bytes(&b->layout);
     b->results_bytes = rad_cuda_results_bytes(b->program, &b->settings, b->on_device);
     radllm_status status = device->alloc(device, b->layout.total, &memory);
@@ -601,6 +622,10 @@ static radllm_status take_memory(rad_cuda_backend *b, radllm_error *error)
         status = device->host_alloc(
             device, rad_cuda_choices_bytes(b->program, &b->settings, b->on_device), &choices);
     b->choices = choices;
+    if (status == RADLLM_OK)
+        status = device->host_alloc(
+            device, rad_cuda_candidates_bytes(b->program, &b->settings, b->on_device), &candidates);
+    b->candidates = candidates;
     if (status == RADLLM_OK)
         status = take_crossing(b);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->cuda, status, error);
