@@ -444,8 +444,7 @@ static const char *const asked[] = {
     "max_tokens=20 ignore_end=yes speculate=lookup draft_tokens=4",
     "max_tokens=5 ignore_end=yes",
     "max_tokens=12 ignore_end=yes temperature=1.1 top_k=40 top_p=0.95 min_p=0.01 seed=5",
-    "max_tokens=10 ignore_end=yes temperature=0.9 top_k=9 repeat_penalty=1.3 penalty_last_n=-1 "
-    "seed=6",
+    "max_tokens=10 ignore_end=yes temperature=0.9 top_k=9 repeat_penalty=1.3 penalty_last_n=-1",
     "max_tokens=8 ignore_end=yes temperature=1.5 min_p=0.1 seed=8 speculate=lookup draft_tokens=3"};
 #define N_ASKED (sizeof asked / sizeof *asked)
 
