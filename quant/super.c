@@ -52,19 +52,37 @@ static void choose_scales(const fitting *f, float factor, choice *out)
     }
 }
 
+/* The gains of both factors: with them the products with the numbers themselves, and the sums where
+ * there are minima, are what the numbers' are. One gain for both would move the sums of rows whose
+ * numbers have a mean. */
 static void keep(const choice *chosen, const fitting *f, rad_super_fit *fit)
 {
-    float all = 0.0f, reached = 0.0f;
+    float all = 0.0f, sum = 0.0f;             /* of the numbers: w x x, w x */
+    float by_scales = 0.0f, by_minima = 0.0f; /* the parts of w x y */
+    float sum_scales = 0.0f, sum_minima = 0.0f;
     for (uint32_t j = 0; j < f->n_sub; j++) {
+        float scale = fit->scale * (float)chosen->sub_scales[j];
+        float minimum = fit->minimum * (float)chosen->sub_minima[j];
         fit->sub_scales[j] = chosen->sub_scales[j];
         fit->sub_minima[j] = chosen->sub_minima[j];
         all += f->sums[j].wxx;
-        reached += fit->scale * (float)chosen->sub_scales[j] * chosen->xq[j] -
-                   fit->minimum * (float)chosen->sub_minima[j] * f->sums[j].wx;
+        sum += f->sums[j].wx;
+        by_scales += scale * chosen->xq[j];
+        by_minima += minimum * f->sums[j].wx;
+        sum_scales += scale * chosen->q[j];
+        sum_minima += minimum * f->sums[j].w;
     }
-    float gain = reached > 0.5f * all ? all / reached : 1.0f;
+    float reached = by_scales - by_minima, gain = reached > 0.5f * all ? all / reached : 1.0f;
+    float determinant = by_scales * sum_minima - by_minima * sum_scales, minimum_gain = gain;
+    float of_scales = all * sum_minima - by_minima * sum;
+    float of_minima = all * sum_scales - by_scales * sum;
+    if (of_scales > 0.8f * determinant && of_scales < 1.3f * determinant &&
+        of_minima > 0.8f * determinant && of_minima < 1.3f * determinant) {
+        gain = of_scales / determinant;
+        minimum_gain = of_minima / determinant;
+    }
     fit->half_scale = rad_half_in_units(fit->scale * gain, f->numbers->unit);
-    fit->half_minimum = rad_half_in_units(fit->minimum * gain, f->numbers->unit);
+    fit->half_minimum = rad_half_in_units(fit->minimum * minimum_gain, f->numbers->unit);
 }
 
 /* Starting points: the largest sub-scale has the number of largest magnitude, or nearly so. */

@@ -240,6 +240,35 @@ END_TEST
 
 /* Columns that matter more have smaller errors, and the sum of weighted errors is smaller than
  * without importance; importance that says nothing (zeros, not finite) changes nothing. */
+/* Where there are minima, the errors of a super-block have less of a sum than chance gives them,
+ * also where the numbers have a mean. */
+START_TEST(sums_are_kept)
+{
+    enum { N = 256, BLOCKS = 64 };
+    static const rad_type types[] = {RAD_TYPE_Q2_K, RAD_TYPE_Q4_K, RAD_TYPE_Q5_K};
+    const rad_type_info *info = rad_type_find((uint32_t)types[_i]);
+    float values[N], decoded[N];
+    uint8_t block[N * 4];
+    double of_sums = 0.0, of_errors = 0.0;
+    uint32_t state = 3;
+    for (int i = 0; i < BLOCKS; i++) {
+        double sum = 0.0;
+        for (int k = 0; k < N; k++)
+            values[k] = 0.7f + noise(&state);
+        info->encode(values, NULL, block, N);
+        info->decode(block, decoded, N);
+        for (int k = 0; k < N; k++) {
+            double error = (double)decoded[k] - (double)values[k];
+            sum += error;
+            of_errors += error * error;
+        }
+        of_sums += sum * sum;
+    }
+    ck_assert_msg(of_sums < 0.8 * of_errors, "%s: squared sums of errors %g, squared errors %g",
+                  info->name, of_sums, of_errors);
+}
+END_TEST
+
 START_TEST(importance)
 {
     enum { N = 4096 };
@@ -441,6 +470,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, half_round_trip);
     tcase_add_test(cases, type_table);
     tcase_add_loop_test(cases, encode_error, 0, N_BLOCK_TYPES);
+    tcase_add_loop_test(cases, sums_are_kept, 0, 3);
     tcase_add_loop_test(cases, importance, 0, N_BLOCK_TYPES);
     tcase_add_test(cases, exact_numbers);
     tcase_add_test(cases, lanes);
