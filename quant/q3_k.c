@@ -65,6 +65,10 @@ void rad_encode_q3_k(const float *values, const float *importance, void *blocks,
         rad_numbers numbers;
         rad_super_fit fit;
         rad_numbers_take(values + i, importance != NULL ? importance + i : NULL, BLOCK, &numbers);
+        for (int k = 0; k < BLOCK && !numbers.weighted; k++) { /* magnitudes count for more here */
+            float magnitude = numbers.x[k] < 0.0f ? -numbers.x[k] : numbers.x[k];
+            numbers.w[k] = 0.1f * numbers.w[k] + 0.9f * magnitude;
+        }
         rad_fit_super_scales(&numbers, &shape, &fit);
         write_block(&numbers, &fit, bytes);
     }
