@@ -62,14 +62,12 @@ RAD_CUDA_KERNEL(candidate_counts, THREADS, rad_cuda_candidates_arguments, a)
         for (uint32_t i = rad_thread(); i < BUCKETS; i += THREADS)
             if (counts[i] > 0)
                 rad_atomic_add_u32(&a.counts[(uint64_t)row * BUCKETS + i], counts[i]);
-        rad_barrier();
     }
 }
 
-/* The running sums of one number of each thread. */
+/* The running sums of one number of each thread. What is done with them ends with a barrier. */
 RAD_DEVICE uint32_t sum_up_to(uint32_t mine, uint32_t *sums)
 {
-    rad_barrier();
     sums[rad_thread()] = mine;
     rad_barrier();
     for (uint32_t step = 1; step < THREADS; step *= 2) {
@@ -122,7 +120,6 @@ RAD_CUDA_KERNEL(candidate_keys, THREADS, rad_cuda_candidates_arguments, a)
             if (at < ROOM)
                 a.keys[(uint64_t)row * ROOM + at] = key_of(logits[i], i);
         }
-        rad_barrier();
     }
 }
 
@@ -150,7 +147,6 @@ RAD_DEVICE uint32_t fill_up(uint64_t *keys, uint32_t n)
     uint32_t size = 2;
     while (size < n)
         size *= 2;
-    rad_barrier();
     for (uint32_t i = n + rad_thread(); i < size; i += THREADS)
         keys[i] = ~(uint64_t)0;
     rad_barrier();
@@ -194,6 +190,5 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
             out->all = fits && all == kept;
             a.n_keys[row] = 0;
         }
-        rad_barrier();
     }
 }

@@ -39,6 +39,7 @@ TESTS = {
     "norm.cu": ("norm", "layer"),
     "experts.cu": ("experts", "experts"),
     "sample.cu": ("sample", "experts"),
+    "candidates.cu": ("candidates", "experts"),
 }
 
 SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4", "norm.cu:lane:0",
@@ -61,6 +62,8 @@ HARMLESS = {
     "products_half.h:lane:0": "a lane's group of eight",
     "products_half_many.h:lane:0": "a lane's group of four",
     "products_half_many.h:lane:2": "a lane's group of four",
+    "candidates.cu:copy:3": "steps of powers of two",
+    "candidates.cu:copy:4": "counts of fewer buckets: more keys are sorted than there need be",
     "norm.cu:lane:4": "which lane of the first warp writes: all have the sum",
     "experts.cu:barrier:0": "each lane has read its own elements alone",
     "experts.cu:barrier:6": "each lane goes on with its own elements",

@@ -284,7 +284,7 @@ static void check_row(const rad_cuda_candidates *got, const float *x, uint32_t n
 /* Twice: what the first leaves behind is as it was. */
 static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_parts)
 {
-    enum { KINDS = 9 };
+    enum { KINDS = 10 };
     uint64_t stride = n + 3;
     float *logits = calloc(KINDS * stride, 4);
     rad_cuda_candidates *got = calloc(KINDS, sizeof *got);
@@ -298,7 +298,8 @@ static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_par
         logits[6 * stride + i] *= 3e38f;
         logits[7 * stride + i] = i % 9 == 0 ? -0.0f : i % 9 == 1 ? 0.0f : -1e-3f * (float)i;
         logits[8 * stride + i] = 2.5f;
-        logits[n] = INFINITY; /* between the rows: not looked at */
+        logits[9 * stride + i] = -(float)i / 16.0f; /* each in a bucket of its own */
+        logits[n] = INFINITY;                       /* between the rows: not looked at */
     }
     logits[4 * stride + n / 2] = NAN;
     logits[5 * stride + n / 3] = INFINITY;
@@ -326,7 +327,7 @@ static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_par
     for (int round = 0; round < 2; round++) {
         rad_test_launch(device, &rad_cuda_kernel_candidate_counts, n_parts, 3, 1, 0, &a);
         rad_test_launch(device, &rad_cuda_kernel_candidate_keys, n_parts, 3, 1, 0, &a);
-        rad_test_launch(device, &rad_cuda_kernel_candidates, 3, 1, 1, 0, &a);
+        rad_test_launch(device, &rad_cuda_kernel_candidates, round == 0 ? 3 : 1, 1, 1, 0, &a);
         rad_test_download(device, got, a.out, KINDS * sizeof *got);
         for (uint32_t row = 0; row < KINDS; row++) {
             if ((row >= 3 && row <= 5) || (row == 8 && n > RAD_CUDA_CANDIDATE_ROOM))
