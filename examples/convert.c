@@ -145,7 +145,8 @@ int main(int argc, char **argv)
     };
     const program_usage usage = {
         "[OPTIONS] FOLDER OUT.gguf\n[OPTIONS] IN.gguf FOLDER\n--dry-run [OPTIONS] IN",
-        "Makes a GGUF file of a folder of safetensors files as Hugging Face has them, and back.",
+        "Makes a GGUF file of a folder of safetensors files as Hugging Face has them, and back;\n"
+        "--lora merges adapters on the way, also from a form to the same one.",
         "Tokenizer and chat template come along. OUT is written beside its name first\n"
         "(OUT.partial) and then renamed: Ctrl-C, a full disk and other failures leave nothing.\n"
         "Memory stays below 1 GB whatever the size of the model. docs/convert.md says which\n"

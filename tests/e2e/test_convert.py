@@ -446,6 +446,25 @@ result = convert(big, made / "big.gguf", "--type", "TQ1_0", "-t", "2", **limited
 check(result.code == 0 and at > 500 << 20, f"{at >> 20} MiB of weights in 400 MiB of address space",
       result)
 
+# With an adapter on the way, whose matrices alone are in memory.
+(folder / "lora-big").mkdir()
+(folder / "lora-big" / "adapter_config.json").write_text(
+    json.dumps({"peft_type": "LORA", "r": 8, "lora_alpha": 8}))
+header, at = {}, 0
+for part, shape in (("A", [8, 2048]), ("B", [5632, 8])):
+    header[f"base_model.model.model.layers.1.mlp.up_proj.lora_{part}.weight"] = {
+        "dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * shape[0] * shape[1]]}
+    at += 4 * shape[0] * shape[1]
+text = json.dumps(header).encode()
+(folder / "lora-big" / "adapter_model.safetensors").write_bytes(
+    struct.pack("<Q", len(text)) + text + struct.pack("<f", 0.5) * (at // 4))
+result = convert(big, made / "big-lora.gguf", "--type", "TQ1_0", "-t", "2", "--lora",
+                 folder / "lora-big", **limited)
+check(result.code == 0 and "merged into 1 tensors" in result.text(), "the same with an adapter", result)
+plain, merged = ((made / name).read_bytes() for name in ("big.gguf", "big-lora.gguf"))
+check(len(plain) == len(merged) and plain != merged, "which is in the weights")
+(made / "big-lora.gguf").unlink()
+
 running = start("radllm-convert", big, made / "stopped.gguf", "-t", "1")
 deadline = time.monotonic() + 60
 while not (made / "stopped.gguf.partial").exists() and time.monotonic() < deadline:
