@@ -382,6 +382,8 @@ radllm_status rad_awq_configure(rad_packing *packing)
         read_sizes(packing, old ? "w_bit" : "bits", old ? "q_group_size" : "group_size");
     if (status == RADLLM_OK)
         status = check_text(packing, "version", "gemm", versions, 2, &version);
+    if (status == RADLLM_OK) /* gptqmodel's name of it */
+        status = check_text(packing, "format", "gemm", versions, 2, &version);
     if (status == RADLLM_OK && packing->bits != 4)
         return rad_packed_refuse(packing, old ? "w_bit" : "bits", "must be 4 for AWQ");
     if (status == RADLLM_OK && json_is_false(json_object_get(packing->config, "zero_point")))

@@ -162,6 +162,8 @@ static const struct {
     {"gptq-4-order", "gptq_v2", "marlin", -1, RADLLM_E_UNSUPPORTED,
      "checkpoint_format is \"marlin\""},
     {"awq", "\"gemm\"", "\"gemv\"", -1, RADLLM_E_UNSUPPORTED, "version is \"gemv\""},
+    {"awq", "\"version\"", "\"format\": \"gemv\", \"version\"", -1, RADLLM_E_UNSUPPORTED,
+     "format is \"gemv\""},
     {"awq", "\"zero_point\": true", "\"zero_point\": false", -1, RADLLM_E_UNSUPPORTED,
      "zero_point"},
     {"integers-4", "pack-quantized", "marlin-24", -1, RADLLM_E_UNSUPPORTED,

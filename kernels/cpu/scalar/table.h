@@ -90,7 +90,7 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
     if (info == NULL || info->family == RAD_FAMILY_NONE)
         return;
     if (info->family == RAD_FAMILY_INT8) {
-        product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride);
+        product_int8_plain(w, x, first_row, last_row, first_token, last_token, y, y_stride);
         return;
     }
     for (uint32_t row = first_row; row < last_row; row++) {

@@ -4,10 +4,10 @@
 #ifndef RAD_X86_TABLE_H
 #define RAD_X86_TABLE_H
 
-#include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/x86/codes.h"
 #include "kernels/cpu/x86/float_product.h"
 #include "kernels/cpu/x86/folded.h"
+#include "kernels/cpu/x86/int8_dots.h"
 #include "kernels/cpu/x86/product.h"
 #include "kernels/cpu/x86/quantize.h"
 #include "kernels/cpu/x86/scaled_product.h"
@@ -424,7 +424,7 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
         return;
     }
     if (info->family == RAD_FAMILY_INT8) {
-        product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride);
+        product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride, scratch);
         return;
     }
     if ((size_t)w->type >= sizeof(formats) / sizeof(formats[0]) ||
