@@ -82,7 +82,7 @@ static radllm_status reserve(job *j, radllm_error *error)
     bool mean = j->settings->pooling == RAD_POOLING_MEAN;
     j->slots = rad_alloc_zero(allocator, most * sizeof *j->slots);
     j->n_slots = j->slots != NULL ? most : 0;
-    if (mean)
+    if (mean && j->slots != NULL) /* released by the number of slots */
         j->sums = rad_alloc(allocator, most * width * sizeof *j->sums);
     if (j->slots == NULL || (mean && j->sums == NULL))
         return rad_fail_memory(error, most * width * sizeof *j->sums);

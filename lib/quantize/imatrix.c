@@ -10,6 +10,7 @@
  * one behind the other, without their number. */
 #include "quantize/importance.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -323,7 +324,8 @@ static radllm_status write_floats(const rad_importance_entry *entry, const doubl
         double value = sums != NULL ? sums[i] : (double)count;
         if (output != NULL) /* means, of which matrices without data have 1 */
             value = count > 0 ? value / (double)count : 1.0;
-        values[n++] = (float)(value * factor);
+        value *= factor;
+        values[n++] = value < (double)FLT_MAX ? (float)value : FLT_MAX; /* else nobody reads it */
         if (n < READ_AT_ONCE / 4 && i + 1 < entry->n_matrices * columns)
             continue;
         status = output != NULL ? rad_output_write(output, values, n * sizeof *values, error)
