@@ -110,12 +110,15 @@ static radllm_status read_number(const reader *r, const char *key, const json_t 
 
 static radllm_status check_rank(const reader *r, const char *key, const json_t *value)
 {
-    char what[96];
+    char what[128], given[32] = "";
     json_int_t rank = json_is_integer(value) ? json_integer_value(value) : 0;
     if (rank >= 1 && rank <= RAD_ADAPTER_RANK_MAX)
         return RADLLM_OK;
-    snprintf(what, sizeof what, "must be a whole number from 1 to %u, not %lld",
-             RAD_ADAPTER_RANK_MAX, (long long)rank);
+    if (json_is_integer(value))
+        snprintf(given, sizeof given, ", not %lld", (long long)rank);
+    snprintf(what, sizeof what,
+             "must be a whole number from 1 to %u%s; the file is damaged: fetch it again",
+             RAD_ADAPTER_RANK_MAX, given);
     return fail_key(r, RADLLM_E_FORMAT, key, what);
 }
 

@@ -280,6 +280,11 @@ static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
         if (exists(folder, kinds[i].name))
             return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: %s", folder->label, kinds[i].remedy);
     }
+    if (exists(folder, "adapter_config.json"))
+        return rad_fail(error, RADLLM_E_IO,
+                        "%s: this is an adapter without its weights (adapter_model.safetensors); "
+                        "fetch all its files",
+                        folder->label);
     return rad_fail(error, RADLLM_E_IO,
                     "%s: the folder has neither " SINGLE_NAME " nor " INDEX_NAME
                     "; give a folder that has, or the path of a GGUF file",

@@ -243,7 +243,8 @@ static radllm_status check_rank(const binder *b, const rad_adapter_tensor *tenso
         snprintf(what, sizeof what, "has the rank %llu; ranks from 1 to %u are supported",
                  (unsigned long long)rank, RAD_ADAPTER_RANK_MAX);
     else if (told != 0 && rank != told)
-        snprintf(what, sizeof what, "has the rank %llu, the configuration says %u",
+        snprintf(what, sizeof what,
+                 "has the rank %llu, the configuration says %u: fetch both files again",
                  (unsigned long long)rank, told);
     else
         return RADLLM_OK;

@@ -186,8 +186,9 @@ static void decode_wordpiece(const rad_decoder *d, bool first, const rad_slice *
                              rad_flow *other)
 {
     size_t skipped = 0;
-    bool continues = in->size >= d->text.size && memcmp(in->bytes, d->text.data, d->text.size) == 0;
-    if (!first && continues && d->text.size > 0)
+    bool continues = d->text.size > 0 && in->size >= d->text.size &&
+                     memcmp(in->bytes, d->text.data, d->text.size) == 0;
+    if (!first && continues)
         skipped = d->text.size;
     else if (!first && d->text.size > 0)
         rad_flow_put(out, (const uint8_t *)" ", 1, 0);
@@ -206,6 +207,10 @@ static void decode_wordpiece(const rad_decoder *d, bool first, const rad_slice *
 static void decode_strip(const rad_decoder *d, const rad_slice *in, rad_flow *out)
 {
     size_t start = 0, end = in->size, size = d->text.size;
+    if (size == 0) { /* of nothing, as often as it may be */
+        rad_flow_put(out, in->bytes, in->size, 0);
+        return;
+    }
     for (uint32_t i = 0;
          i < d->start && end - start >= size && memcmp(in->bytes + start, d->text.data, size) == 0;
          i++)

@@ -234,7 +234,8 @@ static radllm_status bad_merge(const rad_pipeline_reader *r, uint32_t index, con
                                rad_text text)
 {
     char quoted[RAD_QUOTE_SIZE];
-    return rad_fail(r->error, RADLLM_E_FORMAT, "tokenizer.json: merge %u %s (\"%s\")", index, what,
+    return rad_fail(r->error, RADLLM_E_FORMAT,
+                    "tokenizer.json: merge %u %s (\"%s\"); fetch the file again", index, what,
                     rad_quote(quoted, text.data, text.size));
 }
 
@@ -259,7 +260,7 @@ static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t ind
     if (!merge_halves(vocabulary, &r->json, at, &left, &right))
         return rad_fail(r->error, RADLLM_E_FORMAT,
                         "tokenizer.json: merge %u is neither two texts nor one with a space "
-                        "between two",
+                        "between two; fetch the file again",
                         index);
     rad_pair pair = {rad_vocabulary_find(vocabulary, (const uint8_t *)left.data, left.size),
                      rad_vocabulary_find(vocabulary, (const uint8_t *)right.data, right.size),

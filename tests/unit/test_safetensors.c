@@ -349,7 +349,7 @@ static void empty_folder(void)
                                         "config.json",         "a.safetensors",
                                         "b.safetensors",       "tokenizer_config.json",
                                         "chat_template.jinja", "adapter_model.bin",
-                                        "pytorch_model.bin"};
+                                        "adapter_config.json", "pytorch_model.bin"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(inside(names[i]));
 }
@@ -759,8 +759,10 @@ START_TEST(folders_without_weights_say_what_they_are)
     write_text("pytorch_model.bin", "x");
     refuse(inside(""), RADLLM_E_UNSUPPORTED, "pickles");
     empty_folder();
+    write_text("adapter_config.json", "{}");
+    refuse(inside(""), RADLLM_E_IO, "an adapter without its weights");
     write_text("adapter_model.bin", "x");
-    refuse(inside(""), RADLLM_E_UNSUPPORTED, "adapter");
+    refuse(inside(""), RADLLM_E_UNSUPPORTED, "adapter_model.bin");
     empty_folder();
     write_some("model.safetensors", 0, 1);
     rad_source *source = accept(inside("")); /* to be listed */
