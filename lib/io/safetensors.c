@@ -210,8 +210,8 @@ static bool offset_less(const void *context, uint32_t a, uint32_t b)
 /* The tensors of this file follow each other without gap or overlap, to its end. */
 static radllm_status check_cover(const header *h)
 {
-    const rad_stored *items = h->table->items + h->first;
     size_t count = h->table->count - h->first;
+    const rad_stored *items = count > 0 ? h->table->items + h->first : NULL;
     uint64_t at = h->data_start;
     size_t bytes = count * sizeof(uint32_t);
     uint32_t *order = rad_alloc(&h->source->host.allocator, bytes);
