@@ -651,10 +651,10 @@ static radllm_status read_exl2_maxima(rad_packing *packing, const char *module,
 {
     float *values = rad_arena_alloc(&packing->folder->source->arena, a->n_groups * sizeof *values,
                                     _Alignof(float));
-    uint16_t *halves = (uint16_t *)(void *)values + a->n_groups; /* widened from the front */
     (void)module;
     if (values == NULL)
         return rad_fail_memory(packing->error, a->n_groups * sizeof *values);
+    uint16_t *halves = (uint16_t *)(void *)values + a->n_groups; /* widened from the front */
     radllm_status status = rad_source_read(packing->folder->source, maxima->part, maxima->offset,
                                            halves, a->n_groups * sizeof *halves, packing->error);
     for (uint32_t g = 0; g < a->n_groups && status == RADLLM_OK; g++) {

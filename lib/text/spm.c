@@ -349,12 +349,12 @@ bool rad_encode_spm(rad_encoder *encoder, const uint8_t *text, size_t size, bool
     size_t start = space->size, first_id = encoder->out->count;
     if (!normalize(encoder, text, size, first && spm->dummy_prefix))
         return false;
-    const uint8_t *normalized = space->text + start;
     size_t length = space->size - start;
     bool done = true;
     encoder->base = space->text;
     if (length == 0)
         return true;
+    const uint8_t *normalized = space->text + start;
     if (spm->unigram)
         done = encode_unigram(encoder, normalized, length);
     else if (spm->has_user || spm->has_unused || !spm->escape)
