@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "base/numeric.h"
+
 /* Before anything is known: four first tokens in ten are accepted; behind those six in ten, or as
  * many as first ones: drafts of one token say nothing of a second one. */
 #define FIRST_TRIES 2.0f
@@ -40,7 +42,7 @@ static double read_by(const rad_pace_cost *cost, uint32_t rows)
 {
     if (cost->chosen <= 0.0)
         return 1.0;
-    double of_experts = (1.0 - pow(1.0 - cost->chosen, rows)) / cost->chosen;
+    double of_experts = (1.0 - rad_pow(1.0 - cost->chosen, rows)) / cost->chosen;
     return 1.0 - cost->experts + cost->experts * of_experts;
 }
 
@@ -48,7 +50,7 @@ static double step_cost(const rad_pace_cost *cost, uint32_t rows)
 {
     double products = cost->product * computed_rows(rows), reading = read_by(cost, rows);
     /* Both go on at once, but neither hides the other wholly where they take as long. */
-    double both = cbrt(products * products * products + reading * reading * reading);
+    double both = rad_pow(products * products * products + reading * reading * reading, 1.0 / 3.0);
     return both + (rows > 1 ? cost->several : 0.0) + cost->other * (rows - 1);
 }
 
