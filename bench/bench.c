@@ -365,9 +365,7 @@ static void bench_file(results *all, common_settings *common, const plan *work, 
         bench_row base = {.model = model,
                           .limits = model->gpu.layers > 0 ? &model->gpu.limits : &limits[t],
                           .n_sequences = 1};
-        char *gpu = option_text(common->options, "gpu");
-        base.gpu = (unsigned)strtoul(gpu, NULL, 10);
-        free(gpu);
+        base.gpu = model->gpu.number;
         for (size_t b = 0; b < (work->steps.count != 0 ? work->steps.count : 1); b++) {
             if (work->steps.count != 0)
                 set_number(common->options, "batch", work->steps.items[b]);

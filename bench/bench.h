@@ -12,8 +12,9 @@
 
 /* A model's layers on a GPU, and the bytes that its engine takes there. */
 typedef struct bench_gpu {
-    int64_t layers; /* 0: all is the CPU's */
-    char device[256], placement[256];
+    int64_t layers;  /* 0: all is the CPU's */
+    unsigned number; /* as the driver counts; UINT_MAX: there are several */
+    char device[512], placement[512];
     int64_t planned, weights, cache;
     int64_t used; /* of the device, by all programs, while the engine was there */
     int64_t upload_ns;

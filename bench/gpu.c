@@ -3,6 +3,7 @@
 #include "bench.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -28,6 +29,8 @@ void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu)
     check(radllm_engine_text(engine, "placement", gpu->placement, sizeof gpu->placement, NULL,
                              program_error()),
           NULL);
+    gpu->number =
+        number_of(engine, "gpu_count") > 1 ? UINT_MAX : (unsigned)number_of(engine, "gpu0_number");
     gpu->planned = number_of(engine, "gpu_total");
     gpu->weights = number_of(engine, "gpu_weights");
     gpu->cache = number_of(engine, "gpu_cache");
@@ -58,6 +61,8 @@ bool gpu_energy_open(gpu_meter *meter, unsigned index)
     nvml_init_fn init;
     nvml_handle_fn handle;
     *meter = (gpu_meter){0};
+    if (index == UINT_MAX) /* one meter is not that of all */
+        return false;
     meter->object = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
     if (meter->object == NULL)
         return false;

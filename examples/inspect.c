@@ -209,9 +209,8 @@ static const char *const plan_numbers[] = {
     "weights", "cache",           "activations", "vocabulary",   "overhead",       "total",
     "context", "largest_context", "experts",     "experts_used", "active_weights", "prefixes"};
 /* Where there is a GPU; the last seven are bytes. */
-static const char *const gpu_numbers[] = {"gpu_layers",    "gpu_output",      "gpu_weights",
-                                          "gpu_cache",     "gpu_activations", "gpu_context",
-                                          "gpu_libraries", "gpu_total",       "gpu_memory"};
+static const char *const gpu_numbers[] = {"layers",  "output",    "weights", "cache", "activations",
+                                          "context", "libraries", "total",   "memory"};
 enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 12, N_GPU_NUMBERS = 9 };
 
 static uint64_t plan_number(const radllm_plan *plan, const char *name)
@@ -219,6 +218,40 @@ static uint64_t plan_number(const radllm_plan *plan, const char *name)
     uint64_t value = 0;
     check(radllm_plan_number(plan, name, &value, program_error()), name);
     return value;
+}
+
+/* Of one GPU, or (index below 0) of all of them. */
+static uint64_t gpu_number(const radllm_plan *plan, int index, const char *name)
+{
+    char whole[64];
+    if (index < 0)
+        snprintf(whole, sizeof whole, "gpu_%s", name);
+    else
+        snprintf(whole, sizeof whole, "gpu%d_%s", index, name);
+    return plan_number(plan, whole);
+}
+
+static void put_gpus(json_t *bytes, const radllm_plan *plan)
+{
+    int count = (int)plan_number(plan, "gpu_count");
+    json_t *list = json_array();
+    for (size_t i = 0; count > 0 && i < N_GPU_NUMBERS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "gpu_%s", gpu_numbers[i]);
+        json_put(bytes, name, json_integer((json_int_t)gpu_number(plan, -1, gpu_numbers[i])));
+    }
+    for (int k = 0; k < count; k++) {
+        json_t *gpu = json_object();
+        json_put(gpu, "number", json_integer((json_int_t)gpu_number(plan, k, "number")));
+        for (size_t i = 0; i < N_GPU_NUMBERS; i++)
+            json_put(gpu, gpu_numbers[i],
+                     json_integer((json_int_t)gpu_number(plan, k, gpu_numbers[i])));
+        json_push(list, gpu);
+    }
+    if (count > 0)
+        json_put(bytes, "gpus", list);
+    else
+        json_decref(list);
 }
 
 static void print_json(const radllm_file *file, const char *path, file_kind kind,
@@ -245,9 +278,7 @@ static void print_json(const radllm_file *file, const char *path, file_kind kind
         for (size_t i = 0; i < N_PLAN_NUMBERS; i++)
             json_put(bytes, plan_numbers[i],
                      json_integer((json_int_t)plan_number(plan, plan_numbers[i])));
-        for (size_t i = 0; plan_number(plan, "gpu_layers") > 0 && i < N_GPU_NUMBERS; i++)
-            json_put(bytes, gpu_numbers[i],
-                     json_integer((json_int_t)plan_number(plan, gpu_numbers[i])));
+        put_gpus(bytes, plan);
         json_put(object, "plan", bytes);
     }
     output_json(object, JSON_INDENT(2));
@@ -318,13 +349,13 @@ static void print_gpu(const radllm_plan *plan)
 {
     static const char *const names[] = {"weights",   "cache",    "activations", "driver",
                                         "libraries", "together", "of"};
-    if (plan_number(plan, "gpu_layers") == 0)
-        return;
-    output_format("\nOn the GPU\n  %-16s %" PRIu64 "%s\n", "layers",
-                  plan_number(plan, "gpu_layers"),
-                  plan_number(plan, "gpu_output") != 0 ? ", and the last product" : "");
-    for (size_t i = 2; i < N_GPU_NUMBERS; i++)
-        print_bytes(names[i - 2], plan_number(plan, gpu_numbers[i]));
+    for (int k = 0; k < (int)plan_number(plan, "gpu_count"); k++) {
+        output_format("\nOn GPU %" PRIu64 "\n  %-16s %" PRIu64 "%s\n",
+                      gpu_number(plan, k, "number"), "layers", gpu_number(plan, k, "layers"),
+                      gpu_number(plan, k, "output") != 0 ? ", and the last product" : "");
+        for (size_t i = 2; i < N_GPU_NUMBERS; i++)
+            print_bytes(names[i - 2], gpu_number(plan, k, gpu_numbers[i]));
+    }
 }
 
 static void print_types(const radllm_file *file)

@@ -77,8 +77,13 @@ typedef struct common_settings {
 #define DEVICE_ARGUMENTS                                                                           \
     {'\0', "device", "NAME", ARGUMENT_OPTION, NULL, "device", 0, 0,                                \
      "what computes: auto, cpu, or cuda (a GPU with as many layers as\nhave room there)"},         \
+    {'\0', "gpus", "LIST", ARGUMENT_OPTION, NULL, "gpus", 0, 0,                                    \
+     "numbers of the GPUs to use, in the order in which layers go\nthere: 0,1 (all of them, as "   \
+     "few as have room)"},                                                                         \
     {'\0', "vram-limit", "BYTES", ARGUMENT_OPTION, NULL, "vram_limit", 0, 0,                       \
-     "bytes that may be taken on the GPU"}
+     "bytes that may be taken on each GPU"},                                                       \
+    {'\0', "vram-limits", "LIST", ARGUMENT_OPTION, NULL, "vram_limits", 0, 0,                      \
+     "the same for each of several GPUs: 8G,12G"}
 /* clang-format on */
 
 /* Fills the targets and `common`. --help, --version and the lists print and end the program;

@@ -304,7 +304,9 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
  * are placed on a GPU (options device, gpu_layers, vram_limit; else 0): "gpu_layers", "gpu_output"
  * (1: the last product, too), and bytes there: "gpu_weights", "gpu_cache", "gpu_activations",
  * "gpu_context" (the driver's for this process), "gpu_libraries", "gpu_total", "gpu_memory" (all
- * that it has). "cache" is then the part that is not there. */
+ * that it has). "cache" is then the part that is not there. Of several GPUs these are sums;
+ * "gpu_count" is how many there are, and "gpu0_layers", "gpu1_total" and so on are of one of them,
+ * in the order of their layers ("gpu0_number": as the driver counts them). */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,
                                             uint64_t *out, radllm_error *error);
 
@@ -512,17 +514,17 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
  * "prefix_blocks" (of 32 tokens, kept now), "prefix_bytes" (of their pages, those that sessions
  * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
  * were shared), "pages_free" (that nobody holds now). Of a GPU: the numbers of radllm_plan_number()
- * that begin with "gpu_", "gpu_used" (bytes that all programs have taken there now),
+ * that begin with "gpu", "gpu_used" and "gpu0_used" (bytes that all programs have taken there now),
  * "gpu_upload_ns" (nanoseconds that the weights' way there took) and "gpu_bandwidth" (bytes a
- * second that a copy on it reads and writes, which this call measures in some milliseconds, with
- * memory that it takes and gives back; 0 where there is no room). */
+ * second that a copy on the first one reads and writes, which this call measures in some
+ * milliseconds, with memory that it takes and gives back; 0 where there is no room). */
 RADLLM_API radllm_status radllm_engine_number(const radllm_engine *engine, const char *name,
                                               int64_t *out, radllm_error *error);
 
 /* Texts: "isa" (of the kernels in use), "cache_type" (the number format of cached keys and
  * values, "q8_0", or "q8_0/f16" where keys and values differ), "attention" (the policy's name),
  * "fast" (what computes outside the numeric contract, "" when nothing does), "device" ("cpu", or
- * "cuda: " and the GPU's name), "placement" (which layers are where, in words). Where layers are
+ * "cuda: " and the GPUs' names), "placement" (which layers are where, in words). Where layers are
  * computed decides bits, so the last two belong into the record of a run. */
 RADLLM_API radllm_status radllm_engine_text(const radllm_engine *engine, const char *name,
                                             char *buffer, size_t capacity, size_t *length,

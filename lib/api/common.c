@@ -138,6 +138,41 @@ radllm_status rad_copy_info(void *info, const void *known, size_t known_size, ra
     return RADLLM_OK;
 }
 
+const char *rad_gpu_name(const rad_cuda_placement *placement, const char *name, uint32_t *index)
+{
+    if (strncmp(name, "gpu", 3) != 0 || name[3] < '0' || name[3] > '9')
+        return NULL;
+    *index = 0;
+    for (name += 3; *name >= '0' && *name <= '9' && *index < RAD_CUDA_GPUS; name++)
+        *index = 10 * *index + (uint32_t)(*name - '0');
+    return *name == '_' && *index < placement->n_gpus ? name + 1 : NULL;
+}
+
+bool rad_placement_number(const rad_cuda_placement *placement, const char *name, int64_t *out)
+{
+    uint32_t k;
+    const char *rest = rad_gpu_name(placement, name, &k);
+    const rad_cuda_share *share = rest != NULL ? &placement->gpus[k] : NULL;
+    if (share == NULL && strncmp(name, "gpu_", 4) == 0)
+        rest = name + 4;
+    if (rest == NULL)
+        return false;
+    const rad_cuda_bytes *b = share != NULL ? &share->bytes : &placement->bytes;
+    const rad_named_number numbers[] = {
+        {"layers", share != NULL ? share->n_layers : placement->n_layers},
+        {"output", share != NULL ? share->output : placement->output},
+        {"weights", (int64_t)b->weights},
+        {"cache", (int64_t)b->cache},
+        {"activations", (int64_t)b->activations},
+        {"context", (int64_t)b->context},
+        {"libraries", (int64_t)b->libraries},
+        {"total", (int64_t)b->total},
+        {"memory", (int64_t)b->memory},
+        {share != NULL ? "number" : "count", share != NULL ? share->number : placement->n_gpus},
+    };
+    return rad_find_number(numbers, sizeof numbers / sizeof *numbers, rest, out, NULL) == RADLLM_OK;
+}
+
 radllm_status rad_find_number(const rad_named_number *numbers, size_t count, const char *name,
                               int64_t *out, radllm_error *error)
 {

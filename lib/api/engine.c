@@ -139,6 +139,15 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         return RADLLM_OK;
     }
     const rad_engine_plan *plan = &inner->plan;
+    const rad_cuda_placement *placement = &plan->placement;
+    uint32_t gpu = 0;
+    const char *of_gpu = rad_gpu_name(placement, name, &gpu);
+    if (rad_placement_number(placement, name, out))
+        return RADLLM_OK;
+    if (of_gpu != NULL && strcmp(of_gpu, "used") == 0) {
+        *out = rad_device_used(inner, gpu, 1);
+        return RADLLM_OK;
+    }
     rad_cache_counts counts = rad_cache_count(inner->cache);
     const rad_named_number numbers[] = {
         {"threads", plan->settings.n_threads},
@@ -164,8 +173,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"draft_bytes", (int64_t)plan->draft_bytes},
         {"drafted_tokens", (int64_t)atomic_load(&inner->tokens_drafted)},
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
-        RAD_PLACEMENT_NUMBERS(plan->placement),
-        {"gpu_used", rad_device_used(inner)},
+        {"gpu_used", rad_device_used(inner, 0, placement->n_gpus)},
         {"gpu_upload_ns", (int64_t)inner->upload_ns},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);

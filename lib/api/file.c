@@ -426,11 +426,11 @@ radllm_status radllm_plan_number(const radllm_plan *plan, const char *name, uint
         {"experts_used", (int64_t)plan->experts_used},
         {"active_weights", (int64_t)plan->active_weights},
         {"adapters", (int64_t)plan->adapters},
-        RAD_PLACEMENT_NUMBERS(plan->placement),
     };
     int64_t value = 0;
-    radllm_status status =
-        rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, &value, error);
+    radllm_status status = RADLLM_OK;
+    if (!rad_placement_number(&plan->placement, name, &value))
+        status = rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, &value, error);
     if (status == RADLLM_OK)
         *out = (uint64_t)value;
     return status;

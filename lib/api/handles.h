@@ -141,17 +141,11 @@ typedef struct rad_named_number {
     int64_t value;
 } rad_named_number;
 
-/* What a plan and an engine tell of the device, as rows of such a table. */
-#define RAD_PLACEMENT_NUMBERS(placement)                                                           \
-    {"gpu_layers", (int64_t)(placement).n_layers}, {"gpu_output", (int64_t)(placement).output},    \
-        {"gpu_weights", (int64_t)(placement).weights}, {"gpu_cache", (int64_t)(placement).cache},  \
-        {"gpu_activations", (int64_t)(placement).activations},                                     \
-        {"gpu_context", (int64_t)(placement).context},                                             \
-        {"gpu_libraries", (int64_t)(placement).libraries},                                         \
-        {"gpu_total", (int64_t)(placement).total},                                                 \
-    {                                                                                              \
-        "gpu_memory", (int64_t)(placement).memory                                                  \
-    }
+/* What a plan and an engine tell of GPUs: "gpu_NAME" of all of them together, "gpuI_NAME" of the
+ * I-th. False for other names. */
+bool rad_placement_number(const rad_cuda_placement *placement, const char *name, int64_t *out);
+/* What stands behind "gpuI_" of the I-th GPU of a placement; NULL: it is no such name. */
+const char *rad_gpu_name(const rad_cuda_placement *placement, const char *name, uint32_t *index);
 
 radllm_status rad_find_number(const rad_named_number *numbers, size_t count, const char *name,
                               int64_t *out, radllm_error *error);

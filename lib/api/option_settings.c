@@ -38,6 +38,28 @@ static int cache_type(const radllm_options *options, rad_option own)
     return (int)(chosen != 0 ? chosen : rad_option_integer(options, RAD_OPTION_CACHE)) - 1;
 }
 
+/* Which GPUs, and what each may take. The texts are lists: rad_option_numbers(). */
+static void choose_gpus(const radllm_options *options, rad_device_settings *device)
+{
+    int64_t numbers[RAD_CUDA_GPUS], one = rad_option_integer(options, RAD_OPTION_GPU);
+    size_t n = 0;
+    (void)rad_option_numbers(rad_option_text(options, RAD_OPTION_GPUS), numbers, &n);
+    if (one >= 0) {
+        numbers[0] = one;
+        n = 1;
+    }
+    device->gpus.n = (uint32_t)n;
+    for (size_t i = 0; i < n; i++)
+        device->gpus.numbers[i] = (uint8_t)numbers[i];
+    (void)rad_option_numbers(rad_option_text(options, RAD_OPTION_VRAM_LIMITS), numbers, &n);
+    for (size_t i = 0; i < RAD_CUDA_GPUS; i++)
+        device->limits[i] =
+            (uint64_t)(i < n ? numbers[i] : rad_option_integer(options, RAD_OPTION_VRAM_LIMIT));
+    (void)rad_option_numbers(rad_option_text(options, RAD_OPTION_GPU_SPLIT), numbers, &n);
+    for (size_t i = 0; i < RAD_CUDA_GPUS; i++)
+        device->split[i] = i < n ? numbers[i] : -1;
+}
+
 void rad_options_engine(const radllm_options *options, rad_engine_settings *settings)
 {
     *settings = (rad_engine_settings){
@@ -55,12 +77,11 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .unlimited = rad_option_integer(options, RAD_OPTION_CONTEXT_LIMIT) == 1,
         .blas = rad_option_integer(options, RAD_OPTION_FAST) == 1,
         .device = {.choice = device_choice(options),
-                   .gpu = (uint32_t)rad_option_integer(options, RAD_OPTION_GPU),
                    .n_layers = rad_option_integer(options, RAD_OPTION_GPU_LAYERS),
-                   .limit = (uint64_t)rad_option_integer(options, RAD_OPTION_VRAM_LIMIT),
                    .fast = rad_option_integer(options, RAD_OPTION_FAST) == 2},
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
+    choose_gpus(options, &settings->device);
 }
 
 static radllm_status open_adapter(rad_model *model, const char *path, bool merge, uint64_t limit,

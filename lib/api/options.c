@@ -117,16 +117,29 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                            "of the first layers as it has room for, and the CPU with the others; "
                            "models are then mapped, or copied in the file's layout. auto: cuda "
                            "where that object and a driver are there, else cpu"},
-    [RAD_OPTION_GPU] = {"gpu", RADLLM_OPTION_INTEGER, ENGINE, 0, 63, "0", "",
-                        "number of the GPU, as the driver counts them"},
+    [RAD_OPTION_GPU] = {"gpu", RADLLM_OPTION_INTEGER, ENGINE, -1, 63, "-1", "",
+                        "number of the one GPU that is used, as the driver counts them; -1: as "
+                        "gpus says"},
+    [RAD_OPTION_GPUS] = {"gpus", RADLLM_OPTION_TEXT, ENGINE, 0, 256, "", "",
+                         "numbers of the GPUs that may be used, with commas between them, in the "
+                         "order in which layers go there: no more of them are used than have to "
+                         "be. Empty: all that the driver knows"},
     [RAD_OPTION_GPU_LAYERS] = {"gpu_layers", RADLLM_OPTION_INTEGER, ENGINE, -1, RAD_MAX_LAYERS + 1,
                                "-1", "",
-                               "layers on the GPU, exactly; one more than the model has: its last "
+                               "layers on GPUs, exactly; one more than the model has: its last "
                                "product, too. -1: as many as there is room for"},
+    [RAD_OPTION_GPU_SPLIT] = {"gpu_split", RADLLM_OPTION_TEXT, ENGINE, 0, 256, "", "",
+                              "layers of each GPU in the order of gpus, exactly, with commas "
+                              "between them: 20,12. Those that have none here get as many as they "
+                              "have room for"},
     [RAD_OPTION_VRAM_LIMIT] = {"vram_limit", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0,
                                "0", "",
-                               "bytes that the engine may take on the GPU, the driver's own "
+                               "bytes that the engine may take on each GPU, the driver's own "
                                "included; 0: all that are free"},
+    [RAD_OPTION_VRAM_LIMITS] = {"vram_limits", RADLLM_OPTION_TEXT, ENGINE, 0, 256, "", "",
+                                "the same for each GPU in the order of gpus, with commas between "
+                                "them and K, M or G behind a number: 8G,12G. Those that have none "
+                                "here: as vram_limit says"},
     [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
                          "of the random choice; the same seed gives the same answer"},
     [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",
@@ -260,6 +273,42 @@ static bool parse_choice(const char *choices, rad_text text, int64_t *out)
         word += size + (word[size] == '|');
     }
     return false;
+}
+
+bool rad_option_numbers(rad_text text, int64_t numbers[RAD_CUDA_GPUS], size_t *n)
+{
+    static const char units[] = "KMG";
+    const char *p = text.data, *end = text.data + text.size;
+    for (*n = 0; text.size > 0; p++) {
+        const char *comma = memchr(p, ',', (size_t)(end - p));
+        const char *stop = comma != NULL ? comma : end;
+        const char *unit = stop > p ? strchr(units, stop[-1]) : NULL;
+        int shift = unit != NULL && *unit != '\0' ? 10 * (int)(unit - units + 1) : 0;
+        int64_t value;
+        if (*n == RAD_CUDA_GPUS ||
+            !rad_parse_integer((rad_text){p, (size_t)(stop - p) - (shift > 0)}, &value) ||
+            value < 0 || value > INT64_MAX >> 10 >> shift)
+            return false;
+        numbers[(*n)++] = value << shift;
+        p = stop;
+        if (comma == NULL)
+            break;
+    }
+    return true;
+}
+
+/* A list of numbers of GPUs, each once, or of bytes. */
+static bool is_gpu_list(int index, rad_text text)
+{
+    int64_t numbers[RAD_CUDA_GPUS];
+    size_t n = 0;
+    bool good = rad_option_numbers(text, numbers, &n);
+    for (size_t i = 0; i < n && good && index == RAD_OPTION_GPUS; i++) {
+        good = numbers[i] <= 63;
+        for (size_t j = 0; j < i; j++)
+            good = good && numbers[j] != numbers[i];
+    }
+    return good;
 }
 
 /* ---- the object --------------------------------------------------------------------------------
@@ -396,6 +445,17 @@ radllm_status radllm_options_set_text(radllm_options *options, const char *key, 
     }
     if (!good)
         return bad_value(row, text, error);
+    bool list = index == RAD_OPTION_GPUS || index == RAD_OPTION_GPU_SPLIT ||
+                index == RAD_OPTION_VRAM_LIMITS;
+    if (list && !is_gpu_list(index, text)) {
+        char quoted[RAD_QUOTE_SIZE];
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "option %s: \"%s\" is no list of at most %d %s, with commas between them",
+                        row->name, rad_quote(quoted, text.data, text.size), RAD_CUDA_GPUS,
+                        index == RAD_OPTION_GPUS        ? "different numbers of GPUs"
+                        : index == RAD_OPTION_GPU_SPLIT ? "numbers of layers"
+                                                        : "numbers of bytes (1073741824 or 1G)");
+    }
     if (row->type == RADLLM_OPTION_LIST)
         return add_item(options, slot, text, error);
     if (row->type == RADLLM_OPTION_TEXT) {

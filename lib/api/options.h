@@ -35,8 +35,11 @@ typedef enum rad_option {
     RAD_OPTION_FAST,
     RAD_OPTION_DEVICE,
     RAD_OPTION_GPU,
+    RAD_OPTION_GPUS,
     RAD_OPTION_GPU_LAYERS,
+    RAD_OPTION_GPU_SPLIT,
     RAD_OPTION_VRAM_LIMIT,
+    RAD_OPTION_VRAM_LIMITS,
     RAD_OPTION_SEED,
     RAD_OPTION_TEMPERATURE,
     RAD_OPTION_TOP_K,
@@ -79,6 +82,10 @@ int64_t rad_option_if_set(const radllm_options *options, rad_option option);
 double rad_option_real(const radllm_options *options, rad_option option);
 rad_text rad_option_text(const radllm_options *options, rad_option option);
 size_t rad_option_list(const radllm_options *options, rad_option option, const rad_text **items);
+
+/* The numbers of a text "1,2,...", each at least 0, with K, M or G behind it times 1024, its square
+ * or its cube; "" has none. False where it is no such text, or has more than there can be GPUs. */
+bool rad_option_numbers(rad_text text, int64_t numbers[RAD_CUDA_GPUS], size_t *n);
 
 /* The settings of each scope. */
 void rad_options_model(const radllm_options *options, rad_model_settings *settings);

@@ -21,8 +21,7 @@ static bool has_window(const rad_hparams *hparams, uint32_t layer)
     return hparams->layers[layer].window != 0;
 }
 
-/* Layers without a window stand in the first group, where there are any. */
-static uint32_t group_of(const rad_hparams *hparams, uint32_t layer)
+uint32_t rad_cache_group_of(const rad_hparams *hparams, uint32_t layer)
 {
     if (!has_window(hparams, layer))
         return 0;
@@ -83,7 +82,7 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
     *plan = (rad_cache_plan){.format = format, .policy = *policy};
     uint64_t per_head = head_bytes(hparams, format);
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
-        uint32_t index = group_of(hparams, i);
+        uint32_t index = rad_cache_group_of(hparams, i);
         rad_cache_group *group = &plan->groups[index];
         rad_reach reach = rad_policy_reach(policy, hparams->layers[i].window);
         uint32_t n_sinks = (uint32_t)tiles_for(reach.sinks);
@@ -136,7 +135,7 @@ static uint64_t part_bytes(const rad_cache_plan *plan, const rad_hparams *hparam
     uint64_t bytes = 0, per_head = head_bytes(hparams, plan->format);
     for (uint32_t i = first; i < last; i++) {
         uint64_t of_layer = hparams->layers[i].n_kv_heads * per_head;
-        if (group_of(hparams, i) != group)
+        if (rad_cache_group_of(hparams, i) != group)
             continue;
         bytes = !hparams->bidirectional ? bytes + of_layer : of_layer > bytes ? of_layer : bytes;
     }
@@ -189,7 +188,7 @@ static void place_layers(rad_cache *cache, const rad_hparams *hparams)
 {
     size_t used[RAD_CACHE_GROUPS] = {0};
     for (uint32_t i = 0; i < hparams->n_layers; i++) {
-        uint32_t group = group_of(hparams, i);
+        uint32_t group = rad_cache_group_of(hparams, i);
         if (i == cache->plan.n_far_layers)
             memset(used, 0, sizeof used);
         rad_reach reach = rad_policy_reach(&cache->plan.policy, hparams->layers[i].window);

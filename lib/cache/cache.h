@@ -57,6 +57,8 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
  * sequences need. */
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);
 
+/* A layer's group: the first one is that of layers without a window, where there are any. */
+uint32_t rad_cache_group_of(const rad_hparams *hparams, uint32_t layer);
 /* Divides the pages of a finished plan: keys and values of the first n_far layers are elsewhere. */
 void rad_cache_plan_divide(rad_cache_plan *plan, const rad_hparams *hparams, uint32_t n_far);
 

@@ -34,11 +34,12 @@ static radllm_status open_and_place(const rad_host *host, const rad_program *pro
     rad_cuda_request request = {.program = program,
                                 .cache = &plan->cache,
                                 .settings = &plan->backend,
-                                .limit = settings->limit,
                                 .n_layers = settings->n_layers};
+    memcpy(request.limits, settings->limits, sizeof request.limits);
+    memcpy(request.split, settings->split, sizeof request.split);
     radllm_status status = rad_cuda_open(cuda, error);
     if (status == RADLLM_OK)
-        status = (*cuda)->open(host, &rad_cuda_own_library, settings->gpu, device, error);
+        status = (*cuda)->open(host, &rad_cuda_own_library, &settings->gpus, device, error);
     if (status != RADLLM_OK)
         return status;
     if (settings->fast)
@@ -61,12 +62,16 @@ static void log_placement(const rad_host *host, const rad_engine_plan *plan, uin
     rad_log_line(host, RADLLM_LOG_INFO, "placement: %s", where);
     if (p->reason[0] != '\0' && (p->n_layers < n_layers || !p->output))
         rad_log_line(host, RADLLM_LOG_INFO, "placement: not more on the device: %s", p->reason);
-    rad_log_line(host, RADLLM_LOG_INFO,
-                 "device %s: weights %" PRIu64 ", cache %" PRIu64 ", activations %" PRIu64
-                 ", driver %" PRIu64 ", libraries %" PRIu64 ", together %" PRIu64 " of %" PRIu64
-                 " bytes",
-                 p->device, p->weights, p->cache, p->activations, p->context, p->libraries,
-                 p->total, p->limit != 0 ? p->limit : p->free);
+    for (uint32_t k = 0; k < p->n_gpus; k++) {
+        const rad_cuda_share *share = &p->gpus[k];
+        const rad_cuda_bytes *b = &share->bytes;
+        rad_log_line(host, RADLLM_LOG_INFO,
+                     "device %s (GPU %u, %u layers): weights %" PRIu64 ", cache %" PRIu64
+                     ", activations %" PRIu64 ", driver %" PRIu64 ", libraries %" PRIu64
+                     ", together %" PRIu64 " of %" PRIu64 " bytes",
+                     share->device, share->number, share->n_layers, b->weights, b->cache,
+                     b->activations, b->context, b->libraries, b->total, share->limit);
+    }
 }
 
 static radllm_status on_cpu(const rad_host *host, const rad_engine_settings *settings)
@@ -118,11 +123,11 @@ radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error)
         return status;
     engine->backend = backend;
     engine->upload_ns = rad_clock_ns() - begin;
-    rad_log_line(&engine->host, RADLLM_LOG_INFO,
-                 "placement: %.1f MiB went up in %.3f s (%.1f GB/s)",
-                 (double)engine->plan.placement.weights / 1048576, (double)engine->upload_ns * 1e-9,
-                 (double)engine->plan.placement.weights /
-                     (double)(engine->upload_ns + (engine->upload_ns == 0)));
+    rad_log_line(
+        &engine->host, RADLLM_LOG_INFO, "placement: %.1f MiB went up in %.3f s (%.1f GB/s)",
+        (double)engine->plan.placement.bytes.weights / 1048576, (double)engine->upload_ns * 1e-9,
+        (double)engine->plan.placement.bytes.weights /
+            (double)(engine->upload_ns + (engine->upload_ns == 0)));
     return RADLLM_OK;
 }
 
@@ -142,7 +147,7 @@ void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT])
     if (engine->device == NULL)
         snprintf(text, RAD_DEVICE_TEXT, "cpu");
     else
-        snprintf(text, RAD_DEVICE_TEXT, "cuda: %s", engine->plan.placement.device);
+        snprintf(text, RAD_DEVICE_TEXT, "cuda: %s", engine->plan.placement.devices);
 }
 
 const char *rad_device_fast(const rad_engine *engine)
@@ -164,13 +169,19 @@ void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char tex
     else
         n = snprintf(text, RAD_DEVICE_TEXT, "%u layers%s%s on cuda%s", n_layers, experts,
                      p->output ? " and output" : "", p->output ? "" : ", output on cpu");
+    for (uint32_t k = 0; p->n_gpus > 1 && k < p->n_gpus; k++)
+        n += snprintf(text + n, RAD_DEVICE_TEXT - (size_t)n, "%s GPU %u: %u",
+                      k == 0 ? "; layers on" : ",", p->gpus[k].number, p->gpus[k].n_layers);
     if (p->fast[0] != '\0')
         snprintf(text + n, RAD_DEVICE_TEXT - (size_t)n, ", unquantized products by %s", p->fast);
 }
 
-int64_t rad_device_used(const rad_engine *engine)
+int64_t rad_device_used(const rad_engine *engine, uint32_t first, uint32_t n)
 {
-    return engine->device != NULL ? (int64_t)engine->cuda->memory_used(engine->device) : 0;
+    uint64_t used = 0;
+    for (uint32_t k = first; engine->device != NULL && k < first + n; k++)
+        used += engine->cuda->memory_used(engine->device, k);
+    return (int64_t)used;
 }
 
 int64_t rad_device_bandwidth(const rad_engine *engine)

@@ -20,16 +20,16 @@ void rad_device_close(rad_engine *engine);
 
 /* What computes outside the numeric contract, on either; "" when nothing does. */
 const char *rad_device_fast(const rad_engine *engine);
-/* "cpu", or "cuda: NAME"; which layers are where, and what else decides their bits. */
-#define RAD_DEVICE_TEXT 320
+/* "cpu", or "cuda: NAMES"; which layers are where, and what else decides their bits. */
+#define RAD_DEVICE_TEXT 512
 void rad_device_text(const rad_engine *engine, char text[RAD_DEVICE_TEXT]);
 void rad_placement_text(const rad_engine_plan *plan, uint32_t n_layers, char text[RAD_DEVICE_TEXT]);
 /* As rad_cpu_backend_expert_tokens(), of both. */
 uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert);
-/* Bytes of the device's memory that are taken now, by all processes; 0: none, or not known. */
-int64_t rad_device_used(const rad_engine *engine);
-/* Bytes a second that a copy on the device reads and writes; measured by the call. 0: no device, or
- * no room. */
+/* Bytes of the memory of n GPUs that are taken now, by all processes; 0: none, or not known. */
+int64_t rad_device_used(const rad_engine *engine, uint32_t first, uint32_t n);
+/* Bytes a second that a copy on the first GPU reads and writes; measured by the call. 0: no device,
+ * or no room. */
 int64_t rad_device_bandwidth(const rad_engine *engine);
 
 #endif

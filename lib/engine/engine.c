@@ -48,7 +48,8 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     if (status == RADLLM_OK)
         status = check_budget(engine->model, plan, error);
     if (status == RADLLM_OK && on_device)
-        status = engine->cuda->create_pages(engine->device, &plan->cache, &far, error);
+        status = engine->cuda->create_pages(engine->device, &plan->placement,
+                                            &engine->model->hparams, &plan->cache, &far, error);
     if (status == RADLLM_OK)
         status = rad_cache_create(allocator, &engine->model->hparams, &plan->cache,
                                   on_device ? &far : NULL, &engine->cache, error);

@@ -26,10 +26,11 @@ typedef enum rad_device_choice {
 } rad_device_choice;
 typedef struct rad_device_settings {
     rad_device_choice choice;
-    uint32_t gpu;
-    int64_t n_layers; /* -1: as many as there is room for */
-    uint64_t limit;   /* bytes; 0: none */
-    bool fast;        /* fast=cublas */
+    rad_cuda_choice gpus;
+    int64_t n_layers;               /* -1: as many as there is room for */
+    uint64_t limits[RAD_CUDA_GPUS]; /* bytes, by place in `gpus`; 0: none */
+    int64_t split[RAD_CUDA_GPUS];   /* layers, by place; -1: as many as there is room for */
+    bool fast;                      /* fast=cublas */
 } rad_device_settings;
 
 typedef struct rad_engine_settings {

@@ -8,7 +8,7 @@
 #include "base/platform.h"
 
 #define VERSION       1u
-#define SETTINGS_BASE 1024
+#define SETTINGS_BASE 4096
 #define SETTINGS_SIZE (SETTINGS_BASE + 2 * RAD_ADAPTERS_TEXT)
 #define DIGEST_SIZE   32
 #define PIECE         ((size_t)64 << 10)
@@ -49,7 +49,7 @@ static void write_settings(const rad_session *session, const char *model_hash,
     const rad_cuda_placement *placement = &engine->plan.placement;
     if (placement->n_layers > 0)
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "device=%s, %u layers%s%s\n",
-                      placement->device, placement->n_layers,
+                      placement->bits, placement->n_layers,
                       placement->experts_here ? " without experts" : "",
                       placement->output ? " and the output" : "");
     if (choice != 0)

@@ -1,11 +1,13 @@
 /* Whole models on the GPU against the CPU backend, by the public header alone.
  *
- * compare_models [--tolerance T] [--option KEY=VALUE]... MODEL...
+ * compare_models [--tolerance T] [--divide 1] [--option KEY=VALUE]... MODEL...
  *
  * For each model the logits of 40 positions on both: the greatest difference over the greatest
  * logit of the CPU must be below T (0.02). On the GPU the bits must be the same with all tokens at
  * once, one by one, and a second time; with fast=cublas, which must then be what computes, other
- * pieces only have to be as near. Options are for the GPU alone. TAP on standard output. */
+ * pieces only have to be as near. With --divide, the first layer is on the first GPU and the others
+ * on the second, and the bits must be those of one alone. Options are for the GPU alone. TAP on
+ * standard output. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -18,6 +20,7 @@ enum { N_TOKENS = 40 };
 
 static const char *pairs[8]; /* key=value */
 static int n_pairs;
+static bool divides;
 
 /* The logits of a model on a device: n_vocab for each position. */
 typedef struct run {
@@ -203,6 +206,29 @@ static bool wants_fast(void)
     return wants;
 }
 
+/* One layer on the first GPU, in one piece and token by token. */
+static bool same_divided(const run *one)
+{
+    run two = {0};
+    size_t bytes = (size_t)one->n_vocab * N_TOKENS * sizeof *one->logits;
+    int64_t count = 0;
+    pairs[n_pairs++] = "gpu_split=1";
+    bool good = run_open(&two, one->path, "cuda") && feed(&two, N_TOKENS) &&
+                !failed(&two, radllm_engine_number(two.engine, "gpu_count", &count, two.error),
+                        "gpu_count");
+    n_pairs--;
+    if (good) {
+        bool same = memcmp(one->logits, two.logits, bytes) == 0;
+        printf("# %s: %s%s\n", one->path, two.placement,
+               count < 2 ? ", not divided"
+               : same    ? ", the same bits"
+                         : ", other bits");
+        good = count >= 2 && same && same_in_pieces(&two);
+    }
+    run_free(&two);
+    return good;
+}
+
 static bool compare(const char *path, double tolerance)
 {
     run cpu = {0}, gpu = {0};
@@ -216,6 +242,7 @@ static bool compare(const char *path, double tolerance)
         good = (gpu.fast[0] != '\0' ? near_in_pieces(&cpu, &gpu, tolerance)
                                     : same_in_pieces(&gpu) && same_choices(&gpu)) &&
                good;
+        good = good && (!divides || same_divided(&gpu));
         if (wants_fast() && gpu.fast[0] == '\0') {
             printf("# %s: fast was asked for, and cuBLAS is not there\n", path);
             good = false;
@@ -233,8 +260,10 @@ int main(int argc, char **argv)
     for (; first + 1 < argc && strncmp(argv[first], "--", 2) == 0; first += 2) {
         if (strcmp(argv[first], "--tolerance") == 0)
             tolerance = strtod(argv[first + 1], NULL);
+        else if (strcmp(argv[first], "--divide") == 0)
+            divides = true;
         else if (strcmp(argv[first], "--option") == 0 && strchr(argv[first + 1], '=') != NULL &&
-                 n_pairs < (int)(sizeof pairs / sizeof *pairs))
+                 n_pairs + 1 < (int)(sizeof pairs / sizeof *pairs))
             pairs[n_pairs++] = argv[first + 1];
         else
             return 2;

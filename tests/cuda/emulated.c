@@ -32,7 +32,8 @@ typedef struct operation {
     const rad_cuda_kernel *kernel;
     uint32_t grid[3], dynamic_shared_bytes;
     void *to;
-    const void *from; /* NULL: `data`, which was copied */
+    const void *from;       /* NULL: `data`, which was copied */
+    struct emulated *other; /* whose memory that is; NULL: this device's, or the host's */
     uint64_t size;
     uint8_t value;
     rad_cuda_event *event;
@@ -47,6 +48,7 @@ typedef struct operations {
 
 struct rad_cuda_event {
     rad_cuda_event *next;
+    struct emulated *owner;
     uint64_t recorded, reached; /* the last record that was put on a stream, and that was reached */
     rad_cuda_stream stream;
     struct timespec time;
@@ -69,6 +71,7 @@ typedef enum call_kind {
     DOWNLOAD,
     COPY_ON_DEVICE,
     FILL_DEVICE,
+    COPY_FROM,
     LAUNCH_KERNEL,
     GEMM_OPEN,
     GEMM_CALL,
@@ -85,31 +88,20 @@ typedef enum call_kind {
     CALL_KINDS
 } call_kind;
 
-static const char *const call_names[CALL_KINDS] = {"memory",
-                                                   "alloc",
-                                                   "free",
-                                                   "host_alloc",
-                                                   "host_free",
-                                                   "upload",
-                                                   "download",
-                                                   "copy",
-                                                   "fill",
-                                                   "launch",
-                                                   "gemm_open",
-                                                   "gemm",
-                                                   "event_new",
-                                                   "event_record",
-                                                   "stream_wait",
-                                                   "event_wait",
-                                                   "event_milliseconds",
-                                                   "synchronize",
-                                                   "capture_begin",
-                                                   "capture_end",
-                                                   "graph_launch",
-                                                   "work"};
+static const char *const call_names[CALL_KINDS] = {
+    "memory",       "alloc",         "free",
+    "host_alloc",   "host_free",     "upload",
+    "download",     "copy",          "fill",
+    "copy_from",    "launch",        "gemm_open",
+    "gemm",         "event_new",     "event_record",
+    "stream_wait",  "event_wait",    "event_milliseconds",
+    "synchronize",  "capture_begin", "capture_end",
+    "graph_launch", "work"};
 
 typedef struct emulated {
     rad_cuda_device device; /* first */
+    struct emulated *next;  /* of all that are open */
+    int index;
     rad_runner *runner;
     allocation *allocations;
     uint64_t used;
@@ -130,6 +122,32 @@ typedef struct emulated {
 static emulated *of(rad_cuda_device *device)
 {
     return (emulated *)(void *)device;
+}
+
+/* ---- several devices --------------------------------------------------------------------------
+ */
+
+/* All that are open, and the one whose memory can be touched: that of the others is as if it were
+ * not there. One thread at a time. */
+static emulated *devices, *shown;
+
+static void protect(const emulated *e, int protection)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (const allocation *a = e->allocations; a != NULL; a = a->next) {
+        if (!a->host && mprotect(a->map + page, a->map_bytes - 2 * page, protection) != 0)
+            abort();
+    }
+}
+
+static void show(emulated *e)
+{
+    if (shown == e)
+        return;
+    if (shown != NULL)
+        protect(shown, PROT_NONE);
+    protect(e, PROT_READ | PROT_WRITE);
+    shown = e;
 }
 
 /* ---- errors ------------------------------------------------------------------------------- */
@@ -195,11 +213,25 @@ static const allocation *find(const emulated *e, const void *address, bool guard
     return NULL;
 }
 
+/* Of any device; *owner: whose. */
+static const allocation *find_any(const void *address, bool guards, const emulated **owner)
+{
+    const allocation *a = NULL;
+    for (*owner = devices; *owner != NULL; *owner = (*owner)->next) {
+        if ((a = find(*owner, address, guards)) != NULL)
+            break;
+    }
+    return a;
+}
+
 static void describe(void *user, uintptr_t address, char *text, size_t size)
 {
-    const allocation *a = find(user, (const void *)address, true);
+    const emulated *owner;
+    const allocation *a = find_any((const void *)address, true, &owner);
     uintptr_t data = a == NULL ? 0 : (uintptr_t)a->data;
-    if (a == NULL)
+    if (a != NULL && owner != user)
+        snprintf(text, size, "memory of device %d", owner->index);
+    else if (a == NULL)
         snprintf(text, size, "near no device memory");
     else if (address < data)
         snprintf(text, size, "%zu bytes before an allocation of %llu bytes",
@@ -260,6 +292,7 @@ static radllm_status take(emulated *e, uint64_t size, bool host, void **pointer)
     if (status != RADLLM_OK || size == 0)
         return status;
     e->n_allocs++;
+    show(e);
     bool fits = host || (size <= e->device.properties.bytes &&
                          counted(size) <= e->device.properties.bytes - e->used);
     allocation *a = fits && e->n_allocs != e->fail_alloc_at ? calloc(1, sizeof *a) : NULL;
@@ -306,6 +339,7 @@ static radllm_status give(emulated *e, void *pointer, bool host)
         return status;
     if (status == RADLLM_OK)
         status = run_all(e);
+    show(e);
     allocation **link = &e->allocations;
     while (*link != NULL && (*link)->data != pointer)
         link = &(*link)->next;
@@ -382,6 +416,7 @@ static radllm_status run_launch(emulated *e, const operation *o)
                                       : (rad_order)(e->n_launches % 1000003);
     e->n_launches++;
     char message[RAD_CUDA_MESSAGE_SIZE];
+    show(e);
     if (!rad_runner_run(e->runner, o->kernel, o->grid, o->dynamic_shared_bytes, o->data, order,
                         describe, e, message, sizeof message))
         return fail(e, RAD_CUDA_E_LOST, "%s", message);
@@ -421,6 +456,18 @@ static void multiply(const rad_cuda_gemm *g)
     }
 }
 
+/* From memory of another device, which is still there. */
+static radllm_status copy_over(emulated *e, const operation *o)
+{
+    if (find(o->other, o->from, false) == NULL)
+        return fail(e, RAD_CUDA_E_LOST, "memory that is copied from was freed");
+    show(e);
+    protect(o->other, PROT_READ);
+    memcpy(o->to, o->from, o->size);
+    protect(o->other, PROT_NONE);
+    return RADLLM_OK;
+}
+
 static radllm_status run_operation(emulated *e, operation *o)
 {
     radllm_status status = count_call(e, WORK);
@@ -430,9 +477,13 @@ static radllm_status run_operation(emulated *e, operation *o)
     case LAUNCH:
         return run_launch(e, o);
     case COPY:
+        if (o->other != NULL)
+            return copy_over(e, o);
+        show(e);
         memmove(o->to, o->from != NULL ? o->from : o->data, o->size);
         break;
     case FILL:
+        show(e);
         memset(o->to, o->value, o->size);
         break;
     case RECORD:
@@ -440,10 +491,16 @@ static radllm_status run_operation(emulated *e, operation *o)
         clock_gettime(CLOCK_MONOTONIC, &o->event->time);
         break;
     case WAIT:
-        while (status == RADLLM_OK && o->event->reached < o->record)
-            status = run_first(e, o->event->stream);
+        /* Another device that fails on the way is lost by itself; this one goes on with what it
+         * finds. */
+        while (status == RADLLM_OK && o->event->reached < o->record &&
+               !o->event->owner->device.lost)
+            status = run_first(o->event->owner, o->event->stream);
+        if (o->event->owner != e)
+            status = RADLLM_OK;
         break;
     case GEMM:
+        show(e);
         multiply((const rad_cuda_gemm *)(const void *)o->data);
         break;
     case GRAPH:
@@ -521,8 +578,11 @@ static radllm_status upload(rad_cuda_device *device, rad_cuda_stream stream, voi
         return status;
     if ((status = check_range(e, to, size, "upload")) != RADLLM_OK)
         return status;
-    const allocation *a = find(e, from, false);
-    return put_copy(e, stream, to, from, size, a == NULL || !a->host);
+    const emulated *owner;
+    const allocation *a = find_any(from, false, &owner);
+    if (a != NULL && !a->host)
+        return fail(e, RAD_CUDA_E_LOST, "upload: %p is memory of device %d", from, owner->index);
+    return put_copy(e, stream, to, from, size, a == NULL);
 }
 
 static radllm_status download(rad_cuda_device *device, rad_cuda_stream stream, void *to,
@@ -548,6 +608,39 @@ static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void 
         (status = check_range(e, from, size, "copy")) != RADLLM_OK)
         return status;
     return put_copy(e, stream, to, from, size, false);
+}
+
+static bool reaches(rad_cuda_device *device, rad_cuda_device *other)
+{
+    const char *text = getenv("RAD_EMULATED_PEERS");
+    return device != other && (text == NULL || strcmp(text, "0") != 0);
+}
+
+static radllm_status copy_from(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                               rad_cuda_device *other, const void *from, uint64_t size)
+{
+    emulated *e = of(device);
+    radllm_status status = stream == RAD_CUDA_COMPUTE
+                               ? enter_uncaptured(e, COPY_FROM, "another device is copied from")
+                               : enter(e, COPY_FROM);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    if (!reaches(device, other))
+        return fail(e, RAD_CUDA_E_LOST, "device %d cannot be copied from", of(other)->index);
+    if ((status = check_range(e, to, size, "copy")) != RADLLM_OK)
+        return status;
+    const allocation *a = find(of(other), from, false);
+    if (a == NULL || a->host || size > a->size - (uint64_t)((const uint8_t *)from - a->data))
+        return fail(e, RAD_CUDA_E_LOST, "copy: %p is no memory of device %d, or not %llu bytes",
+                    from, of(other)->index, (unsigned long long)size);
+    operation *o = put(e, stream, COPY, NULL, 0);
+    if (o == NULL)
+        return no_memory(e);
+    o->to = to;
+    o->from = from;
+    o->size = size;
+    o->other = of(other);
+    return RADLLM_OK;
 }
 
 static radllm_status fill(rad_cuda_device *device, rad_cuda_stream stream, void *to, uint8_t value,
@@ -651,6 +744,7 @@ static radllm_status event_new(rad_cuda_device *device, rad_cuda_event **event)
         return status;
     if ((*event = calloc(1, sizeof **event)) == NULL)
         return no_memory(e);
+    (*event)->owner = e;
     (*event)->next = e->events;
     e->events = *event;
     return RADLLM_OK;
@@ -679,6 +773,8 @@ static radllm_status event_record(rad_cuda_device *device, rad_cuda_event *event
                                : enter(e, EVENT_RECORD);
     if (status != RADLLM_OK)
         return status;
+    if (event->owner != e)
+        return fail(e, RAD_CUDA_E_LOST, "an event of device %d is recorded", event->owner->index);
     operation *o = put(e, stream, RECORD, NULL, 0);
     if (o == NULL)
         return no_memory(e);
@@ -738,6 +834,7 @@ static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream
     e->n_waits++;
     if (status == RADLLM_OK)
         status = run_stream(e, stream);
+    show(e);
     for (const allocation *a = e->allocations; a != NULL && status == RADLLM_OK; a = a->next)
         status = check_slack(e, a, "(unknown)");
     return status;
@@ -842,6 +939,11 @@ static void close_device(rad_cuda_device *device)
     emulated *e = of(device);
     check_freed(e);
     write_counts(e);
+    emulated **link = &devices;
+    while (*link != e)
+        link = &(*link)->next;
+    *link = e->next;
+    shown = shown == e ? NULL : shown;
     for (int i = 0; i < RAD_CUDA_STREAMS; i++)
         operations_free(&e->streams[i]);
     operations_free(&e->captured);
@@ -898,7 +1000,9 @@ static void describe_device(int index, rad_cuda_properties *properties)
         .driver_version = 13000,
         .runtime_version = 13000,
     };
-    snprintf(properties->name, sizeof properties->name, "emulated device %d", index);
+    snprintf(properties->name, sizeof properties->name, "emulated device%s",
+             environment("RAD_EMULATED_OTHER", UINT64_MAX) == (uint64_t)index ? " of another kind"
+                                                                              : "");
     snprintf(properties->uuid, sizeof properties->uuid, "GPU-00000000-0000-0000-0000-%012d", index);
 }
 
@@ -929,6 +1033,8 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
         .download = download,
         .copy = copy,
         .fill = fill,
+        .reaches = reaches,
+        .copy_from = copy_from,
         .launch = launch,
         .gemm_open = gemm_open,
         .gemm = gemm,
@@ -952,10 +1058,16 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     uint64_t all = e->device.properties.bytes;
     e->used = CONTEXT_BYTES < all ? CONTEXT_BYTES : all;
     e->order = (rad_order)environment("RAD_EMULATED_ORDER", RAD_ORDERS_IN_TURN);
-    e->lose_at = environment("RAD_EMULATED_LOSE", 0);
-    e->fail_alloc_at = environment("RAD_EMULATED_FAIL_ALLOC", 0);
+    uint64_t fails = environment("RAD_EMULATED_FAILING", UINT64_MAX);
+    if (fails == UINT64_MAX || fails == (uint64_t)index) {
+        e->lose_at = environment("RAD_EMULATED_LOSE", 0);
+        e->fail_alloc_at = environment("RAD_EMULATED_FAIL_ALLOC", 0);
+        read_failure(e);
+    }
     e->gemm = environment("RAD_EMULATED_GEMM", 1);
-    read_failure(e);
+    e->index = index;
+    e->next = devices;
+    devices = e;
     *device = &e->device;
     return RADLLM_OK;
 }

@@ -1,11 +1,15 @@
 /* The emulated device: lib/backend/cuda/device.h without a GPU, for tests. Memory has a page that
  * cannot be reached on both sides and begins as NaN; kernels run by runner.c. Work is done as late
  * as allowed, when something waits for it, so that a missing wait shows. What it does not find is a
- * host program that touches device memory itself.
+ * host program that touches device memory itself. Of several devices each sees its own memory
+ * alone: a kernel that touches another one's fails.
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
  * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is
- * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory), RAD_EMULATED_GEMM
+ * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory),
+ * RAD_EMULATED_FAILING (the number of the device that these two and RAD_EMULATED_FAIL are for;
+ * without, each), RAD_EMULATED_OTHER (the number of a device with another name),
+ * RAD_EMULATED_PEERS (0: no device can copy from another), RAD_EMULATED_GEMM
  * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL
  * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
  * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there

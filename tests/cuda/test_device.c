@@ -159,6 +159,76 @@ START_TEST(a_lost_device_stays_lost)
 }
 END_TEST
 
+/* ---- several devices ---------------------------------------------------------------------------
+ */
+
+static void open_two(rad_cuda_device *devices[2])
+{
+    char message[RAD_CUDA_MESSAGE_SIZE];
+    setenv("RAD_EMULATED_DEVICES", "2", 1);
+    for (int i = 0; i < 2; i++)
+        ck_assert_msg(rad_cuda_device_open(i, &devices[i], message) == RADLLM_OK, "%s", message);
+}
+
+static void close_two(rad_cuda_device *devices[2])
+{
+    for (int i = 0; i < 2; i++)
+        devices[i]->close(devices[i]);
+}
+
+/* A copy between two devices sees what was done before the event that it waits for, and what just
+ * is there where it does not wait. */
+START_TEST(copies_between_devices_follow_events)
+{
+    for (int i = 0; i < 2; i++) {
+        bool waits = i != 0;
+        rad_cuda_device *d[2];
+        open_two(d);
+        float ones[N], got[N];
+        for (int k = 0; k < N; k++)
+            ones[k] = 1;
+        float *x = rad_test_upload(d[0], ones, BYTES), *y = rad_test_upload(d[1], ones, BYTES);
+        rad_cuda_event *made;
+        ck_assert(d[1]->reaches(d[1], d[0]));
+        ok(d[0], d[0]->event_new(d[0], &made));
+        launch_add(d[0], x, x);
+        ok(d[0], d[0]->event_record(d[0], made, RAD_CUDA_COMPUTE));
+        if (waits)
+            ok(d[1], d[1]->stream_wait(d[1], RAD_CUDA_COMPUTE, made));
+        ok(d[1], d[1]->copy_from(d[1], RAD_CUDA_COMPUTE, y, d[0], x, BYTES));
+        launch_add(d[1], y, y);
+        rad_test_download(d[1], got, y, BYTES);
+        ck_assert((got[0] == 4 && got[N - 1] == 4) == waits);
+        d[0]->event_free(d[0], made);
+        close_two(d);
+    }
+}
+END_TEST
+
+/* A kernel sees its own device's memory alone; so do copies that are not from another device. */
+START_TEST(memory_of_another_device_is_out_of_reach)
+{
+    for (int i = 0; i < 3; i++) {
+        rad_cuda_device *d[2];
+        open_two(d);
+        float *x = rad_test_upload(d[0], NULL, BYTES), *y = rad_test_upload(d[1], NULL, BYTES);
+        radllm_status status = RADLLM_OK;
+        if (i == 0)
+            status = d[1]->copy(d[1], RAD_CUDA_COMPUTE, y, x, BYTES);
+        else if (i == 1)
+            status = d[1]->upload(d[1], RAD_CUDA_COMPUTE, y, x, BYTES);
+        else {
+            launch_add(d[1], x, y);
+            status = d[1]->synchronize(d[1], RAD_CUDA_COMPUTE);
+            ck_assert_msg(strstr(d[1]->message, "memory of device 0") != NULL, "%s", d[1]->message);
+        }
+        ck_assert_int_eq(status, RAD_CUDA_E_LOST);
+        ck_assert(d[1]->lost && !d[0]->lost);
+        close_two(d);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "device");
@@ -168,6 +238,8 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, memory_is_counted_and_can_end);
     tcase_add_test(cases, wrong_calls_lose_the_device);
     tcase_add_test(cases, a_lost_device_stays_lost);
+    tcase_add_test(cases, copies_between_devices_follow_events);
+    tcase_add_test(cases, memory_of_another_device_is_out_of_reach);
 }
 
 int main(void)

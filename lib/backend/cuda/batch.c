@@ -1,5 +1,6 @@
-/* What a step tells the device: rows, output rows, the page tables of its sequences, and what the
- * CPU computes before the first layer. One copy for all. */
+/* What a step tells the devices: rows, output rows, the page tables of its sequences, and what the
+ * CPU computes before the first layer. One copy for all, to each device; it is written and laid out
+ * by the first one's part of the backend. */
 #include "backend/cuda/cuda.h"
 
 #include <string.h>
@@ -94,17 +95,18 @@ static void write_blocks(rad_cuda_backend *b, uint32_t tokens)
     b->n_blocks[tokens - 1] = n;
 }
 
-/* Those blocks that some operation will want. */
-static void write_all_blocks(rad_cuda_backend *b)
+/* Those blocks that some operation of a part will want. */
+static void write_all_blocks(rad_cuda_backend *b, const rad_cuda_backend *part)
 {
-    rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
-    memset(b->n_blocks, 0, sizeof b->n_blocks);
-    for (uint32_t i = 0; i < b->program->n_ops; i++) {
+    rad_cuda_means means = {part->model, &part->cache->plan, &part->device->properties,
+                            part->library};
+    for (uint32_t i = 0; i < part->program->n_ops; i++) {
         uint32_t rows;
-        if (!b->on_device[i] || b->program->ops[i].kind != RAD_OP_ATTEND)
+        if (!part->on_device[i] || part->program->ops[i].kind != RAD_OP_ATTEND)
             continue;
-        uint32_t tokens = rad_cuda_attend_shape(&means, &b->program->ops[i], b->longest_span, &rows)
-                              .tokens_per_block;
+        uint32_t tokens =
+            rad_cuda_attend_shape(&means, &part->program->ops[i], b->longest_span, &rows)
+                .tokens_per_block;
         if (b->n_blocks[tokens - 1] == 0)
             write_blocks(b, tokens);
     }
@@ -123,9 +125,26 @@ static void measure(rad_cuda_backend *b)
     b->most_keys = (b->most_keys + KEYS_STEP - 1) / KEYS_STEP * KEYS_STEP;
 }
 
-void rad_cuda_tell_batch(rad_cuda_backend *b)
+/* What was told is in the same places of all devices. */
+static void share(const rad_cuda_backend *b, rad_cuda_backend *part)
 {
-    const rad_batch *batch = b->batch;
+    part->batch = b->batch;
+    part->told = b->told;
+    part->longest_span = b->longest_span;
+    part->most_keys = b->most_keys;
+    part->layout.rows = b->layout.rows;
+    part->layout.outputs = b->layout.outputs;
+    memcpy(part->n_blocks, b->n_blocks, sizeof part->n_blocks);
+    memcpy(part->layout.tables, b->layout.tables, sizeof part->layout.tables);
+    memcpy(part->layout.blocks, b->layout.blocks, sizeof part->layout.blocks);
+    memcpy(part->layout.values, b->layout.values, sizeof part->layout.values);
+}
+
+void rad_cuda_tell_batch(rad_cuda_chain *c)
+{
+    rad_cuda_backend *b = &c->parts[0];
+    const rad_batch *batch = c->batch;
+    b->batch = batch;
     b->told = b->layout.told;
     measure(b);
     write_rows(b);
@@ -135,25 +154,36 @@ void rad_cuda_tell_batch(rad_cuda_backend *b)
                batch->n_outputs * sizeof *batch->outputs);
     for (uint32_t g = 0; g < b->cache->plan.n_groups; g++)
         write_table(b, g);
-    write_all_blocks(b);
+    memset(b->n_blocks, 0, sizeof b->n_blocks);
+    for (uint32_t k = 0; k < c->n; k++)
+        write_all_blocks(b, &c->parts[k]);
     for (uint32_t v = 0; v < b->program->n_values; v++) {
-        if ((b->inputs >> v & 1) == 0)
+        if ((c->inputs >> v & 1) == 0)
             continue;
         b->layout.values[v] =
             take(b, (uint64_t)batch->n_tokens * b->program->values[v].width * sizeof(float));
         b->library->cpu_lend(b->cpu, (uint8_t)v, staged(b, b->layout.values[v]));
     }
+    for (uint32_t k = 1; k < c->n; k++)
+        share(b, &c->parts[k]);
 }
 
-radllm_status rad_cuda_send_batch(rad_cuda_backend *b)
+radllm_status rad_cuda_send_batch(rad_cuda_chain *c, radllm_error *error)
 {
-    radllm_status status =
-        b->device->upload(b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.told),
-                          staged(b, b->layout.told), b->told - b->layout.told);
-    b->under_way = true;
-    for (uint32_t v = 0; v < b->program->n_values && status == RADLLM_OK; v++) {
-        if ((b->inputs >> v & 1) != 0 && b->values[v].where != 0)
-            b->values[v].where = RAD_CUDA_HERE | RAD_CUDA_THERE;
+    uint32_t everywhere = RAD_CUDA_HERE;
+    for (uint32_t k = 0; k < c->n; k++) {
+        rad_cuda_backend *b = &c->parts[k];
+        radllm_status status =
+            b->device->upload(b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.told),
+                              staged(b, b->layout.told), b->told - b->layout.told);
+        if (status != RADLLM_OK)
+            return rad_cuda_failed(b->device, status, error);
+        b->under_way = true;
+        everywhere |= RAD_CUDA_THERE(k);
     }
-    return status;
+    for (uint32_t v = 0; v < c->program->n_values; v++) {
+        if ((c->inputs >> v & 1) != 0 && c->values[v].where != 0)
+            c->values[v].where = everywhere;
+    }
+    return RADLLM_OK;
 }

@@ -11,10 +11,11 @@ EXPORTED const rad_cuda_table *radllm_cuda_table(void);
 
 const char radllm_cuda_build_id[] = RAD_CUDA_BUILD_ID;
 
-radllm_status rad_cuda_failed(const rad_cuda *cuda, radllm_status status, radllm_error *error)
+radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status status,
+                              radllm_error *error)
 {
     char quoted[RAD_QUOTE_SIZE];
-    const char *message = cuda->device->message;
+    const char *message = device->message;
     rad_quote(quoted, message, strnlen(message, RAD_CUDA_MESSAGE_SIZE));
     if (status == RADLLM_E_MEMORY)
         return rad_fail(error, RADLLM_E_MEMORY,
@@ -33,16 +34,19 @@ static void cuda_close(rad_cuda *cuda)
         return;
     rad_allocator allocator = cuda->host.allocator;
     if (cuda->process == rad_process_id()) {
-        if (cuda->device != NULL)
-            cuda->device->close(cuda->device);
+        for (uint32_t k = 0; k < cuda->n_gpus; k++)
+            cuda->gpus[k].device->close(cuda->gpus[k].device);
         pthread_mutex_destroy(&cuda->mutex);
     }
     rad_free(&allocator, cuda, sizeof *cuda);
 }
 
-static radllm_status open_device(rad_cuda *cuda, uint32_t number, radllm_error *error)
+/* What the driver knows, as the choice where the host made none; that of the host must be among it.
+ */
+static radllm_status check_choice(rad_cuda *cuda, radllm_error *error)
 {
     char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_QUOTE_SIZE];
+    rad_cuda_choice *choice = &cuda->choice;
     int count = rad_cuda_device_count(message);
     rad_quote(quoted, message, strnlen(message, sizeof message));
     if (count <= 0)
@@ -50,18 +54,17 @@ static radllm_status open_device(rad_cuda *cuda, uint32_t number, radllm_error *
                         "device=cuda: no GPU can be used: %s; install NVIDIA's driver, or set the "
                         "option device to cpu",
                         message[0] != '\0' ? quoted : "the driver knows none");
-    if (number >= (uint32_t)count)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "device=cuda: there is no GPU number %u; the driver knows %d (option gpu "
-                        "0 to %d)",
-                        number, count, count - 1);
-    radllm_status status = rad_cuda_device_open((int)number, &cuda->device, message);
-    if (status == RADLLM_OK)
-        return RADLLM_OK;
-    rad_quote(quoted, message, strnlen(message, sizeof message));
-    return rad_fail(error, status == RADLLM_E_MEMORY ? status : RADLLM_E_UNSUPPORTED,
-                    "device=cuda: GPU number %u cannot be opened: %s; set the option device to cpu",
-                    number, quoted);
+    for (uint32_t i = 0; i < choice->n; i++) {
+        if (choice->numbers[i] >= count)
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "device=cuda: there is no GPU number %u; the driver knows %d (options "
+                            "gpu and gpus: 0 to %d)",
+                            choice->numbers[i], count, count - 1);
+    }
+    cuda->chosen = choice->n > 0;
+    for (; !cuda->chosen && choice->n < RAD_CUDA_GPUS && choice->n < (uint32_t)count; choice->n++)
+        choice->numbers[choice->n] = (uint8_t)choice->n;
+    return RADLLM_OK;
 }
 
 #define COPIES 8 /* that measure the bandwidth */
@@ -75,8 +78,77 @@ static uint64_t context_of(uint64_t taken)
     return taken < MOST_CONTEXT_BYTES ? taken : MOST_CONTEXT_BYTES;
 }
 
+static radllm_status open_gpu(rad_cuda_gpu *gpu, radllm_error *error)
+{
+    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_QUOTE_SIZE];
+    radllm_status status = rad_cuda_device_open((int)gpu->number, &gpu->device, message);
+    if (status != RADLLM_OK) {
+        rad_quote(quoted, message, strnlen(message, sizeof message));
+        return rad_fail(error, status == RADLLM_E_MEMORY ? status : RADLLM_E_UNSUPPORTED,
+                        "device=cuda: GPU number %u cannot be opened: %s; set the option device to "
+                        "cpu",
+                        gpu->number, quoted);
+    }
+    uint64_t all;
+    status = gpu->device->memory(gpu->device, &gpu->free_at_open, &all);
+    if (status != RADLLM_OK) {
+        status = rad_cuda_failed(gpu->device, status, error);
+        gpu->device->close(gpu->device);
+        return status;
+    }
+    gpu->context_bytes = context_of(all - gpu->free_at_open);
+    return RADLLM_OK;
+}
+
+/* The same, and what was opened on the first one besides. */
+static radllm_status open_alike(rad_cuda *cuda, rad_cuda_gpu *gpu, radllm_error *error)
+{
+    radllm_status status = open_gpu(gpu, error);
+    if (status != RADLLM_OK || cuda->fast[0] == '\0')
+        return status;
+    status = rad_cuda_open_fast(cuda, gpu, error);
+    if (status != RADLLM_OK)
+        gpu->device->close(gpu->device);
+    return status;
+}
+
+radllm_status rad_cuda_open_next(rad_cuda *cuda, rad_cuda_gpu **out, char why[RAD_CUDA_TEXT],
+                                 radllm_error *error)
+{
+    *out = NULL;
+    while (cuda->n_tried < cuda->choice.n) {
+        rad_cuda_gpu *gpu = &cuda->gpus[cuda->n_gpus];
+        radllm_error failure = {.status = RADLLM_OK};
+        *gpu =
+            (rad_cuda_gpu){.number = cuda->choice.numbers[cuda->n_tried], .place = cuda->n_tried};
+        cuda->n_tried++;
+        radllm_status status = open_alike(cuda, gpu, &failure);
+        if (status == RADLLM_OK) {
+            cuda->n_gpus++;
+            *out = gpu;
+            return RADLLM_OK;
+        }
+        if (cuda->chosen || cuda->n_tried == 1)
+            return rad_fail(error, status, "%s", failure.message);
+        snprintf(why, RAD_CUDA_TEXT, "%.*s", RAD_CUDA_TEXT - 1, failure.message);
+    }
+    return RADLLM_OK;
+}
+
+void rad_cuda_keep(rad_cuda *cuda, const rad_cuda_placement *placement)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < cuda->n_gpus; i++) {
+        if (kept < placement->n_gpus && cuda->gpus[i].number == placement->gpus[kept].number)
+            cuda->gpus[kept++] = cuda->gpus[i];
+        else
+            cuda->gpus[i].device->close(cuda->gpus[i].device);
+    }
+    cuda->n_gpus = kept;
+}
+
 static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *library,
-                               uint32_t number, rad_cuda **out, radllm_error *error)
+                               const rad_cuda_choice *choice, rad_cuda **out, radllm_error *error)
 {
     rad_cuda *cuda = rad_alloc_zero(&host->allocator, sizeof *cuda);
     if (cuda == NULL)
@@ -84,20 +156,17 @@ static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *lib
     cuda->host = *host;
     cuda->library = library;
     cuda->process = rad_process_id();
+    cuda->choice = *choice;
     /* With default attributes this never fails on the systems that the library runs on. */
     if (pthread_mutex_init(&cuda->mutex, NULL) != 0) {
         rad_free(&host->allocator, cuda, sizeof *cuda);
         return rad_fail_memory(error, sizeof(pthread_mutex_t));
     }
-    uint64_t all;
-    radllm_status status = open_device(cuda, number, error);
-    if (status == RADLLM_OK) {
-        status = cuda->device->memory(cuda->device, &cuda->free_at_open, &all);
-        if (status != RADLLM_OK)
-            status = rad_cuda_failed(cuda, status, error);
-        else
-            cuda->context_bytes = context_of(all - cuda->free_at_open);
-    }
+    char why[RAD_CUDA_TEXT];
+    rad_cuda_gpu *first;
+    radllm_status status = check_choice(cuda, error);
+    if (status == RADLLM_OK)
+        status = rad_cuda_open_next(cuda, &first, why, error);
     if (status != RADLLM_OK) {
         cuda_close(cuda);
         return status;
@@ -106,12 +175,13 @@ static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *lib
     return RADLLM_OK;
 }
 
-static uint64_t memory_used(const rad_cuda *cuda)
+static uint64_t memory_used(const rad_cuda *cuda, uint32_t index)
 {
     uint64_t available = 0, all = 0;
     rad_cuda *own = (rad_cuda *)cuda;
+    rad_cuda_device *device = own->gpus[index].device;
     pthread_mutex_lock(&own->mutex);
-    radllm_status status = own->device->memory(own->device, &available, &all);
+    radllm_status status = device->memory(device, &available, &all);
     pthread_mutex_unlock(&own->mutex);
     return status == RADLLM_OK ? all - available : 0;
 }
@@ -139,7 +209,7 @@ static float time_copies(rad_cuda_device *device, rad_cuda_event *const events[2
 static uint64_t bandwidth(const rad_cuda *cuda)
 {
     rad_cuda *own = (rad_cuda *)cuda;
-    rad_cuda_device *device = own->device;
+    rad_cuda_device *device = own->gpus[0].device;
     rad_cuda_event *events[2] = {NULL, NULL};
     uint64_t most = 16 * device->properties.l2_bytes, available = 0, all = 0;
     void *memory = NULL;

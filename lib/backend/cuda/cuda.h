@@ -10,24 +10,45 @@
 #include "kernels/cuda/kernels_layer.h"
 #include "base/platform.h"
 
-/* A device that an engine uses. The device is for one thread at a time, and pages are taken and
- * given back by others than the one that computes. */
+/* A GPU that an engine uses. */
+typedef struct rad_cuda_gpu {
+    uint32_t number, place; /* as the driver counts; in the choice */
+    rad_cuda_device *device;
+    uint64_t context_bytes, free_at_open;
+    uint64_t library_bytes; /* that `fast` took */
+    /* The part of each page that its layers have: device memory, bytes from one page to the next;
+     * which bytes of the whole page they are. */
+    uint8_t *pages[RAD_CACHE_GROUPS];
+    uint64_t page_bytes[RAD_CACHE_GROUPS], pages_bytes[RAD_CACHE_GROUPS];
+    uint64_t page_first[RAD_CACHE_GROUPS], page_used[RAD_CACHE_GROUPS];
+} rad_cuda_gpu;
+
+/* Those of an engine, in the order of their layers. A device is for one thread at a time, and pages
+ * are taken and given back by others than the one that computes. */
 struct rad_cuda {
     rad_host host;
     const rad_cuda_library *library;
-    rad_cuda_device *device;
     pthread_mutex_t mutex;
     int64_t process; /* that opened it: in a child made by fork() nothing of CUDA may be called */
-    uint64_t context_bytes, free_at_open;
-    uint64_t library_bytes;           /* that `fast` took */
-    char fast[RAD_CUDA_GEMM_NAME];    /* "": products are inside the numeric contract */
-    uint8_t *pages[RAD_CACHE_GROUPS]; /* device memory */
-    uint64_t page_bytes[RAD_CACHE_GROUPS], pages_bytes[RAD_CACHE_GROUPS];
+    rad_cuda_choice choice;
+    bool chosen;                          /* the choice is the host's */
+    uint32_t n_tried;                     /* of the choice */
+    char fast[RAD_CUDA_GEMM_NAME];        /* "": products are inside the numeric contract */
+    uint64_t far_bytes[RAD_CACHE_GROUPS]; /* of a page, all layers on GPUs together */
+    uint32_t n_gpus;
+    rad_cuda_gpu gpus[RAD_CUDA_GPUS];
 };
 
 /* Turns what a device function answered into an error of the library: RADLLM_E_MEMORY, or
  * RADLLM_E_DEVICE for good. The caller holds the mutex. */
-radllm_status rad_cuda_failed(const rad_cuda *cuda, radllm_status status, radllm_error *error);
+radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status status,
+                              radllm_error *error);
+/* Opens the next one of the choice; *out becomes NULL where there is none. One that cannot be
+ * opened is passed over unless it was chosen, and `why` says so. */
+radllm_status rad_cuda_open_next(rad_cuda *cuda, rad_cuda_gpu **out, char why[RAD_CUDA_TEXT],
+                                 radllm_error *error);
+/* Closes those that have no share, and puts the others into the order of their shares. */
+void rad_cuda_keep(rad_cuda *cuda, const rad_cuda_placement *placement);
 
 /* Tokens of a block of attention, at most. */
 #define RAD_CUDA_BLOCK_TOKENS RAD_CUDA_ATTEND_MANY_ROWS
@@ -64,8 +85,9 @@ typedef struct rad_cuda_layout {
     uint64_t total;
 } rad_cuda_layout;
 
-/* Where a value is up to date. */
-enum { RAD_CUDA_HERE = 1, RAD_CUDA_THERE = 2 };
+/* Where a value is up to date: a set of these. */
+#define RAD_CUDA_HERE       1u
+#define RAD_CUDA_THERE(gpu) (2u << (gpu))
 
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
@@ -82,9 +104,11 @@ typedef struct rad_cuda_replay {
     rad_cuda_graph *graph;
 } rad_cuda_replay;
 
+/* One GPU's part of the backend: it computes the operations from `first` on, up to the next GPU's
+ * first one. */
 typedef struct rad_cuda_backend {
-    rad_backend base;
     rad_cuda *cuda;
+    rad_cuda_gpu *gpu;
     rad_cuda_device *device;
     const rad_cuda_library *library;
     const rad_program *program;
@@ -92,36 +116,29 @@ typedef struct rad_cuda_backend {
     const rad_cache *cache;
     rad_backend *cpu;
     rad_backend_settings settings;
-    rad_cuda_placement placement;
-    bool *on_device;          /* of each operation */
+    bool *on_device;          /* of each operation: on this one */
     rad_cuda_weight *weights; /* by rad_weight.order */
     uint8_t *weight_memory;   /* device memory, as the next */
     uint8_t *memory;
     rad_cuda_layout layout;
-    uint32_t first;   /* operation on the device */
-    uint32_t inputs;  /* values that the CPU makes before it, as a set */
-    uint8_t *staging; /* pinned memory for what a step tells the device, laid out as there */
-    uint64_t staging_bytes;
-    float *results; /* pinned memory for what the host reads of a step; NULL: the CPU's */
-    uint64_t results_bytes;
-    rad_cuda_greatest *choices;      /* pinned, of each output row; NULL: logits are the CPU's */
+    uint32_t first;          /* operation on the device */
+    uint32_t needed;         /* values that must be there before it, as a set */
+    rad_cuda_event *reached; /* for GPUs that follow; NULL: there is one alone */
+    /* Pinned memory for what is needed of GPUs that cannot be copied from; NULL: all can. */
+    uint8_t *passed;
+    uint64_t passed_bytes;
+    uint8_t *staging;           /* pinned memory for what a step tells devices, laid out as there */
+    rad_cuda_greatest *choices; /* pinned, of each output row; NULL: logits are not made here */
     rad_cuda_candidates *candidates; /* as these */
-    float *crossing; /* pinned memory for what experts here read and give; NULL: there are none */
-    uint64_t crossing_bytes;
-    rad_cuda_event *arrived; /* what they read */
+    rad_cuda_event *arrived;         /* what experts in main memory read; NULL: there are none */
 
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
     uint64_t n_replayed;
 
     /* The run in progress. */
     const rad_batch *batch;
-    struct {
-        uint32_t where;
-        uint64_t floats; /* that were written last */
-    } values[RAD_MAX_VALUES];
-    uint64_t told;  /* behind what the step tells the device */
+    uint64_t told;  /* behind what the step tells devices */
     bool under_way; /* copies from memory that the CPU's operations write to */
-    bool chosen;    /* `choices` are this batch's, and its logits are not here */
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
@@ -132,6 +149,38 @@ typedef struct rad_cuda_backend {
     bool tiles_in_order; /* rounded for cuBLAS */
     const uint32_t *tiles_columns;
 } rad_cuda_backend;
+
+/* The whole of it, which the library sees: one GPU after the other, and the CPU where an operation
+ * is no GPU's. */
+typedef struct rad_cuda_chain {
+    rad_backend base;
+    rad_cuda *cuda;
+    const rad_cuda_library *library;
+    const rad_program *program;
+    rad_backend *cpu;
+    rad_backend_settings settings;
+    rad_cuda_placement placement;
+    uint32_t n;
+    rad_cuda_backend *parts;
+    bool *on_device;  /* of each operation: on any */
+    uint32_t inputs;  /* values that the CPU makes before the first one there, as a set */
+    uint8_t *staging; /* pinned memory, as the next */
+    uint64_t staging_bytes;
+    float *results; /* for what the host reads of a step; NULL: the CPU's */
+    uint64_t results_bytes;
+    rad_cuda_greatest *choices;      /* of each output row; NULL: logits are the CPU's */
+    rad_cuda_candidates *candidates; /* as these */
+    float *crossing;                 /* for what experts here read and give; NULL: there are none */
+    uint64_t crossing_bytes;
+
+    /* The run in progress. */
+    const rad_batch *batch;
+    bool chosen; /* `choices` are this batch's, and its logits are not here */
+    struct {
+        uint32_t where;
+        uint64_t floats; /* that were written last */
+    } values[RAD_MAX_VALUES];
+} rad_cuda_chain;
 
 static inline void *rad_cuda_at(const rad_cuda_backend *b, uint64_t offset)
 {
@@ -195,6 +244,7 @@ uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_token
  */
 
 radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error);
+radllm_status rad_cuda_open_fast(rad_cuda *cuda, rad_cuda_gpu *gpu, radllm_error *error);
 /* Whether a product leaves the numeric contract. */
 bool rad_cuda_is_fast(const rad_cuda_backend *b, rad_type type, const rad_cuda_product_part *parts,
                       uint32_t n_parts, uint32_t n_tokens);
@@ -210,20 +260,35 @@ radllm_status rad_cuda_fast_product(rad_cuda_backend *b, rad_type type,
 /* Bytes of a weight on the device; of one expert's rows (of all, where it is no stack). */
 uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);
-/* Takes memory for the weights of all operations on the device, and fills it. */
-radllm_status rad_cuda_upload(rad_cuda_backend *b, const radllm_cancel *cancel,
-                              radllm_error *error);
+/* Takes memory for the weights of all operations on the device, and fills it. before, total: bytes
+ * that are on other devices already, and that are on all in the end. */
+radllm_status rad_cuda_upload(rad_cuda_backend *b, uint64_t before, uint64_t total,
+                              const radllm_cancel *cancel, radllm_error *error);
 
 /* ---- place.c ------------------------------------------------------------------------------------
  */
 
-radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,
-                             rad_cuda_placement *out, radllm_error *error);
-/* Which operations are on the device under a placement: n_ops flags. */
+/* Which operations are on a GPU with its share: n_ops flags. */
 void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
-                     const rad_cuda_placement *placement, bool *on_device);
-/* The first operation of the first layer; the values that are made before it, as a set. */
+                     const rad_cuda_share *share, bool experts_here, bool *on_device);
+/* The first of them; n_ops where there is none. */
+uint32_t rad_cuda_first_of(const rad_program *program, const bool *on_device);
+/* Values that operations there read and none from their first one on has written, as a set; they
+ * end where the next GPU's begin. */
+uint32_t rad_cuda_needed(const rad_cuda_means *means, const rad_program *program,
+                         const bool *on_device);
+/* Values that an operation reads, as a set. written: those that were written before. */
+uint32_t rad_cuda_reads(const rad_cuda_means *means, const rad_op *op, uint32_t written);
+/* Bytes of the values in a set, and of pinned memory that they pass through on their way to a GPU
+ * from those before it: 0 where these can be copied from. */
+uint64_t rad_cuda_set_bytes(const rad_program *program, const rad_backend_settings *settings,
+                            uint32_t set);
+uint64_t rad_cuda_passed_bytes(const rad_cuda *cuda, const rad_program *program,
+                               const rad_backend_settings *settings, uint32_t gpu, uint32_t needed);
+/* The first operation of the first layer, and the one behind the last layer's; the values that are
+ * made before the first, as a set. */
 uint32_t rad_cuda_first_of_layers(const rad_program *program);
+uint32_t rad_cuda_end_of_layers(const rad_program *program);
 uint32_t rad_cuda_inputs(const rad_program *program);
 /* Whether the host reads a value that operations on the device write, at a step's end; bytes of all
  * of these. */
@@ -236,13 +301,17 @@ uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_se
                                 const bool *on_device);
 uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend_settings *settings,
                                    const bool *on_device);
-/* Values that experts in main memory read of the device, or give to it, as a set; bytes of all. */
+/* Values that experts in main memory read of the device, or give to it, as a set. */
 uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device);
-uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_settings *settings,
-                                 const bool *on_device);
 /* The layout of everything but weights and pages; false when it exceeds 64 bits. */
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       const rad_backend_settings *settings, rad_cuda_layout *layout);
+
+/* ---- divide.c -----------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_place(rad_cuda *cuda, const rad_cuda_request *request,
+                             rad_cuda_placement *out, radllm_error *error);
 
 /* ---- batch.c ------------------------------------------------------------------------------------
  */
@@ -254,8 +323,8 @@ uint64_t rad_cuda_value_bytes(const rad_program *program, const rad_backend_sett
                               uint32_t value);
 /* Lays out what the device is told of a batch, and writes it down; the CPU's operations before the
  * first one on the device put their values there as well. Then all is sent at once. */
-void rad_cuda_tell_batch(rad_cuda_backend *b);
-radllm_status rad_cuda_send_batch(rad_cuda_backend *b);
+void rad_cuda_tell_batch(rad_cuda_chain *c);
+radllm_status rad_cuda_send_batch(rad_cuda_chain *c, radllm_error *error);
 
 /* ---- graphs.c -----------------------------------------------------------------------------------
  */
@@ -269,11 +338,23 @@ void rad_cuda_free_replays(rad_cuda_backend *b);
 /* ---- pages.c ------------------------------------------------------------------------------------
  */
 
-radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cache_plan *plan, rad_far_memory *far,
-                                    radllm_error *error);
+/* Bytes of a group's pages on a GPU with its share: the part that its layers have of one. first:
+ * where that begins in the page of all layers, used: what is not padding of it. */
+uint64_t rad_cuda_page_part(const rad_cuda_library *library, const rad_cache_plan *plan,
+                            const rad_hparams *hparams, const rad_cuda_share *share, uint32_t group,
+                            uint64_t *first, uint64_t *used);
+radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cuda_placement *placement,
+                                    const rad_hparams *hparams, const rad_cache_plan *plan,
+                                    rad_far_memory *far, radllm_error *error);
 void rad_cuda_free_pages(rad_cuda *cuda);
 
 /* ---- run.c --------------------------------------------------------------------------------------
+ */
+
+extern const rad_backend_table rad_cuda_backend_table;
+uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
+
+/* ---- create.c -----------------------------------------------------------------------------------
  */
 
 radllm_status rad_cuda_create_backend(rad_cuda *cuda, const rad_cuda_placement *placement,
@@ -281,6 +362,6 @@ radllm_status rad_cuda_create_backend(rad_cuda *cuda, const rad_cuda_placement *
                                       const rad_backend_settings *settings, rad_backend *cpu,
                                       const radllm_cancel *cancel, rad_backend **out,
                                       radllm_error *error);
-uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
+void rad_cuda_free_backend(rad_backend *backend);
 
 #endif

@@ -34,7 +34,7 @@ const rad_cuda_library rad_cuda_own_library = {.model_read_rows = rad_model_read
                                                .cpu_reserve_adapters = cpu_reserve_adapters,
                                                .cpu_logits = cpu_logits,
                                                .weight_columns = rad_weight_columns,
-                                               .cache_plan_divide = rad_cache_plan_divide,
+                                               .cache_group_of = rad_cache_group_of,
                                                .alibi_slope = rad_alibi_slope,
                                                .cpu_hidden = cpu_hidden,
                                                .cpu_lend = rad_cpu_backend_lend,

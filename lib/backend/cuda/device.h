@@ -70,7 +70,7 @@ struct rad_cuda_device {
      * NULL. `free` waits for the work that may still use it. */
     radllm_status (*alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*free)(rad_cuda_device *device, void *pointer);
-    /* Pinned host memory, at the same address for kernels. */
+    /* Pinned host memory, at the same address for kernels of all devices. */
     radllm_status (*host_alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*host_free)(rad_cuda_device *device, void *pointer);
 
@@ -85,6 +85,11 @@ struct rad_cuda_device {
                           const void *from, uint64_t size);
     radllm_status (*fill)(rad_cuda_device *device, rad_cuda_stream stream, void *to, uint8_t value,
                           uint64_t size);
+    /* Whether memory of another device can be copied from without a way through the host's. */
+    bool (*reaches)(rad_cuda_device *device, rad_cuda_device *other);
+    /* Copies from there, on this device's stream: it does not wait for the other's work. */
+    radllm_status (*copy_from)(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                               rad_cuda_device *other, const void *from, uint64_t size);
     /* On the compute stream. The arguments are copied. An empty grid launches nothing. */
     radllm_status (*launch)(rad_cuda_device *device, const rad_cuda_kernel *kernel,
                             rad_cuda_grid grid, uint32_t dynamic_shared_bytes,
@@ -101,7 +106,8 @@ struct rad_cuda_device {
     void (*event_free)(rad_cuda_device *device, rad_cuda_event *event);
     radllm_status (*event_record)(rad_cuda_device *device, rad_cuda_event *event,
                                   rad_cuda_stream stream);
-    /* What is put on `stream` from now on begins when the event's record was reached. */
+    /* What is put on `stream` from now on begins when the event's record was reached. The event
+     * may be another device's. */
     radllm_status (*stream_wait)(rad_cuda_device *device, rad_cuda_stream stream,
                                  rad_cuda_event *event);
     /* The host waits for the record. */

@@ -15,9 +15,9 @@ enum { LEAST_TOKENS = 16, BLOCK_ELEMENTS = 1024, MOST_GRID_ROWS = 65535 };
 /* Others take memory of the same device meanwhile; no library that was seen takes more. */
 #define MOST_BYTES ((uint64_t)1 << 30)
 
-radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error)
+radllm_status rad_cuda_open_fast(rad_cuda *cuda, rad_cuda_gpu *gpu, radllm_error *error)
 {
-    rad_cuda_device *device = cuda->device;
+    rad_cuda_device *device = gpu->device;
     uint64_t before = 0, after = 0, all;
     char name[RAD_CUDA_GEMM_NAME] = "";
     radllm_status status = device->memory(device, &before, &all);
@@ -31,11 +31,16 @@ radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error)
     if (status == RADLLM_OK)
         status = device->memory(device, &after, &all);
     if (status != RADLLM_OK)
-        return rad_cuda_failed(cuda, status, error);
+        return rad_cuda_failed(device, status, error);
     uint64_t taken = after < before ? before - after : 0;
-    cuda->library_bytes = taken < MOST_BYTES ? taken : MOST_BYTES;
+    gpu->library_bytes = taken < MOST_BYTES ? taken : MOST_BYTES;
     memcpy(cuda->fast, name, sizeof cuda->fast);
     return RADLLM_OK;
+}
+
+radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error)
+{
+    return rad_cuda_open_fast(cuda, &cuda->gpus[0], error);
 }
 
 bool rad_cuda_is_fast(const rad_cuda_backend *b, rad_type type, const rad_cuda_product_part *parts,

@@ -197,7 +197,7 @@ static rad_cuda_store_arguments store_of(const rad_cuda_backend *b, const rad_op
                                       .values = rad_cuda_value(b, op->other),
                                       .rows = rad_cuda_at(b, b->layout.rows),
                                       .pages = pages_of(b, op->layer),
-                                      .first = b->cache->layers[op->layer].first,
+                                      .first = first_of(b, op->layer),
                                       .key_bytes = (uint32_t)b->cache->key_bytes,
                                       .value_bytes = (uint32_t)b->cache->value_bytes,
                                       .key_type = b->cache->plan.format.keys,

@@ -52,7 +52,7 @@ static radllm_status run_attend(rad_cuda_backend *b, const rad_op *op)
     a.rows = rad_cuda_at(b, b->layout.rows);
     a.blocks = rad_cuda_at(b, b->layout.blocks[a.tokens_per_block - 1]);
     a.pages = pages_of(b, op->layer);
-    a.first = b->cache->layers[op->layer].first;
+    a.first = first_of(b, op->layer);
     a.learned_sinks = values_of(b, op->bias);
     if (h->max_alibi_bias > 0.0f)
         a.slopes =

@@ -36,12 +36,19 @@ static inline rad_cuda_pages pages_of(const rad_cuda_backend *b, uint32_t layer)
 {
     uint32_t group = b->cache->layers[layer].group;
     const rad_cache_group *g = &b->cache->plan.groups[group];
-    return (rad_cuda_pages){.pool = b->cuda->pages[group],
+    return (rad_cuda_pages){.pool = b->gpu->pages[group],
                             .tables = rad_cuda_at(b, b->layout.tables[group]),
-                            .page_bytes = g->far_bytes,
+                            .page_bytes = b->gpu->page_bytes[group],
                             .table_stride = rad_cuda_table_stride(g),
                             .n_sinks = g->n_sinks,
                             .n_slots = g->n_slots};
+}
+
+/* Where a layer's stand in each page. */
+static inline uint64_t first_of(const rad_cuda_backend *b, uint32_t layer)
+{
+    const rad_cache_layer *place = &b->cache->layers[layer];
+    return place->first - b->gpu->page_first[place->group];
 }
 
 /* ---- layer.c -----------------------------------------------------------------------------------

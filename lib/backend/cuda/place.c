@@ -1,5 +1,5 @@
-/* Placement: which operations the device computes, and what that takes. The first layers that have
- * room are there, and behind all of them the product that gives logits. What comes before the first
+/* Placement: which operations a device computes, and what that takes (divide.c: how many layers
+ * that are). Behind all layers stands the product that gives logits. What comes before the first
  * layer (rows of tables, rotations of positions) is the CPU's: some rows for each token. */
 #include "backend/cuda/half.h"
 #include "backend/cuda/cuda.h"
@@ -27,8 +27,7 @@ uint32_t rad_cuda_first_of_layers(const rad_program *program)
     return i;
 }
 
-/* Behind the last operation of the last layer. */
-static uint32_t end_of_layers(const rad_program *program)
+uint32_t rad_cuda_end_of_layers(const rad_program *program)
 {
     for (uint32_t i = 0; i < program->n_ops; i++) {
         if (program->ops[i].kind == RAD_OP_NORM &&
@@ -92,27 +91,11 @@ uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device)
     return set & ~(taken | 1u << program->hidden);
 }
 
-uint64_t rad_cuda_crossing_bytes(const rad_program *program, const rad_backend_settings *settings,
-                                 const bool *on_device)
-{
-    uint32_t set = rad_cuda_crossing(program, on_device);
-    uint64_t bytes = 0;
-    for (uint32_t v = 0; v < program->n_values; v++)
-        bytes += (set >> v & 1) != 0 ? rad_cuda_value_bytes(program, settings, v) : 0;
-    return bytes;
-}
-
 uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend_settings *settings,
                                    const bool *on_device)
 {
     bool has_logits = rad_cuda_is_result(program, on_device, program->logits);
     return has_logits ? settings->max_outputs * sizeof(rad_cuda_candidates) : 0;
-}
-
-/* Without which a layer is of no use on the device. */
-static bool must_be_there(const rad_op *op)
-{
-    return op->kind == RAD_OP_STORE || op->kind == RAD_OP_ATTEND || op->kind == RAD_OP_PRODUCT;
 }
 
 /* The rows of experts stand as the one who routes wants them: all from ROUTE to COMBINE is in one
@@ -127,16 +110,19 @@ static void keep_experts_together(uint32_t from, uint32_t to, bool *on_device)
 }
 
 void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
-                     const rad_cuda_placement *placement, bool *on_device)
+                     const rad_cuda_share *share, bool experts_here, bool *on_device)
 {
-    uint32_t first = rad_cuda_first_of_layers(program), end = end_of_layers(program), route = 0;
+    uint32_t first = rad_cuda_first_of_layers(program), end = rad_cuda_end_of_layers(program);
+    uint32_t route = 0;
     bool experts = false; /* between ROUTE and COMBINE */
     char why[RAD_CUDA_TEXT];
     for (uint32_t i = 0; i < program->n_ops; i++) {
         const rad_op *op = &program->ops[i];
-        bool here = i < first || (i < end ? op->layer >= placement->n_layers : !placement->output);
+        bool here = i < first || (i < end ? op->layer < share->first_layer ||
+                                                op->layer - share->first_layer >= share->n_layers
+                                          : !share->output);
         experts = experts || op->kind == RAD_OP_ROUTE;
-        here = here || (experts && placement->experts_here);
+        here = here || (experts && experts_here);
         on_device[i] = !here && rad_cuda_missing(means, op, why) == NULL;
         if (op->kind == RAD_OP_ROUTE)
             route = i;
@@ -145,6 +131,92 @@ void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
         keep_experts_together(route, i, on_device);
         experts = false;
     }
+}
+
+uint32_t rad_cuda_first_of(const rad_program *program, const bool *on_device)
+{
+    uint32_t i = 0;
+    while (i < program->n_ops && !on_device[i])
+        i++;
+    return i;
+}
+
+/* ---- what operations read ----------------------------------------------------------------------
+ */
+
+#define VALUE(v) (1u << (v))
+
+uint32_t rad_cuda_reads(const rad_cuda_means *means, const rad_op *op, uint32_t written)
+{
+    switch (op->kind) {
+    case RAD_OP_EMBED:
+    case RAD_OP_ROTARY_TABLE:
+        return 0;
+    case RAD_OP_POSITIONS:
+    case RAD_OP_HEAD_NORM:
+    case RAD_OP_GELU:
+    case RAD_OP_CLAMP:
+    case RAD_OP_SOFT_CAP:
+        return VALUE(op->out);
+    case RAD_OP_ADAPT:
+        return VALUE(op->out) | VALUE(op->in);
+    case RAD_OP_NORM:
+    case RAD_OP_PRODUCT:
+    case RAD_OP_SELECT:
+    case RAD_OP_ROUTE:
+    case RAD_OP_EXPERT_PRODUCT:
+        return VALUE(op->in);
+    case RAD_OP_ATTEND: {
+        uint32_t window = means->model->hparams.layers[op->layer].window;
+        bool sinks = rad_policy_reach(&means->cache->policy, window).sinks > 0;
+        return VALUE(op->in) | (sinks ? VALUE(op->other) : 0);
+    }
+    case RAD_OP_ROTATE:
+    case RAD_OP_STORE:
+    case RAD_OP_GATED:
+    case RAD_OP_ADD:
+    case RAD_OP_COMBINE:
+        return VALUE(op->in) | VALUE(op->other);
+    case RAD_OP_ADD_GATED:
+        return VALUE(op->in) | VALUE(op->other) | VALUE(op->out);
+    case RAD_OP_COPY: /* other parts of the row stay as they are, where there are any yet */
+    case RAD_OP_HEAD_PRODUCT:
+        return VALUE(op->in) | (written & VALUE(op->out));
+    }
+    return 0;
+}
+
+uint32_t rad_cuda_needed(const rad_cuda_means *means, const rad_program *program,
+                         const bool *on_device)
+{
+    uint32_t needed = 0, written = 0;
+    for (uint32_t i = rad_cuda_first_of(program, on_device); i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if (on_device[i]) /* parts of rows count as read: some could be from before */
+            needed |= rad_cuda_reads(means, op, UINT32_MAX) & ~written;
+        if (op->kind != RAD_OP_STORE)
+            written |= VALUE(op->out);
+    }
+    return needed;
+}
+
+uint64_t rad_cuda_set_bytes(const rad_program *program, const rad_backend_settings *settings,
+                            uint32_t set)
+{
+    uint64_t bytes = 0;
+    for (uint32_t v = 0; v < program->n_values; v++)
+        bytes += (set & VALUE(v)) != 0 ? rad_cuda_value_bytes(program, settings, v) : 0;
+    return bytes;
+}
+
+uint64_t rad_cuda_passed_bytes(const rad_cuda *cuda, const rad_program *program,
+                               const rad_backend_settings *settings, uint32_t gpu, uint32_t needed)
+{
+    rad_cuda_device *device = cuda->gpus[gpu].device;
+    bool all = true;
+    for (uint32_t i = 0; i < gpu; i++)
+        all = all && device->reaches(device, cuda->gpus[i].device);
+    return all ? 0 : rad_cuda_set_bytes(program, settings, needed);
 }
 
 /* ---- bytes --------------------------------------------------------------------------------------
@@ -323,214 +395,4 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
                       &layout->slot_itself);
     layout->total = used;
     return fits;
-}
-
-/* What each layer's weights take, and behind them what the head's do. Weights that several
- * operations use count where they are met first. */
-typedef struct weighing {
-    const rad_cuda_means *means;
-    const rad_program *program;
-    uint64_t *bytes; /* [n_layers + 1]; then the same without experts */
-    bool *seen;      /* by rad_weight.order */
-} weighing;
-
-static void weigh(weighing *w, size_t part, const rad_weight *weight)
-{
-    if (weight == NULL || w->seen[weight->order])
-        return;
-    w->seen[weight->order] = true;
-    w->bytes[part] += (rad_cuda_weight_bytes(w->means->library, weight) + ALIGNMENT - 1) &
-                      ~(uint64_t)(ALIGNMENT - 1);
-}
-
-static void weigh_all(weighing *w, bool experts_here, bool *on_device)
-{
-    uint32_t n_layers = w->means->model->hparams.n_layers, end = end_of_layers(w->program);
-    size_t first = experts_here ? (size_t)n_layers + 1 : 0;
-    rad_cuda_placement everything = {
-        .n_layers = n_layers, .output = true, .experts_here = experts_here};
-    memset(w->seen, 0, w->means->model->n_weights);
-    rad_cuda_divide(w->means, w->program, &everything, on_device);
-    for (uint32_t i = 0; i < w->program->n_ops; i++) {
-        const rad_op *op = &w->program->ops[i];
-        if (!on_device[i])
-            continue;
-        weigh(w, first + (i < end ? op->layer : n_layers), op->weight);
-        weigh(w, first + (i < end ? op->layer : n_layers), op->bias);
-    }
-}
-
-/* ---- how many layers ----------------------------------------------------------------------------
- */
-
-/* The first layer that the device cannot compute, or all; what is missing for it. */
-static uint32_t computable(const rad_cuda_means *means, const rad_program *program,
-                           char why[RAD_CUDA_TEXT])
-{
-    uint32_t end = end_of_layers(program), n_layers = means->model->hparams.n_layers;
-    why[0] = '\0';
-    for (uint32_t i = rad_cuda_first_of_layers(program); i < end; i++) {
-        const rad_op *op = &program->ops[i];
-        char text[RAD_CUDA_TEXT];
-        const char *missing = must_be_there(op) ? rad_cuda_missing(means, op, text) : NULL;
-        if (missing == NULL)
-            continue;
-        snprintf(why, RAD_CUDA_TEXT, "the device has no %s yet", missing);
-        return op->layer;
-    }
-    return n_layers;
-}
-
-static uint64_t cache_bytes(const rad_cuda *cuda, const rad_cuda_request *request,
-                            uint32_t n_layers)
-{
-    rad_cache_plan plan = *request->cache;
-    cuda->library->cache_plan_divide(&plan, &request->program->model->hparams, n_layers);
-    return plan.far_bytes;
-}
-
-/* Fills in the sums for a number of layers. */
-static void sum_up(const rad_cuda *cuda, const rad_cuda_request *request,
-                   const uint64_t *layer_bytes, rad_cuda_placement *p)
-{
-    uint32_t all = request->program->model->hparams.n_layers;
-    p->weights = p->output ? layer_bytes[all] : 0;
-    for (uint32_t l = 0; l < p->n_layers; l++)
-        p->weights += layer_bytes[l];
-    p->cache = cache_bytes(cuda, request, p->n_layers);
-    p->total = p->weights + p->cache + p->activations + p->context + p->libraries;
-}
-
-static radllm_status too_small(const rad_cuda_placement *p, uint64_t budget, uint32_t wanted,
-                               radllm_error *error)
-{
-    return rad_fail(error, RADLLM_E_BUDGET,
-                    "device=cuda: %u layer%s need%s %llu bytes on the device (weights %llu, cache "
-                    "%llu, activations %llu, driver %llu, libraries %llu), more than the %llu "
-                    "there are (option vram_limit); lower context, sessions or batch, or set "
-                    "device=cpu",
-                    wanted, wanted == 1 ? "" : "s", wanted == 1 ? "s" : "",
-                    (unsigned long long)p->total, (unsigned long long)p->weights,
-                    (unsigned long long)p->cache, (unsigned long long)p->activations,
-                    (unsigned long long)p->context, (unsigned long long)p->libraries,
-                    (unsigned long long)budget);
-}
-
-/* The greatest number of layers that has room, or the one that was asked for. */
-static radllm_status choose(const rad_cuda *cuda, const rad_cuda_request *request,
-                            const uint64_t *layer_bytes, uint32_t most, uint64_t budget,
-                            rad_cuda_placement *p, radllm_error *error)
-{
-    uint32_t all = request->program->model->hparams.n_layers;
-    bool head = end_of_layers(request->program) < request->program->n_ops;
-    uint32_t wanted = request->n_layers >= 0 && request->n_layers < all
-                          ? (uint32_t)request->n_layers
-                      : request->n_layers >= 0 ? all
-                                               : most;
-    if (wanted > most)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "device=cuda: gpu_layers=%u was asked for: %s; set it to %u or less",
-                        wanted, p->reason, most);
-    p->n_layers = wanted;
-    if (wanted == 0)
-        return RADLLM_OK;
-    p->output = wanted == all && head && request->n_layers < 0;
-    p->output = p->output || (request->n_layers > (int64_t)all && head);
-    sum_up(cuda, request, layer_bytes, p);
-    if (p->total > budget && request->n_layers >= 0)
-        return too_small(p, budget, wanted, error);
-    while (p->total > budget && (p->n_layers > 1 || p->output)) {
-        if (p->output)
-            p->output = false;
-        else
-            p->n_layers--;
-        sum_up(cuda, request, layer_bytes, p);
-        snprintf(p->reason, sizeof p->reason, "the device has room for %llu bytes",
-                 (unsigned long long)budget);
-    }
-    return p->total > budget ? too_small(p, budget, 1, error) : RADLLM_OK;
-}
-
-static radllm_status place_on(const rad_cuda *cuda, const rad_cuda_request *request, weighing *w,
-                              bool *on_device, rad_cuda_placement *out, radllm_error *error)
-{
-    const rad_program *program = request->program;
-    rad_cuda_layout layout;
-    const rad_cuda_properties *properties = &cuda->device->properties;
-    uint32_t most = computable(w->means, program, out->reason);
-    rad_quote(out->device, properties->name, strnlen(properties->name, sizeof properties->name));
-    out->memory = properties->bytes;
-    out->free = cuda->free_at_open;
-    out->context = cuda->context_bytes;
-    out->libraries = cuda->library_bytes;
-    snprintf(out->fast, sizeof out->fast, "%s", cuda->fast);
-    out->limit = request->limit;
-    if (most == 0)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "device=cuda: this model cannot be computed on the device: %s; set the "
-                        "option device to cpu",
-                        out->reason);
-    if (!rad_cuda_lay_out(w->means, program, request->settings, &layout))
-        return rad_fail(error, RADLLM_E_LIMIT,
-                        "context, sessions and batch together exceed what can be addressed; lower "
-                        "one of them");
-    out->activations = layout.total;
-    weigh_all(w, false, on_device);
-    weigh_all(w, true, on_device);
-    uint64_t budget = cuda->free_at_open + cuda->context_bytes;
-    budget = request->limit != 0 && request->limit < budget ? request->limit : budget;
-    rad_cuda_placement plain = *out;
-    plain.experts_here = true;
-    radllm_status status = choose(cuda, request, w->bytes, most, budget, out, error);
-    bool all = status == RADLLM_OK && out->n_layers == most;
-    if (all || request->n_layers >= 0 || w->means->model->hparams.router.n_experts == 0)
-        return status;
-    /* More layers, where their experts stay here: all but those is used by every token. */
-    const uint64_t *without = w->bytes + w->means->model->hparams.n_layers + 1;
-    if (choose(cuda, request, without, most, budget, &plain, NULL) != RADLLM_OK ||
-        (status == RADLLM_OK && plain.n_layers <= out->n_layers))
-        return status;
-    *out = plain;
-    return RADLLM_OK;
-}
-
-/* What the chosen placement takes of the host's memory. */
-static void count_pinned(const rad_cuda_request *request, const rad_cuda_means *means,
-                         bool *on_device, rad_cuda_placement *out)
-{
-    rad_cuda_layout layout;
-    (void)rad_cuda_lay_out(means, request->program, request->settings, &layout); /* it fits */
-    rad_cuda_divide(means, request->program, out, on_device);
-    out->pinned = rad_cuda_staging_bytes(&layout) +
-                  rad_cuda_results_bytes(request->program, request->settings, on_device) +
-                  rad_cuda_choices_bytes(request->program, request->settings, on_device) +
-                  rad_cuda_candidates_bytes(request->program, request->settings, on_device) +
-                  rad_cuda_crossing_bytes(request->program, request->settings, on_device);
-}
-
-radllm_status rad_cuda_place(const rad_cuda *cuda, const rad_cuda_request *request,
-                             rad_cuda_placement *out, radllm_error *error)
-{
-    const rad_allocator *allocator = &cuda->host.allocator;
-    const rad_program *program = request->program;
-    rad_cuda_means means = {program->model, request->cache, &cuda->device->properties,
-                            cuda->library};
-    size_t n_parts = 2 * ((size_t)program->model->hparams.n_layers + 1);
-    size_t bytes = n_parts * sizeof(uint64_t), seen = program->model->n_weights;
-    weighing w = {.means = &means, .program = program};
-    memset(out, 0, sizeof *out);
-    w.bytes = rad_alloc_zero(allocator, bytes);
-    w.seen = rad_alloc_zero(allocator, seen);
-    bool *on_device = rad_alloc(allocator, program->n_ops);
-    radllm_status status = RADLLM_OK;
-    if (w.bytes == NULL || w.seen == NULL || on_device == NULL)
-        status = rad_fail_memory(error, bytes);
-    else
-        status = place_on(cuda, request, &w, on_device, out, error);
-    if (status == RADLLM_OK && out->n_layers > 0)
-        count_pinned(request, &means, on_device, out);
-    rad_free(allocator, w.bytes, bytes);
-    rad_free(allocator, w.seen, seen);
-    rad_free(allocator, on_device, program->n_ops);
-    return status;
 }

@@ -180,6 +180,32 @@ static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void 
     return move(device, stream, to, from, size, cudaMemcpyDeviceToDevice, "copying on the device");
 }
 
+static bool reaches(rad_cuda_device *device, rad_cuda_device *other)
+{
+    runtime *r = of(device);
+    int can = 0;
+    if (enter(r) != RADLLM_OK ||
+        cudaDeviceCanAccessPeer(&can, r->index, of(other)->index) != cudaSuccess || can == 0) {
+        (void)cudaGetLastError();
+        return false;
+    }
+    cudaError_t error = cudaDeviceEnablePeerAccess(of(other)->index, 0);
+    (void)cudaGetLastError();
+    return error == cudaSuccess || error == cudaErrorPeerAccessAlreadyEnabled;
+}
+
+static radllm_status copy_from(rad_cuda_device *device, rad_cuda_stream stream, void *to,
+                               rad_cuda_device *other, const void *from, uint64_t size)
+{
+    runtime *r = of(device);
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    return answer(
+        r, cudaMemcpyPeerAsync(to, r->index, from, of(other)->index, size, r->streams[stream]),
+        "copying from another device");
+}
+
 static radllm_status fill(rad_cuda_device *device, rad_cuda_stream stream, void *to, uint8_t value,
                           uint64_t size)
 {
@@ -528,6 +554,8 @@ static const rad_cuda_device functions = {
     .download = download,
     .copy = copy,
     .fill = fill,
+    .reaches = reaches,
+    .copy_from = copy_from,
     .launch = launch,
     .gemm_open = gemm_open,
     .gemm = gemm,

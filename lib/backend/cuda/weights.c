@@ -64,14 +64,15 @@ typedef struct uploading {
     bool used[BUFFERS];
     uint32_t next;
     uint64_t piece_bytes;
-    uint64_t done, total; /* bytes on the device, for progress */
+    uint64_t done;          /* bytes on the device, for progress */
+    uint64_t before, total; /* on those before it, and on all in the end */
     const radllm_cancel *cancel;
     radllm_error *error;
 } uploading;
 
 static radllm_status failed(const uploading *up, radllm_status status)
 {
-    return status == RADLLM_OK ? status : rad_cuda_failed(up->b->cuda, status, up->error);
+    return status == RADLLM_OK ? status : rad_cuda_failed(up->b->device, status, up->error);
 }
 
 /* The number of a buffer whose last piece has left it. */
@@ -236,7 +237,8 @@ static radllm_status report(const uploading *up, uint64_t done)
     const rad_host *host = &up->b->cuda->host;
     bool stop = rad_cancelled(up->cancel);
     if (host->progress != NULL)
-        stop = host->progress(host->progress_user, "upload", done, up->total) != 0 || stop;
+        stop = host->progress(host->progress_user, "upload", up->before + done, up->total) != 0 ||
+               stop;
     if (stop)
         return rad_fail(up->error, RADLLM_E_CANCELLED, "loading was cancelled");
     return RADLLM_OK;
@@ -369,16 +371,21 @@ static radllm_status free_buffers(uploading *up)
     return failed(up, status);
 }
 
-radllm_status rad_cuda_upload(rad_cuda_backend *b, const radllm_cancel *cancel, radllm_error *error)
+radllm_status rad_cuda_upload(rad_cuda_backend *b, uint64_t before, uint64_t total,
+                              const radllm_cancel *cancel, radllm_error *error)
 {
-    uploading up = {.b = b, .piece_bytes = PIECE_BYTES, .cancel = cancel, .error = error};
+    uploading up = {.b = b,
+                    .piece_bytes = PIECE_BYTES,
+                    .before = before,
+                    .total = total,
+                    .cancel = cancel,
+                    .error = error};
     uint64_t bytes = 0, used = 0;
     void *memory = NULL;
     radllm_status status = visit_weights(&up, measure, &bytes);
     if (status == RADLLM_OK)
         status = failed(&up, b->device->alloc(b->device, bytes, &memory));
     b->weight_memory = memory;
-    up.total = bytes;
     if (status == RADLLM_OK)
         status = take_buffers(&up);
     if (status == RADLLM_OK)
