@@ -671,9 +671,10 @@ static radllm_status read_exl2_order(rad_packing *packing, const char *module, r
 {
     const rad_allocator *allocator = &packing->folder->source->host.allocator;
     const size_t bytes = a->n_in * sizeof(uint32_t);
-    uint32_t *places = rad_alloc(allocator, 2 * bytes), *columns = places + a->n_in;
+    uint32_t *places = rad_alloc(allocator, 2 * bytes);
     if (places == NULL)
         return rad_fail_memory(packing->error, 2 * bytes);
+    uint32_t *columns = places + a->n_in;
     radllm_status status = rad_source_read(packing->folder->source, order->part, order->offset,
                                            places, bytes, packing->error);
     memset(columns, 255, bytes);
