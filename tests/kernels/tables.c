@@ -38,7 +38,8 @@ static int other_tables(const rad_kernels *tables[])
 }
 
 #if defined(RAD_TEST_EMULATED)
-/* Sanitizers watch the same sources where the processor itself runs them, in a tenth of the time. */
+/* Sanitizers watch the same sources where the processor itself runs them, in a tenth of the time.
+ */
 static bool is_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
