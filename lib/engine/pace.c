@@ -1,7 +1,5 @@
 #include "engine/pace.h"
 
-#include <math.h>
-
 #include "base/numeric.h"
 
 /* Before anything is known: four first tokens in ten are accepted; behind those six in ten, or as

@@ -15,9 +15,8 @@ typedef struct rad_pace_class {
     uint32_t pause; /* what `wait` was set to last; 0: drafting pays */
 } rad_pace_class;
 
-/* What a step takes, in the time of a step of one row. Reading the weights takes 1, whatever the
- * rows, but for experts that only some rows choose; the arithmetic of products goes on meanwhile.
- */
+/* What a step takes, in the time of reading the weights for one row. All rows read them together,
+ * but for experts that only some choose; the arithmetic of products goes on meanwhile. */
 typedef struct rad_pace_cost {
     uint32_t rows;  /* of a step without drafts */
     double product; /* a row's products alone */

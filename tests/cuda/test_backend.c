@@ -9,42 +9,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cuda/models.h"
 #include "golden/logits.h"
 #include "unit/gguf_builder.h"
-#include "unit/opened.h"
 
 #define N_IDS 7
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
-static const char *model_path(const char *name)
-{
-    char relative[256];
-    snprintf(relative, sizeof relative, "tests/golden/%s.gguf", name);
-    return rad_test_source_path(relative);
-}
-
-/* "key=value" pairs, separated by blanks. */
-static radllm_options *make_options(const char *device, const char *pairs)
-{
-    radllm_options *options = NULL;
-    radllm_error error = {.status = RADLLM_OK};
-    char text[512], *rest = text;
-    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
-    snprintf(text, sizeof text, "device=%s threads=1 %s", device, pairs);
-    for (char *pair = strtok_r(text, " ", &rest); pair != NULL; pair = strtok_r(NULL, " ", &rest)) {
-        char *equals = strchr(pair, '=');
-        *equals = '\0';
-        rad_assert_ok(radllm_options_set_text(options, pair, equals + 1, RADLLM_NUL, &error),
-                      &error);
-    }
-    return options;
-}
-
 static float *logits_on(const char *device, const char *name, const char *pairs, size_t chunk,
                         uint32_t *n_vocab)
 {
-    radllm_options *options = make_options(device, pairs);
+    radllm_options *options = options_on(device, pairs);
     float *logits = rad_test_logits(model_path(name), options, ids, N_IDS, chunk, n_vocab);
     radllm_options_free(options);
     return logits;
@@ -58,7 +34,7 @@ typedef struct way {
 /* All layers are on the device. */
 static void check_is_there(const char *name, const char *pairs)
 {
-    radllm_options *options = make_options("cuda", pairs);
+    radllm_options *options = options_on("cuda", pairs);
     opened o = open_file(model_path(name), options);
     int64_t layers, wanted;
     char device[256];
@@ -211,7 +187,7 @@ static void assert_same_logits(const opened *a, const opened *b, const char *wha
 
 static opened open_on(const char *device, const char *name, const char *pairs)
 {
-    radllm_options *options = make_options(device, pairs);
+    radllm_options *options = options_on(device, pairs);
     opened o = open_file(model_path(name), options);
     radllm_options_free(options);
     return o;
@@ -279,7 +255,7 @@ START_TEST(experts_of_halves_have_one_order)
     snprintf(path, sizeof path, "%s", rad_test_temp_path("experts.gguf"));
     write_halves(model_path(_i == 0 ? "architectures/mixtral-f32" : "architectures/qwen3moe-f32"),
                  path, _i == 0 ? "F16" : "BF16");
-    radllm_options *cpu = make_options("cpu", pairs), *cuda = make_options("cuda", pairs);
+    radllm_options *cpu = options_on("cpu", pairs), *cuda = options_on("cuda", pairs);
     opened here = open_file(path, cpu), whole = open_file(path, cuda),
            pieces = open_file(path, cuda);
     feed(&here, 0, LONG, 64);
@@ -353,7 +329,7 @@ static const char greedy_model[] = "architectures/llama3-gqa-tied-q8_0";
 
 static int32_t sample(const opened *o, const char *pairs, float *logprob)
 {
-    radllm_options *options = make_options("cpu", pairs);
+    radllm_options *options = options_on("cpu", pairs);
     int32_t token = -1;
     rad_assert_ok(radllm_session_sample(o->session, options, &token, logprob, o->error), o->error);
     radllm_options_free(options);
@@ -460,7 +436,7 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
         size_t n = 5 + 2 * i;
         for (size_t t = 0; t < n; t++)
             prompt[t] = i == 4 ? (int32_t)(10 + t % 3) : long_id((uint32_t)(7 * i + t));
-        radllm_options *options = make_options("cpu", asked[i]);
+        radllm_options *options = options_on("cpu", asked[i]);
         rad_assert_ok(radllm_session_new(o->engine, &sessions[i], o->error), o->error);
         rad_assert_ok(
             radllm_request_new_tokens(sessions[i], prompt, n, options, &requests[i], o->error),
@@ -511,9 +487,9 @@ START_TEST(logits_stay_on_the_device)
     unsigned long long downloads[2];
     snprintf(path, sizeof path, "%s", rad_test_temp_path("downloads"));
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = make_options(
-            "cpu", i == 0 ? "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3"
-                          : "max_tokens=6 ignore_end=yes temperature=0.9 seed=3");
+        radllm_options *options =
+            options_on("cpu", i == 0 ? "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3"
+                                     : "max_tokens=6 ignore_end=yes temperature=0.9 seed=3");
         radllm_request *request = NULL;
         int32_t prompt[] = {5, 9, 11};
         setenv("RAD_EMULATED_COUNTS", path, 1);
@@ -542,7 +518,7 @@ START_TEST(logits_that_are_no_numbers_are_an_error)
     gguf_fill_f32(gguf_find_tensor(&file, "output_norm.weight"), values[_i]);
     gguf_write(&file, rad_test_temp_path("nan.gguf"));
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = make_options(devices[i], "max_tokens=4");
+        radllm_options *options = options_on(devices[i], "max_tokens=4");
         opened o = open_file(rad_test_temp_path("nan.gguf"), options);
         radllm_request *request = NULL;
         int32_t token = 3;
@@ -581,7 +557,7 @@ START_TEST(tokens_logits_and_vectors_have_graphs_of_their_own)
     int32_t chosen[2][4];
     opened both[2];
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = make_options(devices[i], "pooling=mean");
+        radllm_options *options = options_on(devices[i], "pooling=mean");
         both[i] = open_on(devices[i], greedy_model, "sessions=2 cache=f32 batch=8 context=32");
         for (uint32_t round = 0; round < 4; round++) {
             int32_t token = long_id(round);
@@ -617,18 +593,8 @@ START_TEST(encoders_have_the_bits_of_the_cpu)
     static float vectors[2][MOST];
     size_t n[2] = {0};
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = make_options(devices[i], "cache=f32");
-        radllm_error error = {.status = RADLLM_OK};
-        radllm_model *model = NULL;
-        radllm_engine *engine = NULL;
-        rad_assert_ok(
-            radllm_model_open(NULL, model_path(models[_i]), options, NULL, &model, &error), &error);
-        rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, &error), &error);
-        rad_assert_ok(radllm_embed_tokens(engine, texts, lengths, 2, options, NULL, vectors[i],
-                                          MOST, &n[i], &error),
-                      &error);
-        radllm_engine_free(engine);
-        radllm_model_free(model);
+        radllm_options *options = options_on(devices[i], "cache=f32");
+        n[i] = embed_with(options, models[_i], texts, lengths, 2, vectors[i], MOST, NULL);
         radllm_options_free(options);
     }
     ck_assert_uint_eq(n[0], n[1]);
@@ -667,7 +633,7 @@ START_TEST(quantized_folders_are_near_the_cpu)
         return;
     snprintf(path, sizeof path, "%s/%s", packed_folder, packed[_i]);
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = make_options(devices[i], "cache=f32");
+        radllm_options *options = options_on(devices[i], "cache=f32");
         logits[i] = rad_test_logits(path, options, ids, N_IDS, 0, &n_vocab);
         radllm_options_free(options);
     }
@@ -719,7 +685,7 @@ START_TEST(layers_are_divided_by_budget)
     for (; status == RADLLM_OK; budget -= RAD_TEST_SANITIZED ? 60000 : 15000) {
         char pairs[64];
         snprintf(pairs, sizeof pairs, "cache=bf16 vram_limit=%lld", (long long)budget);
-        radllm_options *options = make_options("cuda", pairs);
+        radllm_options *options = options_on("cuda", pairs);
         opened part = whole;
         status = radllm_engine_new(NULL, whole.model, options, &part.engine, &error);
         radllm_options_free(options);
@@ -813,7 +779,7 @@ START_TEST(the_plan_says_what_is_taken)
     static const char *const names[] = {"gpu_layers", "gpu_weights", "gpu_cache", "gpu_activations",
                                         "gpu_total"};
     opened o = open_on("cuda", "architectures/llama3-gqa-tied-q8_0", "");
-    radllm_options *options = make_options("cuda", "");
+    radllm_options *options = options_on("cuda", "");
     radllm_file *file = NULL;
     radllm_plan *plan = NULL;
     rad_assert_ok(
@@ -845,8 +811,8 @@ END_TEST
  * library fails with a status, and the CPU goes on with the same model. */
 START_TEST(a_lost_device_is_a_status)
 {
-    radllm_options *cuda = make_options("cuda", "context=64 batch=16");
-    radllm_options *cpu = make_options("cpu", "context=64 batch=16");
+    radllm_options *cuda = options_on("cuda", "context=64 batch=16");
+    radllm_options *cpu = options_on("cpu", "context=64 batch=16");
     radllm_error error = {.status = RADLLM_OK};
     opened o = {.error = &error};
     bool survived = false;
@@ -913,7 +879,7 @@ END_TEST
 /* No memory for the n-th allocation, for every n: a status, and the next engine is whole. */
 START_TEST(a_full_device_is_a_status)
 {
-    radllm_options *options = make_options("cuda", "context=64 batch=16");
+    radllm_options *options = options_on("cuda", "context=64 batch=16");
     radllm_error error = {.status = RADLLM_OK};
     opened o = {.error = &error};
     int32_t tokens[] = {1, 5, 9};
@@ -943,7 +909,7 @@ END_TEST
 START_TEST(a_small_or_missing_device_is_an_error_or_the_cpu)
 {
     static const char model[] = "architectures/llama3-gqa-tied-q8_0";
-    radllm_options *options = make_options("cuda", "");
+    radllm_options *options = options_on("cuda", "");
     radllm_error error = {.status = RADLLM_OK};
     radllm_model *opened_model = NULL;
     radllm_engine *engine = NULL;

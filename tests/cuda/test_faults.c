@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "unit/opened.h"
+#include "cuda/models.h"
 
 enum { MOST_NOTES = 1 << 16, PROMPT = 3, ANSWER = 4 };
 
@@ -222,20 +222,10 @@ static const way ways[] = {
 
 static radllm_options *options_of(const char *device, const char *pairs)
 {
-    radllm_error error = {.status = RADLLM_OK};
-    radllm_options *options = NULL;
-    char text[256], *rest = text;
-    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
-    snprintf(text, sizeof text,
-             "device=%s threads=1 cache=f32 sessions=3 context=64 batch=16 prefix_cache=no %s",
-             device, pairs);
-    for (char *pair = strtok_r(text, " ", &rest); pair != NULL; pair = strtok_r(NULL, " ", &rest)) {
-        char *equals = strchr(pair, '=');
-        *equals = '\0';
-        rad_assert_ok(radllm_options_set_text(options, pair, equals + 1, RADLLM_NUL, &error),
-                      &error);
-    }
-    return options;
+    char text[256];
+    snprintf(text, sizeof text, "cache=f32 sessions=3 context=64 batch=16 prefix_cache=no %s",
+             pairs);
+    return options_on(device, text);
 }
 
 /* Failures behind which the device goes on: what wants too much, and graphs that cannot be made. */

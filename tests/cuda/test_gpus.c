@@ -5,36 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cuda/models.h"
 #include "golden/logits.h"
-#include "unit/opened.h"
 
 #define N_IDS 7
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 static const char tied[] = "architectures/llama3-gqa-tied-q8_0";
 
-static const char *model_path(const char *name)
-{
-    char relative[256];
-    snprintf(relative, sizeof relative, "tests/golden/%s.gguf", name);
-    return rad_test_source_path(relative);
-}
-
-/* "key=value" pairs, separated by blanks. */
 static radllm_options *make_options(const char *pairs)
 {
-    radllm_options *options = NULL;
-    radllm_error error = {.status = RADLLM_OK};
-    char text[1024], *rest = text;
-    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
-    snprintf(text, sizeof text, "device=cuda threads=1 %s", pairs);
-    for (char *pair = strtok_r(text, " ", &rest); pair != NULL; pair = strtok_r(NULL, " ", &rest)) {
-        char *equals = strchr(pair, '=');
-        *equals = '\0';
-        rad_assert_ok(radllm_options_set_text(options, pair, equals + 1, RADLLM_NUL, &error),
-                      &error);
-    }
-    return options;
+    return options_on("cuda", pairs);
 }
 
 /* ---- divisions ------------------------------------------------------------------------------- */
@@ -187,6 +168,15 @@ static int32_t sample(const opened *o, const char *pairs)
     return token;
 }
 
+/* With a further session of each. */
+static void close_both(opened files[2], opened besides[2])
+{
+    for (int i = 0; i < 2; i++) {
+        radllm_session_free(besides[i].session);
+        close_file(&files[i]);
+    }
+}
+
 /* Steps of one token are graphs from the second on; batches of several sessions; the most likely
  * token, chosen on the last device. */
 START_TEST(steps_are_repeated)
@@ -212,10 +202,7 @@ START_TEST(steps_are_repeated)
     ck_assert_int_eq(memcmp(tokens[0], tokens[1], sizeof tokens[0]), 0);
     assert_same_logits(&all[0], &all[1], "behind repeated steps");
     assert_same_logits(&others[0], &others[1], "of a session besides");
-    for (int i = 0; i < 2; i++) {
-        radllm_session_free(others[i].session);
-        close_file(&all[i]);
-    }
+    close_both(all, others);
 }
 END_TEST
 
@@ -267,10 +254,7 @@ START_TEST(pages_are_divided)
         forks[i].session = third.session;
     }
     assert_same_logits(&forks[0], &forks[1], "of a shared beginning");
-    for (int i = 0; i < 2; i++) {
-        radllm_session_free(forks[i].session);
-        close_file(&both[i]);
-    }
+    close_both(both, forks);
 }
 END_TEST
 
@@ -330,21 +314,9 @@ START_TEST(encoders_are_divided)
     divide(model, "cache=f32", 2, divided);
     for (int i = 0; i < 2; i++) {
         radllm_options *options = make_options(i == 0 ? "cache=f32" : divided);
-        radllm_error error = {.status = RADLLM_OK};
-        radllm_model *opened_model = NULL;
-        radllm_engine *engine = NULL;
         int64_t count = 0;
-        rad_assert_ok(
-            radllm_model_open(NULL, model_path(model), options, NULL, &opened_model, &error),
-            &error);
-        rad_assert_ok(radllm_engine_new(NULL, opened_model, options, &engine, &error), &error);
-        rad_assert_ok(radllm_engine_number(engine, "gpu_count", &count, &error), &error);
+        n[i] = embed_with(options, model, texts, &length, 1, vectors[i], 4096, &count);
         ck_assert_int_eq(count, i + 1);
-        rad_assert_ok(radllm_embed_tokens(engine, texts, &length, 1, options, NULL, vectors[i],
-                                          4096, &n[i], &error),
-                      &error);
-        radllm_engine_free(engine);
-        radllm_model_free(opened_model);
         radllm_options_free(options);
     }
     ck_assert_uint_eq(n[0], n[1]);

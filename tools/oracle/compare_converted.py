@@ -13,7 +13,8 @@ import sys
 import torch
 import transformers
 
-GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden")
+from golden_folders import make_folders
+
 # Names whose way through GGUF is refused, and what the message says.
 REFUSED = {"llama-dynamic": "dynamic", "deepseek2-halves": "rope_interleave",
            "xlm-roberta": "has no words", "qwen2moe-sparse": None}
@@ -72,11 +73,7 @@ def compare(program, given, scratch, name):
 
 def main():
     program, scratch, *wanted = sys.argv[1:]
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    folders = os.path.join(scratch, "folders")
-    subprocess.run([sys.executable, os.path.join(GOLDEN, "make_folder.py"), GOLDEN, folders],
-                   check=True)
+    folders = make_folders(scratch)
     failed = 0
     for name in sorted(wanted or os.listdir(folders)):
         given = os.path.join(folders, name)

@@ -13,7 +13,8 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "golden")
+from golden_folders import GOLDEN, make_folders
+
 ADAPTERS = os.path.join(GOLDEN, "adapters")
 # Embeddings that are the output as well: PEFT changes both, which the adapter itself does not.
 TIED = ("llama-grouped", "gemma2-embedding")
@@ -56,11 +57,7 @@ def compare(model, out, scratch):
 
 def main():
     program, scratch, *wanted = sys.argv[1:]
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    folders = os.path.join(scratch, "folders")
-    subprocess.run([sys.executable, os.path.join(GOLDEN, "make_folder.py"), GOLDEN, folders],
-                   check=True)
+    folders = make_folders(scratch)
     cases = [(name, [(name, 1.0)]) for name in sorted(os.listdir(ADAPTERS))
              if os.path.isdir(os.path.join(ADAPTERS, name))] + [("llama-both", PAIR)]
     failed = 0

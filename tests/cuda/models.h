@@ -1,0 +1,55 @@
+/* What tests of whole models on devices share: models of tests/golden, options, an encoder. */
+#ifndef RAD_TEST_CUDA_MODELS_H
+#define RAD_TEST_CUDA_MODELS_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "unit/opened.h"
+
+static inline const char *model_path(const char *name)
+{
+    char relative[256];
+    snprintf(relative, sizeof relative, "tests/golden/%s.gguf", name);
+    return rad_test_source_path(relative);
+}
+
+/* "key=value" pairs, separated by blanks. */
+static inline radllm_options *options_on(const char *device, const char *pairs)
+{
+    radllm_options *options = NULL;
+    radllm_error error = {.status = RADLLM_OK};
+    char text[1024], *rest = text;
+    rad_assert_ok(radllm_options_new(NULL, &options, &error), &error);
+    snprintf(text, sizeof text, "device=%s threads=1 %s", device, pairs);
+    for (char *pair = strtok_r(text, " ", &rest); pair != NULL; pair = strtok_r(NULL, " ", &rest)) {
+        char *equals = strchr(pair, '=');
+        *equals = '\0';
+        rad_assert_ok(radllm_options_set_text(options, pair, equals + 1, RADLLM_NUL, &error),
+                      &error);
+    }
+    return options;
+}
+
+/* The vectors of n_texts texts; n_gpus (NULL: not asked for): how many the engine computes on. */
+static inline size_t embed_with(const radllm_options *options, const char *name,
+                                const int32_t *const *texts, const size_t *lengths, size_t n_texts,
+                                float *vectors, size_t capacity, int64_t *n_gpus)
+{
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_model *model = NULL;
+    radllm_engine *engine = NULL;
+    size_t n = 0;
+    rad_assert_ok(radllm_model_open(NULL, model_path(name), options, NULL, &model, &error), &error);
+    rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, &error), &error);
+    if (n_gpus != NULL)
+        rad_assert_ok(radllm_engine_number(engine, "gpu_count", n_gpus, &error), &error);
+    rad_assert_ok(radllm_embed_tokens(engine, texts, lengths, n_texts, options, NULL, vectors,
+                                      capacity, &n, &error),
+                  &error);
+    radllm_engine_free(engine);
+    radllm_model_free(model);
+    return n;
+}
+
+#endif
