@@ -343,6 +343,10 @@ static const rad_name_row mpt_rows[] = {
 
 #define GELU_TANH "gelu_pytorch_tanh|gelu_new|gelu_fast"
 
+#define MISTRAL_DEFAULTS                                                                           \
+    "{\"num_key_value_heads\": 8, \"max_position_embeddings\": 131072, \"sliding_window\": 4096}"
+
+/* What published configurations leave out is as in the classes of `transformers`. */
 static const rad_folder_family families[] = {
     {.model_type = "bitnet",
      .architecture = "bitnet-b1.58",
@@ -350,14 +354,16 @@ static const rad_folder_family families[] = {
      .activation = "relu2",
      .norm_epsilon = 1e-5,
      .theta = 500000.0,
-     .windows = RAD_CONFIG_WINDOW_NEVER},
+     .windows = RAD_CONFIG_WINDOW_NEVER,
+     .defaults = "{\"num_key_value_heads\": 5, \"max_position_embeddings\": 2048}"},
     {.model_type = "llama",
      .architecture = "llama",
      .rows = llama_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
      .theta = 1e4,
-     .halves = true},
+     .halves = true,
+     .defaults = "{\"max_position_embeddings\": 2048}"},
     {.model_type = "mistral",
      .architecture = "llama",
      .rows = llama_rows,
@@ -365,7 +371,8 @@ static const rad_folder_family families[] = {
      .norm_epsilon = 1e-6,
      .theta = 1e4,
      .halves = true,
-     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+     .windows = RAD_CONFIG_WINDOW_ALWAYS,
+     .defaults = MISTRAL_DEFAULTS},
     /* Full layers and layers with a window, as layer_types lists them. */
     {.model_type = "ministral",
      .architecture = "llama",
@@ -374,62 +381,82 @@ static const rad_folder_family families[] = {
      .norm_epsilon = 1e-6,
      .theta = 1e4,
      .halves = true,
-     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+     .windows = RAD_CONFIG_WINDOW_ALWAYS,
+     .defaults = MISTRAL_DEFAULTS},
     {.model_type = "phi",
      .architecture = "phi2",
      .rows = phi_rows,
      .activation = GELU_TANH,
      .norm_epsilon = 1e-5,
-     .theta = 1e4},
+     .theta = 1e4,
+     .defaults = "{\"max_position_embeddings\": 2048, \"partial_rotary_factor\": 0.5}"},
     {.model_type = "phi3",
      .architecture = "phi3",
      .rows = phi3_rows,
      .activation = "silu",
      .norm_epsilon = 1e-5,
      .theta = 1e4,
-     .windows = RAD_CONFIG_WINDOW_ALWAYS},
-    /* Published files have a stray window, which the models were not trained with. */
+     .windows = RAD_CONFIG_WINDOW_ALWAYS,
+     .defaults = "{\"max_position_embeddings\": 4096, \"original_max_position_embeddings\": 4096}"},
     {.model_type = "mixtral",
      .architecture = "llama",
      .rows = mixtral_rows,
      .activation = "silu",
      .norm_epsilon = 1e-5,
      .theta = 1e6,
-     .halves = true},
+     .halves = true,
+     .windows = RAD_CONFIG_WINDOW_EVERY,
+     .defaults = "{\"num_key_value_heads\": 8, \"max_position_embeddings\": 131072, "
+                 "\"num_local_experts\": 8, \"num_experts_per_tok\": 2}"},
     {.model_type = "qwen2",
      .architecture = "qwen2",
      .rows = llama_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
      .theta = 1e4,
-     .windows = RAD_CONFIG_WINDOW_FLAGGED},
+     .windows = RAD_CONFIG_WINDOW_LATER,
+     .defaults = "{\"num_key_value_heads\": 32, \"max_position_embeddings\": 32768, "
+                 "\"sliding_window\": 4096}"},
     {.model_type = "qwen3",
      .architecture = "qwen3",
      .rows = llama_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
      .theta = 1e4,
-     .windows = RAD_CONFIG_WINDOW_FLAGGED},
+     .windows = RAD_CONFIG_WINDOW_LATER,
+     .defaults = "{\"num_key_value_heads\": 32, \"head_dim\": 128, \"max_position_embeddings\": "
+                 "32768, \"sliding_window\": 4096}"},
     {.model_type = "qwen2_moe",
      .architecture = "qwen2moe",
      .rows = qwen_moe_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
      .theta = 1e4,
-     .windows = RAD_CONFIG_WINDOW_FLAGGED},
+     .windows = RAD_CONFIG_WINDOW_TURNS,
+     .defaults =
+         "{\"num_key_value_heads\": 16, \"max_position_embeddings\": 32768, \"sliding_window\": "
+         "4096, \"moe_intermediate_size\": 1408, \"shared_expert_intermediate_size\": 5632, "
+         "\"num_experts\": 60, \"num_experts_per_tok\": 4}"},
     {.model_type = "qwen3_moe",
      .architecture = "qwen3moe",
      .rows = qwen_moe_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
      .theta = 1e4,
-     .windows = RAD_CONFIG_WINDOW_FLAGGED},
+     .windows = RAD_CONFIG_WINDOW_EVERY,
+     .defaults = "{\"num_key_value_heads\": 4, \"max_position_embeddings\": 32768, "
+                 "\"sliding_window\": 4096, \"moe_intermediate_size\": 768, \"num_experts\": 128, "
+                 "\"num_experts_per_tok\": 8, \"norm_topk_prob\": false}"},
     {.model_type = "dots1",
      .architecture = "dots1",
      .rows = deepseek_rows,
      .activation = "silu",
      .norm_epsilon = 1e-6,
-     .theta = 1e4},
+     .theta = 1e4,
+     .windows = RAD_CONFIG_WINDOW_LATER,
+     .defaults = "{\"num_key_value_heads\": 32, \"max_position_embeddings\": 2048, "
+                 "\"sliding_window\": 4096, \"max_window_layers\": 62, \"n_group\": 1, "
+                 "\"topk_group\": 1, \"norm_topk_prob\": false}"},
     {.model_type = "deepseek_v2",
      .architecture = "deepseek2",
      .rows = deepseek_rows,
@@ -448,7 +475,12 @@ static const rad_folder_family families[] = {
      .activation = "silu",
      .norm_epsilon = 1e-5,
      .theta = 150000.0,
-     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+     .windows = RAD_CONFIG_WINDOW_ALWAYS,
+     .defaults =
+         "{\"num_key_value_heads\": 8, \"head_dim\": 64, \"max_position_embeddings\": 131072, "
+         "\"sliding_window\": 128, \"num_local_experts\": 128, \"num_experts_per_tok\": 4, "
+         "\"rope_parameters\": {\"rope_type\": \"yarn\", \"factor\": 32.0, \"truncate\": false, "
+         "\"original_max_position_embeddings\": 4096}}"},
     {.model_type = "gemma2",
      .architecture = "gemma2",
      .rows = gemma_rows,
@@ -456,7 +488,10 @@ static const rad_folder_family families[] = {
      .norm_epsilon = 1e-6,
      .theta = 1e4,
      .tied = true,
-     .windows = RAD_CONFIG_WINDOW_ALWAYS},
+     .windows = RAD_CONFIG_WINDOW_ALWAYS,
+     .defaults = "{\"num_key_value_heads\": 4, \"head_dim\": 256, \"max_position_embeddings\": "
+                 "8192, \"sliding_window\": 4096, \"attn_logit_softcapping\": 50.0, "
+                 "\"final_logit_softcapping\": 30.0}"},
     /* Published configurations leave out what is as in the smallest model. */
     {.model_type = "gemma3_text",
      .architecture = "gemma3",
@@ -476,7 +511,8 @@ static const rad_folder_family families[] = {
      .rows = gpt2_rows,
      .activation = GELU_TANH,
      .norm_epsilon = 1e-5,
-     .tied = true},
+     .tied = true,
+     .defaults = "{\"n_positions\": 1024}"},
     {.model_type = "bloom",
      .architecture = "bloom",
      .style = RAD_CONFIG_BLOOM,

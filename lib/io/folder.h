@@ -104,11 +104,14 @@ typedef enum rad_config_style {
     RAD_CONFIG_BERT
 } rad_config_style;
 
-/* Whether a key sliding_window counts. Layers that have it are listed in layer_types; else: */
+/* Whether a key sliding_window counts (Qwen: only beside use_sliding_window). Layers that have it
+ * are listed in layer_types; else: */
 typedef enum rad_config_windows {
     RAD_CONFIG_WINDOW_NEVER,  /* it does not */
     RAD_CONFIG_WINDOW_ALWAYS, /* as the architecture has it */
-    RAD_CONFIG_WINDOW_FLAGGED /* only where use_sliding_window says so */
+    RAD_CONFIG_WINDOW_LATER,  /* layers from max_window_layers on */
+    RAD_CONFIG_WINDOW_TURNS,  /* every other one of those before max_window_layers */
+    RAD_CONFIG_WINDOW_EVERY   /* all layers, whatever is listed */
 } rad_config_windows;
 
 typedef struct rad_name_row rad_name_row;

@@ -206,14 +206,20 @@ static void refuse(reader *r, const char *key, const char *value, const char *re
 
 /* ---- rotations ------------------------------------------------------------------------------ */
 
+/* The context before scaling: beside the rotations' own keys it comes first. */
+static int64_t original_context(reader *r, const json_t *rope)
+{
+    static const char key[] = "original_max_position_embeddings";
+    return size_of(r, key, size_in(r, rope, key, 1, size_of(r, "max_position_embeddings", 1)));
+}
+
 static void put_llama3(reader *r, const json_t *rope)
 {
     put_text_key(r, "rope.scaling.type", "llama3");
     put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 8.0));
     put_real(r, "rope.scaling.low_freq_factor", real_in(r, rope, "low_freq_factor", 1.0));
     put_real(r, "rope.scaling.high_freq_factor", real_in(r, rope, "high_freq_factor", 4.0));
-    put_integer(r, "rope.scaling.original_context_length",
-                size_in(r, rope, "original_max_position_embeddings", 1, 8192));
+    put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
 }
 
 /* How long rotations are: by the factor alone in GGUF, which this is relative to. Latent attention
@@ -240,20 +246,26 @@ static void put_yarn(reader *r, const json_t *rope, bool latent)
     double factor = real_in(r, rope, "factor", 1.0);
     put_text_key(r, "rope.scaling.type", "yarn");
     put_real(r, "rope.scaling.factor", factor);
-    put_integer(r, "rope.scaling.original_context_length",
-                size_in(r, rope, "original_max_position_embeddings", 1,
-                        size_of(r, "max_position_embeddings", 1)));
+    put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
     put_real(r, "rope.scaling.yarn_beta_fast", real_in(r, rope, "beta_fast", 32.0));
     put_real(r, "rope.scaling.yarn_beta_slow", real_in(r, rope, "beta_slow", 1.0));
     put_bool(r, "rope.scaling.yarn_exact", !bool_in(r, rope, "truncate", true));
     put_yarn_length(r, rope, factor, latent);
 }
 
-/* Where rotations are said to be scaled; of layers that see all, where others have rotations of
- * their own. */
+/* Where rotations are said to be scaled: the older key counts where both are there. */
+static const json_t *scaling_of(const reader *r)
+{
+    const json_t *rope = find(r->folder->config, "rope_scaling");
+    return rope != NULL && !(json_is_object(rope) && json_object_size(rope) == 0)
+               ? rope
+               : find(r->folder->config, "rope_parameters");
+}
+
+/* Of layers that see all, where others have rotations of their own. */
 static const json_t *rope_of(const reader *r)
 {
-    const json_t *rope = find(r->folder->config, "rope_parameters|rope_scaling");
+    const json_t *rope = scaling_of(r);
     const json_t *full = json_object_get(rope, "full_attention");
     return json_is_object(full) ? full : rope;
 }
@@ -306,8 +318,7 @@ static void put_numbers(reader *r, const json_t *rope, const char *key, const ch
 static void put_longrope(reader *r, const json_t *rope)
 {
     int64_t context = size_of(r, "max_position_embeddings", 1);
-    int64_t original = size_of(r, "original_max_position_embeddings",
-                               size_in(r, rope, "original_max_position_embeddings", 1, context));
+    int64_t original = original_context(r, rope);
     double factor = real_in(r, rope, "factor", (double)context / (double)original);
     double length = real_in(r, rope, "attention_factor", 0.0);
     if (length == 0.0)
@@ -367,8 +378,7 @@ static void put_scaling(reader *r, const json_t *rope, const char *name, bool la
 static void put_local_rope(reader *r)
 {
     const json_t *config = r->folder->config;
-    const json_t *rope = find(config, "rope_parameters|rope_scaling");
-    const json_t *local = json_object_get(rope, "sliding_attention");
+    const json_t *local = json_object_get(find(config, "rope_parameters"), "sliding_attention");
     const char *type = rope_type_of(local);
     if (type == NULL || strcmp(type, "default") != 0)
         refuse(r, "rope_parameters.sliding_attention.rope_type", type == NULL ? "no text" : type,
@@ -394,7 +404,7 @@ static void put_rope(reader *r, bool latent)
         put_scaling(r, rope, name, latent);
     if (strcmp(r->family->architecture, "gemma3") == 0)
         put_local_rope(r);
-    else if (rope != find(config, "rope_parameters|rope_scaling"))
+    else if (rope != scaling_of(r))
         refuse(r, "rope_parameters", "by layers", "models of this type rotate alike in all layers");
 }
 
@@ -487,30 +497,39 @@ static void put_deepseek(reader *r, rad_folder_shape *shape)
 
 /* ---- windows -------------------------------------------------------------------------------- */
 
-/* Which layers have the window, where the configuration lists them; `patterned`: also if none has.
- */
-static bool put_layer_types(reader *r, const rad_folder_shape *shape, bool patterned)
+/* Whether a layer has the window: as listed, or (types == NULL) as the family has it. */
+static bool has_window(reader *r, const json_t *types, uint32_t layer)
 {
-    const json_t *types = find(r->folder->config, "layer_types");
-    if (types == NULL || r->status != RADLLM_OK)
-        return false;
-    if (!json_is_array(types) || json_array_size(types) != shape->n_layers) {
+    const char *name = json_string_value(json_array_get(types, layer));
+    int64_t most = size_in(r, r->folder->config, "max_window_layers", 0, 28);
+    if (types == NULL)
+        return r->family->windows == RAD_CONFIG_WINDOW_EVERY ||
+               (r->family->windows == RAD_CONFIG_WINDOW_TURNS ? layer % 2 == 0 && layer < most
+                                                              : layer >= most);
+    if (name != NULL && strcmp(name, "sliding_attention") == 0)
+        return true;
+    if (name == NULL || strcmp(name, "full_attention") != 0)
+        refuse(r, "layer_types", name == NULL ? "no text" : name,
+               "this version knows full_attention and sliding_attention");
+    return false;
+}
+
+/* Which layers have the window; whether any has. `patterned`: said also if none has. */
+static bool put_layer_types(reader *r, const rad_folder_shape *shape, const json_t *types,
+                            bool patterned)
+{
+    if (types != NULL && (!json_is_array(types) || json_array_size(types) != shape->n_layers))
         fail_value(r, "layer_types", "a list of one text for each layer");
+    if (r->status != RADLLM_OK || shape->n_layers > LAYERS_MAX)
         return false;
-    }
     uint8_t *pattern = rad_arena_alloc_zero(&r->folder->source->arena, shape->n_layers, 1);
     if (pattern == NULL) {
         r->status = rad_fail_memory(r->error, shape->n_layers);
         return false;
     }
     bool any = false;
-    for (size_t i = 0; i < shape->n_layers; i++) {
-        const char *name = json_string_value(json_array_get(types, i));
-        if (name != NULL && strcmp(name, "sliding_attention") == 0)
-            pattern[i] = 1;
-        else if (name == NULL || strcmp(name, "full_attention") != 0)
-            refuse(r, "layer_types", name == NULL ? "no text" : name,
-                   "this version knows full_attention and sliding_attention");
+    for (uint32_t i = 0; i < shape->n_layers; i++) {
+        pattern[i] = has_window(r, types, i);
         any = any || pattern[i] != 0;
     }
     char key[128];
@@ -524,36 +543,44 @@ static bool put_layer_types(reader *r, const rad_folder_shape *shape, bool patte
 
 static void put_windows(reader *r, const rad_folder_shape *shape)
 {
-    const json_t *config = r->folder->config;
+    const json_t *config = r->folder->config, *types = find(config, "layer_types");
+    const rad_config_windows kind = r->family->windows;
     int64_t window = size_in(r, config, "sliding_window", 0, 0);
+    bool qwen = strncmp(r->family->model_type, "qwen", 4) == 0;
     /* Whether layers have a window also says how they rotate. */
-    bool listed = false, patterned = strcmp(r->family->architecture, "gemma3") == 0;
-    if (patterned || (window != 0 && bool_in(r, config, "use_sliding_window", true)))
-        listed = put_layer_types(r, shape, patterned);
-    if (patterned && find(config, "layer_types") == NULL)
+    bool patterned = strcmp(r->family->architecture, "gemma3") == 0;
+    /* Mixtral was published with a stray window, which it was not trained with. */
+    if ((qwen && !bool_in(r, config, "use_sliding_window", false)) ||
+        (kind == RAD_CONFIG_WINDOW_EVERY && !qwen && window == 4096) ||
+        kind == RAD_CONFIG_WINDOW_NEVER)
+        window = 0;
+    if (kind == RAD_CONFIG_WINDOW_EVERY)
+        types = NULL;
+    if (patterned && types == NULL)
         put_integer(r, "attention.sliding_window_pattern",
                     size_in(r, config, "sliding_window_pattern|_sliding_window_pattern", 1, 6));
-    if (listed || (window != 0 && r->family->windows == RAD_CONFIG_WINDOW_ALWAYS))
+    else if ((patterned || (window != 0 && (types != NULL || kind > RAD_CONFIG_WINDOW_ALWAYS))) &&
+             !put_layer_types(r, shape, types, patterned))
+        window = 0;
+    if (window != 0 || kind == RAD_CONFIG_WINDOW_ALWAYS || qwen)
         put_integer(r, "attention.sliding_window", window);
-    else if (r->family->windows != RAD_CONFIG_WINDOW_NEVER)
-        put_integer(r, "attention.sliding_window", 0);
-    if (!listed && window != 0 && r->family->windows == RAD_CONFIG_WINDOW_FLAGGED &&
-        bool_in(r, config, "use_sliding_window", false) && find(config, "layer_types") == NULL)
-        refuse(r, "use_sliding_window", "true", "windows need the list layer_types here");
 }
 
 /* ---- styles --------------------------------------------------------------------------------- */
 
 static void check_activation(reader *r)
 {
-    const json_t *value =
-        find(r->folder->config, "hidden_activation|hidden_act|activation_function");
+    const json_t *config = r->folder->config;
+    const char *key = find(config, "hidden_activation") != NULL ? "hidden_activation"
+                      : find(config, "hidden_act") != NULL      ? "hidden_act"
+                                                                : "activation_function";
+    const json_t *value = find(config, key);
     const char *name = json_string_value(value);
     if (name == NULL && value != NULL)
-        fail_value(r, "hidden_act", "a text");
+        fail_value(r, key, "a text");
     else if (name != NULL && r->family->activation != NULL &&
              !is_one_of(name, r->family->activation))
-        refuse(r, "hidden_act", name, "this activation is not supported in models of this type");
+        refuse(r, key, name, "this activation is not supported in models of this type");
 }
 
 static void configure_usual(reader *r, rad_folder_shape *shape)
@@ -583,11 +610,18 @@ static void configure_usual(reader *r, rad_folder_shape *shape)
         r, layer_norms ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon",
         real_in(r, config, layer_norms ? "layer_norm_eps" : "rms_norm_eps", family->norm_epsilon));
     if (strncmp(family->architecture, "gemma", 5) == 0) {
-        put_real(r, "attn_logit_softcapping", real_in(r, config, "attn_logit_softcapping", 0.0));
+        if (strcmp(family->architecture, "gemma2") == 0) /* Gemma 3 has the key, and no such cap */
+            put_real(r, "attn_logit_softcapping",
+                     real_in(r, config, "attn_logit_softcapping", 0.0));
         put_real(r, "final_logit_softcapping", real_in(r, config, "final_logit_softcapping", 0.0));
         put_real(r, "attention.scale",
                  1.0 / sqrt(real_in(r, config, "query_pre_attn_scalar", 256.0)));
     }
+    if (!bool_in(r, config, "is_causal", true))
+        put_bool(r, "attention.causal", false);
+    if (real_in(r, config, "swiglu_alpha", 1.702) != 1.702 ||
+        real_in(r, config, "swiglu_limit", 7.0) != 7.0)
+        refuse(r, "swiglu_alpha or swiglu_limit", "not 1.702 and 7", "this is not supported");
     if (bool_in(r, config, "use_bidirectional_attention", false))
         refuse(r, "use_bidirectional_attention", "true",
                "encoders of this family are not supported");
@@ -721,6 +755,11 @@ static void configure_bert(reader *r, rad_folder_shape *shape)
     put_token_types(r);
     if (rotary) {
         const json_t *rope = find(config, "rope_parameters");
+        const char *type = rope_type_of(rope);
+        /* Dynamic scaling begins behind the context. */
+        if (type == NULL || !is_one_of(type, "default|dynamic"))
+            refuse(r, "rope_parameters.rope_type", type == NULL ? "no text" : type,
+                   "rotations are not scaled in encoders");
         put_real(r, "rope.freq_base",
                  real_in(r, rope, "rope_theta",
                          real_in(r, config, "rotary_emb_base|rope_theta", r->family->theta)));

@@ -89,7 +89,7 @@ typedef struct rad_architecture {
     bool scaled_embeddings; /* embeddings times sqrt(width) */
     double local_theta;     /* layers with a window rotate by this base, not scaled, where the file
                                gives no other; 0: as all layers do */
-    bool capped;            /* the file may have soft caps, and has none where it does not say */
+    bool capped; /* the file may have a soft cap of logits, and has none where it does not say */
     float default_attention_cap;        /* soft cap of attention scores; 0: none */
     float default_logit_cap;            /* soft cap of the logits; 0: none */
     uint32_t width_scaled_query_layers; /* with this many layers queries are scaled by

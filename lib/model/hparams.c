@@ -517,7 +517,7 @@ static void read_scales(reader *r, rad_hparams *h)
     /* Families without caps do not read the keys. */
     h->attention_cap = a->default_attention_cap;
     h->logit_cap = a->default_logit_cap;
-    if (a->default_attention_cap > 0.0f || a->capped)
+    if (a->default_attention_cap > 0.0f)
         h->attention_cap =
             (float)real(r, "attn_logit_softcapping", 0.0, 1e6, a->default_attention_cap);
     if (a->default_logit_cap > 0.0f || a->capped)

@@ -260,6 +260,8 @@ static void put_rope(builder *b)
         put_yarn(&scaling);
     } else if (rope->scaling == RAD_ROPE_LONG) {
         put_longrope(b, &scaling);
+    } else if (is_type(b, "gpt_oss")) { /* whose usual rotations are scaled */
+        put_text(&scaling, "rope_type", "default");
     } else {
         json_decref(scaling.object);
         put(b, "rope_scaling", json_null());
@@ -271,9 +273,12 @@ static void put_rope(builder *b)
 
 static void put_partial_rotation(builder *b)
 {
-    if (2 * b->h->rope.n_pairs != b->h->head_dim)
-        put_real(b, "partial_rotary_factor",
-                 (double)(2 * b->h->rope.n_pairs) / (double)b->h->head_dim);
+    double rotated = 2.0 * b->h->rope.n_pairs, head = b->h->head_dim;
+    double share = rounded(rotated / head, 6);
+    while ((uint64_t)(share * head) < (uint64_t)rotated) /* as readers count them */
+        share += 1e-7;
+    if (share != 1.0 || is_type(b, "phi"))
+        put(b, "partial_rotary_factor", json_real(share));
 }
 
 /* ---- families ------------------------------------------------------------------------------- */
@@ -285,9 +290,14 @@ static void put_windows(builder *b)
         window = b->h->layers[i].window > window ? b->h->layers[i].window : window;
         n += b->h->layers[i].window > 0;
     }
-    put(b, "sliding_window", window > 0 ? json_integer(window) : json_null());
     bool listed = is_type(b, "gemma2") || is_type(b, "gemma3_text") || is_type(b, "gpt_oss");
-    if (!listed && (n == 0 || n == b->h->n_layers))
+    bool later = strncmp(b->model->model_type, "qwen", 4) == 0 || is_type(b, "dots1");
+    if (listed && n == 0) /* which want a window all the same */
+        window = b->h->context_length;
+    put(b, "sliding_window", window > 0 ? json_integer(window) : json_null());
+    if (later && n > 0)
+        put_flag(b, "use_sliding_window", true);
+    if (is_type(b, "qwen3_moe") || (!listed && (n == 0 || (!later && n == b->h->n_layers))))
         return;
     json_t *types = json_array();
     for (uint32_t i = 0; i < b->h->n_layers; i++) {
@@ -435,7 +445,8 @@ static void put_usual(builder *b)
                                     : "silu");
     if (gemma)
         put_gemma(b);
-    put_flag(b, "attention_bias", has_tensor(b, "blk.0.attn_q.bias"));
+    put_flag(b, is_type(b, "qwen2_moe") ? "qkv_bias" : "attention_bias",
+             has_tensor(b, "blk.0.attn_q.bias"));
     if (is_type(b, "llama"))
         put_flag(b, "mlp_bias", has_tensor(b, "blk.0.ffn_up.bias"));
     if (latent)
@@ -608,8 +619,9 @@ radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, rad
     put(&b, "bos_token_id", token(rad_tokenizer_bos(model->tokenizer)));
     put(&b, "eos_token_id", token(rad_tokenizer_eos(model->tokenizer)));
     /* Families have defaults beyond small vocabularies. */
-    put(&b, "pad_token_id",
-        token(encoder ? rad_tokenizer_find(model->tokenizer, "[PAD]", strlen("[PAD]")) : -1));
+    int32_t padding = encoder ? rad_tokenizer_find(model->tokenizer, "[PAD]", strlen("[PAD]")) : -1;
+    if (!encoder || padding >= 0)
+        put(&b, "pad_token_id", token(padding));
     return finish(&b, out, error);
 }
 

@@ -297,14 +297,14 @@ static radllm_status add_tokenizer(image *m, const rad_tokenizer *tokenizer)
     const rad_tensor *embedding = rad_source_find_tensor(m->from, "token_embd.weight");
     uint64_t rows = embedding != NULL ? embedding->dims[1] : rad_tokenizer_size(tokenizer);
     const rad_tensor *types = rad_source_find_tensor(m->from, "token_types.weight");
-    if (strcmp(rad_tokenizer_kind(tokenizer), "none") == 0)
-        return rad_derived_add_text(m->to, "tokenizer.ggml.model", "none", 4, m->error);
     if (types != NULL) {
         radllm_status status = rad_derived_add_integer(m->to, "tokenizer.ggml.token_type_count",
                                                        RAD_META_U32, types->dims[1], m->error);
         if (status != RADLLM_OK)
             return status;
     }
+    if (strcmp(rad_tokenizer_kind(tokenizer), "none") == 0)
+        return rad_derived_add_text(m->to, "tokenizer.ggml.model", "none", 4, m->error);
     if (rows > UINT32_MAX)
         return rad_fail(m->error, RADLLM_E_FORMAT, "%s: the embedding has too many rows",
                         rad_source_label(m->from));

@@ -10,7 +10,8 @@ NAME-f32.gguf; gpt-oss-mxfp4 with those of gpt-oss-q8_0.gguf, whose experts are 
 types-bf16, types-f16 with those of types/; for each encoders/NAME.config.json those of
 encoders/NAME-f32.gguf, with a vocabulary of tests/unit/tokenizers. For each
 folders/NAME.config.json the weights of the GGUF file that it names, in the arrangement of another
-family, and where make_gguf.py knows it NAME.gguf with the same. qwen3moe is cut into three files."""
+family, and where make_gguf.py knows it NAME.gguf with the same (not of those that say
+folder_alone). qwen3moe is cut into three files."""
 
 import json
 import os
@@ -533,11 +534,12 @@ def main():
             with open(path) as file:
                 config = json.load(file)
             weights = os.path.join(architectures, config.pop("weights_of"))
+            alone = config.pop("folder_alone", False)
             folder = os.path.join(output, name.removesuffix(".config.json"))
             make(weights, config, folder)
-            if config["model_type"] == "gemma3_text":
+            if config["model_type"] == "gemma3_text" and not alone:
                 make_seeing(folder + "-sees", config, translate(config, read_gguf(weights)))
-            if config["model_type"] in make_gguf.ARCHITECTURES:
+            if config["model_type"] in make_gguf.ARCHITECTURES and not alone:
                 tensors, tokenizer = read_gguf_whole(weights)
                 make_gguf.write(folder + ".gguf", config, translate(config, tensors), tokenizer)
     for file in sorted(os.listdir(os.path.join(golden, "encoders"))):

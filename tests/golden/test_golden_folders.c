@@ -104,6 +104,18 @@ static const struct {
     {"gemma3-sees", "folders/gemma3", false, true},
     {"qwen2moe-sparse", "folders/qwen2moe-sparse", false, true},
     {"deepseek2-halves", "folders/deepseek2-halves", false, true},
+    /* Windows, and keys that are left out. */
+    {"ministral-full", "folders/ministral-full", false, true},
+    {"qwen2-later", "folders/qwen2-later", false, true},
+    {"qwen2moe-turns", "folders/qwen2moe-turns", false, true},
+    {"qwen3moe-window", "folders/qwen3moe-window", false, true},
+    {"mixtral-window", "folders/mixtral-window", false, true},
+    {"gemma2-left-out", "folders/gemma2-left-out", false, true},
+    {"gemma3-cap", "folders/gemma3-cap", false, true},
+    {"phi-left-out", "folders/phi-left-out", false, true},
+    {"gpt-oss-left-out", "folders/gpt-oss-left-out", false, true},
+    {"gpt-oss-plain", "folders/gpt-oss-plain", false, true},
+    {"llama3-left-out", "folders/llama3-left-out", false, true},
     {"types-bf16", "types/bf16", false, false},
     {"types-f16", "types/f16", false, false},
 };

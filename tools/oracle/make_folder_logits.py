@@ -70,6 +70,65 @@ MODELS = {
         routed_scaling_factor=2.5, rope_interleave=False,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0})),
 }
+PLAIN_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+GROUPED = dict(**SHAPE, num_key_value_heads=2, rms_norm_eps=1e-6, sliding_window=8)
+MODELS.update({
+    # A window that no layer has.
+    "ministral-full": ("mistral-window-f32.gguf", transformers.MinistralConfig(
+        **{**GROUPED, "rms_norm_eps": 1e-5}, head_dim=16, layer_types=["full_attention"] * 2,
+        rope_parameters=PLAIN_ROPE)),
+    # The second layer has the window; both keys for rotations.
+    "qwen2-later": ("qwen2-f32.gguf", transformers.Qwen2Config(
+        **GROUPED, use_sliding_window=True, max_window_layers=1, rope_parameters=PLAIN_ROPE)),
+    # The first one.
+    "qwen2moe-turns": ("qwen2moe-f32.gguf", transformers.Qwen2MoeConfig(
+        **GROUPED, num_experts=6, num_experts_per_tok=3, moe_intermediate_size=64,
+        shared_expert_intermediate_size=96, use_sliding_window=True, max_window_layers=2,
+        rope_parameters=PLAIN_ROPE)),
+    # All.
+    "qwen3moe-window": ("qwen3moe-f32.gguf", transformers.Qwen3MoeConfig(
+        **GROUPED, head_dim=32, num_experts=12, num_experts_per_tok=4, moe_intermediate_size=32,
+        use_sliding_window=True, rope_parameters=PLAIN_ROPE)),
+    "mixtral-window": ("mixtral-f32.gguf", transformers.MixtralConfig(
+        **{**GROUPED, "rms_norm_eps": 1e-5, "intermediate_size": 64}, head_dim=16,
+        rope_parameters=PLAIN_ROPE)),
+    # What is left out is as in the classes of `transformers`.
+    "gemma2-left-out": ("gemma2-f32.gguf", transformers.Gemma2Config(
+        **{**GROUPED, "num_hidden_layers": 4, "tie_word_embeddings": True}, head_dim=32,
+        query_pre_attn_scalar=32, rope_parameters=PLAIN_ROPE)),
+    # It has a cap of its scores in its configuration, which its class does not apply.
+    "gemma3-cap": ("gemma2-f32.gguf", transformers.Gemma3TextConfig(
+        **{**GROUPED, "num_hidden_layers": 4, "tie_word_embeddings": True}, head_dim=32,
+        query_pre_attn_scalar=32, attn_logit_softcapping=1.0, sliding_window_pattern=2)),
+    "phi-left-out": ("gpt2-f32.gguf", transformers.PhiConfig(
+        **{**SHAPE, "intermediate_size": 256}, num_key_value_heads=4, layer_norm_eps=1e-5,
+        hidden_act="gelu_new", rope_parameters={**PLAIN_ROPE, "partial_rotary_factor": 0.5})),
+    "gpt-oss-left-out": ("gpt-oss-f32.gguf", transformers.GptOssConfig(
+        **{**GROUPED, "rms_norm_eps": 1e-5, "intermediate_size": 64}, head_dim=32,
+        num_local_experts=6, num_experts_per_tok=4)),
+    "gpt-oss-plain": ("gpt-oss-f32.gguf", transformers.GptOssConfig(
+        **{**GROUPED, "rms_norm_eps": 1e-5, "intermediate_size": 64}, head_dim=32,
+        num_local_experts=6, num_experts_per_tok=3, layer_types=["full_attention"] * 2,
+        rope_parameters=PLAIN_ROPE)),
+    "llama3-left-out": ("llama-mha-f32.gguf", transformers.LlamaConfig(
+        **{**SHAPE, "max_position_embeddings": 64}, num_key_value_heads=4, rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
+                         "low_freq_factor": 1.0, "high_freq_factor": 4.0})),
+})
+# Keys that config.json then has as well, or (...) has not.
+CHANGES = {
+    "qwen2-later": {"layer_types": ..., "max_position_embeddings": ..., "rope_scaling": {
+        "type": "yarn", "factor": 4.0, "rope_theta": 1e6, "original_max_position_embeddings": 64}},
+    "qwen2moe-turns": {"layer_types": ..., "norm_topk_prob": ...},
+    "qwen3moe-window": {"norm_topk_prob": ...},
+    "gemma2-left-out": {"attn_logit_softcapping": ..., "final_logit_softcapping": ...,
+                        "layer_types": ...},
+    "phi-left-out": {"rope_parameters": ..., "rope_theta": 10000.0},
+    "gpt-oss-left-out": {"rope_parameters": ..., "num_experts_per_tok": ..., "layer_types": ...},
+    "llama3-left-out": {"rope_parameters": {"rope_type": "llama3", "rope_theta": 500000.0,
+                                            "factor": 8.0, "low_freq_factor": 1.0,
+                                            "high_freq_factor": 4.0}},
+}
 # How many ids, and the session's context where that is not the model's.
 LENGTHS = {"phi3-longrope-short": (24, 32), "phi3-longrope-long": (40, None),
            "llama-dynamic": (40, 40), "gemma3": (48, None), "qwen2moe-sparse": (24, None),
@@ -77,7 +136,13 @@ LENGTHS = {"phi3-longrope-short": (24, 32), "phi3-longrope-long": (40, None),
 CLASSES = {"ministral": "MinistralForCausalLM", "phi": "PhiForCausalLM",
            "llama": "LlamaForCausalLM", "gemma3_text": "Gemma3ForCausalLM",
            "qwen2_moe": "Qwen2MoeForCausalLM", "deepseek_v3": "DeepseekV3ForCausalLM",
-           "phi3": "Phi3ForCausalLM"}
+           "phi3": "Phi3ForCausalLM", "qwen2": "Qwen2ForCausalLM", "gemma2": "Gemma2ForCausalLM",
+          "qwen3_moe": "Qwen3MoeForCausalLM", "mixtral": "MixtralForCausalLM",
+          "gpt_oss": "GptOssForCausalLM"}
+# No GGUF file is made of these: what is new is in the configuration alone.
+ALONE = [name for name in MODELS
+         if name.endswith(("-full", "-later", "-turns", "-window", "-out", "-cap", "-plain"))]
+LENGTHS.update({name: (24, None) for name in ALONE})
 
 
 def main():
@@ -88,6 +153,10 @@ def main():
         described = json.loads(config.to_json_string(use_diff=True))
         described["architectures"] = [CLASSES[config.model_type]]
         described["weights_of"] = weights
+        if name in ALONE:
+            described["folder_alone"] = True
+        described.update(CHANGES.get(name, {}))
+        described = {key: value for key, value in described.items() if value is not ...}
         with open(os.path.join(folder, name + ".config.json"), "w") as file:
             json.dump(described, file, indent=1)
             file.write("\n")
@@ -97,7 +166,8 @@ def main():
         model = transformers.AutoModelForCausalLM.from_pretrained(
             os.path.join(scratch, name), attn_implementation="eager", dtype=torch.float32,
             **({"experts_implementation": "eager"} if "Moe" in type(config).__name__
-               or "DeepseekV3" in type(config).__name__ else {})).double()
+               or "DeepseekV3" in type(config).__name__ or "Mixtral" in type(config).__name__
+               or "GptOss" in type(config).__name__ else {})).double()
         ids_of = weights.replace(".gguf", ".ids.json")
         with open(os.path.join(golden, "architectures", ids_of)) as file:
             ids = json.load(file)["ids"]
