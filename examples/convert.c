@@ -81,7 +81,7 @@ static void read_settings(const common_settings *common, const char *type, setti
 static void refuse_overwriting(const settings *own)
 {
     struct stat information;
-    if (own->output == NULL || own->dry_run)
+    if (own->output == NULL)
         return;
     rewrite_refuse_same(own->input, own->output);
     if (lstat(own->output, &information) != 0)
@@ -99,12 +99,15 @@ static void write_model(const radllm_quantization *plan, const settings *own,
                         const common_settings *common, rewrite_progress *state)
 {
     double start = clock_seconds();
-    radllm_status status = RADLLM_OK;
-    if (!own->dry_run && strcmp(own->form, "gguf") == 0)
+    radllm_status status;
+    uint32_t flags = own->force ? RADLLM_FOLDER_REPLACE : 0;
+    if (own->dry_run)
+        status = radllm_quantization_check(plan, own->output, strcmp(own->form, "folder") == 0,
+                                           own->shard_bytes, flags, program_error());
+    else if (strcmp(own->form, "gguf") == 0)
         status = radllm_quantization_write(plan, own->output, program_cancel(), program_error());
-    else if (!own->dry_run)
-        status = radllm_quantization_write_folder(plan, own->output, own->shard_bytes,
-                                                  own->force ? RADLLM_FOLDER_REPLACE : 0,
+    else
+        status = radllm_quantization_write_folder(plan, own->output, own->shard_bytes, flags,
                                                   program_cancel(), program_error());
     rewrite_end(state);
     check(status, NULL);

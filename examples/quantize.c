@@ -115,12 +115,12 @@ static void write_file(const radllm_quantization *plan, const settings *own,
                        const common_settings *common, rewrite_progress *state)
 {
     double start = clock_seconds();
-    if (!own->dry_run) {
-        radllm_status status =
-            radllm_quantization_write(plan, own->output, program_cancel(), program_error());
-        rewrite_end(state);
-        check(status, NULL);
-    }
+    radllm_status status =
+        own->dry_run
+            ? radllm_quantization_check(plan, NULL, 0, 0, 0, program_error())
+            : radllm_quantization_write(plan, own->output, program_cancel(), program_error());
+    rewrite_end(state);
+    check(status, NULL);
     double seconds = clock_seconds() - start;
     const rewrite_report report = {own->input,   own->output, own->dry_run,
                                    own->verbose, false,       seconds};

@@ -270,3 +270,21 @@ radllm_status radllm_quantization_write_folder(const radllm_quantization *quanti
     rad_fpenv_leave(saved);
     return status;
 }
+
+radllm_status radllm_quantization_check(const radllm_quantization *quantization, const char *path,
+                                        int32_t folder, uint64_t shard_bytes, uint32_t flags,
+                                        radllm_error *error)
+{
+    rad_error_clear(error);
+    RAD_CHECK_NULL(quantization);
+    RAD_CHECK_PROCESS(quantization->process);
+    const rad_folder_settings settings = {.shard_bytes = shard_bytes,
+                                          .replace = (flags & RADLLM_FOLDER_REPLACE) != 0,
+                                          .only_check = true};
+    rad_fpenv saved = rad_fpenv_enter();
+    radllm_status status =
+        folder != 0 ? rad_quantize_write_folder(&quantization->plan, path, &settings, NULL, error)
+                    : rad_quantize_check(&quantization->plan, error);
+    rad_fpenv_leave(saved);
+    return status;
+}

@@ -154,9 +154,9 @@ radllm_status rad_folder_output_open(const rad_allocator *allocator, const char 
         status = rad_fail_memory(error, folder->size);
     if (status == RADLLM_OK)
         status = check_target(folder, error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && out != NULL)
         status = make_partial(folder, error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && out != NULL)
         *out = folder;
     else
         rad_folder_output_free(folder);

@@ -9,7 +9,7 @@
 typedef struct rad_folder_output rad_folder_output;
 
 /* replace: a folder at PATH gives way at the end, where it holds nothing but the files of a model;
- * without, RADLLM_E_ARGUMENT when anything stands there. */
+ * without, RADLLM_E_ARGUMENT when anything stands there. out NULL: nothing else is done. */
 radllm_status rad_folder_output_open(const rad_allocator *allocator, const char *path, bool replace,
                                      rad_folder_output **out, radllm_error *error);
 /* Begins a file of it; commit and free it like any other. The name has no '/', but for

@@ -43,11 +43,24 @@ radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *
         return status;
     rad_source *source = *out;
     source->base = rad_source_retain(base);
+    source->beside = base->beside;
     source->path = (char *)(uintptr_t) "";
     source->foreign = true;
     source->alignment = 32;
     memcpy(source->label, base->label, sizeof source->label);
     return RADLLM_OK;
+}
+
+void rad_derived_keep_texts(rad_source *derived)
+{
+    derived->beside = true;
+}
+
+const rad_source *rad_derived_base(const rad_source *source)
+{
+    while (source->base != NULL)
+        source = source->base;
+    return source;
 }
 
 /* ---- metadata ------------------------------------------------------------------------------- */

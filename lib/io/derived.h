@@ -45,6 +45,10 @@ typedef struct rad_derived_tensor {
 
 /* Makes a source without tensors, metadata and parts, which keeps `base` alive. */
 radllm_status rad_derived_new(rad_source *base, rad_source **out, radllm_error *error);
+/* The texts beside its base are beside it, and beside what is made of it, from now on. */
+void rad_derived_keep_texts(rad_source *derived);
+/* What a source is made of in the end; itself, where it is of a file or folder. */
+const rad_source *rad_derived_base(const rad_source *source);
 /* Adds a copy of an entry. */
 radllm_status rad_derived_add_meta(rad_source *derived, const rad_meta *meta, radllm_error *error);
 /* The same of one value; a text's size is given. */

@@ -15,8 +15,16 @@ static uint32_t find_side(const rad_source *source, const char *name)
     return part;
 }
 
+static const rad_source *owner_of(const rad_source *source)
+{
+    while (source->beside)
+        source = source->base;
+    return source;
+}
+
 bool rad_source_has_side_file(const rad_source *source, const char *name)
 {
+    source = owner_of(source);
     return find_side(source, name) < source->n_parts;
 }
 
@@ -24,6 +32,7 @@ radllm_status rad_source_side_file(const rad_source *source, const rad_allocator
                                    const char *name, size_t most, char **data, size_t *size,
                                    radllm_error *error)
 {
+    source = owner_of(source);
     uint32_t part = find_side(source, name);
     *data = NULL;
     *size = 0;

@@ -66,6 +66,7 @@ struct rad_source {
     pthread_mutex_t mapping;
     atomic_bool mapped;
     rad_source *base; /* whose tensors this one has in another form (derived.h); NULL: none */
+    bool beside;      /* the texts beside the base are beside this one too */
 };
 
 /* ---- gguf.c ------------------------------------------------------------------------------ */

@@ -10,6 +10,7 @@
 typedef struct rad_folder_settings {
     uint64_t shard_bytes; /* of a file of weights at most; 0: one file */
     bool replace;         /* a folder that stands there gives way */
+    bool only_check;      /* write nothing and refuse the same; the path may be NULL */
 } rad_folder_settings;
 
 /* Types that such folders hold are F32, F16 and BF16: RADLLM_E_ARGUMENT for a plan with others,

@@ -595,6 +595,12 @@ static radllm_status finish(builder *b, json_t **out, radllm_error *error)
     return RADLLM_OK;
 }
 
+static int32_t padding(const rad_tokenizer *tokenizer)
+{
+    int32_t id = rad_tokenizer_find(tokenizer, "[PAD]", strlen("[PAD]"));
+    return id >= 0 ? id : rad_tokenizer_find(tokenizer, "<pad>", strlen("<pad>"));
+}
+
 radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, radllm_error *error)
 {
     builder b = {.model = model, .h = &model->hparams, .object = json_object()};
@@ -619,9 +625,9 @@ radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, rad
     put(&b, "bos_token_id", token(rad_tokenizer_bos(model->tokenizer)));
     put(&b, "eos_token_id", token(rad_tokenizer_eos(model->tokenizer)));
     /* Families have defaults beyond small vocabularies. */
-    int32_t padding = encoder ? rad_tokenizer_find(model->tokenizer, "[PAD]", strlen("[PAD]")) : -1;
-    if (!encoder || padding >= 0)
-        put(&b, "pad_token_id", token(padding));
+    int32_t pad = encoder ? padding(model->tokenizer) : -1;
+    if (!encoder || pad >= 0)
+        put(&b, "pad_token_id", token(pad));
     return finish(&b, out, error);
 }
 

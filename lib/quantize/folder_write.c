@@ -21,8 +21,8 @@ typedef struct folder_writer {
     const rad_allocator *allocator;
     const rad_folder_settings *settings;
     rad_folder_model model;
-    rad_tokenizer *tokenizer;
-    rad_arena arena; /* of the hyper-parameters, and what follows */
+    rad_model *bound;
+    rad_arena arena; /* of what follows */
     rad_source *to;  /* tensors as the folder has them */
     rad_type *types; /* of each */
     uint32_t *shard_of;
@@ -304,24 +304,67 @@ static radllm_status write_configs(folder_writer *w)
     return status;
 }
 
+static bool has_text(const folder_writer *w, const char *name)
+{
+    return rad_source_has_side_file(rad_derived_base(w->plan->source), name);
+}
+
+/* Whether the tokenizer is one of files, which are copied: nothing of them is lost then. */
+static bool has_files(const folder_writer *w)
+{
+    return has_text(w, "tokenizer.json") || has_text(w, "tokenizer.model");
+}
+
+static radllm_status copy_text(folder_writer *w, const char *name)
+{
+    char *text;
+    size_t size;
+    radllm_status status = rad_source_side_file(rad_derived_base(w->plan->source), w->allocator,
+                                                name, SIZE_MAX - 1, &text, &size, w->error);
+    if (status == RADLLM_OK && text != NULL)
+        status = write_text(w, name, text, size);
+    rad_free(w->allocator, text, text != NULL ? size + 1 : 0);
+    return status;
+}
+
+static radllm_status copy_tokenizer(folder_writer *w)
+{
+    static const char *const names[] = {"tokenizer.json",          "tokenizer.model",
+                                        "tokenizer_config.json",   "added_tokens.json",
+                                        "special_tokens_map.json", "chat_template.jinja",
+                                        "chat_template.json"};
+    radllm_status status = RADLLM_OK;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == RADLLM_OK; i++)
+        status = copy_text(w, names[i]);
+    return status;
+}
+
 static radllm_status write_tokenizer(folder_writer *w)
 {
     rad_text chat_template = {"", 0};
-    if (strcmp(rad_tokenizer_kind(w->tokenizer), "none") == 0)
+    radllm_status status = RADLLM_OK;
+    if (strcmp(rad_tokenizer_kind(w->model.tokenizer), "none") == 0)
         return RADLLM_OK;
-    radllm_status status =
-        rad_meta_text(w->plan->source, "tokenizer.chat_template", &chat_template, w->error);
-    if (status == RADLLM_OK)
+    if (has_files(w)) {
+        status = copy_tokenizer(w);
+        if (status != RADLLM_OK || has_text(w, "tokenizer_config.json") ||
+            !has_text(w, "tokenizer.json"))
+            return status;
+    } else {
         status = begin_file(w, "tokenizer.json");
-    if (status != RADLLM_OK)
-        return status;
-    status = end_file(w, rad_tokenizer_write_json(w->tokenizer, w->file, w->error));
+        if (status != RADLLM_OK)
+            return status;
+        status = end_file(w, rad_tokenizer_write_json(w->model.tokenizer, w->file, w->error));
+    }
+    if (status == RADLLM_OK && !has_text(w, "chat_template.jinja"))
+        status =
+            rad_meta_text(w->plan->source, "tokenizer.chat_template", &chat_template, w->error);
     if (status == RADLLM_OK)
         status = begin_file(w, "tokenizer_config.json");
     if (status != RADLLM_OK)
         return status;
     return end_file(w,
-                    rad_tokenizer_write_config(w->tokenizer, chat_template,
+                    rad_tokenizer_write_config(w->model.tokenizer, chat_template,
                                                w->model.hparams.context_length, w->file, w->error));
 }
 
@@ -365,13 +408,12 @@ static radllm_status understand(folder_writer *w)
 {
     rad_source *source = w->plan->source;
     rad_hparams *h = &w->model.hparams;
-    radllm_status status = rad_tokenizer_create(&w->plan->host, source, &w->tokenizer, w->error);
-    if (status == RADLLM_OK)
-        status = rad_hparams_read(source, rad_tokenizer_size(w->tokenizer), &w->arena, h, w->error);
+    radllm_status status = rad_quantize_bind(&w->plan->host, source, &w->bound, w->error);
     if (status != RADLLM_OK)
         return status;
+    *h = w->bound->hparams;
     w->model.source = source;
-    w->model.tokenizer = w->tokenizer;
+    w->model.tokenizer = w->bound->tokenizer;
     status = rad_folder_find_scaling(&w->model, w->error);
     if (status == RADLLM_OK)
         status = rearrange(w);
@@ -386,8 +428,13 @@ static radllm_status understand(folder_writer *w)
 static radllm_status write_all(folder_writer *w, const char *path)
 {
     const rad_host *host = &w->plan->host;
-    radllm_status status =
-        rad_folder_output_open(w->allocator, path, w->settings->replace, &w->folder, w->error);
+    bool checks = w->settings->only_check;
+    radllm_status status = RADLLM_OK;
+    if (path != NULL)
+        status = rad_folder_output_open(w->allocator, path, w->settings->replace,
+                                        checks ? NULL : &w->folder, w->error);
+    if (checks)
+        return status;
     if (status == RADLLM_OK)
         status = rad_data_writer_new(host, w->plan->n_threads, put_data, w, &w->data, w->error);
     if (status == RADLLM_OK)
@@ -405,6 +452,17 @@ static radllm_status write_all(folder_writer *w, const char *path)
     return status;
 }
 
+/* What stands in the way of writing that is known before. */
+static radllm_status check(folder_writer *w)
+{
+    radllm_status status = RADLLM_OK;
+    if (strcmp(rad_tokenizer_kind(w->model.tokenizer), "none") != 0 && !has_files(w))
+        status = rad_tokenizer_write_json(w->model.tokenizer, NULL, w->error);
+    for (uint64_t i = 0; i < rad_source_n_tensors(w->to) && status == RADLLM_OK; i++)
+        status = rad_data_check(rad_source_tensor(w->to, i), w->types[i], w->error);
+    return status;
+}
+
 radllm_status rad_quantize_write_folder(const rad_quantize_plan *plan, const char *path,
                                         const rad_folder_settings *settings,
                                         const radllm_cancel *cancel, radllm_error *error)
@@ -419,12 +477,14 @@ radllm_status rad_quantize_write_folder(const rad_quantize_plan *plan, const cha
     if (status == RADLLM_OK)
         status = choose_types(&w);
     if (status == RADLLM_OK)
+        status = check(&w);
+    if (status == RADLLM_OK)
         status = write_all(&w, path);
     rad_data_writer_free(w.data);
     rad_output_free(w.file);
     rad_folder_output_free(w.folder);
     rad_source_release(w.to);
-    rad_tokenizer_free(w.tokenizer);
+    rad_model_free(w.bound);
     rad_arena_free(&w.arena);
     return status;
 }

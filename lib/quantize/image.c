@@ -11,8 +11,8 @@
 typedef struct image {
     rad_source *from, *to;
     char architecture[64];
-    bool halves;         /* rotated pairs are halves of a head, which GGUF has by turns */
-    const char *no_file; /* what no GGUF file can say */
+    bool halves;           /* rotated pairs are halves of a head, which GGUF has by turns */
+    radllm_error *no_file; /* fails with what no GGUF file can say */
     uint64_t n_heads, n_kv_heads;
     const rad_tensor **stack; /* room for the experts of one tensor */
     uint64_t n_experts;
@@ -340,16 +340,32 @@ static radllm_status read_shape(image *m)
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)architecture.size,
              architecture.data);
     m->halves = text_is(find(m, "rope.layout"), "halves");
-    m->no_file = text_is(find(m, "rope.scaling.type"), "dynamic") ? "rope_scaling of type dynamic"
-                 : m->halves && strcmp(m->architecture, "llama") != 0
-                     ? "a rotation of halves (rope_interleave) in this family"
-                     : NULL;
+    const char *strange = text_is(find(m, "rope.scaling.type"), "dynamic")
+                              ? "rope_scaling of type dynamic"
+                          : m->halves && strcmp(m->architecture, "llama") != 0
+                              ? "a rotation of halves (rope_interleave) in this family"
+                              : NULL;
+    if (strange != NULL)
+        (void)rad_fail(m->no_file, RADLLM_E_UNSUPPORTED,
+                       "%s: %s has no form in GGUF; run the folder as it is",
+                       rad_source_label(m->from), strange);
     m->halves = m->halves && strcmp(m->architecture, "llama") == 0;
     m->n_heads = size_of(m, "attention.head_count", 0);
     m->n_kv_heads = size_of(m, "attention.head_count_kv", m->n_heads);
     m->n_experts = size_of(m, "expert_count", 0);
     if (m->n_experts > rad_source_n_tensors(m->from)) /* no memory for what cannot be */
         m->n_experts = rad_source_n_tensors(m->from);
+    return RADLLM_OK;
+}
+
+/* A tokenizer without a form in GGUF may go to a folder as it stands. */
+static radllm_status put_off(image *m, radllm_status status)
+{
+    if (status != RADLLM_E_UNSUPPORTED)
+        return status;
+    *m->no_file = *m->error;
+    *m->error = (radllm_error){.status = RADLLM_OK};
+    rad_derived_keep_texts(m->to);
     return RADLLM_OK;
 }
 
@@ -362,33 +378,34 @@ static radllm_status fill(const rad_host *host, image *m)
     if (status == RADLLM_OK)
         status = rad_tokenizer_create(host, m->from, &tokenizer, m->error);
     if (status == RADLLM_OK)
-        status = add_tokenizer(m, tokenizer);
+        status = put_off(m, add_tokenizer(m, tokenizer));
     if (status == RADLLM_OK)
         status = rad_derived_finish(m->to, m->error);
-    if (status == RADLLM_OK)
-        status = check_tokenizer(host, m, tokenizer);
+    if (status == RADLLM_OK && m->no_file->status == RADLLM_OK)
+        status = put_off(m, check_tokenizer(host, m, tokenizer));
     rad_tokenizer_free(tokenizer);
     return status;
 }
 
 radllm_status rad_image_make(const rad_host *host, rad_source *source, rad_source **out,
-                             const char **no_file, radllm_error *error)
+                             radllm_error *no_file, radllm_error *error)
 {
-    *no_file = NULL;
+    radllm_error own = {.status = RADLLM_OK}; /* the caller's may be none */
+    *no_file = own;
     if (rad_source_is_gguf(source)) {
         *out = rad_source_retain(source);
         return RADLLM_OK;
     }
-    image m = {.from = source, .allocator = &host->allocator, .error = error};
+    image m = {.from = source, .no_file = no_file, .allocator = &host->allocator, .error = &own};
     radllm_status status = read_shape(&m);
     if (status == RADLLM_OK)
-        status = rad_derived_new(source, &m.to, error);
+        status = rad_derived_new(source, &m.to, &own);
     if (status == RADLLM_OK)
         status = fill(host, &m);
-    *no_file = m.no_file;
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK) {
         *out = m.to;
-    else
-        rad_source_release(m.to);
-    return status;
+        return RADLLM_OK;
+    }
+    rad_source_release(m.to);
+    return rad_fail(error, status, "%s", own.message);
 }

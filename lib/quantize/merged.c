@@ -36,12 +36,18 @@ static radllm_status note_weight(rad_model *model, rad_weight *weight, void *dat
     return RADLLM_OK;
 }
 
+radllm_status rad_quantize_bind(const rad_host *host, rad_source *source, rad_model **out,
+                                radllm_error *error)
+{
+    const rad_model_settings plain = {.file_layout = true, .any_isa = true, .wait = RAD_WAIT_YES};
+    return rad_model_bind(host, source, &plain, out, error);
+}
+
 /* The model without its weights, and the adapters bound to it. */
 static radllm_status bind(const rad_host *host, const rad_quantize_settings *settings,
                           rad_source *source, rad_merged *merged, radllm_error *error)
 {
-    const rad_model_settings plain = {.file_layout = true, .any_isa = true, .wait = RAD_WAIT_YES};
-    radllm_status status = rad_model_bind(host, source, &plain, &merged->model, error);
+    radllm_status status = rad_quantize_bind(host, source, &merged->model, error);
     if (status == RADLLM_OK)
         status = settings->adapters(settings->adapters_user, merged->model, error);
     if (status == RADLLM_OK)

@@ -55,7 +55,7 @@ typedef struct rad_quantize_plan {
     rad_quantized_tensor *tensors;
     size_t n_tensors;
     uint64_t n_elements, bytes_from, bytes_to; /* of all tensors, without padding */
-    const char *no_file; /* what GGUF has no words for, so that only a folder is written; NULL */
+    radllm_error no_file; /* what GGUF has no words for, so that only a folder is written */
 } rad_quantize_plan;
 
 /* Decides everything and writes nothing. The importance must outlive the plan; the source is
@@ -70,6 +70,11 @@ void rad_quantize_plan_free(rad_quantize_plan *plan);
 radllm_status rad_quantize_file_bytes(const rad_quantize_plan *plan, uint64_t *out,
                                       radllm_error *error);
 
+/* The model without its weights; fails for what is none, or lacks something. */
+radllm_status rad_quantize_bind(const rad_host *host, rad_source *source, rad_model **out,
+                                radllm_error *error);
+/* Refuses what rad_quantize_write() refuses, and writes nothing. */
+radllm_status rad_quantize_check(const rad_quantize_plan *plan, radllm_error *error);
 /* Writes the file; under its name only when it is whole. */
 radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path,
                                  const radllm_cancel *cancel, radllm_error *error);

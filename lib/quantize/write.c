@@ -158,14 +158,6 @@ static radllm_status read_tail(writer *w, uint8_t tail[64], radllm_error *error)
 {
     const rad_tensor *tensor = w->tensor;
     w->tail_scale = rad_tensor_scale(tensor);
-    if (tensor->view != NULL && w->tail_scale != 1.0f && w->from == w->to &&
-        w->from->tail_bytes == 0) {
-        char quoted[RAD_QUOTE_SIZE];
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "the tensor '%s' of type %s has a scale of its own, which is not written "
-                        "beside it: choose another type",
-                        rad_quote(quoted, tensor->name.data, tensor->name.size), w->from->name);
-    }
     if (tensor->view != NULL) { /* as it stands in a file */
         memset(tail, 0, 64);
         memcpy(tail, &w->tail_scale, sizeof w->tail_scale);
@@ -228,36 +220,51 @@ static radllm_status take_importance(writer *w, radllm_error *error)
     return take_columns(w, error);
 }
 
-/* How many elements a task takes: whole rows where these are put together as they are read. */
-static radllm_status set_task(writer *w, radllm_error *error)
+/* Elements that are put together at once: one, or whole rows. */
+static uint64_t unit_of(const rad_tensor *tensor, bool *costly)
 {
-    const rad_tensor *tensor = w->tensor;
-    bool costly;
     uint64_t row = tensor->n_elements == tensor->dims[0] ? 1 : tensor->dims[0];
-    uint64_t unit = rad_derived_unit(tensor, &costly), most = TASK_ELEMENTS;
-    row = unit > row ? unit : row;
-    w->task_elements = TASK_ELEMENTS;
-    if (tensor->view == NULL || row == 0)
-        return RADLLM_OK;
+    uint64_t unit = rad_derived_unit(tensor, costly);
+    return unit > row ? unit : row;
+}
+
+radllm_status rad_data_check(const rad_tensor *tensor, rad_type type, radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    const rad_type_info *from = rad_type_find((uint32_t)tensor->type);
+    bool costly;
     uint32_t n_columns;
-    if (rad_tensor_columns(tensor, &n_columns) != NULL) {
-        char quoted[RAD_QUOTE_SIZE];
+    if (tensor->view == NULL)
+        return RADLLM_OK;
+    rad_quote(quoted, tensor->name.data, tensor->name.size);
+    if (tensor->type == type && from->tail_bytes == 0 && rad_tensor_scale(tensor) != 1.0f)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "the tensor '%s' of type %s has a scale of its own, which is not written "
+                        "beside it: choose another type",
+                        quoted, from->name);
+    if (rad_tensor_columns(tensor, &n_columns) != NULL)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the tensor '%s' has its columns in an order of its own (desc_act, EXL2), "
                         "which is not converted",
-                        rad_quote(quoted, tensor->name.data, tensor->name.size));
-    }
-    if (row > ROW_ELEMENTS) {
-        char quoted[RAD_QUOTE_SIZE];
+                        quoted);
+    if (unit_of(tensor, &costly) > ROW_ELEMENTS)
         return rad_fail(error, RADLLM_E_LIMIT,
                         "the tensor '%s' has rows of more than %llu numbers, which are not "
                         "converted",
-                        rad_quote(quoted, tensor->name.data, tensor->name.size),
-                        (unsigned long long)ROW_ELEMENTS);
-    }
-    most = costly ? ROW_ELEMENTS : most; /* a task looks at all rows of what is turned */
-    w->task_elements = row > most ? row : most / row * row;
+                        quoted, (unsigned long long)ROW_ELEMENTS);
     return RADLLM_OK;
+}
+
+/* How many elements a task takes: whole rows where these are put together as they are read. */
+static void set_task(writer *w)
+{
+    bool costly;
+    uint64_t row = unit_of(w->tensor, &costly);
+    /* a task looks at all rows of what is turned */
+    uint64_t most = costly ? ROW_ELEMENTS : TASK_ELEMENTS;
+    w->task_elements = TASK_ELEMENTS;
+    if (w->tensor->view != NULL && row != 0)
+        w->task_elements = row > most ? row : most / row * row;
 }
 
 static radllm_status make_room(writer *w, radllm_error *error)
@@ -292,9 +299,8 @@ radllm_status rad_data_write(writer *w, const rad_source *source, const rad_tens
     w->from = rad_type_find((uint32_t)tensor->type);
     w->to = rad_type_find((uint32_t)type);
     uint8_t tail[64];
-    radllm_status status = set_task(w, error);
-    if (status == RADLLM_OK)
-        status = make_room(w, error);
+    set_task(w);
+    radllm_status status = make_room(w, error);
     if (status == RADLLM_OK)
         status = w->from->tail_bytes <= sizeof tail
                      ? read_tail(w, tail, error)
@@ -439,17 +445,30 @@ static radllm_status put_data(void *file, const void *data, size_t size, radllm_
     return rad_gguf_data(file, data, size, error);
 }
 
+/* A GGUF file is copied whatever it holds; what becomes another form has to be a whole model. */
+radllm_status rad_quantize_check(const rad_quantize_plan *plan, radllm_error *error)
+{
+    rad_model *model = NULL;
+    radllm_status status = RADLLM_OK;
+    if (plan->no_file.status != RADLLM_OK)
+        return rad_fail(error, plan->no_file.status, "%s", plan->no_file.message);
+    if (!rad_source_is_gguf(plan->source))
+        status = rad_quantize_bind(&plan->host, plan->source, &model, error);
+    rad_model_free(model);
+    for (size_t i = 0; i < plan->n_tensors && status == RADLLM_OK; i++)
+        status = rad_data_check(plan->tensors[i].from, plan->tensors[i].type, error);
+    return status;
+}
+
 radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path,
                                  const radllm_cancel *cancel, radllm_error *error)
 {
     writer *w = NULL;
     rad_gguf_writer *file = NULL;
-    if (plan->no_file != NULL)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: %s has no form in GGUF; run the folder as it is",
-                        rad_source_label(plan->source), plan->no_file);
-    radllm_status status = rad_gguf_writer_new(
-        &plan->host.allocator, (uint32_t)rad_source_alignment(plan->source), &file, error);
+    radllm_status status = rad_quantize_check(plan, error);
+    if (status == RADLLM_OK)
+        status = rad_gguf_writer_new(&plan->host.allocator,
+                                     (uint32_t)rad_source_alignment(plan->source), &file, error);
     if (status == RADLLM_OK)
         status = rad_data_writer_new(&plan->host, plan->n_threads, put_data, file, &w, error);
     if (status == RADLLM_OK) {

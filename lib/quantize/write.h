@@ -20,6 +20,8 @@ radllm_status rad_data_writer_new(const rad_host *host, uint32_t n_threads, rad_
 void rad_data_writer_free(rad_data_writer *writer);
 void rad_data_writer_release(rad_data_writer *writer); /* its buffers, until the next tensor */
 
+/* Refuses what rad_data_write() cannot do, which is told without reading. */
+radllm_status rad_data_check(const rad_tensor *tensor, rad_type type, radllm_error *error);
 /* Gives the sink all bytes of a tensor in a type, in order. importance may be NULL. */
 radllm_status rad_data_write(rad_data_writer *writer, const rad_source *source,
                              const rad_tensor *tensor, rad_type type,

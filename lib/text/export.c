@@ -275,19 +275,14 @@ static bool prepends_mark(const rad_pipeline *pipeline)
     return false;
 }
 
-/* The table's bytes as SentencePiece has them: the size of the double array, it, and the texts. */
 static void put_charsmap(exporter *x, const rad_charsmap *map)
 {
-    size_t tree = (size_t)map->n_units * 4, size = 4 + tree + map->texts_size;
+    size_t size = rad_charsmap_bytes(map);
     uint8_t *bytes = list_of(x, size, 1);
     if (map->n_units == 0 || bytes == NULL)
         return;
-    for (size_t i = 0; i <= map->n_units; i++) {
-        uint32_t unit = i == 0 ? (uint32_t)tree : map->units[i - 1];
-        for (int byte = 0; byte < 4; byte++)
-            bytes[4 * i + (size_t)byte] = (uint8_t)(unit >> 8 * byte);
-    }
-    memcpy(bytes + 4 + tree, map->texts, map->texts_size);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = rad_charsmap_byte(map, i);
     put(x, (rad_meta){.type = RAD_META_U8, .is_array = true, .count = size, .items = bytes},
         KEY("precompiled_charsmap"));
 }

@@ -11,6 +11,7 @@
 
 #define MARK      "\xE2\x96\x81"
 #define PIECE_MAX 512
+#define METASPACE "{\"type\": \"Metaspace\", \"replacement\": \"" MARK "\", \"prepend_scheme\": \""
 
 typedef struct json_writer {
     const rad_tokenizer *tokenizer;
@@ -23,7 +24,7 @@ typedef struct json_writer {
 
 static void put_bytes(json_writer *w, const char *bytes, size_t size)
 {
-    if (w->status == RADLLM_OK)
+    if (w->status == RADLLM_OK && w->output != NULL)
         w->status = rad_output_write(w->output, bytes, size, w->error);
 }
 
@@ -104,7 +105,8 @@ static void put_entry(json_writer *w, int32_t id)
 static bool is_added(const json_writer *w, int32_t id)
 {
     rad_token_type type = rad_tokenizer_type(w->tokenizer, id);
-    return type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED || type == RAD_TOKEN_UNKNOWN;
+    return type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_UNKNOWN ||
+           (type == RAD_TOKEN_USER_DEFINED && w->tokenizer->spm == NULL);
 }
 
 /* Of entries with one text the one is written that the text stands for. */
@@ -288,7 +290,8 @@ static void put_frame(json_writer *w, const char *list, int n)
         int64_t type = t->model == RAD_MODEL_WORDPIECE ? i : 0;
         put(w, i > 0 ? ", " : "");
         if (t->add_bos && (i == 0 || type == 0)) {
-            put_special(w, t->bos, type);
+            bool again = i > 0 && t->model == RAD_MODEL_SPM; /* as RoBERTa has it */
+            put_special(w, again ? end_of(t) : t->bos, type);
             put(w, ", ");
         }
         put(w, i == 0 ? "{\"Sequence\": {\"id\": \"A\", \"type_id\": "
@@ -353,6 +356,15 @@ static void put_byte_level(json_writer *w)
     put(w, "]}}\n");
 }
 
+static void put_decoders(json_writer *w, bool strips)
+{
+    put(w, "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
+           "\"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, {\"type\": "
+           "\"ByteFallback\"}, {\"type\": \"Fuse\"}");
+    put(w, strips ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},\n"
+                  : "]},\n");
+}
+
 static void put_sentencepiece(json_writer *w)
 {
     const rad_tokenizer *t = w->tokenizer;
@@ -361,12 +373,8 @@ static void put_sentencepiece(json_writer *w)
     put(w, "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"" MARK
            "\"}]},\n\"pre_tokenizer\": null,\n");
     put_post_processor(w);
-    put(w, "\"decoder\": {\"type\": \"Sequence\", \"decoders\": [{\"type\": \"Replace\", "
-           "\"pattern\": {\"String\": \"" MARK "\"}, \"content\": \" \"}, {\"type\": "
-           "\"ByteFallback\"}, {\"type\": \"Fuse\"}");
-    put(w, t->add_space_prefix
-               ? ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}]},\n"
-               : "]},\n");
+    put(w, "\"decoder\": ");
+    put_decoders(w, t->add_space_prefix);
     put(w, "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": ");
     if (t->unknown >= 0)
         put_entry(w, t->unknown);
@@ -378,6 +386,109 @@ static void put_sentencepiece(json_writer *w)
     put(w, "\"merges\": [");
     put_scored_merges(w);
     put(w, "]}}\n");
+}
+
+/* The table of replacements as SentencePiece has it, in the letters of base 64. */
+static void put_charsmap(json_writer *w, const rad_charsmap *map)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t size = rad_charsmap_bytes(map);
+    char text[1024];
+    size_t used = 0;
+    for (size_t at = 0; at < size; at += 3) {
+        uint32_t bits = 0;
+        for (size_t i = 0; i < 3; i++)
+            bits = bits << 8 | (at + i < size ? rad_charsmap_byte(map, at + i) : 0);
+        for (size_t i = 0; i < 4; i++)
+            text[used++] = at + i > size ? '=' : letters[bits >> (18 - 6 * i) & 63];
+        if (used == sizeof text || at + 3 >= size) {
+            put_bytes(w, text, used);
+            used = 0;
+        }
+    }
+}
+
+/* Digits enough for the same float, in any locale. */
+static void put_score(json_writer *w, double score)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.9g", score);
+    for (char *c = text; *c != '\0'; c++)
+        *c = *c == ',' ? '.' : *c;
+    put(w, text);
+}
+
+/* Every id has a piece here. No text becomes those that stand for nothing, for a space is in them;
+ * pieces that are never cut have scores above all others; and the least score is that of a piece
+ * that text becomes, for the package takes it as the measure for what is unknown. */
+static void put_scored(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    double least = (double)t->spm->unknown_score + 10.0;
+    put(w, "\"vocab\": [");
+    for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(t) && w->status == RADLLM_OK; id++) {
+        double score = (double)t->vocabulary.scores[id];
+        rad_token_type type = rad_tokenizer_type(t, id);
+        if (type == RAD_TOKEN_USER_DEFINED)
+            score = 0.1 * (double)(rad_tokenizer_entry(t, id).size - 1);
+        else if (type != RAD_TOKEN_NORMAL && !(score > least))
+            score = least;
+        put(w, id == 0 ? "\n[" : ",\n[");
+        if (type != RAD_TOKEN_UNUSED && is_written(w, id)) {
+            put_entry(w, id);
+        } else {
+            put(w, "\" [PAD");
+            put_number(w, id);
+            put(w, "]\"");
+        }
+        put(w, ", ");
+        put_score(w, score);
+        put(w, "]");
+    }
+    put(w, "]");
+}
+
+/* Spaces are dropped as SentencePiece does it, and the mark of a word is put before a text: by a
+ * normalizer where the text may begin with a space, which gets a second one then. */
+static void put_unigram(json_writer *w)
+{
+    const rad_tokenizer *t = w->tokenizer;
+    const rad_spm *spm = t->spm;
+    const char *comma = "", *scheme = spm->dummy_prefix && spm->collapse ? "always" : "never";
+    put(w, "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": [");
+    if (spm->charsmap.n_units > 0) {
+        put(w, "{\"type\": \"Precompiled\", \"precompiled_charsmap\": \"");
+        put_charsmap(w, &spm->charsmap);
+        put(w, "\"}");
+        comma = ",\n";
+    }
+    if (spm->collapse) {
+        put(w, comma);
+        put(w, "{\"type\": \"Replace\", \"pattern\": {\"Regex\": \"\\\\A +| +\\\\z\"}, "
+               "\"content\": \"\"},\n{\"type\": \"Replace\", \"pattern\": {\"Regex\": "
+               "\" {2,}\"}, \"content\": \" \"}");
+    } else if (spm->dummy_prefix) {
+        put(w, comma);
+        put(w, "{\"type\": \"Prepend\", \"prepend\": \"" MARK "\"}");
+    }
+    put(w, "]},\n\"pre_tokenizer\": " METASPACE);
+    put(w, scheme);
+    put(w, t->words_are_apart ? "\", \"split\": true},\n" : "\", \"split\": false},\n");
+    put_post_processor(w);
+    put(w, "\"decoder\": ");
+    if (spm->byte_fallback) {
+        put_decoders(w, spm->dummy_prefix);
+    } else {
+        put(w, METASPACE);
+        put(w,
+            spm->dummy_prefix ? "always\", \"split\": true},\n" : "never\", \"split\": true},\n");
+    }
+    put(w, "\"model\": {\"type\": \"Unigram\", \"unk_id\": ");
+    put_number(w, t->unknown);
+    put(w, spm->byte_fallback ? ", \"byte_fallback\": true,\n" : ", \"byte_fallback\": false,\n");
+    put_scored(w);
+    put(w, "}}\n");
 }
 
 /* As GGUF files of this kind are read: in lower case, without accents. */
@@ -403,8 +514,9 @@ radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_outpu
                                        radllm_error *error)
 {
     json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
+    bool unigram = tokenizer->spm != NULL && tokenizer->spm->unigram;
     if (tokenizer->model != RAD_MODEL_BYTE_LEVEL && tokenizer->model != RAD_MODEL_SENTENCEPIECE &&
-        tokenizer->model != RAD_MODEL_WORDPIECE)
+        tokenizer->model != RAD_MODEL_WORDPIECE && !unigram)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "tokenizers of kind \"%s\" are not written to tokenizer.json; keep the "
                         "GGUF file",
@@ -415,6 +527,8 @@ radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_outpu
         put_byte_level(&w);
     else if (tokenizer->model == RAD_MODEL_WORDPIECE)
         put_wordpiece(&w);
+    else if (unigram)
+        put_unigram(&w);
     else
         put_sentencepiece(&w);
     return w.status;
@@ -431,23 +545,26 @@ static void put_token(json_writer *w, const char *key, int32_t id)
 radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_text chat_template,
                                          uint64_t context, rad_output *output, radllm_error *error)
 {
-    static const char *const names[][2] = {{",\n\"cls_token\": ", "[CLS]"},
-                                           {",\n\"sep_token\": ", "[SEP]"},
-                                           {",\n\"pad_token\": ", "[PAD]"},
-                                           {",\n\"mask_token\": ", "[MASK]"}};
+    static const char *const names[][3] = {{",\n\"cls_token\": ", "[CLS]", "<s>"},
+                                           {",\n\"sep_token\": ", "[SEP]", "</s>"},
+                                           {",\n\"pad_token\": ", "[PAD]", "<pad>"},
+                                           {",\n\"mask_token\": ", "[MASK]", "<mask>"}};
+    int kind = tokenizer->model == RAD_MODEL_WORDPIECE ? 1 : tokenizer->spm != NULL ? 2 : 0;
     json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
     put(&w, "{\"tokenizer_class\": \"PreTrainedTokenizerFast\",\n\"model_max_length\": ");
     put_number(&w, (int64_t)context);
-    put(&w, ",\n\"clean_up_tokenization_spaces\": false,\n\"add_bos_token\": ");
-    put(&w, tokenizer->add_bos ? "true" : "false");
-    put(&w, ",\n\"add_eos_token\": ");
-    put(&w, tokenizer->add_eos ? "true" : "false");
+    put(&w, ",\n\"clean_up_tokenization_spaces\": false");
+    if (tokenizer->pipeline == NULL) { /* else its tokenizer.json says it */
+        put(&w, tokenizer->add_bos ? ",\n\"add_bos_token\": true" : ",\n\"add_bos_token\": false");
+        put(&w, tokenizer->add_eos ? ",\n\"add_eos_token\": true" : ",\n\"add_eos_token\": false");
+    }
     put_token(&w, ",\n\"bos_token\": ", tokenizer->bos);
     put_token(&w, ",\n\"eos_token\": ", tokenizer->eos);
     if (tokenizer->model != RAD_MODEL_BYTE_LEVEL)
         put_token(&w, ",\n\"unk_token\": ", tokenizer->unknown);
-    for (size_t i = 0; tokenizer->model == RAD_MODEL_WORDPIECE && i < 4; i++)
-        put_token(&w, names[i][0], rad_tokenizer_find(tokenizer, names[i][1], strlen(names[i][1])));
+    for (size_t i = 0; kind > 0 && i < 4; i++)
+        put_token(&w, names[i][0],
+                  rad_tokenizer_find(tokenizer, names[i][kind], strlen(names[i][kind])));
     if (chat_template.size > 0) {
         put(&w, ",\n\"chat_template\": ");
         put_string(&w, chat_template);

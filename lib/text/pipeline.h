@@ -52,6 +52,9 @@ typedef struct rad_charsmap {
 /* Of its bytes, which are changed and must stay, have 4 bytes' alignment and room for a NUL behind
  * them. False where they are no such table. */
 bool rad_charsmap_make(rad_charsmap *map, uint8_t *bytes, size_t size);
+/* These bytes again: the size of the double array, it, and the texts. */
+size_t rad_charsmap_bytes(const rad_charsmap *map);
+uint8_t rad_charsmap_byte(const rad_charsmap *map, size_t index);
 /* The replacement of a beginning of text that has one, the shortest or the longest; NULL: there is
  * none. *size: of what is replaced; the replacement ends in NUL. */
 const uint8_t *rad_charsmap_find(const rad_charsmap *map, const uint8_t *text, size_t n,

@@ -190,6 +190,20 @@ static bool decode_base64(rad_text text, uint8_t *out, size_t *size)
     return at == text.size && text.size % 4 == 0;
 }
 
+size_t rad_charsmap_bytes(const rad_charsmap *map)
+{
+    return 4 + (size_t)map->n_units * 4 + map->texts_size;
+}
+
+uint8_t rad_charsmap_byte(const rad_charsmap *map, size_t index)
+{
+    size_t tree = (size_t)map->n_units * 4;
+    if (index >= 4 + tree)
+        return map->texts[index - 4 - tree];
+    uint32_t unit = index < 4 ? (uint32_t)tree : map->units[index / 4 - 1];
+    return (uint8_t)(unit >> 8 * (index % 4));
+}
+
 bool rad_charsmap_make(rad_charsmap *map, uint8_t *bytes, size_t size)
 {
     if (size < 4)

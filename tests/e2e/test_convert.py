@@ -19,7 +19,16 @@ subprocess.run([sys.executable, make_folder_script, GOLDEN, folders], check=True
 
 
 def convert(*arguments, **keys):
-    return run("radllm-convert", *arguments, **keys)
+    result = run("radllm-convert", *arguments, **keys)
+    result.arguments = arguments
+    return result
+
+
+def refused(result, name, *texts):
+    """What writing refuses before it writes, --dry-run refuses in the same words."""
+    expect(result, 1, name, *texts)
+    dry = run("radllm-convert", "--dry-run", *result.arguments)
+    check(dry.code == 1 and dry.err == result.err, f"{name}: --dry-run says the same", dry)
 
 
 def weights(path):
@@ -60,7 +69,7 @@ for path in sorted([*(GOLDEN / "architectures").glob("*-f32.gguf"),
     gguf = made / (name + ".gguf")
     result = convert(folders / name, gguf)
     if name in NO_WAY:
-        expect(result, 1, f"{name}: refused", "has no words for some part of it")
+        refused(result, f"{name}: refused", "has no words for some part of it")
         continue
     expect(result, 0, f"{name}: to GGUF")
     if name not in OTHERWISE:
@@ -147,8 +156,13 @@ for name in ("gpt2", "gpt-oss", "gpt-oss-mxfp4", "bloom", "deepseek2-v3", "llama
           f"{name}: the same weights")
     compare_words(name, folders / name, made / (name + "-four"))
 for name, text in (("llama-dynamic", "dynamic"), ("deepseek2-halves", "rope_interleave")):
-    expect(convert(folders / name, made / "no.gguf"), 1, f"{name}: GGUF has no words", text,
-           "has no form in GGUF")
+    refused(convert(folders / name, made / "no.gguf"), f"{name}: GGUF has no words", text,
+            "has no form in GGUF")
+for name in ("xlm-roberta", "bert"):
+    expect(convert(folders / name, made / (name + "-four")), 0, f"{name}: from folder to folder")
+    check(all((made / (name + "-four") / file.name).read_bytes() == file.read_bytes()
+              for file in (folders / name).glob("tokenizer*.json")),
+          f"{name}: the tokenizer's files are those of the folder")
 # A file may say it all the same.
 expect(convert(folders / "llama-dynamic.gguf", made / "dynamic-back"), 0, "dynamic: from GGUF")
 check(not differing(weights(made / "dynamic-back"), weights(folders / "llama-dynamic")),
@@ -162,6 +176,10 @@ for name in ("bert", "nomic-bert", "qwen3-embedding"):
                for model in (folders / name, made / (name + ".gguf"), made / name)]
     check(vectors[0].code == 0 and vectors[0].out == vectors[1].out == vectors[2].out != b"",
           f"{name}: the same embeddings", vectors[2])
+# RoBERTa goes on as BERT, whose positions begin with the first row.
+vectors = [run("radllm-embed", "-m", model, "-f", lines)
+           for model in (folders / "xlm-roberta", made / "xlm-roberta-four")]
+check(vectors[0].out == vectors[1].out != b"", "xlm-roberta: the same embeddings", vectors[1])
 expect(convert(made / "bert.gguf", made / "bert", "--force"), 0, "its folder may be replaced")
 (made / "bert" / "1_Pooling" / "notes.odt").write_text("years of work")
 expect(convert(made / "bert.gguf", made / "bert", "--force"), 1, "not with other files", "1_Pooling")
@@ -177,7 +195,9 @@ check(result.code == 0 and tensors(made / "typed.gguf")["token_embd.weight"][0] 
 expect(run("radllm-quantize", source, made / "q.gguf", "Q8_0"), 0, "quantizing a folder")
 expect(run("radllm-quantize", made / "mixtral.gguf", made / "r.gguf", "Q8_0"), 0, "and its file")
 check(tensors(made / "q.gguf") == tensors(made / "r.gguf"), "give the same numbers")
-expect(convert(made / "q.gguf", made / "no"), 1, "folders hold no Q8_0", "is Q8_0", "--type")
+refused(convert(made / "q.gguf", made / "no"), "folders hold no Q8_0", "is Q8_0", "--type")
+refused(convert(folders / "mixtral", made / "no", "--type", "Q8_0"), "folders hold no Q8_0",
+        "is Q8_0", "--type")
 check(not (made / "no").exists() and not list(made.glob("*.partial")), "nothing is left")
 result = convert(made / "q.gguf", made / "wide", "--type", "F16", "--shard-size", "200K")
 expect(result, 0, "Q8_0 decoded to F16, in several files")
@@ -223,8 +243,8 @@ expect(run("radllm-quantize", folders / "llama-mha", made / "lora-q4.gguf", "Q4_
 expect(convert(folders / "qwen2", made / "no.gguf", *one), 1, "an adapter of another model",
        "layers.0.self_attn.k_proj.lora_B.weight' (of blk.0.attn_k.weight) is 64 x 4; the model needs 32 x 4",
        "belongs to another model")
-expect(convert(folders / "mixtral", made / "no", *one), 1, "the same for a folder",
-       "tensor 'base_model.model.model.layers.0", "another model")
+refused(convert(folders / "mixtral", made / "no", *one), "the same for a folder",
+        "tensor 'base_model.model.model.layers.0", "another model")
 expect(convert(folders / "llama3-gqa-tied", made / "no.gguf", "--lora", adapters / "llama-grouped"), 1,
        "an embedding that is the output as well", "cannot be merged")
 expect(convert(folders / "llama-mha", made / "no.gguf", "--lora",
@@ -245,28 +265,28 @@ for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4"):
     expect(convert(packed / (name + "-f32"), made / "float.gguf", "--force"), 0, "and what it stands for")
     check(not differing(tensors(made / "packed.gguf"), tensors(made / "float.gguf")),
           f"{name}: bit for bit", result)
-expect(convert(packed / "awq", made / "no.gguf"), 1, "quants that GGUF has not", "GGUF does not have",
-       "--type")
-expect(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), 1, "quantized once already",
-       "quantized already")
+refused(convert(packed / "awq", made / "no.gguf"), "quants that GGUF has not", "GGUF does not have",
+        "--type")
+refused(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), "quantized once already",
+        "quantized already")
 
 # ---- what stands there ----
 
 target = made / "mixtral.gguf"
 before = target.read_bytes()
-expect(convert(source, target), 1, "a file is not overwritten", "exists", "--force")
+refused(convert(source, target), "a file is not overwritten", "exists", "--force")
 check(target.read_bytes() == before, "and stays")
 expect(convert(source, target, "--force"), 0, "but with --force")
 check(target.read_bytes() == before, "equal input, equal bytes")
-expect(convert(target, made / "wide"), 1, "neither is a folder", "exists")
+refused(convert(target, made / "wide"), "neither is a folder", "exists")
 expect(convert(target, made / "wide", "--force"), 0, "but with --force")
 check(sorted(p.name for p in (made / "wide").iterdir()) ==
       ["config.json", "generation_config.json", "model.safetensors"],
       "what was replaced is gone")
 (made / "wide" / "thesis.odt").write_text("years of work")
-expect(convert(target, made / "wide", "--force"), 1, "a folder with other files", "thesis.odt")
+refused(convert(target, made / "wide", "--force"), "a folder with other files", "thesis.odt")
 check((made / "wide" / "thesis.odt").exists() and (made / "wide" / "config.json").exists(), "stays")
-expect(convert(source, source, "--force"), 1, "onto itself", "is the file to read and the one to write")
+refused(convert(source, source, "--force"), "onto itself", "is the file to read and the one to write")
 result = convert("--dry-run", source, made / "dry.gguf", "--json")
 report = json.loads(result.out)
 check(result.code == 0 and not (made / "dry.gguf").exists() and
@@ -283,13 +303,14 @@ check("/dev/full" if not os.path.exists("/dev/full") else
 # ---- malformed folders ----
 
 
-def spoiled(name, change):
+def spoiled(name, change, *texts):
     path = folder / "spoiled" / name
     shutil_copy(folders / "llama-mha", path)
     change(path)
     result = convert(path, made / "spoiled.gguf")
     check(result.code == 1 and result.err.startswith("radllm-convert: ") and
           not list(made.glob("spoiled*")), f"{name}: a message, nothing left", result)
+    refused(result, name, *texts)
 
 
 def shutil_copy(source, target):
@@ -311,6 +332,19 @@ def cut(path):
     (path / "model.safetensors").write_bytes(data[:len(data) // 2])
 
 
+def drop_last(path):
+    data = (path / "model.safetensors").read_bytes()
+    size = struct.unpack_from("<Q", data)[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    begin, name = max((entry["data_offsets"][0], name) for name, entry in header.items())
+    del header[name]
+    text = json.dumps(header).encode()
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(text)) + text +
+                                             data[8 + size:8 + size + begin])
+
+
+spoiled("a tensor that is not there", drop_last, "is missing", "no complete llama model")
 spoiled("no configuration", lambda path: (path / "config.json").unlink())
 spoiled("half the weights", cut)
 spoiled("another family", edit("model_type", "whisper"))
@@ -396,14 +430,14 @@ for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model
     (path / "tokenizer.model").write_bytes(file.read_bytes())
     gguf, back = made / (name + "-model.gguf"), made / (name + "-model-back")
     expect(convert(path, gguf), 0, f"{name}.model: to GGUF")
-    if name.startswith("unigram"):
-        expect(convert(gguf, back), 1, f"{name}.model: no way back", "unigram")
-        back = gguf
-    else:
-        expect(convert(gguf, back), 0, f"{name}.model: and back")
+    expect(convert(gguf, back), 0, f"{name}.model: and back")
+    same = made / (name + "-model-same")
+    expect(convert(path, same), 0, f"{name}.model: from folder to folder")
+    check((same / "tokenizer.model").read_bytes() == file.read_bytes() and
+          not (same / "tokenizer.json").exists(), f"{name}.model: is copied")
     check(all(ids(path, text) == ids(gguf, text) == ids(back, text) != b"" for text in TEXTS),
           f"{name}.model: the same tokens everywhere")
-    check(metadata(gguf)["tokenizer.ggml.model"] == ("t5" if back == gguf else "llama"),
+    check(metadata(gguf)["tokenizer.ggml.model"] == ("t5" if name.startswith("unigram") else "llama"),
           f"{name}.model: the key that readers look for")
 
 # Unigram beside an encoder: the same vectors from the file.

@@ -527,6 +527,47 @@ static radllm_status quantize_all(rad_test_memory *memory, const char *in, const
     return status;
 }
 
+/* A file is copied whatever it lacks; a folder is written of a whole model alone, and the refusal
+ * is told before, of a folder's path as well. */
+START_TEST(incomplete_models)
+{
+    static const char *const lacking[] = {"output_norm.weight", "blk.0.ffn_down.weight",
+                                          "blk.1.attn_q.weight"};
+    char in[1024], out[1024];
+    plan_fixture f;
+    snprintf(in, sizeof in, "%s", rad_test_temp_path("incomplete.gguf"));
+    snprintf(out, sizeof out, "%s", rad_test_temp_path("incomplete"));
+    gguf_builder file = gguf_tiny_llama();
+    gguf_remove_tensor(&file, lacking[_i]);
+    gguf_write(&file, in);
+    gguf_builder_free(&file);
+    open_plan(&f, in, "COPY");
+    rad_assert_ok(make_plan(&f), f.error);
+    rad_assert_ok(radllm_quantization_check(f.plan, NULL, 0, 0, 0, f.error), f.error);
+    for (int real = 0; real < 2; real++) {
+        radllm_status status =
+            real ? radllm_quantization_write_folder(f.plan, out, 0, 0, NULL, f.error)
+                 : radllm_quantization_check(f.plan, out, 1, 0, 0, f.error);
+        ck_assert_int_eq(status, RADLLM_E_FORMAT);
+        ck_assert_ptr_nonnull(strstr(radllm_error_message(f.error), lacking[_i]));
+        ck_assert_ptr_nonnull(strstr(radllm_error_message(f.error), "is missing"));
+        ck_assert(!exists(out));
+    }
+    close_plan(&f);
+    file = gguf_tiny_llama();
+    gguf_write(&file, in);
+    gguf_builder_free(&file);
+    open_plan(&f, in, "COPY");
+    rad_assert_ok(make_plan(&f), f.error);
+    rad_assert_ok(radllm_quantization_check(f.plan, out, 1, 0, 0, f.error), f.error);
+    ck_assert(!exists(out));
+    ck_assert_int_eq(radllm_quantization_check(f.plan, in, 1, 0, 0, f.error), RADLLM_E_ARGUMENT);
+    ck_assert_int_eq(radllm_quantization_check(f.plan, in, 1, 0, RADLLM_FOLDER_REPLACE, f.error),
+                     RADLLM_E_ARGUMENT);
+    close_plan(&f);
+}
+END_TEST
+
 START_TEST(each_allocation_fails)
 {
     char in[1024], out[1024];
@@ -928,6 +969,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, metadata_is_kept);
     tcase_add_test(cases, cancelled);
     tcase_add_test(cases, full_disk_and_missing_folder);
+    tcase_add_loop_test(cases, incomplete_models, 0, 3);
     tcase_add_test(cases, each_allocation_fails);
     tcase_add_test(cases, importance_does_not_depend_on_threads);
     tcase_add_test(cases, importance_adds_up);

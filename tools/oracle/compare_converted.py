@@ -50,8 +50,6 @@ def compare(program, given, scratch, name):
         if code == 0 or REFUSED[name] not in text:
             return f"is not refused as it should be: {text}"
         gguf = given  # folder to folder says the same
-        if name == "xlm-roberta":
-            return None
     elif code != 0:
         return text
     code, text = convert(program, gguf, back)
