@@ -5,6 +5,9 @@
         --peer ik_llama.cpp=IK/bin/llama-bench --peer llama.cpp=LLAMA/bin/llama-bench \\
         -t 2 -p 512 -n 64 -b 8 --rounds 5 --csv out.csv --svg out.svg MODEL.gguf...
 
+MODEL may be a folder as well, which only radllm-bench measures. tools/oracle/make_bench_model.py
+writes models of any shape and type with random weights, make_bench_folder.py folders.
+
 With -d 1024,4096,16384 each test begins behind so many positions, and --sweep draws the speed over
 them.
 
@@ -329,8 +332,13 @@ def parse_program(parser, word, ours):
     name, equals, command = word.partition("=")
     # The = of an option behind the path names nothing.
     if not equals or "/" in name or " -" in name:
-        name, command = (pathlib.Path(shlex.split(word)[0]).name if word.strip() else ""), word
-    words = shlex.split(command)
+        name, command = None, word
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        parser.error(f"{word}: {error}")
+    if name is None:
+        name = pathlib.Path(words[0]).name if words else ""
     if not words or not name:
         parser.error(f'"{word}" names no program: NAME=PATH')
     path = pathlib.Path(words[0])
@@ -374,8 +382,12 @@ def parse():
     if len({program.name for program in programs}) != len(programs):
         parser.error("two programs have the same name: give names, NAME=PATH")
     for model in options.models:
-        if not pathlib.Path(model).is_file():
-            parser.error(f"{model} is no file")
+        if not pathlib.Path(model).exists():
+            parser.error(f"{model}: there is no such file or folder")
+    for path in filter(None, (options.csv, options.svg, options.sweep)):
+        folder = pathlib.Path(path).parent
+        if pathlib.Path(path).is_dir() or not os.access(folder, os.W_OK):
+            parser.error(f"{path} cannot be written")
     if not any(options.prompt) and not any(options.gen):
         parser.error("-p 0 and -n 0 leave nothing to measure")
     return options, programs

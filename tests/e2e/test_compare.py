@@ -131,7 +131,10 @@ check({test for test, _ in rows} == {"pp8", "tg4", "pp8@32", "tg4@32"} and
 drawn = xml.etree.ElementTree.parse(sweep).getroot()
 check(sum(child.tag.endswith("polyline") for child in drawn) == 6, "a line for each sweep", result)
 expect(compare("--ours", folder / "none", MODEL), 2, "no program", "no program that can be run")
-expect(compare("--ours", OURS, folder / "none.gguf"), 2, "no model", "is no file")
+expect(compare("--ours", OURS, folder / "none.gguf"), 2, "no model", "no such file or folder")
+expect(compare("--ours", OURS, "--csv", folder / "none" / "x.csv", MODEL), 2, "no folder for results",
+       "cannot be written")
+expect(compare("--ours", f"'{OURS}", MODEL), 2, "half a quotation", "quotation")
 expect(compare("--ours", OURS, "-p", "x", MODEL), 2, "no number", "-p")
 expect(compare("--ours", OURS, "-p", "0", "-n", "0", MODEL), 2, "nothing to measure", "-p 0")
 expect(compare("--ours", OURS, "--peer", slow, "--peer", fast, MODEL), 2, "two of one name",

@@ -1,13 +1,14 @@
 /* Times what a token costs outside the matrix products: the layer kernels of every instruction set,
  * sampling from large vocabularies, and a loop of the thread pool.
  *
- *   bench_layer [--match TEXT] [--seconds S]
+ *   bench_layer [--match TEXT] [--seconds S]      --help says more
  *
  * Prints the best time of a call; for kernels also operations or bytes a second, for attention (to
  * 2048 keys that stand in the cache, with as many queries as share a tile) beside what
  * multiply-adds of the formats' arithmetic alone would take in registers. */
 #include <math.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,14 @@
 
 static const char *match = "";
 static double seconds = 0.05;
+static int n_selected;
+
+static bool selected(const char *name)
+{
+    bool is = strstr(name, match) != NULL;
+    n_selected += is;
+    return is;
+}
 
 static double now(void)
 {
@@ -41,7 +50,7 @@ typedef struct timed {
 /* With the time that the work would take at the processor's peak, where there is one. */
 static void report_share(const char *name, const timed *job, double at_peak)
 {
-    if (strstr(name, match) == NULL)
+    if (!selected(name))
         return;
     double best = 1e30, start = now();
     do {
@@ -435,7 +444,7 @@ static void bench_loops(const char *name, uint32_t n_threads, bool barrier, doub
     static double times[LOOPS];
     rad_host host = {.allocator = rad_default_allocator};
     int n = pause > 0 ? LOOPS / 100 : LOOPS;
-    if (strstr(name, match) == NULL)
+    if (!selected(name))
         return;
     rad_pool *pool = new_pool(&host, n_threads);
     for (int i = 0; i < n; i++) {
@@ -498,7 +507,7 @@ static void bench_uneven(bool with_executor, double factor)
     char name[96];
     snprintf(name, sizeof name, "pool%s, one of 2 workers %g times slower",
              with_executor ? " on an executor" : "", factor);
-    if (strstr(name, match) == NULL)
+    if (!selected(name))
         return;
     rad_host host = {.allocator = rad_default_allocator};
     rad_pool *threads = new_pool(&host, 2);
@@ -536,17 +545,47 @@ static void bench_pool(void)
     }
 }
 
+static const char usage[] =
+    "Usage: bench_layer [OPTION]...\n\n"
+    "Times what a token costs outside the matrix products: the layer kernels of every instruction\n"
+    "set that this machine has, sampling, and loops of the thread pool (\"pool, a barrier of 2\n"
+    "threads\": both wait for each other, right behind the loop before).\n\n"
+    "  --match TEXT    only what has TEXT in its name (pool, attention avx2, 128k)\n"
+    "  --seconds S     of each measurement (0.05)\n"
+    "  -h, --help      show this text\n\n"
+    "Exit status: 0 done, 2 wrong usage or nothing matches.\n";
+
+/* The words of an option; 0: it is wrong. */
+static int parse_option(char **argv)
+{
+    char *end;
+    if (argv[1] == NULL)
+        return 0;
+    if (strcmp(argv[0], "--match") == 0) {
+        match = argv[1];
+        return 2;
+    }
+    if (strcmp(argv[0], "--seconds") != 0)
+        return 0;
+    seconds = strtod(argv[1], &end);
+    return *argv[1] != '\0' && *end == '\0' && seconds > 0 && seconds <= 3600 ? 2 : 0;
+}
+
 int main(int argc, char **argv)
 {
-    for (int i = 1; i + 1 < argc; i += 2) {
-        if (strcmp(argv[i], "--match") == 0)
-            match = argv[i + 1];
-        else if (strcmp(argv[i], "--seconds") == 0)
-            seconds = atof(argv[i + 1]);
-        else
+    for (int i = 1, words; i < argc; i += words) {
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
+        words = parse_option(argv + i);
+        if (words == 0) {
+            fprintf(stderr, "bench_layer: wrong or incomplete option %s; --help shows all\n",
+                    argv[i]);
             return 2;
+        }
     }
-    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_AVX512; isa++) {
+    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_BEST; isa++) {
         const rad_kernels *kernels = rad_kernels_find((rad_isa)isa, true);
         if (kernels == NULL)
             continue;
@@ -557,5 +596,7 @@ int main(int argc, char **argv)
     bench_sampling(128000);
     bench_sampling(256000);
     bench_pool();
-    return 0;
+    if (n_selected == 0)
+        fprintf(stderr, "bench_layer: nothing has \"%s\" in its name\n", match);
+    return n_selected == 0 ? 2 : 0;
 }

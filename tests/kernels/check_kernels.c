@@ -361,15 +361,17 @@ static bool selected(const char *name)
     return is;
 }
 
+enum { N_QUANTIZE = 4 };
+static const uint32_t quantize_blocks[N_QUANTIZE] = {32, 64, 256, 512}; /* of Q8_ROW: four rows */
+
 static void check_quantize(const rad_kernels *k, content kind)
 {
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
-    static const uint32_t blocks[] = {32, 64, 256, 512};
-    static const rad_activation_kind kinds[] = {RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_64,
-                                                RAD_ACTIVATION_Q8_256, RAD_ACTIVATION_Q8_ROW};
-    for (int which = 0; which < 4; which++) {
+    static const rad_activation_kind kinds[N_QUANTIZE] = {
+        RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_64, RAD_ACTIVATION_Q8_256, RAD_ACTIVATION_Q8_ROW};
+    for (int which = 0; which < N_QUANTIZE; which++) {
         enum { N = 2048 };
-        uint32_t block = blocks[which]; /* of Q8_ROW: four rows */
+        uint32_t block = quantize_blocks[which];
         char name[128];
         snprintf(name, sizeof(name), "quantize_q8_%u %s, %s", block, k->name, content_names[kind]);
         if (!selected(name))
@@ -452,46 +454,109 @@ static void check_product(const rad_kernels *k, const rad_matrix *w, const rad_a
     buffer_free(&scratch);
 }
 
-static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t n_columns)
+/* A matrix in one layout by one table, and what its outputs are to be. */
+typedef struct product_case {
+    const rad_kernels *table;
+    const rad_matrix *w;
+    uint32_t n_tokens;
+    bool tiles; /* or tokens one by one */
+    content kind;
+} product_case;
+
+static void name_case(const product_case *c, size_t size, char *out)
 {
-    static const uint32_t token_counts[] = {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33};
-    const rad_type_info *info = rad_type_find((uint32_t)type);
+    snprintf(out, size, "product %s %s, %s layout, %u x %u, %u tokens%s, %s",
+             rad_type_find((uint32_t)c->w->type)->name, c->table->name,
+             c->w->layout == RAD_LAYOUT_LANE ? "lane" : "file", c->w->n_rows, c->w->n_columns,
+             c->n_tokens, c->tiles ? "" : " without tiles", content_names[c->kind]);
+}
+
+typedef struct product_cases {
+    product_case *data;
+    size_t n;
+} product_cases;
+
+static void add_case(product_cases *cases, product_case new)
+{
+    char name[160];
+    name_case(&new, sizeof name, name);
+    if (!selected(name))
+        return;
+    cases->data = realloc(cases->data, (cases->n + 1) * sizeof(product_case));
+    if (cases->data == NULL)
+        exit(2);
+    cases->data[cases->n++] = new;
+}
+
+typedef struct token_counts {
+    uint32_t n, counts[12];
+} token_counts;
+
+static const token_counts few_tokens = {11, {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33}};
+static const token_counts some_tokens = {2, {1, 33}};
+/* More than any kernel takes at a time. */
+static const token_counts many_tokens = {1, {517}};
+
+static product_cases cases_of(const rad_matrix *file, const rad_matrix *lane,
+                              const token_counts *tokens, content kind)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)file->type);
+    const bool has_tiles =
+        info->activation != RAD_ACTIVATION_F32 && info->activation != RAD_ACTIVATION_Q8_OUTLIERS;
+    product_cases cases = {NULL, 0};
+    const rad_kernels *tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    for (int i = 0; i < n_tables; i++)
+        for (uint32_t c = 0; c < tokens->n; c++)
+            for (int layout = 0; layout <= (lane != NULL); layout++) {
+                product_case one = {tables[i], layout ? lane : file, tokens->counts[c], true, kind};
+                add_case(&cases, one);
+                one.tiles = false;
+                if (has_tiles && one.n_tokens == 17)
+                    add_case(&cases, one);
+            }
+    return cases;
+}
+
+static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t n_columns,
+                         const token_counts *tokens)
+{
     const rad_kernels *scalar = rad_kernels_find(RAD_ISA_SCALAR, true);
+    const uint32_t most = tokens->counts[tokens->n - 1];
+    rad_matrix w = {type, RAD_LAYOUT_FILE, n_rows, n_columns, NULL}, lane = w;
+    lane.layout = RAD_LAYOUT_LANE;
+    const bool has_lanes = rad_has_lane_layout(type, n_columns);
+    product_cases cases = cases_of(&w, has_lanes ? &lane : NULL, tokens, kind);
+    if (cases.n == 0)
+        return;
     size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, n_rows, n_columns);
-    buffer file = buffer_new(bytes, 2);
+    buffer file = buffer_new(bytes, 2), lanes = {NULL, NULL, 0};
     fill_weights(type, kind, file.data, bytes);
-    rad_matrix w = {type, RAD_LAYOUT_FILE, n_rows, n_columns, file.data};
-    buffer lanes = {NULL, NULL, 0};
-    rad_matrix lane = w;
-    if (rad_has_lane_layout(type, n_columns)) {
+    w.data = file.data;
+    if (has_lanes) {
         lanes = pack(&w);
-        lane.layout = RAD_LAYOUT_LANE;
         lane.data = lanes.data;
         report(buffer_intact(&lanes), "guard bytes of pack_lane_group");
     }
     content x_kind = kind == CONTENT_ALL_ONES || kind == CONTENT_MINUS_128
                          ? (random_bits() & 1 ? CONTENT_ALL_ONES : CONTENT_MINUS_128)
                          : kind;
-    input in = input_new(type, x_kind, 33, n_columns);
-    float *expected = malloc((size_t)33 * n_rows * 4);
-    scalar->product(&w, &in.x, 0, n_rows, 0, 33, expected, n_rows, NULL);
-    const rad_kernels *tables[MAX_TABLES];
-    int n_tables = all_tables(tables);
-    for (int i = 0; i < n_tables; i++)
-        for (size_t c = 0; c < sizeof(token_counts) / sizeof(token_counts[0]); c++)
-            for (int layout = 0; layout <= rad_has_lane_layout(type, n_columns); layout++) {
-                char name[160];
-                snprintf(name, sizeof(name), "product %s %s, %s layout, %u x %u, %u tokens, %s",
-                         info->name, tables[i]->name, layout ? "lane" : "file", n_rows, n_columns,
-                         token_counts[c], content_names[kind]);
-                if (!selected(name))
-                    continue;
-                rad_activations x = input_tokens(&in, token_counts[c]);
-                check_product(tables[i], layout ? &lane : &w, &x, expected, c % 2, name);
-            }
+    input in = input_new(type, x_kind, most, n_columns);
+    float *expected = malloc((size_t)most * n_rows * 4);
+    scalar->product(&w, &in.x, 0, n_rows, 0, most, expected, n_rows, NULL);
+    for (size_t i = 0; i < cases.n; i++) {
+        const product_case *c = &cases.data[i];
+        char name[160];
+        name_case(c, sizeof name, name);
+        rad_activations x = input_tokens(&in, c->n_tokens);
+        if (!c->tiles)
+            x.tiles = NULL;
+        check_product(c->table, c->w, &x, expected, i % 2, name);
+    }
+    free(cases.data);
     free(expected);
     input_free(&in);
-    if (lanes.base != NULL)
+    if (has_lanes)
         buffer_free(&lanes);
     buffer_free(&file);
 }
@@ -502,15 +567,17 @@ static void check_layout(rad_type type)
 {
     enum { ROWS = 21 };
     const rad_type_info *info = rad_type_find((uint32_t)type);
+    char name[96];
+    snprintf(name, sizeof(name), "decode_row %s", info->name);
+    if (!selected(name))
+        return;
     uint32_t n_columns = info->block_elements == 1 ? 48 : info->block_elements * 3;
     size_t bytes = (size_t)rad_matrix_bytes(type, RAD_LAYOUT_FILE, ROWS, n_columns);
     buffer file = buffer_new(bytes, 2);
     fill_weights(type, CONTENT_NORMAL, file.data, bytes);
     rad_matrix w = {type, RAD_LAYOUT_FILE, ROWS, n_columns, file.data};
     float *values = malloc((size_t)n_columns * ROWS * 4), *row = malloc((size_t)n_columns * 4);
-    char name[96];
     info->decode(file.data, values, (size_t)n_columns * ROWS);
-    snprintf(name, sizeof(name), "decode_row %s", info->name);
     for (uint32_t r = 0; r < ROWS; r++) {
         rad_matrix_decode_row(&w, r, row);
         report(memcmp(row, values + (size_t)r * n_columns, (size_t)n_columns * 4) == 0, name);
@@ -577,15 +644,20 @@ static void check_all(void)
         uint32_t unit = block == 1 ? 16 : block;
         check_layout(all_types[i]);
         for (int kind = 0; kind < N_CONTENTS; kind++) {
-            check_matrix(all_types[i], (content)kind, 16, unit);
-            check_matrix(all_types[i], (content)kind, 37, unit * 3);
+            check_matrix(all_types[i], (content)kind, 16, unit, &few_tokens);
+            check_matrix(all_types[i], (content)kind, 47, unit * 3, &few_tokens);
         }
-        check_matrix(all_types[i], CONTENT_NORMAL, 1, unit);
-        check_matrix(all_types[i], CONTENT_NORMAL, 48, unit * 11);
+        check_matrix(all_types[i], CONTENT_NORMAL, 1, unit, &few_tokens);
+        check_matrix(all_types[i], CONTENT_NORMAL, 48, unit * 11, &few_tokens);
+        /* More rows, tokens and columns than kernels take at a time. */
+        check_matrix(all_types[i], CONTENT_NORMAL, 137, unit, &some_tokens);
+        check_matrix(all_types[i], CONTENT_NORMAL, 18, unit, &many_tokens);
         if (block == 1) {
-            check_matrix(all_types[i], CONTENT_NORMAL, 18, 1);
-            check_matrix(all_types[i], CONTENT_NORMAL, 19, 77);
-            check_matrix(all_types[i], CONTENT_RANDOM_BITS, 5, 45);
+            check_matrix(all_types[i], CONTENT_NORMAL, 18, 1, &few_tokens);
+            check_matrix(all_types[i], CONTENT_NORMAL, 19, 77, &few_tokens);
+            check_matrix(all_types[i], CONTENT_RANDOM_BITS, 5, 45, &few_tokens);
+            check_matrix(all_types[i], CONTENT_NORMAL, 21, 2064, &few_tokens);
+            check_matrix(all_types[i], CONTENT_NORMAL, 21, 1100, &few_tokens);
         }
     }
 }
@@ -688,9 +760,11 @@ typedef struct options {
 static const char usage[] =
     "Usage: check_kernels [OPTION]...\n\n"
     "Checks every fast kernel of this machine against the plain C one, bit for bit.\n\n"
-    "  --list          names of the checks, one a line\n"
-    "  --match TEXT    only what has TEXT in its name; with --bench names go on with layout and\n"
-    "                  tokens: \"Q4_K avx512 vnni lane 8\"\n"
+    "  --list          names of the checks, one a line: what and whose\n"
+    "  --match TEXT    only what has TEXT in its name. A check's name goes on with a comma and\n"
+    "                  what is checked (\"Q4_K avx2, lane\"), with --bench with layout and "
+    "tokens:\n"
+    "                  \"Q4_K avx512 vnni lane 8\"\n"
     "  --bench         time the products: GMAC/s, GB/s of weights, share of the peak\n"
     "  --seconds S     of each measurement (0.1)\n"
     "  --rows N        of the measured matrix (2048)\n"
@@ -722,8 +796,9 @@ static int parse_option(char **argv, options *out)
         match = value;
         good = true;
     } else if (strcmp(name, "--seconds") == 0) {
-        out->seconds = atof(value);
-        good = out->seconds > 0;
+        char *end;
+        out->seconds = strtod(value, &end);
+        good = *value != '\0' && *end == '\0' && out->seconds > 0 && out->seconds <= 3600;
     } else if (strcmp(name, "--rows") == 0) {
         good = parse_size(value, 1, &out->rows);
     } else if (strcmp(name, "--columns") == 0) {
@@ -732,14 +807,26 @@ static int parse_option(char **argv, options *out)
     return good ? 2 : 0;
 }
 
+static void list_one(const char *what, const char *table)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s %s", what, table);
+    if (selected(name))
+        puts(name);
+}
+
 static void list(void)
 {
     const rad_kernels *tables[MAX_TABLES];
     int n_tables = all_tables(tables);
     for (int k = 0; k < n_tables; k++) {
-        printf("quantize %s\n", tables[k]->name);
+        char name[32];
+        for (int i = 0; i < N_QUANTIZE; i++) {
+            snprintf(name, sizeof name, "quantize_q8_%u", quantize_blocks[i]);
+            list_one(name, tables[k]->name);
+        }
         for (size_t i = 0; i < N_TYPES; i++)
-            printf("%s %s\n", rad_type_find(all_types[i])->name, tables[k]->name);
+            list_one(rad_type_find(all_types[i])->name, tables[k]->name);
     }
 }
 
@@ -760,9 +847,7 @@ int main(int argc, char **argv)
     }
     if (chosen.list) {
         list();
-        return 0;
-    }
-    if (chosen.bench) {
+    } else if (chosen.bench) {
         bench(chosen.seconds, chosen.rows, chosen.columns);
     } else {
         check_all();
