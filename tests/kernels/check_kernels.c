@@ -361,6 +361,24 @@ static bool selected(const char *name)
     return is;
 }
 
+/* Blocks of 32 whose values are beside the middle between two integers once they are divided by the
+ * scale: where a factor that is off by one bit shows. */
+static void fill_middles(float *x, int n)
+{
+    float amax = 1.0f;
+    for (int i = 0; i < n; i++) {
+        if (i % 32 == 0) {
+            x[i] = amax = 1.0f + (float)(random_bits() >> 8) * 0x1p-24f;
+            continue;
+        }
+        uint32_t bits;
+        x[i] = (float)(((double)(random_bits() % 126) + 0.5) * ((double)amax / 127.0));
+        memcpy(&bits, &x[i], sizeof bits);
+        bits += random_bits() % 3 - 1;
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+}
+
 enum { N_QUANTIZE = 4 };
 static const uint32_t quantize_blocks[N_QUANTIZE] = {32, 64, 256, 512}; /* of Q8_ROW: four rows */
 
@@ -370,7 +388,7 @@ static void check_quantize(const rad_kernels *k, content kind)
     static const rad_activation_kind kinds[N_QUANTIZE] = {
         RAD_ACTIVATION_Q8_32, RAD_ACTIVATION_Q8_64, RAD_ACTIVATION_Q8_256, RAD_ACTIVATION_Q8_ROW};
     for (int which = 0; which < N_QUANTIZE; which++) {
-        enum { N = 2048 };
+        enum { N = 16384, MIDDLES = 2048 };
         uint32_t block = quantize_blocks[which];
         char name[128];
         snprintf(name, sizeof(name), "quantize_q8_%u %s, %s", block, k->name, content_names[kind]);
@@ -390,6 +408,7 @@ static void check_quantize(const rad_kernels *k, content kind)
             memset(x + 513, 0, 255 * sizeof(float));
             x[768] = __builtin_inff();
             x[1030] = __builtin_nanf("");
+            fill_middles(x + MIDDLES, N - MIDDLES);
         }
         for (int i = 0; i < 2; i++) {
             const rad_kernels *table = i == 0 ? scalar : k;
@@ -518,6 +537,24 @@ static product_cases cases_of(const rad_matrix *file, const rad_matrix *lane,
     return cases;
 }
 
+/* The activations beside weights. Quantized ones that are tiny are zeros, which would hide tiny
+ * weights. */
+static content content_beside(rad_type type, content kind)
+{
+    const bool one = random_bits() & 1;
+    switch (kind) {
+    case CONTENT_ALL_ONES:
+    case CONTENT_MINUS_128:
+        return one ? CONTENT_ALL_ONES : CONTENT_MINUS_128;
+    case CONTENT_TINY:
+        if (rad_type_find((uint32_t)type)->activation != RAD_ACTIVATION_F32)
+            return one ? CONTENT_NORMAL : CONTENT_HUGE;
+        return one ? CONTENT_TINY : CONTENT_HUGE;
+    default:
+        return kind;
+    }
+}
+
 static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t n_columns,
                          const token_counts *tokens)
 {
@@ -538,10 +575,7 @@ static void check_matrix(rad_type type, content kind, uint32_t n_rows, uint32_t 
         lane.data = lanes.data;
         report(buffer_intact(&lanes), "guard bytes of pack_lane_group");
     }
-    content x_kind = kind == CONTENT_ALL_ONES || kind == CONTENT_MINUS_128
-                         ? (random_bits() & 1 ? CONTENT_ALL_ONES : CONTENT_MINUS_128)
-                         : kind;
-    input in = input_new(type, x_kind, most, n_columns);
+    input in = input_new(type, content_beside(type, kind), most, n_columns);
     float *expected = malloc((size_t)most * n_rows * 4);
     scalar->product(&w, &in.x, 0, n_rows, 0, most, expected, n_rows, NULL);
     for (size_t i = 0; i < cases.n; i++) {
