@@ -111,9 +111,12 @@ static bool replace(const rad_normalizer *n, rad_pipeline_space *space, const ra
     while (in->size > 0 && (found = rad_pattern_next(&n->pattern, space, in->bytes, in->size, &walk,
                                                      &start, &end)) == RAD_REGEX_MATCH) {
         rad_flow_copy(out, in, at, start - at);
+        /* It comes from the last character that it replaces, as in the package. */
+        size_t last = end > start ? end - 1 : start < in->size ? start : in->size - 1;
+        while (last > start && (in->bytes[last] & 0xC0) == 0x80)
+            last--;
         rad_flow_put(out, (const uint8_t *)n->content.data, n->content.size,
-                     start < in->size ? rad_slice_origin(in, start)
-                                      : rad_slice_origin(in, in->size - 1));
+                     rad_slice_origin(in, last));
         at = end;
     }
     if (found == RAD_REGEX_FAILED)

@@ -184,9 +184,11 @@ static bool cut_at_added(walk *w, const rad_specials *set, const rad_slice *view
             (word_ends(view, from) || word_begins(view, behind)))
             continue;
         if ((flags & RAD_ADDED_LSTRIP) != 0)
-            from = skip_spaces_back(view, from, start < from ? start : from);
+            from = from < start ? start : skip_spaces_back(view, from, start);
         if ((flags & RAD_ADDED_RSTRIP) != 0)
             behind = skip_spaces(view, behind);
+        if (from >= behind)
+            continue; /* the one before took it as white space */
         if (start < from) {
             rad_slice part = rad_slice_part(view, start, from - start);
             if (!w->between(w, &part))

@@ -143,7 +143,8 @@ enum {
     RAD_ADDED_LSTRIP = 1,
     RAD_ADDED_RSTRIP = 2,
     RAD_ADDED_SINGLE_WORD = 4,
-    RAD_ADDED_NORMALIZED = 8 /* and no control token */
+    RAD_ADDED_NORMALIZED = 8,
+    RAD_ADDED_OUTSIDE = 16 /* the model does not have it */
 };
 
 typedef struct rad_pipeline {
@@ -156,6 +157,7 @@ typedef struct rad_pipeline {
     uint32_t strip_head; /* characters of strip_text to drop at the head of a text */
     rad_text strip_text;
     bool joined;      /* while it is read: a decoder has joined the tokens */
+    bool framed;      /* while it is read: a template has put tokens around the text */
     uint8_t *added;   /* flags of each token, NULL: none has any */
     rad_specials raw; /* added tokens that are looked for in the text itself */
     rad_specials normalized;
@@ -185,6 +187,12 @@ typedef struct rad_pipeline {
     uint32_t *first_start;
     rad_text chat_template; /* "" where there is none */
 } rad_pipeline;
+
+/* Whether the model has a token, which added tokens beside it are not; false for -1. */
+static inline bool rad_pipeline_knows(const rad_pipeline *pipeline, int32_t id)
+{
+    return id >= 0 && (pipeline->added == NULL || (pipeline->added[id] & RAD_ADDED_OUTSIDE) == 0);
+}
 
 /* ---- at work ---------------------------------------------------------------------------- */
 

@@ -8,15 +8,18 @@
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Fuse and ByteLevel make one text of all tokens; only a strip of its head may follow. */
+/* Fuse and ByteLevel make one text of all tokens; only a strip of its head may follow. ByteFallback
+ * makes one of neighbours, which only Fuse would not see. */
 static radllm_status add_decoder(rad_pipeline_reader *r, uint32_t part, rad_decoder decoder,
                                  bool *joined)
 {
     rad_pipeline *pipeline = r->pipeline;
-    if (*joined)
+    if (*joined || (pipeline->n_decoders > 0 &&
+                    pipeline->decoders[pipeline->n_decoders - 1].kind == RAD_DECODE_BYTE_FALLBACK))
         return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                        "tokenizer.json: behind a decoder that joins all tokens this version knows "
-                        "\"Strip\" of the beginning alone");
+                        "tokenizer.json: behind a decoder that joins tokens (ByteFallback, "
+                        "ByteLevel, Fuse) this version knows \"Fuse\" and then \"Strip\" of the "
+                        "beginning alone");
     if (pipeline->n_decoders == RAD_PARTS_MAX)
         return rad_refuse_part(r, part, "decoder behind 64 others");
     pipeline->decoders[pipeline->n_decoders++] = decoder;

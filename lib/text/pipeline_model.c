@@ -59,6 +59,13 @@ static bool remember(rad_encoder *encoder, rad_pipeline_space *space, encode_fn 
     return true;
 }
 
+/* The id of a text that the model has, or -1. */
+static int32_t find_text(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size)
+{
+    int32_t id = rad_vocabulary_find_text(&tokenizer->vocabulary, text, size);
+    return rad_pipeline_knows(tokenizer->pipeline, id) ? id : -1;
+}
+
 /* ---- BPE ----------------------------------------------------------------------------------- */
 
 /* The symbols of a word before merging. */
@@ -125,7 +132,7 @@ static int32_t find_character(const rad_tokenizer *tokenizer, const uint8_t *tex
         memcpy(spelled + *size, pipeline->suffix.data, pipeline->suffix.size);
         *size += pipeline->suffix.size;
     }
-    return rad_vocabulary_find_text(&tokenizer->vocabulary, spelled, *size);
+    return find_text(tokenizer, spelled, *size);
 }
 
 static bool add_characters(symbols *s, const uint8_t *text, size_t size)
@@ -174,14 +181,14 @@ static bool merge_word(rad_encoder *encoder, rad_pipeline_space *space, const ui
 static int32_t find_word(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size)
 {
     if (!tokenizer->pipeline->bytes)
-        return rad_vocabulary_find_text(&tokenizer->vocabulary, text, size);
+        return find_text(tokenizer, text, size);
     uint8_t spelled[SPELLED_MAX];
     size_t spelled_size = 0;
     if (size > SPELLED_MAX / 2)
         return -1; /* merging finds it as well, if it can be merged at all */
     for (size_t i = 0; i < size; i++)
         spelled_size += rad_utf8_encode(rad_byte_to_letter(text[i]), spelled + spelled_size);
-    return rad_vocabulary_find_text(&tokenizer->vocabulary, spelled, spelled_size);
+    return find_text(tokenizer, spelled, spelled_size);
 }
 
 static inline bool is_mark(const uint8_t *p, const uint8_t *end)
@@ -267,7 +274,7 @@ static bool push_stretch(rad_encoder *encoder, rad_pipeline_space *space, int32_
     const rad_pipeline *pipeline = encoder->tokenizer->pipeline;
     if (id != UNKNOWN_NODE && id != encoder->tokenizer->unknown)
         return push(encoder, space, id);
-    id = rad_vocabulary_find_text(&encoder->tokenizer->vocabulary, text, size);
+    id = find_text(encoder->tokenizer, text, size);
     if (id >= 0)
         return push(encoder, space, id); /* what is fused may be a token after all */
     if (has_fallback(pipeline, text, size)) {
@@ -360,7 +367,7 @@ static bool encode_wordpiece(rad_encoder *encoder, rad_pipeline_space *space, co
 static bool encode_whole(rad_encoder *encoder, rad_pipeline_space *space, const uint8_t *text,
                          size_t size)
 {
-    int32_t id = rad_vocabulary_find_text(&encoder->tokenizer->vocabulary, text, size);
+    int32_t id = find_text(encoder->tokenizer, text, size);
     return id >= 0 ? push(encoder, space, id) : push_unknown(encoder, space);
 }
 

@@ -421,7 +421,8 @@ static radllm_status read_split(rad_pipeline_reader *r, uint32_t part)
                                  : splitter.behavior == RAD_BEHAVIOR_ISOLATED;
     if (status == RADLLM_OK && whole && rad_tree_kind_of(&r->json, regex) == RAD_TREE_STRING) {
         rad_text text = rad_tree_text(&r->json, regex);
-        splitter.pattern.split = rad_pretokenizer_find_pattern(text.data, text.size);
+        splitter.pattern.split =
+            rad_pretokenizer_find_pattern(text.data, text.size, splitter.invert);
         if (splitter.pattern.split != NULL) {
             splitter.behavior = RAD_BEHAVIOR_ISOLATED;
             splitter.invert = false;
@@ -607,6 +608,7 @@ static radllm_status read_template(rad_pipeline_reader *r, uint32_t part)
                         "tokenizer.json: the template of TemplateProcessing holds the text %u "
                         "times; once is supported",
                         texts);
+    r->pipeline->framed = placed > 0;
     return status;
 }
 
@@ -614,6 +616,10 @@ static radllm_status read_processor(rad_pipeline_reader *r, uint32_t part)
 {
     if (is_type(r, part, "ByteLevel"))
         return RADLLM_OK; /* it only moves offsets */
+    if (r->pipeline->framed)
+        return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                        "tokenizer.json: behind a TemplateProcessing that adds tokens this version "
+                        "knows the post-processor \"ByteLevel\" alone");
     if (is_type(r, part, "TemplateProcessing"))
         return read_template(r, part);
     if (!is_type(r, part, "BertProcessing") && !is_type(r, part, "RobertaProcessing"))

@@ -29,6 +29,18 @@ static radllm_status bad_id(const rad_pipeline_reader *r, uint32_t key, const ch
                     rad_quote(quoted, text.data, text.size), what);
 }
 
+static radllm_status flag_token(rad_pipeline_reader *r, uint32_t size, int64_t id, uint32_t flags)
+{
+    if (flags == 0)
+        return RADLLM_OK;
+    if (r->pipeline->added == NULL)
+        r->pipeline->added = rad_arena_alloc_zero(r->arena, size, 1);
+    if (r->pipeline->added == NULL)
+        return rad_fail_memory(r->error, size);
+    r->pipeline->added[id] = (uint8_t)(r->pipeline->added[id] | flags);
+    return RADLLM_OK;
+}
+
 static radllm_status put(entries *e, uint32_t key, uint32_t id_at, uint8_t type)
 {
     int64_t id = -1;
@@ -39,9 +51,10 @@ static radllm_status put(entries *e, uint32_t key, uint32_t id_at, uint8_t type)
     if (entry->data != NULL && (type == RAD_TOKEN_NORMAL || entry->size != text.size ||
                                 memcmp(entry->data, text.data, text.size) != 0))
         return bad_id(e->r, key, "belongs to another token already");
+    bool outside = type == RAD_TOKEN_USER_DEFINED && entry->data == NULL;
     *entry = text;
     e->types[id] = type;
-    return RADLLM_OK;
+    return flag_token(e->r, e->size, id, outside ? RAD_ADDED_OUTSIDE : 0);
 }
 
 /* {"a": 0, "b": 1} */
@@ -358,6 +371,10 @@ static void take_letters(rad_pipeline_reader *r)
     pipeline->n_splitters--;
     pipeline->bytes = true;
     rad_byte_level_find_tokens(r->tokenizer);
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        int32_t *id = &r->tokenizer->byte_tokens[byte];
+        *id = rad_pipeline_knows(r->pipeline, *id) ? *id : -1;
+    }
 }
 
 static radllm_status read_bpe(rad_pipeline_reader *r, uint32_t model)
@@ -389,6 +406,13 @@ static radllm_status read_bpe(rad_pipeline_reader *r, uint32_t model)
 
 /* ---- Unigram and WordPiece ------------------------------------------------------------------ */
 
+static bool in_trie(const rad_pipeline_reader *r, uint32_t id)
+{
+    uint8_t type = r->tokenizer->vocabulary.types[id];
+    return (type == RAD_TOKEN_NORMAL || type == RAD_TOKEN_USER_DEFINED) &&
+           rad_pipeline_knows(r->pipeline, (int32_t)id);
+}
+
 /* Makes the tree of the tokens that text may become. */
 static radllm_status make_trie(rad_pipeline_reader *r)
 {
@@ -396,7 +420,7 @@ static radllm_status make_trie(rad_pipeline_reader *r)
     size_t total = 0, size;
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
-        if (vocabulary->types[id] != RAD_TOKEN_NORMAL)
+        if (!in_trie(r, id))
             continue;
         if (size > RAD_TRIE_DEPTH) {
             char quoted[RAD_QUOTE_SIZE];
@@ -410,7 +434,7 @@ static radllm_status make_trie(rad_pipeline_reader *r)
     radllm_status status = rad_trie_make(&r->pipeline->trie, r->arena, total, r->error);
     for (uint32_t id = 0; id < vocabulary->size && status == RADLLM_OK; id++) {
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
-        if (vocabulary->types[id] == RAD_TOKEN_NORMAL)
+        if (in_trie(r, id))
             rad_trie_add(&r->pipeline->trie, text, size, id);
     }
     return status;
@@ -507,16 +531,9 @@ static radllm_status read_added_flags(rad_pipeline_reader *r, uint32_t at, int32
         status = rad_read_flag(r, at, "an added token", names[i].key, false, &set);
         flags |= set ? names[i].flag : 0;
     }
-    if (*normalized && !special)
+    if (*normalized)
         flags |= RAD_ADDED_NORMALIZED;
-    if (status != RADLLM_OK || flags == 0)
-        return status;
-    if (r->pipeline->added == NULL)
-        r->pipeline->added = rad_arena_alloc_zero(r->arena, size, 1);
-    if (r->pipeline->added == NULL)
-        return rad_fail_memory(r->error, size);
-    r->pipeline->added[id] = (uint8_t)flags;
-    return RADLLM_OK;
+    return status == RADLLM_OK ? flag_token(r, size, id, flags) : status;
 }
 
 static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)

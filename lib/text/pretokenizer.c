@@ -607,7 +607,9 @@ const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size)
 #define NO_WORD      "[^\\r\\n\\p{L}\\p{N}]?"
 #define SPACES       "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 
-/* The expressions of scanners as tokenizer.json files write them. */
+/* The expressions of scanners as tokenizer.json files write them. The first ones match all of a
+ * text, what others do not match is a piece too. */
+#define MATCH_EVERYWHERE 5
 static const struct {
     const char *pattern;
     rad_split_fn split;
@@ -639,12 +641,14 @@ static const struct {
     " ?[^(\\s|[.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C])" \
     "]+"
 
-rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size)
+rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, bool everywhere)
 {
-    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+    size_t count = everywhere ? MATCH_EVERYWHERE : sizeof patterns / sizeof *patterns;
+    for (size_t i = 0; i < count; i++)
         if (strlen(patterns[i].pattern) == size && memcmp(patterns[i].pattern, pattern, size) == 0)
             return patterns[i].split;
-    bool bloom = strlen(BLOOM_PATTERN) == size && memcmp(BLOOM_PATTERN, pattern, size) == 0;
+    bool bloom =
+        !everywhere && strlen(BLOOM_PATTERN) == size && memcmp(BLOOM_PATTERN, pattern, size) == 0;
     return bloom ? split_bloom : NULL;
 }
 

@@ -23,8 +23,9 @@ typedef struct rad_pretokenizer {
 /* NULL when the name is unknown. */
 const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size);
 
-/* The scanner of an expression as tokenizer.json files write it; NULL when there is none. */
-rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size);
+/* The scanner of an expression as tokenizer.json files write it; NULL when there is none.
+ * everywhere: of one that leaves nothing of a text unmatched. */
+rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, bool everywhere);
 
 /* The other way: an expression of a scanner, NULL where files have none for it; and the name of the
  * pre-tokenizer with just these stages, copied; false where there is none. */

@@ -21,7 +21,6 @@ typedef struct compiler {
     bool dot_all;  /* m */
     bool extended; /* x */
     uint32_t depth;
-    const uint8_t *head; /* where the innermost group's alternatives begin */
     const char *where;
     radllm_error *error;
 } compiler;
@@ -126,10 +125,15 @@ bool rad_is_word(uint32_t code)
     }
 }
 
+static bool in_any_item(const rad_regex_item *items, uint32_t count, uint32_t code);
+
 static bool in_item(const rad_regex_item *item, uint32_t code)
 {
     bool in = false;
     switch (item->kind) {
+    case RAD_RE_NESTED:
+        in = in_any_item(item + 1, item->low, code);
+        break;
     case RAD_RE_RANGE:
         in = code >= item->low && code <= item->high;
         break;
@@ -146,23 +150,29 @@ static bool in_item(const rad_regex_item *item, uint32_t code)
     return in != (item->negated != 0);
 }
 
-static bool in_any_item(const rad_regex *regex, const rad_regex_set *set, uint32_t code)
+/* Recursion ends with the levels that the compiler allows. */
+static bool in_any_item(const rad_regex_item *items, uint32_t count, uint32_t code)
 {
-    for (uint32_t i = 0; i < set->count; i++)
-        if (in_item(&regex->items[set->first + i], code))
+    for (uint32_t i = 0; i < count; i++) {
+        if (in_item(&items[i], code))
             return true;
+        if (items[i].kind == RAD_RE_NESTED)
+            i += items[i].low;
+    }
     return false;
 }
 
 bool rad_regex_in_set(const rad_regex *regex, const rad_regex_set *set, uint32_t code)
 {
-    bool in = in_any_item(regex, set, code);
+    const rad_regex_item *items = regex->items + set->first;
+    bool in = in_any_item(items, set->count, code);
     if (!in && set->fold) {
         uint32_t low = rad_regex_fold(code);
-        in = in_any_item(regex, set, low) ||
-             in_any_item(regex, set, (uint32_t)utf8proc_toupper((utf8proc_int32_t)low)) ||
-             (low == 's' && in_any_item(regex, set, 0x17F)) ||
-             (low == 'k' && in_any_item(regex, set, 0x212A));
+        uint32_t high = (uint32_t)utf8proc_toupper((utf8proc_int32_t)low);
+        in = in_any_item(items, set->count, low) ||
+             (rad_regex_fold(high) == low && in_any_item(items, set->count, high)) ||
+             (low == 's' && in_any_item(items, set->count, 0x17F)) ||
+             (low == 'k' && in_any_item(items, set->count, 0x212A));
     }
     return in != set->negated;
 }
@@ -177,7 +187,7 @@ static radllm_status add_item(compiler *c, rad_regex_item_kind kind, bool negate
 }
 
 /* Ends a set of the items from `first` on and emits it. */
-static radllm_status emit_set(compiler *c, uint32_t first, bool negated)
+static radllm_status emit_set(compiler *c, uint32_t first, bool negated, bool fold)
 {
     rad_regex *regex = c->regex;
     if (regex->n_sets == SETS_MAX)
@@ -185,7 +195,7 @@ static radllm_status emit_set(compiler *c, uint32_t first, bool negated)
     rad_regex_set *set = &regex->sets[regex->n_sets];
     *set = (rad_regex_set){.first = first, .count = regex->n_items - first};
     set->negated = negated;
-    set->fold = c->fold;
+    set->fold = fold;
     for (uint32_t code = 0; code < 128; code++)
         if (rad_regex_in_set(regex, set, code))
             set->ascii[code / 32] |= 1u << code % 32;
@@ -255,7 +265,7 @@ static const uint32_t han[][2] = {
     {0x2CEB0, 0x2EBE0}, {0x2F800, 0x2FA1D}, {0x30000, 0x3134A},
 };
 
-/* Behind \p or \P. A script that is negated would need all of its ranges at once. */
+/* Behind \p or \P. */
 static radllm_status add_property(compiler *c, bool negated)
 {
     char name[16];
@@ -274,9 +284,9 @@ static radllm_status add_property(compiler *c, bool negated)
     for (size_t i = 0; i < sizeof properties / sizeof *properties; i++)
         if (strcmp(properties[i].name, name) == 0 && take(c, "}"))
             return add_item(c, RAD_RE_CATEGORIES, negated, properties[i].categories, 0);
-    if (strcmp(name, "HAN") != 0 || negated || !take(c, "}"))
+    if (strcmp(name, "HAN") != 0 || !take(c, "}"))
         return refuse(c, "a property");
-    radllm_status status = RADLLM_OK;
+    radllm_status status = add_item(c, RAD_RE_NESTED, negated, sizeof han / sizeof *han, 0);
     for (size_t i = 0; i < sizeof han / sizeof *han && status == RADLLM_OK; i++)
         status = add_item(c, RAD_RE_RANGE, false, han[i][0], han[i][1]);
     return status;
@@ -302,6 +312,16 @@ static bool take_hex(compiler *c, int least, int most, uint32_t *code)
     return n >= least && *code <= 0x10FFFF;
 }
 
+/* \h and \H of this syntax */
+static radllm_status add_hex_digits(compiler *c, bool negated)
+{
+    static const char ends[] = "09afAF";
+    radllm_status status = add_item(c, RAD_RE_NESTED, negated, 3, 0);
+    for (size_t i = 0; i < 6 && status == RADLLM_OK; i += 2)
+        status = add_item(c, RAD_RE_RANGE, false, (uint8_t)ends[i], (uint8_t)ends[i + 1]);
+    return status;
+}
+
 /* The class behind a backslash as items of a set; *is_class is false, and nothing taken, where the
  * escape is no class. */
 static radllm_status add_class_escape(compiler *c, bool *is_class)
@@ -324,13 +344,8 @@ static radllm_status add_class_escape(compiler *c, bool *is_class)
     case 'p':
     case 'P':
         return add_property(c, letter == 'P');
-    default: /* a hexadecimal digit in this syntax */
-        if (letter == 'H')
-            return refuse(c, "\\H");
-        radllm_status status = add_item(c, RAD_RE_RANGE, false, '0', '9');
-        if (status == RADLLM_OK)
-            status = add_item(c, RAD_RE_RANGE, false, 'a', 'f');
-        return status == RADLLM_OK ? add_item(c, RAD_RE_RANGE, false, 'A', 'F') : status;
+    default:
+        return add_hex_digits(c, letter == 'H');
     }
 }
 
@@ -362,12 +377,25 @@ static radllm_status take_escaped(compiler *c, uint32_t *code)
 
 /* ---- classes in brackets ------------------------------------------------------------------ */
 
+static radllm_status compile_items(compiler *c, bool *negated);
+
 /* A single character in a class; *is_class where it was a class of its own, which is added. */
 static radllm_status take_member(compiler *c, uint32_t *code, bool *is_class)
 {
     *is_class = false;
-    if (next_is(c, "[") || next_is(c, "&&"))
-        return refuse(c, "a class in a class");
+    if (next_is(c, "[:") || next_is(c, "&&"))
+        return refuse(c, "a class of POSIX or an empty class");
+    if (take(c, "[")) {
+        uint32_t at = c->regex->n_items;
+        bool negated = false;
+        *is_class = true;
+        radllm_status status = add_item(c, RAD_RE_NESTED, false, 0, 0);
+        if (status == RADLLM_OK)
+            status = compile_items(c, &negated);
+        c->regex->items[at].negated = negated;
+        c->regex->items[at].low = c->regex->n_items - at - 1;
+        return status;
+    }
     if (!take(c, "\\")) {
         *code = take_code(c);
         return RADLLM_OK;
@@ -382,17 +410,45 @@ static radllm_status take_member(compiler *c, uint32_t *code, bool *is_class)
     return status != RADLLM_OK || *is_class ? status : take_escaped(c, code);
 }
 
-/* Behind the opening bracket. */
-static radllm_status compile_class(compiler *c)
+/* Makes one negated item of those from *first on. What is in all of some classes is not outside of
+ * any. */
+static radllm_status end_operand(compiler *c, uint32_t *first)
 {
-    uint32_t first = c->regex->n_items;
-    bool negated = take(c, "^");
-    bool head = true;
-    while (head || !take(c, "]")) {
+    rad_regex_item *items = c->regex->items;
+    uint32_t count = c->regex->n_items - *first;
+    radllm_status status = add_item(c, RAD_RE_NESTED, true, 0, 0);
+    if (status != RADLLM_OK)
+        return status;
+    memmove(&items[*first + 1], &items[*first], count * sizeof *items);
+    items[*first] = (rad_regex_item){RAD_RE_NESTED, true, count, 0};
+    *first = c->regex->n_items;
+    return RADLLM_OK;
+}
+
+/* Adds what stands behind an opening bracket, up to the closing one. */
+static radllm_status compile_items(compiler *c, bool *negated)
+{
+    uint32_t first = c->regex->n_items, operand = first;
+    bool head = true, several = false;
+    if (++c->depth > DEPTH_MAX)
+        return too_large(c);
+    *negated = take(c, "^");
+    for (;;) {
+        uint32_t low, high;
         if (!more(c) || (head && next_is(c, "]")))
             return refuse(c, "a class that is empty or has no end");
+        bool end = take(c, "]"), again = !end && !head && take(c, "&&");
+        if (end || again) {
+            several = several || again;
+            radllm_status status = several ? end_operand(c, &operand) : RADLLM_OK;
+            if (status == RADLLM_OK && !end) {
+                head = true;
+                continue;
+            }
+            c->depth--;
+            return status == RADLLM_OK && several ? end_operand(c, &first) : status;
+        }
         head = false;
-        uint32_t low, high;
         bool is_class;
         radllm_status status = take_member(c, &low, &is_class);
         if (status == RADLLM_OK && is_class)
@@ -409,7 +465,15 @@ static radllm_status compile_class(compiler *c)
         if (status != RADLLM_OK)
             return status;
     }
-    return emit_set(c, first, negated);
+}
+
+/* Behind the opening bracket. */
+static radllm_status compile_class(compiler *c)
+{
+    uint32_t first = c->regex->n_items;
+    bool negated;
+    radllm_status status = compile_items(c, &negated);
+    return status == RADLLM_OK ? emit_set(c, first, negated, c->fold) : status;
 }
 
 /* ---- groups ------------------------------------------------------------------------------- */
@@ -486,15 +550,20 @@ static radllm_status take_options(compiler *c)
 }
 
 /* Behind the opening parenthesis; up to the closing one, which is not taken. */
-static radllm_status compile_group_body(compiler *c, bool *options_only)
+static radllm_status compile_group_body(compiler *c, bool *bare, bool *options)
 {
-    const uint8_t *open = c->p - 1;
     const rad_regex_code look = {.op = RAD_RE_LOOK}, atomic = {.op = RAD_RE_ATOMIC};
     const rad_regex_code look_not = {.op = RAD_RE_LOOK, .negated = 1};
     const rad_regex_code behind = {.op = RAD_RE_LOOK, .behind = 1};
     const rad_regex_code behind_not = {.op = RAD_RE_LOOK, .negated = 1, .behind = 1};
     if (take(c, "?:"))
         return compile_alternatives(c);
+    if (take(c, "?#")) { /* a comment */
+        while (more(c) && *c->p != ')')
+            c->p++;
+        *bare = true;
+        return RADLLM_OK;
+    }
     if (take(c, "?="))
         return compile_inner(c, look);
     if (take(c, "?!"))
@@ -515,30 +584,32 @@ static radllm_status compile_group_body(compiler *c, bool *options_only)
     radllm_status status = take_options(c);
     if (status != RADLLM_OK || take(c, ":"))
         return status == RADLLM_OK ? compile_alternatives(c) : status;
-    /* "(?i)" holds to the end of the group around it. Behind something else, this syntax would
-     * also take the alternatives that follow into it. */
-    *options_only = true;
-    return c->head == open ? RADLLM_OK : refuse(c, "options in the middle of a group");
+    /* "(?i)" holds to the end of the group around it, and takes the alternatives that follow. */
+    *bare = *options = true;
+    if (!take(c, ")"))
+        return refuse(c, "a group without end");
+    return compile_alternatives(c);
 }
 
-/* Behind the opening parenthesis. *options_only: the group was "(?i)" and the like. */
-static radllm_status compile_group(compiler *c, bool *options_only)
+/* Behind the opening parenthesis. *bare: the group was "(?i)", or a comment. */
+static radllm_status compile_group(compiler *c, bool *bare)
 {
     bool fold = c->fold, dot_all = c->dot_all, extended = c->extended;
     if (++c->depth > DEPTH_MAX)
         return too_large(c);
-    *options_only = false;
-    radllm_status status = compile_group_body(c, options_only);
+    *bare = false;
+    bool options = false;
+    radllm_status status = compile_group_body(c, bare, &options);
     if (status != RADLLM_OK)
         return status;
+    c->depth--;
+    if (options)
+        return RADLLM_OK;
     if (!take(c, ")"))
         return refuse(c, "a group without end");
-    c->depth--;
-    if (!*options_only) {
-        c->fold = fold;
-        c->dot_all = dot_all;
-        c->extended = extended;
-    }
+    c->fold = fold;
+    c->dot_all = dot_all;
+    c->extended = extended;
     return RADLLM_OK;
 }
 
@@ -562,10 +633,10 @@ static radllm_status compile_word(compiler *c, bool negated)
         status = add_item(c, RAD_RE_RANGE, false, 0xB9, 0xB9);
     if (status == RADLLM_OK)
         status = add_item(c, RAD_RE_RANGE, false, 0xBC, 0xBE);
-    return status == RADLLM_OK ? emit_set(c, first, negated) : status;
+    return status == RADLLM_OK ? emit_set(c, first, negated, false) : status;
 }
 
-/* Behind a backslash, outside classes. */
+/* Behind a backslash, outside of brackets, where option i says nothing about classes. */
 static radllm_status compile_escape(compiler *c)
 {
     static const struct {
@@ -591,7 +662,7 @@ static radllm_status compile_escape(compiler *c)
     bool is_class;
     radllm_status status = add_class_escape(c, &is_class);
     if (status != RADLLM_OK || is_class)
-        return status == RADLLM_OK ? emit_set(c, first, false) : status;
+        return status == RADLLM_OK ? emit_set(c, first, false, false) : status;
     uint32_t code;
     status = take_escaped(c, &code);
     return status == RADLLM_OK ? emit_char(c, code) : status;
@@ -602,7 +673,7 @@ static radllm_status compile_dot(compiler *c)
     uint32_t first = c->regex->n_items;
     uint32_t excluded = c->dot_all ? UINT32_MAX : '\n';
     radllm_status status = add_item(c, RAD_RE_RANGE, false, excluded, excluded);
-    return status == RADLLM_OK ? emit_set(c, first, true) : status;
+    return status == RADLLM_OK ? emit_set(c, first, true, false) : status;
 }
 
 /* One thing that a quantifier may follow; *bare where none may. */
@@ -743,13 +814,11 @@ static radllm_status quantify(compiler *c, uint32_t at, quantifier q)
     bool single = c->regex->n_code == at + 1 && only->op == RAD_RE_SET;
     if (c->regex->n_code == at + 1 && (only->op == RAD_RE_CHAR || only->op == RAD_RE_FOLD)) {
         uint32_t first = c->regex->n_items, code = only->a;
-        bool fold = c->fold;
-        c->fold = only->op == RAD_RE_FOLD;
+        bool fold = only->op == RAD_RE_FOLD;
         c->regex->n_code = at;
         radllm_status status = add_item(c, RAD_RE_RANGE, false, code, code);
         if (status == RADLLM_OK)
-            status = emit_set(c, first, false);
-        c->fold = fold;
+            status = emit_set(c, first, false, fold);
         if (status != RADLLM_OK)
             return status;
         single = true;
@@ -802,7 +871,6 @@ static radllm_status compile_sequence(compiler *c)
 static radllm_status compile_alternatives(compiler *c)
 {
     uint32_t last_jump = UINT32_MAX; /* each jump holds the place of the one before */
-    c->head = c->p;
     for (;;) {
         uint32_t at = c->regex->n_code;
         radllm_status status = compile_sequence(c);

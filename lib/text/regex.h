@@ -4,8 +4,9 @@
  * everywhere.
  *
  * Known: alternatives, groups (plain, named, atomic, with options i, m and x), * + ? {n,m} (greedy,
- * lazy, possessive), classes, \s \S \d \D \w \W \h \H, \p{...} of general categories, . ^ $ \A \z
- * \Z \b \B, look-ahead, look-behind of fixed length. Anything else is refused by name. */
+ * lazy, possessive), classes, also in classes and joined by &&, \s \S \d \D \w \W \h \H, \p{...} of
+ * general categories and Han, . ^ $ \A \z \Z \b \B, look-ahead, look-behind of fixed length,
+ * comments. Anything else is refused by name. */
 #ifndef RAD_REGEX_H
 #define RAD_REGEX_H
 

@@ -42,7 +42,8 @@ typedef enum rad_regex_item_kind {
     RAD_RE_RANGE,      /* low to high */
     RAD_RE_CATEGORIES, /* a bit in low per utf8proc category */
     RAD_RE_SPACE,
-    RAD_RE_WORD
+    RAD_RE_WORD,
+    RAD_RE_NESTED /* any of the low items that follow, which count for this one alone */
 } rad_regex_item_kind;
 
 typedef struct rad_regex_item {

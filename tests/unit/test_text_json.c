@@ -14,9 +14,10 @@
 #define ALL (RADLLM_TOKENIZE_ADD_SPECIAL | RADLLM_TOKENIZE_PARSE_SPECIAL)
 
 static const char *const names[] = {
-    "added",       "bert",    "bert-cased",       "continuing", "falcon",     "gemma", "gpt2",
-    "gpt2-prefix", "letters", "llama2",           "llama3",     "odd-regex",  "qwen2", "splits",
-    "suffix",      "t5",      "unigram-fallback", "words",      "xlm-roberta"};
+    "added",        "bert",     "bert-cased",  "beside-bpe", "beside-unigram", "continuing",
+    "cut-inverted", "cut-kimi", "cut-options", "falcon",     "gemma",          "gpt2",
+    "gpt2-prefix",  "letters",  "llama2",      "llama3",     "odd-regex",      "qwen2",
+    "splits",       "suffix",   "t5",          "words",      "xlm-roberta",    "unigram-fallback"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 /* ---- making -------------------------------------------------------------------------------- */
@@ -224,6 +225,34 @@ START_TEST(takes_ends_and_templates_from_beside)
 }
 END_TEST
 
+/* What is looked for in normalized text is given out so, control tokens too where they are shown;
+ * ByteLevel may stand behind a template. */
+START_TEST(shows_added_tokens_normalized)
+{
+    radllm_error error = {0};
+    rad_tokenizer *tokenizer = NULL;
+    rad_assert_ok(create("{\"added_tokens\":[{\"id\":1,\"content\":\"<S>\",\"special\":true,"
+                         "\"normalized\":true}],\"normalizer\":{\"type\":\"Lowercase\"},"
+                         "\"decoder\":{\"type\":\"Fuse\"},\"post_processor\":{\"type\":"
+                         "\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\",\"single\":"
+                         "[{\"SpecialToken\":{\"id\":\"<S>\"}},{\"Sequence\":{\"id\":\"A\"}}],"
+                         "\"special_tokens\":{\"<S>\":{\"id\":\"<S>\",\"ids\":[1]}}},{\"type\":"
+                         "\"ByteLevel\"}]},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},"
+                         "\"merges\":[]}}",
+                         NULL, NULL, NULL, NULL, &tokenizer, &error),
+                  &error);
+    text_check(tokenizer, "A<s>", ALL, "1 0 1");
+    const int32_t ids[] = {1, 0};
+    char text[16];
+    size_t length = 0;
+    rad_assert_ok(rad_tokenizer_decode(tokenizer, ids, 2, RADLLM_DETOKENIZE_SPECIAL, text,
+                                       sizeof text, &length, &error),
+                  &error);
+    ck_assert(length == 4 && memcmp(text, "<s>a", 4) == 0);
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
 START_TEST(chats_with_a_built_in_template)
 {
     rad_tokenizer *tokenizer = NULL;
@@ -264,8 +293,12 @@ static radllm_status try_file(const char *model, const char *rest, radllm_error 
     return status;
 }
 
-#define BPE      "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
-#define UNIGRAM  "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],[\"a\",-1]]}"
+#define BPE     "{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
+#define UNIGRAM "{\"type\":\"Unigram\",\"unk_id\":0,\"vocab\":[[\"<unk>\",0],[\"a\",-1]]}"
+#define TEMPLATE                                                                                   \
+    "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"a\"}},{"             \
+    "\"Sequence\":"                                                                                \
+    "{\"id\":\"A\"}}],\"special_tokens\":{\"a\":{\"id\":\"a\",\"ids\":[0],\"tokens\":[\"a\"]}}}"
 #define AND(key) BPE, "\"" key "\":"
 
 START_TEST(refuses_what_it_does_not_know)
@@ -303,6 +336,11 @@ START_TEST(refuses_what_it_does_not_know)
         {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
                         "{\"type\":\"ByteFallback\"}]}",
          RADLLM_E_UNSUPPORTED, "joins"},
+        {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},"
+                        "{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}]}",
+         RADLLM_E_UNSUPPORTED, "joins"},
+        {AND("post_processor") "{\"type\":\"Sequence\",\"processors\":[" TEMPLATE "," TEMPLATE "]}",
+         RADLLM_E_UNSUPPORTED, "behind a TemplateProcessing"},
         {AND("post_processor") "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":"
                                "{\"id\":\"<s>\"}},{\"Sequence\":{\"id\":\"A\"}}],"
                                "\"special_tokens\":{}}",
@@ -517,6 +555,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, takes_ends_and_templates_from_beside);
     tcase_add_test(cases, chats_with_a_built_in_template);
     cases = rad_test_case(suite, "hostile");
+    tcase_add_test(cases, shows_added_tokens_normalized);
     tcase_add_test(cases, refuses_what_it_does_not_know);
     tcase_add_test(cases, refuses_lies);
     tcase_add_test(cases, bounds_what_files_ask_for);

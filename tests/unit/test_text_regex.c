@@ -121,9 +121,10 @@ START_TEST(refuses_what_it_does_not_know)
         "[",        "[]",          "[b-a]",      "*",
         "a|*",      "\\",          "\\p{Greek}", "\\pL",
         "(?<=a+)b", "(?~a)",       "\\k<x>",     "\\g<x>",
-        "[a&&b]",   "[[:alpha:]]", "\\u12",      "\\x{110000}",
+        "[a&&]",    "[[:alpha:]]", "\\u12",      "\\x{110000}",
         "\\G",      "\\R",         "\\X",        "\\K",
-        "a{3,1}",   "(?<x",        "x(?i)y",     "(((a{60}){60}){60}){60}"};
+        "a{3,1}",   "(?<x",        "[&&a]",      "[a[b]",
+        "[^a&&[]]", "(?#x",        "x(?i",       "(((a{60}){60}){60}){60}"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         rad_arena arena = {.allocator = &rad_default_allocator};
         const rad_regex *regex;
@@ -154,13 +155,31 @@ START_TEST(reads_oniguruma_syntax)
     static const struct {
         const char *pattern, *text;
         size_t start, end;
-    } cases[] = {{"\\h+", "xyzBeef", 3, 7},       {"\\w+", "-\xC2\xB2x", 1, 4},
-                 {"[\\w]+", "\xC2\xB2x", 2, 3},   {"\\p{^L}+", "ab12", 2, 4},
-                 {"\\P{^L}+", "12ab", 2, 4},      {"\\p{Han}+", "a\xE4\xB8\xAD\xE6\x96\x87", 1, 7},
-                 {"(?i)ab|cd", "CD", 0, 2},       {"(?m:a.b)", "a\nb", 0, 3},
-                 {"(?x: a # b\n c)", "ac", 0, 2}, {"(?<name>a)b", "ab", 0, 2},
-                 {"a{,2}", "aaa", 0, 2},          {"a{x", "a{x", 0, 3},
-                 {"(?i:\xC5\xBF)", "S", 0, 1}};
+    } cases[] = {{"\\h+", "xyzBeef", 3, 7},
+                 {"\\w+", "-\xC2\xB2x", 1, 4},
+                 {"[\\w]+", "\xC2\xB2x", 2, 3},
+                 {"\\p{^L}+", "ab12", 2, 4},
+                 {"\\P{^L}+", "12ab", 2, 4},
+                 {"\\p{Han}+", "a\xE4\xB8\xAD\xE6\x96\x87", 1, 7},
+                 {"(?i)ab|cd", "CD", 0, 2},
+                 {"(?m:a.b)", "a\nb", 0, 3},
+                 {"(?x: a # b\n c)", "ac", 0, 2},
+                 {"(?<name>a)b", "ab", 0, 2},
+                 {"a{,2}", "aaa", 0, 2},
+                 {"a{x", "a{x", 0, 3},
+                 {"(?i:\xC5\xBF)", "S", 0, 1},
+                 {"x(?i)y|z", "aXZxZ", 3, 5},
+                 {"((?i)a)b", "ABAb", 2, 4},
+                 {"(?i)\\p{Lu}", "aB", 1, 2},
+                 {"(?i)[\\p{Lu}]", "aB", 0, 1},
+                 {"a(?#b)c", "abac", 2, 4},
+                 {"\\H+", "beefxyz", 4, 7},
+                 {"[a-z&&[^b-y]]+", "xaz", 1, 3},
+                 {"[^a-z&&[^b-y]]+", "xbza1", 0, 2},
+                 {"(?i)[^a-m&&x-zk]", "Kz", 1, 2},
+                 {"[\\P{Han}&&\\S&&[^a]]", "a \xE4\xB8\xAD-", 5, 6},
+                 {"(?i)[\\p{Lu}]", "\xC4\xB1x", 2, 3},
+                 {"[[^a]b]+", "acb", 1, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rad_arena arena = {.allocator = &rad_default_allocator};
         const rad_regex *regex;

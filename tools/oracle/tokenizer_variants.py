@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Small tokenizers of every kind that tokenizer.json has, made with the package `tokenizers`.
 
-    tokenizer_variants.py FOLDER     writes FOLDER/NAME.json and FOLDER/NAME.cases.json, the tokens
-                                     that the package gives for some texts (tests/unit/tokenizers)
+    tokenizer_variants.py FOLDER [PART]     writes FOLDER/NAME.json and FOLDER/NAME.cases.json, the
+                                            tokens that the package gives for some texts
+                                            (tests/unit/tokenizers); PART: of those whose names
+                                            contain it
 """
 import base64
 import glob
@@ -177,7 +179,7 @@ def bert():
 
 def variants():
     """Yields (name, maker)."""
-    from tokenizers import Regex, decoders, normalizers as n, pre_tokenizers as p
+    from tokenizers import Regex, decoders, models, normalizers as n, pre_tokenizers as p
     yield "gpt2", lambda: byte_level()
     yield "gpt2-prefix", lambda: byte_level(prefix=True)
     yield "llama3", lambda: byte_level(regex=LLAMA3, ignore_merges=True)
@@ -224,6 +226,49 @@ def variants():
     yield "letters", lambda: make("BPE", 400, parts={
         "normalizer": n.ByteLevel(), "pre_tokenizer": p.Split(Regex("Ġ"), "merged_with_next"),
         "decoder": decoders.ByteLevel()}, trainer={"initial_alphabet": p.ByteLevel.alphabet()})
+    yield "cut-kimi", lambda: spelled(p.Split(Regex(KIMI), "isolated"))
+    yield "cut-inverted", lambda: spelled(p.Split(Regex(r"\p{N}"), "removed", invert=True))
+    yield "cut-options", lambda: spelled(p.Split(Regex(
+        r"[^\P{L}\p{Han}&&[^a-m]]+(?#c)|\H(?i)\p{Lu}|[\p{Lu}&&[^\h]]s|[k&&[^x]]|(?=\P{Han})\d"), "isolated"))
+    yield "beside-bpe", lambda: added_beside(models.BPE(
+        {word: i for i, word in enumerate(PLAIN)}, [], unk_token="<unk>"))
+    yield "beside-unigram", lambda: added_beside(models.Unigram([(word, -1.0) for word in PLAIN], 0, False))
+
+
+# As published for Kimi K2: intersections, and classes in classes.
+KIMI = (r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}"
+        r"&&[^\p{Han}]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+        r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+        r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+
+
+def spelled(*steps):
+    """Letters alone, in two forms: the last of each piece shows where the text was cut."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = letters + [letter + "</w>" for letter in letters]
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, [], end_of_word_suffix="</w>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        list(steps) + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("</w>", ""), decoders.ByteLevel()])
+    return tokenizer
+
+
+def added_beside(model):
+    """Added tokens that the model has and has not, and that take white space from each other."""
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace("``", '"'), normalizers.Replace("ab", "c")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
+    tokenizer.add_tokens([AddedToken("a", single_word=True), AddedToken("\u00df", single_word=True),
+                          AddedToken("\u25811", normalized=False)])
+    tokenizer.add_special_tokens([AddedToken("\t", lstrip=True, rstrip=True, normalized=False),
+                                  AddedToken("<x>", rstrip=True, normalized=False)])
+    return tokenizer
+
+
+PLAIN = ["<unk>", "\u2581", "a", "b", "c", "1", '"', "s", "x", " ", "\n"]
 
 
 def write_all(folder, only=None):
@@ -244,12 +289,19 @@ TEXTS = ["", " ", "a", "Hello world", "  The patient's CT shows no evidence of 1
          "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbb", "q\u0323\u0307 q\u0307\u0323 \u1100\u1161\u11a8 \uac00\u11a8 A\u030a"]
 
 
+# Of the variants that begin so.
+MORE_TEXTS = {"cut": ["a中文b 漢字Kana1234 ſK's WE'S", "12ab34\u0663c", "xyzS kK ſs abcdefgnopq Éé9中"],
+              "beside": ["``a", "abab a b", "\u00df1\u00df \u00df a1a a", "\u25811 1", "\t\t\ta \t \t<x>\t\t<x> <ab>",
+                         "a<x>\t \tb"]}
+
+
 def main():
     from tokenizers import Tokenizer
-    for path in write_all(sys.argv[1]):
+    for path in write_all(*sys.argv[1:3]):
+        more = MORE_TEXTS.get(os.path.basename(path).split("-")[0], [])
         tokenizer = Tokenizer.from_file(path)
         cases = []
-        for text in TEXTS + ["\n".join(TEXTS[3:]) * 3]:
+        for text in TEXTS + more + ["\n".join(TEXTS[3:]) * 3 if not more else ""]:
             ids = tokenizer.encode(text).ids
             plain = tokenizer.encode(text, add_special_tokens=False).ids
             cases.append({"text": text, "ids": ids, "plain": len(plain),
