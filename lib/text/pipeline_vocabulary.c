@@ -328,8 +328,8 @@ static void find_fallback(rad_pipeline_reader *r)
     static const char hex[] = "0123456789ABCDEF";
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint8_t name[6] = {'<', '0', 'x', (uint8_t)hex[byte >> 4], (uint8_t)hex[byte & 15], '>'};
-        r->pipeline->fallback[byte] =
-            rad_vocabulary_find(&r->tokenizer->vocabulary, name, sizeof name);
+        int32_t id = rad_vocabulary_find(&r->tokenizer->vocabulary, name, sizeof name);
+        r->pipeline->fallback[byte] = rad_pipeline_knows(r->pipeline, id) ? id : -1;
     }
 }
 

@@ -231,7 +231,7 @@ def variants():
     yield "cut-options", lambda: spelled(p.Split(Regex(
         r"[^\P{L}\p{Han}&&[^a-m]]+(?#c)|\H(?i)\p{Lu}|[\p{Lu}&&[^\h]]s|[k&&[^x]]|(?=\P{Han})\d"), "isolated"))
     yield "beside-bpe", lambda: added_beside(models.BPE(
-        {word: i for i, word in enumerate(PLAIN)}, [], unk_token="<unk>"))
+        {word: i for i, word in enumerate(PLAIN)}, [], unk_token="<unk>", byte_fallback=True))
     yield "beside-unigram", lambda: added_beside(models.Unigram([(word, -1.0) for word in PLAIN], 0, False))
 
 
@@ -262,7 +262,7 @@ def added_beside(model):
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     tokenizer.add_tokens([AddedToken("a", single_word=True), AddedToken("\u00df", single_word=True),
-                          AddedToken("\u25811", normalized=False)])
+                          AddedToken("\u25811", normalized=False), AddedToken("<0x7A>", normalized=False)])
     tokenizer.add_special_tokens([AddedToken("\t", lstrip=True, rstrip=True, normalized=False),
                                   AddedToken("<x>", rstrip=True, normalized=False)])
     return tokenizer
@@ -292,7 +292,7 @@ TEXTS = ["", " ", "a", "Hello world", "  The patient's CT shows no evidence of 1
 # Of the variants that begin so.
 MORE_TEXTS = {"cut": ["a中文b 漢字Kana1234 ſK's WE'S", "12ab34\u0663c", "xyzS kK ſs abcdefgnopq Éé9中"],
               "beside": ["``a", "abab a b", "\u00df1\u00df \u00df a1a a", "\u25811 1", "\t\t\ta \t \t<x>\t\t<x> <ab>",
-                         "a<x>\t \tb"]}
+                         "a<x>\t \tb", "z<0x7A>z"]}
 
 
 def main():
