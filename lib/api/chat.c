@@ -113,8 +113,9 @@ static radllm_status unknown_template(const radllm_model *model, rad_text name, 
                         rad_quote(quoted, name.data, name.size), names);
     rad_text own;
     bool has =
-        rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
-        own.data != NULL;
+        rad_tokenizer_chat_template(model->model->tokenizer).size > 0 ||
+        (rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
+         own.data != NULL);
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
                     "%s: %s; give the option template (--template NAME with one of: %s) or raw "
                     "(--raw: no template)",

@@ -437,6 +437,28 @@ START_TEST(a_folder_is_a_model)
 }
 END_TEST
 
+/* Opens the folder's tokenizer.json by itself, with this configuration beside it, for a chat. */
+static radllm_status chat_with_tokenizer_alone(const char *config, radllm_error *error)
+{
+    radllm_options *options;
+    radllm_model *model;
+    radllm_chat *chat;
+    size_t n;
+    write_text("tokenizer_config.json", config);
+    rad_assert_ok(radllm_options_new(NULL, &options, error), error);
+    rad_assert_ok(radllm_options_set_integer(options, "vocab_only", 1, error), error);
+    rad_assert_ok(radllm_model_open(NULL, inside("tokenizer.json"), options, NULL, &model, error),
+                  error);
+    rad_assert_ok(radllm_chat_new(NULL, &chat, error), error);
+    rad_assert_ok(radllm_chat_add(chat, "user", "a", 1, error), error);
+    radllm_status status = radllm_chat_tokenize(model, chat, NULL, NULL, 0, &n, error);
+    radllm_chat_free(chat);
+    radllm_model_free(model);
+    radllm_options_free(options);
+    unlink(inside("tokenizer_config.json"));
+    return status;
+}
+
 /* Its tokenizer, of fewer tokens than the embedding has rows, is that of tokenizer.json. */
 START_TEST(a_folder_has_a_tokenizer)
 {
@@ -467,8 +489,12 @@ START_TEST(a_folder_has_a_tokenizer)
     ck_assert_uint_eq(n, 0);
     radllm_detokenizer_free(detokenizer);
     radllm_model_free(model);
+    radllm_status status = chat_with_tokenizer_alone("{\"chat_template\":\"{{ x }}\"}", error);
+    rad_assert_error(status, RADLLM_E_UNSUPPORTED, error, "is none that this version knows");
+    status = chat_with_tokenizer_alone("{}", error);
+    rad_assert_error(status, RADLLM_E_UNSUPPORTED, error, "it has no chat template");
     write_text("tokenizer.json", "{\"model\":");
-    radllm_status status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
     rad_assert_error(status, RADLLM_E_FORMAT, error, "tokenizer.json");
     unlink(inside("tokenizer.json"));
     radllm_error_free(error);
