@@ -99,9 +99,10 @@ static radllm_status bad_merge(radllm_error *error, uint64_t index, const rad_te
                     (unsigned long long)index, rad_quote(quoted, text->data, text->size), what);
 }
 
-/* Adds merge number `index` to the table; joined is scratch memory for the joint text. */
+/* Adds merge number `index` to the table; joined is scratch memory for the joint text. *made: what
+ * the last one made. */
 static radllm_status add_merge(rad_tokenizer *tokenizer, uint64_t index, const rad_text *text,
-                               uint8_t *joined, radllm_error *error)
+                               uint8_t *joined, int32_t *made, radllm_error *error)
 {
     const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     const uint8_t *bytes = (const uint8_t *)text->data;
@@ -118,13 +119,28 @@ static radllm_status add_merge(rad_tokenizer *tokenizer, uint64_t index, const r
         return bad_merge(error, index, text, "names a right piece that is not in the vocabulary");
     memcpy(joined, bytes, left_size);
     memcpy(joined + left_size, space + 1, right_size);
-    pair.merged = rad_vocabulary_find(vocabulary, joined, left_size + right_size);
+    *made = pair.merged =
+        rad_vocabulary_find_near(vocabulary, joined, left_size + right_size, *made);
     if (pair.merged < 0)
         return bad_merge(error, index, text, "gives a piece that is not in the vocabulary");
     /* No text becomes a control token by merging. */
     if (rad_vocabulary_is_text(vocabulary, pair.merged))
-        rad_merge_rules_add(&tokenizer->rules, &pair, false);
+        rad_merge_rules_add(&tokenizer->rules, &pair);
     return RADLLM_OK;
+}
+
+/* Merges are found in memory this many steps before they are needed. */
+#define AHEAD 16
+
+static void prefetch_merge(const rad_vocabulary *vocabulary, const rad_text *text, bool entry)
+{
+    const char *space = text->size < 3 ? NULL : memchr(text->data + 1, ' ', text->size - 1);
+    if (space == NULL)
+        return;
+    size_t left_size = (size_t)(space - text->data);
+    rad_vocabulary_prefetch(vocabulary, (const uint8_t *)text->data, left_size, entry);
+    rad_vocabulary_prefetch(vocabulary, (const uint8_t *)space + 1, text->size - left_size - 1,
+                            entry);
 }
 
 static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *source,
@@ -152,8 +168,15 @@ static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *sou
     uint8_t *joined = rad_alloc(vocabulary->arena.allocator, longest);
     if (joined == NULL)
         return rad_fail_memory(error, longest);
-    for (uint64_t i = 0; i < meta->count && status == RADLLM_OK; i++)
-        status = add_merge(tokenizer, i, &meta->strings[i], joined, error);
+    int32_t made = 0;
+    for (uint64_t i = 0; i < meta->count && status == RADLLM_OK; i++) {
+        if (i + AHEAD < meta->count)
+            prefetch_merge(vocabulary, &meta->strings[i + AHEAD], false);
+        if (i + AHEAD / 2 < meta->count)
+            prefetch_merge(vocabulary, &meta->strings[i + AHEAD / 2], true);
+        status = add_merge(tokenizer, i, &meta->strings[i], joined, &made, error);
+    }
+    rad_merge_rules_end(&tokenizer->rules);
     rad_free(vocabulary->arena.allocator, joined, longest);
     return status;
 }

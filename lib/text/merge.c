@@ -14,18 +14,34 @@ static uint32_t pair_slot(const rad_merge_rules *rules, int32_t left, int32_t ri
     return (uint32_t)(product >> 32) & rules->pairs_mask;
 }
 
-void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair, bool last_counts)
+static void insert(rad_merge_rules *rules, const rad_pair *pair)
 {
     uint32_t slot = pair_slot(rules, pair->left, pair->right);
     while (rules->pairs[slot].left >= 0) {
         if (rules->pairs[slot].left == pair->left && rules->pairs[slot].right == pair->right) {
-            if (last_counts)
+            if (rules->last_counts)
                 rules->pairs[slot] = *pair;
             return;
         }
         slot = (slot + 1) & rules->pairs_mask;
     }
     rules->pairs[slot] = *pair;
+}
+
+void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair)
+{
+    rad_pair *waiting = &rules->waiting[rules->n_pairs % RAD_MERGE_WAITING];
+    __builtin_prefetch(&rules->pairs[pair_slot(rules, pair->left, pair->right)], 1);
+    if (rules->n_pairs++ >= RAD_MERGE_WAITING)
+        insert(rules, waiting);
+    *waiting = *pair;
+}
+
+void rad_merge_rules_end(rad_merge_rules *rules)
+{
+    uint32_t n = rules->n_pairs;
+    for (uint32_t i = n > RAD_MERGE_WAITING ? n - RAD_MERGE_WAITING : 0; i < n; i++)
+        insert(rules, &rules->waiting[i % RAD_MERGE_WAITING]);
 }
 
 radllm_status rad_merge_rules_make(rad_merge_rules *rules, rad_arena *arena, uint64_t count,

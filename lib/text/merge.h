@@ -7,6 +7,8 @@
 
 #define RAD_MERGE_NONE UINT32_MAX
 
+#define RAD_MERGE_WAITING 8
+
 /* A pair of tokens that merges. */
 typedef struct rad_pair {
     int32_t left; /* -1: a free slot */
@@ -21,9 +23,12 @@ typedef struct rad_merge_rules {
     const rad_vocabulary *vocabulary;
     rad_pair *pairs; /* NULL: by text and score */
     uint32_t pairs_mask;
+    bool last_counts; /* of a pair that comes twice */
     uint64_t seed;
     uint32_t *score_keys; /* of each token: order-reversed bits of its score */
     int32_t n_texts;      /* by text and score: ids from here on are nothing that merges */
+    uint32_t n_pairs;     /* that were added */
+    rad_pair waiting[RAD_MERGE_WAITING]; /* for the memory of the table */
 } rad_merge_rules;
 
 typedef struct rad_symbol {
@@ -69,7 +74,8 @@ bool rad_merge_run(const rad_merge_rules *rules, rad_merge_space *space, const u
 /* Makes a table for `count` pairs, at most RAD_VOCABULARY_MAX. */
 radllm_status rad_merge_rules_make(rad_merge_rules *rules, rad_arena *arena, uint64_t count,
                                    radllm_error *error);
-/* Adds a pair to the table; of equal pairs the first or the last counts. */
-void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair, bool last_counts);
+/* Adds a pair to the table. The table holds all of them behind rad_merge_rules_end(). */
+void rad_merge_rules_add(rad_merge_rules *rules, const rad_pair *pair);
+void rad_merge_rules_end(rad_merge_rules *rules);
 
 #endif

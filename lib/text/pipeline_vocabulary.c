@@ -264,7 +264,8 @@ static bool has_inner_mark(const uint8_t *text, size_t size)
     return false;
 }
 
-static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t index, uint8_t *joined)
+static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t index, uint8_t *joined,
+                               int32_t *made)
 {
     rad_tokenizer *tokenizer = r->tokenizer;
     const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
@@ -285,7 +286,7 @@ static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t ind
     memcpy(joined, left.data, left.size);
     memcpy(joined + left.size, right.data + skipped, right.size - skipped);
     size_t size = left.size + right.size - skipped;
-    pair.merged = rad_vocabulary_find(vocabulary, joined, size);
+    *made = pair.merged = rad_vocabulary_find_near(vocabulary, joined, size, *made);
     if (pair.merged < 0)
         return bad_merge(r, index, "gives a token that is not in the vocabulary",
                          (rad_text){(const char *)joined, size});
@@ -293,7 +294,7 @@ static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t ind
         r->pipeline->marks_apart = false;
     /* No text becomes a control token by merging. */
     if (rad_vocabulary_is_text(vocabulary, pair.merged))
-        rad_merge_rules_add(&tokenizer->rules, &pair, true);
+        rad_merge_rules_add(&tokenizer->rules, &pair);
     return RADLLM_OK;
 }
 
@@ -317,8 +318,11 @@ static radllm_status read_merges(rad_pipeline_reader *r, uint32_t model)
     if (joined == NULL)
         return rad_fail_memory(r->error, room);
     uint32_t at = rad_tree_first(merges);
+    int32_t made = 0;
+    r->tokenizer->rules.last_counts = true;
     for (uint32_t i = 0; i < count && status == RADLLM_OK; i++, at = json->values[at].next)
-        status = add_merge(r, at, i, joined);
+        status = add_merge(r, at, i, joined, &made);
+    rad_merge_rules_end(&r->tokenizer->rules);
     rad_free(json->allocator, joined, room);
     return status;
 }

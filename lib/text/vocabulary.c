@@ -68,11 +68,11 @@ static uint32_t find_slot(const rad_vocabulary *vocabulary, const rad_text_index
                           uint32_t hash, const uint8_t *text, size_t size)
 {
     for (uint32_t slot = hash & index->mask;; slot = (slot + 1) & index->mask) {
-        int32_t id = index->ids[slot];
+        int32_t id = index->slots[slot].id;
         if (id < 0)
             return slot;
         size_t entry_size;
-        if (index->hashes[slot] == hash) {
+        if (index->slots[slot].hash == hash) {
             const uint8_t *entry = rad_vocabulary_entry(vocabulary, (uint32_t)id, &entry_size);
             if (entry_size == size && memcmp(entry, text, size) == 0)
                 return slot;
@@ -86,7 +86,31 @@ int32_t rad_vocabulary_find(const rad_vocabulary *vocabulary, const uint8_t *tex
         return -1;
     const rad_text_index *index = &vocabulary->entries;
     uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
-    return index->ids[find_slot(vocabulary, index, hash, text, size)];
+    return index->slots[find_slot(vocabulary, index, hash, text, size)].id;
+}
+
+int32_t rad_vocabulary_find_near(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
+                                 int32_t near)
+{
+    for (uint32_t id = (uint32_t)near; id <= (uint32_t)near + 1 && id < vocabulary->size; id++) {
+        size_t entry_size;
+        const uint8_t *entry = rad_vocabulary_entry(vocabulary, id, &entry_size);
+        if (entry_size == size && memcmp(entry, text, size) == 0)
+            return (int32_t)id;
+    }
+    return rad_vocabulary_find(vocabulary, text, size);
+}
+
+void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
+                             bool entry)
+{
+    const rad_text_index *index = &vocabulary->entries;
+    uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
+    const rad_text_slot *slot = &index->slots[hash & index->mask];
+    if (!entry)
+        __builtin_prefetch(slot);
+    else if (slot->id >= 0)
+        __builtin_prefetch(vocabulary->entry_bytes + vocabulary->entry_start[slot->id]);
 }
 
 int32_t rad_vocabulary_find_text(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size)
@@ -96,6 +120,8 @@ int32_t rad_vocabulary_find_text(const rad_vocabulary *vocabulary, const uint8_t
 }
 
 /* ---- reading ------------------------------------------------------------------------ */
+
+#define AHEAD 16
 
 static uint32_t index_slots(uint32_t size)
 {
@@ -110,31 +136,33 @@ radllm_status rad_vocabulary_index(rad_vocabulary *vocabulary, bool last_counts,
 {
     rad_text_index *index = &vocabulary->entries;
     uint32_t slots = index_slots(vocabulary->size);
-    size_t bytes = (size_t)slots * sizeof(int32_t);
+    size_t bytes = (size_t)slots * sizeof *index->slots;
     index->mask = slots - 1;
     index->seed = (uint64_t)(uintptr_t)vocabulary * UINT64_C(0xA24BAED4963EE407);
-    index->ids = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(int32_t));
-    index->hashes = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(uint32_t));
-    if (index->ids == NULL || index->hashes == NULL)
+    index->slots = rad_arena_alloc(&vocabulary->arena, bytes, sizeof(uint64_t));
+    if (index->slots == NULL)
         return rad_fail_memory(error, bytes);
-    memset(index->ids, 0xFF, bytes);
+    memset(index->slots, 0xFF, bytes);
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         size_t size;
+        if (vocabulary->size - id > AHEAD) {
+            const uint8_t *later = rad_vocabulary_entry(vocabulary, id + AHEAD, &size);
+            rad_vocabulary_prefetch(vocabulary, later, size, false);
+        }
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
         if (size == 0)
             continue; /* stands for nothing and is found by nothing */
         uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
         uint32_t slot = find_slot(vocabulary, index, hash, text, size);
-        if (index->ids[slot] >= 0 && !last_counts) {
+        if (index->slots[slot].id >= 0 && !last_counts) {
             char quoted[RAD_QUOTE_SIZE];
             return rad_fail(error, RADLLM_E_FORMAT,
                             "%s[%u] is \"%s\", as is %s[%d]: each token's text must occur once; "
                             "convert the model again",
                             key, id, rad_quote(quoted, (const char *)text, size), key,
-                            index->ids[slot]);
+                            index->slots[slot].id);
         }
-        index->ids[slot] = (int32_t)id;
-        index->hashes[slot] = hash;
+        index->slots[slot] = (rad_text_slot){(int32_t)id, hash};
     }
     return RADLLM_OK;
 }

@@ -10,9 +10,13 @@
 
 /* Finds ids by a byte string. Open addressing; the seed differs between objects, so that a file
  * cannot be made to collide. */
+typedef struct rad_text_slot {
+    int32_t id; /* -1: free */
+    uint32_t hash;
+} rad_text_slot;
+
 typedef struct rad_text_index {
-    int32_t *ids;     /* -1: free */
-    uint32_t *hashes; /* of the slots in use */
+    rad_text_slot *slots;
     uint32_t mask;
     uint64_t seed;
 } rad_text_index;
@@ -68,6 +72,12 @@ static inline const uint8_t *rad_vocabulary_piece(const rad_vocabulary *vocabula
 
 /* The id of an entry, or -1. */
 int32_t rad_vocabulary_find(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size);
+/* The same where the entry is likely `near` or the one behind it, as those that merges make are. */
+int32_t rad_vocabulary_find_near(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
+                                 int32_t near);
+/* Fetches what finding the text will look at first, or, some time later, the entry. */
+void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
+                             bool entry);
 /* The same, but only of entries that text may become: not control, unknown or byte tokens. */
 int32_t rad_vocabulary_find_text(const rad_vocabulary *vocabulary, const uint8_t *text,
                                  size_t size);
