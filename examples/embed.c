@@ -127,11 +127,13 @@ static void add_column(text_table *table, const settings *own, const buffer *inp
     csv_reader_free(&reader);
 }
 
-static void read_texts(text_table *table, const settings *own)
+static void read_texts(text_table *table, settings *own)
 {
     table->prefix_size = strlen(own->prefix);
     for (size_t i = 0; i < own->texts.count; i++)
         add_text(table, own->prefix, own->texts.items[i], strlen(own->texts.items[i]));
+    free(own->texts.items);
+    own->texts.items = NULL;
     if (own->texts.count > 0)
         return;
     buffer input = read_whole(own->file != NULL ? own->file : "-", INPUT_LIMIT);

@@ -97,7 +97,7 @@ void check(radllm_status status, const char *what)
     const char *text = radllm_error_message(own_error);
     if (text[0] == '\0')
         text = radllm_status_name(status);
-    if (what != NULL)
+    if (what != NULL && strncmp(text, what, strlen(what)) != 0)
         fail("%s: %s", what, text);
     fail("%s", text);
 }

@@ -52,8 +52,12 @@ static radllm_status refuse(const reader *r, const char *name, const char *what)
 static radllm_status fail_key(const reader *r, radllm_status status, const char *key,
                               const char *what)
 {
-    return rad_fail(r->error, status, "%s/" CONFIG ": the key %s %s", rad_source_label(r->source),
-                    key, what);
+    const char *advice = strpbrk(what, ":;") != NULL ? ""
+                         : status == RADLLM_E_FORMAT
+                             ? "; the file is damaged: fetch it again"
+                             : ": merge the adapter into its model with PEFT, and use that model";
+    return rad_fail(r->error, status, "%s/" CONFIG ": the key %s %s%s", rad_source_label(r->source),
+                    key, what, advice);
 }
 
 /* Whether a key asks for something: it is there, and neither null, false nor empty. */

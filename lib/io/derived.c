@@ -243,7 +243,8 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
         if (info->tail_bytes != 0 || rad_tensor_scale(wanted->from[i]) != 1.0f)
             return rad_fail(
                 error, RADLLM_E_UNSUPPORTED,
-                "%s: the tensor '%s' of type %s has a scale of its own, which is not converted",
+                "%s: the tensor '%s' of type %s has a scale of its own, which is not converted: "
+                "use the model as it is",
                 source->label,
                 rad_quote(quoted, wanted->from[i]->name.data, wanted->from[i]->name.size),
                 info->name);

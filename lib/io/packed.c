@@ -36,8 +36,10 @@ radllm_status rad_packed_fail(const rad_packing *packing, const char *module, co
 
 radllm_status rad_packed_refuse(const rad_packing *packing, const char *key, const char *what)
 {
-    return rad_fail(packing->error, RADLLM_E_UNSUPPORTED, "%s/%s: the quantization's %s %s",
-                    packing->folder->label, packing->file, key, what);
+    bool advised = strstr(what, "fetch") != NULL || strstr(what, "save") != NULL;
+    return rad_fail(packing->error, RADLLM_E_UNSUPPORTED, "%s/%s: the quantization's %s %s%s",
+                    packing->folder->label, packing->file, key, what,
+                    advised ? "" : "; fetch the model in another form");
 }
 
 static radllm_status wrong_type(const rad_packing *packing, const char *key, const char *wanted)

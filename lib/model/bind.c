@@ -669,7 +669,7 @@ static radllm_status read_divisors(const rad_model *model, const char *name,
     if (tensor == NULL && (!meta->is_array || meta->type != RAD_META_F64 || meta->count != n))
         return rad_fail(error, RADLLM_E_FORMAT,
                         "%s: %s has %llu numbers; there must be one for each of the %u pairs that "
-                        "rotate",
+                        "rotate; fetch or convert the model again",
                         label, name, (unsigned long long)meta->count, n);
     radllm_status status = RADLLM_OK;
     if (tensor != NULL)

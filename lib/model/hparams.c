@@ -367,7 +367,8 @@ static void read_head_dim(reader *r, rad_hparams *h)
     if (!has(r, "attention.key_length") && h->width % heads != 0) {
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: key %s.attention.head_count: %u heads do not divide "
-                             "embedding_length %u, and there is no key %s.attention.key_length",
+                             "embedding_length %u, and there is no key %s.attention.key_length; "
+                             "fetch or convert the model again",
                              rad_source_label(r->source), r->architecture, heads, h->width,
                              r->architecture);
         return;

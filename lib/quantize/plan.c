@@ -153,10 +153,11 @@ static radllm_status check_conversion(const planner *p, const rad_tensor *tensor
                         "quantize; --type of radllm-convert)",
                         quoted, to->name);
     if (from->decode == NULL || to->encode == NULL)
-        return rad_fail(p->error, RADLLM_E_UNSUPPORTED,
-                        "the tensor '%s' of type %s cannot be written as %s: this version does "
-                        "not know the numbers of the one or the other",
-                        quoted, from->name, to->name);
+        return rad_fail(
+            p->error, RADLLM_E_UNSUPPORTED,
+            "the tensor '%s' of type %s cannot be written as %s: this version does "
+            "not know the numbers of the one or the other; fetch the model in another form",
+            quoted, from->name, to->name);
     bool again = from->family != RAD_FAMILY_FLOAT && to->family != RAD_FAMILY_FLOAT;
     if (changed && type == own_tensor(tensor)->type)
         again = false; /* merging asks for it */

@@ -10,7 +10,8 @@
 static radllm_status wrong_kind(const rad_pipeline_reader *r, const char *what, const char *key,
                                 const char *wanted)
 {
-    return rad_fail(r->error, RADLLM_E_FORMAT, "tokenizer.json: \"%s\" of %s must be %s", key, what,
+    return rad_fail(r->error, RADLLM_E_FORMAT,
+                    "tokenizer.json: \"%s\" of %s must be %s; fetch the file again", key, what,
                     wanted);
 }
 
@@ -62,7 +63,8 @@ radllm_status rad_refuse_part(const rad_pipeline_reader *r, uint32_t part, const
     uint32_t type = rad_tree_get(&r->json, part, "type");
     if (rad_tree_kind_of(&r->json, type) != RAD_TREE_STRING)
         return rad_fail(r->error, RADLLM_E_FORMAT,
-                        "tokenizer.json: a %s is no object with a \"type\"", what);
+                        "tokenizer.json: a %s is no object with a \"type\"; fetch the file again",
+                        what);
     rad_text name = rad_tree_text(&r->json, type);
     return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
                     "tokenizer.json: the %s \"%s\" is none that this version knows; use a newer "

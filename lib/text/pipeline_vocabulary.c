@@ -83,7 +83,7 @@ static radllm_status put_list(entries *e, uint32_t vocab)
             !rad_tree_number(json, text + 1, &score) || !isfinite(score))
             return rad_fail(r->error, RADLLM_E_FORMAT,
                             "tokenizer.json: entry %u of the vocabulary is no pair of a text and "
-                            "a number",
+                            "a number; fetch the file again",
                             i);
         e->texts[i] = rad_tree_text(json, text);
         e->types[i] = RAD_TOKEN_NORMAL;
