@@ -203,15 +203,46 @@ static radllm_status begin(rad_packing *packing, const char *module, uint64_t n_
     return RADLLM_OK;
 }
 
+/* Blocks have 16 bits for a scale: rows whose scales are finer are put together in F32. */
+static radllm_status finish_wide(rad_packing *packing, const char *module,
+                                 const rad_packed_affine *blocks, uint64_t n_rows)
+{
+    rad_packed_affine *a =
+        rad_arena_alloc(&packing->folder->source->arena, sizeof *a, _Alignof(rad_packed_affine));
+    char quoted[RAD_QUOTE_SIZE];
+    if (a == NULL)
+        return rad_fail_memory(packing->error, sizeof *a);
+    if (!packing->wide)
+        rad_log_line(&packing->folder->source->host, RADLLM_LOG_WARNING,
+                     "%s: scales in F32 need more than 16 bits (module '%s' and others): such rows "
+                     "are put together in F32, which takes 4 bytes for each weight; saved with "
+                     "scales in F16 or BF16 the model takes a fraction of that",
+                     packing->folder->label, rad_quote(quoted, module, strlen(module)));
+    packing->wide = true;
+    *a = *blocks;
+    a->blocks = blocks;
+    a->packed.rows = rad_affine_wide_rows;
+    a->packed.n_columns = a->n_in;
+    a->packed.columns = NULL;
+    a->packed.row_bytes = (uint64_t)a->n_in * sizeof(float);
+    return rad_packed_add(packing, module, RAD_TYPE_F32, n_rows, a->n_in, &a->packed);
+}
+
 /* With bits and the order of columns known. */
 static radllm_status finish(rad_packing *packing, const char *module, rad_packed_affine *a,
                             uint64_t n_rows)
 {
     rad_type type = rad_affine_type(a->bits, a->elements);
+    bool fits;
     a->block_bytes = rad_type_find((uint32_t)type)->block_bytes;
     a->packed.scattered = a->quant_form != RAD_QUANTS_BY_ROW;
     a->packed.row_bytes = (uint64_t)(a->packed.n_columns / a->elements) * a->block_bytes;
-    return rad_packed_add(packing, module, type, n_rows, a->n_in, &a->packed);
+    radllm_status status =
+        rad_affine_fits(packing->folder->source, a, a->n_groups * n_rows, &fits, packing->error);
+    if (status != RADLLM_OK)
+        return status;
+    return fits ? rad_packed_add(packing, module, type, n_rows, a->n_in, &a->packed)
+                : finish_wide(packing, module, a, n_rows);
 }
 
 /* The size of groups by the configuration, checked against how many there are. */

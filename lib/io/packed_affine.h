@@ -43,9 +43,20 @@ typedef struct rad_packed_affine {
     const uint32_t *first_block; /* of each group, and the end */
     const rad_exl2_group *exl2;  /* NULL: it is none */
     const float *maxima;         /* EXL2: of each group */
+    /* Of rows in F32, whose scales need more bits than blocks have: how they would stand in blocks;
+     * NULL: they do. */
+    const struct rad_packed_affine *blocks;
 } rad_packed_affine;
+
+/* Whether blocks hold all scales as they are, which may be F32. */
+radllm_status rad_affine_fits(const rad_source *source, const rad_packed_affine *affine,
+                              uint64_t n_scales, bool *fits, radllm_error *error);
 
 radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed, uint64_t first,
                               uint64_t count, uint8_t *out, radllm_error *error);
+/* The same in F32, columns in their own order: scale * (quant - zero), rounded once. */
+radllm_status rad_affine_wide_rows(const rad_source *source, const rad_packed *packed,
+                                   uint64_t first, uint64_t count, uint8_t *out,
+                                   radllm_error *error);
 
 #endif

@@ -10,11 +10,15 @@
  * the columns of a row that are brought into another order at once. */
 enum { WORDS = 8192, RUN = 512, ORDER_COLUMNS = 32768 };
 
+/* Rows in blocks that become rows in F32 at once. */
+enum { WIDE_ROWS = 64 };
+
 typedef struct reading {
     const rad_source *source;
     const rad_packed_affine *a;
     uint64_t first, count; /* rows */
     uint8_t *out;
+    float *scales; /* of rows and groups, where blocks get 1 in their place; NULL: they get them */
     radllm_error *error;
 } reading;
 
@@ -55,11 +59,13 @@ static radllm_status put_head(const reading *r, uint64_t row, uint32_t group, fl
     if (scale == 0.0f || !(scale - scale == 0.0f))
         return fail_row(r, row, RADLLM_E_FORMAT,
                         scale == 0.0f ? "a scale of zero" : "a scale that is no number");
+    if (r->scales != NULL) {
+        r->scales[row * a->n_groups + group] = scale;
+        scale = 1.0f;
+    }
     if (!rad_affine_word(scale, zero, word))
         return fail_row(r, row, RADLLM_E_UNSUPPORTED,
-                        "a scale that needs more than 16 bits, which this version does not read: "
-                        "fetch the model in another form, or save it again with scales in F16 or "
-                        "BF16");
+                        "a scale that needs more than 16 bits; fetch the model in another form");
     uint8_t *to = r->out + row * a->packed.row_bytes;
     for (uint32_t b = a->first_block[group]; b < a->first_block[group + 1]; b++)
         memcpy(to + (size_t)b * a->block_bytes, word, sizeof word);
@@ -486,17 +492,92 @@ static radllm_status read_quants(const reading *r)
     }
 }
 
+static radllm_status read_rows(const reading *r)
+{
+    const rad_packed_affine *a = r->a;
+    const size_t row_bytes = (size_t)a->packed.row_bytes;
+    memset(r->out, 0, (size_t)r->count * row_bytes);
+    radllm_status status =
+        a->quant_form == RAD_QUANTS_BY_ROW ? read_heads_by_row(r) : read_heads_by_group(r);
+    if (status == RADLLM_OK)
+        status = read_quants(r);
+    for (uint64_t i = 0; i < r->count && status == RADLLM_OK && ordered_later(a); i++)
+        order_row(a, r->out + i * row_bytes);
+    return status;
+}
+
 radllm_status rad_affine_rows(const rad_source *source, const rad_packed *packed, uint64_t first,
                               uint64_t count, uint8_t *out, radllm_error *error)
 {
     const rad_packed_affine *a = (const rad_packed_affine *)packed;
-    reading r = {source, a, first, count, out, error};
-    memset(out, 0, (size_t)(count * packed->row_bytes));
-    radllm_status status =
-        a->quant_form == RAD_QUANTS_BY_ROW ? read_heads_by_row(&r) : read_heads_by_group(&r);
-    if (status == RADLLM_OK)
-        status = read_quants(&r);
-    for (uint64_t i = 0; i < count && status == RADLLM_OK && ordered_later(a); i++)
-        order_row(a, out + i * packed->row_bytes);
+    const reading r = {source, a, first, count, out, NULL, error};
+    return read_rows(&r);
+}
+
+/* ---- rows in F32 ---------------------------------------------------------------------------- */
+
+radllm_status rad_affine_fits(const rad_source *source, const rad_packed_affine *affine,
+                              uint64_t n_scales, bool *fits, radllm_error *error)
+{
+    float scales[RUN];
+    uint8_t word[4];
+    radllm_status status = RADLLM_OK;
+    *fits = true;
+    if (affine->scale_type != RAD_TYPE_F32 || affine->exl2 != NULL)
+        return RADLLM_OK;
+    for (uint64_t at = 0; at < n_scales && *fits && status == RADLLM_OK; at += RUN) {
+        size_t n = n_scales - at < RUN ? (size_t)(n_scales - at) : RUN;
+        status = rad_source_read(source, affine->scales.part,
+                                 affine->scales.offset + at * sizeof *scales, scales,
+                                 n * sizeof *scales, error);
+        for (size_t i = 0; i < n && status == RADLLM_OK; i++) /* what is no number fails later */
+            *fits =
+                *fits && (!(scales[i] - scales[i] == 0.0f) || rad_affine_word(scales[i], 0, word));
+    }
+    return status;
+}
+
+/* Quants less zeros, which a block with the scale 1 stands for, times the scale. */
+static void widen_row(const rad_packed_affine *a, const uint8_t *row, const float *scales,
+                      uint8_t *out)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)rad_affine_type(a->bits, a->elements));
+    float values[128];
+    for (uint32_t group = 0; group < a->n_groups; group++) {
+        for (uint32_t b = a->first_block[group]; b < a->first_block[group + 1]; b++) {
+            info->decode(row + (size_t)b * a->block_bytes, values, a->elements);
+            for (uint32_t i = 0; i < a->elements; i++) {
+                const uint32_t place = b * a->elements + i;
+                const uint32_t column =
+                    a->packed.columns != NULL ? a->packed.columns[place] : place;
+                const float value = scales[group] * values[i];
+                if (column < a->n_in)
+                    memcpy(out + column * sizeof value, &value, sizeof value);
+            }
+        }
+    }
+}
+
+radllm_status rad_affine_wide_rows(const rad_source *source, const rad_packed *packed,
+                                   uint64_t first, uint64_t count, uint8_t *out,
+                                   radllm_error *error)
+{
+    const rad_packed_affine *a = ((const rad_packed_affine *)packed)->blocks;
+    const rad_allocator *allocator = &source->host.allocator;
+    const uint64_t most = count < WIDE_ROWS ? count : WIDE_ROWS;
+    const size_t row_bytes = (size_t)a->packed.row_bytes, of_row = a->n_groups * sizeof(float);
+    const size_t bytes = (size_t)most * (row_bytes + of_row);
+    float *scales = rad_alloc(allocator, bytes);
+    radllm_status status = scales != NULL ? RADLLM_OK : rad_fail_memory(error, bytes);
+    uint8_t *rows = (uint8_t *)scales + (size_t)most * of_row;
+    for (uint64_t at = 0, n; at < count && status == RADLLM_OK; at += n) {
+        n = count - at < most ? count - at : most;
+        const reading r = {source, a, first + at, n, rows, scales, error};
+        status = read_rows(&r);
+        for (uint64_t i = 0; i < n && status == RADLLM_OK; i++)
+            widen_row(a, rows + i * row_bytes, scales + i * a->n_groups,
+                      out + (at + i) * packed->row_bytes);
+    }
+    rad_free(allocator, scales, bytes);
     return status;
 }

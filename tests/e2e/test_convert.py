@@ -259,7 +259,7 @@ check(not [path for path in made.iterdir() if path.stem == "no"], "failures leav
 
 packed = folder / "packed"
 subprocess.run([sys.executable, GOLDEN / "make_packed.py", packed], check=True)
-for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4"):
+for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4", "gptq-4-wide"):
     result = convert(packed / name, made / "packed.gguf", "--type", "F32", "--force")
     expect(result, 0, f"{name}: decoded")
     expect(convert(packed / (name + "-f32"), made / "float.gguf", "--force"), 0, "and what it stands for")

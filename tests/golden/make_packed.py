@@ -47,6 +47,13 @@ def bf16(value):
                                            & 0xffff0000))[0]
 
 
+def single(value):
+    return struct.unpack("<f", struct.pack("<f", value))[0]
+
+
+NARROW = {"F16": half, "BF16": bf16, "F32": single}
+
+
 def numbers(dtype, shape, values):
     """A tensor as (dtype, shape, bytes)."""
     if dtype == "F32":
@@ -91,14 +98,14 @@ def scales_of(n_rows, n_groups, bits, narrow=half):
 
 
 def decoded(quants, scales, zeros, groups):
-    """Rows of values; exact: a scale has at most 11 bits."""
+    """Rows of values; exact where a scale has at most 11 bits, else rounded to F32 when written."""
     return [[s[g] * (q - z[g]) for q, g in zip(row, groups)]
             for row, s, z in zip(quants, scales, zeros)]
 
 
 # ---- the formats: tensors of a module by ending, and its values -----------------------------------
 
-def gptq(shape, bits, group, order, v2=False, symmetric=False, index=True):
+def gptq(shape, bits, group, order, v2=False, symmetric=False, index=True, dtype="F16"):
     n_rows, n_columns = shape
     size = n_columns if group == -1 else group
     n_groups = -(-n_columns // size)
@@ -106,7 +113,7 @@ def gptq(shape, bits, group, order, v2=False, symmetric=False, index=True):
     if order is not None:
         random.Random(order * 1000 + n_columns).shuffle(groups)
     quants = quants_of(n_rows, n_columns, bits)
-    scales = scales_of(n_rows, n_groups, bits)
+    scales = scales_of(n_rows, n_groups, bits, NARROW[dtype])
     middle = 1 << (bits - 1)
     zeros = [[middle if symmetric else rng.randrange(1 << bits) for _ in range(n_groups)]
              for _ in range(n_rows)]
@@ -115,7 +122,7 @@ def gptq(shape, bits, group, order, v2=False, symmetric=False, index=True):
     made = {"qweight": numbers("I32", (len(columns), n_rows), flat(columns)),
             "qzeros": numbers("I32", (n_groups, n_rows * bits // 32),
                               flat(words(row, bits) for row in turned(stored))),
-            "scales": numbers("F16", (n_groups, n_rows), flat(turned(scales)))}
+            "scales": numbers(dtype, (n_groups, n_rows), flat(turned(scales)))}
     if index:
         made["g_idx"] = numbers("I32", (n_columns,), groups)
     return made, decoded(quants, scales, zeros, groups)
@@ -125,16 +132,17 @@ def awq_words(values):
     return flat(words([values[i + k] for k in AWQ_ORDER], 4) for i in range(0, len(values), 8))
 
 
-def awq(shape, group):
+def awq(shape, group, dtype="F16"):
     n_rows, n_columns = shape
     quants = quants_of(n_rows, n_columns, 4)
     n_groups = n_columns // group
-    scales, zeros = scales_of(n_rows, n_groups, 4), quants_of(n_rows, n_groups, 4)
+    scales = scales_of(n_rows, n_groups, 4, NARROW[dtype])
+    zeros = quants_of(n_rows, n_groups, 4)
     return ({"qweight": numbers("I32", (n_columns, n_rows // 8),
                                 flat(awq_words(column) for column in turned(quants))),
              "qzeros": numbers("I32", (n_groups, n_rows // 8),
                                flat(awq_words(column) for column in turned(zeros))),
-             "scales": numbers("F16", (n_groups, n_rows), flat(turned(scales)))},
+             "scales": numbers(dtype, (n_groups, n_rows), flat(turned(scales)))},
             decoded(quants, scales, zeros, [i // group for i in range(n_columns)]))
 
 
@@ -149,7 +157,7 @@ def integers(shape, bits, group, packed, zeros=None, order=None, dtype="F16"):
         random.Random(order).shuffle(groups)
         made["weight_g_idx"] = numbers("I32", (n_columns,), groups)
     quants = quants_of(n_rows, n_columns, bits)
-    scales = scales_of(n_rows, n_groups, bits, bf16 if dtype == "BF16" else half)
+    scales = scales_of(n_rows, n_groups, bits, NARROW[dtype])
     offsets = quants_of(n_rows, n_groups, bits) if zeros else [[middle] * n_groups] * n_rows
     if packed:
         made["weight_packed"] = numbers("I32", (n_rows, n_columns * bits // 32),
@@ -237,6 +245,17 @@ CASES = {
     "bytes-4": (scheme(4, 32, False, False), lambda s, i: integers(s, 4, 32, False, "I8")),
     "exl2": ({"quant_method": "exl2", "bits": 4.0}, lambda s, i: exl2(s, [8, 6, 5, 4, 3, 2][i:], i)),
 }
+# Scales in F32, which need all of its bits; made last, so that the others stay what they are.
+WIDE = {
+    "gptq-4-wide": (sizes(4, 32, desc_act=True),
+                    lambda s, i: gptq(s, 4, 32, i, dtype="F32")),
+    "gptq-8-wide": (sizes(8, 20), lambda s, i: gptq(s, 8, 20, None, dtype="F32")),
+    "awq-wide": ({"quant_method": "awq", "bits": 4, "group_size": 32, "zero_point": True,
+                  "version": "gemm"}, lambda s, i: awq(s, 32, dtype="F32")),
+    "integers-4-wide": (scheme(4, 32, True),
+                        lambda s, i: integers(s, 4, 32, True, order=i, dtype="F32")),
+    "bytes-8-wide": (scheme(8, -1, False), lambda s, i: integers(s, 8, -1, False, dtype="F32")),
+}
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}
 
@@ -313,7 +332,7 @@ def make(folder, name, settings, quantize):
 def main():
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for name, (settings, quantize) in {**CASES, **packed_scaled.CASES}.items():
+    for name, (settings, quantize) in {**CASES, **packed_scaled.CASES, **WIDE}.items():
         make(sys.argv[1], name, settings, quantize)
 
 
