@@ -837,14 +837,18 @@ radllm_status rad_bind_list(const rad_hparams *h, bool tied, rad_give_shape give
     const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
     const shape vector = {h->width, 1, false, 1, 0, 0};
     const shape places = {h->width, h->context_length, true, 1, 0, 0};
+    const shape types = {h->width, h->n_token_types, true, 1, 0, 0};
+    const bool encoder = h->architecture->encoder;
     radllm_status status = give_shape(&table, "token_embd.weight", give, user, error);
-    if (status == RADLLM_OK && h->architecture->embedding_norm)
+    if (status == RADLLM_OK && h->n_token_types > 0)
+        status = give_shape(&types, "token_types.weight", give, user, error);
+    if (status == RADLLM_OK && (encoder || h->architecture->embedding_norm))
         status = give_shape(&vector, "token_embd_norm.weight", give, user, error);
     if (status == RADLLM_OK && h->architecture->learned_positions)
         status = give_shape(&places, "position_embd.weight", give, user, error);
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && !encoder)
         status = give_shape(&vector, "output_norm.weight", give, user, error);
-    if (status == RADLLM_OK && !tied)
+    if (status == RADLLM_OK && !tied && !encoder)
         status = give_shape(&table, "output.weight", give, user, error);
     for (uint32_t i = 0; i < h->n_layers && status == RADLLM_OK; i++)
         status = list_layer(h, i, give, user, error);

@@ -186,6 +186,14 @@ expect(convert(made / "bert.gguf", made / "bert", "--force"), 1, "not with other
 check((made / "bert" / "1_Pooling" / "notes.odt").exists() and
       (made / "bert" / "config.json").exists(), "which stay")
 
+shutil.copytree(folders / "qwen3-embedding", folder / "both-ways")
+config = json.loads((folder / "both-ways" / "config.json").read_text())
+(folder / "both-ways" / "config.json").write_text(json.dumps(dict(config, is_causal=False)))
+expect(convert(folder / "both-ways", made / "both-ways.gguf"), 0, "a decoder that sees both ways")
+vectors = [run("radllm-embed", "-m", model, "-f", lines).out
+           for model in (folders / "qwen3-embedding", folder / "both-ways", made / "both-ways.gguf")]
+check(vectors[0] != vectors[1] == vectors[2] != b"", "computes so, from both")
+
 # ---- types, shards ----
 
 source = folders / "mixtral"

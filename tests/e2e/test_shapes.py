@@ -23,6 +23,14 @@ result = plan(shape)
 check(result.code == 0 and "BF16" in result.text() and "131072" in result.text(), "as text", result)
 short = json.loads(plan(dict(shape, max_position_embeddings=2048), "--json").out)
 check([entry["context"] for entry in short["plans"]] == [2048, 2048], "no longer than the model's own")
+# Keys that are left out are as in transformers: Qwen3 0.6B has heads of 128. MiniLM has no output.
+qwen = {"model_type": "qwen3", "hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16,
+        "num_key_value_heads": 8, "intermediate_size": 3072, "vocab_size": 151936,
+        "tie_word_embeddings": True}
+check(json.loads(plan(qwen, "--json").out)["parameters"] == 596049920, "parameters of Qwen3 0.6B")
+bert = {"model_type": "bert", "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12,
+        "intermediate_size": 1536, "vocab_size": 30522, "max_position_embeddings": 512}
+check(abs(json.loads(plan(bert, "--json").out)["parameters"] - 22565376) < 30000, "of MiniLM-L6")
 for change, text in (({"model_type": "whisper"}, "whisper"), ({"hidden_size": 0}, "hidden_size"),
                      ({"num_hidden_layers": 2147483647}, "block_count"),
                      ({"vision_config": {}}, "see or hear")):
