@@ -283,7 +283,7 @@ static radllm_status open_container(parser *s, rad_tree_kind kind)
     if (s->depth == RAD_TREE_DEPTH)
         return rad_fail(s->error, RADLLM_E_LIMIT,
                         "%s: byte %zu: arrays and objects lie more than %d levels deep, the most "
-                        "that is read",
+                        "that is read; the file is damaged or hostile: fetch it again",
                         s->label, (size_t)(s->p - s->start), RAD_TREE_DEPTH);
     s->stack[s->depth++] = (uint32_t)s->json->count;
     return add_value(s, kind, s->p++, 0);

@@ -117,8 +117,9 @@ static bool is_type(const rad_pipeline_reader *r, uint32_t part, const char *nam
 static radllm_status too_many(const rad_pipeline_reader *r, const char *what)
 {
     return rad_fail(r->error, RADLLM_E_LIMIT,
-                    "tokenizer.json: there are more than %d parts of the kind %s", RAD_PARTS_MAX,
-                    what);
+                    "tokenizer.json: there are more than %d parts of the kind %s, which no model "
+                    "has: fetch the file again",
+                    RAD_PARTS_MAX, what);
 }
 
 /* ---- normalizers ---------------------------------------------------------------------------- */

@@ -185,7 +185,7 @@ radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32
     if (size > RAD_TRIE_IDS || size > 2 * known + GAPS_MAX)
         return rad_fail(r->error, RADLLM_E_LIMIT,
                         "tokenizer.json: the greatest id is %llu, but there are %llu tokens; at "
-                        "most %u ids more are supported, and %u in all",
+                        "most %u ids more are supported, and %u in all: fetch the file again",
                         (unsigned long long)(size - 1), (unsigned long long)known,
                         (unsigned)(known + GAPS_MAX), RAD_TRIE_IDS);
     entries e = {.r = r, .size = (uint32_t)size};
