@@ -186,7 +186,7 @@ static bool cut_at_added(walk *w, const rad_specials *set, const rad_slice *view
         if ((flags & RAD_ADDED_LSTRIP) != 0)
             from = from < start ? start : skip_spaces_back(view, from, start);
         if ((flags & RAD_ADDED_RSTRIP) != 0)
-            behind = skip_spaces(view, behind);
+            behind = behind < start ? start : skip_spaces(view, behind);
         if (from >= behind)
             continue; /* the one before took it as white space */
         if (start < from) {

@@ -443,6 +443,31 @@ START_TEST(bounds_what_files_ask_for)
 }
 END_TEST
 
+/* White space that many added tokens would take is looked at once. */
+START_TEST(strips_long_runs_in_time)
+{
+    static const char *const flags[] = {"\"rstrip\":true", "\"lstrip\":true,\"rstrip\":true"};
+    const size_t size = 600000;
+    char *spaces = malloc(size);
+    memset(spaces, ' ', size);
+    for (size_t i = 0; i < 2; i++) {
+        char file[512];
+        rad_tokenizer *tokenizer = NULL;
+        radllm_error error = {0};
+        snprintf(file, sizeof file,
+                 "{\"model\":" BPE
+                 ",\"added_tokens\":[{\"id\":3,\"content\":\" \",\"special\":true,%s}]}",
+                 flags[i]);
+        rad_assert_ok(create(file, NULL, NULL, NULL, NULL, &tokenizer, &error), &error);
+        rad_tokens tokens = text_encode(tokenizer, spaces, size, ALL);
+        ck_assert_uint_eq(tokens.count, i == 0 ? size : 1);
+        rad_tokens_free(&tokens);
+        rad_tokenizer_free(tokenizer);
+    }
+    free(spaces);
+}
+END_TEST
+
 /* A text that a pattern or normalizer of the file makes slow or long is refused in time. */
 static void check_slow(const char *rest, const char *text, const char *part)
 {
@@ -556,6 +581,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, chats_with_a_built_in_template);
     cases = rad_test_case(suite, "hostile");
     tcase_add_test(cases, shows_added_tokens_normalized);
+    tcase_add_test(cases, strips_long_runs_in_time);
     tcase_add_test(cases, refuses_what_it_does_not_know);
     tcase_add_test(cases, refuses_lies);
     tcase_add_test(cases, bounds_what_files_ask_for);
