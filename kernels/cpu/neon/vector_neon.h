@@ -318,29 +318,36 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return vreinterpretq_f32_u32(vshll_n_u16(vreinterpret_u16_u8(vld1_u8(p)), 16));
 }
-INLINE vf_part vf_part_load_e4m3(const void *p, float scale)
+INLINE void vf_e4m3_widen(const uint8_t *numbers, float scale, vf_part *out)
 {
-    uint32_t four;
-    memcpy(&four, p, sizeof four);
-    int16x4_t bits =
-        vget_low_s16(vreinterpretq_s16_u16(vshll_n_u8(vreinterpret_u8_u32(vdup_n_u32(four)), 8)));
-    bits = vand_s16(vshr_n_s16(bits, 1), vdup_n_s16((int16_t)0xbfff));
-    return vmulq_n_f32(vcvt_f32_f16(vreinterpret_f16_s16(bits)), scale);
+    UNROLL for (int i = 0; i < 16; i += 2)
+    {
+        int16x8_t bits = vreinterpretq_s16_u16(vshll_n_u8(vld1_u8(numbers + i * 4), 8));
+        bits = vandq_s16(vshrq_n_s16(bits, 1), vdupq_n_s16((int16_t)0xbfff));
+        float16x8_t halves = vreinterpretq_f16_s16(bits);
+        out[i] = vmulq_n_f32(vcvt_f32_f16(vget_low_f16(halves)), scale);
+        out[i + 1] = vmulq_n_f32(vcvt_f32_f16(vget_high_f16(halves)), scale);
+    }
 }
 typedef vf vf_levels;
-INLINE vf_levels vf_levels_multiply(const float *levels, float scale)
+INLINE vf_levels vf_levels_load(const float *levels)
 {
-    return vf_multiply(vf_load(levels), vf_set(scale));
+    return vf_load(levels);
 }
-/* Bytes 4c .. 4c + 3 of the levels for each code c. */
-INLINE vf_part vf_levels_take(const vf_levels *levels, const uint8_t *codes, int first)
+/* Bytes 4c .. 4c + 3 of the levels, times the scale, for each code c. */
+INLINE void vf_levels_widen(const vf_levels *levels, const uint8_t *codes, float scale,
+                            vf_part *out)
 {
+    vf scaled = vf_multiply(*levels, vf_set(scale));
     uint8x16x4_t bytes;
-    UNROLL for (int i = 0; i < 4; i++) bytes.val[i] = vreinterpretq_u8_f32(levels->h[i]);
-    uint32x4_t words = vreinterpretq_u32_u8(vld1q_u8(codes + first % 8 * 4));
-    words = vandq_u32(vshlq_u32(words, vdupq_n_s32(-(first / 8 * 4))), vdupq_n_u32(15));
-    words = vmlaq_n_u32(vdupq_n_u32(0x03020100), words, 0x04040404);
-    return vreinterpretq_f32_u8(vqtbl4q_u8(bytes, vreinterpretq_u8_u32(words)));
+    UNROLL for (int i = 0; i < 4; i++) bytes.val[i] = vreinterpretq_u8_f32(scaled.h[i]);
+    UNROLL for (int i = 0; i < 16; i++)
+    {
+        uint32x4_t words = vreinterpretq_u32_u8(vld1q_u8(codes + i % 2 * 16));
+        words = vandq_u32(vshlq_u32(words, vdupq_n_s32(-(i / 2 * 4))), vdupq_n_u32(15));
+        words = vmlaq_n_u32(vdupq_n_u32(0x03020100), words, 0x04040404);
+        out[i] = vreinterpretq_f32_u8(vqtbl4q_u8(bytes, vreinterpretq_u8_u32(words)));
+    }
 }
 INLINE vf_part vf_part_zero(void)
 {

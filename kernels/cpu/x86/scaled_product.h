@@ -12,26 +12,21 @@ enum {
     SCALED_NUMBERS = 4                                 /* offset in a block, behind the scale */
 };
 
-/* The weights of one block. levels: NULL for FP8. Multiplying the levels by the scale once gives
- * what multiplying each weight would. */
-INLINE void widen_block(const float *levels, const uint8_t *block, vf_part out[SCALED_VECTORS])
+/* The weights of one block. levels: NULL for FP8. */
+INLINE void widen_block(const vf_levels *levels, const uint8_t *block, vf_part out[SCALED_VECTORS])
 {
     float scale;
     memcpy(&scale, block, sizeof scale);
     block += SCALED_NUMBERS;
-    if (levels != NULL) {
-        vf_levels scaled = vf_levels_multiply(levels, scale);
-        UNROLL for (int i = 0; i < SCALED_VECTORS; i++) out[i] =
-            vf_levels_take(&scaled, block, i * VF_PART_LANES);
-    } else {
-        UNROLL for (int i = 0; i < SCALED_VECTORS; i++) out[i] =
-            vf_part_load_e4m3(block + i * VF_PART_LANES, scale * 256.0f);
-    }
+    if (levels != NULL)
+        vf_levels_widen(levels, block, scale, out);
+    else
+        vf_e4m3_widen(block, scale * 256.0f, out);
 }
 
 /* Sixteen partial sums for each of n_rows rows and one token. */
-INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows, const float_job *job,
-                        uint32_t row, const float *x, float *sums)
+INLINE void scaled_rows(const vf_levels *levels, uint32_t block_bytes, int n_rows,
+                        const float_job *job, uint32_t row, const float *x, float *sums)
 {
     vf_part sum[FLOAT_STREAMS][VF_PARTS];
     const uint8_t *blocks = job->w->data + row * job->row_bytes;
@@ -53,7 +48,7 @@ INLINE void scaled_rows(const float *levels, uint32_t block_bytes, int n_rows, c
         vf_part_store(sums + r * 16 + p * VF_PART_LANES, sum[r][p]);
 }
 
-INLINE void scaled_one_token(const float *levels, uint32_t block_bytes, const float_job *job,
+INLINE void scaled_one_token(const vf_levels *levels, uint32_t block_bytes, const float_job *job,
                              uint32_t first_row, uint32_t last_row, uint32_t token)
 {
     const float *x = token_values(job, token);
@@ -69,7 +64,7 @@ INLINE void scaled_one_token(const float *levels, uint32_t block_bytes, const fl
 }
 
 /* Rows as pack_rows() lays them. */
-INLINE void scaled_pack(const float *levels, uint32_t block_bytes, const float_job *job,
+INLINE void scaled_pack(const vf_levels *levels, uint32_t block_bytes, const float_job *job,
                         uint32_t row, uint32_t n_rows, float *packed)
 {
     const uint32_t n_columns = job->w->n_columns;
@@ -93,7 +88,8 @@ INLINE void scaled_pack(const float *levels, uint32_t block_bytes, const float_j
 static NOT_INLINE void levels_one_token(const float *levels, const float_job *job,
                                         uint32_t first_row, uint32_t last_row, uint32_t token)
 {
-    scaled_one_token(levels, 36, job, first_row, last_row, token);
+    const vf_levels table = vf_levels_load(levels);
+    scaled_one_token(&table, 36, job, first_row, last_row, token);
 }
 
 static NOT_INLINE void fp8_one_token(const float_job *job, uint32_t first_row, uint32_t last_row,
@@ -105,7 +101,8 @@ static NOT_INLINE void fp8_one_token(const float_job *job, uint32_t first_row, u
 static NOT_INLINE void levels_pack(const float *levels, const float_job *job, uint32_t row,
                                    uint32_t n_rows, float *packed)
 {
-    scaled_pack(levels, 36, job, row, n_rows, packed);
+    const vf_levels table = vf_levels_load(levels);
+    scaled_pack(&table, 36, job, row, n_rows, packed);
 }
 
 static NOT_INLINE void fp8_pack(const float_job *job, uint32_t row, uint32_t n_rows, float *packed)

@@ -338,26 +338,67 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(p)), 16));
 }
-INLINE vf_part vf_part_load_e4m3(const void *p, float scale)
+/* The 64 numbers of a block in E4M3 times the scale, which is 2^8 times that of the weights: as F16
+ * they are 2^8 times as small. One shuffle puts sixteen of them into the upper bytes of words. */
+INLINE void vf_e4m3_widen(const uint8_t *numbers, float scale, vf_part *out)
 {
-    __m128i bits = _mm_slli_epi16(_mm_cvtepu8_epi16(_mm_loadl_epi64(p)), 8);
-    bits = _mm_and_si128(_mm_srai_epi16(bits, 1), _mm_set1_epi16((short)0xbfff));
-    return _mm256_mul_ps(_mm256_cvtph_ps(bits), _mm256_set1_ps(scale));
+    const __m256i upper =
+        _mm256_setr_epi8(-1, 0, -1, 1, -1, 2, -1, 3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8, -1, 9, -1,
+                         10, -1, 11, -1, 12, -1, 13, -1, 14, -1, 15);
+    const __m256 factor = _mm256_set1_ps(scale);
+    UNROLL for (int i = 0; i < 8; i += 2)
+    {
+        __m128i bytes = _mm_loadu_si128((const void *)(numbers + i * 8));
+        __m256i bits = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), upper);
+        bits = _mm256_and_si256(_mm256_srai_epi16(bits, 1), _mm256_set1_epi16((short)0xbfff));
+        out[i] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_castsi256_si128(bits)), factor);
+        out[i + 1] = _mm256_mul_ps(_mm256_cvtph_ps(_mm256_extracti128_si256(bits, 1)), factor);
+    }
 }
-typedef vf vf_levels;
-INLINE vf_levels vf_levels_multiply(const float *levels, float scale)
+/* Byte k of each of the sixteen levels, twice: no permutation of AVX2 chooses among more than eight
+ * words, but a shuffle chooses among sixteen bytes. */
+typedef struct vf_levels {
+    __m256i bytes[4];
+} vf_levels;
+INLINE vf_levels vf_levels_load(const float *levels)
 {
-    return vf_multiply(vf_load(levels), vf_set(scale));
+    uint8_t bytes[4][16], from[16][4];
+    vf_levels r;
+    memcpy(from, levels, sizeof from);
+    for (int i = 0; i < 64; i++)
+        bytes[i % 4][i / 4] = from[i / 4][i % 4];
+    UNROLL for (int k = 0; k < 4; k++) r.bytes[k] =
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes[k]));
+    return r;
 }
-/* The permutation looks at three bits of each word; the fourth chooses between halves. */
-INLINE vf_part vf_levels_take(const vf_levels *levels, const uint8_t *codes, int first)
+/* Elements of every other 8 of a block: byte k of a word, or its nibble, is element k * 16 + word.
+ */
+INLINE void vf_levels_take(const vf_levels *levels, __m256i codes, __m256 scale, vf_part *out)
 {
-    __m256i words = _mm256_loadu_si256((const void *)codes);
-    __m256i at = _mm256_srli_epi32(words, first / 2);
-    __m256 low = _mm256_permutevar8x32_ps(levels->h[0], at);
-    __m256 high = _mm256_permutevar8x32_ps(levels->h[1], at);
-    return _mm256_blendv_ps(low, high,
-                            _mm256_castsi256_ps(_mm256_slli_epi32(words, 28 - first / 2)));
+    __m256i byte[4];
+    UNROLL for (int k = 0; k < 4; k++) byte[k] = _mm256_shuffle_epi8(levels->bytes[k], codes);
+    __m256i low[2] = {_mm256_unpacklo_epi8(byte[0], byte[1]),
+                      _mm256_unpackhi_epi8(byte[0], byte[1])};
+    __m256i high[2] = {_mm256_unpacklo_epi8(byte[2], byte[3]),
+                       _mm256_unpackhi_epi8(byte[2], byte[3])};
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        __m256i first = _mm256_unpacklo_epi16(low[i], high[i]);
+        __m256i second = _mm256_unpackhi_epi16(low[i], high[i]);
+        out[4 * i] = _mm256_mul_ps(_mm256_castsi256_ps(first), scale);
+        out[4 * i + 2] = _mm256_mul_ps(_mm256_castsi256_ps(second), scale);
+    }
+}
+INLINE void vf_levels_widen(const vf_levels *levels, const uint8_t *codes, float scale,
+                            vf_part *out)
+{
+    const __m256i by_byte = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+    const __m256i four = _mm256_set1_epi8(15);
+    __m256i words = _mm256_shuffle_epi8(_mm256_loadu_si256((const void *)codes), by_byte);
+    __m256 factor = _mm256_set1_ps(scale);
+    vf_levels_take(levels, _mm256_and_si256(words, four), factor, out);
+    vf_levels_take(levels, _mm256_and_si256(_mm256_srli_epi16(words, 4), four), factor, out + 1);
 }
 INLINE vf_part vf_part_zero(void)
 {

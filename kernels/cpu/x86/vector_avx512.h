@@ -287,27 +287,36 @@ INLINE vf_part vf_part_load_bf16(const void *p)
 {
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p)), 16));
 }
-/* Sixteen E4M3 numbers times the scale, which is 2^8 times that of the weights: as F16 they are 2^8
- * times as small. */
-INLINE vf_part vf_part_load_e4m3(const void *p, float scale)
+INLINE void vf_e4m3_widen(const uint8_t *numbers, float scale, vf_part *out)
 {
-    __m256i bits = _mm256_slli_epi16(_mm256_cvtepu8_epi16(_mm_loadu_si128(p)), 8);
-    bits = _mm256_and_si256(_mm256_srai_epi16(bits, 1), _mm256_set1_epi16((short)0xbfff));
-    return _mm512_mul_ps(_mm512_cvtph_ps(bits), _mm512_set1_ps(scale));
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        __m128i bytes = _mm_loadu_si128((const void *)(numbers + i * 16));
+        __m256i bits = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8);
+        bits = _mm256_and_si256(_mm256_srai_epi16(bits, 1), _mm256_set1_epi16((short)0xbfff));
+        out[i] = _mm512_mul_ps(_mm512_cvtph_ps(bits), _mm512_set1_ps(scale));
+    }
 }
-/* Sixteen levels times a scale, to be taken by codes as quant/nf4.c lays them. */
+/* Sixteen levels. */
 typedef __m512 vf_levels;
-INLINE vf_levels vf_levels_multiply(const float *levels, float scale)
+INLINE vf_levels vf_levels_load(const float *levels)
 {
-    return _mm512_mul_ps(_mm512_loadu_ps(levels), _mm512_set1_ps(scale));
+    return _mm512_loadu_ps(levels);
 }
-/* Elements first.. of a block; the permutation looks at four bits of each word. */
-INLINE vf_part vf_levels_take(const vf_levels *levels, const uint8_t *codes, int first)
+/* The levels that the 64 codes of a block choose, laid as in quant/nf4.c, times the scale. The
+ * permutation looks at four bits of each word. Multiplying the levels gives what multiplying each
+ * of their 64 places would. */
+INLINE void vf_levels_widen(const vf_levels *levels, const uint8_t *codes, float scale,
+                            vf_part *out)
 {
-    __m512i words = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)codes));
-    __m512i shifts = _mm512_set_epi32(4, 4, 4, 4, 4, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0);
-    shifts = _mm512_add_epi32(shifts, _mm512_set1_epi32(first / 2));
-    return _mm512_permutexvar_ps(_mm512_srlv_epi32(words, shifts), *levels);
+    const __m512 scaled = _mm512_mul_ps(*levels, _mm512_set1_ps(scale));
+    const __m512i words = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)codes));
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        __m512i shifts = _mm512_set_epi32(4, 4, 4, 4, 4, 4, 4, 4, 0, 0, 0, 0, 0, 0, 0, 0);
+        shifts = _mm512_add_epi32(shifts, _mm512_set1_epi32(8 * i));
+        out[i] = _mm512_permutexvar_ps(_mm512_srlv_epi32(words, shifts), scaled);
+    }
 }
 INLINE vf_part vf_part_zero(void)
 {
