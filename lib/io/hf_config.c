@@ -236,8 +236,8 @@ static void put_yarn_length(reader *r, const json_t *rope, double factor, bool l
         if (length != 1.0)
             refuse(r, "rope_scaling.mscale", "another number than mscale_all_dim",
                    "rotations of this length are not supported");
-    } else if (length != 0.0) {
-        put_real(r, "rope.scaling.yarn_attn_factor", length / plain);
+    } else if (length != 0.0) { /* of two keys the one that llama.cpp reads */
+        put_real(r, "rope.scaling.attn_factor", length / plain);
     }
 }
 
