@@ -34,6 +34,27 @@ RAD_CUDA_DECLARE(dot_bf16);
 RAD_CUDA_DECLARE(dot_fp8);
 RAD_CUDA_DECLARE(dot_level4);
 
+/* ---- adapters -----------------------------------------------------------------------------------
+ *
+ * The CPU's order. adapt_down: y = A x; grid: x rows of A over RAD_CUDA_ADAPT_A_ROWS, y tokens over
+ * RAD_CUDA_ADAPT_TOKENS, rounded up. adapt_up: y = fma(factor, B x, y); grid: x rows of B over
+ * RAD_CUDA_ADAPT_B_ROWS, y as before. */
+enum { RAD_CUDA_ADAPT_A_ROWS = 4, RAD_CUDA_ADAPT_B_ROWS = 32, RAD_CUDA_ADAPT_TOKENS = 8 };
+typedef struct rad_cuda_adapt_arguments {
+    const uint8_t *matrix; /* rows one behind the other */
+    const float *x;        /* row t begins at t * x_stride */
+    float *y;
+    uint64_t x_stride, y_stride;
+    uint32_t n_rows, n_columns, n_tokens;
+    float factor;
+} rad_cuda_adapt_arguments;
+RAD_CUDA_DECLARE(adapt_down_f32);
+RAD_CUDA_DECLARE(adapt_down_f16);
+RAD_CUDA_DECLARE(adapt_down_bf16);
+RAD_CUDA_DECLARE(adapt_up_f32);
+RAD_CUDA_DECLARE(adapt_up_f16);
+RAD_CUDA_DECLARE(adapt_up_bf16);
+
 /* ---- 16-bit weights by matrix instructions
  * --------------------------------------------------------
  *

@@ -133,8 +133,9 @@ typedef struct rad_backend_table {
                      bool *all);
     /* Brings the logits of n output rows. */
     radllm_status (*fetch)(rad_backend *backend, uint32_t first, uint32_t n, radllm_error *error);
-    /* Makes sure of memory for adapters of a rank, between two runs. */
-    radllm_status (*reserve_adapters)(rad_backend *backend, uint32_t rank, radllm_error *error);
+    /* Makes sure of memory for computing with some adapters, between two runs. */
+    radllm_status (*reserve_adapters)(rad_backend *backend, const rad_adapter_set *set,
+                                      radllm_error *error);
     /* The same of a batch that wants no logits: as many floats as the model is wide. */
     const float *(*hidden)(const rad_backend *backend, uint32_t index);
     void (*free)(rad_backend *backend);
@@ -157,8 +158,8 @@ typedef struct rad_backend_settings {
     uint32_t max_tokens;
     uint32_t max_outputs;
     uint32_t max_spans;
-    uint32_t adapter_rank; /* of the adapters that are known beforehand, the greatest; 0: none */
-    bool blas;             /* unquantized products by OpenBLAS, outside the numeric contract */
+    const rad_adapter_set *adapters; /* that are known beforehand; NULL: none */
+    bool blas; /* unquantized products by OpenBLAS, outside the numeric contract */
     /* Computes with the threads of this backend, which must outlive it and have as many; the two
      * never run at the same time. NULL: with threads of its own. */
     const rad_backend *threads_of;

@@ -95,13 +95,12 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
         plan->draft_context = RAD_MAX_POSITIONS;
     else if (draft->hparams.context_length < s->context)
         plan->draft_context = draft->hparams.context_length;
-    plan->draft_backend =
-        (rad_backend_settings){.n_threads = s->n_threads,
-                               .max_tokens = s->batch,
-                               .max_outputs = s->n_sessions,
-                               .max_spans = s->n_sessions,
-                               .adapter_rank = rad_adapters_rank(&draft->adapters),
-                               .blas = s->blas};
+    plan->draft_backend = (rad_backend_settings){.n_threads = s->n_threads,
+                                                 .max_tokens = s->batch,
+                                                 .max_outputs = s->n_sessions,
+                                                 .max_spans = s->n_sessions,
+                                                 .adapters = &draft->adapters,
+                                                 .blas = s->blas};
     uint64_t activations = rad_cpu_backend_bytes(&program, &plan->draft_backend);
     rad_program_free(&program);
     uint64_t weights = rad_weights_and_adapters(draft);

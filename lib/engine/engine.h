@@ -77,8 +77,6 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
 /* RADLLM_E_LIMIT for more context than the model was made for. */
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error);
-/* The greatest rank of some adapters; 0: none. */
-uint32_t rad_adapters_rank(const rad_adapter_set *set);
 /* Bytes of a model and the adapters that it was loaded with. */
 uint64_t rad_weights_and_adapters(const rad_model *model);
 /* Weights, cache, activations and sessions together; false when they exceed 64 bits. */

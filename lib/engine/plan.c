@@ -105,14 +105,6 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
         settings->cache_values >= 0 ? (rad_cache_type)settings->cache_values : by_model};
 }
 
-uint32_t rad_adapters_rank(const rad_adapter_set *set)
-{
-    uint32_t rank = 0;
-    for (uint32_t i = 0; i < set->n; i++)
-        rank = set->uses[i].adapter->rank > rank ? set->uses[i].adapter->rank : rank;
-    return rank;
-}
-
 /* A model's weights, and the adapters that it was loaded with. */
 uint64_t rad_weights_and_adapters(const rad_model *model)
 {
@@ -146,7 +138,7 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                                            .max_tokens = s->batch,
                                            .max_outputs = default_outputs(model, s),
                                            .max_spans = s->n_sessions,
-                                           .adapter_rank = rad_adapters_rank(&model->adapters),
+                                           .adapters = &model->adapters,
                                            .blas = s->blas,
                                            .observer = s->observer};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);

@@ -297,8 +297,7 @@ radllm_status rad_session_set_adapters(rad_session *session, const rad_adapter_s
     radllm_status status = rad_engine_take_step(engine, error);
     if (status != RADLLM_OK)
         return status;
-    status =
-        engine->backend->table->reserve_adapters(engine->backend, rad_adapters_rank(wanted), error);
+    status = engine->backend->table->reserve_adapters(engine->backend, wanted, error);
     rad_engine_give_step(engine);
     if (status != RADLLM_OK)
         return status;

@@ -662,17 +662,6 @@ void rad_adapters_text(const rad_adapter_set *set, char text[RAD_ADAPTERS_TEXT])
     }
 }
 
-bool rad_adapter_sets_equal(const rad_adapter_set *a, const rad_adapter_set *b)
-{
-    if (a->n != b->n)
-        return false;
-    for (uint32_t i = 0; i < a->n; i++) {
-        if (a->uses[i].adapter != b->uses[i].adapter || a->uses[i].scale != b->uses[i].scale)
-            return false;
-    }
-    return true;
-}
-
 radllm_status rad_adapter_set_add(rad_adapter_set *set, rad_adapter *adapter, float scale,
                                   radllm_error *error)
 {

@@ -61,7 +61,24 @@ static inline const rad_adapter_pair *rad_adapter_find(const rad_adapter *adapte
 /* A line "HASH=SCALE" for each. */
 #define RAD_ADAPTERS_TEXT (RAD_ADAPTERS_MAX * 88 + 1)
 void rad_adapters_text(const rad_adapter_set *set, char text[RAD_ADAPTERS_TEXT]);
-bool rad_adapter_sets_equal(const rad_adapter_set *a, const rad_adapter_set *b);
+/* The greatest; 0: none. */
+static inline uint32_t rad_adapter_set_rank(const rad_adapter_set *set)
+{
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < set->n; i++)
+        rank = set->uses[i].adapter->rank > rank ? set->uses[i].adapter->rank : rank;
+    return rank;
+}
+static inline bool rad_adapter_sets_equal(const rad_adapter_set *a, const rad_adapter_set *b)
+{
+    if (a->n != b->n)
+        return false;
+    for (uint32_t i = 0; i < a->n; i++) {
+        if (a->uses[i].adapter != b->uses[i].adapter || a->uses[i].scale != b->uses[i].scale)
+            return false;
+    }
+    return true;
+}
 /* Fills an empty set; adapters of scale 0 are left out, since they change nothing.
  * RADLLM_E_ARGUMENT for scales that are no numbers, RADLLM_E_LIMIT for too many. */
 radllm_status rad_adapter_set_add(rad_adapter_set *set, rad_adapter *adapter, float scale,

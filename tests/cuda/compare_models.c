@@ -6,8 +6,8 @@
  * logit of the CPU must be below T (0.02). On the GPU the bits must be the same with all tokens at
  * once, one by one, and a second time; with fast=cublas, which must then be what computes, other
  * pieces only have to be as near. With --divide, the first layer is on the first GPU and the others
- * on the second, and the bits must be those of one alone. Options are for the GPU alone. TAP on
- * standard output. */
+ * on the second, and the bits must be those of one alone. Options are for the GPU alone, but for
+ * adapter. TAP on standard output. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -61,12 +61,14 @@ static bool set_options(run *r)
                 "device") &&
         !failed(r, radllm_options_set_text(r->options, "prefix_cache", "no", RADLLM_NUL, r->error),
                 "prefix_cache");
-    for (int i = 0; i < n_pairs && good && strcmp(r->device, "cuda") == 0; i++) {
+    for (int i = 0; i < n_pairs && good; i++) {
         char key[64];
         const char *value = strchr(pairs[i], '=');
         snprintf(key, sizeof key, "%.*s", (int)(value - pairs[i]), pairs[i]);
-        good = !failed(r, radllm_options_set_text(r->options, key, value + 1, RADLLM_NUL, r->error),
-                       "an option");
+        if (strcmp(r->device, "cuda") == 0 || strcmp(key, "adapter") == 0)
+            good = !failed(
+                r, radllm_options_set_text(r->options, key, value + 1, RADLLM_NUL, r->error),
+                "an option");
     }
     return good;
 }

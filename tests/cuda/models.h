@@ -52,4 +52,17 @@ static inline size_t embed_with(const radllm_options *options, const char *name,
     return n;
 }
 
+/* By the emulated device's counts at its end. */
+static inline unsigned long long calls_of(const char *path, const char *name)
+{
+    char found[32];
+    unsigned long long n, calls = UINT64_MAX;
+    FILE *file = fopen(path, "r");
+    ck_assert_ptr_nonnull(file);
+    while (fscanf(file, "%31s %llu", found, &n) == 2)
+        calls = strcmp(found, name) == 0 ? n : calls;
+    (void)fclose(file);
+    return calls;
+}
+
 #endif

@@ -29,6 +29,7 @@ KERNELS = Path("kernels/cuda")
 
 # What of the build tests a file: (the source that is compiled, the test program).
 TESTS = {
+    "adapt.cu": ("adapt", "adapt"),
     "products_float.cu": ("products_float", "products_float"),
     "products_half.cu": ("products_half", "products_float"),
     "products_half.h": ("products_half", "products_float"),
@@ -49,6 +50,9 @@ SAMPLE = ["norm.cu:barrier:0", "norm.cu:barrier:2", "experts.cu:barrier:4", "nor
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
     "products_float.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
+    "adapt.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
+    "adapt.cu:lane:3": "the lanes of a row in pairs that are added as well",
+    "adapt.cu:lane:4": "which of the four lanes of a row writes: all have the sum",
     "quantize.cu:lane:3": "the greatest of four, in another order",
     "quantize.cu:lane:4": "the greatest of all, in another order",
     "quantize.cu:lane:5": "columns for the greatest of all, in another order",

@@ -399,19 +399,6 @@ START_TEST(sessions_choose_on_the_device)
 }
 END_TEST
 
-/* By the emulated device's counts at its end. */
-static unsigned long long calls_of(const char *path, const char *name)
-{
-    char found[32];
-    unsigned long long n, calls = UINT64_MAX;
-    FILE *file = fopen(path, "r");
-    ck_assert_ptr_nonnull(file);
-    while (fscanf(file, "%31s %llu", found, &n) == 2)
-        calls = strcmp(found, name) == 0 ? n : calls;
-    (void)fclose(file);
-    return calls;
-}
-
 static const char *const asked[] = {
     "max_tokens=14 ignore_end=yes",
     "max_tokens=9 ignore_end=yes temperature=0 top_logprobs=2",
@@ -599,19 +586,6 @@ START_TEST(encoders_have_the_bits_of_the_cpu)
     }
     ck_assert_uint_eq(n[0], n[1]);
     ck_assert_int_eq(memcmp(vectors[0], vectors[1], n[0] * sizeof(float)), 0);
-}
-END_TEST
-
-/* Adapters are added by the CPU, whose part of a step each of their products then is. */
-START_TEST(adapters_have_the_bits_of_the_cpu)
-{
-    static const char *const names[][2] = {{"architectures/bloom-f32", "bloom-attention"},
-                                           {"architectures/gemma2-f32", "gemma2-embedding"}};
-    char pairs[512];
-    snprintf(pairs, sizeof pairs, "adapter=%s.gguf",
-             rad_test_source_path(_i == 0 ? "tests/golden/adapters/bloom-attention"
-                                          : "tests/golden/adapters/gemma2-embedding"));
-    check_way(&(way){names[_i][0], pairs, 3});
 }
 END_TEST
 
@@ -941,7 +915,6 @@ static void add_cases(Suite *suite)
                         sizeof cached / sizeof *cached / (RAD_TEST_SANITIZED ? 4 : 1));
     tcase_add_loop_test(cases, experts_of_halves_have_one_order, 0, 2);
     tcase_add_loop_test(cases, encoders_have_the_bits_of_the_cpu, 0, 2);
-    tcase_add_loop_test(cases, adapters_have_the_bits_of_the_cpu, 0, 2);
     if (packed_folder != NULL)
         tcase_add_loop_test(cases, quantized_folders_are_near_the_cpu, 0,
                             sizeof packed / sizeof *packed);

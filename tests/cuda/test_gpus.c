@@ -258,7 +258,7 @@ START_TEST(pages_are_divided)
 }
 END_TEST
 
-/* Adapters are the CPU's: values go from each device to it and back. */
+/* Each device adds what they change of its own layers. */
 START_TEST(adapters_are_added_between)
 {
     static const char model[] = "architectures/bloom-f32";

@@ -60,12 +60,14 @@ static rad_cpu_adapter_layout lay_out(const rad_program *program,
 
 size_t rad_cpu_adapter_bytes(const rad_program *program, const rad_backend_settings *settings)
 {
-    return settings->adapter_rank == 0 ? 0
-                                       : lay_out(program, settings, settings->adapter_rank).total;
+    uint32_t rank = settings->adapters != NULL ? rad_adapter_set_rank(settings->adapters) : 0;
+    return rank == 0 ? 0 : lay_out(program, settings, rank).total;
 }
 
-radllm_status rad_cpu_reserve_adapters(rad_backend *backend, uint32_t rank, radllm_error *error)
+radllm_status rad_cpu_reserve_adapters(rad_backend *backend, const rad_adapter_set *set,
+                                       radllm_error *error)
 {
+    uint32_t rank = rad_adapter_set_rank(set);
     rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
     if (rank <= cpu->adapters.rank)
         return RADLLM_OK;

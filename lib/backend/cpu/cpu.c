@@ -397,8 +397,8 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
         if (cpu->memory == NULL)
             status = rad_fail_memory(error, cpu->layout.total);
     }
-    if (status == RADLLM_OK && settings->adapter_rank > 0)
-        status = rad_cpu_reserve_adapters(&cpu->base, settings->adapter_rank, error);
+    if (status == RADLLM_OK && settings->adapters != NULL)
+        status = rad_cpu_reserve_adapters(&cpu->base, settings->adapters, error);
     if (status == RADLLM_OK && settings->blas)
         status = rad_blas_open(&cpu->blas, error);
     if (status == RADLLM_OK && settings->blas)

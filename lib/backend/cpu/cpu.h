@@ -178,8 +178,9 @@ uint32_t rad_cpu_block_tokens(const rad_hparams *hparams);
 void rad_cpu_plan_attention(rad_cpu_backend *cpu);
 /* Finds the rows with adapters; once for each batch. */
 void rad_cpu_plan_adapters(rad_cpu_backend *cpu);
-radllm_status rad_cpu_reserve_adapters(rad_backend *backend, uint32_t rank, radllm_error *error);
-/* What is taken for the rank that the settings name. */
+radllm_status rad_cpu_reserve_adapters(rad_backend *backend, const rad_adapter_set *set,
+                                       radllm_error *error);
+/* What is taken for those that the settings name. */
 size_t rad_cpu_adapter_bytes(const rad_program *program, const rad_backend_settings *settings);
 void rad_cpu_free_adapters(rad_cpu_backend *cpu);
 /* Scratch of one worker for attention. */

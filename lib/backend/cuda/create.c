@@ -17,7 +17,8 @@ static void free_pinned(rad_cuda_device *device, void *memory, uint64_t bytes)
 static void free_part(rad_cuda_backend *b)
 {
     rad_cuda_device *device = b->device;
-    rad_cuda_free_replays(b);
+    rad_cuda_forget_replays(b);
+    rad_cuda_free_adapters(b);
     if (b->memory != NULL) { /* what is freed can be read by who takes it next */
         (void)device->fill(device, RAD_CUDA_COMPUTE, b->memory, 0, b->layout.total);
         (void)device->free(device, b->memory);
@@ -127,7 +128,15 @@ static radllm_status fill_part(rad_cuda_chain *c, rad_cuda_backend *b, const rad
         return status;
     /* What nobody computed is never told, but may be read. */
     status = device->fill(device, RAD_CUDA_COMPUTE, b->memory, 0, b->layout.total);
-    return status == RADLLM_OK ? fill_tables(b, error) : rad_cuda_failed(device, status, error);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(device, status, error);
+    status = fill_tables(b, error);
+    const rad_cuda_share *share = &c->placement.gpus[b - c->parts];
+    b->adapter_limit =
+        share->limit - share->bytes.total + rad_cuda_adapter_bytes(&c->settings); /* planned */
+    return status == RADLLM_OK && c->settings.adapters != NULL
+               ? rad_cuda_reserve_adapters(b, c->settings.adapters, error)
+               : status;
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */

@@ -89,10 +89,23 @@ typedef struct rad_cuda_layout {
 #define RAD_CUDA_HERE       1u
 #define RAD_CUDA_THERE(gpu) (2u << (gpu))
 
+/* An adapter's matrices on a device. */
+#define RAD_CUDA_ADAPTERS 32
+typedef struct rad_cuda_adapter {
+    uint32_t id;
+    uint8_t *data;        /* NULL: there is none */
+    uint64_t bytes, used; /* the run that used it last */
+} rad_cuda_adapter;
+
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
     uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, narrows, longest_span, most_keys;
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
+    uint32_t n_adapters; /* of all rows */
+    struct {
+        uint32_t id;
+        float scale;
+    } adapters[RAD_ADAPTERS_MAX];
 } rad_cuda_step_key;
 
 /* A step that was seen, and its graph from the second time on. */
@@ -135,10 +148,17 @@ typedef struct rad_cuda_backend {
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
     uint64_t n_replayed;
 
+    rad_cuda_adapter adapters[RAD_CUDA_ADAPTERS];
+    uint8_t *adapter_hidden;               /* float[max_tokens][adapter_rank] */
+    uint64_t adapter_bytes, adapter_limit; /* device memory of both, and what it may become */
+    uint32_t adapter_rank;
+    uint64_t n_runs, adapters_retry;
+
     /* The run in progress. */
     const rad_batch *batch;
-    uint64_t told;  /* behind what the step tells devices */
-    bool under_way; /* copies from memory that the CPU's operations write to */
+    bool adapters_there; /* all that it has */
+    uint64_t told;       /* behind what the step tells devices */
+    bool under_way;      /* copies from memory that the CPU's operations write to */
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
@@ -326,6 +346,23 @@ uint64_t rad_cuda_value_bytes(const rad_program *program, const rad_backend_sett
 void rad_cuda_tell_batch(rad_cuda_chain *c);
 radllm_status rad_cuda_send_batch(rad_cuda_chain *c, radllm_error *error);
 
+/* ---- adapt.c ------------------------------------------------------------------------------------
+ */
+
+/* Device memory for the adapters that are known beforehand. */
+uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings);
+/* Brings adapters to the device, as far as they have room. */
+radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_set *set,
+                                        radllm_error *error);
+void rad_cuda_free_adapters(rad_cuda_backend *b);
+/* Looks for those of the batch. */
+void rad_cuda_begin_adapters(rad_cuda_backend *b);
+/* Whether a row of a batch has a pair for an operation that adapts. */
+bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op);
+/* Adds to the key which adapters the rows have; false where they are not the same ones for all, or
+ * not on the device. */
+bool rad_cuda_adapters_key(const rad_cuda_backend *b, rad_cuda_step_key *key);
+
 /* ---- graphs.c -----------------------------------------------------------------------------------
  */
 
@@ -333,7 +370,7 @@ radllm_status rad_cuda_send_batch(rad_cuda_chain *c, radllm_error *error);
 bool rad_cuda_can_replay(const rad_cuda_backend *b, uint32_t first, uint32_t end);
 /* The batch's place among those that were seen; is_new: it was not. */
 rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b);
-void rad_cuda_free_replays(rad_cuda_backend *b);
+void rad_cuda_forget_replays(rad_cuda_backend *b);
 
 /* ---- pages.c ------------------------------------------------------------------------------------
  */

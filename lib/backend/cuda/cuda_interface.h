@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 7"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 8"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -23,7 +23,8 @@ typedef struct rad_cuda_library {
     void (*cpu_end)(rad_backend *cpu);
     float *(*cpu_value)(const rad_backend *cpu, uint8_t value);
     void (*cpu_changed)(rad_backend *cpu, uint8_t value);
-    radllm_status (*cpu_reserve_adapters)(rad_backend *cpu, uint32_t rank, radllm_error *error);
+    radllm_status (*cpu_reserve_adapters)(rad_backend *cpu, const rad_adapter_set *set,
+                                          radllm_error *error);
     const float *(*cpu_logits)(const rad_backend *cpu, uint32_t index);
     const uint32_t *(*weight_columns)(const rad_weight *weight, uint32_t expert);
     float (*alibi_slope)(float max_bias, uint32_t n_heads, uint32_t head);
@@ -84,12 +85,22 @@ typedef struct rad_cuda_placement {
 /* Structs of which a difference would be noticed late. */
 static inline uint64_t rad_cuda_fingerprint(void)
 {
-    const size_t sizes[] = {
-        sizeof(rad_model),         sizeof(rad_weight),     sizeof(rad_hparams),
-        sizeof(rad_program),       sizeof(rad_op),         sizeof(rad_cache),
-        sizeof(rad_batch),         sizeof(rad_token_span), sizeof(rad_cache_plan),
-        sizeof(rad_host),          sizeof(radllm_error),   RAD_LAYER_WEIGHTS,
-        sizeof(rad_cuda_placement)};
+    const size_t sizes[] = {sizeof(rad_model),
+                            sizeof(rad_weight),
+                            sizeof(rad_hparams),
+                            sizeof(rad_program),
+                            sizeof(rad_op),
+                            sizeof(rad_cache),
+                            sizeof(rad_batch),
+                            sizeof(rad_token_span),
+                            sizeof(rad_cache_plan),
+                            sizeof(rad_host),
+                            sizeof(radllm_error),
+                            RAD_LAYER_WEIGHTS,
+                            sizeof(rad_cuda_placement),
+                            sizeof(struct rad_adapter),
+                            sizeof(rad_adapter_pair),
+                            sizeof(rad_backend_settings)};
     uint64_t mixed = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         mixed = mixed * 1000003u + sizes[i];

@@ -9,9 +9,10 @@ static const rad_object_kind cuda_object = {
     "for device=cuda install libradllm-cuda.so of this release beside the library, or set the "
     "option device to cpu"};
 
-static radllm_status cpu_reserve_adapters(rad_backend *cpu, uint32_t rank, radllm_error *error)
+static radllm_status cpu_reserve_adapters(rad_backend *cpu, const rad_adapter_set *set,
+                                          radllm_error *error)
 {
-    return cpu->table->reserve_adapters(cpu, rank, error);
+    return cpu->table->reserve_adapters(cpu, set, error);
 }
 
 static const float *cpu_logits(const rad_backend *cpu, uint32_t index)

@@ -108,12 +108,13 @@ static radllm_status describe(placing *p, const rad_cuda_gpu *gpu, rad_cuda_shar
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");
-    *share = (rad_cuda_share){.number = gpu->number,
-                              .limit = limit != 0 && limit < room ? limit : room,
-                              .bytes = {.activations = layout.total,
-                                        .context = gpu->context_bytes,
-                                        .libraries = gpu->library_bytes,
-                                        .memory = properties->bytes}};
+    *share = (rad_cuda_share){
+        .number = gpu->number,
+        .limit = limit != 0 && limit < room ? limit : room,
+        .bytes = {.activations = layout.total + rad_cuda_adapter_bytes(p->request->settings),
+                  .context = gpu->context_bytes,
+                  .libraries = gpu->library_bytes,
+                  .memory = properties->bytes}};
     rad_quote(share->device, properties->name, strnlen(properties->name, sizeof properties->name));
     return RADLLM_OK;
 }

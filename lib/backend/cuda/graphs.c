@@ -13,7 +13,8 @@ static bool same_key(const rad_cuda_step_key *a, const rad_cuda_step_key *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
-static rad_cuda_step_key key_of(const rad_cuda_backend *b)
+/* False where the batch is no graph's. */
+static bool make_key(const rad_cuda_backend *b, rad_cuda_step_key *out)
 {
     rad_cuda_step_key key;
     memset(&key, 0, sizeof key);
@@ -26,20 +27,32 @@ static rad_cuda_step_key key_of(const rad_cuda_backend *b)
     key.longest_span = b->longest_span;
     key.most_keys = b->most_keys;
     memcpy(key.n_blocks, b->n_blocks, sizeof key.n_blocks);
-    return key;
+    bool same = rad_cuda_adapters_key(b, &key);
+    *out = key;
+    return same;
+}
+
+/* Adapters that some rows have must be the device's to add. */
+static bool is_there(const rad_cuda_backend *b, uint32_t at)
+{
+    const rad_op *op = &b->program->ops[at];
+    return b->on_device[at] || (op->kind == RAD_OP_ADAPT && !rad_cuda_is_adapted(b->batch, op));
 }
 
 bool rad_cuda_can_replay(const rad_cuda_backend *b, uint32_t first, uint32_t end)
 {
-    bool all = first < end && b->batch->n_outputs > 0 && b->batch->n_tokens <= MOST_TOKENS;
+    rad_cuda_step_key key;
+    bool all = first < end && b->batch->n_outputs > 0 && b->batch->n_tokens <= MOST_TOKENS &&
+               make_key(b, &key);
     for (uint32_t i = first; i < end && all; i++)
-        all = b->on_device[i] || b->program->ops[i].kind == RAD_OP_ADAPT;
+        all = is_there(b, i);
     return all;
 }
 
 rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b)
 {
-    rad_cuda_step_key key = key_of(b);
+    rad_cuda_step_key key;
+    (void)make_key(b, &key); /* rad_cuda_can_replay() has said so */
     rad_cuda_replay *oldest = &b->replays[0];
     for (uint32_t i = 0; i < RAD_CUDA_REPLAYS; i++) {
         rad_cuda_replay *replay = &b->replays[i];
@@ -55,11 +68,11 @@ rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b)
     return oldest;
 }
 
-void rad_cuda_free_replays(rad_cuda_backend *b)
+void rad_cuda_forget_replays(rad_cuda_backend *b)
 {
     for (uint32_t i = 0; i < RAD_CUDA_REPLAYS; i++) {
         if (b->replays[i].graph != NULL)
             b->device->graph_free(b->device, b->replays[i].graph);
-        b->replays[i].graph = NULL;
+        b->replays[i] = (rad_cuda_replay){.graph = NULL};
     }
 }

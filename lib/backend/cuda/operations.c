@@ -658,8 +658,6 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char
     case RAD_OP_POSITIONS:
     case RAD_OP_ROTARY_TABLE:
         return "lookup of tables";
-    case RAD_OP_ADAPT:
-        return "adapters";
     case RAD_OP_EXPERT_PRODUCT:
         if (has_order(means, op->weight))
             return "experts with columns in an order of their own";
@@ -700,6 +698,8 @@ radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op)
         return run_expert_product(b, op);
     case RAD_OP_COMBINE:
         return run_combine(b, op);
+    case RAD_OP_ADAPT:
+        return rad_cuda_run_adapt(b, op);
     default:
         return rad_cuda_run_rows(b, op);
     }

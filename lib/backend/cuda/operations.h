@@ -51,6 +51,11 @@ static inline uint64_t first_of(const rad_cuda_backend *b, uint32_t layer)
     return place->first - b->gpu->page_first[place->group];
 }
 
+/* ---- adapt.c ------------------------------------------------------------------------------------
+ */
+
+radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op);
+
 /* ---- layer.c -----------------------------------------------------------------------------------
  */
 

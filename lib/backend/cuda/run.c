@@ -186,7 +186,7 @@ static radllm_status run_op(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op
 }
 
 /* Products from operation *at on that read the same input, with nothing between them but adapters,
- * which no row has. *at becomes the last one's. */
+ * each of which adds to its own product alone. *at becomes the last one's. */
 static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t end,
                             const rad_op *joined[RAD_CUDA_PRODUCT_PARTS])
 {
@@ -234,21 +234,33 @@ static radllm_status run_fused(rad_cuda_chain *c, rad_cuda_backend *b, const rad
     return RADLLM_OK;
 }
 
+/* What adapters add to a product, where a row has some for it. */
+static radllm_status adapt(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t at, radllm_error *error)
+{
+    const rad_op *op = &b->program->ops[at];
+    if (!rad_cuda_is_adapted(c->batch, op))
+        return RADLLM_OK;
+    return run_op(c, b, op, b->on_device[at] && b->adapters_there, error);
+}
+
 /* One operation, or several that are one launch; *at becomes the last one's. */
 static radllm_status run_next(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t *at, uint32_t end,
                               bool adapters, radllm_error *error)
 {
     const rad_op *op = &b->program->ops[*at], *joined[RAD_CUDA_PRODUCT_PARTS];
-    uint32_t n_fused = rad_cuda_fused(b, *at, end);
-    uint32_t n = adapters || n_fused > 1 ? 0 : find_joined(b, at, end, joined);
+    uint32_t first = *at, n_fused = rad_cuda_fused(b, first, end);
+    uint32_t n = n_fused > 1 ? 0 : find_joined(b, at, end, joined);
     if (n_fused > 1) {
         *at += n_fused - 1;
         return run_fused(c, b, op, n_fused, error);
     }
-    if (n > 0)
-        return run_joined(c, b, joined, n, error);
-    return op->kind != RAD_OP_ADAPT || adapters ? run_op(c, b, op, b->on_device[*at], error)
-                                                : RADLLM_OK;
+    if (n == 0)
+        return op->kind == RAD_OP_ADAPT ? (adapters ? adapt(c, b, first, error) : RADLLM_OK)
+                                        : run_op(c, b, op, b->on_device[first], error);
+    radllm_status status = run_joined(c, b, joined, n, error);
+    for (uint32_t i = first; i < *at && adapters && status == RADLLM_OK; i++)
+        status = b->program->ops[i].kind == RAD_OP_ADAPT ? adapt(c, b, i, error) : RADLLM_OK;
+    return status;
 }
 
 /* ---- experts in main memory ------------------------------------------------------------------ */
@@ -452,7 +464,7 @@ static radllm_status run_part(rad_cuda_chain *c, uint32_t k, uint32_t n,
         return RADLLM_OK;
     if (k > 0)
         status = follow(b, b - 1, error);
-    bool replays = !has_adapters(c->batch) && rad_cuda_can_replay(b, first, end);
+    bool replays = rad_cuda_can_replay(b, first, end);
     if (status == RADLLM_OK && (k > 0 || replays))
         status = bring_all(c, b->needed, b, error);
     if (status != RADLLM_OK)
@@ -501,6 +513,8 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
     }
     pthread_mutex_lock(&c->cuda->mutex);
     rad_cuda_tell_batch(c);
+    for (uint32_t k = 0; k < c->n; k++)
+        rad_cuda_begin_adapters(&c->parts[k]);
     c->library->cpu_begin(c->cpu, batch);
     radllm_status status = run_ops(c, cancel, error);
     if (status == RADLLM_OK)
@@ -562,10 +576,16 @@ static const float *cuda_hidden(const rad_backend *backend, uint32_t index)
     return c->library->cpu_hidden(c->cpu, index);
 }
 
-static radllm_status cuda_reserve_adapters(rad_backend *backend, uint32_t rank, radllm_error *error)
+static radllm_status cuda_reserve_adapters(rad_backend *backend, const rad_adapter_set *set,
+                                           radllm_error *error)
 {
     rad_cuda_chain *c = (rad_cuda_chain *)backend;
-    return c->library->cpu_reserve_adapters(c->cpu, rank, error);
+    radllm_status status = c->library->cpu_reserve_adapters(c->cpu, set, error);
+    pthread_mutex_lock(&c->cuda->mutex);
+    for (uint32_t k = 0; k < c->n && status == RADLLM_OK; k++)
+        status = rad_cuda_reserve_adapters(&c->parts[k], set, error);
+    pthread_mutex_unlock(&c->cuda->mutex);
+    return status;
 }
 
 uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert)

@@ -1,0 +1,328 @@
+/* Adapters on devices. Their matrices stand there beside the weights, and what they add to a
+ * product are two products in the CPU's order, which have the CPU's bits: so an adapter that has no
+ * room there, or that changes something the device does not compute, is the CPU's in silence. */
+#include "backend/cuda/operations.h"
+
+#include <string.h>
+
+#define ALIGNMENT 256
+
+/* Runs behind which a copy that none of them used makes room for another one, and behind which one
+ * that had no room is tried again. */
+#define MOST_UNUSED_RUNS 100
+
+/* ---- matrices -------------------------------------------------------------------------------- */
+
+static uint64_t aligned(uint64_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+}
+
+static uint64_t hidden_bytes(const rad_backend_settings *settings, uint32_t rank)
+{
+    return aligned((uint64_t)settings->max_tokens * rank * sizeof(float));
+}
+
+uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings)
+{
+    const rad_adapter_set *set = settings->adapters;
+    uint64_t bytes = 0;
+    if (set == NULL)
+        return 0;
+    for (uint32_t i = 0; i < set->n; i++)
+        bytes += aligned(set->uses[i].adapter->data_bytes);
+    return bytes + hidden_bytes(settings, rad_adapter_set_rank(set));
+}
+
+static rad_cuda_adapter *find(rad_cuda_backend *b, const rad_adapter *adapter)
+{
+    for (uint32_t i = 0; i < RAD_CUDA_ADAPTERS; i++) {
+        rad_cuda_adapter *copy = &b->adapters[i];
+        if (copy->data != NULL && copy->id == adapter->id)
+            return copy;
+    }
+    return NULL;
+}
+
+/* Graphs have addresses of what is given back in them. */
+static radllm_status give_back(rad_cuda_backend *b, uint8_t **memory, uint64_t bytes)
+{
+    uint8_t *freed = *memory;
+    if (freed == NULL)
+        return RADLLM_OK;
+    rad_cuda_forget_replays(b);
+    *memory = NULL;
+    b->adapter_bytes -= bytes;
+    return b->device->free(b->device, freed);
+}
+
+/* Of those that are not in the set, and that no run of the last ones used. */
+static radllm_status make_room(rad_cuda_backend *b, const rad_adapter_set *set)
+{
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < RAD_CUDA_ADAPTERS && status == RADLLM_OK; i++) {
+        rad_cuda_adapter *copy = &b->adapters[i];
+        bool wanted = copy->data == NULL || b->n_runs - copy->used < MOST_UNUSED_RUNS;
+        for (uint32_t k = 0; k < set->n && !wanted; k++)
+            wanted = set->uses[k].adapter->id == copy->id;
+        if (!wanted)
+            status = give_back(b, &copy->data, copy->bytes);
+    }
+    return status;
+}
+
+/* Device memory inside the limit; *out stays NULL where there is none. */
+static radllm_status take(rad_cuda_backend *b, uint64_t bytes, uint8_t **out)
+{
+    void *memory = NULL;
+    *out = NULL;
+    if (bytes > b->adapter_limit || b->adapter_bytes > b->adapter_limit - bytes)
+        return RADLLM_OK;
+    radllm_status status = b->device->alloc(b->device, bytes, &memory);
+    if (status == RADLLM_OK) {
+        *out = memory;
+        b->adapter_bytes += bytes;
+    }
+    return status == RADLLM_E_MEMORY ? RADLLM_OK : status;
+}
+
+/* What is freed can be read by who takes it next. */
+static radllm_status free_hidden(rad_cuda_backend *b)
+{
+    uint64_t bytes = hidden_bytes(&b->settings, b->adapter_rank);
+    if (b->adapter_hidden != NULL)
+        (void)b->device->fill(b->device, RAD_CUDA_COMPUTE, b->adapter_hidden, 0, bytes);
+    return give_back(b, &b->adapter_hidden, bytes);
+}
+
+/* The results of products with A, for all tokens of a step. */
+static radllm_status reserve_hidden(rad_cuda_backend *b, uint32_t rank)
+{
+    if (rank <= b->adapter_rank)
+        return RADLLM_OK;
+    uint8_t *larger;
+    radllm_status status = take(b, hidden_bytes(&b->settings, rank), &larger);
+    if (status != RADLLM_OK || larger == NULL)
+        return status;
+    status = free_hidden(b);
+    b->adapter_hidden = larger;
+    b->adapter_rank = rank;
+    return status;
+}
+
+static radllm_status copy_over(rad_cuda_backend *b, const rad_adapter *adapter)
+{
+    uint32_t place = 0;
+    uint64_t bytes = aligned(adapter->data_bytes);
+    radllm_status status = RADLLM_OK;
+    while (place < RAD_CUDA_ADAPTERS && b->adapters[place].data != NULL)
+        place++;
+    if (place == RAD_CUDA_ADAPTERS || bytes == 0)
+        return RADLLM_OK;
+    rad_cuda_adapter *copy = &b->adapters[place];
+    *copy = (rad_cuda_adapter){.id = adapter->id, .bytes = bytes, .used = b->n_runs};
+    status = take(b, bytes, &copy->data);
+    if (status != RADLLM_OK || copy->data == NULL)
+        return status;
+    status =
+        b->device->upload(b->device, RAD_CUDA_COPY, copy->data, adapter->data, adapter->data_bytes);
+    return status == RADLLM_OK ? b->device->synchronize(b->device, RAD_CUDA_COPY) : status;
+}
+
+radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_set *set,
+                                        radllm_error *error)
+{
+    radllm_status status = make_room(b, set);
+    if (status == RADLLM_OK)
+        status = reserve_hidden(b, rad_adapter_set_rank(set));
+    for (uint32_t i = 0; i < set->n && status == RADLLM_OK; i++) {
+        if (find(b, set->uses[i].adapter) == NULL)
+            status = copy_over(b, set->uses[i].adapter);
+    }
+    return status == RADLLM_OK ? status : rad_cuda_failed(b->device, status, error);
+}
+
+void rad_cuda_free_adapters(rad_cuda_backend *b)
+{
+    for (uint32_t i = 0; i < RAD_CUDA_ADAPTERS; i++)
+        (void)give_back(b, &b->adapters[i].data, b->adapters[i].bytes);
+    (void)free_hidden(b);
+}
+
+/* ---- a batch --------------------------------------------------------------------------------- */
+
+static const rad_adapter_set *set_of(const rad_batch *batch, uint32_t span)
+{
+    const rad_adapter_set *set = batch->spans[span].adapters;
+    return set != NULL && set->n > 0 ? set : NULL;
+}
+
+/* Whether all of a set are on the device; they are used now. */
+static bool use_set(rad_cuda_backend *b, const rad_adapter_set *set)
+{
+    bool all = rad_adapter_set_rank(set) <= b->adapter_rank;
+    for (uint32_t i = 0; i < set->n; i++) {
+        rad_cuda_adapter *copy = find(b, set->uses[i].adapter);
+        if (copy != NULL)
+            copy->used = b->n_runs;
+        all = all && copy != NULL;
+    }
+    return all;
+}
+
+void rad_cuda_begin_adapters(rad_cuda_backend *b)
+{
+    const rad_batch *batch = b->batch;
+    bool tries = ++b->n_runs >= b->adapters_retry;
+    b->adapters_there = true;
+    for (uint32_t s = 0; s < batch->n_spans; s++) {
+        const rad_adapter_set *set = set_of(batch, s);
+        bool all = set == NULL || use_set(b, set);
+        if (!all && tries) { /* a device that fails is lost to all that comes */
+            b->adapters_retry = b->n_runs + MOST_UNUSED_RUNS;
+            (void)rad_cuda_reserve_adapters(b, set, NULL);
+            all = use_set(b, set);
+        }
+        b->adapters_there = b->adapters_there && all;
+    }
+}
+
+bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op)
+{
+    for (uint32_t s = 0; s < batch->n_spans; s++) {
+        const rad_adapter_set *set = set_of(batch, s);
+        for (uint32_t i = 0; set != NULL && i < set->n; i++) {
+            if (rad_adapter_find(set->uses[i].adapter, op->slot) != NULL)
+                return true;
+        }
+    }
+    return false;
+}
+
+bool rad_cuda_adapters_key(const rad_cuda_backend *b, rad_cuda_step_key *key)
+{
+    const rad_batch *batch = b->batch;
+    const rad_adapter_set *first = set_of(batch, 0);
+    key->n_adapters = first != NULL ? first->n : 0;
+    for (uint32_t i = 0; i < key->n_adapters; i++) {
+        key->adapters[i].id = first->uses[i].adapter->id;
+        key->adapters[i].scale = first->uses[i].scale;
+    }
+    for (uint32_t s = 1; s < batch->n_spans; s++) {
+        const rad_adapter_set *set = set_of(batch, s);
+        if ((set == NULL) != (first == NULL) ||
+            (set != NULL && !rad_adapter_sets_equal(set, first)))
+            return false;
+    }
+    return first == NULL || b->adapters_there;
+}
+
+/* Consecutive rows with one set. */
+typedef struct adapter_run {
+    const rad_adapter_set *set;
+    uint32_t first_row, n_rows;
+} adapter_run;
+
+typedef struct run_cursor {
+    uint32_t span, output; /* the next ones */
+} run_cursor;
+
+/* Rows of the next span that has adapters and rows of this kind. */
+static bool next_span(const rad_batch *batch, bool per_output, run_cursor *at, adapter_run *out)
+{
+    while (at->span < batch->n_spans) {
+        const rad_adapter_set *set = set_of(batch, at->span);
+        const rad_token_span *span = &batch->spans[at->span++];
+        uint32_t end = span->first_row + span->n_rows, first_output = at->output;
+        while (at->output < batch->n_outputs && batch->outputs[at->output] < end)
+            at->output++;
+        uint32_t first = per_output ? first_output : span->first_row;
+        *out = (adapter_run){set, first, (per_output ? at->output : end) - first};
+        if (set != NULL && out->n_rows > 0)
+            return true;
+    }
+    return false;
+}
+
+static bool next_run(const rad_batch *batch, bool per_output, run_cursor *at, adapter_run *out)
+{
+    adapter_run more;
+    run_cursor behind;
+    if (!next_span(batch, per_output, at, out))
+        return false;
+    for (behind = *at; next_span(batch, per_output, &behind, &more); *at = behind) {
+        if (more.first_row != out->first_row + out->n_rows ||
+            !rad_adapter_sets_equal(more.set, out->set))
+            break;
+        out->n_rows += more.n_rows;
+    }
+    return true;
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+static const rad_cuda_kernel *kernel_of(rad_type type, bool up)
+{
+    switch (type) {
+    case RAD_TYPE_F16:
+        return up ? &rad_cuda_kernel_adapt_up_f16 : &rad_cuda_kernel_adapt_down_f16;
+    case RAD_TYPE_BF16:
+        return up ? &rad_cuda_kernel_adapt_up_bf16 : &rad_cuda_kernel_adapt_down_bf16;
+    default:
+        return up ? &rad_cuda_kernel_adapt_up_f32 : &rad_cuda_kernel_adapt_down_f32;
+    }
+}
+
+static rad_cuda_grid grid_of(const rad_cuda_adapt_arguments *a, uint32_t rows)
+{
+    return (rad_cuda_grid){(a->n_rows + rows - 1) / rows,
+                           (a->n_tokens + RAD_CUDA_ADAPT_TOKENS - 1) / RAD_CUDA_ADAPT_TOKENS, 1};
+}
+
+/* out += scale * number * B (A in), for the rows of a run. */
+static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const adapter_run *run,
+                              const rad_adapter_use *use, const rad_adapter_pair *pair)
+{
+    const rad_cuda_adapter *copy = find(b, use->adapter);
+    const uint8_t *here = use->adapter->data;
+    uint64_t row_bytes =
+        (uint64_t)pair->b.n_columns * rad_type_find((uint32_t)pair->b.type)->block_bytes;
+    if (copy == NULL)
+        return RADLLM_E_INTERNAL; /* such a batch is the CPU's */
+    rad_cuda_adapt_arguments a = {.matrix = copy->data + (pair->a.data - here),
+                                  .x = rad_cuda_value(b, op->in) +
+                                       (uint64_t)run->first_row * pair->a.n_columns,
+                                  .y = (float *)(void *)b->adapter_hidden,
+                                  .x_stride = pair->a.n_columns,
+                                  .y_stride = pair->a.n_rows,
+                                  .n_rows = pair->a.n_rows,
+                                  .n_columns = pair->a.n_columns,
+                                  .n_tokens = run->n_rows};
+    radllm_status status =
+        launch(b, kernel_of(pair->a.type, false), grid_of(&a, RAD_CUDA_ADAPT_A_ROWS), 0, &a);
+    a.matrix = copy->data + (pair->b.data - here) + op->weight->first * row_bytes;
+    a.x = a.y;
+    a.y = rad_cuda_value(b, op->out) + (uint64_t)run->first_row * op->width;
+    a.x_stride = a.n_columns = pair->b.n_columns;
+    a.y_stride = a.n_rows = op->width;
+    a.factor = (float)(pair->scale * (double)use->scale * (double)op->number);
+    return status == RADLLM_OK
+               ? launch(b, kernel_of(pair->b.type, true), grid_of(&a, RAD_CUDA_ADAPT_B_ROWS), 0, &a)
+               : status;
+}
+
+radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op)
+{
+    run_cursor at = {0, 0};
+    adapter_run run;
+    radllm_status status = RADLLM_OK;
+    while (status == RADLLM_OK && next_run(b->batch, op->per_output, &at, &run)) {
+        for (uint32_t i = 0; i < run.set->n && status == RADLLM_OK; i++) {
+            const rad_adapter_use *use = &run.set->uses[i];
+            const rad_adapter_pair *pair = rad_adapter_find(use->adapter, op->slot);
+            if (pair != NULL)
+                status = add_pair(b, op, &run, use, pair);
+        }
+    }
+    return status;
+}
