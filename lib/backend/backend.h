@@ -27,7 +27,9 @@ typedef enum rad_op_kind {
     RAD_OP_PRODUCT, /* out = `weight` in, plus the vector `bias` where there is one */
     RAD_OP_ADAPT,   /* behind PRODUCT and EMBED: for rows with adapters that have a pair at `slot`,
                        out += scale * number * B (A in); EMBED: the row of A that the token names
-                       (lookup), in place of A in */
+                       (lookup), in place of A in. Behind EXPERT_PRODUCT (experts): for the rows
+                       of choices, by the pair at `slot` + the chosen expert, which `other`, what
+                       ROUTE made, tells */
     RAD_OP_HEAD_NORM,    /* in place: rms norm of each head of out, times `weight` */
     RAD_OP_ROTATE,       /* out = other, with its parts `to` rotated by the table `in` */
     RAD_OP_COPY,         /* parts `to` of out = parts `from` of in, `width` floats each */
@@ -67,12 +69,13 @@ typedef struct rad_op {
     uint32_t width;   /* of a row of out; of the keys for RAD_OP_STORE. Rows are contiguous */
     uint32_t n_heads; /* of out (head norm, rotate, copy, head product) */
     rad_parts from, to;
-    bool by_choice; /* expert product: in has a row for each choice of a token */
+    bool by_choice; /* expert product, adapt: in has a row for each choice of a token */
     float number;
     uint32_t limit;
     bool local;    /* rotary table: of the layers that rotate by a base of their own */
     uint32_t slot; /* of the weight, in adapters */
     bool lookup;   /* adapt: of the embedding */
+    bool experts;  /* adapt: of a stack */
 } rad_op;
 
 typedef struct rad_program {
@@ -181,6 +184,9 @@ uint64_t rad_cpu_backend_expert_tokens(const rad_backend *backend, uint32_t laye
 void rad_cpu_backend_begin(rad_backend *backend, const rad_batch *batch);
 radllm_status rad_cpu_backend_run_op(rad_backend *backend, const rad_op *op, radllm_error *error);
 void rad_cpu_backend_end(rad_backend *backend);
+/* Before it adapts rows of experts that it did not choose itself: they stand by expert, then by
+ * token, or (by_token) in the order of choices. */
+void rad_cpu_backend_take_choices(rad_backend *backend, const rad_op *op, bool by_token);
 float *rad_cpu_backend_value(const rad_backend *backend, uint8_t value);
 void rad_cpu_backend_changed(rad_backend *backend, uint8_t value);
 /* From now on a value stands in the caller's memory, which has room for its rows; NULL: in the

@@ -73,7 +73,8 @@ static void emit_norm(writer *w, uint8_t in, const rad_weight *weight, const rad
 }
 
 /* What adapters add to the result of the operation before. */
-static void emit_adapt(writer *w, const rad_weight *weight, uint8_t in, uint8_t out, uint32_t width)
+static rad_op *emit_adapt(writer *w, const rad_weight *weight, uint8_t in, uint8_t out,
+                          uint32_t width)
 {
     rad_op *op = emit(w, RAD_OP_ADAPT);
     op->weight = weight;
@@ -82,6 +83,7 @@ static void emit_adapt(writer *w, const rad_weight *weight, uint8_t in, uint8_t 
     op->in = in;
     op->out = out;
     op->width = width;
+    return op;
 }
 
 static void emit_product(writer *w, const rad_weight *weight, const rad_weight *bias, uint8_t in,
@@ -372,6 +374,10 @@ static void emit_expert_product(writer *w, const rad_weight *weight, const rad_w
     op->by_choice = by_choice;
     op->width = rad_weight_rows(weight);
     op->out = out;
+    rad_op *adapt = emit_adapt(w, weight, in, out, op->width);
+    adapt->experts = true;
+    adapt->by_choice = by_choice;
+    adapt->other = ROUTES;
 }
 
 /* Added to what the chosen experts gave, last. */
@@ -502,8 +508,7 @@ static void emit_embeddings(writer *w, const rad_model *model)
     embed->number = h->embedding_scale;
     embed->width = h->width;
     embed->out = HIDDEN;
-    emit_adapt(w, &model->embedding, HIDDEN, HIDDEN, h->width);
-    rad_op *adapt = &w->program->ops[w->program->n_ops - 1];
+    rad_op *adapt = emit_adapt(w, &model->embedding, HIDDEN, HIDDEN, h->width);
     adapt->number = h->embedding_scale;
     adapt->lookup = true;
     bool normed = model->embedding_norm.tensor != NULL;

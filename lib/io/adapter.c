@@ -77,8 +77,6 @@ static radllm_status check_kind(const reader *r)
         {"use_qalora", "asks for QALoRA, which is not supported"},
         {"lora_bias", "asks for biases of B, which are not supported"},
         {"layer_replication", "asks for layers that are repeated, which is not supported"},
-        {"target_parameters", "asks for changes of parameters, which are not supported: train "
-                              "modules (target_modules)"},
         {"trainable_token_indices", "asks for single tokens, which are not supported"},
         {"alora_invocation_tokens", "asks for an adapter that begins at some tokens (aLoRA), which "
                                     "is not supported"},
@@ -204,10 +202,12 @@ static radllm_status alpha_of(const reader *r, const char *module, double *alpha
         return fail_key(r, RADLLM_E_FORMAT, "alpha_pattern", "must be an object of numbers");
     json_object_foreach(pattern, key, value)
     {
-        if (strpbrk(key, "*+?()[]{}|\\$") != NULL)
+        /* PEFT writes it itself, for experts that became parameters. */
+        const char *module_key = strncmp(key, ".*\\.", 4) == 0 ? key + 4 : key;
+        if (strpbrk(module_key, "*+?()[]{}|\\$") != NULL)
             return fail_key(r, RADLLM_E_UNSUPPORTED, "alpha_pattern",
                             "holds a regular expression; names of modules are supported");
-        if (names_module(key, module))
+        if (names_module(module_key, module))
             return read_number(r, "alpha_pattern", value, alpha);
     }
     return RADLLM_OK;
@@ -215,35 +215,115 @@ static radllm_status alpha_of(const reader *r, const char *module, double *alpha
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-static radllm_status set_target(const char *name, rad_form form, rad_adapter_tensor *out)
+/* Of "...experts.3...." 3; a number that no expert has where it is none. */
+static uint32_t expert_of(const char *name)
 {
-    if (form == FORM_HEADS_QKV)
-        out->rows = RAD_ADAPTER_ROWS_HEADS_QKV;
-    else if (form != FORM_PLAIN && form != FORM_TRANSPOSED && form != FORM_PLUS_ONE)
-        out->rows = RAD_ADAPTER_ROWS_OTHER;
+    const char *at = strstr(name, "experts.");
+    uint32_t number = 0;
+    for (at += at != NULL ? strlen("experts.") : 0; at != NULL && *at >= '0' && *at <= '9'; at++)
+        number = number < 1u << 20 ? number * 10 + (uint32_t)(*at - '0') : number;
+    return number;
+}
+
+/* parameter: the tensor is of a parameter with the matrices of all experts. */
+static void set_target(const char *name, const char *gguf, rad_form form, bool parameter,
+                       rad_adapter_tensor *out)
+{
+    static const struct {
+        rad_form form;
+        rad_adapter_part part;
+    } parameters[] = {{FORM_PLAIN, RAD_ADAPTER_ALL},
+                      {FORM_STACK_TURNED, RAD_ADAPTER_ALL},
+                      {FORM_STACK_GATE, RAD_ADAPTER_FIRST_HALF},
+                      {FORM_TURNS_GATE, RAD_ADAPTER_EVEN}};
+    bool plain = form == FORM_PLAIN || form == FORM_TRANSPOSED || form == FORM_PLUS_ONE;
+    out->rows = plain && !parameter      ? RAD_ADAPTER_ROWS_PLAIN
+                : form == FORM_HEADS_QKV ? RAD_ADAPTER_ROWS_HEADS_QKV
+                : form == FORM_EXPERTS   ? RAD_ADAPTER_ROWS_EXPERT
+                                         : RAD_ADAPTER_ROWS_OTHER;
+    for (size_t i = 0; parameter && i < sizeof parameters / sizeof *parameters; i++) {
+        if (parameters[i].form != form)
+            continue;
+        out->rows = RAD_ADAPTER_ROWS_PARAMETER;
+        out->part = parameters[i].part;
+    }
+    out->expert = expert_of(name);
     out->transposed = form == FORM_TRANSPOSED;
     out->less_one = form == FORM_PLUS_ONE;
-    snprintf(out->target, sizeof out->target, "%s", name);
-    return RADLLM_OK;
+    snprintf(out->target, sizeof out->target, "%s", gguf);
 }
 
 /* `name` is the module's tensor as transformers calls it ("model.layers.0...q_proj.weight"), or
  * less the model's own prefix where the adapter was trained without a head. */
 static radllm_status find_target(const reader *r, const rad_tensor *tensor, const char *name,
-                                 rad_adapter_tensor *out)
+                                 bool parameter, rad_adapter_tensor *out)
 {
     char longer[NAME_SIZE + 8], gguf[64];
     rad_form form;
     snprintf(longer, sizeof longer, "model.%s", name);
     if (rad_family_find_name(r->architecture, name, gguf, &form) ||
-        rad_family_find_name(r->architecture, longer, gguf, &form))
-        return set_target(gguf, form, out);
+        rad_family_find_name(r->architecture, longer, gguf, &form)) {
+        set_target(name, gguf, form, parameter, out);
+        return RADLLM_OK;
+    }
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(r->error, RADLLM_E_ARGUMENT,
                     "%s: tensor '%s' names nothing in a model of architecture %s: the adapter "
                     "belongs to another model, or it changes what cannot be changed",
                     rad_source_label(r->source),
                     rad_quote(quoted, tensor->name.data, tensor->name.size), r->architecture);
+}
+
+/* Whether target_parameters names a parameter. */
+static bool is_parameter(const reader *r, const char *module, const char *parameter)
+{
+    const json_t *list = json_object_get(r->config, "target_parameters");
+    char whole[NAME_SIZE + 16];
+    bool found = false;
+    snprintf(whole, sizeof whole, "%s.%s", module, parameter);
+    for (size_t i = 0; i < json_array_size(list) && !found; i++) {
+        const char *key = json_string_value(json_array_get(list, i));
+        found = key != NULL && names_module(key, whole);
+    }
+    return found;
+}
+
+/* A module of experts whose parameters are changed: `name` becomes the parameter's. PEFT names the
+ * module alone, and where it changes two of its parameters, the first one's tensors are those of
+ * the base_layer. */
+static radllm_status name_parameter(const reader *r, const rad_tensor *tensor, bool inner,
+                                    char name[NAME_SIZE])
+{
+    bool first = is_parameter(r, name, "gate_up_proj"), second = is_parameter(r, name, "down_proj");
+    size_t size = strlen(name);
+    if ((!first && !second) || (inner && !(first && second)) ||
+        size + sizeof ".gate_up_proj" > NAME_SIZE)
+        return refuse(r, tensor->name.data,
+                      "changes a parameter other than gate_up_proj and down_proj, or the key "
+                      "target_parameters does not name it, which is not supported");
+    snprintf(name + size, NAME_SIZE - size, "%s",
+             inner || !second ? ".gate_up_proj" : ".down_proj");
+    return RADLLM_OK;
+}
+
+/* A tensor of a pair, `name` is its module. */
+static radllm_status describe_pair(const reader *r, const rad_tensor *tensor, char name[NAME_SIZE],
+                                   rad_adapter_tensor *out)
+{
+    bool inner = cut_ending(name, ".base_layer");
+    bool parameter = rad_ends_with(name, strlen(name), ".experts");
+    radllm_status status = RADLLM_OK;
+    if (parameter)
+        status = name_parameter(r, tensor, inner, name);
+    else if (inner)
+        return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
+    if (status == RADLLM_OK)
+        status = alpha_of(r, name, &out->alpha);
+    if (status != RADLLM_OK)
+        return status;
+    size_t size = strlen(name);
+    snprintf(name + size, NAME_SIZE - size, "%s", parameter ? "" : ".weight");
+    return find_target(r, tensor, name, parameter, out);
 }
 
 static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
@@ -270,13 +350,8 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (!cut_ending(name, endings[i].ending))
             continue;
-        radllm_status status = alpha_of(r, name, &out->alpha);
-        if (status != RADLLM_OK)
-            return status;
         out->role = endings[i].role;
-        size_t size = strlen(name);
-        snprintf(name + size, sizeof name - size, ".weight"); /* fits: checked above */
-        return find_target(r, tensor, name, out);
+        return describe_pair(r, tensor, name, out);
     }
     if (strstr(name, "lora_") != NULL)
         return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
@@ -287,7 +362,7 @@ static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
             rad_ends_with(name, strlen(name), ".weight") ? RAD_ADAPTER_COPY : RAD_ADAPTER_WHOLE;
         memmove(base, base + strlen(".base_layer"), strlen(base + strlen(".base_layer")) + 1);
     }
-    return find_target(r, tensor, name, out);
+    return find_target(r, tensor, name, false, out);
 }
 
 static radllm_status describe_gguf(const reader *r, const rad_tensor *tensor,
@@ -307,6 +382,8 @@ static radllm_status describe_gguf(const reader *r, const rad_tensor *tensor,
     if (strlen(name) >= sizeof out->target)
         return refuse(r, tensor->name.data, "has too long a name");
     memcpy(out->target, name, strlen(name) + 1);
+    if (rad_ends_with(name, strlen(name), "_exps.weight"))
+        out->rows = RAD_ADAPTER_ROWS_STACK;
     return RADLLM_OK;
 }
 
@@ -341,6 +418,17 @@ static radllm_status read_gguf(const reader *r)
                                : status;
 }
 
+/* Behind the last tensor, of gates and ups together: the same for the ups. */
+static void add_ups(rad_adapter_description *out)
+{
+    rad_adapter_tensor *ups = &out->tensors[out->count++];
+    *ups = ups[-1];
+    ups->part = ups->part == RAD_ADAPTER_EVEN ? RAD_ADAPTER_ODD : RAD_ADAPTER_SECOND_HALF;
+    char *at = strstr(ups->target, "gate_exps");
+    if (at != NULL)
+        memcpy(at, "up_exps.weight", sizeof "up_exps.weight");
+}
+
 static radllm_status describe(reader *r)
 {
     const rad_source *source = r->source;
@@ -354,15 +442,16 @@ static radllm_status describe(reader *r)
     if (status != RADLLM_OK)
         return status;
     out->halves = peft && rad_family_has_halves(r->architecture);
-    out->tensors = rad_alloc_zero(&source->host.allocator, (size_t)count * sizeof *out->tensors);
+    out->room = 2 * (size_t)count;
+    out->tensors = rad_alloc_zero(&source->host.allocator, out->room * sizeof *out->tensors);
     if (out->tensors == NULL)
-        return rad_fail_memory(r->error, (size_t)count * sizeof *out->tensors);
-    out->count = (size_t)count;
-    for (size_t i = 0; i < out->count && status == RADLLM_OK; i++) {
-        const rad_tensor *tensor = rad_source_tensor(source, i);
-        out->tensors[i].tensor = tensor;
-        status = peft ? describe_peft(r, tensor, &out->tensors[i])
-                      : describe_gguf(r, tensor, &out->tensors[i]);
+        return rad_fail_memory(r->error, out->room * sizeof *out->tensors);
+    for (size_t i = 0; i < count && status == RADLLM_OK; i++) {
+        rad_adapter_tensor *one = &out->tensors[out->count++];
+        one->tensor = rad_source_tensor(source, i);
+        status = peft ? describe_peft(r, one->tensor, one) : describe_gguf(r, one->tensor, one);
+        if (status == RADLLM_OK && one->part != RAD_ADAPTER_ALL)
+            add_ups(out);
     }
     return status;
 }
@@ -387,6 +476,6 @@ radllm_status rad_adapter_describe(const rad_source *source, const char *archite
 void rad_adapter_forget(const rad_source *source, rad_adapter_description *description)
 {
     rad_free(&source->host.allocator, description->tensors,
-             description->count * sizeof *description->tensors);
+             description->room * sizeof *description->tensors);
     *description = (rad_adapter_description){0};
 }

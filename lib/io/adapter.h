@@ -22,22 +22,40 @@ typedef enum rad_adapter_role {
 typedef enum rad_adapter_rows {
     RAD_ADAPTER_ROWS_PLAIN,     /* as GGUF has them, but for the order within heads: `halves` */
     RAD_ADAPTER_ROWS_HEADS_QKV, /* for each head its query, key and value (BLOOM) */
-    RAD_ADAPTER_ROWS_OTHER      /* as the model computes no matrix (experts, latent attention) */
+    RAD_ADAPTER_ROWS_EXPERT,    /* of one expert of a stack: `expert` */
+    RAD_ADAPTER_ROWS_STACK,     /* of all of them, one behind the other: a third dimension */
+    /* Of all of them as PEFT has them for a parameter (target_parameters): A {columns, experts x
+     * rank}, B {rank x experts, rows}; or, by its first versions where a matrix is stored as
+     * [out, in], A {rows, experts x rank}, B {rank x experts, columns}. */
+    RAD_ADAPTER_ROWS_PARAMETER,
+    RAD_ADAPTER_ROWS_OTHER /* as the model computes no matrix (latent attention) */
 } rad_adapter_rows;
+
+/* Which rows of a parameter are the target's. */
+typedef enum rad_adapter_part {
+    RAD_ADAPTER_ALL,
+    RAD_ADAPTER_FIRST_HALF,
+    RAD_ADAPTER_SECOND_HALF,
+    RAD_ADAPTER_EVEN,
+    RAD_ADAPTER_ODD
+} rad_adapter_part;
 
 typedef struct rad_adapter_tensor {
     const rad_tensor *tensor; /* under its own name */
     char target[64];          /* the model's tensor */
     rad_adapter_role role;
     rad_adapter_rows rows;
+    rad_adapter_part part;
+    uint32_t expert;
     bool transposed; /* WHOLE: stored as [in, out] */
     bool less_one;   /* WHOLE: numbers are stored less one (Gemma's norms) */
     double alpha;    /* of a pair */
 } rad_adapter_tensor;
 
 typedef struct rad_adapter_description {
-    rad_adapter_tensor *tensors; /* count, of the source's allocator: rad_adapter_forget() */
-    size_t count;
+    /* Of the source's allocator: rad_adapter_forget(). A tensor that changes two is there twice. */
+    rad_adapter_tensor *tensors;
+    size_t count, room;
     uint32_t rank; /* by the configuration; 0: it names several, or none */
     double alpha;
     bool root;    /* alpha / sqrt(rank) in place of alpha / rank (rsLoRA) */

@@ -23,6 +23,13 @@ typedef struct binder {
     couple *couples; /* by slot */
     bool merge;
     radllm_error *error;
+    /* The numbers of the tensors that were read last, an A and a B: those of all experts may stand
+     * in one. */
+    struct {
+        const rad_tensor *tensor;
+        uint8_t *numbers;
+        size_t bytes;
+    } held[2];
 } binder;
 
 /* ---- what it changes ------------------------------------------------------------------------- */
@@ -32,6 +39,14 @@ static uint32_t embedding_slot(const rad_model *model)
     return model->hparams.n_layers * RAD_LAYER_WEIGHTS;
 }
 
+/* Slots of experts stand behind all others: by layer, by role, by expert. */
+static uint32_t first_expert_slot(const rad_model *model)
+{
+    return embedding_slot(model) + 2;
+}
+
+#define EXPERT_ROLES 3u
+
 uint32_t rad_adapter_slot(const rad_model *model, const rad_weight *weight)
 {
     uint32_t ends = embedding_slot(model);
@@ -39,7 +54,12 @@ uint32_t rad_adapter_slot(const rad_model *model, const rad_weight *weight)
         return ends;
     if (weight == &model->output)
         return ends + 1;
-    return (uint32_t)(weight - model->layers[0].weights);
+    uint32_t slot = (uint32_t)(weight - model->layers[0].weights);
+    uint32_t role = slot % RAD_LAYER_WEIGHTS - RAD_WEIGHT_EXPERT_GATES;
+    return role < EXPERT_ROLES
+               ? first_expert_slot(model) + (slot / RAD_LAYER_WEIGHTS * EXPERT_ROLES + role) *
+                                                model->hparams.router.n_experts
+               : slot;
 }
 
 /* The matrix at a slot; its tensor is NULL where the model has none. */
@@ -94,24 +114,67 @@ static bool is_product(const rad_weight *weight)
     return weight->matrix.n_rows != 0 && weight->n_experts == 1 && !weight->by_head;
 }
 
-static radllm_status find_couple(const binder *b, const rad_adapter_tensor *tensor, couple **out)
+static bool is_of_experts(const rad_adapter_tensor *tensor)
+{
+    return tensor->rows == RAD_ADAPTER_ROWS_EXPERT || tensor->rows == RAD_ADAPTER_ROWS_STACK ||
+           tensor->rows == RAD_ADAPTER_ROWS_PARAMETER;
+}
+
+static radllm_status fail_absent(const binder *b, const rad_adapter_tensor *tensor)
+{
+    return refuse(b, RADLLM_E_ARGUMENT, tensor,
+                  "changes what the model does not have: the adapter belongs to another model");
+}
+
+/* The stack that a tensor of experts changes; NULL: the model has none. Files may have a tensor for
+ * each expert, so that the role tells, not a tensor's name. */
+static const rad_weight *find_stack(const rad_model *model, const char *target)
+{
+    static const char *const names[EXPERT_ROLES] = {"gate", "up", "down"};
+    uint32_t last, first = slots_of(model, target, &last);
+    const rad_weight *found = NULL;
+    for (uint32_t i = 0; i < EXPERT_ROLES && first < last && first < embedding_slot(model); i++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%u.ffn_%s_exps.weight", first / RAD_LAYER_WEIGHTS,
+                 names[i]);
+        if (strcmp(target, name) == 0)
+            found = weight_at(model, first + RAD_WEIGHT_EXPERT_GATES + i);
+    }
+    return found != NULL && found->tensor != NULL ? found : NULL;
+}
+
+/* The couples that a tensor belongs to: *n, one behind the other. */
+static radllm_status find_couples(const binder *b, const rad_adapter_tensor *tensor, couple **out,
+                                  uint32_t *n)
 {
     uint32_t last, slot = slots_of(b->model, tensor->target, &last);
-    while (slot < last && !is_at(b->model, slot, tensor->target))
-        slot++;
+    const rad_weight *weight;
+    *n = 1;
     if (tensor->rows == RAD_ADAPTER_ROWS_OTHER)
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
-                      "changes experts, or the keys and values of latent attention, which is not "
-                      "supported: merge the adapter into the model by PEFT");
-    if (slot >= last)
-        return refuse(b, RADLLM_E_ARGUMENT, tensor,
-                      "changes what the model does not have: the adapter belongs to another model");
-    const rad_weight *weight = weight_at(b->model, slot);
-    if (!is_product(weight))
-        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
-                      "changes what is no plain matrix in the model, which is not supported");
+                      "changes the keys and values of latent attention, or what belongs to experts "
+                      "and is no matrix, which is not supported: merge the adapter into the model "
+                      "by PEFT");
+    if (is_of_experts(tensor)) {
+        bool one = tensor->rows == RAD_ADAPTER_ROWS_EXPERT;
+        weight = find_stack(b->model, tensor->target);
+        if (weight == NULL || (one && tensor->expert >= weight->n_experts))
+            return fail_absent(b, tensor);
+        slot = rad_adapter_slot(b->model, weight) + (one ? tensor->expert : 0);
+        *n = one ? 1 : weight->n_experts;
+    } else {
+        while (slot < last && !is_at(b->model, slot, tensor->target))
+            slot++;
+        if (slot >= last)
+            return fail_absent(b, tensor);
+        weight = weight_at(b->model, slot);
+        if (!is_product(weight))
+            return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
+                          "changes what is no plain matrix in the model, which is not supported");
+    }
     *out = &b->couples[slot];
-    (*out)->weight = weight;
+    for (uint32_t i = 0; i < *n; i++)
+        (*out)[i].weight = weight;
     return RADLLM_OK;
 }
 
@@ -193,16 +256,18 @@ static radllm_status place_tensor(const binder *b, const rad_adapter_tensor *ten
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
                       "is of DoRA, which no session can compute by itself: set the option "
                       "adapter_merge, or merge it into a file (radllm-convert --lora)");
-    radllm_status status = find_couple(b, tensor, &found);
-    if (status != RADLLM_OK)
-        return status;
-    const rad_adapter_tensor **place = tensor->role == RAD_ADAPTER_B           ? &found->b
-                                       : tensor->role == RAD_ADAPTER_MAGNITUDE ? &found->lengths
-                                                                               : &found->a;
-    if (*place != NULL)
-        return refuse(b, RADLLM_E_FORMAT, tensor, "is there twice");
-    *place = tensor;
-    return RADLLM_OK;
+    uint32_t n = 0;
+    radllm_status status = find_couples(b, tensor, &found, &n);
+    for (uint32_t i = 0; i < n && status == RADLLM_OK; i++) {
+        couple *c = &found[i];
+        const rad_adapter_tensor **place = tensor->role == RAD_ADAPTER_B           ? &c->b
+                                           : tensor->role == RAD_ADAPTER_MAGNITUDE ? &c->lengths
+                                                                                   : &c->a;
+        if (*place != NULL)
+            status = refuse(b, RADLLM_E_FORMAT, tensor, "is there twice");
+        *place = tensor;
+    }
+    return status;
 }
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
@@ -225,7 +290,12 @@ static radllm_status check_shape(const binder *b, const rad_adapter_tensor *tens
                                  uint64_t columns, uint64_t rows)
 {
     const rad_tensor *found = tensor->tensor;
-    if (found->dims[0] != columns || found->dims[1] != rows || found->dims[2] != 1 ||
+    bool stack = tensor->rows == RAD_ADAPTER_ROWS_STACK;
+    uint64_t n = stack ? b->model->hparams.router.n_experts : 1;
+    if (stack && found->dims[2] != n)
+        return refuse(b, RADLLM_E_ARGUMENT, tensor,
+                      "is for another number of experts: the adapter belongs to another model");
+    if (found->dims[0] != columns || found->dims[1] != rows || found->dims[2] != n ||
         found->dims[3] != 1)
         return fail_shape(b, tensor, columns, rows);
     if (rad_type_find((uint32_t)found->type)->decode == NULL ||
@@ -269,6 +339,49 @@ static radllm_status check_lengths(const binder *b, const couple *c, bool lookup
     return check_shape(b, c->lengths, rows, 1);
 }
 
+/* What stands in a couple's tensors. */
+typedef struct extents {
+    bool lookup, table;
+    uint32_t n_experts; /* in one tensor */
+    uint64_t rank, columns, rows;
+    uint64_t all_rows; /* in the tensor, of which `rows` are the weight's */
+    bool swapped;      /* a parameter of PEFT's first versions: A and B have changed places */
+} extents;
+
+static extents measure(const binder *b, const couple *c)
+{
+    const uint64_t *dims = c->a->tensor->dims;
+    bool lookup = looks_up(b, c), table = c->a->role == RAD_ADAPTER_TABLE;
+    bool parameter = c->a->rows == RAD_ADAPTER_ROWS_PARAMETER;
+    extents x = {.lookup = lookup,
+                 .table = table,
+                 .n_experts = parameter ? c->weight->n_experts : 1,
+                 .rank = lookup && !table ? dims[0] : dims[1],
+                 .columns = lookup ? b->model->hparams.n_vocab : rad_weight_inputs(c->weight),
+                 .rows = lookup                ? rad_weight_inputs(c->weight)
+                         : is_of_experts(c->a) ? rad_weight_rows(c->weight)
+                                               : c->weight->tensor->dims[1]};
+    x.rank /= x.n_experts;
+    x.all_rows = c->a->part == RAD_ADAPTER_ALL ? x.rows : 2 * x.rows;
+    x.swapped = parameter && dims[0] != x.columns && dims[0] == x.all_rows;
+    return x;
+}
+
+static radllm_status check_extents(const binder *b, const couple *c, const extents *x)
+{
+    uint64_t all_ranks = x->n_experts * x->rank; /* of another length than the tensor's: */
+    if (x->table && !x->lookup)
+        return refuse(b, RADLLM_E_ARGUMENT, c->a, "is of an embedding, the model's matrix is none");
+    radllm_status status = check_rank(b, c->a, x->rank);
+    if (status == RADLLM_OK)
+        status = x->lookup && !x->table
+                     ? check_shape(b, c->a, x->rank, x->columns)
+                     : check_shape(b, c->a, x->swapped ? x->all_rows : x->columns, all_ranks);
+    if (status == RADLLM_OK)
+        status = check_shape(b, c->b, all_ranks, x->swapped ? x->columns : x->all_rows);
+    return status == RADLLM_OK ? check_lengths(b, c, x->lookup, x->rows) : status;
+}
+
 static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_pair *pair)
 {
     const rad_adapter_tensor *one = c->a != NULL ? c->a : c->b != NULL ? c->b : c->lengths;
@@ -276,30 +389,20 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
         return refuse(b, RADLLM_E_FORMAT, one,
                       c->a != NULL ? "has no companion B: the file is incomplete: fetch it again"
                                    : "has no companion A: the file is incomplete: fetch it again");
-    const uint64_t *dims = c->a->tensor->dims;
-    bool lookup = looks_up(b, c), table = c->a->role == RAD_ADAPTER_TABLE;
-    if (table && !lookup)
-        return refuse(b, RADLLM_E_ARGUMENT, one, "is of an embedding, the model's matrix is none");
-    uint64_t rank = lookup && !table ? dims[0] : dims[1];
-    uint64_t columns = lookup ? b->model->hparams.n_vocab : rad_weight_inputs(c->weight);
-    uint64_t rows = lookup ? rad_weight_inputs(c->weight) : c->weight->tensor->dims[1];
-    radllm_status status = check_rank(b, c->a, rank);
-    if (status == RADLLM_OK)
-        status = lookup && !table ? check_shape(b, c->a, rank, columns)
-                                  : check_shape(b, c->a, columns, rank);
-    if (status == RADLLM_OK)
-        status = check_shape(b, c->b, rank, rows);
-    if (status == RADLLM_OK)
-        status = check_lengths(b, c, lookup, rows);
+    if (c->a->rows != c->b->rows)
+        return refuse(b, RADLLM_E_FORMAT, one, "is there in two forms");
+    extents x = measure(b, c);
+    radllm_status status = check_extents(b, c, &x);
     if (status != RADLLM_OK)
         return status;
+    uint32_t rank = (uint32_t)x.rank, rows = (uint32_t)x.rows, columns = (uint32_t)x.columns;
     double alpha = c->a->alpha == 0.0 && b->description.by_rank ? (double)rank : c->a->alpha;
     pair->scale = alpha / (b->description.root ? sqrt((double)rank) : (double)rank);
-    pair->a = (rad_matrix){.n_rows = (uint32_t)(lookup ? columns : rank),
-                           .n_columns = (uint32_t)(lookup ? rank : columns)};
-    pair->b = (rad_matrix){.n_rows = (uint32_t)rows, .n_columns = (uint32_t)rank};
+    pair->a =
+        (rad_matrix){.n_rows = x.lookup ? columns : rank, .n_columns = x.lookup ? rank : columns};
+    pair->b = (rad_matrix){.n_rows = rows, .n_columns = rank};
     if (c->lengths != NULL)
-        pair->lengths = (rad_matrix){.n_rows = (uint32_t)rows, .n_columns = 1};
+        pair->lengths = (rad_matrix){.n_rows = rows, .n_columns = 1};
     return RADLLM_OK;
 }
 
@@ -334,24 +437,41 @@ static void share_pair(const binder *b, uint32_t slot, uint32_t number, const ch
     }
 }
 
+static bool is_there(const couple *c)
+{
+    return c->a != NULL || c->b != NULL || c->lengths != NULL;
+}
+
 /* Checks all couples, makes pairs of them, and gives each its place in memory. */
 static radllm_status make_pairs(binder *b, uint64_t *used)
 {
     rad_adapter *adapter = b->adapter;
     for (uint32_t slot = 0; slot < adapter->n_slots; slot++) {
+        adapter->n_pairs += is_there(&b->couples[slot]) ? 1 : 0;
+        if (slot >= first_expert_slot(b->model))
+            adapter->n_expert_pairs += is_there(&b->couples[slot]) ? 1 : 0;
+    }
+    adapter->pairs = rad_alloc_zero(&adapter->allocator,
+                                    (adapter->n_pairs + (size_t)1) * sizeof *adapter->pairs);
+    if (adapter->pairs == NULL)
+        return rad_fail_memory(b->error, adapter->n_pairs * sizeof *adapter->pairs);
+    rad_adapter_pair *pair = adapter->pairs;
+    for (uint32_t slot = 0; slot < adapter->n_slots; slot++) {
         const couple *c = &b->couples[slot];
-        if (c->a == NULL && c->b == NULL && c->lengths == NULL)
+        if (!is_there(c))
             continue;
-        rad_adapter_pair *pair = &adapter->pairs[adapter->n_pairs++];
         radllm_status status = check_couple(b, c, pair);
         if (status != RADLLM_OK)
             return status;
-        if (!place_matrix(&pair->a, c->a, used) || !place_matrix(&pair->b, c->b, used) ||
+        bool swapped = measure(b, c).swapped;
+        if (!place_matrix(&pair->a, swapped ? c->b : c->a, used) ||
+            !place_matrix(&pair->b, swapped ? c->a : c->b, used) ||
             (c->lengths != NULL && !place_matrix(&pair->lengths, c->lengths, used)))
             return rad_fail_memory(b->error, SIZE_MAX);
         uint32_t rank = pair->b.n_columns;
         adapter->rank = rank > adapter->rank ? rank : adapter->rank;
-        share_pair(b, slot, adapter->n_pairs, c->a->target);
+        adapter->lengths = adapter->lengths || c->lengths != NULL;
+        share_pair(b, slot, (uint32_t)(++pair - adapter->pairs), c->a->target);
     }
     return RADLLM_OK;
 }
@@ -364,11 +484,16 @@ typedef struct row_order {
     int halves;    /* 1: from (i, i + n/2) to (2i, 2i + 1); -1: back */
     uint32_t head; /* rows of a head */
     uint32_t n_rows;
+    rad_adapter_part part;
 } row_order;
 
 static uint32_t stored_row(const row_order *order, uint32_t row)
 {
     uint32_t head = row / order->head, i = row % order->head, half = order->head / 2;
+    if (order->part == RAD_ADAPTER_SECOND_HALF)
+        return order->n_rows / 2 + row;
+    if (order->part == RAD_ADAPTER_EVEN || order->part == RAD_ADAPTER_ODD)
+        return 2 * row + (order->part == RAD_ADAPTER_ODD ? 1 : 0);
     if (order->regroup) { /* row: part, head, value */
         uint32_t n_heads = order->n_rows / 3 / order->head;
         return (head % n_heads * 3 + head / n_heads) * order->head + i;
@@ -384,7 +509,8 @@ static row_order order_of(const binder *b, const couple *c)
 {
     const rad_hparams *h = &b->model->hparams;
     uint32_t slot = (uint32_t)(c - b->couples), role = slot % RAD_LAYER_WEIGHTS;
-    row_order order = {.head = h->head_dim, .n_rows = (uint32_t)c->b->tensor->dims[1]};
+    row_order order = {
+        .head = h->head_dim, .n_rows = (uint32_t)measure(b, c).all_rows, .part = c->b->part};
     bool heads = slot < embedding_slot(b->model) &&
                  (role == RAD_WEIGHT_QUERY || role == RAD_WEIGHT_KEY) && h->head_dim % 2 == 0;
     if (c->b->rows == RAD_ADAPTER_ROWS_HEADS_QKV)
@@ -415,63 +541,87 @@ static radllm_status check_finite(const binder *b, const rad_adapter_tensor *ten
                   "holds what is no finite number: the file is damaged: fetch it again");
 }
 
-/* The numbers of a tensor as kept_type() has them, in its own order. */
-static radllm_status read_numbers(const binder *b, const rad_adapter_tensor *tensor, uint8_t *out)
+/* The numbers of a tensor as kept_type() has them, in its own order, until the next one of the same
+ * kind is read. */
+static radllm_status read_numbers(binder *b, const rad_adapter_tensor *tensor, const uint8_t **out)
 {
     const rad_tensor *from = tensor->tensor;
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
-    const rad_source *source = b->adapter->source;
-    if (kept_type(tensor) == from->type)
-        return rad_source_read_tensor(source, from, 0, out, (size_t)from->n_bytes, b->error);
     const rad_allocator *allocator = &b->adapter->allocator;
-    uint8_t *blocks = rad_alloc(allocator, (size_t)from->n_bytes);
-    if (blocks == NULL)
-        return rad_fail_memory(b->error, (size_t)from->n_bytes);
-    radllm_status status =
-        rad_source_read_tensor(source, from, 0, blocks, (size_t)from->n_bytes, b->error);
-    if (status == RADLLM_OK)
-        info->decode(blocks, (float *)(void *)out, (size_t)from->n_elements);
-    rad_free(allocator, blocks, (size_t)from->n_bytes);
+    uint32_t at = tensor->role == RAD_ADAPTER_B ? 1 : 0;
+    bool widened = kept_type(tensor) != from->type;
+    uint64_t size = rad_type_find((uint32_t)kept_type(tensor))->block_bytes, bytes;
+    *out = b->held[at].numbers;
+    if (b->held[at].tensor == from)
+        return RADLLM_OK;
+    rad_free(allocator, b->held[at].numbers, b->held[at].bytes);
+    b->held[at].tensor = NULL;
+    b->held[at].numbers = NULL;
+    bool fits = rad_mul_u64(from->n_elements, size, &bytes) && bytes <= PTRDIFF_MAX;
+    uint8_t *numbers = fits ? rad_alloc(allocator, (size_t)bytes) : NULL;
+    uint8_t *blocks =
+        widened && numbers != NULL ? rad_alloc(allocator, (size_t)from->n_bytes) : numbers;
+    radllm_status status = blocks == NULL
+                               ? rad_fail_memory(b->error, fits ? (size_t)bytes : SIZE_MAX)
+                               : rad_source_read_tensor(b->adapter->source, from, 0, blocks,
+                                                        (size_t)from->n_bytes, b->error);
+    if (widened && status == RADLLM_OK)
+        info->decode(blocks, (float *)(void *)numbers, (size_t)from->n_elements);
+    if (widened)
+        rad_free(allocator, blocks, (size_t)from->n_bytes);
+    *out = b->held[at].numbers = numbers;
+    b->held[at].bytes = fits ? (size_t)bytes : 0;
+    b->held[at].tensor = status == RADLLM_OK ? from : NULL;
     return status;
 }
 
-/* Reads a matrix whose element (row, column) stands at element row_step * stored row +
+/* Where a matrix stands in a tensor: its element (row, column) at first + row_step * stored row +
  * column_step * column. */
-static radllm_status read_ordered(const binder *b, const rad_adapter_tensor *tensor,
-                                  const row_order *order, bool transposed, const rad_matrix *matrix)
+typedef struct steps {
+    size_t first, row, column;
+} steps;
+
+/* Reads a matrix of the adapter to its place. */
+static radllm_status read_matrix(binder *b, const rad_adapter_tensor *tensor,
+                                 const row_order *order, steps step, rad_matrix *matrix)
 {
     size_t size = rad_type_find((uint32_t)matrix->type)->block_bytes;
-    size_t bytes = (size_t)matrix->n_rows * matrix->n_columns * size;
-    uint8_t *stored = rad_alloc(&b->adapter->allocator, bytes);
-    uint8_t *out = (uint8_t *)(uintptr_t)matrix->data;
-    if (stored == NULL)
-        return rad_fail_memory(b->error, bytes);
-    radllm_status status = read_numbers(b, tensor, stored);
     size_t row_bytes = matrix->n_columns * size;
+    const uint8_t *stored;
+    radllm_status status = read_numbers(b, tensor, &stored);
+    uint8_t *out = b->adapter->data + (uintptr_t)matrix->data;
+    matrix->data = out;
     for (uint32_t row = 0; status == RADLLM_OK && row < matrix->n_rows; row++) {
-        if (!transposed) {
-            memcpy(out + row * row_bytes, stored + stored_row(order, row) * row_bytes, row_bytes);
-            continue;
-        }
-        for (uint32_t i = 0; i < matrix->n_columns; i++)
-            memcpy(out + row * row_bytes + i * size,
-                   stored + ((size_t)i * matrix->n_rows + row) * size, size);
+        const uint8_t *from = stored + (step.first + stored_row(order, row) * step.row) * size;
+        if (step.column == 1)
+            memcpy(out + row * row_bytes, from, row_bytes);
+        for (uint32_t i = 0; step.column != 1 && i < matrix->n_columns; i++)
+            memcpy(out + row * row_bytes + i * size, from + i * step.column * size, size);
     }
-    rad_free(&b->adapter->allocator, stored, bytes);
-    return status;
+    return status == RADLLM_OK ? check_finite(b, tensor, matrix) : status;
 }
 
-static radllm_status read_matrix(const binder *b, const rad_adapter_tensor *tensor,
-                                 const row_order *order, rad_matrix *matrix)
+/* Of expert number `expert` of the tensor, where it has several. */
+static radllm_status read_pair(binder *b, const couple *c, uint32_t expert, rad_adapter_pair *pair)
 {
-    bool transposed = tensor->role == RAD_ADAPTER_TABLE;
-    matrix->data = b->adapter->data + (uintptr_t)matrix->data;
-    radllm_status status;
-    if (transposed || order->regroup || order->halves != 0)
-        status = read_ordered(b, tensor, order, transposed, matrix);
-    else
-        status = read_numbers(b, tensor, (uint8_t *)(uintptr_t)matrix->data);
-    return status == RADLLM_OK ? check_finite(b, tensor, matrix) : status;
+    const row_order plain = {.head = 1}, order = order_of(b, c);
+    extents x = measure(b, c);
+    size_t rank = pair->b.n_columns, columns = pair->a.n_columns, n = x.n_experts;
+    bool stack = c->a->rows == RAD_ADAPTER_ROWS_STACK;
+    steps a = {n > 1 || stack ? expert * rank * columns : 0, columns, 1};
+    steps by = {stack ? expert * rank * pair->b.n_rows : n > 1 ? expert : 0, rank * n, n};
+    if (x.table)
+        a = (steps){0, 1, pair->a.n_rows};
+    if (x.swapped) {
+        a = (steps){expert, n, rank * n};
+        by = (steps){expert * rank * (size_t)x.all_rows, 1, (size_t)x.all_rows};
+    }
+    radllm_status status = read_matrix(b, x.swapped ? c->b : c->a, &plain, a, &pair->a);
+    if (status == RADLLM_OK)
+        status = read_matrix(b, x.swapped ? c->a : c->b, &order, by, &pair->b);
+    if (status == RADLLM_OK && c->lengths != NULL)
+        status = read_matrix(b, c->lengths, &order, (steps){0, 1, 1}, &pair->lengths);
+    return status;
 }
 
 static void hash_pair(rad_hasher *hasher, uint32_t slot, const rad_adapter_pair *pair)
@@ -514,28 +664,26 @@ static radllm_status hash_whole(const binder *b, rad_hasher *hasher, const rad_a
     return status;
 }
 
-static radllm_status read_pairs(const binder *b)
+static radllm_status read_pairs(binder *b)
 {
     rad_adapter *adapter = b->adapter;
-    const row_order plain = {.head = 1};
     rad_hasher hasher;
     radllm_status status = RADLLM_OK;
     rad_hasher_start(&hasher);
-    uint32_t number = 0;
+    rad_adapter_pair *pair = adapter->pairs;
     for (uint32_t slot = 0; slot < adapter->n_slots && status == RADLLM_OK; slot++) {
         const couple *c = &b->couples[slot];
         if (c->a == NULL)
             continue;
-        rad_adapter_pair *pair = &adapter->pairs[number++];
-        row_order order = order_of(b, c);
-        status = read_matrix(b, c->a, &plain, &pair->a);
-        if (status == RADLLM_OK)
-            status = read_matrix(b, c->b, &order, &pair->b);
-        if (status == RADLLM_OK && c->lengths != NULL)
-            status = read_matrix(b, c->lengths, &order, &pair->lengths);
+        uint32_t first = first_expert_slot(b->model);
+        uint32_t expert = slot < first ? 0 : (slot - first) % b->model->hparams.router.n_experts;
+        status = read_pair(b, c, expert, pair);
         if (status == RADLLM_OK)
             hash_pair(&hasher, slot, pair);
+        pair++;
     }
+    for (int i = 0; i < 2; i++)
+        rad_free(&adapter->allocator, b->held[i].numbers, b->held[i].bytes);
     for (uint32_t i = 0; i < adapter->n_wholes && status == RADLLM_OK; i++)
         status = hash_whole(b, &hasher, &adapter->wholes[i]);
     rad_hasher_end(&hasher, adapter->digest);
@@ -548,14 +696,13 @@ static radllm_status allocate(binder *b)
 {
     rad_adapter *adapter = b->adapter;
     const rad_allocator *allocator = &adapter->allocator;
-    adapter->n_slots = embedding_slot(b->model) + 2;
-    adapter->n_tensors = b->description.count;
+    adapter->n_slots = first_expert_slot(b->model) + b->model->hparams.n_layers * EXPERT_ROLES *
+                                                         b->model->hparams.router.n_experts;
+    adapter->n_tensors = rad_source_n_tensors(adapter->source);
     b->couples = rad_alloc_zero(allocator, adapter->n_slots * sizeof *b->couples);
     adapter->slots = rad_alloc_zero(allocator, adapter->n_slots * sizeof *adapter->slots);
-    adapter->pairs = rad_alloc_zero(allocator, adapter->n_tensors * sizeof *adapter->pairs);
     adapter->wholes = rad_alloc_zero(allocator, adapter->n_tensors * sizeof *adapter->wholes);
-    if (b->couples == NULL || adapter->wholes == NULL || adapter->slots == NULL ||
-        adapter->pairs == NULL)
+    if (b->couples == NULL || adapter->wholes == NULL || adapter->slots == NULL)
         return rad_fail_memory(b->error, adapter->n_slots * sizeof *b->couples);
     return RADLLM_OK;
 }
@@ -628,7 +775,7 @@ void rad_adapter_release(rad_adapter *adapter)
     rad_allocator allocator = adapter->allocator;
     rad_source_release(adapter->source);
     rad_free(&allocator, adapter->slots, adapter->n_slots * sizeof *adapter->slots);
-    rad_free(&allocator, adapter->pairs, adapter->n_tensors * sizeof *adapter->pairs);
+    rad_free(&allocator, adapter->pairs, (adapter->n_pairs + (size_t)1) * sizeof *adapter->pairs);
     rad_free(&allocator, adapter->wholes, adapter->n_tensors * sizeof *adapter->wholes);
     rad_free(&allocator, adapter->data, adapter->data_bytes);
     rad_free(&allocator, adapter, sizeof *adapter);
@@ -646,7 +793,8 @@ void rad_adapter_forget_numbers(rad_adapter *adapter)
 uint64_t rad_adapter_bytes(const rad_adapter *adapter)
 {
     return adapter->data_bytes + adapter->n_slots * sizeof *adapter->slots +
-           adapter->n_tensors * (sizeof *adapter->pairs + sizeof *adapter->wholes);
+           (adapter->n_pairs + (size_t)1) * sizeof *adapter->pairs +
+           adapter->n_tensors * sizeof *adapter->wholes;
 }
 
 /* ---- sets ------------------------------------------------------------------------------------ */

@@ -1,5 +1,6 @@
 /* An adapter in memory, bound to a model: for some of its matrices W a pair A, B of low rank, so
- * that W x + scale B (A x) takes the place of W x (LoRA, Hu et al. 2021). Immutable. */
+ * that W x + scale B (A x) takes the place of W x (LoRA, Hu et al. 2021). Of a stack of experts
+ * each may have a pair of its own. Immutable. */
 #ifndef RAD_ADAPTER_H
 #define RAD_ADAPTER_H
 
@@ -27,14 +28,16 @@ struct rad_adapter {
     rad_source *source;
     rad_adapter_pair *pairs;
     uint32_t n_pairs, n_wholes;
+    uint32_t n_expert_pairs;   /* the last ones */
     rad_adapter_whole *wholes; /* only in adapters to be merged */
     uint32_t *slots;           /* by rad_adapter_slot(): 0, or 1 + the pair's number */
     uint32_t n_slots;
     uint8_t *data; /* of all pairs */
     size_t data_bytes;
     uint32_t rank; /* the greatest */
+    bool lengths;  /* some pairs have them */
     double alpha;
-    uint64_t n_tensors;
+    uint64_t n_tensors; /* in its file */
     uint8_t digest[32]; /* SHA-256 of what it computes */
 };
 
@@ -50,8 +53,9 @@ void rad_adapter_forget_numbers(rad_adapter *adapter);
 /* What it takes in memory. */
 uint64_t rad_adapter_bytes(const rad_adapter *adapter);
 
-/* Which pair changes a weight: those of layers, then the embedding's and the output's. Rows of the
- * pair's B begin with row weight->first. */
+/* Which pair changes a weight: those of layers, then the embedding's and the output's; of a stack
+ * of experts the first one's, the others' follow. Rows of the pair's B begin with row
+ * weight->first, those of an expert's with its own first. */
 uint32_t rad_adapter_slot(const rad_model *model, const rad_weight *weight);
 static inline const rad_adapter_pair *rad_adapter_find(const rad_adapter *adapter, uint32_t slot)
 {

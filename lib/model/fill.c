@@ -15,7 +15,8 @@ typedef struct matrix_copy {
     const rad_model *model;
     const rad_weight *weight;
     const rad_tensor *tensor;
-    uint64_t offset; /* of the first row, in the tensor */
+    uint64_t offset;    /* of the first row, in the tensor */
+    uint32_t first_row; /* of the weight's, where experts have tensors of their own */
     const rad_matrix *matrix;
     uint8_t *target;
     uint8_t *scratch;     /* scratch_bytes for each worker */
@@ -57,7 +58,8 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
         copy->model->source, copy->tensor, copy->offset + first * copy->row_bytes, rows,
         (size_t)((last - first) * copy->row_bytes), &error);
     if (status == RADLLM_OK && copy->weight->merged)
-        status = rad_merge_rows(copy->model, copy->weight, first, last - first, rows, &error);
+        status = rad_merge_rows(copy->model, copy->weight, copy->first_row + first, last - first,
+                                rows, &error);
     if (status != RADLLM_OK) {
         copy_failed(copy, status, &error);
         return;
@@ -93,13 +95,14 @@ static uint32_t rows_per_task(const rad_filler *fill, const rad_matrix *matrix)
 }
 
 static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight,
-                                 const rad_tensor *tensor, uint64_t offset,
+                                 const rad_tensor *tensor, uint64_t offset, uint32_t first_row,
                                  const rad_matrix *matrix, radllm_error *error)
 {
     matrix_copy copy = {.model = fill->model,
                         .weight = weight,
                         .tensor = tensor,
                         .offset = offset,
+                        .first_row = first_row,
                         .matrix = matrix,
                         .target = (uint8_t *)matrix->data, /* in the model's own block */
                         .scratch = fill->scratch,
@@ -116,7 +119,7 @@ static radllm_status copy_matrix(rad_filler *fill, const rad_weight *weight,
 static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, radllm_error *error)
 {
     if (weight->parts == NULL)
-        return copy_matrix(fill, weight, weight->tensor, rad_weight_tensor_offset(weight),
+        return copy_matrix(fill, weight, weight->tensor, rad_weight_tensor_offset(weight), 0,
                            &weight->matrix, error);
     radllm_status status = RADLLM_OK;
     rad_matrix expert = weight->matrix;
@@ -124,7 +127,7 @@ static radllm_status copy_weight(rad_filler *fill, const rad_weight *weight, rad
     for (uint32_t e = 0; e < weight->n_experts && status == RADLLM_OK; e++) {
         const rad_tensor *tensor = weight->parts[e].tensor;
         expert.data = weight->parts[e].data;
-        status = copy_matrix(fill, weight, tensor, 0, &expert, error);
+        status = copy_matrix(fill, weight, tensor, 0, e * expert.n_rows, &expert, error);
     }
     return status;
 }

@@ -5,16 +5,17 @@
 
 #include "model/fill.h"
 
-/* Whether an adapter changes a weight; *lookup: as an embedding. */
+/* Which pair of an adapter changes a weight, or one expert's rows of it; *lookup: as an embedding.
+ */
 static const rad_adapter_pair *pair_of(const rad_model *model, const rad_adapter_use *use,
-                                       const rad_weight *weight, bool *lookup)
+                                       const rad_weight *weight, uint32_t expert, bool *lookup)
 {
     uintptr_t at = (uintptr_t)weight, first = (uintptr_t)model->layers;
     uintptr_t end = first + model->hparams.n_layers * sizeof *model->layers;
     *lookup = weight == &model->embedding;
     if (!*lookup && weight != &model->output && (at < first || at >= end))
         return NULL; /* norms and tables before and behind the layers */
-    return rad_adapter_find(use->adapter, rad_adapter_slot(model, weight));
+    return rad_adapter_find(use->adapter, rad_adapter_slot(model, weight) + expert);
 }
 
 /* The tensor that takes a weight's place, of the last adapter that has one. */
@@ -47,6 +48,12 @@ static radllm_status check_encoder(const rad_model *model, const rad_weight *wei
                     rad_source_label(model->source), weight->tensor->name.data, info->name);
 }
 
+/* Matrices of a weight that have pairs of their own. */
+static uint32_t n_experts_of(const rad_weight *weight)
+{
+    return weight->matrix.n_rows == 0 || weight->by_head ? 1 : weight->n_experts;
+}
+
 static radllm_status mark_weight(rad_model *model, rad_weight *weight, void *data,
                                  radllm_error *error)
 {
@@ -54,9 +61,11 @@ static radllm_status mark_weight(rad_model *model, rad_weight *weight, void *dat
     (void)error;
     const rad_source *source;
     weight->merged = whole_of(model, weight, &source) != NULL;
-    for (uint32_t i = 0; i < model->merged.n && !weight->merged; i++) {
+    uint32_t n_experts = n_experts_of(weight);
+    for (uint32_t i = 0; i < model->merged.n * n_experts && !weight->merged; i++) {
         bool lookup;
-        weight->merged = pair_of(model, &model->merged.uses[i], weight, &lookup) != NULL;
+        const rad_adapter_use *use = &model->merged.uses[i / n_experts];
+        weight->merged = pair_of(model, use, weight, i % n_experts, &lookup) != NULL;
     }
     return RADLLM_OK;
 }
@@ -123,7 +132,7 @@ static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms
 typedef struct merger {
     float *terms, *factors, *values; /* values: all rows */
     float *own, *row;                /* DoRA: all rows as the model has them, and room for one */
-    uint32_t first, n, columns;      /* rows of the tensor */
+    uint32_t first, n, columns;      /* rows of the tensor, or of one expert */
 } merger;
 
 /* Adds the product of row `row` of B, which is in m->factors, and A to a row. */
@@ -202,35 +211,43 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
 {
     const rad_source *source = NULL;
     const rad_adapter_whole *whole = whole_of(model, weight, &source);
-    size_t columns = weight->matrix.n_columns, rank = 0;
+    size_t columns = rad_weight_inputs(weight), rank = 0;
     radllm_status status = RADLLM_OK;
     if (whole != NULL)
         status = read_whole(model, source, whole, first, n, values, error);
     if (status != RADLLM_OK || weight->matrix.n_rows == 0)
         return status;
+    const uint32_t rows = rad_weight_rows(weight), n_experts = n_experts_of(weight);
+    bool lengths = false;
     for (uint32_t i = 0; i < model->merged.n; i++) {
-        uint32_t of = model->merged.uses[i].adapter->rank;
-        rank = of > rank ? of : rank;
+        const rad_adapter *adapter = model->merged.uses[i].adapter;
+        rank = adapter->rank > rank ? adapter->rank : rank;
+        lengths = lengths || adapter->lengths;
     }
-    size_t bytes = (rank * columns + rank + 1 + columns + n) * sizeof(float);
+    size_t bytes = (rank * columns + rank + 1 + (lengths ? columns + n : 0)) * sizeof(float);
     float *terms = rad_alloc(&model->host.allocator, bytes);
     if (terms == NULL)
         return rad_fail_memory(error, bytes);
     merger m = {.values = values,
-                .first = (uint32_t)(first / columns),
-                .n = (uint32_t)(n / columns),
                 .columns = (uint32_t)columns,
                 .terms = terms,
                 .factors = terms + rank * columns};
     m.row = m.factors + rank + 1;
     m.own = m.row + columns;
-    memcpy(m.own, values, n * sizeof *values);
-    for (uint32_t i = 0; i < model->merged.n; i++) {
-        bool lookup;
-        const rad_adapter_use *use = &model->merged.uses[i];
-        const rad_adapter_pair *pair = pair_of(model, use, weight, &lookup);
-        if (pair != NULL)
-            add_pair(&m, pair, lookup, use->scale);
+    if (lengths)
+        memcpy(m.own, values, n * sizeof *values);
+    uint32_t row = (uint32_t)(first / columns), end = row + (uint32_t)(n / columns);
+    for (; row < end; row += m.n, m.values += m.n * columns, m.own += m.n * columns) {
+        uint32_t expert = n_experts > 1 ? row / rows : 0;
+        m.first = n_experts > 1 ? row % rows : row;
+        m.n = n_experts > 1 && end - row > rows - m.first ? rows - m.first : end - row;
+        for (uint32_t i = 0; i < model->merged.n; i++) {
+            bool lookup;
+            const rad_adapter_use *use = &model->merged.uses[i];
+            const rad_adapter_pair *pair = pair_of(model, use, weight, expert, &lookup);
+            if (pair != NULL)
+                add_pair(&m, pair, lookup, use->scale);
+        }
     }
     rad_free(&model->host.allocator, terms, bytes);
     return RADLLM_OK;

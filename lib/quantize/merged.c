@@ -10,6 +10,7 @@
 typedef struct change {
     const rad_model *model;
     const rad_weight *weight; /* one of those that are rows of it; NULL: it stays */
+    uint64_t first;           /* where experts have tensors of their own: its first number */
 } change;
 
 struct rad_merged {
@@ -22,7 +23,7 @@ struct rad_merged {
 static radllm_status apply(void *user, uint64_t first, size_t n, float *values, radllm_error *error)
 {
     const change *c = user;
-    return rad_merge_numbers(c->model, c->weight, first, n, values, error);
+    return rad_merge_numbers(c->model, c->weight, c->first + first, n, values, error);
 }
 
 static radllm_status note_weight(rad_model *model, rad_weight *weight, void *data,
@@ -30,9 +31,12 @@ static radllm_status note_weight(rad_model *model, rad_weight *weight, void *dat
 {
     rad_merged *merged = data;
     (void)error;
-    if (weight->merged)
-        merged->changes[rad_source_tensor_index(model->source, weight->tensor)] =
-            (change){model, weight};
+    uint32_t n = weight->parts != NULL ? weight->n_experts : 1;
+    for (uint32_t i = 0; weight->merged && i < n; i++) {
+        const rad_tensor *tensor = weight->parts != NULL ? weight->parts[i].tensor : weight->tensor;
+        merged->changes[rad_source_tensor_index(model->source, tensor)] =
+            (change){model, weight, i * tensor->n_elements};
+    }
     return RADLLM_OK;
 }
 

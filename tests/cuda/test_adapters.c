@@ -46,6 +46,8 @@ static const struct {
     {"architectures/mixtral-q8_0", "mixtral-attention", "cache=f32", 0},
     {"architectures/gpt2-q8_0", "gpt2-all", "cache=f32", 1},
     {"architectures/bloom-f32", "bloom-attention.gguf", "cache=f32", 3},
+    {"architectures/mixtral-f32", "mixtral-experts.gguf", "cache=f32", 3},
+    {"architectures/mixtral-q8_0", "mixtral-experts.gguf", "cache=f32", 0},
     /* A part of the layers on the device. */
     {"architectures/llama-mha-q8_0", "llama-all.gguf", "cache=f32 gpu_layers=1", 0},
 };

@@ -567,8 +567,6 @@ START_TEST(wrong_configurations)
         {"\"r\":4,\"lora_alpha\":1e300", RADLLM_E_FORMAT, "lora_alpha"},
         {"\"r\":4,\"lora_alpha\":1,\"use_dora\":true", RADLLM_E_FORMAT, "which DoRA needs"},
         {"\"r\":4,\"lora_alpha\":1,\"lora_bias\":true", RADLLM_E_UNSUPPORTED, "biases of B"},
-        {"\"r\":4,\"lora_alpha\":1,\"target_parameters\":[\"x\"]", RADLLM_E_UNSUPPORTED,
-         "target_parameters"},
         {"\"r\":4,\"lora_alpha\":1,\"layer_replication\":[[0,2]]", RADLLM_E_UNSUPPORTED,
          "layer_replication"},
         {"\"r\":4,\"lora_alpha\":1,\"alora_invocation_tokens\":[1]", RADLLM_E_UNSUPPORTED, "aLoRA"},
@@ -615,7 +613,7 @@ START_TEST(wrong_names)
                  RADLLM_E_ARGUMENT, "what the model does not have");
     refuse_names("base_model.model.model.layers.0.mlp.experts.1.up_proj.lora_A.weight",
                  "base_model.model.model.layers.0.mlp.experts.1.up_proj.lora_B.weight",
-                 RADLLM_E_UNSUPPORTED, "experts.1.up_proj.lora_A.weight' (of blk.0.ffn_up_exps");
+                 RADLLM_E_ARGUMENT, "experts.1.up_proj.lora_A.weight' (of blk.0.ffn_up_exps");
     refuse_names(Q_MODULE ".lora_A.weight", "base_model.model.lm_head.weight", RADLLM_E_UNSUPPORTED,
                  "modules_to_save");
     refuse_names(Q_MODULE ".lora_A.weight", Q_MODULE ".base_layer.bias", RADLLM_E_UNSUPPORTED,

@@ -53,11 +53,32 @@ ADAPTERS["llama-dora"] = ("llama-mha", torch.float16, dict(
 ADAPTERS["gpt2-dora"] = ("gpt2", torch.float32, dict(
     r=2, lora_alpha=4, use_dora=True, use_rslora=True, fan_in_fan_out=True,
     target_modules=["c_attn", "c_fc"]))
+# Of experts: parameters that hold the matrices of all, as transformers 5 has them (gpt-oss: gates
+# and ups in turns, [in, out]).
+ADAPTERS["qwen3moe-parameters"] = ("qwen3moe", torch.bfloat16, dict(
+    r=2, lora_alpha=4, target_modules=["q_proj"],
+    target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]))
+ADAPTERS["gpt-oss-parameters"] = ("gpt-oss", torch.float16, dict(
+    r=2, lora_alpha=3, use_rslora=True, target_modules=[],
+    target_parameters=["mlp.experts.gate_up_proj", "layers.1.mlp.experts.down_proj"],
+    alpha_pattern={r".*\.gate_up_proj": 4}))
+ADAPTERS["mixtral-gates"] = ("mixtral", torch.float16, dict(
+    r=3, lora_alpha=6, target_modules=[], target_parameters=["mlp.experts.gate_up_proj"]))
+# The same as PEFT's first versions with target_parameters had it (before 0.18).
+SWAPPED = {"mixtral-gates-first": "mixtral-gates"}
+# Of experts that are modules, as transformers had them up to version 4: written by hand, and loaded
+# by PEFT, which turns them into parameters. Experts without a pair: by zeros there.
+MODULES = {"mixtral-experts": ("mixtral", torch.float16, dict(
+    r=2, lora_alpha=5, target_modules=["w1", "w2", "w3"]), {(0, 3), (1, 0), (1, 7)})}
 # Two at once, with scales that PEFT is told as alphas.
 PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
 # From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.
-QUANTIZED = ["llama-all", "gpt2-all"]
+QUANTIZED = ["llama-all", "gpt2-all", "mixtral-experts"]
 AS_GGUF = ["llama-all", "llama-grouped", "gemma2-embedding", "bloom-attention"]
+
+
+def base_of(name):
+    return (ADAPTERS.get(name) or MODULES[name])[0]
 
 
 def load_base(scratch, base):
@@ -86,14 +107,71 @@ def make_adapter(scratch, folder, name):
               {"format": "pt"})
     os.chmod(path, 0o644)
     os.remove(os.path.join(folder, "README.md"))
+    tidy_config(folder, base)
+
+
+def tidy_config(folder, base):
     path = os.path.join(folder, "adapter_config.json")
     with open(path) as file:
         written = json.load(file)
     written["base_model_name_or_path"] = base
-    written["target_modules"] = sorted(written["target_modules"])  # PEFT writes a set
+    for key in "target_modules", "target_parameters":  # PEFT writes sets
+        if written[key] is not None:
+            written[key] = sorted(written[key])
     with open(path, "w") as file:
         json.dump(written, file, indent=1, sort_keys=True)
         file.write("\n")
+
+
+def make_swapped(golden, name):
+    """A's rows become B's columns, and back."""
+    source, folder = (os.path.join(golden, "adapters", n) for n in (SWAPPED[name], name))
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(source, folder)
+    path = os.path.join(folder, "adapter_model.safetensors")
+    with open(os.path.join(folder, "adapter_config.json")) as file:
+        rank = json.load(file)["r"]
+    tensors = load_file(path)
+    for key in [key for key in tensors if ".lora_A." in key]:
+        a, b = tensors[key], tensors[key.replace("lora_A", "lora_B")]
+        experts = len(a) // rank
+        tensors[key] = b.reshape(len(b), rank, experts).permute(2, 1, 0).reshape(-1, len(b))
+        tensors[key.replace("lora_A", "lora_B")] = (
+            a.reshape(experts, rank, -1).permute(2, 1, 0).reshape(-1, rank * experts))
+    save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, path, {"format": "pt"})
+    os.chmod(path, 0o644)
+
+
+def make_modules(golden, scratch, name):
+    """Returns a folder for PEFT, where every expert has pairs."""
+    base, dtype, config, without = MODULES[name]
+    with open(os.path.join(golden, "architectures", base + ".config.json")) as file:
+        model = json.load(file)
+    torch.manual_seed(sum(map(ord, name)))
+    width, ffn, rank = model["hidden_size"], model["intermediate_size"], config["r"]
+    all_tensors, some = {}, {}
+    for layer in range(model["num_hidden_layers"]):
+        for expert in range(model["num_local_experts"]):
+            for matrix, rows, columns in ("w1", ffn, width), ("w2", width, ffn), ("w3", ffn, width):
+                prefix = (f"base_model.model.model.layers.{layer}.block_sparse_moe.experts."
+                          f"{expert}.{matrix}.lora_")
+                pair = {prefix + "A.weight": (torch.randn(rank, columns) * 0.15).to(dtype),
+                        prefix + "B.weight": (torch.randn(rows, rank) * 0.15).to(dtype)}
+                if (layer, expert) in without:
+                    pair = {key: tensor * 0 for key, tensor in pair.items()}
+                else:
+                    some.update(pair)
+                all_tensors.update(pair)
+    folders = os.path.join(golden, "adapters", name), os.path.join(scratch, name)
+    for folder, tensors in zip(folders, (some, all_tensors)):
+        shutil.rmtree(folder, ignore_errors=True)
+        peft.LoraConfig(task_type="CAUSAL_LM", inference_mode=True,
+                        base_model_name_or_path=base, **config).save_pretrained(folder)
+        path = os.path.join(folder, "adapter_model.safetensors")
+        save_file(tensors, path, {"format": "pt"})
+        os.chmod(path, 0o644)
+        tidy_config(folder, base)
+    return folders[1]
 
 
 def logits_of(golden, scratch, base, adapters):
@@ -185,6 +263,28 @@ def write_gguf(golden, folder, name):
     writer.close()
 
 
+def write_stacks(golden, complete, name):
+    """Experts as llama.cpp's converter stacks them: [in, rank, experts], [rank, out, experts]."""
+    with open(os.path.join(complete, "adapter_config.json")) as file:
+        alpha = json.load(file)["lora_alpha"]
+    writer = gguf.GGUFWriter(os.path.join(golden, "adapters", name + ".gguf"), "llama")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(alpha))
+    stacks = {}
+    for key, tensor in load_file(os.path.join(complete, "adapter_model.safetensors")).items():
+        parts = key.split(".")
+        matrix = {"w1": "gate", "w2": "down", "w3": "up"}[parts[8]]
+        target = f"blk.{parts[4]}.ffn_{matrix}_exps.weight.{parts[9].lower()}"
+        stacks.setdefault(target, {})[int(parts[7])] = tensor.numpy()
+    for target, experts in sorted(stacks.items()):
+        writer.add_tensor(target, np.stack([experts[e] for e in range(len(experts))]))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def save(folder, name, base, adapters, ids, logits):
     logits.tofile(os.path.join(folder, name + ".logits.f32"))
     with open(os.path.join(folder, name + ".json"), "w") as file:
@@ -208,6 +308,36 @@ def main():
         ids, logits, effect = logits_of(golden, scratch, base, [(os.path.join(folder, name), 1.0)])
         save(folder, name, base, [(name, 1.0)], ids, logits)
         print(name, f"changes logits by {effect:.2f}")
+    for name in MODULES:
+        if wanted and name not in wanted:
+            continue
+        complete = make_modules(golden, scratch, name)
+        ids, logits, effect = logits_of(golden, scratch, base_of(name), [(complete, 1.0)])
+        save(folder, name, base_of(name), [(name, 1.0)], ids, logits)
+        print(name, f"changes logits by {effect:.2f}")
+        write_stacks(golden, complete, name)
+    for name, same in SWAPPED.items():
+        if wanted and name not in wanted:
+            continue
+        make_swapped(golden, name)
+        shutil.copy(os.path.join(folder, same + ".logits.f32"),
+                    os.path.join(folder, name + ".logits.f32"))
+        with open(os.path.join(folder, same + ".json")) as file:
+            text = file.read().replace(f'"{same}"', f'"{name}"')
+        with open(os.path.join(folder, name + ".json"), "w") as file:
+            file.write(text)
+    quantized = [name for name in QUANTIZED if not wanted or name + "-q8_0" in wanted]
+    for name in quantized:
+        base = base_of(name) + "-q8_0"
+        architectures = os.path.join(golden, "architectures")
+        make_folder.make(os.path.join(architectures, base + ".gguf"),
+                         os.path.join(architectures, base_of(name) + ".config.json"),
+                         os.path.join(scratch, base))
+        path = (make_modules(golden, scratch, name) if name in MODULES
+                else os.path.join(folder, name))
+        ids, logits, effect = logits_of(golden, scratch, base, [(path, 1.0)])
+        save(folder, name + "-q8_0", base, [(name, 1.0)], ids, logits)
+        print(base, f"changes logits by {effect:.2f}")
     if wanted:
         return
     for name, (a, a_scale, b, b_scale) in PAIRS.items():
@@ -217,15 +347,6 @@ def main():
                                          (os.path.join(folder, b), b_scale)])
         save(folder, name, base, [(a, a_scale), (b, b_scale)], ids, logits)
         print(name, f"changes logits by {effect:.2f}")
-    for name in QUANTIZED:
-        base = ADAPTERS[name][0] + "-q8_0"
-        architectures = os.path.join(golden, "architectures")
-        make_folder.make(os.path.join(architectures, base + ".gguf"),
-                         os.path.join(architectures, ADAPTERS[name][0] + ".config.json"),
-                         os.path.join(scratch, base))
-        ids, logits, effect = logits_of(golden, scratch, base, [(os.path.join(folder, name), 1.0)])
-        save(folder, name + "-q8_0", base, [(name, 1.0)], ids, logits)
-        print(base, f"changes logits by {effect:.2f}")
     for name in AS_GGUF:
         write_gguf(golden, os.path.join(folder, name), name)
 

@@ -1,7 +1,8 @@
 /* Adapters. A batch's rows are cut into runs of one set of adapters; rows without any are in no
  * run. For each place in the sets, in its order, two steps over all runs: A x of each row (or the
  * row of a table that its token names), then B times that, scaled and added to what the model's own
- * matrix gave. A row's bits depend on its own input and its own set alone (numeric contract). */
+ * matrix gave. A row's bits depend on its own input and its own set alone (numeric contract).
+ * Behind a product of experts the rows are those of choices, and a run's are of one expert too. */
 #include "backend/cpu/cpu.h"
 
 #include <string.h>
@@ -19,6 +20,8 @@
 typedef struct rad_adapter_run {
     const rad_adapter_set *set;
     uint32_t first_row, n_rows;
+    uint32_t expert;              /* 0 where there are none */
+    const uint32_t *tokens;       /* of choices: of each row */
     const rad_adapter_pair *pair; /* NULL: nothing in this pass */
     float scale;
     uint32_t first_task;
@@ -51,10 +54,13 @@ static rad_cpu_adapter_layout lay_out(const rad_program *program,
                                       const rad_backend_settings *settings, uint32_t rank)
 {
     rad_cpu_adapter_layout at = {.rank = rank, .scratch_bytes = scratch_bytes(program, rank)};
-    at.out = aligned((size_t)settings->max_tokens * rank * sizeof(float));
+    size_t choices = (size_t)settings->max_tokens * program->model->hparams.router.n_used;
+    size_t rows = choices > settings->max_tokens ? choices : settings->max_tokens;
+    at.out = aligned(rows * rank * sizeof(float));
     at.scratch = at.out + aligned(OUT_FLOATS * sizeof(float)) * settings->n_threads;
     at.runs = at.scratch + at.scratch_bytes * settings->n_threads;
-    at.total = at.runs + 2 * aligned(settings->max_spans * sizeof(rad_adapter_run));
+    at.expert_runs = at.runs + 2 * aligned(settings->max_spans * sizeof(rad_adapter_run));
+    at.total = at.expert_runs + aligned(choices * sizeof(rad_adapter_run));
     return at;
 }
 
@@ -98,6 +104,11 @@ static rad_adapter_run *runs_of(const rad_cpu_backend *cpu, bool per_output)
                                        (per_output ? half : 0));
 }
 
+static rad_adapter_run *expert_runs_of(const rad_cpu_backend *cpu)
+{
+    return (rad_adapter_run *)(void *)(cpu->adapter_memory + cpu->adapters.expert_runs);
+}
+
 /* Rows first_row..last_row-1 of a span with adapters; they join the run before them if they can. */
 static void add_run(rad_cpu_backend *cpu, bool per_output, const rad_adapter_set *set,
                     uint32_t first_row, uint32_t last_row)
@@ -131,6 +142,40 @@ void rad_cpu_plan_adapters(rad_cpu_backend *cpu)
         add_run(cpu, true, span->adapters, first_output, output);
         if (span->adapters->n > cpu->n_adapter_passes)
             cpu->n_adapter_passes = span->adapters->n;
+    }
+}
+
+/* Collects the runs of an operation on choices. */
+typedef struct expert_runs {
+    const rad_adapter_run *by_token;
+    uint32_t n_by_token;
+    rad_adapter_run *runs;
+    uint32_t n;
+} expert_runs;
+
+static void add_expert(void *data, const rad_expert_group *group, const uint32_t *tokens)
+{
+    expert_runs *all = data;
+    const rad_adapter_run *from = all->by_token, *end = from + all->n_by_token;
+    for (uint32_t i = 0; i < group->n_rows; i++) { /* tokens ascend */
+        while (from < end && from->first_row + from->n_rows <= tokens[i])
+            from++;
+        if (from == end)
+            return;
+        if (from->first_row > tokens[i])
+            continue;
+        rad_adapter_run *run = all->runs + all->n;
+        if (i > 0 && all->n > 0 && run[-1].set == from->set &&
+            run[-1].first_row + run[-1].n_rows == group->first_row + i) {
+            run[-1].n_rows++;
+            continue;
+        }
+        *run = (rad_adapter_run){.set = from->set,
+                                 .first_row = group->first_row + i,
+                                 .n_rows = 1,
+                                 .expert = group->expert,
+                                 .tokens = tokens + i};
+        all->n++;
     }
 }
 
@@ -212,18 +257,24 @@ static void a_task(void *data, uint32_t index, uint32_t worker)
     uint32_t token = index % token_blocks * TOKENS;
     uint32_t n = run->n_rows - token < TOKENS ? run->n_rows - token : TOKENS;
     float *out = hidden_of(cpu, run) + (size_t)token * rank;
-    token += run->first_row;
     if (job->op->lookup) {
         for (uint32_t t = 0; t < n; t++)
-            rad_matrix_decode_row(&pair->a, (uint32_t)cpu->batch->tokens[token + t],
+            rad_matrix_decode_row(&pair->a,
+                                  (uint32_t)cpu->batch->tokens[run->first_row + token + t],
                                   out + (size_t)t * rank);
         return;
     }
     uint32_t row = index / token_blocks * rows_of_a(run);
     uint32_t rows = rank - row < rows_of_a(run) ? rank - row : rows_of_a(run);
     rad_matrix part = part_of(&pair->a, row, rows);
-    const float *in = rad_cpu_value(cpu, job->op->in) + (size_t)token * pair->a.n_columns;
-    multiply(cpu, &part, in, n, out + row, rank, worker);
+    const uint32_t *tokens = job->op->experts && !job->op->by_choice ? run->tokens + token : NULL;
+    for (uint32_t t = 0, next; t < n; t = next) { /* tokens that stand together */
+        uint32_t first = tokens != NULL ? tokens[t] : run->first_row + token + t;
+        for (next = t + 1; next < n && (tokens == NULL || tokens[next] == first + next - t);)
+            next++;
+        const float *in = rad_cpu_value(cpu, job->op->in) + (size_t)first * pair->a.n_columns;
+        multiply(cpu, &part, in, next - t, out + (size_t)t * rank + row, rank, worker);
+    }
 }
 
 static void b_task(void *data, uint32_t index, uint32_t worker)
@@ -237,7 +288,8 @@ static void b_task(void *data, uint32_t index, uint32_t worker)
     uint32_t token = index % token_blocks * TOKENS, row = index / token_blocks * job->b_rows;
     uint32_t n = run->n_rows - token < TOKENS ? run->n_rows - token : TOKENS;
     uint32_t left = rows_of_b(op) - row, rows = left < job->b_rows ? left : job->b_rows;
-    rad_matrix part = part_of(&pair->b, (uint32_t)(op->lookup ? 0 : op->weight->first) + row, rows);
+    uint32_t first = op->lookup || op->experts ? 0 : (uint32_t)op->weight->first;
+    rad_matrix part = part_of(&pair->b, first + row, rows);
     float *sums =
         (float *)(void *)(cpu->adapter_memory + cpu->adapters.out) + (size_t)worker * OUT_FLOATS;
     multiply(cpu, &part, hidden_of(cpu, run) + (size_t)token * rank, n, sums, rows, worker);
@@ -257,7 +309,7 @@ static bool begin_pass(adapt_job *job, uint32_t pass)
         if (pass >= run->set->n)
             continue;
         const rad_adapter_use *use = &run->set->uses[pass];
-        run->pair = rad_adapter_find(use->adapter, job->op->slot);
+        run->pair = rad_adapter_find(use->adapter, job->op->slot + run->expert);
         if (run->pair == NULL)
             continue;
         run->scale = (float)(run->pair->scale * (double)use->scale * (double)job->op->number);
@@ -300,14 +352,32 @@ static uint32_t cut_b(const adapt_job *job)
     return (rows < most ? rows : most) * RAD_LANE_ROWS;
 }
 
+/* Whether any adapter of the batch changes experts. */
+static bool has_experts(const adapt_job *job)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < job->n_runs; i++) {
+        const rad_adapter_set *set = job->runs[i].set;
+        for (uint32_t k = 0; k < set->n; k++)
+            any = any || set->uses[k].adapter->n_expert_pairs > 0;
+    }
+    return any;
+}
+
 void rad_cpu_adapt(rad_cpu_backend *cpu, const rad_op *op)
 {
     adapt_job job = {.cpu = cpu,
                      .op = op,
                      .runs = runs_of(cpu, op->per_output),
                      .n_runs = cpu->n_adapter_runs[op->per_output]};
-    if (job.n_runs == 0)
+    if (job.n_runs == 0 || (op->experts && !has_experts(&job)))
         return;
+    if (op->experts) {
+        expert_runs all = {job.runs, job.n_runs, expert_runs_of(cpu), 0};
+        rad_cpu_each_expert(cpu, op, add_expert, &all);
+        job.runs = all.runs;
+        job.n_runs = all.n;
+    }
     job.b_rows = cut_b(&job);
     for (uint32_t pass = 0; pass < cpu->n_adapter_passes; pass++) {
         if (!begin_pass(&job, pass))

@@ -66,6 +66,7 @@ typedef struct rad_cpu_adapter_layout {
     size_t scratch;       /* for each worker */
     size_t scratch_bytes; /* of one worker */
     size_t runs;          /* rad_adapter_run[], by token and by output */
+    size_t expert_runs;   /* the same by choice, of the operation in progress */
     size_t total;
 } rad_cpu_adapter_layout;
 
@@ -96,7 +97,8 @@ typedef struct rad_cpu_backend {
     rad_activation_kind quantized_kind;
     const uint32_t *quantized_columns; /* and in which order; NULL: its own */
     uint32_t n_groups, n_group_tiles;  /* of the layer in progress */
-    int gathered_value;                /* the same for the rows by choice */
+    bool choices_by_token; /* rows by choice stand in the order of choices, not by expert */
+    int gathered_value;    /* the same for the rows by choice */
     rad_activation_kind gathered_kind;
     uint32_t n_adapter_runs[2]; /* of rows of tokens, of rows of outputs */
     uint32_t n_adapter_passes;  /* adapters of a row, at most */
@@ -143,6 +145,13 @@ void rad_cpu_store(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_attend(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_adapt(rad_cpu_backend *cpu, const rad_op *op);
 void rad_cpu_rows_op(rad_cpu_backend *cpu, const rad_op *op); /* all others: row by row */
+
+/* Visits the experts of an adapting operation with their rows, whose tokens stand at `tokens`, in
+ * the order of rows. */
+typedef void (*rad_cpu_expert_fn)(void *data, const rad_expert_group *group,
+                                  const uint32_t *tokens);
+void rad_cpu_each_expert(rad_cpu_backend *cpu, const rad_op *op, rad_cpu_expert_fn visit,
+                         void *data);
 
 void rad_cpu_observe(const rad_cpu_backend *cpu, const rad_op *op);
 

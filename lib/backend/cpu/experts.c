@@ -84,8 +84,9 @@ static void make_groups(rad_cpu_backend *cpu, const uint32_t *starts)
     cpu->n_group_tiles = tiles;
 }
 
-/* Sorts the choices by expert, keeping the order of tokens and ranks: a counting sort. */
-static void sort_choices(rad_cpu_backend *cpu, const rad_op *op, uint32_t n_tokens)
+/* Sorts the choices in `value` by expert, keeping the order of tokens and ranks: a counting sort.
+ */
+static void sort_choices(rad_cpu_backend *cpu, uint8_t value, uint32_t n_tokens)
 {
     const rad_router *router = &cpu->model->hparams.router;
     uint32_t starts[RAD_MAX_EXPERTS + 1] = {0}, next[RAD_MAX_EXPERTS];
@@ -93,18 +94,15 @@ static void sort_choices(rad_cpu_backend *cpu, const rad_op *op, uint32_t n_toke
     uint32_t *row_of = words(cpu, cpu->layout.choice_row);
     for (uint32_t t = 0; t < n_tokens; t++) {
         for (uint32_t k = 0; k < router->n_used; k++)
-            starts[routed_experts(cpu, op->out, t)[k] + 1]++;
+            starts[routed_experts(cpu, value, t)[k] + 1]++;
     }
     for (uint32_t e = 0; e < router->n_experts; e++) {
-        if (starts[e + 1] > 0)
-            atomic_fetch_add_explicit(&expert_tokens(cpu, op->layer)[e], starts[e + 1],
-                                      memory_order_relaxed);
         starts[e + 1] += starts[e];
         next[e] = starts[e];
     }
     for (uint32_t t = 0; t < n_tokens; t++) {
         for (uint32_t k = 0; k < router->n_used; k++) {
-            uint32_t row = next[routed_experts(cpu, op->out, t)[k]]++;
+            uint32_t row = next[routed_experts(cpu, value, t)[k]]++;
             token_of[row] = t;
             row_of[(size_t)t * router->n_used + k] = row;
         }
@@ -119,8 +117,39 @@ void rad_cpu_route(rad_cpu_backend *cpu, const rad_op *op)
     uint32_t n_tokens = rad_cpu_rows(cpu, op);
     rad_cpu_parallel(cpu, route_row, &job, n_tokens,
                      (uint64_t)n_tokens * router->n_experts * (4 + router->n_used));
-    sort_choices(cpu, op, n_tokens);
+    sort_choices(cpu, op->out, n_tokens);
+    for (uint32_t g = 0; g < cpu->n_groups; g++)
+        atomic_fetch_add_explicit(&expert_tokens(cpu, op->layer)[groups_of(cpu)[g].expert],
+                                  groups_of(cpu)[g].n_rows, memory_order_relaxed);
+    cpu->choices_by_token = false;
     cpu->gathered_value = -1; /* the rows are others now */
+}
+
+void rad_cpu_backend_take_choices(rad_backend *backend, const rad_op *op, bool by_token)
+{
+    rad_cpu_backend *cpu = (rad_cpu_backend *)backend;
+    uint32_t n_tokens = rad_cpu_rows(cpu, op), n_used = cpu->model->hparams.router.n_used;
+    uint32_t *token_of = words(cpu, cpu->layout.choice_token);
+    cpu->choices_by_token = by_token;
+    for (uint32_t i = 0; by_token && i < n_tokens * n_used; i++)
+        token_of[i] = i / n_used;
+    if (!by_token)
+        sort_choices(cpu, op->other, n_tokens);
+}
+
+void rad_cpu_each_expert(rad_cpu_backend *cpu, const rad_op *op, rad_cpu_expert_fn visit,
+                         void *data)
+{
+    const rad_expert_group *groups = groups_of(cpu);
+    const uint32_t *token_of = words(cpu, cpu->layout.choice_token);
+    uint32_t n_used = cpu->model->hparams.router.n_used, n = rad_cpu_rows(cpu, op) * n_used;
+    for (uint32_t g = 0; !cpu->choices_by_token && g < cpu->n_groups; g++)
+        visit(data, &groups[g], token_of + groups[g].first_row);
+    for (uint32_t i = 0; cpu->choices_by_token && i < n; i++) {
+        uint32_t expert = routed_experts(cpu, op->other, i / n_used)[i % n_used];
+        visit(data, &(rad_expert_group){.expert = expert, .first_row = i, .n_rows = 1},
+              token_of + i);
+    }
 }
 
 /* ---- products -------------------------------------------------------------------------------- */

@@ -189,10 +189,11 @@ void rad_cuda_begin_adapters(rad_cuda_backend *b)
 
 bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op)
 {
+    uint32_t n = op->experts ? op->weight->n_experts : 1;
     for (uint32_t s = 0; s < batch->n_spans; s++) {
         const rad_adapter_set *set = set_of(batch, s);
-        for (uint32_t i = 0; set != NULL && i < set->n; i++) {
-            if (rad_adapter_find(set->uses[i].adapter, op->slot) != NULL)
+        for (uint32_t i = 0; set != NULL && i < set->n * n; i++) {
+            if (rad_adapter_find(set->uses[i / n].adapter, op->slot + i % n) != NULL)
                 return true;
         }
     }

@@ -32,6 +32,7 @@ typedef struct rad_cuda_library {
     void (*cpu_lend)(rad_backend *cpu, uint8_t value, float *memory);
     void (*cpu_parallel)(rad_backend *cpu, rad_pool_fn task, void *data, uint32_t count);
     uint32_t (*cache_group_of)(const rad_hparams *hparams, uint32_t layer);
+    void (*cpu_take_choices)(rad_backend *cpu, const rad_op *op, bool by_token);
 } rad_cuda_library;
 
 /* The GPUs that an engine uses. */

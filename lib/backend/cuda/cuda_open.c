@@ -30,6 +30,7 @@ const rad_cuda_library rad_cuda_own_library = {.model_read_rows = rad_model_read
                                                .cpu_begin = rad_cpu_backend_begin,
                                                .cpu_run_op = rad_cpu_backend_run_op,
                                                .cpu_end = rad_cpu_backend_end,
+                                               .cpu_take_choices = rad_cpu_backend_take_choices,
                                                .cpu_value = rad_cpu_backend_value,
                                                .cpu_changed = rad_cpu_backend_changed,
                                                .cpu_reserve_adapters = cpu_reserve_adapters,

@@ -99,12 +99,13 @@ uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend
 }
 
 /* The rows of experts stand as the one who routes wants them: all from ROUTE to COMBINE is in one
- * place. */
-static void keep_experts_together(uint32_t from, uint32_t to, bool *on_device)
+ * place, but for adapters. */
+static void keep_experts_together(const rad_program *program, uint32_t from, uint32_t to,
+                                  bool *on_device)
 {
     bool all = true;
     for (uint32_t i = from; i <= to; i++)
-        all = all && on_device[i];
+        all = all && (on_device[i] || program->ops[i].kind == RAD_OP_ADAPT);
     for (uint32_t i = from; i <= to && !all; i++)
         on_device[i] = false;
 }
@@ -130,7 +131,7 @@ void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
             route = i;
         if (op->kind != RAD_OP_COMBINE)
             continue;
-        keep_experts_together(route, i, on_device);
+        keep_experts_together(program, route, i, on_device);
         experts = false;
     }
 }
@@ -161,7 +162,7 @@ uint32_t rad_cuda_reads(const rad_cuda_means *means, const rad_op *op, uint32_t 
     case RAD_OP_SOFT_CAP:
         return VALUE(op->out);
     case RAD_OP_ADAPT:
-        return VALUE(op->out) | VALUE(op->in);
+        return VALUE(op->out) | VALUE(op->in) | (op->experts ? VALUE(op->other) : 0);
     case RAD_OP_NORM:
     case RAD_OP_PRODUCT:
     case RAD_OP_SELECT:

@@ -21,7 +21,7 @@ static uint64_t written_width(const rad_cuda_chain *c, const rad_op *op)
 {
     if (op->kind == RAD_OP_COPY || op->kind == RAD_OP_HEAD_PRODUCT)
         return op->to.row;
-    if (op->kind == RAD_OP_EXPERT_PRODUCT)
+    if (op->kind == RAD_OP_EXPERT_PRODUCT || op->experts)
         return (uint64_t)op->width * c->program->model->hparams.router.n_used;
     return op->width;
 }
@@ -176,6 +176,8 @@ static radllm_status run_op(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op
             return rad_cuda_failed(b->device, status, error);
     } else {
         status = wait_for_copies(c, error);
+        if (op->experts && b->on_device[op - 1 - b->program->ops])
+            c->library->cpu_take_choices(c->cpu, op, !b->grouped);
         if (status == RADLLM_OK)
             status = c->library->cpu_run_op(c->cpu, op, error);
         if (status != RADLLM_OK)
