@@ -215,13 +215,12 @@ static radllm_status alpha_of(const reader *r, const char *module, double *alpha
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
-/* Of "...experts.3...." 3; a number that no expert has where it is none. */
+/* Of "...experts.3...." 3; a number that no expert has where it is too large. */
 static uint32_t expert_of(const char *name)
 {
-    const char *at = strstr(name, "experts.");
     uint32_t number = 0;
-    for (at += at != NULL ? strlen("experts.") : 0; at != NULL && *at >= '0' && *at <= '9'; at++)
-        number = number < 1u << 20 ? number * 10 + (uint32_t)(*at - '0') : number;
+    for (name = strstr(name, "experts.") + strlen("experts."); *name >= '0' && *name <= '9'; name++)
+        number = number < 1u << 20 ? number * 10 + (uint32_t)(*name - '0') : number;
     return number;
 }
 
@@ -247,7 +246,7 @@ static void set_target(const char *name, const char *gguf, rad_form form, bool p
         out->rows = RAD_ADAPTER_ROWS_PARAMETER;
         out->part = parameters[i].part;
     }
-    out->expert = expert_of(name);
+    out->expert = form == FORM_EXPERTS ? expert_of(name) : 0;
     out->transposed = form == FORM_TRANSPOSED;
     out->less_one = form == FORM_PLUS_ONE;
     snprintf(out->target, sizeof out->target, "%s", gguf);
@@ -389,6 +388,46 @@ static radllm_status describe_gguf(const reader *r, const rad_tensor *tensor,
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
+/* Whether some tensor is of a module, or of one inside it. */
+static bool has_module(const reader *r, const char *module)
+{
+    size_t size = strlen(module);
+    for (size_t i = 0; i < r->out->count && size > 0; i++) {
+        const char *name = r->out->tensors[i].tensor->name.data;
+        for (const char *at = strstr(name, module); at != NULL; at = strstr(at + 1, module)) {
+            if (at > name && at[-1] == '.' && at[size] == '.')
+                return true;
+        }
+    }
+    return size == 0;
+}
+
+/* Modules that the configuration names, a family of the architecture has, and no tensor is of: what
+ * was trained is not all here. PEFT takes the model's own in their place. */
+static radllm_status check_modules(const reader *r)
+{
+    static const char *const keys[] = {"modules_to_save", "target_modules"};
+    char what[160], quoted[RAD_QUOTE_SIZE];
+    for (int k = 0; k < 2; k++) {
+        const json_t *list = json_object_get(r->config, keys[k]);
+        for (size_t i = 0; i < json_array_size(list); i++) {
+            const char *name = json_string_value(json_array_get(list, i));
+            if (name == NULL || has_module(r, name) ||
+                !rad_family_has_module(r->architecture, name))
+                continue;
+            snprintf(what, sizeof what,
+                     "names '%s', of which the file holds no tensor: fetch it again, or take the "
+                     "name out",
+                     rad_quote(quoted, name, strlen(name)));
+            if (k == 0)
+                return fail_key(r, RADLLM_E_FORMAT, keys[k], what);
+            rad_log_line(&r->source->host, RADLLM_LOG_WARNING, "%s/" CONFIG ": the key %s %s",
+                         rad_source_label(r->source), keys[k], what);
+        }
+    }
+    return RADLLM_OK;
+}
+
 static radllm_status read_gguf(const reader *r)
 {
     const rad_source *source = r->source;
@@ -453,7 +492,7 @@ static radllm_status describe(reader *r)
         if (status == RADLLM_OK && one->part != RAD_ADAPTER_ALL)
             add_ups(out);
     }
-    return status;
+    return status == RADLLM_OK && peft ? check_modules(r) : status;
 }
 
 radllm_status rad_adapter_describe(const rad_source *source, const char *architecture,

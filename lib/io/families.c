@@ -722,6 +722,26 @@ bool rad_family_find_name(const char *architecture, const char *stored, char ggu
     return false;
 }
 
+bool rad_family_has_module(const char *architecture, const char *module)
+{
+    size_t size = strlen(module);
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        const rad_name_row *row = families[i].rows;
+        if (strcmp(families[i].architecture, architecture) != 0)
+            continue;
+        for (; row->stored != NULL; row++) {
+            for (const char *at = strstr(row->stored, module); at != NULL && row->gguf != NULL;
+                 at = strstr(at + 1, module)) {
+                bool begins = at == row->stored || at[-1] == '.' || at[-1] == '|';
+                if (begins &&
+                    (strncmp(at + size, ".weight", 7) == 0 || strncmp(at + size, ".bias", 5) == 0))
+                    return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool rad_family_has_halves(const char *architecture)
 {
     for (size_t i = 0; i < sizeof families / sizeof *families; i++) {

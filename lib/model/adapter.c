@@ -223,13 +223,18 @@ static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tens
                       "takes the place of the model's own (modules_to_save, or bias), which no "
                       "session can do by itself: set the option adapter_merge");
     (void)rad_for_each_weight(b->model, look_at, &s, NULL);
+    if (s.found == NULL && !b->model->hparams.architecture->encoder &&
+        strcmp(s.name, "output.weight") == 0) { /* tied */
+        s.found = &b->model->output;
+        s.n = 1;
+    }
     if (s.found == NULL)
         return refuse(b, RADLLM_E_ARGUMENT, tensor,
                       "changes what the model does not have (or has together with something else): "
                       "the adapter belongs to another model, or has to be merged by PEFT");
     const rad_tensor *own = s.found->tensor, *other = tensor->tensor;
-    bool tied = s.found == &b->model->embedding && b->model->output.tensor == NULL;
-    if (s.n != 1 || s.found->n_experts != 1 || tensor->transposed || tied ||
+    own = own != NULL ? own : b->model->embedding.tensor;
+    if (s.n != 1 || s.found->n_experts > 1 || tensor->transposed ||
         tensor->rows != RAD_ADAPTER_ROWS_PLAIN || is_reordered(b, s.found))
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
                       "takes the place of what stands in another form in the model, which is not "
@@ -647,10 +652,11 @@ static radllm_status hash_whole(const binder *b, rad_hasher *hasher, const rad_a
     uint8_t *piece = rad_alloc(&adapter->allocator, PIECE);
     if (piece == NULL)
         return rad_fail_memory(b->error, PIECE);
-    const rad_text *name = &whole->weight->tensor->name;
-    const uint64_t head[] = {tensor->type, tensor->n_bytes, name->size};
+    const rad_tensor *own = whole->weight->tensor;
+    const rad_text name = own != NULL ? own->name : (rad_text){"output.weight", 13};
+    const uint64_t head[] = {tensor->type, tensor->n_bytes, name.size};
     rad_hasher_add(hasher, head, sizeof head);
-    rad_hasher_add(hasher, name->data, name->size);
+    rad_hasher_add(hasher, name.data, name.size);
     radllm_status status = RADLLM_OK;
     for (uint64_t at = 0; at < tensor->n_bytes && status == RADLLM_OK; at += PIECE) {
         uint64_t left = tensor->n_bytes - at;

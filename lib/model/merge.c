@@ -77,12 +77,25 @@ static radllm_status check_weight(rad_model *model, rad_weight *weight, void *da
     return weight->merged ? check_encoder(model, weight, error) : RADLLM_OK;
 }
 
+bool rad_merge_unties(const rad_model *model)
+{
+    bool changed = false;
+    for (uint32_t i = 0; i < model->adapters.n; i++) {
+        const rad_adapter *adapter = model->adapters.uses[i].adapter;
+        changed = changed ||
+                  rad_adapter_find(adapter, rad_adapter_slot(model, &model->embedding)) != NULL ||
+                  rad_adapter_find(adapter, rad_adapter_slot(model, &model->output)) != NULL;
+        for (uint32_t k = 0; k < adapter->n_wholes; k++)
+            changed = changed || adapter->wholes[k].weight == &model->embedding ||
+                      adapter->wholes[k].weight == &model->output;
+    }
+    return changed && model->output.tensor == NULL && !model->hparams.architecture->encoder;
+}
+
 radllm_status rad_merge_mark(rad_model *model, radllm_error *error)
 {
     model->merged = model->adapters;
     model->adapters.n = 0;
-    bool tied = model->output.tensor == NULL;
-    uint32_t ends = model->hparams.n_layers * RAD_LAYER_WEIGHTS;
     for (uint32_t i = 0; i < model->merged.n; i++) {
         const rad_adapter *adapter = model->merged.uses[i].adapter;
         if (adapter->n_wholes > 0 && model->merged.uses[i].scale != 1.0f)
@@ -90,19 +103,18 @@ radllm_status rad_merge_mark(rad_model *model, radllm_error *error)
                             "%s: the adapter holds whole tensors (modules_to_save), which have no "
                             "scale: use it with the scale 1",
                             rad_source_label(adapter->source));
-        if (tied && (rad_adapter_find(adapter, ends) != NULL ||
-                     rad_adapter_find(adapter, ends + 1) != NULL))
-            return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                            "%s: the adapter changes the embedding or the output, which are one "
-                            "matrix in this model: it cannot be merged; sessions can have it as it "
-                            "is",
-                            rad_source_label(adapter->source));
     }
     return rad_for_each_weight(model, mark_weight, NULL, error);
 }
 
 radllm_status rad_merge_prepare(rad_model *model, radllm_error *error)
 {
+    if (rad_merge_unties(model))
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: an adapter changes the embedding or the output, which are one matrix "
+                        "in this model: merge it into a file (radllm-convert --lora), or leave "
+                        "adapter_merge out",
+                        rad_source_label(model->source));
     radllm_status status = rad_merge_mark(model, error);
     if (status == RADLLM_OK)
         status = rad_for_each_weight(model, check_weight, NULL, error);

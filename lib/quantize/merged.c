@@ -16,8 +16,9 @@ typedef struct change {
 struct rad_merged {
     rad_allocator allocator;
     rad_model *model;
-    change *changes; /* of each tensor of the source */
+    change *changes; /* of each tensor of the source; then of an output that becomes one */
     size_t n;
+    bool unties;
 };
 
 static radllm_status apply(void *user, uint64_t first, size_t n, float *values, radllm_error *error)
@@ -34,8 +35,9 @@ static radllm_status note_weight(rad_model *model, rad_weight *weight, void *dat
     uint32_t n = weight->parts != NULL ? weight->n_experts : 1;
     for (uint32_t i = 0; weight->merged && i < n; i++) {
         const rad_tensor *tensor = weight->parts != NULL ? weight->parts[i].tensor : weight->tensor;
-        merged->changes[rad_source_tensor_index(model->source, tensor)] =
-            (change){model, weight, i * tensor->n_elements};
+        bool untied = merged->unties && weight == &model->output;
+        size_t at = untied ? merged->n : rad_source_tensor_index(model->source, tensor);
+        merged->changes[at] = (change){model, weight, i * tensor->n_elements};
     }
     return RADLLM_OK;
 }
@@ -54,6 +56,9 @@ static radllm_status bind(const rad_host *host, const rad_quantize_settings *set
     radllm_status status = rad_quantize_bind(host, source, &merged->model, error);
     if (status == RADLLM_OK)
         status = settings->adapters(settings->adapters_user, merged->model, error);
+    merged->unties = status == RADLLM_OK && rad_merge_unties(merged->model);
+    if (merged->unties)
+        merged->model->output = merged->model->embedding;
     if (status == RADLLM_OK)
         status = rad_merge_mark(merged->model, error);
     return status == RADLLM_OK ? rad_for_each_weight(merged->model, note_weight, merged, error)
@@ -65,9 +70,11 @@ static radllm_status fill(rad_source *from, rad_merged *merged, rad_source *to, 
     radllm_status status = RADLLM_OK;
     for (uint64_t i = 0; i < rad_source_n_meta(from) && status == RADLLM_OK; i++)
         status = rad_derived_add_meta(to, rad_source_meta(from, i), error);
-    for (size_t i = 0; i < merged->n && status == RADLLM_OK; i++) {
-        const rad_tensor *own = rad_source_tensor(from, i);
-        rad_derived_tensor tensor = {.name = own->name.data,
+    size_t n = merged->n + (merged->unties ? 1 : 0);
+    for (size_t i = 0; i < n && status == RADLLM_OK; i++) {
+        const rad_tensor *own =
+            i < merged->n ? rad_source_tensor(from, i) : merged->model->embedding.tensor;
+        rad_derived_tensor tensor = {.name = i < merged->n ? own->name.data : "output.weight",
                                      .n_dims = own->n_dims,
                                      .from = &own,
                                      .n_from = 1,

@@ -253,8 +253,12 @@ expect(convert(folders / "qwen2", made / "no.gguf", *one), 1, "an adapter of ano
        "belongs to another model")
 refused(convert(folders / "mixtral", made / "no", *one), "the same for a folder",
         "tensor 'base_model.model.model.layers.0", "another model")
-expect(convert(folders / "llama3-gqa-tied", made / "no.gguf", "--lora", adapters / "llama-grouped"), 1,
-       "an embedding that is the output as well", "cannot be merged")
+expect(convert(folders / "llama3-gqa-tied", made / "untied", "--lora", adapters / "llama-grouped"), 0,
+       "an embedding that is the output as well")
+check(json.loads((made / "untied/config.json").read_text())["tie_word_embeddings"] is False,
+      "becomes two matrices")
+expect(convert(made / "untied", made / "untied.gguf"), 0, "and so in GGUF")
+check("output.weight" in tensors(made / "untied.gguf"), "which has both")
 expect(convert(folders / "llama-mha", made / "no.gguf", "--lora",
                f"{adapters / 'llama-whole'}=0.5"), 1, "whole tensors have no scale", "scale 1")
 expect(convert(folders / "llama-mha", made / "no.gguf", "--lora", folder / "nowhere"), 1,

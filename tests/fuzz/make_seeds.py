@@ -629,10 +629,10 @@ def folder_seeds():
 
 # ---- adapters ------------------------------------------------------------------------------------
 
-def peft(config, tensors):
+def peft(config, tensors, kind=1):
     text_ = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4, **config}).encode()
     named = {"base_model.model." + name: value for name, value in tensors.items()}
-    return b"\1" + struct.pack("<H", len(text_)) + text_ + safetensors(named)
+    return bytes([kind]) + struct.pack("<H", len(text_)) + text_ + safetensors(named)
 
 
 def pair(module, columns, rows, rank=2):
@@ -661,6 +661,26 @@ def adapter_seeds():
                                "model.embed_tokens.lora_embedding_B": f32(64, 2)}),
         "head": peft({"fan_in_fan_out": True}, pair("lm_head", 64, 320)),
         "whole": peft({"modules_to_save": ["norm"]}, {"model.norm.weight": f32(64)}),
+        **expert_adapter_seeds(keys),
+    }
+
+
+def expert_adapter_seeds(keys):
+    """For mixtral: width and feed-forward 64, 8 experts."""
+    experts = "model.layers.1.block_sparse_moe.experts."
+    stacks = [tensor("blk.1.ffn_down_exps.weight.lora_a", [64, 1, 8], 0, 0),
+              tensor("blk.1.ffn_down_exps.weight.lora_b", [1, 64, 8], 0, 2048)]
+    numbers = struct.pack("<1024f", *(random.Random(4).uniform(-1, 1) for _ in range(1024)))
+    parameter = "model.layers.1.mlp.experts"
+    return {
+        "stacks": b"\2" + file(keys, stacks, numbers),
+        "experts": peft({"use_rslora": True}, {**pair(experts + "0.w1", 64, 64),
+                                               **pair(experts + "7.w2", 64, 64)}, 3),
+        "parameters": peft({"r": 1, "target_parameters": ["mlp.experts.gate_up_proj", "experts.down_proj"],
+                            "alpha_pattern": {".*\\.gate_up_proj": 7}},
+                           {**pair(parameter, 64, 64, 8), **pair(parameter + ".base_layer", 64, 128, 8)}, 3),
+        "swapped": peft({"r": 1, "target_parameters": ["layers.1.mlp.experts.gate_up_proj"]},
+                        pair(parameter, 128, 64, 8), 3),
     }
 
 

@@ -637,6 +637,51 @@ START_TEST(wrong_names)
 }
 END_TEST
 
+static void keep_line(void *user, int32_t level, const char *line)
+{
+    ck_assert_int_eq(level, RADLLM_LOG_WARNING);
+    char *kept = user;
+    ck_assert_str_eq(kept, ""); /* one alone */
+    snprintf(kept, 512, "%s", line);
+}
+
+/* Modules that were trained, of which the file has nothing. */
+START_TEST(names_without_tensors)
+{
+    char line[512] = "";
+    radllm_host *host;
+    radllm_adapter *adapter;
+    open_all();
+    radllm_model *first = model;
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &host, error), error);
+    rad_assert_ok(radllm_host_set_log(host, keep_line, line, RADLLM_LOG_WARNING, error), error);
+    rad_assert_ok(
+        radllm_model_open(host, rad_test_temp_path("sharing.gguf"), NULL, NULL, &model, error),
+        error);
+    write_tensors(Q_MODULE ".lora_A.weight", Q_MODULE ".lora_B.weight", 4);
+    static const char *const saved[] = {"lm_head", "norm", "model.embed_tokens", "v_proj",
+                                        "self_attn.v_proj"};
+    for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) {
+        char config[128], part[128];
+        snprintf(config, sizeof config, "\"r\":4,\"lora_alpha\":1,\"modules_to_save\":[\"%s\"]",
+                 saved[i]);
+        snprintf(part, sizeof part, "modules_to_save names '%s', of which the file holds no tensor",
+                 saved[i]);
+        refuse_config(config, RADLLM_E_FORMAT, part);
+    }
+    ck_assert_str_eq(line, "");
+    write_config("\"r\":4,\"lora_alpha\":1,\"modules_to_save\":[\"score\",\"_head\",\"\",7],"
+                 "\"target_modules\":[\"q_proj\",\"self_attn\",\"v_proj\",\"proj\",\"c_attn\"]");
+    rad_assert_ok(radllm_adapter_open(model, in_folder(""), NULL, &adapter, error), error);
+    ck_assert_ptr_nonnull(strstr(line, "target_modules names 'v_proj'"));
+    radllm_adapter_free(adapter);
+    radllm_model_free(model);
+    radllm_host_free(host);
+    model = first;
+    close_all();
+}
+END_TEST
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Opens and attaches with every allocation failing in turn; nothing is lost, and what failed can
@@ -810,6 +855,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, wrong_shapes);
     tcase_add_test(cases, wrong_configurations);
     tcase_add_test(cases, wrong_names);
+    tcase_add_test(cases, names_without_tensors);
     tcase_add_test(cases, memory_fails);
     tcase_add_test(cases, memory_fails_while_merging);
 }

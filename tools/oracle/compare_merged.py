@@ -16,8 +16,11 @@ from safetensors.torch import load_file
 from golden_folders import GOLDEN, make_folders
 
 ADAPTERS = os.path.join(GOLDEN, "adapters")
-# Embeddings that are the output as well: PEFT changes both, which the adapter itself does not.
-TIED = ("llama-grouped", "gemma2-embedding")
+# Embeddings that are the output as well: PEFT's merging changes both or unties nothing, which is not
+# what the adapter computes; so logits are compared with those of the adapter beside the model.
+TIED = ("llama-grouped", "gemma2-embedding", "tied-head", "tied-embedding")
+# What PEFT itself does not open: experts without pairs, and the layout of its first versions.
+NOT_BY_PEFT = ("mixtral-experts", "mixtral-gates-first")
 PAIR = [("llama-all", 0.5), ("llama-attention", -1.25)]
 # Sums in another order, in single precision.
 TOLERANCE = 2e-6
@@ -55,11 +58,28 @@ def compare(model, out, scratch):
     return f"differs by {worst:.3g}" if not worst < TOLERANCE else None
 
 
+def compare_logits(given, out, adapters):
+    """Of a folder that transformers opens, with those of the model and its adapter."""
+    with open(os.path.join(out, "config.json")) as file:
+        if json.load(file).get("tie_word_embeddings") is not False:
+            return "config.json: tie_word_embeddings is not false"
+    ids = torch.tensor([[7, 30, 2, 111, 64, 9, 250, 17]])
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    model = peft.PeftModel.from_pretrained(load(given, dtype=torch.float32),
+                                           os.path.join(ADAPTERS, adapters[0][0]))
+    with torch.no_grad():
+        theirs = model.double().eval()(ids).logits
+        ours = load(out, dtype=torch.float32).double().eval()(ids).logits
+    error = (torch.linalg.norm(ours - theirs) / torch.linalg.norm(theirs)).item()
+    return f"logits differ by {error:.3g}" if not error < TOLERANCE else None
+
+
 def main():
     program, scratch, *wanted = sys.argv[1:]
     folders = make_folders(scratch)
     cases = [(name, [(name, 1.0)]) for name in sorted(os.listdir(ADAPTERS))
-             if os.path.isdir(os.path.join(ADAPTERS, name))] + [("llama-both", PAIR)]
+             if os.path.isdir(os.path.join(ADAPTERS, name)) and name not in NOT_BY_PEFT]
+    cases.append(("llama-both", PAIR))
     failed = 0
     for name, adapters in cases:
         if wanted and name not in wanted:
@@ -70,15 +90,14 @@ def main():
         gguf = os.path.join(GOLDEN, "architectures", base + "-f32.gguf")
         for source in [given] + [gguf] * os.path.exists(gguf):
             done = convert(program, source, out, adapters)
-            if name in TIED:
-                wrong = None if "cannot be merged" in done.stderr else done.stderr
-            elif done.returncode != 0:
+            if done.returncode != 0:
                 wrong = done.stderr
+            elif name in TIED:
+                wrong = compare_logits(given, out, adapters)
             else:
                 wrong = compare(merged_by_peft(given, adapters), out,
                                 os.path.join(scratch, name + ".peft"))
-            print(f"{name}, {os.path.basename(source)}: "
-                  f"{'refused' if wrong is None and name in TIED else wrong or 'the same'}", flush=True)
+            print(f"{name}, {os.path.basename(source)}: {wrong or 'the same'}", flush=True)
             failed += wrong is not None
     sys.exit(failed != 0)
 

@@ -47,6 +47,11 @@ ADAPTERS = {
 # With whole tensors in place of the model's own: only to be merged.
 ADAPTERS["llama-whole"] = ("llama-mha", torch.float16, dict(
     r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["v_proj", "norm"]))
+# Of one of two that the model has tied: only to be merged into a file.
+ADAPTERS["tied-head"] = ("llama3-gqa-tied", torch.float16, dict(
+    r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["lm_head"]))
+ADAPTERS["tied-embedding"] = ("gemma2", torch.bfloat16, dict(
+    r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["embed_tokens"]))
 # With lengths of rows (DoRA): only to be merged as well.
 ADAPTERS["llama-dora"] = ("llama-mha", torch.float16, dict(
     r=3, lora_alpha=6, use_dora=True, target_modules=["q_proj", "k_proj", "down_proj"]))
