@@ -8,14 +8,6 @@
 /* Greater ranks are no low ranks any more; files with them are damaged or hostile. */
 #define RAD_ADAPTER_RANK_MAX 4096u
 
-/* Opening one is seldom, and most of its time is the file's: such functions are made small, not
- * fast. */
-#if defined(__GNUC__)
-#define RAD_SMALL __attribute__((cold))
-#else
-#define RAD_SMALL
-#endif
-
 /* What a tensor of an adapter is. */
 typedef enum rad_adapter_role {
     RAD_ADAPTER_A,         /* dims {columns, rank}; of an embedding as GGUF has it {rank, tokens} */
@@ -78,8 +70,8 @@ bool rad_source_is_adapter(const rad_source *source);
 
 /* Reads what an adapter says of itself, for a model of this architecture (as GGUF names it).
  * RADLLM_E_UNSUPPORTED for what is not computed: other kinds than LoRA and DoRA. */
-RAD_SMALL radllm_status rad_adapter_describe(const rad_source *source, const char *architecture,
-                                             rad_adapter_description *out, radllm_error *error);
+radllm_status rad_adapter_describe(const rad_source *source, const char *architecture,
+                                   rad_adapter_description *out, radllm_error *error);
 void rad_adapter_forget(const rad_source *source, rad_adapter_description *description);
 
 #endif

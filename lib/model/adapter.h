@@ -44,8 +44,8 @@ struct rad_adapter {
 /* Reads and checks an adapter for a model. merge: it is to be merged, before the weights are read,
  * so that it may hold whole tensors. limit: bytes that it may take (RADLLM_E_BUDGET); 0:
  * none. RADLLM_E_ARGUMENT where a tensor does not fit the model, with its name. */
-RAD_SMALL radllm_status rad_adapter_open(rad_model *model, const char *path, bool merge,
-                                         uint64_t limit, rad_adapter **out, radllm_error *error);
+radllm_status rad_adapter_open(rad_model *model, const char *path, bool merge, uint64_t limit,
+                               rad_adapter **out, radllm_error *error);
 rad_adapter *rad_adapter_retain(rad_adapter *adapter);
 void rad_adapter_release(rad_adapter *adapter); /* the last one frees; NULL is allowed */
 /* Gives back its matrices and its file; only for an adapter that nobody computes with. */

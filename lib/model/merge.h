@@ -5,9 +5,9 @@
 #include "model/adapter.h"
 
 /* Whether the model's adapters change what is the embedding and the output at once. */
-RAD_SMALL bool rad_merge_unties(const rad_model *model);
+bool rad_merge_unties(const rad_model *model);
 /* Marks the weights that the model's adapters change; sessions then begin with none. */
-RAD_SMALL radllm_status rad_merge_mark(rad_model *model, radllm_error *error);
+radllm_status rad_merge_mark(rad_model *model, radllm_error *error);
 /* Adds the adapters' products to numbers first..first+n-1 of a marked weight's tensor, whole rows
  * of it, of which vectors have one. Any thread. */
 radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
@@ -15,7 +15,7 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
 /* The same to all weights as they are read: makes the model's adapters part of its weights.
  * RADLLM_E_UNSUPPORTED where a weight cannot be changed: its type has no encoder, or it is the
  * embedding and the output at once. */
-RAD_SMALL radllm_status rad_merge_prepare(rad_model *model, radllm_error *error);
+radllm_status rad_merge_prepare(rad_model *model, radllm_error *error);
 /* Adds the adapters' products to rows first..first+n-1 of a weight, as the file has them (or to
  * those of a whole tensor in its place): each row is decoded to floats, for each adapter in order
  * and each k in increasing order w[i] = fma(scale * b[row][k], a[k][i], w[i]), and encoded again in
