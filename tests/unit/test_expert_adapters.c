@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "unit/asking.h"
+#include "unit/adapted.h"
 
 enum { WIDTH = 64, FFN = 64, EXPERTS = 8, RANK = 3 };
 
@@ -69,7 +69,6 @@ static gguf_builder make_adapter(void)
 }
 
 enum { ADAPTERS = 4 };
-static radllm_adapter *adapters[ADAPTERS];
 
 static void open_all(bool apart)
 {
@@ -86,19 +85,7 @@ static void open_all(bool apart)
     }
 }
 
-static void close_all(void)
-{
-    for (int i = 0; i < ADAPTERS; i++)
-        radllm_adapter_free(adapters[i]);
-    close_model();
-}
-
-enum { SETS = 7 };
-static const struct {
-    size_t n;
-    int which[3];
-    float scales[3];
-} sets[SETS] = {
+static const adapter_set sets[SETS] = {
     {0, {0}, {0}},
     {1, {0}, {1.0f}},
     {1, {1}, {1.0f}},
@@ -108,38 +95,12 @@ static const struct {
     {3, {2, 1, 3}, {1.0f, 1.0f, 0.5f}},
 };
 
-static void attach(radllm_session *session, int set)
-{
-    radllm_adapter *list[3] = {NULL};
-    for (size_t i = 0; i < sets[set].n; i++)
-        list[i] = adapters[sets[set].which[i]];
-    rad_assert_ok(radllm_session_set_adapters(session, list, sets[set].scales, sets[set].n, error),
-                  error);
-}
-
-static result ask_set(int set, const prompt *p, int batch, int threads)
-{
-    set_integer("prefix_cache", 0);
-    set_integer("threads", threads);
-    radllm_engine *engine = new_engine(1, batch, CONTEXT);
-    set_integer("prefix_cache", 1);
-    set_integer("threads", 2);
-    radllm_session *session = new_session(engine);
-    attach(session, set);
-    result r = ask(session, p);
-    radllm_session_free(session);
-    radllm_engine_free(engine);
-    return r;
-}
-
 /* ---- company --------------------------------------------------------------------------------- */
 
 START_TEST(company_changes_nothing)
 {
     prompt prompts[2 * SETS];
-    result expected[2 * SETS], got[2 * SETS];
-    radllm_session *sessions[2 * SETS];
-    radllm_request *requests[2 * SETS];
+    result expected[2 * SETS];
     open_all(_i == 1);
     for (int i = 0; i < 2 * SETS; i++) {
         prompts[i] = make_prompt(1, i % 2 == 0 ? 40 : 0, (uint32_t)i, 40 + 5 * (size_t)i);
@@ -149,22 +110,7 @@ START_TEST(company_changes_nothing)
         result without = ask_set(0, &prompts[i], 512, 2);
         ck_assert(i % SETS == 0 || without.hash != expected[i].hash);
     }
-    radllm_engine *engine = new_engine(2 * SETS, 97, CONTEXT);
-    int64_t n_pages = number(engine, "pages_free");
-    for (int i = 0; i < 2 * SETS; i++) {
-        sessions[i] = new_session(engine);
-        attach(sessions[i], i % SETS);
-        requests[i] = new_request(sessions[i], &prompts[i], &got[i]);
-        rad_assert_ok(radllm_request_submit(requests[i], error), error);
-    }
-    for (uint32_t pending = 1; pending > 0;)
-        rad_assert_ok(radllm_engine_step(engine, &pending, error), error);
-    for (int i = 0; i < 2 * SETS; i++) {
-        read_result(requests[i], &got[i]);
-        assert_same(&got[i], &expected[i]);
-        radllm_session_free(sessions[i]);
-    }
-    close_engine(engine, n_pages);
+    assert_company(prompts, expected);
     close_all();
 }
 END_TEST
