@@ -74,4 +74,28 @@ static inline void assert_company(const prompt prompts[2 * SETS], const result e
     close_engine(engine, n_pages);
 }
 
+/* Each allocation fails while an adapter is opened and a session gets it, and nothing is lost. */
+static inline void assert_memory_may_fail(rad_test_memory *memory, radllm_session *session,
+                                          const char *path, uint64_t most)
+{
+    for (uint64_t n = 1;; n++) {
+        radllm_adapter *adapter = NULL;
+        uint64_t live = atomic_load(&memory->n_live);
+        atomic_store(&memory->failed, false);
+        atomic_store(&memory->fail_at, atomic_load(&memory->n_allocations) + n);
+        radllm_status status = radllm_adapter_open(model, path, NULL, &adapter, error);
+        if (status == RADLLM_OK)
+            status = radllm_session_set_adapters(session, &adapter, NULL, 1, error);
+        bool failed = atomic_load(&memory->failed);
+        atomic_store(&memory->fail_at, 0);
+        ck_assert_int_eq(status, failed ? RADLLM_E_MEMORY : RADLLM_OK);
+        if (failed && adapter == NULL)
+            ck_assert_uint_eq(atomic_load(&memory->n_live), live);
+        radllm_adapter_free(adapter);
+        if (!failed)
+            break;
+        ck_assert_uint_lt(n, most);
+    }
+}
+
 #endif

@@ -655,24 +655,7 @@ START_TEST(memory_fails)
     rad_assert_ok(radllm_session_new(engine, &session, error), error);
     for (int which = 0; which < 2; which++) {
         const char *path = which == 0 ? adapter_path(1) : in_folder("");
-        for (uint64_t n = 1;; n++) {
-            radllm_adapter *adapter = NULL;
-            uint64_t live = atomic_load(&memory.n_live);
-            atomic_store(&memory.failed, false);
-            atomic_store(&memory.fail_at, atomic_load(&memory.n_allocations) + n);
-            radllm_status status = radllm_adapter_open(model, path, NULL, &adapter, error);
-            if (status == RADLLM_OK)
-                status = radllm_session_set_adapters(session, &adapter, NULL, 1, error);
-            bool failed = atomic_load(&memory.failed);
-            atomic_store(&memory.fail_at, 0);
-            ck_assert_int_eq(status, failed ? RADLLM_E_MEMORY : RADLLM_OK);
-            if (failed && adapter == NULL)
-                ck_assert_uint_eq(atomic_load(&memory.n_live), live);
-            radllm_adapter_free(adapter);
-            if (!failed)
-                break;
-            ck_assert_uint_lt(n, 1000);
-        }
+        assert_memory_may_fail(&memory, session, path, 1000);
     }
     radllm_session_free(session);
     radllm_engine_free(engine);
