@@ -74,19 +74,20 @@ static bool encode_piece(void *user, const uint8_t *piece, size_t size)
 
 bool rad_encode_byte_level(rad_encoder *encoder, const uint8_t *text, size_t size)
 {
+    rad_known_word *words = encoder->words;
     if (!rad_utf8_is_clean(text, size)) {
         if (!rad_encoder_scratch(encoder, 3 * size))
             return false;
         size = rad_utf8_clean(text, size, encoder->scratch);
         text = encoder->scratch;
-        rad_known_word *words = encoder->words;
         encoder->words = NULL; /* they point into the text itself */
-        bool done =
-            rad_pretokenize(encoder->tokenizer->pretokenizer, text, size, encode_piece, encoder);
-        encoder->words = words;
-        return done;
     }
-    return rad_pretokenize(encoder->tokenizer->pretokenizer, text, size, encode_piece, encoder);
+    bool done = rad_pretokenize(encoder->tokenizer->cuts, &encoder->regex, text, size, encode_piece,
+                                encoder);
+    encoder->words = words;
+    if (encoder->regex.failed)
+        encoder->failure = encoder->regex.no_memory ? RAD_PIPELINE_MEMORY : RAD_PIPELINE_BUDGET;
+    return done;
 }
 
 /* ---- making ------------------------------------------------------------------------- */
@@ -226,7 +227,10 @@ radllm_status rad_byte_level_make(rad_tokenizer *tokenizer, const rad_source *so
                                   radllm_error *error)
 {
     rad_byte_level_find_tokens(tokenizer);
-    radllm_status status = read_merges(tokenizer, source, error);
+    radllm_status status = rad_pretokenizer_make(
+        tokenizer->pretokenizer, &tokenizer->vocabulary.arena, tokenizer->cuts, error);
+    if (status == RADLLM_OK)
+        status = read_merges(tokenizer, source, error);
     if (status == RADLLM_OK && tokenizer->pretokenizer->ignore_merges)
         status = index_pieces(tokenizer, error);
     return status;

@@ -196,6 +196,8 @@ radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *t
     rad_encoder encoder = {.tokenizer = tokenizer, .out = out, .base = text};
     const rad_allocator *allocator = &tokenizer->host.allocator;
     encoder.space.allocator = allocator;
+    encoder.regex.allocator = allocator;
+    encoder.regex.budget = rad_pipeline_budget(size);
     size_t words_bytes = RAD_KNOWN_WORDS * sizeof(rad_known_word);
     /* Where unknown tokens are fused, ids move. */
     if (size >= REMEMBER_FROM && (tokenizer->spm == NULL || tokenizer->spm->byte_fallback))
@@ -216,6 +218,7 @@ radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *t
     rad_free(allocator, encoder.space.splits,
              encoder.space.splits != NULL ? tokenizer->vocabulary.size * sizeof(uint32_t) : 0);
     rad_merge_space_free(&encoder.space);
+    rad_regex_space_free(&encoder.regex);
     rad_spm_space_free(tokenizer, encoder.spm);
     if (done)
         return RADLLM_OK;

@@ -229,6 +229,7 @@ static void put_scores(exporter *x)
 static void put_pre(exporter *x)
 {
     rad_split_fn stages[RAD_SPLIT_STAGES];
+    rad_text texts[RAD_SPLIT_STAGES];
     size_t n = 0;
     char name[64];
     for (uint32_t i = 0; i < x->pipeline->n_splitters; i++) {
@@ -236,13 +237,16 @@ static void put_pre(exporter *x)
         rad_split_fn split = s->pattern.split;
         if (s->pattern.find == rad_pattern_number && s->behavior == RAD_BEHAVIOR_ISOLATED)
             split = rad_pretokenizer_digits();
-        if (s->kind != RAD_SPLIT_PATTERN || split == NULL || n == RAD_SPLIT_STAGES) {
+        bool isolated = s->behavior == RAD_BEHAVIOR_ISOLATED && !s->invert;
+        if (s->kind != RAD_SPLIT_PATTERN || n == RAD_SPLIT_STAGES ||
+            (split == NULL && (s->pattern.regex == NULL || !isolated))) {
             refuse(x, "its pre_tokenizer cuts text in a way of its own");
             return;
         }
+        texts[n] = s->pattern.source;
         stages[n++] = split;
     }
-    if (rad_pretokenizer_name(stages, n, x->pipeline->ignore_merges, name))
+    if (rad_pretokenizer_name(stages, texts, n, x->pipeline->ignore_merges, name))
         put_text(x, KEY("pre"), name);
     else
         refuse(x, "its pre_tokenizer cuts text in a way of its own");
@@ -312,6 +316,25 @@ static void put_unigram(exporter *x)
         put_charsmap(x, map);
 }
 
+static bool has_normalizer(const exporter *x, rad_normalizer_kind kind)
+{
+    for (uint32_t i = 0; i < x->pipeline->n_normalizers; i++)
+        if (x->pipeline->normalizers[i].kind == kind)
+            return true;
+    return false;
+}
+
+/* What a BertNormalizer does, where it is not what readers do who are told nothing. */
+static void put_case(exporter *x)
+{
+    bool lowercase = has_normalizer(x, RAD_NORMAL_LOWERCASE);
+    bool strip = has_normalizer(x, RAD_NORMAL_DROP_NONSPACING);
+    if (!lowercase)
+        put_flag(x, KEY("normalizer.lowercase"), false);
+    if (strip != lowercase)
+        put_flag(x, KEY("normalizer.strip_accents"), strip);
+}
+
 static void put_kind(exporter *x)
 {
     const rad_pipeline *pipeline = x->pipeline;
@@ -325,6 +348,7 @@ static void put_kind(exporter *x)
     } else if (is_wordpiece(x)) {
         put_text(x, KEY("model"), "bert");
         put_text(x, KEY("pre"), "default");
+        put_case(x);
         put_tokens(x);
     } else if (pipeline->model == RAD_PIPELINE_BPE && pipeline->bytes) {
         put_text(x, KEY("model"), "gpt2");

@@ -247,16 +247,16 @@ static void put_scored_merges(json_writer *w)
 
 static void put_splits(json_writer *w)
 {
-    const rad_pretokenizer *pre = w->tokenizer->pretokenizer;
+    const rad_tokenizer *t = w->tokenizer;
     put(w, "\"pre_tokenizer\": {\"type\": \"Sequence\", \"pretokenizers\": [");
-    for (int i = 0; i < RAD_SPLIT_STAGES && pre->stages[i] != NULL; i++) {
-        const char *pattern = rad_pretokenizer_pattern(pre->stages[i]);
+    for (size_t i = 0; t->cuts[i].split != NULL || t->cuts[i].regex != NULL; i++) {
+        const char *pattern = rad_pretokenizer_pattern(t->pretokenizer, i);
         if (pattern == NULL) {
             if (w->status == RADLLM_OK)
                 w->status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
                                      "the pre-tokenizer \"%s\" is not written to tokenizer.json; "
                                      "keep the GGUF file",
-                                     w->tokenizer->pre);
+                                     t->pre);
             return;
         }
         put(w, "\n{\"type\": \"Split\", \"pattern\": {\"Regex\": ");
@@ -341,7 +341,8 @@ static void put_post_processor(json_writer *w)
 
 static void put_byte_level(json_writer *w)
 {
-    bool composed = strcmp(w->tokenizer->pre, "qwen2") == 0; /* as all of this family are */
+    bool composed = strcmp(w->tokenizer->pre, "qwen2") == 0 || /* as all of this family are */
+                    strcmp(w->tokenizer->pre, "qwen35") == 0;
     put(w, composed ? "\"normalizer\": {\"type\": \"NFC\"},\n" : "\"normalizer\": null,\n");
     put_splits(w);
     put_post_processor(w);
@@ -491,13 +492,14 @@ static void put_unigram(json_writer *w)
     put(w, "}}\n");
 }
 
-/* As GGUF files of this kind are read: in lower case, without accents. */
 static void put_wordpiece(json_writer *w)
 {
     const rad_tokenizer *t = w->tokenizer;
     put(w, "\"normalizer\": {\"type\": \"BertNormalizer\", \"clean_text\": true, "
-           "\"handle_chinese_chars\": true, \"strip_accents\": true, \"lowercase\": true},\n"
-           "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},\n");
+           "\"handle_chinese_chars\": true, \"strip_accents\": ");
+    put(w, t->keep_accents ? "false, \"lowercase\": " : "true, \"lowercase\": ");
+    put(w, t->keep_case ? "false},\n" : "true},\n");
+    put(w, "\"pre_tokenizer\": {\"type\": \"BertPreTokenizer\"},\n");
     put_post_processor(w);
     put(w, "\"decoder\": {\"type\": \"WordPiece\", \"prefix\": \"##\", \"cleanup\": true},\n"
            "\"model\": {\"type\": \"WordPiece\", \"unk_token\": ");

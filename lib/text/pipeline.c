@@ -16,6 +16,11 @@
 
 /* ---- memory of a call ---------------------------------------------------------------------- */
 
+uint64_t rad_pipeline_budget(size_t size)
+{
+    return BUDGET_BASE + (uint64_t)size * BUDGET_PER_BYTE;
+}
+
 void rad_pipeline_space_start(rad_pipeline_space *space, const rad_allocator *allocator,
                               size_t size)
 {
@@ -27,7 +32,7 @@ void rad_pipeline_space_start(rad_pipeline_space *space, const rad_allocator *al
             size < (UINT32_MAX - 4096) / LONGER_MAX ? size * LONGER_MAX + 4096 : UINT32_MAX;
     }
     space->regex.allocator = allocator;
-    space->regex.budget = BUDGET_BASE + (uint64_t)size * BUDGET_PER_BYTE;
+    space->regex.budget = rad_pipeline_budget(size);
 }
 
 static void wipe_free(const rad_allocator *allocator, void *data, size_t bytes)
@@ -63,7 +68,7 @@ radllm_status rad_pipeline_report(rad_pipeline_failure failure, size_t size, rad
     switch (failure) {
     case RAD_PIPELINE_BUDGET:
         return rad_fail(error, RADLLM_E_LIMIT,
-                        "a pattern of tokenizer.json takes more steps on this text than it may: "
+                        "a pattern of the tokenizer takes more steps on this text than it may: "
                         "the pattern is unusual or hostile; cut the text into parts, or use "
                         "another tokenizer");
     case RAD_PIPELINE_TOO_LONG:

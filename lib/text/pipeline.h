@@ -20,6 +20,7 @@ typedef bool (*rad_find_fn)(const uint8_t *text, size_t size, size_t from, uint3
 typedef struct rad_pattern {
     rad_text literal;
     const rad_regex *regex;
+    rad_text source; /* of the regex */
     rad_find_fn find;
     uint32_t parameter; /* of find */
     rad_split_fn split; /* a scanner of a known expression, which matches everywhere */
@@ -247,6 +248,8 @@ typedef struct rad_pipeline_space {
     rad_pipeline_failure failure;
 } rad_pipeline_space;
 
+/* Steps that patterns may take on a text. */
+uint64_t rad_pipeline_budget(size_t size);
 void rad_pipeline_space_start(rad_pipeline_space *space, const rad_allocator *allocator,
                               size_t size);
 void rad_pipeline_space_free(rad_pipeline_space *space);

@@ -106,6 +106,7 @@ radllm_status rad_read_pattern(rad_pipeline_reader *r, uint32_t part, const char
         return wrong_kind(r, what, "pattern", "a \"String\" or a \"Regex\"");
     char where[64];
     snprintf(where, sizeof where, "tokenizer.json: %s", what);
+    out->source = regex;
     return rad_regex_compile(r->arena, regex, where, &out->regex, r->error);
 }
 

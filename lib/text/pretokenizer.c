@@ -118,16 +118,23 @@ static inline size_t lines_or_white_space(const uint8_t *p, const uint8_t *end)
     return line_end != NULL ? (size_t)(line_end - p) : white_space(p, end);
 }
 
-/* " ?[^\s\p{L}\p{N}]+[\r\n]*", or with '/' beside the line ends; 0 when it does not match. */
-static inline size_t others(const uint8_t *p, const uint8_t *end, bool with_slash)
+/* " ?[^\s\p{L}\p{N}]+[\r\n]*", with other classes than these, or with '/' beside the line ends; 0
+ * when it does not match. */
+static inline size_t others_but(const uint8_t *p, const uint8_t *end, uint8_t classes,
+                                bool with_slash)
 {
     const uint8_t *q = p + (*p == ' ');
-    const uint8_t *behind = skip_others(q, end, NOT_OTHER);
+    const uint8_t *behind = skip_others(q, end, classes);
     if (behind == q)
         return 0;
     while (behind < end && (is_newline(*behind) || (with_slash && *behind == '/')))
         behind++;
     return (size_t)(behind - p);
+}
+
+static inline size_t others(const uint8_t *p, const uint8_t *end, bool with_slash)
+{
+    return others_but(p, end, NOT_OTHER, with_slash);
 }
 
 /* \p{N}{1,most} at a number. */
@@ -160,6 +167,28 @@ static size_t split_gpt2(const uint8_t *p, const uint8_t *end)
     if (c.length > 0 && (c.classes & RAD_CHAR_SPACE) == 0)
         return (size_t)(skip_others(q + c.length, end, NOT_OTHER) - p);
     return white_space(p, end);
+}
+
+/* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}
+ * | ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+ */
+static size_t split_qwen35(const uint8_t *p, const uint8_t *end)
+{
+    const uint8_t word = RAD_CHAR_LETTER | RAD_CHAR_MARK;
+    character c = character_at(p, end);
+    if (c.code == '\'') {
+        size_t length = contraction(p, end, true);
+        if (length > 0)
+            return length;
+    }
+    if ((c.classes & RAD_CHAR_NUMBER) != 0)
+        return c.length;
+    if (!is_newline(c.code)) { /* what comes first may be a letter, a mark or neither */
+        const uint8_t *behind = skip(p + c.length, end, word);
+        if (behind > p + c.length || (c.classes & word) != 0)
+            return (size_t)(behind - p);
+    }
+    size_t length = others_but(p, end, NOT_OTHER | RAD_CHAR_MARK, false);
+    return length > 0 ? length : lines_or_white_space(p, end);
 }
 
 /* (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,most}| ?[^\s\p{L}\p{N}]+[\r\n]*
@@ -360,6 +389,11 @@ static bool in_newline(character c)
     return is_newline(c.code);
 }
 
+static bool in_line_feed(character c)
+{
+    return c.code == '\n';
+}
+
 /* [\p{P}\$\+<=>\^~\|] */
 static bool in_default_punctuation(character c)
 {
@@ -463,6 +497,7 @@ RUN_PATTERN(number, in_number, false, 1)
 RUN_PATTERN(numbers, in_number, false, SIZE_MAX)
 RUN_PATTERN(three_numbers, in_number, false, 3)
 RUN_PATTERN(newline, in_newline, false, 1)
+RUN_PATTERN(line_feeds, in_line_feed, false, SIZE_MAX) /* [^\n]+|[\n]+ */
 RUN_PATTERN(letters, in_letter, true, SIZE_MAX)
 RUN_PATTERN(punctuation, in_punctuation, true, SIZE_MAX)
 RUN_PATTERN(default_punctuation, in_default_punctuation, false, SIZE_MAX)
@@ -553,38 +588,104 @@ static size_t split_deepseek3(const uint8_t *p, const uint8_t *end)
 
 /* ---- the table ---------------------------------------------------------------------- */
 
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define UPPER        "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER        "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define NO_WORD      "[^\\r\\n\\p{L}\\p{N}]?"
+#define SPACES       "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define OTHERS       "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+#define GPT2         "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define CASED(number)                                                                              \
+    NO_WORD UPPER "*" LOWER "+" CONTRACTIONS "?|" NO_WORD UPPER "+" LOWER "*" CONTRACTIONS         \
+                  "?|" number "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES
+#define KANJI_KANA "[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+"
+#define SIGN_AND_LETTERS                                                                           \
+    "[!\"#$%&'()*+,\\-./"                                                                          \
+    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "             \
+    "?[\\p{P}\\p{S}]+"
+#define NO_HAN     "&&[^\\p{Han}]]"
+#define KIMI_UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}" NO_HAN
+#define KIMI_LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}" NO_HAN
+
 static const rad_pretokenizer pretokenizers[] = {
-    {" gpt-2 mpt olmo jais phi-2 roberta-bpe gigachat jina-es jina-de jina-v1-en jina-v2-es"
-     " jina-v2-de jina-v2-code ",
-     {split_gpt2},
-     false,
-     false},
-    {" llama-bpe llama3 llama-v3 falcon3 pixtral ", {split_llama3}, true, true},
-    {" dbrx smaug-bpe chatglm-bpe ", {split_llama3}, false, false},
-    {" qwen2 deepseek-r1-qwen stablelm2 megrez ", {split_qwen2}, false, false},
-    {" gpt-4o llama4 ", {split_gpt4o}, false, false},
-    {" tekken ", {split_tekken}, true, true},
-    {" falcon ", {split_falcon_punctuation, split_gpt2, split_three_digits}, false, false},
-    {" deepseek-llm ",
-     {split_newline, split_deepseek_letters, split_deepseek_punctuation, split_trailing_space,
-      split_deepseek_cjk, split_numbers},
-     false,
-     false},
-    {" deepseek-coder ",
-     {split_newline, split_letters, split_punctuation, split_deepseek_cjk, split_number},
-     false,
-     false},
-    {" deepseek-v3 ", {split_three_numbers, split_deepseek3_cjk, split_deepseek3}, false, false},
-    {" starcoder refact command-r smollm codeshell exaone minerva-7b ",
-     {split_number, split_gpt2},
-     false,
-     false},
-    {" poro-chat bloom gpt3-finnish ", {split_bloom}, false, false},
-    {" viking ", {split_bloom, split_number}, false, false},
-    {" default ",
-     {split_default_punctuation, split_gpt2, split_numbers, split_three_digits},
-     false,
-     false},
+    {.names = " gpt-2 mpt olmo jais phi-2 roberta-bpe gigachat jina-es jina-de jina-v1-en"
+              " jina-v2-es jina-v2-de jina-v2-code a.x-4.0 mellum modern-bert exaone4 trillion"
+              " granite-docling ",
+     .stages = {split_gpt2}},
+    {.names = " llama-bpe llama3 llama-v3 falcon3 pixtral falcon-h1 midm-2.0 lfm2 jina-v5-nano ",
+     .stages = {split_llama3},
+     .ignore_merges = true,
+     .add_bos = true},
+    {.names = " dbrx smaug-bpe ", .stages = {split_llama3}},
+    {.names = " chatglm-bpe ", .stages = {split_llama3}, .no_bos = true},
+    {.names = " glm4 glm5 ", .stages = {split_llama3}, .ignore_merges = true, .no_bos = true},
+    {.names = " qwen2 deepseek-r1-qwen stablelm2 megrez kormo f2llmv2 hunyuan solar-open grok-2 ",
+     .stages = {split_qwen2}},
+    {.names = " qwen35 ", .stages = {split_qwen35}},
+    {.names = " gpt-4o llama4 kanana2 talkie minimax-m2 ", .stages = {split_gpt4o}},
+    {.names = " granite-embed-multi-97m ", .stages = {split_gpt4o}, .ignore_merges = true},
+    {.names = " tekken ", .stages = {split_tekken}, .ignore_merges = true, .add_bos = true},
+    {.names = " falcon ", .stages = {split_falcon_punctuation, split_gpt2, split_three_digits}},
+    {.names = " deepseek-llm ",
+     .stages = {split_newline, split_deepseek_letters, split_deepseek_punctuation,
+                split_trailing_space, split_deepseek_cjk, split_numbers}},
+    {.names = " deepseek-coder ",
+     .stages = {split_newline, split_letters, split_punctuation, split_deepseek_cjk, split_number}},
+    {.names = " deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",
+     .stages = {split_three_numbers, split_deepseek3_cjk, split_deepseek3}},
+    {.names = " starcoder refact command-r smollm codeshell exaone minerva-7b mellum2 ",
+     .stages = {split_number, split_gpt2}},
+    {.names = " poro-chat bloom gpt3-finnish ", .stages = {split_bloom}},
+    {.names = " viking ", .stages = {split_bloom, split_number}},
+    {.names = " minicpm5 ", .stages = {split_three_numbers, split_llama3}, .ignore_merges = true},
+    {.names = " laguna ", .stages = {split_line_feeds, split_qwen2}},
+    {.names = " default ",
+     .stages = {split_default_punctuation, split_gpt2, split_numbers, split_three_digits}},
+    {.names = " kimi-k2 ",
+     .expressions = {"[\\p{Han}]+|" NO_WORD KIMI_UPPER "*" KIMI_LOWER "+" CONTRACTIONS
+                     "?|" NO_WORD KIMI_UPPER "+" KIMI_LOWER "*" CONTRACTIONS
+                     "?|\\p{N}{1,3}" OTHERS SPACES}},
+    {.names = " seed-coder ",
+     .expressions = {CONTRACTIONS "|" NO_WORD
+                                  "\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+" SPACES}},
+    {.names = " ufakzeka ", .expressions = {NO_WORD "\\p{L}+|\\p{N}" OTHERS SPACES}},
+    {.names = " bailingmoe bailingmoe2 llada-moe ",
+     .expressions = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}| "
+                     "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
+    {.names = " exaone-moe ",
+     .expressions = {CONTRACTIONS "|" NO_WORD "(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}| "
+                                  "?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
+    {.names = " jais-2 ",
+     .expressions = {CONTRACTIONS
+                     "|" NO_WORD "\\p{L}+|\\p{N}{1,3}" OTHERS
+                     "|\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)"
+                     "|\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)"
+                     "|\\s{1}"}},
+    {.names = " spark2_5 ",
+     .expressions = {"\\p{N}{1,3}", KANJI_KANA, SIGN_AND_LETTERS "|[\\r\\n]|\\s+(?!\\S)|\\s+",
+                     "\\p{N}"}},
+    {.names = " tiny_aya cohere2moe ",
+     .expressions = {"\\d{1,3}(?=(?:\\d{3})*\\b)", CASED("\\p{N}{1,3}")}},
+    {.names = " superbpe ", .expressions = {"\\p{N}+", "(?=(\\d{3})+(?!\\d))"}},
+    /* Numbers in groups of three from their end; scripts that are written without spaces. */
+    {.names = " afmoe ",
+     .expressions = {"\\p{N}{1,2}(?=(?:\\p{N}{3})+(?!\\p{N}))|\\p{N}{3}|\\p{N}+",
+                     "[\\x{4E00}-\\x{9FFF}\\x{3400}-\\x{4DBF}\\x{F900}-\\x{FAFF}"
+                     "\\x{3040}-\\x{30FF}\\x{FF65}-\\x{FF9F}\\x{2F00}-\\x{2FDF}"
+                     "\\x{0E40}-\\x{0E7F}\\x{0E80}-\\x{0EFF}\\x{1780}-\\x{17FF}"
+                     "\\x{1000}-\\x{109F}\\x{AA60}-\\x{AA7F}\\x{A9E0}-\\x{A9FF}"
+                     "\\x{AC00}-\\x{D7AF}\\x{1100}-\\x{11FF}]+",
+                     SIGN_AND_LETTERS "[\\r\\n]*" SPACES}},
+    {.names = " youtu ",
+     .ignore_merges = true,
+     .expressions = {"[\\x{AC00}-\\x{D7A3}\\x{3131}-\\x{318E}]+|[\\x{FF01}\\x{2026}\\x{201C}"
+                     "\\x{201D}\\x{2018}\\x{2019}\\x{2014}\\x{FF1A}\\x{FF1B}\\x{FF0C}\\x{3001}-"
+                     "\\x{303F}\\x{FE30}-\\x{FE4F}]+|[\\x{3105}-\\x{312F}]+|" KANJI_KANA,
+                     CASED("\\p{N}")}},
+    {.names = " chameleon ",
+     .add_bos = true,
+     .expressions = {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+                     "([\\t\\n]|    |  )", "\\p{N}", "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
 };
 
 const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size)
@@ -601,39 +702,28 @@ const rad_pretokenizer *rad_pretokenizer_find(const char *name, size_t size)
     return NULL;
 }
 
-#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-#define UPPER        "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER        "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define NO_WORD      "[^\\r\\n\\p{L}\\p{N}]?"
-#define SPACES       "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
 /* The expressions of scanners as tokenizer.json files write them. The first ones match all of a
  * text, what others do not match is a piece too. */
-#define MATCH_EVERYWHERE 5
+#define MATCH_EVERYWHERE 6
 static const struct {
     const char *pattern;
     rad_split_fn split;
 } patterns[] = {
-    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
-     split_gpt2},
-    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES,
-     split_llama3},
-    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" SPACES, split_qwen2},
-    {NO_WORD UPPER "*" LOWER "+" CONTRACTIONS "?|" NO_WORD UPPER "+" LOWER "*" CONTRACTIONS
-                   "?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES,
-     split_gpt4o},
+    {GPT2, split_gpt2},
+    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}{1,3}" OTHERS SPACES, split_llama3},
+    {CONTRACTIONS "|" NO_WORD "\\p{L}+|\\p{N}" OTHERS SPACES, split_qwen2},
+    {CASED("\\p{N}{1,3}"), split_gpt4o},
     {NO_WORD UPPER "*" LOWER "+|" NO_WORD UPPER "+" LOWER
                    "*|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" SPACES,
      split_tekken},
+    {CONTRACTIONS "|" NO_WORD "[\\p{L}\\p{M}]+|\\p{N}| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*" SPACES,
+     split_qwen35},
     {"\\p{N}{1,3}", split_three_numbers},
     {"\\p{N}", split_number},
-    {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+",
-     split_deepseek3_cjk},
-    {"[!\"#$%&'()*+,\\-./"
-     ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
-     "?[\\p{P}\\p{S}]+[\\r\\n]*" SPACES,
-     split_deepseek3},
+    {KANJI_KANA, split_deepseek3_cjk},
+    {SIGN_AND_LETTERS "[\\r\\n]*" SPACES, split_deepseek3},
     {"[0-9][0-9][0-9]", split_three_digits},
+    {"[^\\n]+|[\\n]+", split_line_feeds},
 };
 
 /* As BLOOM's tokenizer.json has it. */
@@ -652,7 +742,7 @@ rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, boo
     return bloom ? split_bloom : NULL;
 }
 
-const char *rad_pretokenizer_pattern(rad_split_fn split)
+static const char *pattern_of(rad_split_fn split)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         if (patterns[i].split == split)
@@ -660,17 +750,49 @@ const char *rad_pretokenizer_pattern(rad_split_fn split)
     return split == split_bloom ? BLOOM_PATTERN : NULL;
 }
 
-bool rad_pretokenizer_name(const rad_split_fn *stages, size_t n_stages, bool ignore_merges,
-                           char name[64])
+static size_t stages_of(const rad_pretokenizer *p)
+{
+    size_t n = 0;
+    while (n < RAD_SPLIT_STAGES && (p->stages[n] != NULL || p->expressions[n] != NULL))
+        n++;
+    return n;
+}
+
+/* The scanner of a stage; NULL where it is an expression that has none. */
+static rad_split_fn split_of(const rad_pretokenizer *p, size_t stage)
+{
+    const char *expression = p->expressions[stage];
+    return expression == NULL
+               ? p->stages[stage]
+               : rad_pretokenizer_find_pattern(expression, strlen(expression), false);
+}
+
+const char *rad_pretokenizer_pattern(const rad_pretokenizer *p, size_t stage)
+{
+    if (stage >= stages_of(p))
+        return NULL;
+    return p->expressions[stage] != NULL ? p->expressions[stage] : pattern_of(p->stages[stage]);
+}
+
+static bool is_stage(const rad_pretokenizer *p, size_t stage, rad_split_fn split, rad_text text)
+{
+    const char *expression = p->expressions[stage];
+    if (split != NULL || expression == NULL)
+        return split == split_of(p, stage);
+    return text.size == strlen(expression) && memcmp(text.data, expression, text.size) == 0;
+}
+
+bool rad_pretokenizer_name(const rad_split_fn *splits, const rad_text *texts, size_t n_stages,
+                           bool ignore_merges, char name[64])
 {
     const rad_pretokenizer *found = NULL;
     for (size_t i = 0; i < sizeof pretokenizers / sizeof *pretokenizers; i++) {
         const rad_pretokenizer *p = &pretokenizers[i];
-        size_t n = 0;
-        while (n < RAD_SPLIT_STAGES && p->stages[n] != NULL)
-            n++;
-        if (n == n_stages && memcmp(p->stages, stages, n * sizeof *stages) == 0 &&
-            (found == NULL || p->ignore_merges == ignore_merges))
+        bool same = stages_of(p) == n_stages;
+        for (size_t j = 0; j < n_stages && same; j++)
+            same = is_stage(p, j, splits[j], texts[j]);
+        if (same && (found == NULL ||
+                     (p->ignore_merges == ignore_merges && found->ignore_merges != ignore_merges)))
             found = p;
     }
     if (found == NULL)
@@ -684,27 +806,73 @@ rad_split_fn rad_pretokenizer_digits(void)
     return split_number;
 }
 
-/* Recursion ends after RAD_SPLIT_STAGES levels. */
-static bool split_stage(const rad_split_fn *stages, uint32_t n_stages, const uint8_t *p,
-                        const uint8_t *end, rad_piece_fn give, void *user)
+radllm_status rad_pretokenizer_make(const rad_pretokenizer *p, rad_arena *arena,
+                                    rad_cut cuts[RAD_SPLIT_STAGES + 1], radllm_error *error)
 {
+    radllm_status status = RADLLM_OK;
+    size_t n = stages_of(p);
+    memset(cuts, 0, (RAD_SPLIT_STAGES + 1) * sizeof *cuts);
+    for (size_t i = 0; i < n && status == RADLLM_OK; i++) {
+        const char *expression = p->expressions[i];
+        cuts[i].split = split_of(p, i);
+        if (cuts[i].split == NULL)
+            status = rad_regex_compile(arena, (rad_text){expression, strlen(expression)},
+                                       "tokenizer.ggml.pre", &cuts[i].regex, error);
+    }
+    return status;
+}
+
+/* ---- at work ------------------------------------------------------------------------ */
+
+typedef struct cutting {
+    rad_regex_space *space;
+    rad_piece_fn give;
+    void *user;
+} cutting;
+
+static bool cut(const cutting *c, const rad_cut *cuts, const uint8_t *p, const uint8_t *end);
+
+/* The matches of an expression and what lies between them. One that matches nothing cuts there. */
+static bool cut_by_regex(const cutting *c, const rad_cut *cuts, const uint8_t *p, size_t size)
+{
+    size_t from = 0, behind = 0, last = SIZE_MAX, start, end;
+    rad_regex_result found = RAD_REGEX_NONE;
+    while (from <= size && (found = rad_regex_find(cuts->regex, c->space, p, size, from, &start,
+                                                   &end)) == RAD_REGEX_MATCH) {
+        if (start == end && last == end) { /* nothing, directly behind the last match */
+            from = end + (end < size ? character_at(p + end, p + size).length : 1);
+            continue;
+        }
+        if (!cut(c, cuts + 1, p + behind, p + start) || !cut(c, cuts + 1, p + start, p + end))
+            return false;
+        from = behind = last = end;
+    }
+    c->space->failed = found == RAD_REGEX_FAILED;
+    return found != RAD_REGEX_FAILED && cut(c, cuts + 1, p + behind, p + size);
+}
+
+/* Recursion ends after RAD_SPLIT_STAGES levels. */
+static bool cut(const cutting *c, const rad_cut *cuts, const uint8_t *p, const uint8_t *end)
+{
+    if (p >= end)
+        return true;
+    if (cuts->regex != NULL)
+        return cut_by_regex(c, cuts, p, (size_t)(end - p));
+    if (cuts->split == NULL)
+        return c->give(c->user, p, (size_t)(end - p));
+    bool last = cuts[1].split == NULL && cuts[1].regex == NULL;
     while (p < end) {
-        size_t length = stages[0](p, end);
-        bool more = n_stages == 1
-                        ? give(user, p, length)
-                        : split_stage(stages + 1, n_stages - 1, p, p + length, give, user);
-        if (!more)
+        size_t length = cuts->split(p, end);
+        if (!(last ? c->give(c->user, p, length) : cut(c, cuts + 1, p, p + length)))
             return false;
         p += length;
     }
     return true;
 }
 
-bool rad_pretokenize(const rad_pretokenizer *pretokenizer, const uint8_t *text, size_t size,
+bool rad_pretokenize(const rad_cut *cuts, rad_regex_space *space, const uint8_t *text, size_t size,
                      rad_piece_fn give, void *user)
 {
-    uint32_t n_stages = 0;
-    while (n_stages < RAD_SPLIT_STAGES && pretokenizer->stages[n_stages] != NULL)
-        n_stages++;
-    return split_stage(pretokenizer->stages, n_stages, text, text + size, give, user);
+    cutting c = {space, give, user};
+    return cut(&c, cuts, text, text + size);
 }

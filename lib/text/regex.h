@@ -33,6 +33,7 @@ typedef struct rad_regex_space {
     size_t n_frames;
     uint64_t budget; /* steps that are left */
     bool no_memory;  /* why a search failed; else the budget was used up */
+    bool failed;
 } rad_regex_space;
 void rad_regex_space_free(rad_regex_space *space);
 

@@ -135,7 +135,7 @@ static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source
         [RAD_MODEL_SPM] = {-1, 1, -1, -1},
     };
     const int32_t *fallback = defaults[tokenizer->model];
-    bool no_bos = strcmp(tokenizer->pre, "chatglm-bpe") == 0;
+    bool no_bos = tokenizer->pretokenizer != NULL && tokenizer->pretokenizer->no_bos;
     radllm_status status = read_id(tokenizer, source, KEY("bos_token_id"),
                                    no_bos ? -1 : fallback[0], &tokenizer->bos, error);
     if (status == RADLLM_OK && tokenizer->model == RAD_MODEL_WORDPIECE)
@@ -171,6 +171,15 @@ static radllm_status read_flags(rad_tokenizer *tokenizer, const rad_source *sour
     if (status != RADLLM_OK)
         return status;
     if (tokenizer->model == RAD_MODEL_WORDPIECE) { /* always [CLS] text [SEP] */
+        bool lowercase, strip;
+        status = rad_meta_bool(source, KEY("normalizer.lowercase"), true, &lowercase, error);
+        if (status == RADLLM_OK)
+            status =
+                rad_meta_bool(source, KEY("normalizer.strip_accents"), lowercase, &strip, error);
+        if (status != RADLLM_OK)
+            return status;
+        tokenizer->keep_case = !lowercase;
+        tokenizer->keep_accents = !strip;
         tokenizer->add_bos = tokenizer->bos >= 0;
         tokenizer->add_eos = tokenizer->separator >= 0;
         return RADLLM_OK;
@@ -201,6 +210,15 @@ static const struct {
     {"<end_of_turn>", true},
     {"<|endoftext|>", true},
     {"<|eom_id|>", true},
+    {"<|end_of_text|>", true},
+    {"<end_of_utterance>", true},
+    {"[EOT]", true},
+    {"[EOS]", true},
+    {"<eos>", true},
+    {"<turn|>", true},
+    {"[e~[", true},
+    {"<|flush|>", true},
+    {"<|calls|>", true},
     {"<EOT>", true},
     {"<\xEF\xBD\x9C"
      "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
@@ -235,8 +253,11 @@ static int32_t find_name(const rad_tokenizer *tokenizer, const char *text)
 void rad_tokenizer_find_ends(rad_tokenizer *tokenizer)
 {
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
-    /* In the harmony format <|end|> ends a message of several, not the answer. */
-    bool harmony = find_name(tokenizer, "<|return|>") >= 0 && find_name(tokenizer, "<|call|>") >= 0;
+    /* In the harmony format, and in that of Solar, <|end|> ends a message of several, not the
+     * answer. */
+    bool harmony =
+        (find_name(tokenizer, "<|return|>") >= 0 || find_name(tokenizer, "<|flush|>") >= 0) &&
+        (find_name(tokenizer, "<|call|>") >= 0 || find_name(tokenizer, "<|calls|>") >= 0);
     for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++) {
         int32_t id = find_name(tokenizer, known_controls[i].text);
         if (id < 0)

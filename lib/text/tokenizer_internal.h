@@ -36,6 +36,7 @@ struct rad_tokenizer {
     const rad_pipeline *pipeline;         /* NULL: the file is no tokenizer.json */
     const rad_spm *spm;                   /* NULL: neither a tokenizer.model nor "t5" */
     const rad_pretokenizer *pretokenizer; /* byte-level only */
+    rad_cut cuts[RAD_SPLIT_STAGES + 1];   /* its stages */
     rad_piece_index pieces;
     int32_t byte_tokens[256]; /* -1: none */
     uint8_t *strip_right;     /* a bit per token: swallows white space behind it; NULL: none does */
@@ -48,6 +49,8 @@ struct rad_tokenizer {
     bool add_bos;
     bool add_eos;
     bool add_space_prefix;
+    bool keep_case;       /* of WordPiece */
+    bool keep_accents;    /* of WordPiece */
     bool words_are_apart; /* no token has U+2581 behind anything else: words merge alone */
     char pre[64];
 };
@@ -68,6 +71,7 @@ typedef struct rad_encoder {
     const uint8_t *base;          /* of the text that known words point into */
     bool no_memory;
     struct rad_spm_space *spm;    /* of a tokenizer.model */
+    rad_regex_space regex;        /* of a pre-tokenizer's expressions */
     rad_pipeline_failure failure; /* of a pipeline */
 } rad_encoder;
 

@@ -1,4 +1,5 @@
-/* WordPiece (BERT): control characters dropped, accents dropped, lower case; words are cut at white
+/* WordPiece (BERT): control characters dropped, accents dropped, lower case (both unless the file
+ * says that they stay); words are cut at white
  * space, around punctuation and around Chinese characters, then into the longest pieces there are.
  */
 #include <string.h>
@@ -71,11 +72,17 @@ static bool word_end(rad_encoder *encoder, word *w)
 /* One character after decomposition. */
 static bool take_character(rad_encoder *encoder, word *w, uint32_t code)
 {
-    if (utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_MN)
+    const rad_tokenizer *tokenizer = encoder->tokenizer;
+    if (!tokenizer->keep_accents &&
+        utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_MN)
         return true;
-    code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+    bool dotted = code == 0x130; /* the only one that becomes two in lower case */
+    if (!tokenizer->keep_case)
+        code = (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
     if (!rad_bert_is_punctuation(code)) {
         word_add(w, code);
+        if (dotted && !tokenizer->keep_case)
+            word_add(w, 0x307);
         return true;
     }
     if (!word_end(encoder, w))
@@ -101,8 +108,10 @@ bool rad_encode_wordpiece(rad_encoder *encoder, const uint8_t *text, size_t size
         bool chinese = rad_bert_is_chinese(code);
         utf8proc_int32_t parts[DECOMPOSED_MAX];
         int last_class = 0;
-        utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)code, parts, DECOMPOSED_MAX,
-                                                     UTF8PROC_DECOMPOSE, &last_class);
+        utf8proc_ssize_t n = 0;
+        if (!encoder->tokenizer->keep_accents)
+            n = utf8proc_decompose_char((utf8proc_int32_t)code, parts, DECOMPOSED_MAX,
+                                        UTF8PROC_DECOMPOSE, &last_class);
         if (n < 1 || n > DECOMPOSED_MAX) {
             parts[0] = (utf8proc_int32_t)code;
             n = 1;

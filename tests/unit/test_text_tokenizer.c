@@ -258,6 +258,31 @@ START_TEST(words_of_bert)
 }
 END_TEST
 
+START_TEST(words_of_bert_keep_case_or_accents)
+{
+    static const char *const entries[] = {
+        "[UNK]",      BLOCK "Caf\xC3\x89", BLOCK "caf\xC3\xA9",
+        BLOCK "CafE", BLOCK "\xC4\xB0",    BLOCK "i\xCC\x87",
+    };
+    static const struct {
+        int lowercase, strip; /* -1: the file does not say */
+        const char *ids;
+    } cases[] = {
+        {0, 0, "1 4"}, {0, -1, "1 4"}, {1, 0, "2 5"}, {0, 1, "3 0"}, {1, -1, "0 0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gguf_builder file = text_wordpiece(entries, 6);
+        gguf_key_u32(&file, "tokenizer.ggml.unknown_token_id", 0);
+        gguf_key_bool(&file, "tokenizer.ggml.normalizer.lowercase", cases[i].lowercase == 1);
+        if (cases[i].strip >= 0)
+            gguf_key_bool(&file, "tokenizer.ggml.normalizer.strip_accents", cases[i].strip == 1);
+        rad_tokenizer *t = text_tokenizer(&file);
+        text_check(t, "Caf\xC3\x89 \xC4\xB0", 0, cases[i].ids);
+        rad_tokenizer_free(t);
+    }
+}
+END_TEST
+
 /* ---- spans ------------------------------------------------------------------------------ */
 
 static void check_spans(const rad_tokenizer *t, const rad_text_span *spans, size_t count,
@@ -495,6 +520,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(encoding, tokens_across_words);
     tcase_add_test(encoding, bytes_that_are_no_utf8);
     tcase_add_test(encoding, words_of_bert);
+    tcase_add_test(encoding, words_of_bert_keep_case_or_accents);
     TCase *spans = rad_test_case(suite, "spans");
     tcase_add_test(spans, control_tokens_lie_within_spans_that_allow_them);
     tcase_add_test(spans, one_bos_at_the_head);

@@ -138,7 +138,44 @@ PATTERNS = {
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
     "bloom": [" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"],
 }
-IGNORE_MERGES = {"llama-bpe", "tekken"}
+QWEN2 = PATTERNS["qwen2"][0]
+SIGNS = PATTERNS["deepseek-v3"][2].split("|\\s*")[0]  # without white space
+KANA = PATTERNS["deepseek-v3"][1]
+NO_HAN = r"&&[^\p{Han}]]"
+KIMI = [UPPER[:-1] + NO_HAN, LOWER[:-1] + NO_HAN]
+PATTERNS.update({
+    "qwen35": [CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}"
+               r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "glm4": [LLAMA3],
+    "minicpm5": [r"\p{N}{1,3}", LLAMA3.replace("{1,3}", "+")],
+    "laguna": [r"[^\n]+|[\n]+", QWEN2],
+    "kimi-k2": [r"[\p{Han}]+|" + f"{HEAD}{KIMI[0]}*{KIMI[1]}+{CONTRACTIONS}?"
+                f"|{HEAD}{KIMI[0]}+{KIMI[1]}*{CONTRACTIONS}?" + r"|\p{N}{1,3}"
+                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "seed-coder": [CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+"
+                   r"|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "ufakzeka": [QWEN2.replace(CONTRACTIONS + "|", "")],
+    "bailingmoe": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}"
+                   r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "exaone-moe": [CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}"
+                   r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "jais-2": [LLAMA3[:LLAMA3.index(r"|\s+(?!")] + "".join(
+        r"|\s{%s}(?!\S)" % n for n in (512, 256, 128, 64, 32, 16, 8, 4, "1,2")) + r"|\s{1}"],
+    "spark2_5": [r"\p{N}{1,3}", KANA, SIGNS.replace(r"[\r\n]*", "") + r"|[\r\n]|\s+(?!\S)|\s+",
+                 r"\p{N}"],
+    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O],
+    "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+    "afmoe": [r"\p{N}{1,2}(?=(?:\p{N}{3})+(?!\p{N}))|\p{N}{3}|\p{N}+",
+              "[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff\u3040-\u30ff\uff65-\uff9f\u2f00-\u2fdf"
+              "\u0e40-\u0e7f\u0e80-\u0eff\u1780-\u17ff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9ff"
+              "\uac00-\ud7af\u1100-\u11ff]+", PATTERNS["deepseek-v3"][2]],
+    "youtu": ["[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b"
+              "\uff0c\u3001-\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|" + KANA,
+              GPT4O.replace("{1,3}", "")],
+    "chameleon": ["<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", r"([\t\n]|    |  )",
+                  r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]", GPT2],
+})
+IGNORE_MERGES = {"llama-bpe", "tekken", "glm4", "minicpm5", "youtu"}
 
 
 def deepseek_letters(source):
@@ -159,7 +196,7 @@ def byte_level_reference(tokens, merges, pre, added=()):
     return lambda texts: [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
 
-def word_piece_reference(tokens):
+def word_piece_reference(tokens, lowercase=True, strip=True):
     from tokenizers import BertWordPieceTokenizer
     vocabulary = {}
     for i, token in enumerate(tokens):
@@ -168,7 +205,7 @@ def word_piece_reference(tokens):
         elif not (token.startswith("[") and token.endswith("]")):
             token = "##" + token
         vocabulary[token] = i
-    tokenizer = BertWordPieceTokenizer(vocabulary, lowercase=True)
+    tokenizer = BertWordPieceTokenizer(vocabulary, lowercase=lowercase, strip_accents=strip)
     tokenizer.no_truncation()
     return lambda texts: [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
 
@@ -216,6 +253,14 @@ def vocabularies(shared, folder, llama_source):
         yield name, made, lambda path=path: sentencepiece_reference(path)
     bert = read_gguf(gguf("bert-bge"))["tokenizer.ggml.tokens"][1]
     yield "bert-bge", gguf("bert-bge"), lambda: word_piece_reference(text_of(bert))
+
+    keys = read_gguf(gguf("bert-bge"))
+    for lowercase, strip in ((False, False), (False, True), (True, False)):
+        name = f"bert-{'lower' if lowercase else 'cased'}{'' if strip else '-accents'}"
+        made = os.path.join(folder, name + ".gguf")
+        write_gguf(made, dict(keys, **{"tokenizer.ggml.normalizer.lowercase": (7, lowercase),
+                                       "tokenizer.ggml.normalizer.strip_accents": (7, strip)}))
+        yield name, made, lambda a=lowercase, b=strip: word_piece_reference(text_of(bert), a, b)
 
     def of_file(path, pre):
         keys = read_gguf(path)
@@ -278,7 +323,7 @@ they'll he'd DON'T IT'S CamelCaseWord snake_case_word HTMLParser école ÉCOLE �
 МОСКВА हिन्दी தமிழ் ภาษาไทย 日本語 中文字符 한국어 العربية עברית 👩‍⚕️ 👍🏽 🇩🇪 😀 <|endoftext|> <s> </s>
 <|im_start|> [INST] 1234567 1,000,000.00 3.14159 0x1F http://example.org/a?b=c&d=e#f a@b.c
 e\u0301cole u\u0308ber A\u030angstro\u0308m \u212b \u2126 \ufb01n \u017f 'S 'LL '\u017f \u2581 \u2581\u2581x
-!!! ... --- *** === ### ?! :-) ;) \\n \\t {} [] () <> // /* */ // ${x} %d""".split()
+!!! ... --- *** === ### ?! :-) ;) <sentinel:12> IMGIMGABZ 1234567890123 12345a \\n \\t {} [] () <> // /* */ // ${x} %d""".split()
 SPACES = [" "] * 12 + ["  ", "   ", "\n", "\n\n", "\r\n", "\t", " \n", "\n ", "\t\t ", "\u00a0", "\u3000", "",
                        "", "", "\u2009", "\u200b", "\x0b", "\x85", " " * 17]
 
@@ -373,7 +418,7 @@ NEW_FOR_BERT = set("\u061d\u09fd\u09fe\u0a76\u0c77\u0c84\u166d\u1b7d\u1b7e") | {
 
 def has_new_characters(data, name):
     """Whether it has characters whose category may differ between versions of Unicode."""
-    return any(unicodedata.category(c) == "Cn" or name == "bert-bge" and c in NEW_FOR_BERT
+    return any(unicodedata.category(c) == "Cn" or name.startswith("bert-") and c in NEW_FOR_BERT
                for c in data.decode())
 
 
