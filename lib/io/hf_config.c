@@ -222,8 +222,9 @@ static void put_llama3(reader *r, const json_t *rope)
     put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
 }
 
-/* How long rotations are: by the factor alone in GGUF, which this is relative to. Latent attention
- * scales its scores instead. */
+/* How long rotations are: by the factor alone in GGUF, which attn_factor is relative to, of two
+ * keys the one that llama.cpp reads. Latent attention scales its scores instead, and llama.cpp
+ * knows no other length there. */
 static void put_yarn_length(reader *r, const json_t *rope, double factor, bool latent)
 {
     double plain = factor > 1.0 ? 0.1 * rad_ln(factor) + 1.0 : 1.0;
@@ -233,10 +234,10 @@ static void put_yarn_length(reader *r, const json_t *rope, double factor, bool l
         length = (0.1 * own * rad_ln(factor) + 1.0) / (0.1 * all * rad_ln(factor) + 1.0);
     if (latent && all != 0.0) {
         put_real(r, "rope.scaling.yarn_log_multiplier", 0.1 * all);
+        length = length == 0.0 ? plain : length;
         if (length != 1.0)
-            refuse(r, "rope_scaling.mscale", "another number than mscale_all_dim",
-                   "rotations of this length are not supported");
-    } else if (length != 0.0) { /* of two keys the one that llama.cpp reads */
+            put_real(r, "rope.scaling.yarn_attn_factor", length);
+    } else if (length != 0.0) {
         put_real(r, "rope.scaling.attn_factor", length / plain);
     }
 }

@@ -391,6 +391,19 @@ static bool text_is(rad_text text, const char *word)
            memcmp(text.data, word, text.size) == 0;
 }
 
+/* How long rotations are: by the factor, times attn_factor; or as yarn_attn_factor says, which
+ * converters write as config.json has attention_factor: the whole length. */
+static void read_yarn_length(reader *r, rad_hparams *h)
+{
+    rad_rope_params *rope = &h->rope;
+    double whole = real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3, 0.0);
+    rope->level = h->latent.rank > 0 && has(r, "rope.scaling.yarn_log_multiplier");
+    if (whole == 0.0)
+        return;
+    rope->level = true;
+    rope->attention_factor = whole;
+}
+
 static void read_rope_scaling(reader *r, rad_hparams *h)
 {
     rad_rope_params *rope = &h->rope;
@@ -421,11 +434,9 @@ static void read_rope_scaling(reader *r, rad_hparams *h)
     } else if (text_is(type, "yarn")) {
         rope->scaling = RAD_ROPE_YARN;
         rope->extension_factor = real(r, "rope.scaling.yarn_ext_factor", -1e3, 1e3, 1.0);
-        rope->attention_factor =
-            real(r, "rope.scaling.yarn_attn_factor", 0.0, 1e3, rope->attention_factor);
         rope->beta_fast = real(r, "rope.scaling.yarn_beta_fast", 0.0, 1e6, 32.0);
         rope->beta_slow = real(r, "rope.scaling.yarn_beta_slow", 0.0, 1e6, 1.0);
-        rope->level = h->latent.rank > 0 && has(r, "rope.scaling.yarn_log_multiplier");
+        read_yarn_length(r, h);
         rope->exact = boolean(r, "rope.scaling.yarn_exact", rope->exact);
         if (rope->extension_factor < 0.0)
             rope->extension_factor = 1.0;
@@ -502,7 +513,8 @@ static void read_alibi(reader *r, rad_hparams *h)
 static double yarn_score_scale(reader *r, const rad_hparams *h)
 {
     double multiplier = real(r, "rope.scaling.yarn_log_multiplier", 0.0, 1e3, 0.0);
-    if (r->status != RADLLM_OK || !h->rope.level || h->rope.factor <= 1.0)
+    bool scaled = h->latent.rank > 0 && h->rope.scaling == RAD_ROPE_YARN && h->rope.factor > 1.0;
+    if (r->status != RADLLM_OK || !scaled)
         return 1.0;
     double growth = 1.0 + multiplier * rad_ln(h->rope.factor);
     return growth * growth;

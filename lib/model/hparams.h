@@ -40,7 +40,7 @@ typedef struct rad_rope_params {
     double attention_factor, extension_factor, beta_fast, beta_slow;
     double low_frequency, high_frequency; /* llama3: waves in the original context */
     bool exact;                           /* yarn: the borders of its ramp are not rounded */
-    bool level; /* yarn: rotations have length 1, scores are scaled instead */
+    bool level; /* yarn: rotations are as long as attention_factor says, whatever the factor */
 } rad_rope_params;
 
 /* Multi-head latent attention (DeepSeek-V2): keys and values of all heads are products of one short

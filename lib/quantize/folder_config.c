@@ -196,13 +196,14 @@ static void put_yarn(builder *b)
     put_real(b, "beta_slow", rope->beta_slow);
     if (rope->exact)
         put_flag(b, "truncate", false);
-    if (rope->level && all != NULL && all->type == RAD_META_F32) { /* DeepSeek scales scores */
+    if (b->h->latent.rank > 0 && all != NULL && all->type == RAD_META_F32) { /* scores are scaled */
         double scale = rounded(10.0 * rad_meta_item_f64(all, 0), 6);
         put(b, "mscale", json_real(scale));
         put(b, "mscale_all_dim", json_real(scale));
-    } else if (fabs(length - usual) > 1e-6 * usual) {
-        put(b, "attention_factor", json_real(rounded(length, 7)));
+        usual = 1.0;
     }
+    if (fabs(length - usual) > 1e-6 * usual)
+        put(b, "attention_factor", json_real(rounded(length, 7)));
 }
 
 static void put_divisors(builder *b, const char *key, const float *divisors)

@@ -124,7 +124,7 @@ for name in ("gemma3", "phi3-longrope-long", "phi3-partial", "phi", "ministral",
              "qwen2moe-sparse", "xlm-roberta", "bert", "deepseek2-v3", "gpt-oss", "mpt",
              "ministral-full", "qwen2-later", "qwen2moe-turns", "qwen3moe-window", "mixtral-window",
              "gemma2-left-out", "gemma3-cap", "phi-left-out", "gpt-oss-left-out", "gpt-oss-plain",
-             "llama3-left-out"):
+             "llama3-left-out", "deepseek2-length"):
     gguf, back, again = made / (name + "-one.gguf"), made / (name + "-two"), made / (name + "-three.gguf")
     if name in NO_WAY:
         continue
@@ -168,6 +168,10 @@ expect(convert(folders / "llama-dynamic.gguf", made / "dynamic-back"), 0, "dynam
 check(not differing(weights(made / "dynamic-back"), weights(folders / "llama-dynamic")),
       "dynamic: the same weights")
 compare_words("dynamic", folders / "llama-dynamic", made / "dynamic-back")
+
+# The length of YaRN's rotations under the key of other converters.
+expect(convert(folders / "llama-yarn-whole.gguf", made / "yarn-back"), 0, "yarn: from GGUF")
+compare_words("yarn", folders / "llama-yarn-whole", made / "yarn-back")
 
 # Encoders: the same tokens, and what is behind the model.
 lines = write("sentences", "A small nodule\nGr\u00f6\u00dfe 3 cm, unver\u00e4ndert\n\u80ba\u7ed3\u8282 lung")

@@ -34,6 +34,11 @@ def rope_keys(config, rope):
     keys = {"rope.freq_base": float(rope["rope_theta"])}
     if rope["rope_type"] == "linear":
         keys.update({"rope.scaling.type": "linear", "rope.scaling.factor": float(rope["factor"])})
+    elif rope["rope_type"] == "yarn":  # attention_factor as it is: the whole length
+        keys.update({"rope.scaling.type": "yarn", "rope.scaling.factor": float(rope["factor"]),
+                     "rope.scaling.original_context_length":
+                         rope["original_max_position_embeddings"],
+                     "rope.scaling.yarn_attn_factor": float(rope["attention_factor"])})
     elif rope["rope_type"] == "dynamic":  # the library's own: llama.cpp has no such scaling
         keys.update({"rope.scaling.type": "dynamic", "rope.scaling.factor": float(rope["factor"]),
                      "rope.scaling.original_context_length": config["max_position_embeddings"],

@@ -100,10 +100,12 @@ static const struct {
     {"phi3-longrope-short", "folders/phi3-longrope-short", true, false},
     {"phi3-longrope-long", "folders/phi3-longrope-long", true, false},
     {"llama-dynamic", "folders/llama-dynamic", false, false},
+    {"llama-yarn-whole", "folders/llama-yarn-whole", false, false},
     {"gemma3", "folders/gemma3", true, false},
     {"gemma3-sees", "folders/gemma3", false, true},
     {"qwen2moe-sparse", "folders/qwen2moe-sparse", false, true},
     {"deepseek2-halves", "folders/deepseek2-halves", false, true},
+    {"deepseek2-length", "folders/deepseek2-length", false, true},
     /* Windows, and keys that are left out. */
     {"ministral-full", "folders/ministral-full", false, true},
     {"qwen2-later", "folders/qwen2-later", false, true},

@@ -110,6 +110,19 @@ MODELS.update({
         **{**GROUPED, "rms_norm_eps": 1e-5, "intermediate_size": 64}, head_dim=32,
         num_local_experts=6, num_experts_per_tok=3, layer_types=["full_attention"] * 2,
         rope_parameters=PLAIN_ROPE)),
+    # Rotations of a length that does not follow from the factor. Beside latent attention's scores.
+    "llama-yarn-whole": ("llama-mha-f32.gguf", transformers.LlamaConfig(
+        **{**SHAPE, "max_position_embeddings": 128}, num_key_value_heads=4, rms_norm_eps=1e-6,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
+                         "original_max_position_embeddings": 32, "attention_factor": 0.7})),
+    "deepseek2-length": ("deepseek2-v3-f32.gguf", transformers.DeepseekV3Config(
+        **{**SHAPE, "num_hidden_layers": 3}, num_key_value_heads=4, rms_norm_eps=1e-6,
+        q_lora_rank=32, kv_lora_rank=64, qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=16,
+        n_routed_experts=8, n_group=4, topk_group=2, num_experts_per_tok=3, n_shared_experts=1,
+        moe_intermediate_size=32, first_k_dense_replace=1, norm_topk_prob=True,
+        routed_scaling_factor=2.5,
+        rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "mscale": 1.0,
+                         "mscale_all_dim": 0.5, "original_max_position_embeddings": 64})),
     "llama3-left-out": ("llama-mha-f32.gguf", transformers.LlamaConfig(
         **{**SHAPE, "max_position_embeddings": 64}, num_key_value_heads=4, rms_norm_eps=1e-6,
         rope_parameters={"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
@@ -141,8 +154,9 @@ CLASSES = {"ministral": "MinistralForCausalLM", "phi": "PhiForCausalLM",
           "gpt_oss": "GptOssForCausalLM"}
 # No GGUF file is made of these: what is new is in the configuration alone.
 ALONE = [name for name in MODELS
-         if name.endswith(("-full", "-later", "-turns", "-window", "-out", "-cap", "-plain"))]
-LENGTHS.update({name: (24, None) for name in ALONE})
+         if name.endswith(("-full", "-later", "-turns", "-window", "-out", "-cap", "-plain",
+                           "-length"))]
+LENGTHS.update({name: (24, None) for name in [*ALONE, "llama-yarn-whole"]})
 
 
 def main():
