@@ -731,15 +731,27 @@ static const struct {
     " ?[^(\\s|[.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C])" \
     "]+"
 
+/* Some files (DeepSeek-V3's) have CR and LF as themselves, where others have \\r and \\n. */
+static bool is_pattern(const char *known, const char *pattern, size_t size)
+{
+    const char *end = pattern + size;
+    for (; *known != '\0' && pattern < end; known++, pattern++) {
+        bool escaped = *known == '\\' && ((known[1] == 'r' && *pattern == '\r') ||
+                                          (known[1] == 'n' && *pattern == '\n'));
+        known += escaped;
+        if (!escaped && *known != *pattern)
+            return false;
+    }
+    return *known == '\0' && pattern == end;
+}
+
 rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, bool everywhere)
 {
     size_t count = everywhere ? MATCH_EVERYWHERE : sizeof patterns / sizeof *patterns;
     for (size_t i = 0; i < count; i++)
-        if (strlen(patterns[i].pattern) == size && memcmp(patterns[i].pattern, pattern, size) == 0)
+        if (is_pattern(patterns[i].pattern, pattern, size))
             return patterns[i].split;
-    bool bloom =
-        !everywhere && strlen(BLOOM_PATTERN) == size && memcmp(BLOOM_PATTERN, pattern, size) == 0;
-    return bloom ? split_bloom : NULL;
+    return !everywhere && is_pattern(BLOOM_PATTERN, pattern, size) ? split_bloom : NULL;
 }
 
 static const char *pattern_of(rad_split_fn split)

@@ -215,6 +215,28 @@ START_TEST(aliases_are_known)
 }
 END_TEST
 
+/* As in DeepSeek-V3's tokenizer.json. */
+START_TEST(controls_may_stand_as_themselves)
+{
+#define DEEPSEEK3(R, N)                                                                            \
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^" R N                                 \
+    "\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[" R N "]*|\\s*[" R N                    \
+    "]+|\\s+(?!\\S)|\\s+"
+    static const char *const same[] = {DEEPSEEK3("\\r", "\\n"), DEEPSEEK3("\r", "\n"),
+                                       DEEPSEEK3("\r", "\\n")};
+    static const char *const other[] = {DEEPSEEK3("\n", "\r"), DEEPSEEK3("r", "\\n"),
+                                        DEEPSEEK3("\\r", "\\n") "|", "[^\r"};
+    for (size_t i = 0; i < 3; i++) {
+        rad_split_fn split = rad_pretokenizer_find_pattern(same[i], strlen(same[i]), false);
+        ck_assert(split != NULL &&
+                  split == rad_pretokenizer_find_pattern(same[0], strlen(same[0]), false));
+    }
+    for (size_t i = 0; i < 4; i++)
+        ck_assert(rad_pretokenizer_find_pattern(other[i], strlen(other[i]), false) == NULL);
+    ck_assert(rad_pretokenizer_find_pattern(same[0], strlen(same[0]) - 1, false) == NULL);
+}
+END_TEST
+
 /* ---- time -------------------------------------------------------------------------------- */
 
 static double seconds(void)
@@ -314,6 +336,7 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "patterns");
     tcase_add_loop_test(cases, scanners_cut_as_the_patterns_do, 0, N_TABLES);
     tcase_add_test(cases, aliases_are_known);
+    tcase_add_test(cases, controls_may_stand_as_themselves);
     TCase *runs = rad_test_case(suite, "runs");
     tcase_add_loop_test(runs, runs_of_any_character_take_linear_time, 0, N_TABLES);
     TCase *utf8 = rad_test_case(suite, "utf8");
