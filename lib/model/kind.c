@@ -30,8 +30,7 @@ static const char *find_word(rad_text text, const char *const *words)
 static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
 {
     static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
-    static const char *const instruct[] = {"instruct", "instruction", "instruction tuned",
-                                           "it",       "alpaca",      NULL};
+    static const char *const instruct[] = {"instruct", "instruction", "inst", "it", "alpaca", NULL};
     static const char *const chat[] = {"chat", "vicuna", "zephyr", "assistant", NULL};
     static const char *const base[] = {"base", "pt", "pretrained", "pretrain", NULL};
     const struct {
@@ -69,12 +68,29 @@ static bool by_end(const rad_tokenizer *tokenizer, char reason[RAD_KIND_REASON])
     return false;
 }
 
+/* Base models of Qwen have the chat template too: by the token that ends their texts. */
+static bool is_base_of_qwen(const rad_source *source, const rad_tokenizer *tokenizer)
+{
+    static const char end[] = "<|endoftext|>";
+    rad_text name;
+    int32_t eos = rad_tokenizer_eos(tokenizer);
+    return rad_meta_text(source, "general.architecture", &name, NULL) == RADLLM_OK &&
+           name.size >= 4 && memcmp(name.data, "qwen", 4) == 0 && eos >= 0 &&
+           rad_tokenizer_find(tokenizer, end, sizeof end - 1) == eos;
+}
+
 rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokenizer,
                            rad_text chat_template, char reason[RAD_KIND_REASON])
 {
     rad_model_kind kind = RAD_KIND_BASE;
     if (by_name(source, &kind, reason))
         return kind;
+    if (chat_template.size > 0 && is_base_of_qwen(source, tokenizer)) {
+        snprintf(reason, RAD_KIND_REASON,
+                 "it has a chat template, but its texts end with <|endoftext|>, as those of Qwen's "
+                 "base models do");
+        return RAD_KIND_BASE;
+    }
     if (chat_template.size > 0) {
         snprintf(reason, RAD_KIND_REASON, "it has a chat template");
         return RAD_KIND_CHAT;

@@ -45,13 +45,15 @@ subprocess.run([sys.executable, SOURCE / "tests" / "golden" / "make_folder.py",
                 SOURCE / "tests" / "golden", folders], check=True, stdout=subprocess.DEVNULL)
 
 
-def kind(name, template=None):
+def kind(name, template=None, model="llama-mha"):
     path = folder / name
     path.mkdir()
-    for file in (folders / "llama-mha").iterdir():
-        (path / file.name).write_bytes(file.read_bytes())
+    for file in (folders / model).iterdir():
+        if file.is_file():
+            (path / file.name).write_bytes(file.read_bytes())
     if template is not None:
         (path / "chat_template.jinja").write_text(template)
+        (path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
     result = run("radllm-inspect", path, "--json")
     report = json.loads(result.out)
     return report["model_kind"], report["model_kind_reason"]
@@ -63,6 +65,8 @@ check(kind("gemma-2b-it")[0] == "instruct" and kind("little")[0] == "base", "wor
 check(kind("Llama-2-7b-chat-hf")[0] == "chat", "chat by its name")
 check(kind("with-template", "{{ messages }}") == ("chat", "it has a chat template"), "by template")
 check(kind("tiny-base", "{{ messages }}")[0] == "base", "what it says of itself counts first")
+qwen = kind("little-qwen", "{{ messages }}", "qwen3-embedding")
+check(qwen[0] == "base" and "<|endoftext|>" in qwen[1], "Qwen's base models have a template too")
 check("  model            base: " in run("radllm-inspect", folder / "tiny").text(), "in words")
 
 small = shared("models/stories260K/stories260K.gguf")
