@@ -43,23 +43,33 @@ static void give(void *memory)
 
 typedef void (*work_fn)(void *user, uint32_t i);
 
-/* Microseconds of one of LAUNCHES calls of work, the best of several times. */
-static double measure(work_fn work, void *user)
+static void record(rad_cuda_event *event)
 {
-    rad_cuda_graph *graph;
+    check(device->event_record(device, event, RAD_CUDA_COMPUTE), "event");
+}
+
+/* Microseconds of one of LAUNCHES calls of work, the best of several times; graph: from a graph. */
+static double measure_by(work_fn work, void *user, bool by_graph)
+{
+    rad_cuda_graph *graph = NULL;
     rad_cuda_event *from, *to;
     double best = 0;
-    check(device->capture_begin(device), "capture");
-    for (uint32_t i = 0; i < LAUNCHES; i++)
-        work(user, i);
-    check(device->capture_end(device, &graph), "capture");
+    if (by_graph) {
+        check(device->capture_begin(device), "capture");
+        for (uint32_t i = 0; i < LAUNCHES; i++)
+            work(user, i);
+        check(device->capture_end(device, &graph), "capture");
+    }
     check(device->event_new(device, &from), "event");
     check(device->event_new(device, &to), "event");
     for (int i = 0; i <= TIMES; i++) { /* the first one warms up */
         float milliseconds;
-        check(device->event_record(device, from, RAD_CUDA_COMPUTE), "event");
-        check(device->graph_launch(device, graph), "graph");
-        check(device->event_record(device, to, RAD_CUDA_COMPUTE), "event");
+        record(from);
+        for (uint32_t k = 0; k < LAUNCHES && !by_graph; k++)
+            work(user, k);
+        if (by_graph)
+            check(device->graph_launch(device, graph), "graph");
+        record(to);
         check(device->event_wait(device, to), "computing");
         check(device->event_milliseconds(device, from, to, &milliseconds), "time");
         double each = (double)milliseconds * 1000.0 / LAUNCHES;
@@ -69,6 +79,11 @@ static double measure(work_fn work, void *user)
     device->event_free(device, to);
     device->graph_free(device, graph);
     return best;
+}
+
+static double measure(work_fn work, void *user)
+{
+    return measure_by(work, user, true);
 }
 
 static void print(const char *name, const char *shape, double microseconds, double amount,
@@ -119,7 +134,7 @@ static void bench_memory(void)
     check(device->host_alloc(device, c.bytes, &pinned), "pinned memory");
     give(c.from);
     c.from = pinned;
-    print("upload", shape, measure(upload_once, &c), 1e-9 * (double)c.bytes, "GB/s");
+    print("upload", shape, measure_by(upload_once, &c, false), 1e-9 * (double)c.bytes, "GB/s");
     check(device->host_free(device, pinned), "pinned memory");
     rad_cuda_add_arguments a = {(float *)(void *)c.to, (float *)(void *)(c.to + 4096), 1024};
     print("launch", "in a graph", measure(add_once, &a), 1e-3, "thousand/s");
@@ -287,6 +302,123 @@ static void *room(uint64_t bytes)
     return memory;
 }
 
+/* ---- adapters, the best tokens ------------------------------------------------------------------
+ */
+
+typedef struct adapter {
+    rad_cuda_adapt_arguments down, up;
+} adapter;
+
+static void adapt_once(void *user, uint32_t i)
+{
+    const adapter *t = user;
+    const rad_cuda_adapt_arguments *a = &t->down;
+    uint32_t tokens = (a->n_tokens + RAD_CUDA_ADAPT_TOKENS - 1) / RAD_CUDA_ADAPT_TOKENS;
+    (void)i;
+    rad_cuda_grid down = {(a->n_rows + RAD_CUDA_ADAPT_A_ROWS - 1) / RAD_CUDA_ADAPT_A_ROWS, tokens,
+                          1};
+    rad_cuda_grid up = {(t->up.n_rows + RAD_CUDA_ADAPT_B_ROWS - 1) / RAD_CUDA_ADAPT_B_ROWS, tokens,
+                        1};
+    check(device->launch(device, &rad_cuda_kernel_adapt_down_f16, down, 0, a), "adapter");
+    check(device->launch(device, &rad_cuda_kernel_adapt_up_f16, up, 0, &t->up), "adapter");
+}
+
+/* What a changed matrix costs: both products of F16 pairs. */
+static void bench_adapter(uint32_t n_rows, uint32_t n_columns, uint32_t rank, uint32_t n_tokens)
+{
+    char shape[48];
+    uint8_t *a = take((uint64_t)rank * n_columns * 2), *b = take((uint64_t)rank * n_rows * 2);
+    float *x = take((uint64_t)n_tokens * n_columns * 4), *y = take((uint64_t)n_tokens * n_rows * 4);
+    float *between = take((uint64_t)n_tokens * rank * 4);
+    adapter t = {{.matrix = a,
+                  .x = x,
+                  .y = between,
+                  .x_stride = n_columns,
+                  .y_stride = rank,
+                  .n_rows = rank,
+                  .n_columns = n_columns,
+                  .n_tokens = n_tokens},
+                 {.matrix = b,
+                  .x = between,
+                  .y = y,
+                  .x_stride = rank,
+                  .y_stride = n_rows,
+                  .n_rows = n_rows,
+                  .n_columns = rank,
+                  .n_tokens = n_tokens,
+                  .factor = 0.5f}};
+    snprintf(shape, sizeof shape, "%u x %u by %u, %u", n_rows, n_columns, rank, n_tokens);
+    print("adapter", shape, measure(adapt_once, &t), 2e-9 * rank * ((double)n_rows + n_columns),
+          "GB/s of the pair");
+    give(a);
+    give(b);
+    give(x);
+    give(y);
+    give(between);
+}
+
+typedef struct best {
+    rad_cuda_greatest_arguments greatest;
+    rad_cuda_candidates_arguments candidates;
+    bool list;
+} best;
+
+static void best_once(void *user, uint32_t i)
+{
+    const best *t = user;
+    const rad_cuda_greatest_arguments *g = &t->greatest;
+    rad_cuda_grid parts = {g->n_parts, g->n_rows, 1}, rows = {g->n_rows, 1, 1};
+    (void)i;
+    check(device->launch(device, &rad_cuda_kernel_greatest_parts, parts, 0, g), "greatest");
+    check(device->launch(device, &rad_cuda_kernel_greatest, rows, 0, g), "greatest");
+    if (!t->list)
+        return;
+    const rad_cuda_candidates_arguments *c = &t->candidates;
+    check(device->launch(device, &rad_cuda_kernel_candidate_counts, parts, 0, c), "best");
+    check(device->launch(device, &rad_cuda_kernel_candidate_keys, parts, 0, c), "best");
+    check(device->launch(device, &rad_cuda_kernel_candidates, rows, 0, c), "best");
+}
+
+/* Of logits that are spread as those of a model: sums of four uniform numbers. */
+static void bench_best(uint32_t n_vocab, uint32_t n_rows)
+{
+    uint64_t n = (uint64_t)n_rows * n_vocab, seed = 1;
+    float *numbers = room(n * sizeof *numbers);
+    char shape[48];
+    for (uint64_t i = 0; i < n; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        for (int k = 0; k < 4; k++)
+            numbers[i] += (float)(seed >> (16 * k) & 0xffff) * 0x1p-13f;
+    }
+    float *logits = take_copy(numbers, n * sizeof *numbers);
+    uint32_t n_parts = (n_vocab + 1023) / 1024 < 256 ? (n_vocab + 1023) / 1024 : 256;
+    rad_cuda_greatest *parts = take((uint64_t)n_rows * n_parts * sizeof *parts);
+    uint64_t counts_bytes = (uint64_t)n_rows * RAD_CUDA_CANDIDATE_BUCKETS * 4;
+    uint8_t *counts = take(counts_bytes + (uint64_t)n_rows * 4);
+    uint64_t *keys = take((uint64_t)n_rows * RAD_CUDA_CANDIDATE_ROOM * sizeof *keys);
+    void *chosen, *list;
+    free(numbers);
+    check(device->fill(device, RAD_CUDA_COMPUTE, counts, 0, counts_bytes + (uint64_t)n_rows * 4),
+          "filling");
+    check(device->host_alloc(device, n_rows * sizeof(rad_cuda_greatest), &chosen), "memory");
+    check(device->host_alloc(device, n_rows * sizeof(rad_cuda_candidates), &list), "memory");
+    best t = {{logits, parts, chosen, n_vocab, n_vocab, n_parts, n_rows},
+              {logits, parts, (uint32_t *)(void *)counts,
+               (uint32_t *)(void *)(counts + counts_bytes), keys, list, n_vocab, n_vocab, n_parts,
+               n_rows},
+              false};
+    snprintf(shape, sizeof shape, "%u of %u", n_rows, n_vocab);
+    print("most likely", shape, measure(best_once, &t), 4e-9 * (double)n, "GB/s of logits");
+    t.list = true;
+    print("and the best 256", shape, measure(best_once, &t), 4e-9 * (double)n, "GB/s of logits");
+    give(logits);
+    give(parts);
+    give(counts);
+    give(keys);
+    check(device->host_free(device, chosen), "memory");
+    check(device->host_free(device, list), "memory");
+}
+
 /* The last n_tokens of each of n_sequences of n_keys, whose pages stand one behind another. */
 static void make_rows(attention *t, uint32_t n_sequences, uint32_t n_tokens, uint32_t n_keys)
 {
@@ -417,6 +549,11 @@ int main(int argc, char **argv)
     printf("# %s, compute capability %u, %u multiprocessors\n", device->properties.name,
            device->properties.capability, device->properties.multiprocessors);
     bench_memory();
+    for (uint32_t n = 1; n <= 64; n *= 8) {
+        bench_adapter(4096 / share, 4096 / share, 16, n);
+        bench_adapter(14336 / share, 4096 / share, 16, n);
+        bench_best(128256 / share, n);
+    }
     bench_attentions();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {

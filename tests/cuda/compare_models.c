@@ -1,13 +1,15 @@
 /* Whole models on the GPU against the CPU backend, by the public header alone.
  *
- * compare_models [--tolerance T] [--divide 1] [--option KEY=VALUE]... MODEL...
+ * compare_models [--tolerance T] [--divide 1] [--squeeze 1] [--option KEY=VALUE]... MODEL...
  *
  * For each model the logits of 40 positions on both: the greatest difference over the greatest
  * logit of the CPU must be below T (0.02). On the GPU the bits must be the same with all tokens at
  * once, one by one, and a second time; with fast=cublas, which must then be what computes, other
- * pieces only have to be as near. With --divide, the first layer is on the first GPU and the others
- * on the second, and the bits must be those of one alone. Options are for the GPU alone, but for
- * adapter. TAP on standard output. */
+ * pieces only have to be as near. Requests that choose from the best tokens, which the device
+ * finds, must choose as those that look at all logits. With --divide, the first layer is on the
+ * first GPU and the others on the second, and the bits must be those of one alone. With --squeeze,
+ * the GPU has a byte less than the model needs there, so that experts, or some layers, are the
+ * CPU's. Options are for the GPU alone, but for adapter. TAP on standard output. */
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -20,7 +22,7 @@ enum { N_TOKENS = 40 };
 
 static const char *pairs[8]; /* key=value */
 static int n_pairs;
-static bool divides;
+static bool divides, squeezes;
 
 /* The logits of a model on a device: n_vocab for each position. */
 typedef struct run {
@@ -200,6 +202,54 @@ static bool same_choices(run *gpu)
     return same;
 }
 
+/* Tokens that a request chooses; top_logprobs 1: by looking at all logits. */
+static bool answer(run *gpu, int64_t seed, int64_t top_logprobs, int32_t tokens[N_TOKENS])
+{
+    static const int32_t prompt[] = {3, 1, 4, 1, 5, 9, 2, 6};
+    radllm_options *options = NULL;
+    radllm_request *request = NULL;
+    bool good =
+        !failed(gpu, radllm_session_rewind(gpu->session, 0, gpu->error), "rewinding") &&
+        !failed(gpu, radllm_options_new(NULL, &options, gpu->error), "options") &&
+        !failed(gpu, radllm_options_set_integer(options, "seed", seed, gpu->error), "seed") &&
+        !failed(gpu, radllm_options_set_integer(options, "top_k", 40, gpu->error), "top_k") &&
+        !failed(gpu, radllm_options_set_real(options, "top_p", 1.0, gpu->error), "top_p") &&
+        !failed(gpu, radllm_options_set_real(options, "temperature", 1.0, gpu->error),
+                "temperature") &&
+        !failed(gpu, radllm_options_set_text(options, "ignore_end", "yes", RADLLM_NUL, gpu->error),
+                "ignore_end") &&
+        !failed(gpu, radllm_options_set_integer(options, "max_tokens", N_TOKENS, gpu->error),
+                "max_tokens") &&
+        !failed(gpu, radllm_options_set_integer(options, "top_logprobs", top_logprobs, gpu->error),
+                "top_logprobs") &&
+        !failed(gpu,
+                radllm_request_new_tokens(gpu->session, prompt, sizeof prompt / sizeof *prompt,
+                                          options, &request, gpu->error),
+                "a request") &&
+        !failed(gpu, radllm_request_run(request, NULL, gpu->error), "a request");
+    for (uint64_t i = 0; i < N_TOKENS && good; i++) {
+        radllm_answer_token token = {.size = sizeof token};
+        good = !failed(gpu, radllm_request_token(request, i, &token, gpu->error), "a token");
+        tokens[i] = token.token;
+    }
+    radllm_request_free(request);
+    radllm_options_free(options);
+    return good;
+}
+
+static bool same_answers(run *gpu)
+{
+    bool same = true;
+    for (int64_t seed = 1; seed <= 3 && same; seed++) {
+        int32_t best[N_TOKENS], all[N_TOKENS];
+        same = answer(gpu, seed, 0, best) && answer(gpu, seed, 1, all) &&
+               memcmp(best, all, sizeof all) == 0;
+    }
+    if (!same)
+        printf("# %s: other choices from the best tokens than from all\n", gpu->path);
+    return same;
+}
+
 static bool wants_fast(void)
 {
     bool wants = false;
@@ -231,6 +281,44 @@ static bool same_divided(const run *one)
     return good;
 }
 
+/* Opens a model anew with a byte less than an engine takes on the GPU. */
+static bool open_with_less(const run *more, run *less)
+{
+    int64_t total = 0;
+    char limit[64];
+    if (failed(more, radllm_engine_number(more->engine, "gpu_total", &total, more->error), "total"))
+        return false;
+    snprintf(limit, sizeof limit, "vram_limit=%lld", (long long)total - 1);
+    pairs[n_pairs++] = limit;
+    bool good = run_open(less, more->path, "cuda");
+    n_pairs--;
+    return good;
+}
+
+/* Without room for the output, and then for all layers. */
+static bool near_squeezed(const run *cpu, const run *all, double tolerance)
+{
+    run less = {0}, least = {0};
+    int64_t weights = 0, before = 0, layers = 0;
+    bool good =
+        open_with_less(all, &less) && open_with_less(&less, &least) && feed(&least, N_TOKENS) &&
+        !failed(all, radllm_engine_number(all->engine, "gpu_weights", &before, all->error),
+                "weights") &&
+        !failed(&least, radllm_engine_number(least.engine, "gpu_weights", &weights, least.error),
+                "weights") &&
+        !failed(&least, radllm_engine_number(least.engine, "gpu_layers", &layers, least.error),
+                "layers");
+    if (good) {
+        double error = difference(cpu, &least);
+        printf("# %s: %lld layers, %lld of %lld bytes of weights; relative difference %.3g\n",
+               all->path, (long long)layers, (long long)weights, (long long)before, error);
+        good = weights < before && error < tolerance && same_in_pieces(&least);
+    }
+    run_free(&less);
+    run_free(&least);
+    return good;
+}
+
 static bool compare(const char *path, double tolerance)
 {
     run cpu = {0}, gpu = {0};
@@ -241,10 +329,12 @@ static bool compare(const char *path, double tolerance)
         printf("# %s: %s; relative difference %.3g (at most %g)\n", path, gpu.placement, error,
                tolerance);
         good = error < tolerance; /* false for NaN */
-        good = (gpu.fast[0] != '\0' ? near_in_pieces(&cpu, &gpu, tolerance)
-                                    : same_in_pieces(&gpu) && same_choices(&gpu)) &&
+        good = (gpu.fast[0] != '\0'
+                    ? near_in_pieces(&cpu, &gpu, tolerance)
+                    : same_in_pieces(&gpu) && same_choices(&gpu) && same_answers(&gpu)) &&
                good;
-        good = good && (!divides || same_divided(&gpu));
+        good = good && (!divides || same_divided(&gpu)) &&
+               (!squeezes || near_squeezed(&cpu, &gpu, tolerance));
         if (wants_fast() && gpu.fast[0] == '\0') {
             printf("# %s: fast was asked for, and cuBLAS is not there\n", path);
             good = false;
@@ -264,6 +354,8 @@ int main(int argc, char **argv)
             tolerance = strtod(argv[first + 1], NULL);
         else if (strcmp(argv[first], "--divide") == 0)
             divides = true;
+        else if (strcmp(argv[first], "--squeeze") == 0)
+            squeezes = true;
         else if (strcmp(argv[first], "--option") == 0 && strchr(argv[first + 1], '=') != NULL &&
                  n_pairs + 1 < (int)(sizeof pairs / sizeof *pairs))
             pairs[n_pairs++] = argv[first + 1];
