@@ -170,6 +170,31 @@ static bool use_set(rad_cuda_backend *b, const rad_adapter_set *set)
     return all;
 }
 
+/* The rows of each span that has adapters, those of equal sets behind each other together. */
+static void find_adapted(rad_cuda_backend *b, bool per_output)
+{
+    const rad_batch *batch = b->batch;
+    rad_cuda_adapted *all = b->adapted[per_output];
+    uint32_t n = 0, output = 0;
+    for (uint32_t s = 0; s < batch->n_spans; s++) {
+        const rad_adapter_set *set = set_of(batch, s);
+        const rad_token_span *span = &batch->spans[s];
+        uint32_t end = span->first_row + span->n_rows, first_output = output;
+        while (output < batch->n_outputs && batch->outputs[output] < end)
+            output++;
+        uint32_t first = per_output ? first_output : span->first_row;
+        uint32_t n_rows = (per_output ? output : end) - first;
+        if (set == NULL || n_rows == 0)
+            continue;
+        if (n > 0 && all[n - 1].first_row + all[n - 1].n_rows == first &&
+            rad_adapter_sets_equal(set, all[n - 1].set))
+            all[n - 1].n_rows += n_rows;
+        else
+            all[n++] = (rad_cuda_adapted){set, first, n_rows};
+    }
+    b->n_adapted[per_output] = n;
+}
+
 void rad_cuda_begin_adapters(rad_cuda_backend *b)
 {
     const rad_batch *batch = b->batch;
@@ -185,6 +210,8 @@ void rad_cuda_begin_adapters(rad_cuda_backend *b)
         }
         b->adapters_there = b->adapters_there && all;
     }
+    find_adapted(b, false);
+    find_adapted(b, true);
 }
 
 bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op)
@@ -218,48 +245,6 @@ bool rad_cuda_adapters_key(const rad_cuda_backend *b, rad_cuda_step_key *key)
     return first == NULL || b->adapters_there;
 }
 
-/* Consecutive rows with one set. */
-typedef struct adapter_run {
-    const rad_adapter_set *set;
-    uint32_t first_row, n_rows;
-} adapter_run;
-
-typedef struct run_cursor {
-    uint32_t span, output; /* the next ones */
-} run_cursor;
-
-/* Rows of the next span that has adapters and rows of this kind. */
-static bool next_span(const rad_batch *batch, bool per_output, run_cursor *at, adapter_run *out)
-{
-    while (at->span < batch->n_spans) {
-        const rad_adapter_set *set = set_of(batch, at->span);
-        const rad_token_span *span = &batch->spans[at->span++];
-        uint32_t end = span->first_row + span->n_rows, first_output = at->output;
-        while (at->output < batch->n_outputs && batch->outputs[at->output] < end)
-            at->output++;
-        uint32_t first = per_output ? first_output : span->first_row;
-        *out = (adapter_run){set, first, (per_output ? at->output : end) - first};
-        if (set != NULL && out->n_rows > 0)
-            return true;
-    }
-    return false;
-}
-
-static bool next_run(const rad_batch *batch, bool per_output, run_cursor *at, adapter_run *out)
-{
-    adapter_run more;
-    run_cursor behind;
-    if (!next_span(batch, per_output, at, out))
-        return false;
-    for (behind = *at; next_span(batch, per_output, &behind, &more); *at = behind) {
-        if (more.first_row != out->first_row + out->n_rows ||
-            !rad_adapter_sets_equal(more.set, out->set))
-            break;
-        out->n_rows += more.n_rows;
-    }
-    return true;
-}
-
 /* ---- products -------------------------------------------------------------------------------- */
 
 static const rad_cuda_kernel *kernel_of(rad_type type, bool up)
@@ -281,7 +266,7 @@ static rad_cuda_grid grid_of(const rad_cuda_adapt_arguments *a, uint32_t rows)
 }
 
 /* out += scale * number * B (A in), for the rows of a run. */
-static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const adapter_run *run,
+static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const rad_cuda_adapted *run,
                               const rad_adapter_use *use, const rad_adapter_pair *pair)
 {
     const rad_cuda_adapter *copy = find(b, use->adapter);
@@ -314,15 +299,14 @@ static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const adapt
 
 radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op)
 {
-    run_cursor at = {0, 0};
-    adapter_run run;
     radllm_status status = RADLLM_OK;
-    while (status == RADLLM_OK && next_run(b->batch, op->per_output, &at, &run)) {
-        for (uint32_t i = 0; i < run.set->n && status == RADLLM_OK; i++) {
-            const rad_adapter_use *use = &run.set->uses[i];
+    for (uint32_t r = 0; r < b->n_adapted[op->per_output]; r++) {
+        const rad_cuda_adapted *run = &b->adapted[op->per_output][r];
+        for (uint32_t i = 0; i < run->set->n && status == RADLLM_OK; i++) {
+            const rad_adapter_use *use = &run->set->uses[i];
             const rad_adapter_pair *pair = rad_adapter_find(use->adapter, op->slot);
             if (pair != NULL)
-                status = add_pair(b, op, &run, use, pair);
+                status = add_pair(b, op, run, use, pair);
         }
     }
     return status;

@@ -45,6 +45,11 @@ static void free_device_memory(rad_cuda_chain *c)
     pthread_mutex_unlock(&c->cuda->mutex);
 }
 
+static size_t adapted_bytes(const rad_backend_settings *settings)
+{
+    return 2 * settings->max_spans * sizeof(rad_cuda_adapted);
+}
+
 void rad_cuda_free_backend(rad_backend *backend)
 {
     rad_cuda_chain *c = (rad_cuda_chain *)backend;
@@ -57,6 +62,7 @@ void rad_cuda_free_backend(rad_backend *backend)
         rad_cuda_backend *b = &c->parts[k];
         rad_free(&allocator, b->on_device, c->program->n_ops * sizeof *b->on_device);
         rad_free(&allocator, b->weights, b->model->n_weights * sizeof *b->weights);
+        rad_free(&allocator, b->adapted[0], adapted_bytes(&c->settings));
     }
     rad_free(&allocator, c->parts, c->n * sizeof *c->parts);
     rad_free(&allocator, c->on_device, c->program->n_ops * sizeof *c->on_device);
@@ -221,9 +227,11 @@ static radllm_status lay_out(rad_cuda_chain *c, const rad_cache *cache, radllm_e
         rad_cuda_means means = {b->model, &cache->plan, &b->device->properties, c->library};
         b->on_device = rad_alloc(allocator, flags);
         b->weights = rad_alloc_zero(allocator, weights);
-        if (b->on_device == NULL || b->weights == NULL ||
+        b->adapted[0] = rad_alloc_zero(allocator, adapted_bytes(&c->settings));
+        if (b->on_device == NULL || b->weights == NULL || b->adapted[0] == NULL ||
             !rad_cuda_lay_out(&means, program, &c->settings, &b->layout))
             return rad_fail_memory(error, flags + weights);
+        b->adapted[1] = b->adapted[0] + c->settings.max_spans;
         rad_cuda_divide(&means, program, &c->placement.gpus[k], c->placement.experts_here,
                         b->on_device);
         for (uint32_t i = 0; i < program->n_ops; i++)

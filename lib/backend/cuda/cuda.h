@@ -97,6 +97,12 @@ typedef struct rad_cuda_adapter {
     uint64_t bytes, used; /* the run that used it last */
 } rad_cuda_adapter;
 
+/* Consecutive rows of a batch with one set of adapters. */
+typedef struct rad_cuda_adapted {
+    const rad_adapter_set *set;
+    uint32_t first_row, n_rows;
+} rad_cuda_adapted;
+
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
     uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, narrows, longest_span, most_keys;
@@ -157,8 +163,11 @@ typedef struct rad_cuda_backend {
     /* The run in progress. */
     const rad_batch *batch;
     bool adapters_there; /* all that it has */
-    uint64_t told;       /* behind what the step tells devices */
-    bool under_way;      /* copies from memory that the CPU's operations write to */
+    /* Rows with some: of all rows, and of output rows; max_spans of each at most. */
+    rad_cuda_adapted *adapted[2];
+    uint32_t n_adapted[2];
+    uint64_t told;  /* behind what the step tells devices */
+    bool under_way; /* copies from memory that the CPU's operations write to */
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
@@ -355,7 +364,7 @@ uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings);
 radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_set *set,
                                         radllm_error *error);
 void rad_cuda_free_adapters(rad_cuda_backend *b);
-/* Looks for those of the batch. */
+/* Looks for those of the batch, and which rows have them. */
 void rad_cuda_begin_adapters(rad_cuda_backend *b);
 /* Whether a row of a batch has a pair for an operation that adapts. */
 bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op);
@@ -366,10 +375,9 @@ bool rad_cuda_adapters_key(const rad_cuda_backend *b, rad_cuda_step_key *key);
 /* ---- graphs.c -----------------------------------------------------------------------------------
  */
 
-/* Whether operations first..end-1 of a batch can be a graph. */
-bool rad_cuda_can_replay(const rad_cuda_backend *b, uint32_t first, uint32_t end);
-/* The batch's place among those that were seen; is_new: it was not. */
-rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b);
+/* The batch's place among those that were seen (is_new: it was not), where its operations
+ * first..end-1 can be a graph; else NULL. */
+rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b, uint32_t first, uint32_t end);
 void rad_cuda_forget_replays(rad_cuda_backend *b);
 
 /* ---- pages.c ------------------------------------------------------------------------------------

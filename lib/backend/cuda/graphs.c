@@ -14,22 +14,19 @@ static bool same_key(const rad_cuda_step_key *a, const rad_cuda_step_key *b)
 }
 
 /* False where the batch is no graph's. */
-static bool make_key(const rad_cuda_backend *b, rad_cuda_step_key *out)
+static bool make_key(const rad_cuda_backend *b, rad_cuda_step_key *key)
 {
-    rad_cuda_step_key key;
-    memset(&key, 0, sizeof key);
-    key.n_tokens = b->batch->n_tokens;
-    key.n_outputs = b->batch->n_outputs;
-    key.n_spans = b->batch->n_spans;
-    key.hidden = b->batch->hidden;
-    key.chooses = b->batch->chooses;
-    key.narrows = b->batch->narrows;
-    key.longest_span = b->longest_span;
-    key.most_keys = b->most_keys;
-    memcpy(key.n_blocks, b->n_blocks, sizeof key.n_blocks);
-    bool same = rad_cuda_adapters_key(b, &key);
-    *out = key;
-    return same;
+    memset(key, 0, sizeof *key);
+    key->n_tokens = b->batch->n_tokens;
+    key->n_outputs = b->batch->n_outputs;
+    key->n_spans = b->batch->n_spans;
+    key->hidden = b->batch->hidden;
+    key->chooses = b->batch->chooses;
+    key->narrows = b->batch->narrows;
+    key->longest_span = b->longest_span;
+    key->most_keys = b->most_keys;
+    memcpy(key->n_blocks, b->n_blocks, sizeof key->n_blocks);
+    return rad_cuda_adapters_key(b, key);
 }
 
 /* Adapters that some rows have must be the device's to add. */
@@ -39,20 +36,20 @@ static bool is_there(const rad_cuda_backend *b, uint32_t at)
     return b->on_device[at] || (op->kind == RAD_OP_ADAPT && !rad_cuda_is_adapted(b->batch, op));
 }
 
-bool rad_cuda_can_replay(const rad_cuda_backend *b, uint32_t first, uint32_t end)
+static bool are_there(const rad_cuda_backend *b, uint32_t first, uint32_t end)
 {
-    rad_cuda_step_key key;
-    bool all = first < end && b->batch->n_outputs > 0 && b->batch->n_tokens <= MOST_TOKENS &&
-               make_key(b, &key);
+    bool all = first < end;
     for (uint32_t i = first; i < end && all; i++)
         all = is_there(b, i);
     return all;
 }
 
-rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b)
+rad_cuda_replay *rad_cuda_find_replay(rad_cuda_backend *b, uint32_t first, uint32_t end)
 {
     rad_cuda_step_key key;
-    (void)make_key(b, &key); /* rad_cuda_can_replay() has said so */
+    if (b->batch->n_outputs == 0 || b->batch->n_tokens > MOST_TOKENS || !make_key(b, &key) ||
+        !are_there(b, first, end))
+        return NULL;
     rad_cuda_replay *oldest = &b->replays[0];
     for (uint32_t i = 0; i < RAD_CUDA_REPLAYS; i++) {
         rad_cuda_replay *replay = &b->replays[i];

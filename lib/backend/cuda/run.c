@@ -431,10 +431,10 @@ static radllm_status capture(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t fi
 
 /* Operations that are all a device's: by a graph, where such a step came before. What they read is
  * there. */
-static radllm_status replay_range(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t first,
-                                  uint32_t end, const radllm_cancel *cancel, radllm_error *error)
+static radllm_status replay_range(rad_cuda_chain *c, rad_cuda_backend *b, rad_cuda_replay *replay,
+                                  uint32_t first, uint32_t end, const radllm_cancel *cancel,
+                                  radllm_error *error)
 {
-    rad_cuda_replay *replay = rad_cuda_find_replay(b);
     radllm_status status = RADLLM_OK;
     if (!replay->is_new && replay->graph == NULL)
         status = capture(c, b, first, end, replay, error);
@@ -466,13 +466,13 @@ static radllm_status run_part(rad_cuda_chain *c, uint32_t k, uint32_t n,
         return RADLLM_OK;
     if (k > 0)
         status = follow(b, b - 1, error);
-    bool replays = rad_cuda_can_replay(b, first, end);
-    if (status == RADLLM_OK && (k > 0 || replays))
+    rad_cuda_replay *replay = rad_cuda_find_replay(b, first, end);
+    if (status == RADLLM_OK && (k > 0 || replay != NULL))
         status = bring_all(c, b->needed, b, error);
     if (status != RADLLM_OK)
         return status;
-    return replays ? replay_range(c, b, first, end, cancel, error)
-                   : run_rest(c, b, first, end, cancel, error);
+    return replay != NULL ? replay_range(c, b, replay, first, end, cancel, error)
+                          : run_rest(c, b, first, end, cancel, error);
 }
 
 static radllm_status run_ops(rad_cuda_chain *c, const radllm_cancel *cancel, radllm_error *error)
