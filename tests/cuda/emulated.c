@@ -41,10 +41,37 @@ radllm_status rad_emulated_count(emulated *e, call_kind kind)
                              call_names[kind], (unsigned long long)e->fail_at);
 }
 
+/* The thread's own device, one more than its number; 0: what the host's program has. */
+static _Thread_local uintptr_t current;
+static _Thread_local uint64_t n_visits; /* times that the host's was asked for, less returns */
+
+uintptr_t rad_cuda_thread_context(void)
+{
+    n_visits++;
+    return current;
+}
+
+void rad_cuda_restore_thread(uintptr_t context)
+{
+    n_visits--;
+    current = context;
+}
+
+/* RAD_EMULATED_GUEST: no call may change a thread that is not given back. */
+static void visit(const emulated *e)
+{
+    if (e->guest && n_visits == 0) {
+        fprintf(stderr, "a call of the emulated device changes the host's thread for good\n");
+        abort();
+    }
+    current = (uintptr_t)e->index + 1;
+}
+
 /* What every call that can fail begins with. */
 radllm_status rad_emulated_enter(emulated *e, call_kind kind)
 {
     e->n_calls++;
+    visit(e);
     if (e->device.lost)
         return RAD_CUDA_E_LOST; /* the message of the first failure stays */
     if (e->n_calls == e->lose_at)
@@ -56,11 +83,22 @@ radllm_status rad_emulated_enter(emulated *e, call_kind kind)
 radllm_status rad_emulated_enter_uncaptured(emulated *e, call_kind kind, const char *what)
 {
     radllm_status status = rad_emulated_enter(e, kind);
-    if (status == RADLLM_OK && e->capturing) {
-        e->capture_failed = true;
+    emulated *capturing = rad_emulated_capturing();
+    if (status == RADLLM_OK && capturing != NULL) {
+        capturing->capture_failed = true;
         return rad_emulated_fail(e, RADLLM_E_STATE, "%s while a graph is captured", what);
     }
     return status;
+}
+
+void rad_emulated_enter_freely(emulated *e, const char *what)
+{
+    visit(e);
+    emulated *capturing = rad_emulated_capturing();
+    if (capturing == NULL)
+        return;
+    capturing->capture_failed = true;
+    (void)rad_emulated_fail(capturing, RADLLM_E_STATE, "%s while a graph is captured", what);
 }
 
 radllm_status rad_emulated_no_memory(emulated *e)
@@ -98,6 +136,7 @@ static void write_counts(const emulated *e)
 static void close_device(rad_cuda_device *device)
 {
     emulated *e = of(device);
+    visit(e);
     check_freed(e);
     write_counts(e);
     rad_emulated_leave(e);
@@ -112,6 +151,7 @@ static void close_device(rad_cuda_device *device)
     while (e->allocations != NULL)
         rad_emulated_release(e, &e->allocations);
     rad_runner_free(e->runner);
+    free(e->memory);
     free(e);
 }
 
@@ -185,6 +225,7 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     rad_emulated_work_calls(&e->device);
     describe_device(index, &e->device.properties);
     e->runner = runner;
+    e->first_launch = 1;
     for (int i = 0; i < RAD_CUDA_STREAMS; i++)
         rad_emulated_operations_init(&e->streams[i]);
     rad_emulated_operations_init(&e->captured);
@@ -198,7 +239,9 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
         read_failure(e);
     }
     e->gemm = environment("RAD_EMULATED_GEMM", 1);
+    e->guest = environment("RAD_EMULATED_GUEST", 0) != 0;
     e->index = index;
+    visit(e);
     rad_emulated_join(e);
     *device = &e->device;
     return RADLLM_OK;

@@ -13,7 +13,9 @@
  * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL
  * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
  * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there
- * were), RAD_EMULATED_FREED (nothing may be left when the device is closed). */
+ * were), RAD_EMULATED_GUEST (calls are between rad_cuda_thread_context() and
+ * rad_cuda_restore_thread()), RAD_EMULATED_FREED (nothing may be left when the device is closed).
+ */
 #ifndef RAD_CUDA_EMULATED_H
 #define RAD_CUDA_EMULATED_H
 

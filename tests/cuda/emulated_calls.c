@@ -8,65 +8,81 @@
 
 /* ---- copies --------------------------------------------------------------------------------- */
 
+/* The host's side is read and written when the copy is made, as late as that is. */
 static radllm_status put_copy(emulated *e, rad_cuda_stream stream, void *to, const void *from,
-                              uint64_t size, bool keep_source)
+                              uint64_t size)
 {
-    operation *o =
-        rad_emulated_put(e, stream, COPY, keep_source ? from : NULL, keep_source ? size : 0);
+    operation *o = rad_emulated_put(e, stream, COPY, NULL, 0);
     if (o == NULL)
         return rad_emulated_no_memory(e);
     o->to = to;
-    o->from = keep_source ? NULL : from;
+    o->from = from;
     o->size = size;
     return RADLLM_OK;
+}
+
+/* What a copy between host and device begins with: the second address is the host's. */
+static radllm_status check_host_copy(emulated *e, call_kind kind, rad_cuda_stream stream,
+                                     const void *device_side, const void *host_side, uint64_t size,
+                                     const char *what)
+{
+    const emulated *owner;
+    radllm_status status =
+        stream == RAD_CUDA_COMPUTE
+            ? rad_emulated_enter_uncaptured(e, kind, "memory of the host is copied")
+            : rad_emulated_enter(e, kind);
+    if (status != RADLLM_OK || size == 0)
+        return status;
+    status = rad_emulated_check_range(e, device_side, size, what);
+    const allocation *a = rad_emulated_find_any(host_side, false, &owner);
+    if (status == RADLLM_OK && a != NULL && !a->host)
+        status = rad_emulated_fail(e, RAD_CUDA_E_LOST, "%s: %p is memory of device %d", what,
+                                   host_side, owner->index);
+    return status;
 }
 
 static radllm_status upload(rad_cuda_device *device, rad_cuda_stream stream, void *to,
                             const void *from, uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = rad_emulated_enter(e, UPLOAD);
-    if (status != RADLLM_OK || size == 0)
-        return status;
-    if ((status = rad_emulated_check_range(e, to, size, "upload")) != RADLLM_OK)
-        return status;
-    const emulated *owner;
-    const allocation *a = rad_emulated_find_any(from, false, &owner);
-    if (a != NULL && !a->host)
-        return rad_emulated_fail(e, RAD_CUDA_E_LOST, "upload: %p is memory of device %d", from,
-                                 owner->index);
-    return put_copy(e, stream, to, from, size, a == NULL);
+    radllm_status status = check_host_copy(e, UPLOAD, stream, to, from, size, "upload");
+    return status != RADLLM_OK || size == 0 ? status : put_copy(e, stream, to, from, size);
 }
 
 static radllm_status download(rad_cuda_device *device, rad_cuda_stream stream, void *to,
                               const void *from, uint64_t size)
 {
     emulated *e = of(device);
-    radllm_status status = rad_emulated_enter(e, DOWNLOAD);
-    if (status != RADLLM_OK || size == 0)
-        return status;
-    if ((status = rad_emulated_check_range(e, from, size, "download")) != RADLLM_OK)
-        return status;
-    return put_copy(e, stream, to, from, size, false);
+    radllm_status status = check_host_copy(e, DOWNLOAD, stream, from, to, size, "download");
+    return status != RADLLM_OK || size == 0 ? status : put_copy(e, stream, to, from, size);
 }
 
 static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void *to,
                           const void *from, uint64_t size)
 {
     emulated *e = of(device);
+    uintptr_t a = (uintptr_t)to, b = (uintptr_t)from;
     radllm_status status = rad_emulated_enter(e, COPY_ON_DEVICE);
     if (status != RADLLM_OK || size == 0)
         return status;
     if ((status = rad_emulated_check_range(e, to, size, "copy")) != RADLLM_OK ||
         (status = rad_emulated_check_range(e, from, size, "copy")) != RADLLM_OK)
         return status;
-    return put_copy(e, stream, to, from, size, false);
+    if ((a < b ? b - a : a - b) < size)
+        return rad_emulated_fail(e, RAD_CUDA_E_LOST, "copy: both sides overlap");
+    return put_copy(e, stream, to, from, size);
+}
+
+static bool is_peer(const rad_cuda_device *device, const rad_cuda_device *other)
+{
+    const char *text = getenv("RAD_EMULATED_PEERS");
+    return device != other && (text == NULL || strcmp(text, "0") != 0);
 }
 
 static bool reaches(rad_cuda_device *device, rad_cuda_device *other)
 {
-    const char *text = getenv("RAD_EMULATED_PEERS");
-    return device != other && (text == NULL || strcmp(text, "0") != 0);
+    rad_emulated_enter_freely(of(device), "another device is made known");
+    return is_peer(device, other);
 }
 
 static radllm_status copy_from(rad_cuda_device *device, rad_cuda_stream stream, void *to,
@@ -79,7 +95,7 @@ static radllm_status copy_from(rad_cuda_device *device, rad_cuda_stream stream, 
             : rad_emulated_enter(e, COPY_FROM);
     if (status != RADLLM_OK || size == 0)
         return status;
-    if (!reaches(device, other))
+    if (!is_peer(device, other))
         return rad_emulated_fail(e, RAD_CUDA_E_LOST, "device %d cannot be copied from",
                                  of(other)->index);
     if ((status = rad_emulated_check_range(e, to, size, "copy")) != RADLLM_OK)

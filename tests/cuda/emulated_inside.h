@@ -16,6 +16,7 @@ typedef struct allocation {
     uint8_t *data;
     uint64_t size;
     bool host;
+    uint32_t *written; /* rad_device_memory */
 } allocation;
 
 typedef enum operation_kind { LAUNCH, COPY, FILL, RECORD, WAIT, GRAPH, GEMM } operation_kind;
@@ -26,7 +27,7 @@ typedef struct operation {
     const rad_cuda_kernel *kernel;
     uint32_t grid[3], dynamic_shared_bytes;
     void *to;
-    const void *from;       /* NULL: `data`, which was copied */
+    const void *from;
     struct emulated *other; /* whose memory that is; NULL: this device's, or the host's */
     uint64_t size;
     uint8_t value;
@@ -85,6 +86,7 @@ typedef struct emulated {
     rad_cuda_device device; /* first */
     struct emulated *next;  /* of all that are open */
     int index;
+    bool guest; /* RAD_EMULATED_GUEST */
     rad_runner *runner;
     allocation *allocations;
     uint64_t used;
@@ -95,6 +97,9 @@ typedef struct emulated {
     operations captured;
     rad_order order;
     uint64_t n_calls, n_launches, n_waits, n_allocs, n_records;
+    uint64_t first_launch;     /* that may still run when the next one begins */
+    rad_device_memory *memory; /* room for what the runner is told */
+    uint32_t memory_capacity;
     uint64_t lose_at, fail_alloc_at, gemm; /* RAD_EMULATED_GEMM */
     bool has_gemm;
     call_kind fail_kind; /* RAD_EMULATED_FAIL */
@@ -114,9 +119,15 @@ radllm_status rad_emulated_no_memory(emulated *e);
 /* Whether it is the turn of this call, or piece of work, to fail. */
 radllm_status rad_emulated_count(emulated *e, call_kind kind);
 
-/* What every call that can fail begins with; the second: calls that a capture forbids. */
+/* What every call that can fail begins with; the second: calls that a capture forbids, of whichever
+ * device. The third, of calls that cannot fail: ends the capture at hand. */
 radllm_status rad_emulated_enter(emulated *e, call_kind kind);
 radllm_status rad_emulated_enter_uncaptured(emulated *e, call_kind kind, const char *what);
+void rad_emulated_enter_freely(emulated *e, const char *what);
+/* The device that captures; NULL: none. */
+emulated *rad_emulated_capturing(void);
+/* Whether work on any device is still to read or write a range of the host's memory. */
+bool rad_emulated_is_under_way(const void *at, uint64_t size);
 
 /* The list of devices that are open, of which one's memory can be touched. */
 void rad_emulated_join(emulated *e);
@@ -130,6 +141,9 @@ const allocation *rad_emulated_find_any(const void *address, bool guards, const 
 
 /* Where an address lies, in words (rad_runner_run). */
 void rad_emulated_describe(void *user, uintptr_t address, char *text, size_t size);
+
+/* All of it, for the runner; how much that is. */
+uint32_t rad_emulated_list(emulated *e);
 
 /* Nothing was written beside an allocation; a range lies in device memory. */
 radllm_status rad_emulated_check_slack(emulated *e, const allocation *a, const char *kernel);

@@ -59,6 +59,33 @@ const allocation *rad_emulated_find_any(const void *address, bool guards, const 
     return a;
 }
 
+emulated *rad_emulated_capturing(void)
+{
+    emulated *e = devices;
+    while (e != NULL && !e->capturing)
+        e = e->next;
+    return e;
+}
+
+static bool touches(const operation *o, const uint8_t *at, uint64_t size)
+{
+    const uint8_t *to = o->to, *from = o->from;
+    return o->kind == COPY &&
+           ((to < at + size && to + o->size > at) || (from < at + size && from + o->size > at));
+}
+
+bool rad_emulated_is_under_way(const void *at, uint64_t size)
+{
+    for (const emulated *e = devices; e != NULL; e = e->next) {
+        for (int s = 0; s < RAD_CUDA_STREAMS && !e->device.lost; s++) {
+            for (const operation *o = e->streams[s].first; o != NULL; o = o->next)
+                if (touches(o, at, size))
+                    return true;
+        }
+    }
+    return false;
+}
+
 void rad_emulated_describe(void *user, uintptr_t address, char *text, size_t size)
 {
     const emulated *owner;
@@ -89,12 +116,34 @@ static bool take_memory(emulated *e, allocation *a, uint64_t size, bool at_begin
         munmap(a->map, a->map_bytes);
         return false;
     }
+    a->written = calloc(size / 4 + 1, sizeof *a->written);
+    if (a->written == NULL) {
+        munmap(a->map, a->map_bytes);
+        return false;
+    }
     a->data = at_begin ? a->map + page : a->map + page + pages - (size + 15) / 16 * 16;
     a->size = size;
     poison(a->map + page, pages);
     a->next = e->allocations;
     e->allocations = a;
     return true;
+}
+
+uint32_t rad_emulated_list(emulated *e)
+{
+    uint32_t n = 0;
+    for (const allocation *a = e->allocations; a != NULL; a = a->next, n++) {
+        if (n == e->memory_capacity) {
+            uint32_t more = n + 64;
+            rad_device_memory *memory = realloc(e->memory, more * sizeof *memory);
+            if (memory == NULL)
+                abort();
+            e->memory = memory;
+            e->memory_capacity = more;
+        }
+        e->memory[n] = (rad_device_memory){a->data, a->size, a->written};
+    }
+    return n;
 }
 
 /* What lies between the data and the pages that cannot be reached is as it was. */
@@ -163,6 +212,7 @@ void rad_emulated_release(emulated *e, allocation **link)
     if (!a->host)
         e->used -= counted(a->size);
     munmap(a->map, a->map_bytes);
+    free(a->written);
     free(a);
 }
 
@@ -172,15 +222,18 @@ static radllm_status give(emulated *e, void *pointer, bool host)
         rad_emulated_enter_uncaptured(e, host ? HOST_FREE : FREE_DEVICE, "memory is freed");
     if (pointer == NULL || (status != RADLLM_OK && !e->device.lost))
         return status;
-    if (status == RADLLM_OK)
-        status = rad_emulated_run_all(e);
-    rad_emulated_show(e);
     allocation **link = &e->allocations;
     while (*link != NULL && (*link)->data != pointer)
         link = &(*link)->next;
     if (*link == NULL || (*link)->host != host)
         return rad_emulated_fail(e, RAD_CUDA_E_LOST, "%p is freed, which was not allocated",
                                  pointer);
+    if (status == RADLLM_OK && host && rad_emulated_is_under_way(pointer, (*link)->size))
+        status = rad_emulated_fail(e, RAD_CUDA_E_LOST,
+                                   "pinned memory is freed while a copy of it is under way");
+    if (status == RADLLM_OK && !host)
+        status = rad_emulated_run_all(e);
+    rad_emulated_show(e);
     if (status == RADLLM_OK)
         status = rad_emulated_check_slack(e, *link, "(unknown)");
     rad_emulated_release(e, link);

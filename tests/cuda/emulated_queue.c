@@ -50,6 +50,9 @@ static radllm_status run_launch(emulated *e, const operation *o)
     e->n_launches++;
     char message[RAD_CUDA_MESSAGE_SIZE];
     rad_emulated_show(e);
+    uint32_t n_memory = rad_emulated_list(e);
+    rad_runner_set_memory(e->runner, e->memory, n_memory, (uint32_t)e->n_launches,
+                          (uint32_t)e->first_launch);
     if (!rad_runner_run(e->runner, o->kernel, o->grid, o->dynamic_shared_bytes, o->data, order,
                         rad_emulated_describe, e, message, sizeof message))
         return rad_emulated_fail(e, RAD_CUDA_E_LOST, "%s", message);
@@ -63,6 +66,12 @@ static radllm_status run_launch(emulated *e, const operation *o)
 }
 
 static radllm_status run_first(emulated *e, rad_cuda_stream stream);
+
+/* Kernels overlap with those before them, as far as their wait, and with nothing else. */
+static void end_overlap(emulated *e)
+{
+    e->first_launch = e->n_launches + 1;
+}
 
 static double number_at(const void *numbers, uint64_t i, uint32_t type)
 {
@@ -110,12 +119,14 @@ static radllm_status run_operation(emulated *e, operation *o)
     case LAUNCH:
         return run_launch(e, o);
     case COPY:
+        end_overlap(e);
         if (o->other != NULL)
             return copy_over(e, o);
         rad_emulated_show(e);
-        memmove(o->to, o->from != NULL ? o->from : o->data, o->size);
+        memcpy(o->to, o->from, o->size);
         break;
     case FILL:
+        end_overlap(e);
         rad_emulated_show(e);
         memset(o->to, o->value, o->size);
         break;
@@ -137,9 +148,11 @@ static radllm_status run_operation(emulated *e, operation *o)
         multiply((const rad_cuda_gemm *)(const void *)o->data);
         break;
     case GRAPH:
+        end_overlap(e);
         for (operation *g = o->graph->operations.first; g != NULL && status == RADLLM_OK;
              g = g->next)
             status = run_operation(e, g);
+        end_overlap(e);
         break;
     }
     return status;
@@ -182,7 +195,7 @@ static radllm_status event_new(rad_cuda_device *device, rad_cuda_event **event)
 {
     emulated *e = of(device);
     *event = NULL;
-    radllm_status status = rad_emulated_enter(e, EVENT_NEW);
+    radllm_status status = rad_emulated_enter_uncaptured(e, EVENT_NEW, "an event is made");
     if (status != RADLLM_OK)
         return status;
     if ((*event = calloc(1, sizeof **event)) == NULL)
@@ -198,6 +211,7 @@ static void event_free(rad_cuda_device *device, rad_cuda_event *event)
     emulated *e = of(device);
     if (event == NULL)
         return;
+    rad_emulated_enter_freely(e, "an event is freed");
     if (!device->lost)
         (void)rad_emulated_run_all(e); /* a failure is remembered */
     rad_cuda_event **link = &e->events;
@@ -254,6 +268,8 @@ static radllm_status event_wait(rad_cuda_device *device, rad_cuda_event *event)
     e->n_waits++;
     while (status == RADLLM_OK && event->reached < event->recorded)
         status = run_first(e, event->stream);
+    if (event->stream == RAD_CUDA_COMPUTE)
+        end_overlap(e);
     return status;
 }
 
@@ -282,6 +298,8 @@ static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream
     e->n_waits++;
     if (status == RADLLM_OK)
         status = run_stream(e, stream);
+    if (stream == RAD_CUDA_COMPUTE)
+        end_overlap(e);
     rad_emulated_show(e);
     for (const allocation *a = e->allocations; a != NULL && status == RADLLM_OK; a = a->next)
         status = rad_emulated_check_slack(e, a, "(unknown)");
@@ -346,6 +364,7 @@ static void graph_free(rad_cuda_device *device, rad_cuda_graph *graph)
     emulated *e = of(device);
     if (graph == NULL)
         return;
+    rad_emulated_enter_freely(e, "a graph is freed");
     if (!device->lost)
         (void)rad_emulated_run_all(e); /* a failure is remembered */
     rad_cuda_graph **link = &e->graphs;

@@ -110,6 +110,24 @@ RAD_CUDA_KERNEL(harness, 64, rad_cuda_harness_arguments, a)
     }
 }
 
+RAD_CUDA_KERNEL_EARLY(harness_early, 64, rad_cuda_harness_arguments, a)
+{
+    RAD_SHARED(uint32_t, tile, 64);
+    uint32_t thread = rad_thread(), i = rad_block_x() * 64 + thread, x = 0;
+    if (a.mode == HARNESS_EARLY_COPY && thread < 16)
+        rad_copy_async16(tile + 4 * thread, a.in + rad_block_x() * 64 + 4 * thread);
+    else if (a.mode == HARNESS_EARLY)
+        x = a.in[i];
+    else if (a.mode == HARNESS_EARLY_WRITE)
+        a.out[i] = 1;
+    if (a.mode != HARNESS_NEVER_WAITS || thread != 33)
+        rad_wait_for_earlier();
+    rad_copy_async_commit();
+    rad_copy_async_wait(0);
+    rad_barrier();
+    a.out[i] = a.mode == HARNESS_EARLY_COPY ? tile[thread] : x;
+}
+
 /* a by ldmatrix, b by hand. */
 RAD_CUDA_KERNEL(harness_mma, 32, rad_cuda_harness_mma_arguments, g)
 {

@@ -26,6 +26,11 @@ typedef enum rad_harness_mode {
     HARNESS_COPY_NOT_WAITED, /* the same without the last wait */
     HARNESS_DEEP_STACK,      /* more stack than there is */
     HARNESS_WARP,            /* shuffles, ballots, atomics: out is written by the formulas below */
+    /* of harness_early: */
+    HARNESS_EARLY,       /* out = in, which is read before the kernel has waited for earlier ones */
+    HARNESS_EARLY_COPY,  /* the same by an asynchronous copy */
+    HARNESS_EARLY_WRITE, /* writes before it has waited */
+    HARNESS_NEVER_WAITS, /* thread 33 does not */
 } rad_harness_mode;
 
 /* One block of 64 threads per 64 numbers; 64 words of dynamic shared memory. */
@@ -36,6 +41,7 @@ typedef struct rad_cuda_harness_arguments {
     uint32_t *counter; /* of HARNESS_WARP */
 } rad_cuda_harness_arguments;
 RAD_CUDA_DECLARE(harness);
+RAD_CUDA_DECLARE(harness_early);
 
 /* One warp: d = a b + d in each kind of matrix instruction; a 16 rows, b by column (8), c 16 x 8.
  */

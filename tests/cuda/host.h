@@ -7,18 +7,22 @@
 
 #include "cuda/runner.h"
 
+#define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
+    RAD_CUDA_KERNEL_BODY(name, threads, rad_host_wait_for_earlier(), type, a)
 #define RAD_CUDA_KERNEL_BLOCKS(name, threads, blocks, type, a)                                     \
     RAD_CUDA_KERNEL(name, threads, type, a)
-#define RAD_CUDA_KERNEL_EARLY(name, threads, type, a) RAD_CUDA_KERNEL(name, threads, type, a)
+#define RAD_CUDA_KERNEL_EARLY(name, threads, type, a)                                              \
+    RAD_CUDA_KERNEL_BODY(name, threads, (void)0, type, a)
 #define RAD_CUDA_KERNEL_EARLY_BLOCKS(name, threads, blocks, type, a)                               \
-    RAD_CUDA_KERNEL(name, threads, type, a)
-#define RAD_CUDA_KERNEL(name, threads, type, a)                                                    \
+    RAD_CUDA_KERNEL_EARLY(name, threads, type, a)
+#define RAD_CUDA_KERNEL_BODY(name, threads, wait, type, a)                                         \
     static void rad_cuda_body_##name(const type a);                                                \
     extern "C" {                                                                                   \
     static void rad_cuda_entry_##name(const void *arguments)                                       \
     {                                                                                              \
         type a;                                                                                    \
         memcpy(&a, arguments, sizeof a);                                                           \
+        wait;                                                                                      \
         rad_cuda_body_##name(a);                                                                   \
     }                                                                                              \
     extern const rad_cuda_kernel rad_cuda_kernel_##name;                                           \
@@ -90,9 +94,10 @@ RAD_DEVICE uint32_t rad_grid_y(void)
 /* The places where threads meet: the caller's file and line, as default arguments. */
 #define RAD_HOST_PLACE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
-/* Kernels run one behind the other here. */
+/* Kernels run one behind the other here, and the runner knows which would overlap. */
 RAD_DEVICE void rad_wait_for_earlier(void)
 {
+    rad_host_wait_for_earlier();
 }
 
 RAD_DEVICE void rad_barrier(RAD_HOST_PLACE)

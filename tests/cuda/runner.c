@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "backend/cuda/device.h"
 #include "cuda/fibers.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -44,6 +45,7 @@ typedef struct thread {
         uint32_t group;
     } copies[N_COPIES];
     uint32_t n_copies, n_groups;
+    bool waited; /* for earlier kernels */
 } thread;
 
 /* The last accesses of a byte of shared memory; of readers one or two that differ. A block_time of
@@ -87,6 +89,8 @@ struct rad_runner {
     char message[MESSAGE];
     rad_describe_fn describe;
     void *describe_user;
+    const rad_device_memory *memory, *found; /* the one that was found last */
+    uint32_t n_memory, launch, first_launch;
 };
 
 __thread rad_here rad_host_here;
@@ -251,17 +255,66 @@ static void watch_word(rad_runner *runner, size_t word, touch now, bool writes)
     keep(&all->write, now);
 }
 
+/* The memory of the device that holds an address; NULL: none. */
+static const rad_device_memory *find_memory(rad_runner *runner, uintptr_t at)
+{
+    const rad_device_memory *m = runner->found;
+    uintptr_t stack = (uintptr_t)current->fiber.stack;
+    if (at - stack < current->fiber.stack_bytes)
+        return NULL;
+    if (m != NULL && at - (uintptr_t)m->begin < m->bytes)
+        return m;
+    for (uint32_t i = 0; i < runner->n_memory; i++) {
+        m = &runner->memory[i];
+        if (at - (uintptr_t)m->begin < m->bytes)
+            return runner->found = m;
+    }
+    return NULL;
+}
+
+/* Before it has waited a thread writes nothing, and reads nothing that an earlier kernel wrote. */
+static void watch_memory(rad_runner *runner, uintptr_t at, size_t size, bool writes)
+{
+    const rad_device_memory *m = find_memory(runner, at);
+    if (m == NULL)
+        return;
+    uint64_t first = at - (uintptr_t)m->begin,
+             end = first + size < m->bytes ? first + size : m->bytes;
+    if (writes && !current->waited)
+        rad_host_fail("writes to memory before rad_wait_for_earlier()");
+    for (uint64_t word = first / 4; 4 * word < end; word++) {
+        if (writes)
+            m->written[word] = runner->launch;
+        else if (m->written[word] >= runner->first_launch)
+            rad_host_fail("reads before rad_wait_for_earlier() what a kernel before it wrote, at "
+                          "byte %llu of an allocation of %llu",
+                          (unsigned long long)(4 * word), (unsigned long long)m->bytes);
+    }
+}
+
+void rad_host_wait_for_earlier(void)
+{
+    current->waited = true;
+}
+
 void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
 {
     rad_runner *runner = running;
-    if (runner == NULL || current == NULL)
+    const thread *thread = current;
+    if (runner == NULL || thread == NULL || size == 0)
         return;
-    uintptr_t at = (uintptr_t)address, begin = (uintptr_t)runner->shared;
-    if (at < begin || at >= begin + runner->shared_bytes || size == 0)
+    size_t first = (uintptr_t)address - (uintptr_t)runner->shared, end = first + size;
+    if (first >= runner->shared_bytes) {
+        if (writes || !thread->waited)
+            watch_memory(runner, (uintptr_t)address, size, writes);
         return;
-    size_t first = at - begin, end = first + size;
+    }
     uint32_t me = rad_host_here.thread;
     touch now = {runner->block_time, runner->warp_times[me / 32], (uint16_t)me, 15, atomic, false};
+    if (size == 4 && first % 4 == 0) { /* nearly always */
+        watch_word(runner, first / 4, now, writes);
+        return;
+    }
     for (size_t word = first / 4; 4 * word < end && 4 * word < runner->shared_bytes; word++) {
         unsigned mask = 15;
         if (4 * word < first)
@@ -387,6 +440,7 @@ void rad_host_copy_async(void *shared, const void *global)
 {
     thread *me = current;
     rad_host_watch(shared, 16, true, false);
+    rad_host_watch(global, 16, false, false);
     set_pending(running, shared, true);
     if (copies_at_once(running))
         memcpy(shared, global, 16);
@@ -415,6 +469,8 @@ static void run_thread(void)
 {
     rad_fiber_arrived(&current->fiber, &running->main);
     ((void (*)(const void *))(void (*)(void))running->kernel->entry)(running->arguments);
+    if (!current->waited)
+        rad_host_fail("returns without rad_wait_for_earlier()");
     current->state = DONE;
     current->fiber.ended = true;
     rad_fiber_switch(&current->fiber, &running->main, true);
@@ -460,6 +516,7 @@ static bool begin_block(rad_runner *runner)
             set_pending(runner, t->copies[k].to, false);
         t->state = READY;
         t->n_copies = t->n_groups = 0;
+        t->waited = false;
         if (!rad_fiber_begin(&t->fiber, run_thread)) {
             fail_at(runner, i, "there is no memory for its stack");
             return false;
@@ -492,6 +549,22 @@ static bool run_ready(rad_runner *runner)
         }
     }
     return true;
+}
+
+/* More than the usual has to be asked for, which is done by the dynamic bytes alone. */
+static bool check_shared(rad_runner *runner)
+{
+    uint32_t all = runner->dynamic_bytes;
+    for (uint32_t i = 0; i < runner->n_sites; i++)
+        all += (uint32_t)(runner->sites[i].bytes + 15) / 16 * 16;
+    char text[MESSAGE / 2];
+    if (all <= RAD_CUDA_USUAL_SHARED ||
+        (runner->dynamic_bytes > RAD_CUDA_USUAL_DYNAMIC && all <= RAD_RUNNER_SHARED))
+        return true;
+    snprintf(text, sizeof text, "%u bytes of shared memory in all, %u of them dynamic", all,
+             runner->dynamic_bytes);
+    fail_at(runner, 0, text);
+    return false;
 }
 
 /* Why a block cannot go on: the first thread that waits, and the first that does not wait there. */
@@ -581,7 +654,7 @@ static bool run_block(rad_runner *runner)
             return false;
     }
     check_gaps(runner);
-    return !runner->failed;
+    return check_shared(runner) && !runner->failed;
 }
 
 /* ---- accesses outside of memory ------------------------------------------------------------- */
@@ -656,6 +729,16 @@ static void run_blocks(rad_runner *runner, const uint32_t grid[3])
         if (!run_block(runner))
             return;
     }
+}
+
+void rad_runner_set_memory(rad_runner *runner, const rad_device_memory *memory, uint32_t n,
+                           uint32_t launch, uint32_t first)
+{
+    runner->memory = memory;
+    runner->found = NULL;
+    runner->n_memory = n;
+    runner->launch = launch;
+    runner->first_launch = first;
 }
 
 bool rad_runner_run(rad_runner *runner, const rad_cuda_kernel *kernel, const uint32_t grid[3],

@@ -30,6 +30,20 @@ void rad_runner_free(rad_runner *runner);
  * once; others: a shuffled order of their own, copies late or at once. */
 typedef uint32_t rad_order;
 
+/* Memory of the device, and of each of its words the number of the launch that wrote it last. */
+typedef struct rad_device_memory {
+    const uint8_t *begin;
+    uint64_t bytes;
+    uint32_t *written; /* 0: none; bytes / 4 + 1 of them */
+} rad_device_memory;
+
+/* For the launches from here on: all of it, this launch's number, and that of the first launch
+ * which may still run when this one begins. What those wrote may be read behind
+ * rad_wait_for_earlier() alone (seen where accesses are watched); no thread may write before it,
+ * nor return without it. */
+void rad_runner_set_memory(rad_runner *runner, const rad_device_memory *memory, uint32_t n,
+                           uint32_t launch, uint32_t first);
+
 /* Names the memory around an address that could not be accessed, for the message. */
 typedef void (*rad_describe_fn)(void *user, uintptr_t address, char *text, size_t size);
 
@@ -66,7 +80,9 @@ void *rad_host_dynamic_shared(void);
 void rad_host_copy_async(void *shared, const void *global);
 void rad_host_copy_commit(void);
 void rad_host_copy_wait(int n);
-/* Whether memory accesses are told (cuda/watch.c), so that races in shared memory are found. */
+void rad_host_wait_for_earlier(void);
+/* Accesses to memory are told (cuda/watch.c), so that races in shared memory are found, and what
+ * comes too early behind other kernels. */
 void rad_host_watch(const void *address, size_t size, bool writes, bool atomic);
 /* The kernel ends with an error. */
 #if defined(__GNUC__)

@@ -36,8 +36,10 @@ void *rad_test_upload(rad_cuda_device *device, const void *data, uint64_t size)
 {
     void *pointer;
     check(device, device->alloc(device, size, &pointer), "alloc");
-    if (data != NULL)
+    if (data != NULL) {
         check(device, device->upload(device, RAD_CUDA_COMPUTE, pointer, data, size), "upload");
+        check(device, device->synchronize(device, RAD_CUDA_COMPUTE), "upload");
+    }
     return pointer;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cuda/emulated.h"
+#include "kernels/cuda/kernels_layer.h"
 
 enum { N = 64, BYTES = N * 4 };
 
@@ -28,12 +29,13 @@ START_TEST(work_is_done_when_waited_for)
     for (int i = 0; i < N; i++)
         ones[i] = 1;
     float *x = rad_test_upload(device, ones, BYTES), *y = rad_test_upload(device, ones, BYTES);
-    ones[0] = 7; /* was read when the upload returned */
+    ok(device, device->upload(device, RAD_CUDA_COMPUTE, x, ones, BYTES));
     launch_add(device, x, y);
     ok(device, device->download(device, RAD_CUDA_COMPUTE, got, y, BYTES));
+    ones[0] = 7; /* is read late, though it is not pinned */
     ck_assert(got[1] == 0);
     ok(device, device->synchronize(device, RAD_CUDA_COMPUTE));
-    ck_assert(got[0] == 2 && got[N - 1] == 2);
+    ck_assert(got[0] == 8 && got[N - 1] == 2);
     rad_test_device_close(device);
 }
 END_TEST
@@ -76,7 +78,7 @@ START_TEST(graphs_repeat)
     for (int i = 0; i < N; i++)
         ones[i] = 1;
     float *x = rad_test_upload(device, ones, BYTES), *y = rad_test_upload(device, ones, BYTES);
-    rad_cuda_graph *graph, *none;
+    rad_cuda_graph *graph;
     ok(device, device->capture_begin(device));
     launch_add(device, x, y);
     launch_add(device, x, y);
@@ -89,11 +91,67 @@ START_TEST(graphs_repeat)
     ck_assert(got[0] == 7 && got[N - 1] == 7);
     ck_assert_uint_eq(rad_emulated_launches(device), 6);
     device->graph_free(device, graph);
-    /* What a capture forbids ends it, and nothing else. */
+    rad_test_device_close(device);
+}
+END_TEST
+
+/* What a capture forbids ends it, and nothing else. */
+START_TEST(captures_forbid)
+{
+    setenv("RAD_EMULATED_DEVICES", "2", 1);
+    rad_cuda_device *device = rad_test_device(0), *other;
+    char message[RAD_CUDA_MESSAGE_SIZE];
+    ck_assert_int_eq(rad_cuda_device_open(1, &other, message), RADLLM_OK);
+    float numbers[N] = {0};
+    float *x = rad_test_upload(device, numbers, BYTES);
+    rad_cuda_event *event, *more;
+    rad_cuda_graph *graph, *none;
+    void *pinned, *memory;
+    ok(device, device->host_alloc(device, BYTES, &pinned));
+    ok(device, device->event_new(device, &event));
     ok(device, device->capture_begin(device));
-    ck_assert_int_eq(device->synchronize(device, RAD_CUDA_COMPUTE), RADLLM_E_STATE);
-    ck_assert_int_eq(device->capture_end(device, &none), RADLLM_E_STATE);
-    ck_assert(none == NULL && !device->lost);
+    launch_add(device, x, x);
+    ok(device, device->capture_end(device, &graph));
+    for (int i = 0; i < 14; i++) {
+        radllm_status status = RADLLM_E_STATE;
+        ok(device, device->capture_begin(device));
+        launch_add(device, x, x);
+        if (i == 0)
+            status = device->synchronize(device, RAD_CUDA_COMPUTE);
+        else if (i == 1)
+            status = device->alloc(device, 16, &memory);
+        else if (i == 2)
+            status = device->free(device, x);
+        else if (i == 3)
+            status = device->host_alloc(device, 16, &memory);
+        else if (i == 4)
+            status = device->host_free(device, pinned);
+        else if (i == 5)
+            status = device->upload(device, RAD_CUDA_COMPUTE, x, numbers, BYTES);
+        else if (i == 6)
+            status = device->download(device, RAD_CUDA_COMPUTE, pinned, x, BYTES);
+        else if (i == 7)
+            status = device->event_record(device, event, RAD_CUDA_COMPUTE);
+        else if (i == 8)
+            status = device->stream_wait(device, RAD_CUDA_COMPUTE, event);
+        else if (i == 9)
+            status = device->event_wait(device, event);
+        else if (i == 10)
+            status = device->event_new(device, &more);
+        else if (i == 11)
+            status = other->alloc(other, 16, &memory); /* of any device */
+        else if (i == 12) {
+            device->graph_free(device, graph);
+        } else {
+            device->event_free(device, event);
+        }
+        ck_assert_int_eq(status, RADLLM_E_STATE);
+        ck_assert_msg(device->capture_end(device, &none) == RADLLM_E_STATE, "%d", i);
+        ck_assert(none == NULL && !device->lost && !other->lost);
+    }
+    ok(device, device->free(device, x));
+    ok(device, device->host_free(device, pinned));
+    other->close(other);
     rad_test_device_close(device);
 }
 END_TEST
@@ -125,15 +183,24 @@ END_TEST
 START_TEST(wrong_calls_lose_the_device)
 {
     uint8_t bytes[64];
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 8; i++) {
         rad_cuda_device *device = rad_test_device(0);
         uint8_t *memory = rad_test_upload(device, NULL, 64);
         rad_cuda_grid grid = {1, 65536, 1};
         rad_cuda_add_arguments arguments = {NULL, NULL, 0};
         radllm_status status = RADLLM_OK;
+        void *pinned;
         if (i == 0)
             status = device->upload(device, RAD_CUDA_COPY, memory + 1, bytes, 64);
-        else if (i == 1)
+        else if (i == 4)
+            status = device->download(device, RAD_CUDA_COPY, memory + 32, memory, 32);
+        else if (i == 5)
+            status = device->copy(device, RAD_CUDA_COPY, memory + 16, memory, 32);
+        else if (i == 6) {
+            ok(device, device->host_alloc(device, 64, &pinned));
+            ok(device, device->upload(device, RAD_CUDA_COPY, memory, pinned, 64));
+            status = device->host_free(device, pinned);
+        } else if (i == 1)
             status = device->fill(device, RAD_CUDA_COPY, bytes, 0, 1);
         else if (i == 2)
             status = device->free(device, memory + 16);
@@ -235,6 +302,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, work_is_done_when_waited_for);
     tcase_add_test(cases, events_order_streams);
     tcase_add_test(cases, graphs_repeat);
+    tcase_add_test(cases, captures_forbid);
     tcase_add_test(cases, memory_is_counted_and_can_end);
     tcase_add_test(cases, wrong_calls_lose_the_device);
     tcase_add_test(cases, a_lost_device_stays_lost);

@@ -133,6 +133,62 @@ START_TEST(matrix_instructions)
 }
 END_TEST
 
+/* A kernel that begins early reads what a kernel before it made, with nothing between, or the host
+ * waiting between them, or a copy. */
+enum { NOTHING, WAITING, COPYING };
+static radllm_status run_early(rad_cuda_device *device, int mode, int between, bool graph,
+                               uint32_t *out)
+{
+    uint32_t in[N];
+    rad_test_bytes(8, in, sizeof in);
+    rad_cuda_harness_arguments first = {.mode = HARNESS_REVERSE,
+                                        .in = rad_test_upload(device, in, sizeof in),
+                                        .out = rad_test_upload(device, in, sizeof in)};
+    rad_cuda_harness_arguments second = {
+        .mode = mode, .in = first.out, .out = rad_test_upload(device, in, sizeof in)};
+    uint32_t *elsewhere = rad_test_upload(device, in, sizeof in);
+    rad_cuda_grid grid = {N / 64, 1, 1};
+    rad_cuda_graph *made = NULL;
+    radllm_status status = graph ? device->capture_begin(device) : RADLLM_OK;
+    if (status == RADLLM_OK)
+        status = device->launch(device, &rad_cuda_kernel_harness, grid, 64 * 4, &first);
+    if (status == RADLLM_OK && between == WAITING)
+        status = device->synchronize(device, RAD_CUDA_COMPUTE);
+    if (status == RADLLM_OK && between == COPYING)
+        status = device->copy(device, RAD_CUDA_COMPUTE, elsewhere, first.out, sizeof in);
+    if (status == RADLLM_OK)
+        status = device->launch(device, &rad_cuda_kernel_harness_early, grid, 0, &second);
+    if (status == RADLLM_OK && graph)
+        status = device->capture_end(device, &made);
+    if (status == RADLLM_OK && graph)
+        status = device->graph_launch(device, made);
+    if (status == RADLLM_OK)
+        status = device->synchronize(device, RAD_CUDA_COMPUTE);
+    device->graph_free(device, made);
+    if (status == RADLLM_OK)
+        rad_test_download(device, out, second.out, sizeof in);
+    return status;
+}
+
+/* What no kernel wrote since may be read early. */
+START_TEST(kernels_begin_early)
+{
+    uint32_t in[N], out[N];
+    rad_test_bytes(8, in, sizeof in);
+    for (int mode = HARNESS_EARLY; mode <= HARNESS_EARLY_COPY; mode++) {
+        for (int i = 0; i < 3; i++) {
+            rad_cuda_device *device = rad_test_device(0);
+            ck_assert_msg(run_early(device, mode, i == 0 ? WAITING : COPYING, i == 2, out) ==
+                              RADLLM_OK,
+                          "%s", device->message);
+            for (uint32_t k = 0; k < N; k++)
+                ck_assert_uint_eq(out[k], in[k / 64 * 64 + 63 - k % 64]);
+            rad_test_device_close(device);
+        }
+    }
+}
+END_TEST
+
 #ifndef RAD_TEST_REAL_DEVICE
 #include "cuda/emulated.h"
 
@@ -218,6 +274,29 @@ START_TEST(races_are_found)
 }
 END_TEST
 
+START_TEST(what_comes_too_early_is_found)
+{
+    static const struct {
+        int mode;
+        const char *message;
+    } early[] = {
+        {HARNESS_EARLY, "reads before rad_wait_for_earlier() what a kernel before it wrote"},
+        {HARNESS_EARLY_COPY, "reads before rad_wait_for_earlier()"},
+        {HARNESS_EARLY_WRITE, "writes to memory before rad_wait_for_earlier()"},
+        {HARNESS_NEVER_WAITS, "thread 33: "}};
+    uint32_t out[N];
+    for (int i = 0; i < 8; i++) {
+        if (RAD_TEST_SANITIZED && early[i / 2].mode != HARNESS_NEVER_WAITS)
+            continue; /* accesses are not watched */
+        rad_cuda_device *device = rad_test_device((uint32_t)i % 2);
+        ck_assert_int_eq(run_early(device, early[i / 2].mode, NOTHING, i % 2 != 0, out),
+                         RAD_CUDA_E_LOST);
+        ck_assert_msg(strstr(device->message, early[i / 2].message) != NULL, "%s", device->message);
+        device->close(device);
+    }
+}
+END_TEST
+
 START_TEST(shared_memory_begins_as_nan)
 {
     uint32_t in[N] = {0}, out[N], counters[2] = {0, 0};
@@ -236,10 +315,12 @@ static void add_cases(Suite *suite)
     tcase_add_test(values, shared_memory_and_barriers);
     tcase_add_test(values, warp_operations);
     tcase_add_loop_test(values, matrix_instructions, HARNESS_S8, HARNESS_BF16 + 1);
+    tcase_add_test(values, kernels_begin_early);
 #ifndef RAD_TEST_REAL_DEVICE
     TCase *errors = rad_test_case(suite, "errors");
     tcase_add_loop_test(errors, errors_are_found, 0, (int)(sizeof found / sizeof *found));
     tcase_add_test(errors, races_are_found);
+    tcase_add_test(errors, what_comes_too_early_is_found);
     tcase_add_test(errors, shared_memory_begins_as_nan);
 #endif
 }

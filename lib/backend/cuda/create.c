@@ -34,7 +34,7 @@ static void free_part(rad_cuda_backend *b)
 static void free_device_memory(rad_cuda_chain *c)
 {
     rad_cuda_device *last = c->cuda->gpus[c->n - 1].device;
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     for (uint32_t k = 0; c->parts != NULL && k < c->n; k++)
         free_part(&c->parts[k]);
     free_pinned(last, c->staging, c->staging_bytes);
@@ -42,12 +42,12 @@ static void free_device_memory(rad_cuda_chain *c)
     free_pinned(last, c->choices, c->settings.max_outputs * sizeof *c->choices);
     free_pinned(last, c->candidates, c->settings.max_outputs * sizeof *c->candidates);
     free_pinned(last, c->crossing, c->crossing_bytes);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
 }
 
 static size_t adapted_bytes(const rad_backend_settings *settings)
 {
-    return 2 * settings->max_spans * sizeof(rad_cuda_adapted);
+    return (size_t)2 * settings->max_spans * sizeof(rad_cuda_adapted);
 }
 
 void rad_cuda_free_backend(rad_backend *backend)
@@ -78,11 +78,11 @@ static radllm_status fill_tables(rad_cuda_backend *b, radllm_error *error)
     uint64_t n_slopes = h->max_alibi_bias > 0.0f ? (uint64_t)h->n_layers * h->max_heads : 0;
     uint64_t n_slots = (uint64_t)b->settings.max_tokens * h->router.n_used;
     n_slots = n_slots > h->max_heads ? n_slots : h->max_heads; /* heads are slots as well */
-    uint64_t bytes = 4 * (n_slopes > n_slots ? n_slopes : n_slots);
+    uint64_t bytes = 4 * (n_slopes + n_slots);
     const rad_allocator *allocator = &b->cuda->host.allocator;
     void *memory = rad_alloc_zero(allocator, (size_t)bytes);
     float *slopes = memory;
-    uint32_t *slots = memory;
+    uint32_t *slots = (uint32_t *)memory + n_slopes;
     if (memory == NULL)
         return rad_fail_memory(error, (size_t)bytes);
     for (uint32_t l = 0; n_slopes > 0 && l < h->n_layers; l++) {
@@ -90,13 +90,15 @@ static radllm_status fill_tables(rad_cuda_backend *b, radllm_error *error)
             slopes[(size_t)l * h->max_heads + i] =
                 b->library->alibi_slope(h->max_alibi_bias, h->layers[l].n_heads, i);
     }
-    radllm_status status = b->device->upload(
-        b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.slopes), slopes, 4 * n_slopes);
     for (uint32_t i = 0; i < n_slots; i++)
         slots[i] = i;
+    radllm_status status = b->device->upload(
+        b->device, RAD_CUDA_COMPUTE, rad_cuda_at(b, b->layout.slopes), slopes, 4 * n_slopes);
     if (status == RADLLM_OK)
         status = b->device->upload(b->device, RAD_CUDA_COMPUTE,
                                    rad_cuda_at(b, b->layout.slot_itself), slots, 4 * n_slots);
+    if (status == RADLLM_OK) /* the copies may read it until then */
+        status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
     rad_free(allocator, memory, (size_t)bytes);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->device, status, error);
 }
@@ -248,11 +250,11 @@ static radllm_status fill_chain(rad_cuda_chain *c, const rad_cache *cache,
     radllm_status status = lay_out(c, cache, error);
     if (status != RADLLM_OK)
         return status;
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     status = take_pinned(c, error);
     for (uint32_t k = 0; k < c->n && status == RADLLM_OK; k++)
         status = fill_part(c, &c->parts[k], cancel, error);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
     return status;
 }
 

@@ -28,14 +28,28 @@ radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status statu
                     quoted);
 }
 
+void rad_cuda_lock(rad_cuda *cuda)
+{
+    pthread_mutex_lock(&cuda->mutex);
+    cuda->host_context = rad_cuda_thread_context();
+}
+
+void rad_cuda_unlock(rad_cuda *cuda)
+{
+    rad_cuda_restore_thread(cuda->host_context);
+    pthread_mutex_unlock(&cuda->mutex);
+}
+
 static void cuda_close(rad_cuda *cuda)
 {
     if (cuda == NULL)
         return;
     rad_allocator allocator = cuda->host.allocator;
     if (cuda->process == rad_process_id()) {
+        rad_cuda_lock(cuda);
         for (uint32_t k = 0; k < cuda->n_gpus; k++)
             cuda->gpus[k].device->close(cuda->gpus[k].device);
+        rad_cuda_unlock(cuda);
         pthread_mutex_destroy(&cuda->mutex);
     }
     rad_free(&allocator, cuda, sizeof *cuda);
@@ -164,9 +178,11 @@ static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *lib
     }
     char why[RAD_CUDA_TEXT];
     rad_cuda_gpu *first;
+    rad_cuda_lock(cuda);
     radllm_status status = check_choice(cuda, error);
     if (status == RADLLM_OK)
         status = rad_cuda_open_next(cuda, &first, why, error);
+    rad_cuda_unlock(cuda);
     if (status != RADLLM_OK) {
         cuda_close(cuda);
         return status;
@@ -180,9 +196,9 @@ static uint64_t memory_used(const rad_cuda *cuda, uint32_t index)
     uint64_t available = 0, all = 0;
     rad_cuda *own = (rad_cuda *)cuda;
     rad_cuda_device *device = own->gpus[index].device;
-    pthread_mutex_lock(&own->mutex);
+    rad_cuda_lock(own);
     radllm_status status = device->memory(device, &available, &all);
-    pthread_mutex_unlock(&own->mutex);
+    rad_cuda_unlock(own);
     return status == RADLLM_OK ? all - available : 0;
 }
 
@@ -214,7 +230,7 @@ static uint64_t bandwidth(const rad_cuda *cuda)
     uint64_t most = 16 * device->properties.l2_bytes, available = 0, all = 0;
     void *memory = NULL;
     float milliseconds = 0.0f;
-    pthread_mutex_lock(&own->mutex);
+    rad_cuda_lock(own);
     radllm_status status = device->memory(device, &available, &all);
     uint64_t bytes = (most < available / 4 ? most : available / 4) & ~(uint64_t)255;
     if (status == RADLLM_OK)
@@ -226,7 +242,7 @@ static uint64_t bandwidth(const rad_cuda *cuda)
     for (int i = 0; i < 2; i++)
         device->event_free(device, events[i]);
     (void)device->free(device, memory);
-    pthread_mutex_unlock(&own->mutex);
+    rad_cuda_unlock(own);
     return milliseconds > 0.0f
                ? (uint64_t)(2.0 * COPIES * (double)bytes / (double)milliseconds * 1000.0)
                : 0;

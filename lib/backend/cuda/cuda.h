@@ -34,11 +34,16 @@ struct rad_cuda {
     bool chosen;                          /* the choice is the host's */
     uint32_t n_tried;                     /* of the choice */
     char fast[RAD_CUDA_GEMM_NAME];        /* "": products are inside the numeric contract */
+    uintptr_t host_context;               /* while it is locked: the calling thread's own */
     uint64_t far_bytes[RAD_CACHE_GROUPS]; /* of a page, all layers on GPUs together */
     uint32_t n_gpus;
     rad_cuda_gpu gpus[RAD_CUDA_GPUS];
 };
 
+/* Around all that calls devices: one thread at a time, which is given back as it was, whatever the
+ * host's program itself does with CUDA on it. */
+void rad_cuda_lock(rad_cuda *cuda);
+void rad_cuda_unlock(rad_cuda *cuda);
 /* Turns what a device function answered into an error of the library: RADLLM_E_MEMORY, or
  * RADLLM_E_DEVICE for good. The caller holds the mutex. */
 radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status status,

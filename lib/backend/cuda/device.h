@@ -21,6 +21,11 @@
 
 enum { RAD_CUDA_MESSAGE_SIZE = 512, RAD_CUDA_GEMM_NAME = 32 };
 
+/* A block's shared memory beyond 48 KiB, static and dynamic bytes together, has to be asked for by
+ * kernel, which the device does for launches with more dynamic bytes than the second number. So
+ * kernels that have fewer of them have at most 16 KiB of static ones, or none of the others. */
+enum { RAD_CUDA_USUAL_SHARED = 48 * 1024, RAD_CUDA_USUAL_DYNAMIC = 32 * 1024 };
+
 /* Launches and graphs run on the first; copies can be on the second and overlap. */
 typedef enum rad_cuda_stream { RAD_CUDA_COMPUTE, RAD_CUDA_COPY, RAD_CUDA_STREAMS } rad_cuda_stream;
 
@@ -70,13 +75,14 @@ struct rad_cuda_device {
      * NULL. `free` waits for the work that may still use it. */
     radllm_status (*alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*free)(rad_cuda_device *device, void *pointer);
-    /* Pinned host memory, at the same address for kernels of all devices. */
+    /* Pinned host memory, at the same address for kernels of all devices. No copy of it may be
+     * under way, on any device, when it is freed. */
     radllm_status (*host_alloc)(rad_cuda_device *device, uint64_t size, void **pointer);
     radllm_status (*host_free)(rad_cuda_device *device, void *pointer);
 
-    /* Asynchronous where the host's side is pinned: then it may not be touched before the stream
-     * has come so far. From other memory `upload` has read the source when it returns; `download`
-     * needs a pinned destination or a `synchronize` before it is read. */
+    /* The host's side may not be touched, nor freed, before the stream has come so far: where it is
+     * pinned the copy is made then; of other memory the driver promises nothing (it stages it at
+     * once on most machines, and reads it late where devices see the host's page tables). */
     radllm_status (*upload)(rad_cuda_device *device, rad_cuda_stream stream, void *to,
                             const void *from, uint64_t size);
     radllm_status (*download)(rad_cuda_device *device, rad_cuda_stream stream, void *to,
@@ -117,16 +123,22 @@ struct rad_cuda_device {
                                         rad_cuda_event *to, float *milliseconds);
     radllm_status (*synchronize)(rad_cuda_device *device, rad_cuda_stream stream);
 
-    /* Between begin and end what is put on the compute stream is written down and not run; nothing
-     * may be allocated, freed or waited for, and events take no part. A graph that is launched runs
-     * on the compute stream, with the pointers and arguments as they were written down. When
-     * something went wrong in between, end gives no graph and a status; the stream is usable again.
-     */
+    /* Between begin and end what is put on the compute stream is written down and not run:
+     * launches, products, fills, and copies on the device. Nothing may be allocated, freed or
+     * waited for by the thread, on any device; events take no part, and copies from and to the host
+     * neither. A graph that is launched runs on the compute stream, with the pointers and arguments
+     * as they were written down. When something went wrong in between, end gives no graph and a
+     * status; the stream is usable again. */
     radllm_status (*capture_begin)(rad_cuda_device *device);
     radllm_status (*capture_end)(rad_cuda_device *device, rad_cuda_graph **graph);
     radllm_status (*graph_launch)(rad_cuda_device *device, rad_cuda_graph *graph);
     void (*graph_free)(rad_cuda_device *device, rad_cuda_graph *graph);
 };
+
+/* Calls of a device leave the calling thread with that one as the thread's own, for all libraries
+ * in the process. What the thread has now, and how it gets that back. */
+uintptr_t rad_cuda_thread_context(void);
+void rad_cuda_restore_thread(uintptr_t context);
 
 /* How many devices the driver knows; without driver or device 0, and message says why. */
 int rad_cuda_device_count(char message[RAD_CUDA_MESSAGE_SIZE]);

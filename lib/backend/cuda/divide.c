@@ -7,6 +7,10 @@
 
 #define ALIGNMENT 256
 
+/* What is left free where the budget is all that there is: kernels' code is loaded when they are
+ * first launched, and graphs take some. Up to 5 MiB were seen on an H100. */
+#define LATE_BYTES ((uint64_t)32 << 20)
+
 /* A placement being made. */
 typedef struct placing {
     rad_cuda *cuda;
@@ -102,6 +106,7 @@ static radllm_status describe(placing *p, const rad_cuda_gpu *gpu, rad_cuda_shar
 {
     const rad_cuda_properties *properties = &gpu->device->properties;
     uint64_t limit = p->request->limits[gpu->place], room = gpu->free_at_open + gpu->context_bytes;
+    room -= gpu->free_at_open < LATE_BYTES ? gpu->free_at_open : LATE_BYTES;
     rad_cuda_layout layout;
     p->means.properties = properties;
     if (!rad_cuda_lay_out(&p->means, p->program, p->request->settings, &layout))
@@ -375,6 +380,7 @@ radllm_status rad_cuda_place(rad_cuda *cuda, const rad_cuda_request *request,
     p.seen = rad_alloc_zero(allocator, seen);
     p.on_device = rad_alloc(allocator, flags);
     radllm_status status = RADLLM_OK;
+    rad_cuda_lock(cuda);
     if (p.bytes == NULL || p.seen == NULL || p.on_device == NULL)
         status = rad_fail_memory(error, bytes);
     else if (request->n_layers != 0)
@@ -383,6 +389,7 @@ radllm_status rad_cuda_place(rad_cuda *cuda, const rad_cuda_request *request,
         rad_cuda_keep(cuda, out);
         sum_up_all(&p, out);
     }
+    rad_cuda_unlock(cuda);
     rad_free(allocator, p.bytes, bytes);
     rad_free(allocator, p.seen, seen);
     rad_free(allocator, p.on_device, flags);

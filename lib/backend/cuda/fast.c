@@ -40,7 +40,10 @@ radllm_status rad_cuda_open_fast(rad_cuda *cuda, rad_cuda_gpu *gpu, radllm_error
 
 radllm_status rad_cuda_use_fast(rad_cuda *cuda, radllm_error *error)
 {
-    return rad_cuda_open_fast(cuda, &cuda->gpus[0], error);
+    rad_cuda_lock(cuda);
+    radllm_status status = rad_cuda_open_fast(cuda, &cuda->gpus[0], error);
+    rad_cuda_unlock(cuda);
+    return status;
 }
 
 bool rad_cuda_is_fast(const rad_cuda_backend *b, rad_type type, const rad_cuda_product_part *parts,

@@ -51,7 +51,7 @@ static void zero_page(void *user, uint32_t group, uint32_t index)
     rad_cuda *cuda = user;
     if (is_child(cuda))
         return;
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t k = 0; k < cuda->n_gpus; k++) {
         rad_cuda_gpu *gpu = &cuda->gpus[k];
         if (gpu->pages[group] == NULL) /* none of the group's layers are there */
@@ -59,13 +59,13 @@ static void zero_page(void *user, uint32_t group, uint32_t index)
         (void)gpu->device->fill(gpu->device, RAD_CUDA_COMPUTE, page_at(gpu, group, index), 0,
                                 gpu->page_bytes[group]);
     }
-    pthread_mutex_unlock(&cuda->mutex);
+    rad_cuda_unlock(cuda);
 }
 
 static void copy_page(void *user, uint32_t group, uint32_t to, uint32_t from)
 {
     rad_cuda *cuda = user;
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t k = 0; k < cuda->n_gpus; k++) {
         rad_cuda_gpu *gpu = &cuda->gpus[k];
         if (gpu->pages[group] == NULL)
@@ -73,7 +73,7 @@ static void copy_page(void *user, uint32_t group, uint32_t to, uint32_t from)
         (void)gpu->device->copy(gpu->device, RAD_CUDA_COMPUTE, page_at(gpu, group, to),
                                 page_at(gpu, group, from), gpu->page_bytes[group]);
     }
-    pthread_mutex_unlock(&cuda->mutex);
+    rad_cuda_unlock(cuda);
 }
 
 static bool read_page(void *user, uint32_t group, uint32_t index, void *out)
@@ -81,7 +81,7 @@ static bool read_page(void *user, uint32_t group, uint32_t index, void *out)
     rad_cuda *cuda = user;
     radllm_status status = RADLLM_OK;
     memset(out, 0, (size_t)cuda->far_bytes[group]); /* padding is no one's */
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t k = 0; k < cuda->n_gpus && status == RADLLM_OK; k++) {
         rad_cuda_gpu *gpu = &cuda->gpus[k];
         if (gpu->pages[group] == NULL)
@@ -92,7 +92,7 @@ static bool read_page(void *user, uint32_t group, uint32_t index, void *out)
     }
     for (uint32_t k = 0; k < cuda->n_gpus && status == RADLLM_OK; k++)
         status = cuda->gpus[k].device->synchronize(cuda->gpus[k].device, RAD_CUDA_COMPUTE);
-    pthread_mutex_unlock(&cuda->mutex);
+    rad_cuda_unlock(cuda);
     return status == RADLLM_OK;
 }
 
@@ -100,7 +100,7 @@ static bool write_page(void *user, uint32_t group, uint32_t index, const void *b
 {
     rad_cuda *cuda = user;
     radllm_status status = RADLLM_OK;
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t k = 0; k < cuda->n_gpus && status == RADLLM_OK; k++) {
         rad_cuda_gpu *gpu = &cuda->gpus[k];
         if (gpu->pages[group] == NULL)
@@ -109,7 +109,9 @@ static bool write_page(void *user, uint32_t group, uint32_t index, const void *b
                                      (const uint8_t *)bytes + gpu->page_first[group],
                                      gpu->page_used[group]);
     }
-    pthread_mutex_unlock(&cuda->mutex);
+    for (uint32_t k = 0; k < cuda->n_gpus && status == RADLLM_OK; k++)
+        status = cuda->gpus[k].device->synchronize(cuda->gpus[k].device, RAD_CUDA_COMPUTE);
+    rad_cuda_unlock(cuda);
     return status == RADLLM_OK;
 }
 
@@ -137,7 +139,7 @@ radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cuda_placement *pl
                                     rad_far_memory *far, radllm_error *error)
 {
     radllm_status status = RADLLM_OK;
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t g = 0; g < plan->n_groups; g++)
         cuda->far_bytes[g] = plan->groups[g].far_bytes;
     for (uint32_t k = 0; k < cuda->n_gpus && status == RADLLM_OK; k++) {
@@ -145,7 +147,7 @@ radllm_status rad_cuda_create_pages(rad_cuda *cuda, const rad_cuda_placement *pl
         if (status != RADLLM_OK)
             status = rad_cuda_failed(cuda->gpus[k].device, status, error);
     }
-    pthread_mutex_unlock(&cuda->mutex);
+    rad_cuda_unlock(cuda);
     if (status != RADLLM_OK)
         rad_cuda_free_pages(cuda);
     *far = (rad_far_memory){cuda, zero_page, copy_page, read_page, write_page};
@@ -157,7 +159,7 @@ void rad_cuda_free_pages(rad_cuda *cuda)
 {
     if (is_child(cuda))
         return;
-    pthread_mutex_lock(&cuda->mutex);
+    rad_cuda_lock(cuda);
     for (uint32_t k = 0; k < cuda->n_gpus; k++) {
         rad_cuda_gpu *gpu = &cuda->gpus[k];
         for (uint32_t g = 0; g < RAD_CACHE_GROUPS; g++) {
@@ -169,5 +171,5 @@ void rad_cuda_free_pages(rad_cuda *cuda)
             gpu->pages[g] = NULL;
         }
     }
-    pthread_mutex_unlock(&cuda->mutex);
+    rad_cuda_unlock(cuda);
 }

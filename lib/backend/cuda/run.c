@@ -513,7 +513,7 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
         c->parts[k].tiles_value = -1;
         c->parts[k].tiles_maker = NULL;
     }
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     rad_cuda_tell_batch(c);
     for (uint32_t k = 0; k < c->n; k++)
         rad_cuda_begin_adapters(&c->parts[k]);
@@ -525,7 +525,7 @@ static radllm_status cuda_run(rad_backend *backend, const rad_batch *batch,
         for (uint32_t k = 0; k < c->n; k++)
             (void)wait(&c->parts[k], NULL);
     c->library->cpu_end(c->cpu);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
     return status;
 }
 
@@ -563,12 +563,12 @@ static radllm_status cuda_fetch(rad_backend *backend, uint32_t first, uint32_t n
     size_t n_vocab = c->program->model->hparams.n_vocab, start = (size_t)first * n_vocab;
     if (!c->chosen)
         return RADLLM_OK;
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     radllm_status status = b->device->download(
         b->device, RAD_CUDA_COMPUTE, c->library->cpu_value(c->cpu, value) + start,
         rad_cuda_value(b, value) + start, (uint64_t)n * n_vocab * sizeof(float));
     status = status == RADLLM_OK ? wait(b, error) : rad_cuda_failed(b->device, status, error);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
     return status;
 }
 
@@ -583,10 +583,10 @@ static radllm_status cuda_reserve_adapters(rad_backend *backend, const rad_adapt
 {
     rad_cuda_chain *c = (rad_cuda_chain *)backend;
     radllm_status status = c->library->cpu_reserve_adapters(c->cpu, set, error);
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     for (uint32_t k = 0; k < c->n && status == RADLLM_OK; k++)
         status = rad_cuda_reserve_adapters(&c->parts[k], set, error);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
     return status;
 }
 
@@ -599,13 +599,13 @@ uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint
     const rad_cuda_backend *b = &c->parts[k];
     const uint64_t *there = rad_cuda_at(b, b->layout.expert_tokens);
     uint64_t count = 0;
-    pthread_mutex_lock(&c->cuda->mutex);
+    rad_cuda_lock(c->cuda);
     radllm_status status = b->device->download(
         b->device, RAD_CUDA_COMPUTE, &count,
         there + (size_t)layer * b->model->hparams.router.n_experts + expert, sizeof count);
     if (status == RADLLM_OK)
         status = b->device->synchronize(b->device, RAD_CUDA_COMPUTE);
-    pthread_mutex_unlock(&c->cuda->mutex);
+    rad_cuda_unlock(c->cuda);
     return status == RADLLM_OK ? count : 0;
 }
 

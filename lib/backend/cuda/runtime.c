@@ -10,9 +10,8 @@
 #include "backend/cuda/device.h"
 
 enum {
-    LEAST_CAPABILITY = 75,          /* of the PTX that every build has */
-    WAITING_PTX = 90,               /* kernels compiled for less do not wait themselves */
-    USUAL_SHARED_BYTES = 48 * 1024, /* more has to be asked for by kernel */
+    LEAST_CAPABILITY = 75, /* of the PTX that every build has */
+    WAITING_PTX = 90,      /* kernels compiled for less do not wait themselves */
     /* For cuBLAS, as its documentation advises; from compute capability 9.0 on, and before. */
     WORKSPACE_BYTES = 32 << 20,
     OLD_WORKSPACE_BYTES = 4 << 20,
@@ -63,8 +62,11 @@ static radllm_status answer_memory(runtime *r, cudaError_t error, const char *wh
     if (error != cudaErrorMemoryAllocation)
         return answer(r, error, what);
     (void)cudaGetLastError();
-    return fail(r, RADLLM_E_MEMORY, "CUDA device %d (%s): %s: out of memory for %llu bytes",
-                r->index, r->device.properties.name, what, (unsigned long long)size);
+    char bytes[40] = "";
+    if (size > 0)
+        snprintf(bytes, sizeof bytes, " for %llu bytes", (unsigned long long)size);
+    return fail(r, RADLLM_E_MEMORY, "CUDA device %d (%s): %s: out of memory%s", r->index,
+                r->device.properties.name, what, bytes);
 }
 
 /* What every call begins with: the calling thread may have used another device. */
@@ -73,6 +75,36 @@ static radllm_status enter(runtime *r)
     if (r->device.lost)
         return RAD_CUDA_E_LOST; /* the message of the first failure stays */
     return answer(r, cudaSetDevice(r->index), "the device cannot be used");
+}
+
+/* ---- the thread ----------------------------------------------------------------------------- */
+
+/* Two functions of the driver itself, since the runtime cannot give a thread nothing back: 0 is
+ * that, and what answers where the driver does not have them. */
+static int call_driver(const char *name, void *argument)
+{
+    enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
+    void *symbol = NULL;
+    int (*function)(void *);
+    if (cudaGetDriverEntryPointByVersion(name, &symbol, 4000, cudaEnableDefault, &found) !=
+            cudaSuccess ||
+        found != cudaDriverEntryPointSuccess || symbol == NULL) {
+        (void)cudaGetLastError();
+        return -1;
+    }
+    memcpy(&function, &symbol, sizeof function);
+    return function(argument);
+}
+
+uintptr_t rad_cuda_thread_context(void)
+{
+    void *context = NULL;
+    return call_driver("cuCtxGetCurrent", &context) == 0 ? (uintptr_t)context : 0;
+}
+
+void rad_cuda_restore_thread(uintptr_t context)
+{
+    (void)call_driver("cuCtxSetCurrent", (void *)context);
 }
 
 /* ---- memory ------------------------------------------------------------------------------- */
@@ -233,11 +265,11 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
     if (status != RADLLM_OK || grid.x == 0 || grid.y == 0 || grid.z == 0)
         return status;
     const void *entry = entry_of(kernel);
-    if (dynamic_shared_bytes > USUAL_SHARED_BYTES) {
+    if (dynamic_shared_bytes > RAD_CUDA_USUAL_DYNAMIC) {
         cudaError_t error = cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                  (int)dynamic_shared_bytes);
         if (error != cudaSuccess)
-            return answer(r, error, kernel->name);
+            return answer_memory(r, error, kernel->name, 0);
     }
     cudaLaunchAttribute early = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
                                  .val.programmaticStreamSerializationAllowed = 1};
@@ -248,7 +280,8 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
                                  .attrs = &early,
                                  .numAttrs = r->overlaps ? 1 : 0};
     void *parameters[1] = {(void *)(uintptr_t)arguments};
-    return answer(r, cudaLaunchKernelExC(&config, entry, parameters), kernel->name);
+    /* A kernel's code is loaded when it is first launched, for which there may be no memory. */
+    return answer_memory(r, cudaLaunchKernelExC(&config, entry, parameters), kernel->name, 0);
 }
 
 static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream)
