@@ -97,33 +97,24 @@ static bool text_equals(rad_text text, const char *word)
 
 static radllm_status unknown_template(const radllm_model *model, rad_text name, radllm_error *error)
 {
-    char names[512], quoted[RAD_QUOTE_SIZE];
-    size_t used = 0;
-    names[0] = '\0';
-    for (uint32_t i = 0; rad_chat_template_name_at(i) != NULL; i++) {
-        int n = snprintf(names + used, sizeof names - used, "%s%s", i == 0 ? "" : ", ",
-                         rad_chat_template_name_at(i));
-        if (n < 0 || (size_t)n >= sizeof names - used)
-            break;
-        used += (size_t)n;
-    }
+    char quoted[RAD_QUOTE_SIZE];
     if (!text_equals(name, "auto"))
         return rad_fail(error, RADLLM_E_ARGUMENT,
-                        "there is no chat template \"%s\"; give one of: %s",
-                        rad_quote(quoted, name.data, name.size), names);
+                        "there is no chat template \"%s\"; radllm_template_describe() names all "
+                        "(--list-templates)",
+                        rad_quote(quoted, name.data, name.size));
     rad_text own;
     bool has =
         rad_tokenizer_chat_template(model->model->tokenizer).size > 0 ||
         (rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
          own.data != NULL);
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s: %s; give the option template (--template NAME with one of: %s) or raw "
-                    "(--raw: no template)",
+                    "%s: %s; give the option template (--template NAME; --list-templates names "
+                    "all) or raw (--raw: no template)",
                     rad_source_label(model->file->source),
                     has ? "its chat template (tokenizer.chat_template) is none that this version "
                           "knows"
-                        : "it has no chat template (tokenizer.chat_template)",
-                    names);
+                        : "it has no chat template (tokenizer.chat_template)");
 }
 
 /* All texts with line breaks between them. */

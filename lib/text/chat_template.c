@@ -9,44 +9,41 @@
 
 /* ---- finding ------------------------------------------------------------------------- */
 
+static const char *field_of(const rad_chat_template *t, uint32_t field)
+{
+    const char *text = t->texts;
+    while (field-- > 0)
+        text += strlen(text) + 1;
+    return text;
+}
+
 const rad_chat_template *rad_chat_template_find(const char *name)
 {
     for (uint32_t i = 0; i < rad_chat_n_templates; i++)
-        if (strcmp(rad_chat_templates[i].name, name) == 0)
+        if (strcmp(rad_chat_template_name(&rad_chat_templates[i]), name) == 0)
             return &rad_chat_templates[i];
     return NULL;
 }
 
 const rad_chat_template *rad_chat_template_match(rad_text text)
 {
-    static const char digits[] = "0123456789abcdef";
-    uint8_t digest[32];
-    char hex[65] = {0};
-    size_t size = text.size;
-    /* Template engines drop one line end at the end of a text, and so do the converters. */
-    if (size > 0 && text.data[size - 1] == '\n')
-        size--;
-    if (size == 0)
+    char hash[17];
+    if (!rad_chat_text_hash(text, hash))
         return NULL;
-    rad_sha256(text.data, size, digest);
-    for (uint32_t i = 0; i < 32; i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
-    }
     for (uint32_t i = 0; i < rad_chat_n_texts; i++)
-        if (strcmp(rad_chat_texts[i].sha256, hex) == 0)
+        if (strcmp(rad_chat_texts[i].hash, hash) == 0)
             return rad_chat_template_find(rad_chat_texts[i].name);
     return NULL;
 }
 
 const char *rad_chat_template_name(const rad_chat_template *chat_template)
 {
-    return chat_template->name;
+    return chat_template->texts;
 }
 
 const char *rad_chat_template_name_at(uint32_t index)
 {
-    return index < rad_chat_n_templates ? rad_chat_templates[index].name : NULL;
+    return index < rad_chat_n_templates ? rad_chat_template_name(&rad_chat_templates[index]) : NULL;
 }
 
 const char *rad_chat_template_stop(const rad_chat_template *chat_template, uint32_t index)
@@ -62,7 +59,7 @@ const char *const *rad_chat_template_stops(const rad_chat_template *chat_templat
 
 const char *rad_chat_template_date(const rad_chat_template *chat_template)
 {
-    return chat_template->date != NULL ? chat_template->date : "";
+    return field_of(chat_template, RAD_CHAT_DATE);
 }
 
 /* ---- trimming -------------------------------------------------------------------------- */
@@ -116,6 +113,7 @@ typedef struct layout {
     rad_text_span *spans;
     size_t count;
     size_t capacity;
+    size_t passed; /* messages at the head that are left out */
     radllm_error *error;
 } layout;
 
@@ -160,12 +158,29 @@ static radllm_status add_own(layout *l, const char *text)
     return status;
 }
 
-static radllm_status add_turn(layout *l, const rad_turn *turn, rad_text text)
+static rad_text trim(rad_text text, uint32_t bits)
 {
-    radllm_status status = add_own(l, turn->before);
+    if ((bits & RAD_TRIM_LEFT) != 0)
+        text = trim_left(text);
+    return (bits & RAD_TRIM_RIGHT) != 0 ? trim_right(text) : text;
+}
+
+static uint32_t trim_of(const rad_chat_template *t, rad_role role)
+{
+    return t->flags >> 2 * role & RAD_TRIM_SYSTEM;
+}
+
+static radllm_status add_field(layout *l, uint32_t field)
+{
+    return add_own(l, field_of(l->chat_template, field));
+}
+
+static radllm_status add_turn(layout *l, rad_role role, rad_text text)
+{
+    radllm_status status = add_field(l, RAD_CHAT_BEFORE + 2 * role);
     if (status == RADLLM_OK)
-        status = add_span(l, turn->trim ? trim_right(trim_left(text)) : text, false);
-    return status == RADLLM_OK ? add_own(l, turn->after) : status;
+        status = add_span(l, trim(text, trim_of(l->chat_template, role)), false);
+    return status == RADLLM_OK ? add_field(l, RAD_CHAT_AFTER + 2 * role) : status;
 }
 
 /* Drops white space at both ends of the spans from `first` on, as of one text. */
@@ -187,23 +202,79 @@ static void trim_spans(layout *l, size_t first)
 static radllm_status add_user_with_system(layout *l, rad_text system, rad_text text)
 {
     const rad_chat_template *t = l->chat_template;
-    radllm_status status = add_own(l, t->user.before);
+    bool joined = (t->flags & RAD_TRIM_JOINED) != 0;
+    radllm_status status = add_field(l, RAD_CHAT_BEFORE + 2 * RAD_ROLE_USER);
     size_t first = l->count;
     if (status == RADLLM_OK)
-        status = add_turn(l, &t->system, system);
-    bool trim = t->user.trim && !t->trim_joined;
+        status = add_turn(l, RAD_ROLE_SYSTEM, system);
     if (status == RADLLM_OK)
-        status = add_span(l, trim ? trim_right(trim_left(text)) : text, false);
-    if (status == RADLLM_OK && t->user.trim && t->trim_joined)
+        status = add_span(l, trim(text, joined ? 0 : trim_of(t, RAD_ROLE_USER)), false);
+    if (status == RADLLM_OK && joined)
         trim_spans(l, first);
-    return status == RADLLM_OK ? add_own(l, t->user.after) : status;
+    return status == RADLLM_OK ? add_field(l, RAD_CHAT_AFTER + 2 * RAD_ROLE_USER) : status;
 }
 
 static radllm_status refuse(const layout *l, size_t index, const char *why)
 {
     return rad_fail(l->error, RADLLM_E_UNSUPPORTED, "message %zu: the chat template \"%s\" %s",
-                    index, l->chat_template->name, why);
+                    index + l->passed, rad_chat_template_name(l->chat_template), why);
 }
+
+/* ---- the assistant's ---------------------------------------------------------------------- */
+
+#define THOUGHT_END "</think>"
+
+/* What is behind the first or last end of a thought; false where there is none. */
+static bool behind_thought(rad_text text, bool last, rad_text *behind)
+{
+    const size_t size = strlen(THOUGHT_END);
+    bool found = false;
+    for (size_t at = 0; at + size <= text.size && (last || !found); at++) {
+        if (memcmp(text.data + at, THOUGHT_END, size) != 0)
+            continue;
+        *behind = (rad_text){text.data + at + size, text.size - at - size};
+        found = true;
+    }
+    return found;
+}
+
+/* What templates leave of an earlier answer. */
+static rad_text answer_of(const rad_chat_template *t, rad_text text)
+{
+    bool lines = (t->flags & RAD_CHAT_DROP_ALL_LINES) != 0;
+    if ((t->flags & (RAD_CHAT_DROP_THOUGHTS | RAD_CHAT_DROP_THOUGHT)) != 0 &&
+        behind_thought(text, (t->flags & RAD_CHAT_DROP_THOUGHTS) != 0, &text))
+        lines = lines || (t->flags & RAD_CHAT_DROP_LINES) != 0;
+    for (; lines && text.size > 0 && *text.data == '\n'; text.size--)
+        text.data++;
+    return text;
+}
+
+static radllm_status check_answers(const layout *l, const rad_message *messages, size_t count)
+{
+    uint32_t flags = l->chat_template->flags;
+    for (size_t i = 0; i < count; i++) {
+        rad_text rest, text = messages[i].text;
+        if (messages[i].role != RAD_ROLE_ASSISTANT)
+            continue;
+        if ((flags & RAD_CHAT_ANSWERS_FOLLOW) != 0 &&
+            (i == 0 || messages[i - 1].role != RAD_ROLE_USER))
+            return refuse(l, i, "needs one of the user before each of the assistant");
+        if ((flags & RAD_CHAT_NO_THOUGHTS) != 0 && behind_thought(text, false, &rest))
+            return refuse(l, i,
+                          "has no place for \"" THOUGHT_END
+                          "\" in an earlier answer: leave its thoughts out");
+        text =
+            trim(answer_of(l->chat_template, text), trim_of(l->chat_template, RAD_ROLE_ASSISTANT));
+        if ((flags & RAD_CHAT_ANSWERS_SAY) != 0 && text.size == 0)
+            return refuse(l, i, "has no form for an empty message of the assistant");
+    }
+    if ((flags & RAD_CHAT_ENDS_WITH_USER) != 0 && messages[count - 1].role != RAD_ROLE_USER)
+        return refuse(l, count - 1, "needs a message of the user at the end");
+    return RADLLM_OK;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 /* Checks what the original template raises errors for. `first`: of the turns that count. */
 static radllm_status check_turns(const layout *l, const rad_message *messages, size_t count,
@@ -216,7 +287,7 @@ static radllm_status check_turns(const layout *l, const rad_message *messages, s
             return refuse(l, i, "has no place for a system message: put it into the user's text");
         if (system && i >= first && t->place != RAD_SYSTEM_TURN)
             return refuse(l, i, "takes a system message only at the beginning");
-        if (!t->alternate || i < first)
+        if ((t->flags & RAD_CHAT_ALTERNATES) == 0 || i < first)
             continue;
         if ((messages[i].role == RAD_ROLE_USER) != ((i - first) % 2 == 0))
             return refuse(l, i, "needs user and assistant in turn, the user first");
@@ -240,32 +311,28 @@ static size_t carrier_of(const rad_chat_template *t, const rad_message *messages
 static radllm_status add_head(layout *l, const rad_message *messages, size_t first)
 {
     const rad_chat_template *t = l->chat_template;
-    radllm_status status = add_own(l, t->begin);
+    radllm_status status = add_field(l, RAD_CHAT_BEGIN);
     if (status != RADLLM_OK)
         return status;
     if (first > 0)
-        return t->place == RAD_SYSTEM_AT_HEAD ? add_turn(l, &t->system, messages[0].text)
+        return t->place == RAD_SYSTEM_AT_HEAD ? add_turn(l, RAD_ROLE_SYSTEM, messages[0].text)
                                               : RADLLM_OK;
-    if (t->default_system == NULL || messages[0].role == RAD_ROLE_SYSTEM)
+    if (messages[0].role == RAD_ROLE_SYSTEM)
         return RADLLM_OK;
-    status = add_own(l, t->system.before);
-    if (status == RADLLM_OK)
-        status = add_own(l, t->default_system);
-    return status == RADLLM_OK ? add_own(l, t->system.after) : status;
+    if ((t->flags & RAD_CHAT_SYSTEM_NEEDED) != 0)
+        return refuse(l, 0,
+                      "writes a long text of its own where the first message is none of the "
+                      "system: give one");
+    return add_field(l, RAD_CHAT_DEFAULT);
 }
 
 static radllm_status add_message(layout *l, const rad_message *message)
 {
-    const rad_chat_template *t = l->chat_template;
-    switch (message->role) {
-    case RAD_ROLE_SYSTEM:
-        return t->place == RAD_SYSTEM_TURN ? add_turn(l, &t->system, message->text) : RADLLM_OK;
-    case RAD_ROLE_USER:
-        return add_turn(l, &t->user, message->text);
-    case RAD_ROLE_ASSISTANT:
-        return add_turn(l, &t->assistant, message->text);
-    }
-    return RADLLM_OK;
+    if (message->role == RAD_ROLE_SYSTEM && l->chat_template->place != RAD_SYSTEM_TURN)
+        return RADLLM_OK;
+    return add_turn(l, message->role,
+                    message->role == RAD_ROLE_ASSISTANT ? answer_of(l->chat_template, message->text)
+                                                        : message->text);
 }
 
 static radllm_status lay_out(layout *l, const rad_message *messages, size_t count)
@@ -274,9 +341,19 @@ static radllm_status lay_out(layout *l, const rad_message *messages, size_t coun
     if (count == 0)
         return rad_fail(l->error, RADLLM_E_ARGUMENT,
                         "the chat has no messages: add at least one of the user");
+    if ((t->flags & RAD_CHAT_EMPTY_IS_NONE) != 0 && messages[0].role == RAD_ROLE_SYSTEM &&
+        messages[0].text.size == 0) {
+        if (count == 1 || messages[1].role == RAD_ROLE_SYSTEM)
+            return refuse(l, 0, "takes no empty system message: leave it out");
+        messages++;
+        count--;
+        l->passed = 1;
+    }
     /* A system message at the beginning that is no turn of its own is taken out of the row. */
     size_t first = messages[0].role == RAD_ROLE_SYSTEM && t->place != RAD_SYSTEM_TURN ? 1 : 0;
     radllm_status status = check_turns(l, messages, count, first);
+    if (status == RADLLM_OK)
+        status = check_answers(l, messages, count);
     if (status == RADLLM_OK)
         status = add_head(l, messages, first);
     if (status == RADLLM_OK && first == count && t->place == RAD_SYSTEM_IN_FIRST_USER)
@@ -286,8 +363,8 @@ static radllm_status lay_out(layout *l, const rad_message *messages, size_t coun
         status = i == carrier ? add_user_with_system(l, messages[0].text, messages[i].text)
                               : add_message(l, &messages[i]);
     bool answer =
-        !(t->no_answer_behind_assistant && messages[count - 1].role == RAD_ROLE_ASSISTANT);
-    return status == RADLLM_OK && answer ? add_own(l, t->answer) : status;
+        (t->flags & RAD_CHAT_ENDS_THERE) == 0 || messages[count - 1].role != RAD_ROLE_ASSISTANT;
+    return status == RADLLM_OK && answer ? add_field(l, RAD_CHAT_ANSWER) : status;
 }
 
 static void free_layout(layout *l)

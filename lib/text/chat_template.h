@@ -16,7 +16,10 @@ typedef struct rad_chat_template rad_chat_template;
 
 /* By name ("chatml", "llama3", ...); NULL when unknown. */
 const rad_chat_template *rad_chat_template_find(const char *name);
-/* By exact match with the known texts of a model file's tokenizer.chat_template; NULL: unknown. */
+/* The beginning of the SHA-256 of a text's normal form, in hexadecimal; false where it has none. */
+bool rad_chat_text_hash(rad_text text, char hash[17]);
+/* By the known texts of a model file's tokenizer.chat_template, which may differ in comments and in
+ * white space that renders nothing; NULL: unknown. */
 const rad_chat_template *rad_chat_template_match(rad_text text);
 const char *rad_chat_template_name(const rad_chat_template *chat_template);
 /* The names, one after the other; NULL behind the last. */

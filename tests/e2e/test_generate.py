@@ -178,7 +178,7 @@ expect(generate("-p", "a", "-n", "-2"), 2, "negative number", "-n")
 expect(generate("-p", "a", model=folder / "none.gguf"), 1, "no model file", "none.gguf")
 expect(generate("-p", "a", model=path), 1, "a model that is none", "prompt.txt")
 expect(generate("-p", "a", "--raw", "--chat"), 2, "--raw and --chat", "--raw")
-expect(generate("-p", "a", "--template", "no-such"), 1, "unknown template", "no-such", "chatml")
+expect(generate("-p", "a", "--template", "no-such"), 1, "unknown template", "no-such", "--list-templates")
 expect(generate("-p", "word " * 5000, "-c", "64"), 1, "prompt longer than the context", "64")
 for more in ([], ["--logits-hash"], ["--json"]):
     expect(generate("-p", "word " * 5000, "-c", "64", "-n", "0", *more), 1,

@@ -3,8 +3,8 @@
  * Usage: render_chat MODEL.gguf < requests
  *
  * A request is a line of JSON: {"template": text of a template, or "name": name, "messages":
- * [{"role", "content"}]}. The answer is a line of JSON: {"name", "text"}, {"error"}, or {} when the
- * template is not known. */
+ * [{"role", "content"}]}. The answer is a line of JSON: {"name", "text"}, {"error"}, or, when the
+ * template is not known, {"hash"} of its normal form for the table, {} where it has none. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +28,11 @@ static json_t *answer(const rad_tokenizer *tokenizer, const json_t *request)
     const rad_chat_template *found =
         text != NULL ? rad_chat_template_match(template_text)
                      : rad_chat_template_find(json_string_value(json_object_get(request, "name")));
+    char hash[17];
     if (found == NULL)
-        return json_object();
+        return text != NULL && rad_chat_text_hash(template_text, hash)
+                   ? json_pack("{s:s}", "hash", hash)
+                   : json_object();
     rad_message messages[MOST_MESSAGES];
     const json_t *list = json_object_get(request, "messages");
     size_t count = json_array_size(list);

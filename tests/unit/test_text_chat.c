@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/platform.h"
 #include "text/chat_template.h"
 #include "unit/text_support.h"
 
@@ -210,7 +211,10 @@ START_TEST(templates_are_described)
         for (; info.stops[stop] != NULL; stop++)
             ck_assert_str_eq(info.stops[stop], rad_chat_template_stop(found, stop));
         ck_assert_ptr_null(rad_chat_template_stop(found, stop));
-        ck_assert_str_eq(info.date, strcmp(info.name, "llama3.1") == 0 ? "26 Jul 2024" : "");
+        const char *date = strncmp(info.name, "llama3.", 7) == 0 ? "26 Jul 2024"
+                           : strcmp(info.name, "gpt-oss") == 0   ? "2024-07-26"
+                                                                 : "";
+        ck_assert_str_eq(info.date, date);
     }
     ck_assert_ptr_null(rad_chat_template_name_at(n));
     ck_assert_uint_gt(n, 10);
@@ -233,23 +237,118 @@ END_TEST
 #define CHATML                                                                                     \
     CHATML_HEAD "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 
-START_TEST(texts_match_exactly_or_not_at_all)
+START_TEST(texts_match_wholly_or_not_at_all)
 {
     const rad_chat_template *chatml = rad_chat_template_find("chatml");
     ck_assert_ptr_eq(rad_chat_template_match(text_of(CHATML)), chatml);
     ck_assert_ptr_eq(rad_chat_template_match(text_of(CHATML "\n")), chatml);
-    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "\n\n")));
+    ck_assert_ptr_eq(rad_chat_template_match(text_of(CHATML "\n\n")), chatml); /* one is a tag's */
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "\n\n\n")));
     ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML " ")));
-    ck_assert_ptr_null(rad_chat_template_match(text_of(" " CHATML)));
+    ck_assert_ptr_eq(rad_chat_template_match(text_of(" " CHATML)), chatml); /* before a tag */
+    ck_assert_ptr_null(rad_chat_template_match(text_of("x " CHATML)));
     ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML_HEAD)));
     ck_assert_ptr_null(rad_chat_template_match(text_of("")));
     ck_assert_ptr_null(rad_chat_template_match(text_of("\n")));
     ck_assert_ptr_null(rad_chat_template_match(text_of("chatml")));
+    ck_assert_ptr_null(rad_chat_template_match(text_of("{# {% raw %}" CHATML)));
+    ck_assert_ptr_null(rad_chat_template_match(text_of("{% raw %}" CHATML)));
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "{{")));
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "{{ 'x")));
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "{{ ( }}")));
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "\r")));
     size_t size = (size_t)100 << 20;
     char *large = calloc(1, size);
     rad_text huge = {large, size};
     ck_assert_ptr_null(rad_chat_template_match(huge));
     free(large);
+}
+END_TEST
+
+/* What renders the same is known as the same, and nothing else. */
+START_TEST(white_space_and_comments_of_texts)
+{
+#define LOOP "{% for message in messages %}"
+#define TURN                                                                                       \
+    "{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'}}"
+#define ANSWER "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    static const char *const same[] = {
+        "{%for message in messages%}" TURN "{% endfor %}" ANSWER,
+        "{# {% for %} #}\n{#- {{ -#}\n " LOOP "{#+ '' #}" TURN "{% endfor %}" ANSWER,
+        LOOP "\n    {{- \"<|im_start|>\"+message [ 'role' ]\n+ \"\\n\" + message['content'] + "
+             "'<|im_end|>' + '\\n' -}}\n\n{% endfor %}\n" ANSWER,
+        "  " LOOP "\n" TURN "{%- endfor -%} \n\t" ANSWER,
+        LOOP "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + "
+             "'\n'}}{% endfor %}" ANSWER,
+    };
+    static const char *const other[] = {
+        LOOP " " TURN "{% endfor %}" ANSWER,
+        LOOP TURN " {% endfor %}" ANSWER,
+        "\n" LOOP TURN "{% endfor %}" ANSWER,
+        LOOP "\n\n" TURN "{% endfor %}" ANSWER,
+        "{%+ for message in messages %}" TURN "{% endfor %}" ANSWER " ",
+        "  {%+ for message in messages %}" TURN "{% endfor %}" ANSWER,
+        "{% for message in messages +%}\n" TURN "{% endfor %}" ANSWER,
+        LOOP "{{'<|im_start |>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
+             "'\\n'}}{% endfor %}" ANSWER,
+        LOOP "{{'<|im_start|>' + message['ro' 'le'] + '\\n' + message['content'] + '<|im_end|>' + "
+             "'\\n'}}{% endfor %}" ANSWER,
+    };
+    const rad_chat_template *chatml = rad_chat_template_find("chatml");
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        ck_assert_msg(rad_chat_template_match(text_of(same[i])) == chatml, "%s", same[i]);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        ck_assert_msg(rad_chat_template_match(text_of(other[i])) == NULL, "%s", other[i]);
+}
+END_TEST
+
+/* Hashes of what jinja2 renders (tools/oracle/compare_templates.py). */
+START_TEST(every_template_renders_as_its_original)
+{
+    json_t *data = json_load_file(rad_test_source_path("tests/unit/chat_goldens.json"), 0, NULL);
+    ck_assert_ptr_nonnull(data);
+    rad_tokenizer *tokenizer = tokenizer_with("<s>", "</s>");
+    const char *name;
+    json_t *hash;
+    json_object_foreach(json_object_get(data, "hashes"), name, hash)
+    {
+        const rad_chat_template *found = rad_chat_template_find(name);
+        ck_assert_msg(found != NULL, "%s is no template", name);
+        rad_hasher hasher;
+        rad_hasher_start(&hasher);
+        size_t index, i;
+        const json_t *chat, *one;
+        json_array_foreach(json_object_get(data, "chats"), index, chat)
+        {
+            rad_message messages[8];
+            json_array_foreach(chat, i, one)
+            {
+                const char *role = json_string_value(json_array_get(one, 0));
+                messages[i].role = *role == 's'   ? RAD_ROLE_SYSTEM
+                                   : *role == 'u' ? RAD_ROLE_USER
+                                                  : RAD_ROLE_ASSISTANT;
+                messages[i].text = text_of(json_string_value(json_array_get(one, 1)));
+            }
+            char *text = NULL;
+            size_t size = 0;
+            radllm_status status =
+                rad_chat_template_text(found, tokenizer, messages, json_array_size(chat), no_date,
+                                       &rad_default_allocator, &text, &size, NULL);
+            ck_assert(status == RADLLM_OK || status == RADLLM_E_UNSUPPORTED);
+            rad_hasher_add(&hasher, status == RADLLM_OK ? text : "!",
+                           status == RADLLM_OK ? size : 1);
+            rad_free(&rad_default_allocator, text, text != NULL ? size + 1 : 0);
+        }
+        uint8_t digest[32];
+        char hex[17];
+        rad_hasher_end(&hasher, digest);
+        for (size_t byte = 0; byte < 8; byte++)
+            sprintf(hex + 2 * byte, "%02x", digest[byte]);
+        ck_assert_msg(strcmp(hex, json_string_value(hash)) == 0, "%s renders otherwise: %s", name,
+                      hex);
+    }
+    rad_tokenizer_free(tokenizer);
+    json_decref(data);
 }
 END_TEST
 
@@ -378,12 +477,12 @@ static const char *const goldens[][2] = {
     {"mistralai-Mixtral-8x7B-Instruct-v0.1", "mistral-v1"},
     {"mistralai-Mistral-Nemo-Instruct-2407", "mistral-nemo"},
     {"meta-llama-Meta-Llama-3.1-8B-Instruct", "llama3.1"},
+    {"deepseek-ai-DeepSeek-V2.5", "deepseek-v2.5"},
+    {"deepseek-ai-deepseek-coder-33b-instruct", "deepseek-coder"},
+    {"openchat-openchat-3.5-0106", "openchat"},
     /* These are not in the library: they must stay unknown. */
     {"NousResearch-Hermes-2-Pro-Mistral-7B-tool_use", NULL},
     {"bofenghuang-vigogne-2-70b-chat", NULL},
-    {"deepseek-ai-DeepSeek-V2.5", NULL},
-    {"deepseek-ai-deepseek-coder-33b-instruct", NULL},
-    {"openchat-openchat-3.5-0106", NULL},
 };
 
 START_TEST(recorded_renderings)
@@ -472,7 +571,7 @@ START_TEST(recorded_renderings_of_llama_cpp)
         rad_tokenizer_free(tokenizer);
     }
     json_decref(data);
-    ck_assert_uint_eq(known, 14);
+    ck_assert_uint_eq(known, 20);
     ck_assert_uint_eq(refused, 4); /* system messages: Gemma, the old Mistral, two of Phi-3 */
 }
 END_TEST
@@ -485,7 +584,9 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, the_date_is_the_callers);
     tcase_add_test(cases, names_are_listed);
     tcase_add_test(cases, templates_are_described);
-    tcase_add_test(cases, texts_match_exactly_or_not_at_all);
+    tcase_add_test(cases, texts_match_wholly_or_not_at_all);
+    tcase_add_test(cases, white_space_and_comments_of_texts);
+    tcase_add_test(cases, every_template_renders_as_its_original);
     tcase_add_test(cases, text_of_users_is_never_a_control_token);
     tcase_add_test(cases, chats_that_cannot_be_told);
     tcase_add_test(cases, every_failing_allocation_is_told);
