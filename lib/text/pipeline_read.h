@@ -7,7 +7,8 @@
 
 typedef struct rad_pipeline_reader {
     rad_tree json;
-    rad_arena *arena; /* of what is kept */
+    const rad_tree *config; /* tokenizer_config.json; count 0: there is none */
+    rad_arena *arena;       /* of what is kept */
     rad_tokenizer *tokenizer;
     rad_pipeline *pipeline;
     radllm_error *error;

@@ -18,6 +18,7 @@ typedef struct entries {
     rad_text *texts;
     uint8_t *types;
     uint32_t size;
+    bool more; /* tokenizer_config.json has some that tokenizer.json lacks */
 } entries;
 
 static radllm_status bad_id(const rad_pipeline_reader *r, uint32_t key, const char *what)
@@ -120,6 +121,66 @@ static radllm_status put_added(entries *e, uint32_t added)
     return RADLLM_OK;
 }
 
+/* Calls `take` for each token that tokenizer_config.json adds ("added_tokens_decoder", by id); the
+ * reader reads that file meanwhile. */
+typedef radllm_status (*take_beside_fn)(void *user, uint32_t at, int64_t id, rad_text content);
+static radllm_status each_beside(rad_pipeline_reader *r, take_beside_fn take, void *user)
+{
+    const rad_tree *config = r->config;
+    uint32_t list =
+        config->count > 0 ? rad_tree_get(config, 0, "added_tokens_decoder") : RAD_TREE_NONE;
+    if (rad_tree_kind_of(config, list) != RAD_TREE_OBJECT)
+        return RADLLM_OK;
+    rad_tree file = r->json;
+    r->json = *config;
+    radllm_status status = RADLLM_OK;
+    uint32_t key = rad_tree_first(list);
+    for (uint32_t i = 0; i < config->values[list].size && status == RADLLM_OK; i++) {
+        uint32_t content = rad_tree_get(config, key + 1, "content");
+        int64_t id = rad_tree_number_of(rad_tree_text(config, key));
+        if (rad_tree_kind_of(config, content) == RAD_TREE_STRING && id >= 0 &&
+            rad_tree_text(config, content).size > 0)
+            status = take(user, key + 1, id, rad_tree_text(config, content));
+        key = config->values[key + 1].next;
+    }
+    r->json = file;
+    return status;
+}
+
+/* Adds a token to the entries where nothing has its text or its id. */
+static radllm_status put_beside(void *user, uint32_t at, int64_t id, rad_text content)
+{
+    entries *e = user;
+    rad_pipeline_reader *r = e->r;
+    bool special;
+    int32_t found =
+        rad_vocabulary_find(&r->tokenizer->vocabulary, (const uint8_t *)content.data, content.size);
+    if (found >= 0 ? e->types[found] != RAD_TOKEN_NORMAL : e->texts[id].data != NULL)
+        return RADLLM_OK;
+    radllm_status status = rad_read_flag(r, at, "an added token", "special", false, &special);
+    if (status != RADLLM_OK)
+        return status;
+    uint32_t flags = RAD_ADDED_BESIDE;
+    if (found < 0) {
+        e->more = true;
+        e->texts[id] = content;
+        flags |= special ? 0 : RAD_ADDED_OUTSIDE;
+    }
+    id = found < 0 ? id : found;
+    e->types[id] = special ? RAD_TOKEN_CONTROL : RAD_TOKEN_USER_DEFINED;
+    return flag_token(r, e->size, id, flags);
+}
+
+static radllm_status count_beside(void *user, uint32_t at, int64_t id, rad_text content)
+{
+    uint64_t *size = user;
+    (void)at;
+    (void)content;
+    if ((uint64_t)id >= *size)
+        *size = (uint64_t)id + 1;
+    return RADLLM_OK;
+}
+
 /* One more than the greatest id, or 0 where one is no number. */
 static uint64_t count_ids(const rad_tree *json, uint32_t vocab, uint32_t added)
 {
@@ -143,6 +204,16 @@ static uint64_t count_ids(const rad_tree *json, uint32_t vocab, uint32_t added)
     return size;
 }
 
+static radllm_status make_findable(const entries *e, bool list)
+{
+    rad_vocabulary *vocabulary = &e->r->tokenizer->vocabulary;
+    radllm_status status = rad_vocabulary_fill(vocabulary, e->texts, e->size,
+                                               "tokenizer.json: the vocabulary", e->r->error);
+    return status == RADLLM_OK ? rad_vocabulary_index(vocabulary, list,
+                                                      "tokenizer.json: the vocabulary", e->r->error)
+                               : status;
+}
+
 static radllm_status gather(entries *e, uint32_t vocab, uint32_t added)
 {
     rad_pipeline_reader *r = e->r;
@@ -161,11 +232,10 @@ static radllm_status gather(entries *e, uint32_t vocab, uint32_t added)
     rad_vocabulary *vocabulary = &r->tokenizer->vocabulary;
     vocabulary->types = e->types;
     if (status == RADLLM_OK)
-        status = rad_vocabulary_fill(vocabulary, e->texts, e->size,
-                                     "tokenizer.json: the vocabulary", r->error);
+        status = make_findable(e, list);
     if (status == RADLLM_OK)
-        status = rad_vocabulary_index(vocabulary, list, "tokenizer.json: the vocabulary", r->error);
-    return status;
+        status = each_beside(r, put_beside, e);
+    return status == RADLLM_OK && e->more ? make_findable(e, list) : status;
 }
 
 radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32_t added)
@@ -180,6 +250,7 @@ radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32
                         list ? "array" : "object");
     uint64_t size = count_ids(json, vocab, added);
     uint64_t known = json->values[vocab].size;
+    (void)each_beside(r, count_beside, &size);
     if (rad_tree_kind_of(json, added) == RAD_TREE_ARRAY)
         known += json->values[added].size;
     if (size > RAD_TRIE_IDS || size > 2 * known + GAPS_MAX)
@@ -585,6 +656,17 @@ static radllm_status run_pass(added_pass *p, uint32_t added)
     return status;
 }
 
+static radllm_status take_beside(void *user, uint32_t at, int64_t id, rad_text content)
+{
+    added_pass *p = user;
+    int32_t found = rad_vocabulary_find(&p->r->tokenizer->vocabulary, (const uint8_t *)content.data,
+                                        content.size);
+    const uint8_t *flags = p->r->pipeline->added;
+    (void)id;
+    bool beside = flags != NULL && found >= 0 && (flags[found] & RAD_ADDED_BESIDE) != 0;
+    return beside ? take_added(p, at, content) : RADLLM_OK;
+}
+
 radllm_status rad_read_added(rad_pipeline_reader *r, uint32_t added)
 {
     rad_pipeline *pipeline = r->pipeline;
@@ -594,6 +676,8 @@ radllm_status rad_read_added(rad_pipeline_reader *r, uint32_t added)
     added_pass p = {.r = r, .space = &space};
     radllm_status status = run_pass(&p, added);
     if (status == RADLLM_OK)
+        status = each_beside(r, take_beside, &p);
+    if (status == RADLLM_OK)
         status = rad_specials_start(&pipeline->raw, r->arena, p.raw_total, types, r->error);
     if (status == RADLLM_OK)
         status = rad_specials_start(&pipeline->normalized, r->arena, p.normalized_total, types,
@@ -602,6 +686,8 @@ radllm_status rad_read_added(rad_pipeline_reader *r, uint32_t added)
     p.fill = true;
     if (status == RADLLM_OK)
         status = run_pass(&p, added);
+    if (status == RADLLM_OK)
+        status = each_beside(r, take_beside, &p);
     rad_pipeline_space_free(&space);
     return status;
 }

@@ -107,20 +107,6 @@ static radllm_status put_token(maker *m, int64_t id, rad_text text, bool special
     return RADLLM_OK;
 }
 
-/* A number of digits alone; -1 where it is none. */
-static int64_t number_of(rad_text text)
-{
-    int64_t value = 0;
-    if (text.size == 0 || text.size > 9)
-        return -1;
-    for (size_t i = 0; i < text.size; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return -1;
-        value = 10 * value + (text.data[i] - '0');
-    }
-    return value;
-}
-
 /* "added_tokens_decoder": {"32000": {"content": ..., "special": ..., "lstrip": ...}} */
 static radllm_status read_decoder(maker *m, uint32_t object)
 {
@@ -135,7 +121,7 @@ static radllm_status read_decoder(maker *m, uint32_t object)
                             "supported beside a tokenizer.model");
         uint8_t flags = (uint8_t)((is_flag(json, value, "lstrip") ? LEFT : 0) |
                                   (is_flag(json, value, "rstrip") ? RIGHT : 0));
-        status = put_token(m, number_of(rad_tree_text(json, key)), content_of(json, value),
+        status = put_token(m, rad_tree_number_of(rad_tree_text(json, key)), content_of(json, value),
                            is_flag(json, value, "special"), flags);
         key = json->values[value].next;
     }

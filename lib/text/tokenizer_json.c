@@ -259,24 +259,19 @@ static void frame_by_flags(rad_tokenizer *tokenizer, rad_pipeline *pipeline, con
     tokenizer->add_eos = pipeline->n_after > 0;
 }
 
-static radllm_status read_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
-                               const rad_tokenizer_files *files, radllm_error *error)
+static radllm_status apply_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline,
+                                const rad_tokenizer_side *side, const rad_tokenizer_files *files,
+                                radllm_error *error)
 {
-    rad_tokenizer_side side;
-    radllm_status status =
-        rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
     tokenizer->bos = pipeline->n_before == 1 ? pipeline->before[0] : -1;
     tokenizer->eos = -1;
-    if (status == RADLLM_OK)
-        status = rad_tokenizer_side_apply(tokenizer, &side, error);
-    if (status == RADLLM_OK) {
-        frame_by_flags(tokenizer, pipeline, &side.config);
-        rad_text text = {files->chat_template.data, files->chat_template.size};
-        status = keep_template(tokenizer, pipeline,
-                               text.data != NULL ? text : template_of(&side.config), error);
-    }
-    rad_tokenizer_side_free(&side);
-    return status;
+    radllm_status status = rad_tokenizer_side_apply(tokenizer, side, error);
+    if (status != RADLLM_OK)
+        return status;
+    frame_by_flags(tokenizer, pipeline, &side->config);
+    rad_text text = {files->chat_template.data, files->chat_template.size};
+    return keep_template(tokenizer, pipeline, text.data != NULL ? text : template_of(&side->config),
+                         error);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
@@ -293,12 +288,20 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *f
     rad_pipeline_reader r = {.arena = arena, .tokenizer = tokenizer, .pipeline = pipeline};
     r.error = error;
     r.json.allocator = &tokenizer->host.allocator;
-    radllm_status status = rad_tree_parse(&r.json, files->tokenizer.data, files->tokenizer.size,
-                                          TOKENIZER_VALUES, "tokenizer.json", error);
+    rad_tokenizer_side side;
+    radllm_status status =
+        rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
+    r.config = &side.config;
+    if (status == RADLLM_OK)
+        status = rad_tree_parse(&r.json, files->tokenizer.data, files->tokenizer.size,
+                                TOKENIZER_VALUES, "tokenizer.json", error);
     if (status == RADLLM_OK)
         status = read_tokenizer(&r);
     rad_tree_free(&r.json);
-    return status == RADLLM_OK ? read_side(tokenizer, pipeline, files, error) : status;
+    if (status == RADLLM_OK)
+        status = apply_side(tokenizer, pipeline, &side, files, error);
+    rad_tokenizer_side_free(&side);
+    return status;
 }
 
 radllm_status rad_tokenizer_create_json(const rad_host *host, const rad_tokenizer_files *files,

@@ -225,6 +225,47 @@ START_TEST(takes_ends_and_templates_from_beside)
 }
 END_TEST
 
+#define BESIDE(id, content, special, strip)                                                        \
+    "\"" id "\":{\"content\":\"" content "\",\"special\":" special ",\"lstrip\":" strip            \
+    ",\"rstrip\":" strip ",\"normalized\":false}"
+
+/* What transformers' AutoTokenizer gives for a folder with these files. */
+START_TEST(takes_added_tokens_from_beside)
+{
+    radllm_error error = {0};
+    rad_tokenizer *tokenizer = NULL;
+    rad_assert_ok(
+        create(SMALL,
+               "{\"added_tokens_decoder\":{" BESIDE("3", "<s>", "true", "false") "," BESIDE(
+                   "6", "<y>", "true",
+                   "true") "," BESIDE("7", "zz", "false",
+                                      "false") "," BESIDE("1", "b", "true",
+                                                          "false") "},"
+                                                                   "\"eos_token\":\"<y>\"}",
+               NULL, NULL, NULL, &tokenizer, &error),
+        &error);
+    text_check(tokenizer, "a <y> ab", ALL, "0 6 0 1");
+    text_check(tokenizer, "azzab<s>b", ALL, "0 7 0 1 3 1");
+    text_check(tokenizer, "zza", 0, "7 0");
+    ck_assert_int_eq(rad_tokenizer_eos(tokenizer), 6);
+    ck_assert_int_eq(rad_tokenizer_type(tokenizer, 7), RAD_TOKEN_USER_DEFINED);
+    rad_tokenizer_free(tokenizer);
+    /* An id that is another token's, keys that are none, and values of the wrong kind. */
+    rad_assert_ok(
+        create(SMALL,
+               "{\"added_tokens_decoder\":{" BESIDE("3", "<z>", "true", "false") "," BESIDE(
+                   "-1", "<w>", "true", "false") ",\"8\":{},\"9\":\"<v>\"}}",
+               NULL, NULL, NULL, &tokenizer, &error),
+        &error);
+    ck_assert_uint_eq(rad_tokenizer_size(tokenizer), 6);
+    rad_tokenizer_free(tokenizer);
+    radllm_status status = create(
+        SMALL, "{\"added_tokens_decoder\":{" BESIDE("999999999", "<z>", "true", "false") "}}", NULL,
+        NULL, NULL, &tokenizer, &error);
+    rad_assert_error(status, RADLLM_E_LIMIT, &error, "999999999");
+}
+END_TEST
+
 /* What is looked for in normalized text is given out so, control tokens too where they are shown;
  * ByteLevel may stand behind a template. */
 START_TEST(shows_added_tokens_normalized)
@@ -578,6 +619,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, reads_what_is_no_utf8);
     cases = rad_test_case(suite, "beside");
     tcase_add_test(cases, takes_ends_and_templates_from_beside);
+    tcase_add_test(cases, takes_added_tokens_from_beside);
     tcase_add_test(cases, chats_with_a_built_in_template);
     cases = rad_test_case(suite, "hostile");
     tcase_add_test(cases, shows_added_tokens_normalized);
