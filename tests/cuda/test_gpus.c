@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/models.h"
+#include "cuda/texts.h"
 #include "golden/logits.h"
 
 #define N_IDS 7
@@ -134,30 +134,6 @@ START_TEST(divided_models_have_the_bits_of_one_device)
 END_TEST
 
 /* ---- sessions -------------------------------------------------------------------------------- */
-
-#define LONG 76
-
-static void feed(opened *o, uint32_t first, uint32_t last, uint32_t chunk)
-{
-    int32_t tokens[LONG];
-    for (uint32_t i = first; i < last; i++)
-        tokens[i] = (int32_t)(3 + (i * 7919u + i / 5u) % 60u);
-    for (uint32_t i = first; i < last; i += chunk) {
-        uint32_t n = last - i < chunk ? last - i : chunk;
-        rad_assert_ok(radllm_session_feed(o->session, tokens + i, n, NULL, o->error), o->error);
-    }
-}
-
-static void assert_same_logits(const opened *a, const opened *b, const char *what)
-{
-    enum { MOST = 4096 };
-    static float x[MOST], y[MOST];
-    size_t n[2];
-    rad_assert_ok(radllm_session_logits(a->session, x, MOST, &n[0], a->error), a->error);
-    rad_assert_ok(radllm_session_logits(b->session, y, MOST, &n[1], b->error), b->error);
-    ck_assert_uint_eq(n[0], n[1]);
-    ck_assert_msg(memcmp(x, y, n[0] * sizeof *x) == 0, "%s", what);
-}
 
 static int32_t sample(const opened *o, const char *pairs)
 {
