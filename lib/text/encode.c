@@ -114,15 +114,11 @@ static bool encode_text(rad_encoder *encoder, const uint8_t *text, size_t size, 
     return false;
 }
 
-static inline bool is_ascii_space(uint8_t byte)
-{
-    return byte == ' ' || (byte >= '\t' && byte <= '\r');
-}
-
 static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, rad_stretches *s)
 {
     const rad_tokenizer *tokenizer = encoder->tokenizer;
     const rad_specials *specials = &tokenizer->specials;
+    const rad_slice view = {text, NULL, 0, size};
     size_t start = 0; /* of the text that waits to be encoded */
     bool first = true;
     for (size_t at = 0; at < size;) {
@@ -138,18 +134,15 @@ static bool encode_all(rad_encoder *encoder, const uint8_t *text, size_t size, r
             at++;
             continue;
         }
-        size_t end = at;
-        if (tokenizer->strip_left != NULL && rad_token_bit(tokenizer->strip_left, id))
-            while (end > start && is_ascii_space(text[end - 1]))
-                end--;
-        if (!encode_text(encoder, text + start, end - start, first) ||
+        size_t from = at, behind = at + length;
+        at = behind;
+        if (!rad_added_place(tokenizer->added != NULL ? tokenizer->added[id] : 0, &view, start,
+                             &from, &behind))
+            continue;
+        if (!encode_text(encoder, text + start, from - start, first) ||
             !rad_encoder_push(encoder, id))
             return false;
-        at += length;
-        if (tokenizer->strip_right != NULL && rad_token_bit(tokenizer->strip_right, id))
-            while (at < size && is_ascii_space(text[at]))
-                at++;
-        start = at;
+        start = behind;
         first = tokenizer->spm == NULL || tokenizer->spm->every_head;
     }
     return encode_text(encoder, text + start, size - start, first);

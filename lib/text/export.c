@@ -140,6 +140,30 @@ static void put_tokens(exporter *x)
         KEY("token_type"));
 }
 
+/* How added tokens are found, where that is not as all are. */
+static void put_added(exporter *x)
+{
+    const rad_tokenizer *t = x->tokenizer;
+    const uint8_t *added = x->pipeline != NULL ? x->pipeline->added : t->added;
+    uint32_t n = 0, count = added != NULL ? t->vocabulary.size : 0;
+    uint32_t *ids = list_of(x, count, sizeof *ids);
+    uint8_t *flags = list_of(x, count, 1);
+    for (uint32_t id = 0; id < count && x->status == RADLLM_OK; id++) {
+        if ((added[id] & RAD_ADDED_KEPT) == 0)
+            continue;
+        ids[n] = id;
+        flags[n++] = added[id] & RAD_ADDED_KEPT;
+    }
+    if (n == 0)
+        return;
+    put(x,
+        (rad_meta){
+            .type = RAD_META_U32, .is_array = true, .count = n, .items = (const uint8_t *)ids},
+        RAD_KEY_ADDED_IDS);
+    put(x, (rad_meta){.type = RAD_META_U8, .is_array = true, .count = n, .items = flags},
+        RAD_KEY_ADDED_FLAGS);
+}
+
 /* ---- merges --------------------------------------------------------------------------------- */
 
 radllm_status rad_tokenizer_merges(const rad_tokenizer *tokenizer, rad_arena *arena,
@@ -425,6 +449,7 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size
         refuse(&x, "its post_processor adds several tokens");
     put_kind(&x);
     put_ids(&x);
+    put_added(&x);
     rad_arena_free(&x.arena);
     return x.status;
 }

@@ -121,20 +121,29 @@ static bool is_written(const json_writer *w, int32_t id)
 static void put_added(json_writer *w)
 {
     const rad_tokenizer *t = w->tokenizer;
+    static const struct {
+        const char *key;
+        uint8_t flag;
+    } keys[] = {{", \"single_word\": ", RAD_ADDED_SINGLE_WORD},
+                {", \"lstrip\": ", RAD_ADDED_LSTRIP},
+                {", \"rstrip\": ", RAD_ADDED_RSTRIP},
+                {", \"normalized\": ", RAD_ADDED_NORMALIZED}};
     bool first = true;
     put(w, "\"added_tokens\": [");
     for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(t) && w->status == RADLLM_OK; id++) {
         if (!is_added(w, id) || !is_written(w, id))
             continue;
-        bool strips = t->strip_right != NULL && rad_token_bit(t->strip_right, id);
+        uint8_t flags = t->added != NULL ? t->added[id] : 0;
         bool special = rad_tokenizer_type(t, id) != RAD_TOKEN_USER_DEFINED;
         put(w, first ? "\n{\"id\": " : ",\n{\"id\": ");
         put_number(w, id);
         put(w, ", \"content\": ");
         put_entry(w, id);
-        put(w, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": ");
-        put(w, strips ? "true" : "false");
-        put(w, ", \"normalized\": false, \"special\": ");
+        for (size_t i = 0; i < 4; i++) {
+            put(w, keys[i].key);
+            put(w, (flags & keys[i].flag) != 0 ? "true" : "false");
+        }
+        put(w, ", \"special\": ");
         put(w, special ? "true}" : "false}");
         first = false;
     }

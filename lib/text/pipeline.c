@@ -145,6 +145,19 @@ static size_t skip_spaces(const rad_slice *view, size_t at)
     return at;
 }
 
+bool rad_added_place(uint8_t flags, const rad_slice *view, size_t start, size_t *from,
+                     size_t *behind)
+{
+    if ((flags & RAD_ADDED_SINGLE_WORD) != 0 &&
+        (word_ends(view, *from) || word_begins(view, *behind)))
+        return false;
+    if ((flags & RAD_ADDED_LSTRIP) != 0)
+        *from = *from < start ? start : skip_spaces_back(view, *from, start);
+    if ((flags & RAD_ADDED_RSTRIP) != 0)
+        *behind = *behind < start ? start : skip_spaces(view, *behind);
+    return *from < *behind; /* else the one before took it as white space */
+}
+
 /* Behind the last byte at or behind `at` that a control token which begins there may reach. */
 static const uint8_t *parse_end(walk *w, const rad_slice *view, size_t at)
 {
@@ -183,17 +196,10 @@ static bool cut_at_added(walk *w, const rad_specials *set, const rad_slice *view
             continue;
         }
         size_t from = at, behind = at + length;
-        uint8_t flags = pipeline->added != NULL ? pipeline->added[id] : 0;
         at = behind;
-        if ((flags & RAD_ADDED_SINGLE_WORD) != 0 &&
-            (word_ends(view, from) || word_begins(view, behind)))
+        if (!rad_added_place(pipeline->added != NULL ? pipeline->added[id] : 0, view, start, &from,
+                             &behind))
             continue;
-        if ((flags & RAD_ADDED_LSTRIP) != 0)
-            from = from < start ? start : skip_spaces_back(view, from, start);
-        if ((flags & RAD_ADDED_RSTRIP) != 0)
-            behind = behind < start ? start : skip_spaces(view, behind);
-        if (from >= behind)
-            continue; /* the one before took it as white space */
         if (start < from) {
             rad_slice part = rad_slice_part(view, start, from - start);
             if (!w->between(w, &part))

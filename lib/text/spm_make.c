@@ -8,7 +8,7 @@
 #define GAPS_MAX 65536u /* ids beyond twice the pieces that added tokens may have */
 #define PIECES   "tokenizer.model: pieces"
 
-enum { ADDED = 1, LEFT = 2, RIGHT = 4 };
+enum { ADDED = 128 }; /* beside RAD_ADDED_... */
 
 typedef struct maker {
     rad_tokenizer *tokenizer;
@@ -115,12 +115,10 @@ static radllm_status read_decoder(maker *m, uint32_t object)
     radllm_status status = RADLLM_OK;
     for (uint32_t i = 0; i < json->values[object].size && status == RADLLM_OK; i++) {
         uint32_t value = key + 1;
-        if (is_flag(json, value, "single_word"))
-            return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
-                            "tokenizer_config.json: an added token is a single_word, which is not "
-                            "supported beside a tokenizer.model");
-        uint8_t flags = (uint8_t)((is_flag(json, value, "lstrip") ? LEFT : 0) |
-                                  (is_flag(json, value, "rstrip") ? RIGHT : 0));
+        uint8_t flags =
+            (uint8_t)((is_flag(json, value, "lstrip") ? RAD_ADDED_LSTRIP : 0) |
+                      (is_flag(json, value, "rstrip") ? RAD_ADDED_RSTRIP : 0) |
+                      (is_flag(json, value, "single_word") ? RAD_ADDED_SINGLE_WORD : 0));
         status = put_token(m, rad_tree_number_of(rad_tree_text(json, key)), content_of(json, value),
                            is_flag(json, value, "special"), flags);
         key = json->values[value].next;
@@ -311,7 +309,7 @@ static radllm_status make_specials(maker *m)
 {
     rad_tokenizer *tokenizer = m->tokenizer;
     rad_arena *arena = &tokenizer->vocabulary.arena;
-    size_t total = 0, bytes = m->size / 8 + 1;
+    size_t total = 0;
     for (size_t i = 0; i < m->size; i++) {
         if (is_special(m, i) && m->pieces[i].text.size > RAD_SPECIAL_MAX)
             return fail(m, RADLLM_E_LIMIT, "the text of a control token is too long");
@@ -319,17 +317,14 @@ static radllm_status make_specials(maker *m)
     }
     radllm_status status = rad_specials_start(&tokenizer->specials, arena, total,
                                               tokenizer->vocabulary.types, m->error);
-    tokenizer->strip_left = rad_arena_alloc_zero(arena, bytes, 1);
-    tokenizer->strip_right = rad_arena_alloc_zero(arena, bytes, 1);
-    if (status == RADLLM_OK && (tokenizer->strip_left == NULL || tokenizer->strip_right == NULL))
-        status = rad_fail_memory(m->error, bytes);
+    tokenizer->added = rad_arena_alloc_zero(arena, m->size, 1);
+    if (status == RADLLM_OK && tokenizer->added == NULL)
+        status = rad_fail_memory(m->error, m->size);
     for (size_t i = 0; i < m->size && status == RADLLM_OK; i++) {
-        uint8_t bit = (uint8_t)(1u << (i & 7));
         if (is_special(m, i))
             rad_specials_add(&tokenizer->specials, (const uint8_t *)m->pieces[i].text.data,
                              m->pieces[i].text.size, (int32_t)i);
-        tokenizer->strip_left[i / 8] |= (m->flags[i] & LEFT) != 0 ? bit : 0;
-        tokenizer->strip_right[i / 8] |= (m->flags[i] & RIGHT) != 0 ? bit : 0;
+        tokenizer->added[i] = (uint8_t)(m->flags[i] & ~ADDED);
     }
     return status;
 }

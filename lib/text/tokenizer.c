@@ -323,30 +323,68 @@ static bool contains_any_case(const rad_text *text, const char *word)
     return false;
 }
 
-/* The special tokens of Phi-3 swallow the white space behind them. The file format has no field for
- * this, so that the model is known by its name. */
+/* Our own keys: the ids of added tokens that are not found as others are, and how they are. */
+static radllm_status read_added(rad_tokenizer *tokenizer, const rad_source *source, bool *found,
+                                radllm_error *error)
+{
+    const rad_meta *ids = rad_source_find_meta(source, RAD_KEY_ADDED_IDS);
+    const rad_meta *flags = rad_source_find_meta(source, RAD_KEY_ADDED_FLAGS);
+    *found = ids != NULL && flags != NULL;
+    if (!*found)
+        return RADLLM_OK;
+    if (!ids->is_array || !flags->is_array || ids->type != RAD_META_U32 ||
+        flags->type != RAD_META_U8 || ids->count != flags->count)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        RAD_KEY_ADDED_IDS " and " RAD_KEY_ADDED_FLAGS
+                                          " must be arrays of u32 and u8 of one length; convert "
+                                          "the model again");
+    for (uint64_t i = 0; i < ids->count; i++) {
+        uint64_t id = rad_meta_item_u64(ids, i);
+        if (id >= tokenizer->vocabulary.size)
+            return rad_fail(error, RADLLM_E_FORMAT,
+                            RAD_KEY_ADDED_IDS "[%llu] is %llu, but the vocabulary has %u tokens",
+                            (unsigned long long)i, (unsigned long long)id,
+                            tokenizer->vocabulary.size);
+        tokenizer->added[id] = (uint8_t)(rad_meta_item_u64(flags, i) & RAD_ADDED_KEPT);
+    }
+    return RADLLM_OK;
+}
+
+static void set_added(rad_tokenizer *tokenizer, const char *text, uint8_t flags)
+{
+    int32_t id = find_name(tokenizer, text);
+    if (id >= 0)
+        tokenizer->added[id] = flags;
+}
+
+/* The special tokens of Phi-3 swallow the white space behind them, and the mask of some others that
+ * before it. Other converters' files have no field for this, so that models are known by name. */
 static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *source,
                                  radllm_error *error)
 {
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     const rad_meta *name = rad_source_find_meta(source, "general.name");
-    if (name == NULL || name->is_array || name->type != RAD_META_STRING ||
+    bool found, named = name != NULL && !name->is_array && name->type == RAD_META_STRING;
+    tokenizer->added = rad_arena_alloc_zero(&vocabulary->arena, vocabulary->size, 1);
+    if (tokenizer->added == NULL)
+        return rad_fail_memory(error, vocabulary->size);
+    radllm_status status = read_added(tokenizer, source, &found, error);
+    if (status != RADLLM_OK || found)
+        return status;
+    if (strncmp(tokenizer->pre, "jina-v2-", 8) == 0)
+        set_added(tokenizer, "<mask>", RAD_ADDED_LSTRIP);
+    if (!named ||
         !(contains_any_case(name->strings, "phi-3") || contains_any_case(name->strings, "phi3")))
         return RADLLM_OK;
-    size_t bytes = (size_t)vocabulary->size / 8 + 1;
-    uint8_t *bits = rad_arena_alloc_zero(&vocabulary->arena, bytes, 1);
-    if (bits == NULL)
-        return rad_fail_memory(error, bytes);
-    int32_t keep[] = {find_name(tokenizer, "<unk>"), find_name(tokenizer, "<s>"),
-                      find_name(tokenizer, "<|endoftext|>")};
-    for (int32_t id = 0; id < (int32_t)vocabulary->size; id++) {
+    for (uint32_t id = 0; id < vocabulary->size; id++) {
         uint8_t type = vocabulary->types[id];
-        if ((type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED ||
-             type == RAD_TOKEN_UNKNOWN) &&
-            id != keep[0] && id != keep[1] && id != keep[2])
-            set_bit(bits, id);
+        if (type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED ||
+            type == RAD_TOKEN_UNKNOWN)
+            tokenizer->added[id] = RAD_ADDED_RSTRIP;
     }
-    tokenizer->strip_right = bits;
+    set_added(tokenizer, "<unk>", 0);
+    set_added(tokenizer, "<s>", 0);
+    set_added(tokenizer, "<|endoftext|>", 0);
     return RADLLM_OK;
 }
 

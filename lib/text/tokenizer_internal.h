@@ -10,6 +10,11 @@
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
+/* Keys of GGUF that are ours: added tokens that are found in a way of their own, and their flags.
+ */
+#define RAD_KEY_ADDED_IDS   "radllm.tokenizer.added_ids"
+#define RAD_KEY_ADDED_FLAGS "radllm.tokenizer.added_flags"
+
 typedef enum rad_tokenizer_model {
     RAD_MODEL_SENTENCEPIECE, /* "llama" */
     RAD_MODEL_BYTE_LEVEL,    /* "gpt2" */
@@ -39,8 +44,7 @@ struct rad_tokenizer {
     rad_cut cuts[RAD_SPLIT_STAGES + 1];   /* its stages */
     rad_piece_index pieces;
     int32_t byte_tokens[256]; /* -1: none */
-    uint8_t *strip_right;     /* a bit per token: swallows white space behind it; NULL: none does */
-    uint8_t *strip_left;      /* the same before it */
+    uint8_t *added;           /* RAD_ADDED_... of each token; NULL: none has any */
     uint8_t *ends;            /* a bit per token: ends generation */
     int32_t bos;              /* CLS for WordPiece; -1: none */
     int32_t eos;
@@ -89,6 +93,11 @@ void rad_stretches_move(rad_stretches *s, size_t position);
 radllm_status rad_encode_joined(const rad_tokenizer *tokenizer, const uint8_t *text, size_t size,
                                 const rad_text_span *spans, size_t count, uint32_t flags,
                                 rad_tokens *out, radllm_error *error);
+
+/* A token with these flags was found at [*from, *behind) of a text that was given out up to
+ * `start`: takes in white space beside it. False where it does not count. */
+bool rad_added_place(uint8_t flags, const rad_slice *view, size_t start, size_t *from,
+                     size_t *behind);
 
 /* Of a tokenizer.json: the tokens before (head) or behind a text; a text of well-formed UTF-8;
  * spans of any bytes, of which what is no UTF-8 is read as U+FFFD; what a failure says. */

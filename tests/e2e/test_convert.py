@@ -435,6 +435,29 @@ for name, size in (("llama2", 32000), ("phi-3", 32064)):
           len(keys["tokenizer.ggml.token_type"]) == len(keys["tokenizer.ggml.scores"]),
           f"{name}: the keys that readers look for")
 
+# How added tokens are found goes to GGUF and back, and counts there.
+path = with_tokenizer("added", folder, 512)
+added = json.loads((SOURCE / "tests/unit/tokenizers/gpt2.json").read_text())
+for n, (content, marks, special) in enumerate((("<l>", {"lstrip"}, True), ("<r>", {"rstrip"}, True),
+                                               ("<w>", {"single_word"}, False),
+                                               ("<n>", {"normalized", "lstrip", "rstrip"}, False))):
+    added["added_tokens"].append(dict(
+        {key: key in marks for key in ("lstrip", "rstrip", "single_word", "normalized")},
+        id=500 + n, content=content, special=special))
+(path / "tokenizer.json").write_text(json.dumps(added))
+gguf, back = made / "added.gguf", made / "added-back"
+expect(convert(path, gguf), 0, "added tokens of every kind: to GGUF")
+expect(convert(gguf, back), 0, "and back")
+check(all(ids(path, text) == ids(gguf, text) == ids(back, text) != b"" for text in (
+    "a \u3000<l> b", "a <r>\t\u00a0 b<r>", "<w> a<w> <w>b <w>", "a <n> b", "a  <l>  <r>  <l>")),
+      "the same tokens everywhere", run("radllm-tokenize", "-m", gguf, "-p", "a \u3000<l> b"))
+returned = json.loads((back / "tokenizer.json").read_text())["added_tokens"]
+check([{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single_word", "normalized",
+                                    "special")} for token in returned][-4:] ==
+      [{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single_word", "normalized",
+                                    "special")} for token in added["added_tokens"]][-4:],
+      "the same properties")
+
 # tokenizer.model alone: what GGUF follows, piece by piece and score by score.
 for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model"),
                    ("unigram-user", SOURCE / "tests/unit/tokenizers/unigram-user.model"),

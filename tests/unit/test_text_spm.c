@@ -327,8 +327,6 @@ START_TEST(lies_of_the_files_beside_it)
     refuse(&m, "{\"added_tokens_decoder\":{\"a\":{\"content\":\"x\"}}}", NULL, RADLLM_E_FORMAT,
            "-1");
     refuse(&m, "{\"added_tokens_decoder\":{\"9\":{}}}", NULL, RADLLM_E_FORMAT, "added token");
-    refuse(&m, "{\"added_tokens_decoder\":{\"9\":{\"content\":\"x\",\"single_word\":true}}}", NULL,
-           RADLLM_E_UNSUPPORTED, "single_word");
     refuse(&m, "{\"tokenizer_class\":\"XLMRobertaTokenizer\"}", NULL, RADLLM_E_UNSUPPORTED,
            "other ids");
     refuse(&m, "{\"add_eos_token\":true,\"eos_token\":\"x\"", NULL, RADLLM_E_FORMAT,

@@ -258,6 +258,38 @@ START_TEST(words_of_bert)
 }
 END_TEST
 
+START_TEST(added_tokens_are_found_as_the_file_says)
+{
+    static const char *const specials[] = {"<s>", "<l>", "<r>", "<w>"};
+    static const uint32_t ids[] = {257, 258, 259};
+    static const uint8_t flags[] = {1, 2, 0xF4}; /* lstrip, rstrip, single_word */
+    for (int lie = 0; lie < 4; lie++) {
+        gguf_builder file = text_byte_level("gpt-2", NULL, 0, specials, 4);
+        uint32_t wrong[] = {257, 258, lie == 1 ? 260 : 259};
+        gguf_key_u32(&file, "tokenizer.ggml.bos_token_id", 256);
+        gguf_key_u32(&file, "tokenizer.ggml.eos_token_id", 256);
+        gguf_key_array(&file, "radllm.tokenizer.added_ids", RAD_META_U32, lie ? wrong : ids, 4, 3);
+        gguf_key_array(&file, "radllm.tokenizer.added_flags", lie == 3 ? RAD_META_I8 : RAD_META_U8,
+                       flags, 1, lie == 2 ? 2 : 3);
+        if (lie > 0) {
+            radllm_error error = {0};
+            rad_tokenizer *none = NULL;
+            rad_assert_error(text_create(&file, NULL, &none, &error), RADLLM_E_FORMAT, &error,
+                             "radllm.tokenizer.added_ids");
+            gguf_builder_free(&file);
+            continue;
+        }
+        rad_tokenizer *t = text_tokenizer(&file);
+        text_check(t, "a \xE3\x80\x80<l> a", PARSE, "97 257 32 97");
+        text_check(t, " <r> \t\xC2\xA0", PARSE, "32 258");
+        text_check(t, "<r>  <l>a", PARSE, "258 257 97");
+        text_check(t, "<w>!<w>", PARSE, "259 33 259");
+        text_check(t, "<w>a", PARSE, "60 119 62 97");
+        rad_tokenizer_free(t);
+    }
+}
+END_TEST
+
 START_TEST(words_of_bert_keep_case_or_accents)
 {
     static const char *const entries[] = {
@@ -520,6 +552,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(encoding, tokens_across_words);
     tcase_add_test(encoding, bytes_that_are_no_utf8);
     tcase_add_test(encoding, words_of_bert);
+    tcase_add_test(encoding, added_tokens_are_found_as_the_file_says);
     tcase_add_test(encoding, words_of_bert_keep_case_or_accents);
     TCase *spans = rad_test_case(suite, "spans");
     tcase_add_test(spans, control_tokens_lie_within_spans_that_allow_them);
