@@ -6,66 +6,75 @@
 #if defined(RAD_TEST_EMULATED)
 extern const rad_kernels rad_kernels_emulated_avx512;
 extern const rad_kernels rad_kernels_emulated_avx512_vnni;
+extern const rad_layer_kernels rad_layer_kernels_emulated;
 #endif
 
 #if defined(RAD_TEST_EVEX)
+/* The AVX-VNNI tables in EVEX encoding, for machines that have the instructions in that alone. */
 extern const rad_kernels rad_kernels_evex_avx2_vnni;
+extern const rad_layer_kernels rad_layer_kernels_evex_avx2_vnni;
 #endif
 
-/* What this CPU can run although a better table of the same set takes its place. */
-static int other_tables(const rad_kernels *tables[])
-{
-    rad_cpu cpu = rad_cpu_detect();
-    int n = 0;
-#if defined(__x86_64__)
-    if (cpu.avx2)
-        tables[n++] = &rad_kernels_scalar;
-    if (cpu.avx_vnni)
-        tables[n++] = &rad_kernels_avx2;
-#if defined(RAD_TEST_EVEX)
-    if (cpu.avx512_vnni)
-        tables[n++] = &rad_kernels_evex_avx2_vnni;
-#endif
-    if (cpu.avx512_vnni)
-        tables[n++] = &rad_kernels_avx512;
-#elif defined(__aarch64__)
-    if (cpu.i8mm)
-        tables[n++] = &rad_kernels_neon_dotprod;
-    if (cpu.dot_prod)
-        tables[n++] = &rad_kernels_neon;
-#endif
-    return n;
-}
-
-#if defined(RAD_TEST_EMULATED)
 /* Sanitizers watch the same sources where the processor itself runs them, in a tenth of the time.
  */
-static bool is_sanitized(void)
+#if defined(RAD_TEST_EMULATED)
+static int is_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    return true;
+    return 1;
 #elif defined(__has_feature)
     return __has_feature(address_sanitizer);
 #else
-    return false;
+    return 0;
 #endif
 }
 #endif
 
-int all_tables(const rad_kernels *tables[MAX_TABLES])
+static int put(table *tables, int n, const rad_kernels *products, const rad_layer_kernels *layer)
 {
-    int n = 0;
-    for (int isa = RAD_ISA_SCALAR; isa <= RAD_ISA_BEST; isa++) {
-        const rad_kernels *table = rad_kernels_find((rad_isa)isa, true);
-        if (table != NULL)
-            tables[n++] = table;
+    for (int i = 0; i < n; i++)
+        if (tables[i].layer == layer) /* of two tables that share it, the first */
+            layer = NULL;
+    tables[n] = (table){products->name, products, layer};
+    return n + 1;
+}
+
+int all_tables(table tables[MAX_TABLES])
+{
+    rad_cpu cpu = rad_cpu_detect();
+    int n = put(tables, 0, &rad_kernels_scalar, &rad_layer_kernels_scalar);
+#if defined(__x86_64__)
+    if (cpu.avx2) {
+        n = put(tables, n, &rad_kernels_scalar_fma, &rad_layer_kernels_scalar_fma);
+        n = put(tables, n, &rad_kernels_avx2, &rad_layer_kernels_avx2);
     }
-    n += other_tables(tables + n);
+    if (cpu.avx_vnni)
+        n = put(tables, n, &rad_kernels_avx2_vnni, &rad_layer_kernels_avx2_vnni);
+    if (cpu.avx512)
+        n = put(tables, n, &rad_kernels_avx512, &rad_layer_kernels_avx512);
+    if (cpu.avx512_vnni)
+        n = put(tables, n, &rad_kernels_avx512_vnni, &rad_layer_kernels_avx512_vnni);
+#if defined(RAD_TEST_EVEX)
+    if (cpu.avx512_vnni)
+        n = put(tables, n, &rad_kernels_evex_avx2_vnni, &rad_layer_kernels_evex_avx2_vnni);
+#endif
 #if defined(RAD_TEST_EMULATED)
-    if (!is_sanitized() || !rad_cpu_detect().avx512_vnni) {
-        tables[n++] = &rad_kernels_emulated_avx512;
-        tables[n++] = &rad_kernels_emulated_avx512_vnni;
+    if (cpu.avx2) { /* which the emulation is built upon */
+        n = put(tables, n, &rad_kernels_emulated_avx512, &rad_layer_kernels_emulated);
+        n = put(tables, n, &rad_kernels_emulated_avx512_vnni, NULL);
+        if (is_sanitized() && cpu.avx512_vnni)
+            tables[n - 1].products = tables[n - 2].products = NULL;
     }
+#endif
+#elif defined(__aarch64__)
+    if (cpu.neon)
+        n = put(tables, n, &rad_kernels_neon, &rad_layer_kernels_neon);
+    if (cpu.dot_prod)
+        n = put(tables, n, &rad_kernels_neon_dotprod, &rad_layer_kernels_neon_dotprod);
+    if (cpu.i8mm)
+        n = put(tables, n, &rad_kernels_neon_i8mm, &rad_layer_kernels_neon_dotprod);
+#else
+    (void)cpu;
 #endif
     return n;
 }

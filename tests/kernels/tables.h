@@ -2,11 +2,19 @@
 #ifndef RAD_TEST_TABLES_H
 #define RAD_TEST_TABLES_H
 
-#include "kernels/kernels.h"
+#include "tests/kernels/entries.h"
 
-enum { MAX_TABLES = 10 };
+enum { MAX_TABLES = 12 };
 
-/* All tables but the scalar one first; scalar is included, against itself. Returns how many. */
-int all_tables(const rad_kernels *tables[MAX_TABLES]);
+/* One instruction set. Either half may be missing: NULL where another table has the same one, or
+ * where nothing is to be checked. */
+typedef struct table {
+    const char *name;
+    const rad_kernels *products;
+    const rad_layer_kernels *layer;
+} table;
+
+/* All of them, the scalar ones first. Returns how many. */
+int all_tables(table tables[MAX_TABLES]);
 
 #endif
