@@ -17,7 +17,7 @@ typedef struct unpacked_weights {
     int16_t integers[RAD_SUPER_BLOCK];
 } unpacked_weights;
 
-#ifndef UNPACKED_DOT /* an instruction set may bring its own */
+#ifndef UNPACKED_DOT /* an instruction set may bring its own, for 256 columns */
 /* n is a multiple of 16, at most 256. */
 static inline int32_t unpacked_dot(const int16_t *w, const int8_t *x, uint32_t n)
 {
@@ -194,6 +194,28 @@ static inline void unpacked_row(const unpacked_job *job, uint32_t row, uint32_t 
     }
 }
 
+/* One row of a format whose blocks have 256 columns. */
+static inline void unpacked_product_256(const rad_matrix *w, const rad_type_info *info,
+                                        const rad_activations *x, uint32_t row,
+                                        uint32_t first_token, uint32_t last_token, float *y,
+                                        size_t y_stride)
+{
+    unpacked_job job = {w, x, info, w->n_columns / RAD_SUPER_BLOCK};
+    const uint32_t sub_block = info->family == RAD_FAMILY_SUPER_32 ? 32 : 16;
+    for (uint32_t t = first_token; t < last_token; t++)
+        y[t * y_stride + row] = 0.0f;
+    for (uint32_t b = 0; b < job.n_blocks; b++) {
+        unpacked_weights weights;
+        unpacked_take(&job, row, b, &weights);
+        for (uint32_t t = first_token; t < last_token; t++) {
+            unpacked_input in = unpacked_input_at(&job, t, b);
+            float *out = &y[t * y_stride + row];
+            *out = unpacked_super(&job, &weights, sub_block, &in, *out);
+        }
+    }
+}
+
+#ifndef UNPACKED_DOT
 /* One row of any quantized family. */
 static inline void unpacked_product(const rad_matrix *w, const rad_type_info *info,
                                     const rad_activations *x, uint32_t row, uint32_t first_token,
@@ -216,5 +238,6 @@ static inline void unpacked_product(const rad_matrix *w, const rad_type_info *in
         }
     }
 }
+#endif
 
 #endif

@@ -320,9 +320,10 @@ static void product_quantized(const product_job *job, uint32_t first_row, uint32
     if (job->x->tiles == NULL || last_token - first_token < many) {
         if (direct)
             product_direct(job, first_row, last_row, first_token, last_token);
+        /* All formats whose lanes are not the file's have blocks of 256. */
         for (uint32_t row = first_row; row < last_row && !direct; row++)
-            unpacked_product(job->w, job->info, job->x, row, first_token, last_token, job->y,
-                             job->y_stride);
+            unpacked_product_256(job->w, job->info, job->x, row, first_token, last_token, job->y,
+                                 job->y_stride);
         return;
     }
     for (uint32_t token = first_token; token < last_token; token += TOKEN_BLOCK)

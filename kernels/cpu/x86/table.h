@@ -427,12 +427,6 @@ static void product(const rad_matrix *w, const rad_activations *x, uint32_t firs
         product_int8(w, x, first_row, last_row, first_token, last_token, y, y_stride, scratch);
         return;
     }
-    if ((size_t)w->type >= sizeof(formats) / sizeof(formats[0]) ||
-        formats[w->type].panels == NULL) {
-        for (uint32_t row = first_row; row < last_row; row++)
-            unpacked_product(w, info, x, row, first_token, last_token, y, y_stride);
-        return;
-    }
     product_job job = {.w = w,
                        .x = x,
                        .format = &formats[w->type],

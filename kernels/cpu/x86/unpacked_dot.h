@@ -21,25 +21,18 @@ static inline __m256i unpacked_products(const int16_t *w, const int8_t *x)
                              _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)x)));
 }
 
-/* n is a multiple of 16. */
+/* n is a multiple of 64: it is 256, which is all that these tables take apart block by block. Four
+ * sums, so that additions do not wait for each other. */
 static inline int32_t unpacked_dot(const int16_t *w, const int8_t *x, uint32_t n)
 {
-    __m256i sum = unpacked_products(w, x);
-    uint32_t i = 16;
-    if (n >= 64) { /* four sums, so that additions do not wait for each other */
-        __m256i a = unpacked_products(w + 16, x + 16), b = unpacked_products(w + 32, x + 32),
-                c = unpacked_products(w + 48, x + 48);
-        for (i = 64; i + 64 <= n; i += 64) {
-            sum = _mm256_add_epi32(sum, unpacked_products(w + i, x + i));
-            a = _mm256_add_epi32(a, unpacked_products(w + i + 16, x + i + 16));
-            b = _mm256_add_epi32(b, unpacked_products(w + i + 32, x + i + 32));
-            c = _mm256_add_epi32(c, unpacked_products(w + i + 48, x + i + 48));
-        }
-        sum = _mm256_add_epi32(_mm256_add_epi32(sum, a), _mm256_add_epi32(b, c));
-    }
-    for (; i < n; i += 16)
-        sum = _mm256_add_epi32(sum, unpacked_products(w + i, x + i));
-    return unpacked_add_lanes(sum);
+    __m256i sums[4];
+    for (int k = 0; k < 4; k++)
+        sums[k] = unpacked_products(w + 16 * k, x + 16 * k);
+    for (uint32_t i = 64; i < n; i += 64)
+        for (int k = 0; k < 4; k++)
+            sums[k] = _mm256_add_epi32(sums[k], unpacked_products(w + i + 16 * k, x + i + 16 * k));
+    return unpacked_add_lanes(
+        _mm256_add_epi32(_mm256_add_epi32(sums[0], sums[1]), _mm256_add_epi32(sums[2], sums[3])));
 }
 
 #endif /* __AVX2__ */
