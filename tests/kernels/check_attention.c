@@ -116,6 +116,8 @@ static void make_states(float *states, const queries *q, uint32_t value_dim)
         clear_state(state, value_dim);
         if (i % 2 != 0) {
             fill(state, value_dim + 2, ORDINARY);
+            for (uint32_t d = 0; d < value_dim; d += 3) /* whose sign an empty range leaves alone */
+                state[d] = -0.0f;
             state[value_dim + 1] = 3.0f;
         }
     }
@@ -240,6 +242,20 @@ static void check_formats(const unit *unit, const table *tables, int n_tables)
         }
 }
 
+/* Integers of compressed attention: more blocks of values than are weighed once for a tile. */
+static void check_many_blocks(const unit *unit, const table *tables, int n_tables)
+{
+    static const uint32_t counts[] = {1, 7, 33};
+    for (int key_type = 0; key_type < RAD_CACHE_TYPES; key_type++)
+        for (int value_type = RAD_CACHE_Q8_0; value_type <= RAD_CACHE_Q4_0; value_type++)
+            for (int i = 0; i < 3; i++) {
+                attention_case c = {.n = counts[i], .seen = i == 1 ? STYLE_ANY : STYLE_DIAGONAL};
+                c.shape = shape_of(MAX_DIM, i == 1 ? 300 : 512, (rad_cache_type)key_type,
+                                   (rad_cache_type)value_type);
+                check_case(unit, &c, tables, n_tables);
+            }
+}
+
 /* ---- what is hidden, what is not finite ------------------------------------------------------ */
 
 /* Some queries with fresh states to the tiles that are there; the states stay in `out`. */
@@ -342,6 +358,7 @@ static void check_attention(const unit *unit)
         return;
     check_floats(unit, tables, n_tables);
     check_formats(unit, tables, n_tables);
+    check_many_blocks(unit, tables, n_tables);
     check_hidden(unit, tables, n_tables);
     check_not_finite(unit, tables, n_tables);
 }

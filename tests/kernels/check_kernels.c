@@ -117,10 +117,9 @@ static void list_checks(const part *one)
 static void bench_all(const part *one)
 {
     if (!chosen.list)
-        printf(
-            "products: %u rows x %u columns, GB/s of weights; peak: of multiply-adds in registers "
-            "alone,\nelse of loops that only read as many bytes as a call reads and writes\n",
-            chosen.rows, chosen.columns);
+        printf("products: %u rows x %u columns, GB/s of weights; peak: multiply-adds in registers "
+               "alone;\nof other rows: a copy of as many bytes as a call reads and writes\n",
+               chosen.rows, chosen.columns);
     for (int i = 0; i < n_units; i++) {
         if (units[i].bench == NULL || !is_of_part(one, i))
             continue;
