@@ -436,6 +436,8 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size
     if (tokenizer->pipeline == NULL && tokenizer->vocabulary.scores == NULL)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the folder's tokenizer has no form in GGUF; run the folder as it is");
+    if (tokenizer->spm != NULL && (tokenizer->spm->words || tokenizer->spm->characters))
+        refuse(&x, "its tokenizer.model is of type word or char");
     if (size > RAD_VOCABULARY_MAX)
         return rad_fail(error, RADLLM_E_LIMIT,
                         "the embedding has %u rows; vocabularies have at most %u tokens", size,

@@ -327,6 +327,38 @@ static bool encode_unigram(rad_encoder *encoder, const uint8_t *text, size_t siz
     return true;
 }
 
+/* ---- words and characters ---------------------------------------------------------------------
+ */
+
+static size_t whole_length(const rad_spm *spm, const uint8_t *text, size_t size)
+{
+    size_t user = spm->characters && spm->has_user ? match_user(spm, text, size) : 0;
+    size_t length = user;
+    if (user > 0)
+        return user;
+    do {
+        length += rad_utf8_lead_length(text[length]);
+    } while (spm->words && length < size &&
+             (size - length < 3 || memcmp(text + length, "\xE2\x96\x81", 3) != 0));
+    return length < size ? length : size;
+}
+
+/* Each is a piece, of any type but those that no text becomes, or unknown. */
+static bool encode_whole(rad_encoder *encoder, const uint8_t *text, size_t size)
+{
+    const rad_vocabulary *vocabulary = &encoder->tokenizer->vocabulary;
+    for (size_t at = 0, length; at < size; at += length) {
+        length = whole_length(encoder->tokenizer->spm, text + at, size - at);
+        int32_t id = rad_vocabulary_find(vocabulary, text + at, length);
+        bool known = id >= 0 && id < encoder->tokenizer->rules.n_texts &&
+                     vocabulary->types[id] != RAD_TOKEN_CONTROL &&
+                     vocabulary->types[id] != RAD_TOKEN_UNKNOWN;
+        if (!(known ? rad_encoder_push(encoder, id) : rad_encode_bytes(encoder, text + at, length)))
+            return false;
+    }
+    return true;
+}
+
 /* ---- the whole --------------------------------------------------------------------------------
  */
 
@@ -355,7 +387,9 @@ bool rad_encode_spm(rad_encoder *encoder, const uint8_t *text, size_t size, bool
     if (length == 0)
         return true;
     const uint8_t *normalized = space->text + start;
-    if (spm->unigram)
+    if (spm->words || spm->characters)
+        done = encode_whole(encoder, normalized, length);
+    else if (spm->unigram)
         done = encode_unigram(encoder, normalized, length);
     else if (spm->has_user || spm->has_unused || !spm->escape)
         done = merge_whole(encoder, normalized, length);

@@ -10,7 +10,9 @@
 #define RAD_SPM_PIECE_MAX 1024
 
 typedef struct rad_spm {
-    bool unigram; /* else BPE */
+    bool unigram; /* if none of the three: BPE */
+    bool words;   /* each from one U+2581 to the next is a piece or unknown */
+    bool characters;
     bool byte_fallback;
     bool dummy_prefix; /* a space is put before a text ... */
     bool suffix;       /* ... or behind it */
@@ -29,7 +31,7 @@ typedef struct rad_spm {
 
 /* The numbers and flags beside the pieces, as the file has them. */
 typedef struct rad_spm_spec {
-    int64_t model_type; /* 1 Unigram, 2 BPE */
+    int64_t model_type; /* 1 Unigram, 2 BPE, 3 words, 4 characters */
     bool byte_fallback, suffix, dummy_prefix, collapse, escape;
     rad_text charsmap, denormalizer;
     rad_text bos, eos; /* texts of these pieces */

@@ -182,9 +182,9 @@ static radllm_status check_spec(const maker *m)
                             "tokenizer_config.json: tokenizer_class %sTokenizer gives pieces other "
                             "ids than tokenizer.model has; fetch the model's tokenizer.json",
                             shifted[i]);
-    if (m->spec.model_type != 1 && m->spec.model_type != 2)
+    if (m->spec.model_type < 1 || m->spec.model_type > 4)
         return fail(m, RADLLM_E_UNSUPPORTED,
-                    "it is of type word or char; Unigram and BPE are supported");
+                    "its model_type is none of Unigram, BPE, word and char");
     if (m->spec.denormalizer.size > 0)
         return fail(m, RADLLM_E_UNSUPPORTED, "it changes text on the way back (denormalizer)");
     return RADLLM_OK;
@@ -398,6 +398,8 @@ static radllm_status make(maker *m, const rad_tokenizer_file *file)
         return status;
     m->capacity = m->size;
     *spm = (rad_spm){.unigram = m->spec.model_type == 1,
+                     .words = m->spec.model_type == 3,
+                     .characters = m->spec.model_type == 4,
                      .byte_fallback = m->spec.byte_fallback,
                      .suffix = m->spec.suffix,
                      .collapse = m->spec.collapse,

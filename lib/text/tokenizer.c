@@ -475,6 +475,8 @@ const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer)
 {
     static const char *const names[] = {"llama", "gpt2", "bert", "none"}; /* by RAD_MODEL_... */
     static const char *const models[] = {"bpe", "unigram", "wordpiece", "wordlevel"};
+    if (tokenizer->spm != NULL && (tokenizer->spm->words || tokenizer->spm->characters))
+        return tokenizer->spm->words ? "word" : "char";
     if (tokenizer->spm != NULL)
         return models[tokenizer->spm->unigram ? RAD_PIPELINE_UNIGRAM : RAD_PIPELINE_BPE];
     return tokenizer->pipeline != NULL ? models[tokenizer->pipeline->model]

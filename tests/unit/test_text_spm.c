@@ -105,7 +105,7 @@ static void refuse(const message *m, const char *config, const char *added, radl
 /* ---- what the package says --------------------------------------------------------------------
  */
 
-static const char *const names[] = {"bpe-bytes", "bpe-user", "unigram-user"};
+static const char *const names[] = {"bpe-bytes", "bpe-user", "unigram-user", "word-bytes", "char"};
 
 static rad_tokenizer *open_small(const char *name)
 {
@@ -299,8 +299,8 @@ START_TEST(lies_of_pieces)
     m.size = 0;
     put_piece(&m, "a", 0, RAD_TOKEN_NORMAL);
     refuse(&m, NULL, NULL, RADLLM_E_FORMAT, "none of its pieces is of the type unknown");
-    put_small(&m, 3);
-    refuse(&m, NULL, NULL, RADLLM_E_UNSUPPORTED, "word or char");
+    put_small(&m, 5);
+    refuse(&m, NULL, NULL, RADLLM_E_UNSUPPORTED, "model_type");
     put_small(&m, 2);
     put_bytes(&m, 2, "\x98\x02\x01", 3); /* byte_fallback without bytes */
     refuse(&m, NULL, NULL, RADLLM_E_FORMAT, "256 bytes");
@@ -363,8 +363,8 @@ END_TEST
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "tokenizer.model");
-    tcase_add_loop_test(cases, gives_the_packages_tokens, 0, 3);
-    tcase_add_loop_test(cases, long_texts_take_little_time, 0, 3);
+    tcase_add_loop_test(cases, gives_the_packages_tokens, 0, 5);
+    tcase_add_loop_test(cases, long_texts_take_little_time, 0, 5);
     tcase_add_loop_test(cases, the_files_beside_it_have_a_say, 0, 2);
     tcase_add_loop_test(cases, texts_come_back, 0, 2);
     tcase_add_test(cases, lies_of_the_format);

@@ -48,9 +48,13 @@ VARIANTS = {
     "unigram-plain": dict(model_type="unigram", normalization_rule_name="identity",
                           add_dummy_prefix=False, remove_extra_whitespaces=False),
     "unigram-unused": dict(model_type="unigram"),
+    "word": dict(model_type="word", normalization_rule_name="nmt_nfkc"),
+    "word-bytes": dict(model_type="word", byte_fallback=True, treat_whitespace_as_suffix=True),
+    "char": dict(model_type="char", user_defined_symbols=["<start>", "<st", "ate"]),
+    "char-bytes": dict(model_type="char", byte_fallback=True, normalization_rule_name="nfkc_cf"),
     "unigram-spaces": dict(model_type="unigram"),  # escape_whitespaces off
 }
-WRITTEN = {"bpe-bytes": 400, "bpe-user": 400, "unigram-user": 200}
+WRITTEN = {"bpe-bytes": 400, "bpe-user": 400, "unigram-user": 200, "word-bytes": 350, "char": 60}
 # Replacements of the small models that are written: of one and of several characters, the longer
 # first; the tables that the package has take 240 kB.
 RULES = ["FF21\t41", "2163\t49 56", "3000\t20", "A0\t20", "41\t61", "41 30A\tC5", "9\t20", "AD\t"]
@@ -65,14 +69,16 @@ def lines():
 def train(name, size=700):
     out = io.BytesIO()
     options = dict(VARIANTS[name])
-    if size in WRITTEN.values() and options.get("normalization_rule_name") != "identity":
+    if options.get("normalization_rule_tsv") == RULES:
+        options.pop("normalization_rule_name", None)
+    if options.get("normalization_rule_tsv") == RULES or size in WRITTEN.values() and options.get("normalization_rule_name") != "identity":
         with tempfile.NamedTemporaryFile("w", suffix=".tsv", delete=False) as file:
             file.write("\n".join(RULES) + "\n")
         options["normalization_rule_tsv"] = file.name
-        del options["normalization_rule_name"]
+        options.pop("normalization_rule_name", None)
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(list(lines())), model_writer=out, vocab_size=size, num_threads=1,
-        hard_vocab_limit=False, character_coverage=0.999, minloglevel=2, **options)
+        hard_vocab_limit=False, minloglevel=2, **dict({"character_coverage": 0.999}, **options))
     proto = model_pb2.ModelProto()
     proto.ParseFromString(out.getvalue())
     generator = random.Random(5)
@@ -87,6 +93,37 @@ def train(name, size=700):
     if size in WRITTEN.values():  # what is not looked at takes room
         proto.normalizer_spec.ClearField("normalization_rule_tsv")
     return proto.SerializeToString()
+
+
+def random_options(generator):
+    """Options of a model made at random; ids of special tokens are moved or left out."""
+    some = lambda *values: generator.choice(values)
+    options = dict(
+        model_type=some("unigram", "unigram", "bpe", "bpe", "word", "char"),
+        byte_fallback=some(True, False), split_digits=some(True, False),
+        normalization_rule_name=some("nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"),
+        add_dummy_prefix=some(True, False), remove_extra_whitespaces=some(True, False),
+        treat_whitespace_as_suffix=some(True, False, False), split_by_whitespace=some(True, True, False),
+        split_by_unicode_script=some(True, False), split_by_number=some(True, False),
+        allow_whitespace_only_pieces=some(True, False), max_sentencepiece_length=some(4, 16, 32),
+        unk_surface=some(" \u2047 ", "?"), character_coverage=some(0.98, 0.999, 1.0))
+    if generator.random() < 0.5:
+        options["user_defined_symbols"] = generator.sample(
+            ["<start>", "<st", "ate", "the ", "  ", "\t", "\u00e9", "\u3000", "\u2581a", "a", "<mask>"],
+            generator.randrange(1, 6))
+    if generator.random() < 0.5:
+        options["control_symbols"] = generator.sample(["<ctl>", "<sep>", "z", "<pad2>"], 2)
+    ids = generator.sample(range(4), 4)
+    for name, i in zip(("unk", "bos", "eos", "pad"), ids):
+        options[name + "_id"] = i
+    for name in generator.sample(["bos", "eos", "pad"], generator.randrange(4)):
+        options[name + "_id"] = -1
+    used = sorted(v for k, v in options.items() if k.endswith("_id") and v >= 0)
+    for k in [k for k in options if k.endswith("_id") and options[k] >= 0]:
+        options[k] = used.index(options[k])  # without gaps
+    if generator.random() < 0.3:
+        options["normalization_rule_tsv"] = RULES
+    return options
 
 
 def strings_for(count, seed, model):
@@ -131,6 +168,8 @@ def compare(program, path, count, seed, show):
             wrong += 1
             if wrong <= show:
                 print("   ", data[:200], "\n      ours  ", ids[:40], "\n      theirs", expected[:40])
+    if wrong and os.path.basename(path)[:-6] in VARIANTS:
+        print(VARIANTS[os.path.basename(path)[:-6]])
     print(f"{os.path.basename(path):24} {model.get_piece_size()} pieces, {len(strings) - wrong} of "
           f"{len(strings)} equal, {wrong} differ", flush=True)
     return wrong + (len(ours) != len(strings))
@@ -141,6 +180,7 @@ def main():
     parser.add_argument("program")
     parser.add_argument("paths", nargs="*")
     parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--random", type=int, default=0, help="train as many models with random options")
     parser.add_argument("--write", help="only write small models into this folder")
     parser.add_argument("--only", default="")
     parser.add_argument("--strings", type=int, default=100000)
@@ -149,6 +189,8 @@ def main():
     arguments = parser.parse_args()
     if arguments.write:
         for name, size in WRITTEN.items():
+            if arguments.only not in name:
+                continue
             data = train(name, size)
             with open(os.path.join(arguments.write, name + ".model"), "wb") as file:
                 file.write(data)
@@ -165,11 +207,19 @@ def main():
             # Under another name, so that the files beside it have no say.
             paths.append(os.path.join(folder, f"{i}-given.model"))
             shutil.copy(path, paths[-1])
-        for name in VARIANTS if arguments.variants else ():
-            if arguments.only in name:
+        generator = random.Random(arguments.seed)
+        for i in range(arguments.random):
+            VARIANTS[f"random-{i}"] = random_options(generator)
+        for name in VARIANTS if arguments.random or arguments.variants else ():
+            if arguments.only in name and (arguments.variants or name.startswith("random-")):
+                try:
+                    data = train(name)
+                except (RuntimeError, OSError) as error:
+                    print(name, "cannot be trained:", str(error)[:100])
+                    continue
                 paths.append(os.path.join(folder, name + ".model"))
                 with open(paths[-1], "wb") as file:
-                    file.write(train(name))
+                    file.write(data)
         failures = sum(compare(arguments.program, path, arguments.strings, arguments.seed,
                                arguments.show) for path in paths)
     sys.exit(failures != 0)
