@@ -194,14 +194,13 @@ static inline void unpacked_row(const unpacked_job *job, uint32_t row, uint32_t 
     }
 }
 
-/* One row of a format whose blocks have 256 columns. */
+/* One row of a format whose blocks have 256 columns, one step for each, and no minimum. */
 static inline void unpacked_product_256(const rad_matrix *w, const rad_type_info *info,
                                         const rad_activations *x, uint32_t row,
                                         uint32_t first_token, uint32_t last_token, float *y,
                                         size_t y_stride)
 {
     unpacked_job job = {w, x, info, w->n_columns / RAD_SUPER_BLOCK};
-    const uint32_t sub_block = info->family == RAD_FAMILY_SUPER_32 ? 32 : 16;
     for (uint32_t t = first_token; t < last_token; t++)
         y[t * y_stride + row] = 0.0f;
     for (uint32_t b = 0; b < job.n_blocks; b++) {
@@ -210,7 +209,8 @@ static inline void unpacked_product_256(const rad_matrix *w, const rad_type_info
         for (uint32_t t = first_token; t < last_token; t++) {
             unpacked_input in = unpacked_input_at(&job, t, b);
             float *out = &y[t * y_stride + row];
-            *out = unpacked_super(&job, &weights, sub_block, &in, *out);
+            int32_t products = unpacked_dot(weights.integers, in.quants, RAD_SUPER_BLOCK);
+            *out = fmaf(weights.block.scale * in.scales[0], (float)products, *out);
         }
     }
 }

@@ -320,7 +320,7 @@ static void product_quantized(const product_job *job, uint32_t first_row, uint32
     if (job->x->tiles == NULL || last_token - first_token < many) {
         if (direct)
             product_direct(job, first_row, last_row, first_token, last_token);
-        /* All formats whose lanes are not the file's have blocks of 256. */
+        /* All formats whose lanes are not the file's have blocks of 256 and no minimum. */
         for (uint32_t row = first_row; row < last_row && !direct; row++)
             unpacked_product_256(job->w, job->info, job->x, row, first_token, last_token, job->y,
                                  job->y_stride);
