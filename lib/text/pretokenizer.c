@@ -762,6 +762,57 @@ static const char *pattern_of(rad_split_fn split)
     return split == split_bloom ? BLOOM_PATTERN : NULL;
 }
 
+/* Expressions of scanners that stand for them behind others alone: `\\s+$` means the end of a line
+ * where lines are not cut. */
+static const struct {
+    const char *pattern;
+    rad_split_fn split;
+} written[] = {
+    {"[\\r\\n]", split_newline},
+    {"\\s?\\p{L}+", split_letters},
+    {"\\s?\\p{P}+", split_punctuation},
+    {"\\s?[!-/:-~\xEF\xBC\x81-\xEF\xBC\x8F\xEF\xBC\x9A-\xEF\xBD\x9E\xE2\x80\x98-\xE2\x80\x9F"
+     "\xE3\x80\x80-\xE3\x80\x82]+",
+     split_deepseek_punctuation},
+    {"\\s+$", split_trailing_space},
+    {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE0\xA0\x80-\xE4\xB8\x80\xEA\xB0\x80-\xED\x9F\xBF]+",
+     split_deepseek_cjk},
+};
+
+/* The expression of deepseek-llm that spells out its letters. */
+static bool is_of_letters(rad_text text)
+{
+    static const char head[] = "\\s?[";
+    size_t at = sizeof head - 1;
+    bool same = text.size > at && memcmp(text.data, head, at) == 0;
+    for (size_t i = 0; i < sizeof deepseek_letters / sizeof *deepseek_letters && same; i++) {
+        const uint32_t *range = deepseek_letters[i];
+        uint8_t bytes[9];
+        size_t size = rad_utf8_encode(range[0], bytes);
+        if (range[1] > range[0]) {
+            bytes[size++] = '-';
+            size += rad_utf8_encode(range[1], bytes + size);
+        }
+        same = text.size - at > size && memcmp(text.data + at, bytes, size) == 0;
+        at += size;
+    }
+    return same && text.size == at + 2 && memcmp(text.data + at, "]+", 2) == 0;
+}
+
+/* Whether an expression without a scanner of its own, or digits cut one by one, are this stage.
+ * Vocabularies without numbers of several digits make no difference between the two. */
+static bool stands_for(rad_split_fn stage, rad_split_fn split, rad_text text)
+{
+    if (split != NULL)
+        return stage == split_numbers && split == split_number;
+    if (stage == split_deepseek_letters)
+        return is_of_letters(text);
+    for (size_t i = 0; i < sizeof written / sizeof *written; i++)
+        if (stage == written[i].split)
+            return is_pattern(written[i].pattern, text.data, text.size);
+    return false;
+}
+
 static size_t stages_of(const rad_pretokenizer *p)
 {
     size_t n = 0;
@@ -790,7 +841,7 @@ static bool is_stage(const rad_pretokenizer *p, size_t stage, rad_split_fn split
 {
     const char *expression = p->expressions[stage];
     if (split != NULL || expression == NULL)
-        return split == split_of(p, stage);
+        return split == split_of(p, stage) || stands_for(p->stages[stage], split, text);
     return text.size == strlen(expression) && memcmp(text.data, expression, text.size) == 0;
 }
 

@@ -237,6 +237,56 @@ START_TEST(controls_may_stand_as_themselves)
 }
 END_TEST
 
+/* DeepSeek-V2's letters, as its tokenizer.json and llama.cpp have them. */
+static const char deepseek_letters[] =
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-"
+    "ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵ"
+    "Ϸ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿ"
+    "ᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗ"
+    "ὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-"
+    "Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-"
+    "ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲ"
+    "ⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-"
+    "ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-"
+    "𑣟𞤀-𞥃]+";
+
+/* Files have expressions, and a part "Digits", where GGUF has a name for all. */
+START_TEST(expressions_have_a_name)
+{
+    static const char cjk[] = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+";
+    static const char punctuation[] =
+        "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+";
+    static const struct {
+        const char *name, *texts[6];
+    } files[] = {
+        {"deepseek-llm", {"[\r\n]", deepseek_letters, punctuation, "\\s+$", cjk, NULL}},
+        {"deepseek-coder", {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", cjk, NULL}},
+        /* Of the wrong order, or with letters that others are. */
+        {NULL, {"[\r\n]", "\\s?\\p{P}+", "\\s?\\p{L}+", cjk, NULL}},
+        {NULL, {"[\r\n]", "\\s?[A-Za-z]+", punctuation, "\\s+$", cjk, NULL}},
+        {NULL, {"[\r\n]", "\\s?[A-Z]+", punctuation, "\\s+$", cjk, NULL}},
+        {NULL, {"[\r\n]", "\\s?", punctuation, "\\s+$", cjk, NULL}},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        rad_split_fn splits[RAD_SPLIT_STAGES] = {NULL};
+        rad_text texts[RAD_SPLIT_STAGES] = {{NULL, 0}};
+        size_t n = 0;
+        char name[64] = "";
+        for (; files[i].texts[n] != NULL; n++)
+            texts[n] = (rad_text){files[i].texts[n], strlen(files[i].texts[n])};
+        splits[n++] = rad_pretokenizer_digits();
+        bool known = rad_pretokenizer_name(splits, texts, n, false, name);
+        ck_assert_msg(known == (files[i].name != NULL), "file %zu: \"%s\"", i, name);
+        ck_assert_str_eq(name, known ? files[i].name : "");
+        /* No part of the letters' expression is the expression. */
+        for (size_t cut = 0; i == 0 && cut < sizeof deepseek_letters - 1; cut++) {
+            texts[1].size = cut;
+            ck_assert(!rad_pretokenizer_name(splits, texts, n, false, name));
+        }
+    }
+}
+END_TEST
+
 /* ---- time -------------------------------------------------------------------------------- */
 
 static double seconds(void)
@@ -337,6 +387,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(cases, scanners_cut_as_the_patterns_do, 0, N_TABLES);
     tcase_add_test(cases, aliases_are_known);
     tcase_add_test(cases, controls_may_stand_as_themselves);
+    tcase_add_test(cases, expressions_have_a_name);
     TCase *runs = rad_test_case(suite, "runs");
     tcase_add_loop_test(runs, runs_of_any_character_take_linear_time, 0, N_TABLES);
     TCase *utf8 = rad_test_case(suite, "utf8");

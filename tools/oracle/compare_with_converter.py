@@ -268,6 +268,7 @@ def main():
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
     comparison = Comparison(choices)
+    converter_families.read_deepseek_llm(choices.llama)
     converter_families.WIDE = bool(choices.quantize)
     for family in choices.families or converter_families.FAMILIES:
         for seed in range(choices.first, choices.first + choices.seeds):

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import random
+import re
 
 import sentencepiece
 import sentencepiece.sentencepiece_model_pb2 as sentencepiece_model_pb2
@@ -39,6 +40,18 @@ BYTE_LEVEL = {
     "roberta-bpe": (None, ["<s>", "</s>", "<pad>", "<unk>", "<mask>"]),
     "deepseek-v3": (DEEPSEEK3, ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"]),
 }
+
+
+def read_deepseek_llm(checkout):
+    """The expressions of DeepSeek-V2, of which one spells out all letters: as llama.cpp has them.
+    Its digits are cut one by one."""
+    with open(os.path.join(checkout, "src", "llama-vocab.cpp"), encoding="utf-8") as file:
+        letters = re.search(r'"\\\\(s\?\[A-Za-z\u00b5[^"]+)"', file.read())[1]
+    BYTE_LEVEL["deepseek-llm"] = (
+        ["[\r\n]", "\\" + letters, r"\s?[!-/:-~！-／：-～‘-‟　-。]+", r"\s+$", "[一-龥ࠀ-一가-퟿]+", "digits"],
+        ["<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"])
+
+
 TEXTS = ["No pleural effusion. The heart is normal in size.", "Größe: 3 mm, Москва 日本語",
          "\n\n  1234567", "don't I'LL we've", "Ascites <s> </s> [SEP]", "é́ naïve ﬁ ½ 😀"]
 
@@ -65,7 +78,8 @@ def byte_level(folder, kind, size):
     else:
         patterns = pattern if isinstance(pattern, list) else [pattern]
         made.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(Regex(p), "isolated") for p in patterns]
+            [pre_tokenizers.Digits(individual_digits=True) if p == "digits"
+             else pre_tokenizers.Split(Regex(p), "isolated") for p in patterns]
             + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     if kind == "qwen2":
         made.normalizer = tokenizers.normalizers.NFC()
@@ -77,7 +91,8 @@ def byte_level(folder, kind, size):
         vocab_size=size - len(distinct), show_progress=False, special_tokens=first,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     made.add_special_tokens([tokenizers.AddedToken(t, special=True) for t in distinct])
-    frame = {"llama-bpe": "{} $A", "deepseek-v3": "{} $A", "roberta-bpe": "{} $A {}"}.get(kind)
+    frame = {"llama-bpe": "{} $A", "deepseek-v3": "{} $A",
+             "deepseek-llm": "{} $A", "roberta-bpe": "{} $A {}"}.get(kind)
     if frame is not None:
         ends = [(token, made.token_to_id(token)) for token in special[:2]]
         made.post_processor = processors.TemplateProcessing(
@@ -89,7 +104,7 @@ def byte_level(folder, kind, size):
         "bos_token": special[0], "eos_token": special[1],
         **({"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>", "cls_token": "<s>",
             "sep_token": "</s>"} if kind == "roberta-bpe" else {}),
-        "add_bos_token": kind in ("llama-bpe", "deepseek-v3")})
+        "add_bos_token": kind in ("llama-bpe", "deepseek-v3", "deepseek-llm")})
     return made.get_vocab_size()
 
 
@@ -455,7 +470,7 @@ def deepseek2(r):
     return Case(transformers.DeepseekV2Config(
         **latent(r), q_lora_rank=32, n_group=4 if limit else None, topk_group=2 if limit else None,
         topk_method="group_limited_greedy" if limit else "greedy", norm_topk_prob=False,
-        rope_parameters=rotations), "deepseek-v3", other=other + level(rotations),
+        rope_parameters=rotations), "deepseek-llm", other=other + level(rotations),
         edit=lambda config: config.update(scoring_func="softmax"))
 
 
