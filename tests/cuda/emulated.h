@@ -9,7 +9,7 @@
  * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory),
  * RAD_EMULATED_FAILING (the number of the device that these two and RAD_EMULATED_FAIL are for;
  * without, each), RAD_EMULATED_OTHER (the number of a device with another name),
- * RAD_EMULATED_PEERS (0: no device can copy from another), RAD_EMULATED_GEMM
+ * RAD_EMULATED_PEERS (0: no device can copy from another; 2: zeros arrive), RAD_EMULATED_GEMM
  * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL
  * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
  * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there

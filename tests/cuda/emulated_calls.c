@@ -73,10 +73,15 @@ static radllm_status copy(rad_cuda_device *device, rad_cuda_stream stream, void 
     return put_copy(e, stream, to, from, size);
 }
 
-static bool is_peer(const rad_cuda_device *device, const rad_cuda_device *other)
+uint64_t rad_emulated_peers(void)
 {
     const char *text = getenv("RAD_EMULATED_PEERS");
-    return device != other && (text == NULL || strcmp(text, "0") != 0);
+    return text != NULL ? strtoull(text, NULL, 10) : PEERS_RIGHT;
+}
+
+static bool is_peer(const rad_cuda_device *device, const rad_cuda_device *other)
+{
+    return device != other && rad_emulated_peers() != PEERS_NONE;
 }
 
 static bool reaches(rad_cuda_device *device, rad_cuda_device *other)

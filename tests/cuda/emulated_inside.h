@@ -129,6 +129,10 @@ emulated *rad_emulated_capturing(void);
 /* Whether work on any device is still to read or write a range of the host's memory. */
 bool rad_emulated_is_under_way(const void *at, uint64_t size);
 
+/* RAD_EMULATED_PEERS. */
+enum { PEERS_NONE, PEERS_RIGHT, PEERS_WRONG };
+uint64_t rad_emulated_peers(void);
+
 /* The list of devices that are open, of which one's memory can be touched. */
 void rad_emulated_join(emulated *e);
 void rad_emulated_leave(emulated *e);

@@ -106,6 +106,8 @@ static radllm_status copy_over(emulated *e, const operation *o)
     rad_emulated_show(e);
     rad_emulated_protect(o->other, PROT_READ);
     memcpy(o->to, o->from, o->size);
+    if (rad_emulated_peers() == PEERS_WRONG)
+        memset(o->to, 0, o->size);
     rad_emulated_protect(o->other, PROT_NONE);
     return RADLLM_OK;
 }

@@ -123,7 +123,8 @@ START_TEST(divided_models_have_the_bits_of_one_device)
     int n = 2 + _i % 2;
     char pairs[512];
     divide(model, "cache=f16", n, pairs);
-    setenv("RAD_EMULATED_PEERS", _i / 2 % 2 == 0 ? "1" : "0", 1);
+    static const char *const peers[] = {"1", "0", "2"};
+    setenv("RAD_EMULATED_PEERS", peers[_i / 2 % 3], 1);
     ck_assert_uint_eq(plan_number(model, pairs, "gpu_count"), (uint64_t)n);
     float *several = logits_of(model, pairs, n == 2 ? 0 : 3, &n_vocab);
     ck_assert_msg(memcmp(one, several, (size_t)N_IDS * n_vocab * sizeof *one) == 0,
@@ -440,7 +441,9 @@ START_TEST(wrong_lists_are_errors)
 END_TEST
 
 /* The second of three is lost at its n-th call, or its n-th allocation finds no memory: a status
- * each time, nothing that stays taken, and another engine computes. */
+ * each time, nothing that stays taken, and another engine computes. Copies that could not be tried
+ * for want of memory go through the host's, so that an allocation can fail unseen, a few in a row.
+ */
 START_TEST(a_second_device_that_fails_is_a_status)
 {
     radllm_error error = {.status = RADLLM_OK};
@@ -455,9 +458,9 @@ START_TEST(a_second_device_that_fails_is_a_status)
     setenv("RAD_EMULATED_FAILING", _i < 2 ? "1" : "2", 1);
     for (int what = 0; what < 2; what++) {
         const char *variable = what == 0 ? "RAD_EMULATED_LOSE" : "RAD_EMULATED_FAIL_ALLOC";
-        bool survived = false;
+        int survived = 0, enough = what == 1 ? 6 : 1; /* times in a row */
         int n = 1, step = what == 1 ? 1 : RAD_TEST_SANITIZED ? 53 : 13;
-        for (; !survived && n < 4000; n += step) {
+        for (; survived < enough && n < 4000; n += step) {
             char text[16];
             snprintf(text, sizeof text, "%d", n);
             setenv(variable, text, 1);
@@ -468,13 +471,14 @@ START_TEST(a_second_device_that_fails_is_a_status)
                                     : status == RADLLM_E_DEVICE || status == RADLLM_E_UNSUPPORTED ||
                                           status == RADLLM_E_BUDGET;
                 ck_assert_msg(expected, "%s=%d: %d, %s", variable, n, (int)status, error.message);
+                survived = 0;
                 continue;
             }
             rad_assert_ok(radllm_session_new(o.engine, &o.session, &error), &error);
             for (int t = 0; t < 3 && status == RADLLM_OK; t++) /* the last one by a graph */
                 status = radllm_session_feed(o.session, tokens, 1, NULL, &error);
-            survived = status == RADLLM_OK;
-            if (!survived) {
+            survived = status == RADLLM_OK ? survived + 1 : 0;
+            if (survived == 0) {
                 rad_assert_error(status, RADLLM_E_DEVICE, &error, "device failed");
                 rad_assert_error(radllm_session_feed(o.session, tokens, 3, NULL, &error),
                                  RADLLM_E_DEVICE, &error, "device failed");
@@ -482,8 +486,8 @@ START_TEST(a_second_device_that_fails_is_a_status)
             radllm_session_free(o.session);
             radllm_engine_free(o.engine);
         }
-        ck_assert(survived);
-        ck_assert_int_gt(n, 4);
+        ck_assert_int_eq(survived, enough);
+        ck_assert_int_gt(n, 4 + enough);
         unsetenv(variable);
     }
     rad_assert_ok(radllm_options_set_text(options, "device", "cpu", RADLLM_NUL, &error), &error);

@@ -347,6 +347,11 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
 radllm_status rad_cuda_place(rad_cuda *cuda, const rad_cuda_request *request,
                              rad_cuda_placement *out, radllm_error *error);
 
+/* ---- peers.c ------------------------------------------------------------------------------------
+ */
+
+bool rad_cuda_reaches(rad_cuda_device *device, rad_cuda_device *other);
+
 /* ---- batch.c ------------------------------------------------------------------------------------
  */
 

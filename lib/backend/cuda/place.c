@@ -218,7 +218,7 @@ uint64_t rad_cuda_passed_bytes(const rad_cuda *cuda, const rad_program *program,
     rad_cuda_device *device = cuda->gpus[gpu].device;
     bool all = true;
     for (uint32_t i = 0; i < gpu; i++)
-        all = all && device->reaches(device, cuda->gpus[i].device);
+        all = all && rad_cuda_reaches(device, cuda->gpus[i].device);
     return all ? 0 : rad_cuda_set_bytes(program, settings, needed);
 }
 
