@@ -33,8 +33,16 @@ typedef struct unpacked_job {
     const rad_matrix *w;
     const rad_activations *x;
     const rad_type_info *info;
-    uint32_t n_blocks; /* of a row */
+    uint32_t n_blocks;         /* of a row */
+    uint32_t activation_block; /* activations that share a scale */
 } unpacked_job;
+
+static inline unpacked_job unpacked_job_of(const rad_matrix *w, const rad_type_info *info,
+                                           const rad_activations *x)
+{
+    return (unpacked_job){w, x, info, w->n_columns / info->block_elements,
+                          rad_activation_block(x->kind, w->n_columns)};
+}
 
 /* The activations beside one block of one token. */
 typedef struct unpacked_input {
@@ -47,13 +55,17 @@ static inline unpacked_input unpacked_input_at(const unpacked_job *job, uint32_t
                                                uint32_t block)
 {
     const rad_activations *x = job->x;
-    size_t row = (size_t)token * job->w->n_columns;
-    size_t column = (size_t)block * job->info->block_elements;
-    unpacked_input in = {x->quants + row + column, x->scales + token,
-                         x->sums + (row + column) / 16};
-    if (x->kind != RAD_ACTIVATION_Q8_ROW)
-        in.scales = x->scales + (row + column) / rad_activation_block(x->kind, x->n_columns);
-    return in;
+    size_t at = (size_t)token * job->w->n_columns + (size_t)block * job->info->block_elements;
+    return (unpacked_input){x->quants + at, x->scales + at / job->activation_block,
+                            x->sums + at / 16};
+}
+
+/* Goes on to the next token. */
+static inline void unpacked_next(const unpacked_job *job, uint32_t scales_a_row, unpacked_input *in)
+{
+    in->quants += job->w->n_columns;
+    in->scales += scales_a_row;
+    in->sums += job->w->n_columns / 16;
 }
 
 /* Blocks of 32, or of some times 32 with one scale: a step for each 32. */
@@ -75,7 +87,7 @@ static inline float unpacked_block(const unpacked_job *job, const unpacked_weigh
 static inline float unpacked_affine(const unpacked_job *job, const unpacked_weights *w,
                                     const unpacked_input *in, float sum)
 {
-    const uint32_t step = rad_activation_block(job->x->kind, job->x->n_columns);
+    const uint32_t step = job->activation_block;
     for (uint32_t i = 0; i < job->info->block_elements / step; i++) {
         int32_t products = unpacked_dot(w->integers + step * i, in->quants + step * i, step);
         int32_t of_inputs = 0;
@@ -107,7 +119,7 @@ static inline int32_t unpacked_minima(const rad_block *block, uint32_t sub_block
     return total;
 }
 
-/* Super-blocks and ternary blocks: one step for 256. */
+/* Super-blocks and ternary blocks: one step for 256; minima for each sub_block of columns. */
 static inline float unpacked_super(const unpacked_job *job, const unpacked_weights *w,
                                    uint32_t sub_block, const unpacked_input *in, float sum)
 {
@@ -120,32 +132,24 @@ static inline float unpacked_super(const unpacked_job *job, const unpacked_weigh
                 sum);
 }
 
-/* One more block of one output. */
-static inline float unpacked_step(const unpacked_job *job, const unpacked_weights *w,
-                                  const unpacked_input *in, float sum)
+static inline float unpacked_super_16(const unpacked_job *job, const unpacked_weights *w,
+                                      const unpacked_input *in, float sum)
 {
-    switch (job->info->family) {
-    case RAD_FAMILY_SUPER_16:
-    case RAD_FAMILY_TERNARY:
-        return unpacked_super(job, w, 16, in, sum);
-    case RAD_FAMILY_SUPER_32:
-        return unpacked_super(job, w, 32, in, sum);
-    case RAD_FAMILY_BLOCK_16:
-        return unpacked_block_16(job, w, in, sum);
-    case RAD_FAMILY_AFFINE:
-        return unpacked_affine(job, w, in, sum);
-    default:
-        return unpacked_block(job, w, in, sum);
-    }
+    return unpacked_super(job, w, 16, in, sum);
+}
+
+static inline float unpacked_super_32(const unpacked_job *job, const unpacked_weights *w,
+                                      const unpacked_input *in, float sum)
+{
+    return unpacked_super(job, w, 32, in, sum);
 }
 
 /* n is a multiple of 16. The two do not overlap, which lets the compiler use vectors. */
 static inline void unpacked_widen(const int8_t *restrict quants, int16_t scale, uint32_t n,
                                   int16_t *restrict integers)
 {
-    for (uint32_t first = 0; first < n; first += 16)
-        for (uint32_t i = first; i < first + 16; i++)
-            integers[i] = (int16_t)(scale * quants[i]);
+    for (uint32_t i = 0; i < n / 16 * 16; i++) /* so that no tail is compiled */
+        integers[i] = (int16_t)(scale * quants[i]);
 }
 
 /* Takes one block of a row apart. */
@@ -194,24 +198,44 @@ static inline void unpacked_row(const unpacked_job *job, uint32_t row, uint32_t 
     }
 }
 
+/* One more block of one output. */
+typedef float (*unpacked_step)(const unpacked_job *job, const unpacked_weights *w,
+                               const unpacked_input *in, float sum);
+
+/* One more block of one row, for some tokens whose sums y holds. */
+static inline void unpacked_tokens(const unpacked_job *job, const unpacked_weights *w,
+                                   unpacked_step step, unpacked_input in, uint32_t n, float *y,
+                                   size_t y_stride)
+{
+    const uint32_t scales_a_row = job->w->n_columns / job->activation_block;
+    for (uint32_t t = 0; t < n; t++) {
+        y[t * y_stride] = step(job, w, &in, y[t * y_stride]);
+        unpacked_next(job, scales_a_row, &in);
+    }
+}
+
+static inline float unpacked_codebook(const unpacked_job *job, const unpacked_weights *w,
+                                      const unpacked_input *in, float sum)
+{
+    (void)job;
+    return fmaf(w->block.scale * in->scales[0],
+                (float)unpacked_dot(w->integers, in->quants, RAD_SUPER_BLOCK), sum);
+}
+
 /* One row of a format whose blocks have 256 columns, one step for each, and no minimum. */
 static inline void unpacked_product_256(const rad_matrix *w, const rad_type_info *info,
                                         const rad_activations *x, uint32_t row,
                                         uint32_t first_token, uint32_t last_token, float *y,
                                         size_t y_stride)
 {
-    unpacked_job job = {w, x, info, w->n_columns / RAD_SUPER_BLOCK};
+    unpacked_job job = unpacked_job_of(w, info, x);
     for (uint32_t t = first_token; t < last_token; t++)
         y[t * y_stride + row] = 0.0f;
     for (uint32_t b = 0; b < job.n_blocks; b++) {
         unpacked_weights weights;
         unpacked_take(&job, row, b, &weights);
-        for (uint32_t t = first_token; t < last_token; t++) {
-            unpacked_input in = unpacked_input_at(&job, t, b);
-            float *out = &y[t * y_stride + row];
-            int32_t products = unpacked_dot(weights.integers, in.quants, RAD_SUPER_BLOCK);
-            *out = fmaf(weights.block.scale * in.scales[0], (float)products, *out);
-        }
+        unpacked_tokens(&job, &weights, unpacked_codebook, unpacked_input_at(&job, first_token, b),
+                        last_token - first_token, &y[first_token * y_stride + row], y_stride);
     }
 }
 
@@ -221,7 +245,7 @@ static inline void unpacked_product(const rad_matrix *w, const rad_type_info *in
                                     const rad_activations *x, uint32_t row, uint32_t first_token,
                                     uint32_t last_token, float *y, size_t y_stride)
 {
-    unpacked_job job = {w, x, info, w->n_columns / info->block_elements};
+    unpacked_job job = unpacked_job_of(w, info, x);
     if (info->family == RAD_FAMILY_ROW) {
         unpacked_row(&job, row, first_token, last_token, y, y_stride);
         return;
@@ -231,10 +255,26 @@ static inline void unpacked_product(const rad_matrix *w, const rad_type_info *in
     for (uint32_t b = 0; b < job.n_blocks; b++) {
         unpacked_weights weights;
         unpacked_take(&job, row, b, &weights);
-        for (uint32_t t = first_token; t < last_token; t++) {
-            unpacked_input in = unpacked_input_at(&job, t, b);
-            float *out = &y[t * y_stride + row];
-            *out = unpacked_step(&job, &weights, &in, *out);
+        unpacked_input in = unpacked_input_at(&job, first_token, b);
+        float *out = &y[first_token * y_stride + row];
+        uint32_t n = last_token - first_token;
+        /* A call for each, so that the compiler makes a loop over tokens for each. */
+        switch (info->family) {
+        case RAD_FAMILY_SUPER_16:
+        case RAD_FAMILY_TERNARY:
+            unpacked_tokens(&job, &weights, unpacked_super_16, in, n, out, y_stride);
+            break;
+        case RAD_FAMILY_SUPER_32:
+            unpacked_tokens(&job, &weights, unpacked_super_32, in, n, out, y_stride);
+            break;
+        case RAD_FAMILY_BLOCK_16:
+            unpacked_tokens(&job, &weights, unpacked_block_16, in, n, out, y_stride);
+            break;
+        case RAD_FAMILY_AFFINE:
+            unpacked_tokens(&job, &weights, unpacked_affine, in, n, out, y_stride);
+            break;
+        default:
+            unpacked_tokens(&job, &weights, unpacked_block, in, n, out, y_stride);
         }
     }
 }
