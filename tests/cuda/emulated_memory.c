@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,8 +35,14 @@ void rad_emulated_show(emulated *e)
 
 static void poison(uint8_t *at, uint64_t size)
 {
-    for (uint64_t i = 0; i < size; i++)
-        at[i] = i & 1 ? 0xff : 0xf5;
+    static const uint8_t nan[2] = {0xf5, 0xff}; /* as float, half and bfloat16 */
+    uint64_t done = size < 2 ? size : 2;
+    memcpy(at, nan, done);
+    while (done < size) { /* copies of what is there: quick with a large allocation */
+        uint64_t more = done < size - done ? done : size - done;
+        memcpy(at + done, at, more);
+        done += more;
+    }
 }
 
 const allocation *rad_emulated_find(const emulated *e, const void *address, bool guards)
