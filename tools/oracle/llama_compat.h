@@ -1,7 +1,10 @@
-// What differs between versions of llama.cpp's header.
+// What the programs of llama.cpp share, and what differs between versions of its header.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
+#include <vector>
 
 #include "llama.h"
 
@@ -22,4 +25,21 @@ inline void only_errors(ggml_log_level level, const char *text, void *)
     if (level == GGML_LOG_LEVEL_ERROR) {
         std::fputs(text, stderr);
     }
+}
+
+// The ids as one sequence from position 0, each with its output.
+inline bool decode_all(llama_context *context, const std::vector<llama_token> &ids)
+{
+    llama_batch batch = llama_batch_init(static_cast<int32_t>(ids.size()), 0, 1);
+    for (size_t i = 0; i < ids.size(); i++) {
+        batch.token[i] = ids[i];
+        batch.pos[i] = static_cast<llama_pos>(i);
+        batch.n_seq_id[i] = 1;
+        batch.seq_id[i][0] = 0;
+        batch.logits[i] = true;
+    }
+    batch.n_tokens = static_cast<int32_t>(ids.size());
+    const bool done = llama_decode(context, batch) == 0;
+    llama_batch_free(batch);
+    return done;
 }

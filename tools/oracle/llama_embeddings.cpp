@@ -13,22 +13,6 @@
 
 #include "llama_compat.h"
 
-static bool compute(llama_context *context, const std::vector<llama_token> &ids)
-{
-    llama_batch batch = llama_batch_init(static_cast<int32_t>(ids.size()), 0, 1);
-    for (size_t i = 0; i < ids.size(); i++) {
-        batch.token[i] = ids[i];
-        batch.pos[i] = static_cast<llama_pos>(i);
-        batch.n_seq_id[i] = 1;
-        batch.seq_id[i][0] = 0;
-        batch.logits[i] = true;
-    }
-    batch.n_tokens = static_cast<int32_t>(ids.size());
-    const bool done = llama_decode(context, batch) == 0;
-    llama_batch_free(batch);
-    return done;
-}
-
 int main(int argc, char **argv)
 {
     if (argc != 3) {
@@ -59,7 +43,7 @@ int main(int argc, char **argv)
         params.embeddings = true;
         flash_attention_off(params, 0);
         llama_context *context = llama_init_from_model(model, params);
-        if (context == nullptr || !compute(context, ids)) {
+        if (context == nullptr || !decode_all(context, ids)) {
             std::fprintf(stderr, "%s: the text was not computed\n", argv[0]);
             return 1;
         }

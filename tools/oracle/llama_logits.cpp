@@ -42,22 +42,6 @@ static llama_context *new_context(llama_model *model, size_t n_tokens, bool f16_
     return llama_init_from_model(model, params);
 }
 
-static bool compute(llama_context *context, const std::vector<llama_token> &ids)
-{
-    llama_batch batch = llama_batch_init(static_cast<int32_t>(ids.size()), 0, 1);
-    for (size_t i = 0; i < ids.size(); i++) {
-        batch.token[i] = ids[i];
-        batch.pos[i] = static_cast<llama_pos>(i);
-        batch.n_seq_id[i] = 1;
-        batch.seq_id[i][0] = 0;
-        batch.logits[i] = true;
-    }
-    batch.n_tokens = static_cast<int32_t>(ids.size());
-    const bool done = llama_decode(context, batch) == 0;
-    llama_batch_free(batch);
-    return done;
-}
-
 int main(int argc, char **argv)
 {
     if (argc < 3) {
@@ -80,7 +64,7 @@ int main(int argc, char **argv)
     const size_t n_vocab = static_cast<size_t>(llama_vocab_n_tokens(llama_model_get_vocab(model)));
     for (const std::vector<llama_token> &ids : lines) {
         llama_context *context = new_context(model, ids.size(), f16_cache);
-        if (context == nullptr || !compute(context, ids)) {
+        if (context == nullptr || !decode_all(context, ids)) {
             std::fprintf(stderr, "%s: llama_decode failed\n", argv[0]);
             return 1;
         }
