@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -32,18 +31,6 @@ void rad_emulated_show(emulated *e)
 }
 
 /* ---- memory ------------------------------------------------------------------------------- */
-
-static void poison(uint8_t *at, uint64_t size)
-{
-    static const uint8_t nan[2] = {0xf5, 0xff}; /* as float, half and bfloat16 */
-    uint64_t done = size < 2 ? size : 2;
-    memcpy(at, nan, done);
-    while (done < size) { /* copies of what is there: quick with a large allocation */
-        uint64_t more = done < size - done ? done : size - done;
-        memcpy(at + done, at, more);
-        done += more;
-    }
-}
 
 const allocation *rad_emulated_find(const emulated *e, const void *address, bool guards)
 {
@@ -130,7 +117,7 @@ static bool take_memory(emulated *e, allocation *a, uint64_t size, bool at_begin
     }
     a->data = at_begin ? a->map + page : a->map + page + pages - (size + 15) / 16 * 16;
     a->size = size;
-    poison(a->map + page, pages);
+    rad_poison(a->map + page, pages);
     a->next = e->allocations;
     e->allocations = a;
     return true;

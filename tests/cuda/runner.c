@@ -29,7 +29,7 @@ enum {
     SIGNAL_STACK = 65536, /* for the handler of accesses outside of memory */
     MESSAGE = 400,
 };
-static const uint8_t poison[2] = {0xf5, 0xff}; /* NaN as float, half and bfloat16 */
+static const uint8_t poison[2] = {0xf5, 0xff};
 
 typedef enum thread_state { READY, AT_BARRIER, IN_WARP_OPERATION, DONE } thread_state;
 
@@ -100,13 +100,18 @@ static __thread thread *current;
 /* ---- memory -----------------------------------------------------------------------------------
  */
 
-static void fill_poison(uint8_t *at, size_t size)
+void rad_poison(uint8_t *at, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        at[i] = poison[i & 1];
+    size_t done = size < 2 ? size : 2;
+    memcpy(at, poison, done);
+    while (done < size) { /* copies of what is there: quick with a large allocation */
+        size_t more = done < size - done ? done : size - done;
+        memcpy(at + done, at, more);
+        done += more;
+    }
 }
 
-static bool is_poison(const uint8_t *at, size_t size)
+bool rad_is_poison(const uint8_t *at, size_t size)
 {
     for (size_t i = 0; i < size; i++)
         if (at[i] != poison[i & 1])
@@ -394,7 +399,7 @@ void *rad_host_shared(const void *key, size_t bytes)
     site *new_site = &runner->sites[runner->n_sites++];
     /* The end is exact where the size is a multiple of 16. */
     *new_site = (site){key, runner->static_used + GAP, bytes};
-    fill_poison(runner->shared + runner->static_used, rounded + 2 * GAP);
+    rad_poison(runner->shared + runner->static_used, rounded + 2 * GAP);
     runner->static_used = used;
 #ifdef RAD_RUNNER_ASAN
     ASAN_POISON_MEMORY_REGION(runner->shared + new_site->offset - GAP, GAP);
@@ -507,9 +512,9 @@ static void choose_turns(rad_runner *runner)
 static bool begin_block(rad_runner *runner)
 {
     for (uint32_t i = 0; i < runner->n_sites; i++)
-        fill_poison(runner->shared + runner->sites[i].offset, runner->sites[i].bytes);
-    fill_poison(runner->shared + runner->shared_bytes - runner->dynamic_bytes,
-                runner->dynamic_bytes);
+        rad_poison(runner->shared + runner->sites[i].offset, runner->sites[i].bytes);
+    rad_poison(runner->shared + runner->shared_bytes - runner->dynamic_bytes,
+               runner->dynamic_bytes);
     for (uint32_t i = 0; i < runner->n_threads; i++) {
         thread *t = &runner->threads[i];
         for (uint32_t k = 0; k < t->n_copies; k++)
@@ -629,8 +634,8 @@ static void check_gaps(rad_runner *runner)
         const uint8_t *begin = runner->shared + s->offset;
         size_t slack = (s->bytes + 15) / 16 * 16 - s->bytes;
         bool even = s->bytes % 2 == 0;
-        if (!is_poison(begin - GAP, GAP) ||
-            !is_poison(begin + s->bytes + !even, GAP + slack - !even)) {
+        if (!rad_is_poison(begin - GAP, GAP) ||
+            !rad_is_poison(begin + s->bytes + !even, GAP + slack - !even)) {
             char text[MESSAGE / 2];
             snprintf(text, sizeof text,
                      "something was written beside shared array %u (of %zu bytes)", i, s->bytes);
@@ -638,7 +643,6 @@ static void check_gaps(rad_runner *runner)
         }
     }
 #else
-    (void)is_poison;
     (void)runner;
 #endif
 }

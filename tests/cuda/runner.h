@@ -53,6 +53,10 @@ bool rad_runner_run(rad_runner *runner, const rad_cuda_kernel *kernel, const uin
                     rad_describe_fn describe, void *describe_user, char *message,
                     size_t message_size);
 
+/* What memory holds that nothing was written to: NaN as float, half and bfloat16. */
+void rad_poison(uint8_t *at, size_t size);
+bool rad_is_poison(const uint8_t *at, size_t size);
+
 /* ---- for the kernels (cuda/host.h) ------------------------------------------------------------
  */
 

@@ -2,6 +2,7 @@
  * machine without one gets a message and nothing else. */
 #include <cuda_runtime_api.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,32 +80,44 @@ static radllm_status enter(runtime *r)
 
 /* ---- the thread ----------------------------------------------------------------------------- */
 
-/* Two functions of the driver itself, since the runtime cannot give a thread nothing back: 0 is
- * that, and what answers where the driver does not have them. */
-static int call_driver(const char *name, void *argument)
+/* A function of the driver itself, since the runtime cannot give a thread nothing back: 0 is that,
+ * and what answers where the driver does not have it. Its address is kept once it is found. */
+typedef struct driver_call {
+    const char *name;
+    atomic_uintptr_t address;
+} driver_call;
+
+static int call_driver(driver_call *call, void *argument)
 {
+    uintptr_t address = atomic_load_explicit(&call->address, memory_order_relaxed);
     enum cudaDriverEntryPointQueryResult found = cudaDriverEntryPointSymbolNotFound;
     void *symbol = NULL;
     int (*function)(void *);
-    if (cudaGetDriverEntryPointByVersion(name, &symbol, 4000, cudaEnableDefault, &found) !=
-            cudaSuccess ||
-        found != cudaDriverEntryPointSuccess || symbol == NULL) {
-        (void)cudaGetLastError();
-        return -1;
+    if (address == 0) {
+        if (cudaGetDriverEntryPointByVersion(call->name, &symbol, 4000, cudaEnableDefault,
+                                             &found) != cudaSuccess ||
+            found != cudaDriverEntryPointSuccess || symbol == NULL) {
+            (void)cudaGetLastError();
+            return -1;
+        }
+        address = (uintptr_t)symbol;
+        atomic_store_explicit(&call->address, address, memory_order_relaxed);
     }
-    memcpy(&function, &symbol, sizeof function);
+    memcpy(&function, &address, sizeof function);
     return function(argument);
 }
 
 uintptr_t rad_cuda_thread_context(void)
 {
+    static driver_call get = {.name = "cuCtxGetCurrent"};
     void *context = NULL;
-    return call_driver("cuCtxGetCurrent", &context) == 0 ? (uintptr_t)context : 0;
+    return call_driver(&get, &context) == 0 ? (uintptr_t)context : 0;
 }
 
 void rad_cuda_restore_thread(uintptr_t context)
 {
-    (void)call_driver("cuCtxSetCurrent", (void *)context);
+    static driver_call set = {.name = "cuCtxSetCurrent"};
+    (void)call_driver(&set, (void *)context);
 }
 
 /* ---- memory ------------------------------------------------------------------------------- */
