@@ -230,7 +230,8 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
         rad_emulated_operations_init(&e->streams[i]);
     rad_emulated_operations_init(&e->captured);
     uint64_t all = e->device.properties.bytes;
-    e->used = CONTEXT_BYTES < all ? CONTEXT_BYTES : all;
+    uint64_t used = CONTEXT_BYTES + environment("RAD_EMULATED_TAKEN", 0);
+    e->used = used < all ? used : all;
     e->order = (rad_order)environment("RAD_EMULATED_ORDER", RAD_ORDERS_IN_TURN);
     uint64_t fails = environment("RAD_EMULATED_FAILING", UINT64_MAX);
     if (fails == UINT64_MAX || fails == (uint64_t)index) {

@@ -5,8 +5,9 @@
  * alone: a kernel that touches another one's fails.
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
- * 4 GiB), RAD_EMULATED_ORDER (a number, else orders take turns), RAD_EMULATED_LOSE (the device is
- * lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory),
+ * 4 GiB), RAD_EMULATED_TAKEN (bytes that others took of it, 0), RAD_EMULATED_ORDER (a number, else
+ * orders take turns), RAD_EMULATED_LOSE (the device is lost at this call),
+ * RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory),
  * RAD_EMULATED_FAILING (the number of the device that these two and RAD_EMULATED_FAIL are for;
  * without, each), RAD_EMULATED_OTHER (the number of a device with another name),
  * RAD_EMULATED_PEERS (0: no device can copy from another; 2: zeros arrive), RAD_EMULATED_GEMM

@@ -169,6 +169,26 @@ START_TEST(the_plan_says_what_is_taken)
 }
 END_TEST
 
+/* Memory that another engine of this process took before is no part of the driver's line: the same
+ * budget holds the same layers. */
+START_TEST(what_others_take_is_no_context)
+{
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    opened first = open_on("cuda", model, "cache=f32");
+    int64_t context = number_of(&first, "gpu_context"), total = number_of(&first, "gpu_total");
+    char pairs[64];
+    setenv("RAD_EMULATED_TAKEN", "30000000", 1);
+    snprintf(pairs, sizeof pairs, "cache=f32 vram_limit=%lld", (long long)total);
+    opened second = open_on("cuda", model, pairs);
+    unsetenv("RAD_EMULATED_TAKEN");
+    ck_assert_int_eq(number_of(&second, "gpu_context"), context);
+    ck_assert_int_eq(number_of(&second, "gpu_total"), total);
+    ck_assert_int_eq(number_of(&second, "gpu_output"), 1);
+    close_file(&first);
+    close_file(&second);
+}
+END_TEST
+
 /* ---- what fails ------------------------------------------------------------------------------ */
 
 /* The device is lost at its n-th call, for every n up to the end of some tokens: each call of the
@@ -301,6 +321,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);
     tcase_add_test(cases, the_plan_says_what_is_taken);
+    tcase_add_test(cases, what_others_take_is_no_context);
     tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
     tcase_add_test(cases, experts_here_cost_one_wait_a_layer);
     cases = rad_test_case(suite, "failures");

@@ -83,13 +83,28 @@ static radllm_status check_choice(rad_cuda *cuda, radllm_error *error)
 
 #define COPIES 8 /* that measure the bandwidth */
 
-/* What is taken right behind opening is the driver's context, and what other programs have. No
- * context that was seen is larger than this. */
+/* What is taken right behind opening is the driver's context, and what other programs and other
+ * engines of this process have. No context that was seen is larger than this. */
 #define MOST_CONTEXT_BYTES ((uint64_t)640 << 20)
 
-static uint64_t context_of(uint64_t taken)
+/* A process has one context of a GPU, for all engines: the least that was ever taken behind opening
+ * is nearest to it. Numbers behind the last one are not remembered. */
+static uint64_t context_of(uint32_t number, uint64_t taken, uint64_t all)
 {
-    return taken < MOST_CONTEXT_BYTES ? taken : MOST_CONTEXT_BYTES;
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static struct {
+        uint64_t all, least; /* another total: another GPU */
+    } seen[RAD_CUDA_GPUS];
+    uint64_t context = taken < MOST_CONTEXT_BYTES ? taken : MOST_CONTEXT_BYTES;
+    if (number >= RAD_CUDA_GPUS || pthread_mutex_lock(&mutex) != 0)
+        return context;
+    if (seen[number].all != all || context < seen[number].least) {
+        seen[number].all = all;
+        seen[number].least = context;
+    }
+    context = seen[number].least;
+    (void)pthread_mutex_unlock(&mutex);
+    return context;
 }
 
 static radllm_status open_gpu(rad_cuda_gpu *gpu, radllm_error *error)
@@ -110,7 +125,7 @@ static radllm_status open_gpu(rad_cuda_gpu *gpu, radllm_error *error)
         gpu->device->close(gpu->device);
         return status;
     }
-    gpu->context_bytes = context_of(all - gpu->free_at_open);
+    gpu->context_bytes = context_of(gpu->number, all - gpu->free_at_open, all);
     return RADLLM_OK;
 }
 
