@@ -313,10 +313,11 @@ RAD_DEVICE void merge_groups(const rad_cuda_attend_arguments &a, const few_task 
 
 /* What rad_cuda_attend_is_usual() says, for the compiler: loops of known lengths, and no detours.
  */
-RAD_DEVICE rad_cuda_attend_arguments usual_arguments(const rad_cuda_attend_arguments &a)
+RAD_DEVICE rad_cuda_attend_arguments usual_arguments(const rad_cuda_attend_arguments &a,
+                                                     uint32_t dim)
 {
     rad_cuda_attend_arguments usual = a;
-    usual.key_dim = usual.value_dim = 128;
+    usual.key_dim = usual.value_dim = dim;
     usual.cap = 0.0f;
     usual.slopes = NULL;
     usual.head_blocks = 1;

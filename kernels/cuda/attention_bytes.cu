@@ -327,7 +327,7 @@ RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes, THREADS, 2, rad_cuda_attend_arguments,
 RAD_CUDA_KERNEL_BLOCKS(attend_many_bytes_128, THREADS, 2, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, 3 * MANY_ROWS);
-    attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(usual_arguments(a), words);
+    attend_many<bytes, RAD_CUDA_ATTEND_HALF_VALUES / 8>(usual_arguments(a, 128), words);
 }
 
 RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_arguments, a)
@@ -339,5 +339,11 @@ RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes, THREADS, 4, rad_cuda_attend_argum
 RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes_128, THREADS, 4, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
-    attend_few<bytes>(usual_arguments(a), words);
+    attend_few<bytes>(usual_arguments(a, 128), words);
+}
+
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_bytes_64, THREADS, 4, rad_cuda_attend_arguments, a)
+{
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
+    attend_few<bytes>(usual_arguments(a, 64), words);
 }

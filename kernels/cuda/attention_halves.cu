@@ -85,15 +85,10 @@ struct halves {
         const uint8_t *from = keys + a.key_bytes + thread * 16;
         uint8_t *staged_values = staged + a.key_dim * 64;
         uint32_t parts = a.value_dim / 8, pitch = rad_cuda_attend_value_pitch(a.value_dim);
-        if (a.value_dim == 128 && threads == 32 && seen.last - seen.first == RAD_TILE_KEYS) {
-            /* Two slots at a time: of the exchange the lowest bit is a thread's own. */
-            uint32_t slot = thread / 16, part = thread % 16 ^ slot;
-#pragma unroll
-            for (uint32_t i = 0; i < RAD_TILE_KEYS; i += 2)
-                rad_copy_async16(staged_values + (slot + i) * 256 + (part ^ (i & 7u)) * 16,
-                                 from + i * 256);
-            return;
-        }
+        if (a.value_dim == 128 && threads == 32)
+            return stage_rows_of<128>(from, seen, staged_values, thread);
+        if (a.value_dim == 64 && threads == 32)
+            return stage_rows_of<64>(from, seen, staged_values, thread);
         row_walk at(thread, threads, parts);
 #pragma unroll 1
         for (uint32_t i = thread; i < RAD_TILE_KEYS * parts; i += threads, at.go_on()) {
@@ -103,6 +98,24 @@ struct halves {
             else
                 rad_store16(to, {0, 0, 0, 0});
             from += threads * 16;
+        }
+    }
+
+    /* Values of so many dimensions, by a warp: two or four slots at a time, so that the exchange's
+     * lowest bits are a thread's own. */
+    template <uint32_t DIMS>
+    static RAD_MEMBER void stage_rows_of(const uint8_t *from, slot_range seen, uint8_t *staged,
+                                         uint32_t thread)
+    {
+        constexpr uint32_t PARTS = DIMS / 8, SLOTS = 32 / PARTS;
+        const uint32_t slot = thread / PARTS, part = thread % PARTS ^ slot;
+#pragma unroll
+        for (uint32_t i = 0; i < RAD_TILE_KEYS; i += SLOTS) {
+            uint8_t *to = staged + (slot + i) * (DIMS * 2) + (part ^ (i & 7u)) * 16;
+            if (slot + i >= seen.first && slot + i < seen.last)
+                rad_copy_async16(to, from + i * (DIMS * 2));
+            else
+                rad_store16(to, {0, 0, 0, 0});
         }
     }
 
@@ -174,5 +187,11 @@ RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few, THREADS, 2, rad_cuda_attend_arguments, 
 RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_128, THREADS, 2, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
-    attend_few<halves>(usual_arguments(a), words);
+    attend_few<halves>(usual_arguments(a, 128), words);
+}
+
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_64, THREADS, 4, rad_cuda_attend_arguments, a)
+{
+    RAD_SHARED(uint32_t, words, FEW_WORDS);
+    attend_few<halves>(usual_arguments(a, 64), words);
 }

@@ -176,8 +176,8 @@ enum {
  * - attend_many, attend_few: for keys and values in F16, by matrix instructions of halves (queries
  * as sums of two, probabilities rounded). Powers and the merging of tiles have formulas of their
  * own, and the bits are others: within 2^-11 of the greatest value of those of the CPU.
- * ..._128: the same where keys and values have 128 dimensions, without ALiBi and cap;
- * attend_many_128 also without sinks of the policy.
+ * ..._128, ..._64: the same where keys and values have 128 or 64 dimensions, without ALiBi and cap;
+ * attend_many_128 also without sinks of the policy. Of many tokens there is only the former.
  *
  * Where keys are divided, attend_merge follows with the same arguments:
  * rad_cuda_attend_is_merged_apart(). attend_few and attend_few_bytes merge themselves: the last
@@ -227,10 +227,12 @@ RAD_CUDA_DECLARE(attend_4);
 RAD_CUDA_DECLARE(attend_1);
 RAD_CUDA_DECLARE(attend_few);
 RAD_CUDA_DECLARE(attend_few_128);
+RAD_CUDA_DECLARE(attend_few_64);
 RAD_CUDA_DECLARE(attend_many);
 RAD_CUDA_DECLARE(attend_many_128);
 RAD_CUDA_DECLARE(attend_few_bytes);
 RAD_CUDA_DECLARE(attend_few_bytes_128);
+RAD_CUDA_DECLARE(attend_few_bytes_64);
 RAD_CUDA_DECLARE(attend_many_bytes);
 RAD_CUDA_DECLARE(attend_many_bytes_128);
 RAD_CUDA_DECLARE(attend_merge);
@@ -401,20 +403,21 @@ static inline uint32_t rad_cuda_attend_choose(const rad_cuda_attend_arguments *a
                                              : (uint32_t)RAD_CUDA_ATTEND_FEW_ROWS;
 }
 
-/* What the kernels ..._128 are made for; the slopes have to be there. */
-static inline int rad_cuda_attend_is_usual(const rad_cuda_attend_arguments *a)
+/* What the kernels ..._128 or ..._64 are made for; the slopes have to be there. */
+static inline int rad_cuda_attend_is_usual(const rad_cuda_attend_arguments *a, uint32_t dim)
 {
-    return a->key_dim == 128 && a->value_dim == 128 && a->head_blocks == 1 && a->cap <= 0.0f &&
+    return a->key_dim == dim && a->value_dim == dim && a->head_blocks == 1 && a->cap <= 0.0f &&
            a->slopes == NULL;
 }
 
 static inline const rad_cuda_kernel *rad_cuda_attend_few_kernel(const rad_cuda_attend_arguments *a)
 {
-    if (a->key_type == RAD_CUDA_CACHE_F16)
-        return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_few_128
-                                           : &rad_cuda_kernel_attend_few;
-    return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_few_bytes_128
-                                       : &rad_cuda_kernel_attend_few_bytes;
+    int halves = a->key_type == RAD_CUDA_CACHE_F16;
+    if (rad_cuda_attend_is_usual(a, 128))
+        return halves ? &rad_cuda_kernel_attend_few_128 : &rad_cuda_kernel_attend_few_bytes_128;
+    if (rad_cuda_attend_is_usual(a, 64))
+        return halves ? &rad_cuda_kernel_attend_few_64 : &rad_cuda_kernel_attend_few_bytes_64;
+    return halves ? &rad_cuda_kernel_attend_few : &rad_cuda_kernel_attend_few_bytes;
 }
 
 static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_attend_arguments *a,
@@ -423,11 +426,11 @@ static inline const rad_cuda_kernel *rad_cuda_attend_kernel(const rad_cuda_atten
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->division == RAD_CUDA_ATTEND_TILES)
         return rad_cuda_attend_few_kernel(a);
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS && a->key_type == RAD_CUDA_CACHE_F16)
-        return rad_cuda_attend_is_usual(a) && a->sinks == 0 ? &rad_cuda_kernel_attend_many_128
-                                                            : &rad_cuda_kernel_attend_many;
+        return rad_cuda_attend_is_usual(a, 128) && a->sinks == 0 ? &rad_cuda_kernel_attend_many_128
+                                                                 : &rad_cuda_kernel_attend_many;
     if (rows >= RAD_CUDA_ATTEND_FEW_ROWS)
-        return rad_cuda_attend_is_usual(a) ? &rad_cuda_kernel_attend_many_bytes_128
-                                           : &rad_cuda_kernel_attend_many_bytes;
+        return rad_cuda_attend_is_usual(a, 128) ? &rad_cuda_kernel_attend_many_bytes_128
+                                                : &rad_cuda_kernel_attend_many_bytes;
     return rows == 8   ? &rad_cuda_kernel_attend_8
            : rows == 4 ? &rad_cuda_kernel_attend_4
                        : &rad_cuda_kernel_attend_1;
