@@ -9,6 +9,7 @@
 #include "kernels/cuda/attend_many.h"
 
 #define FEW_WORDS (3 * WARP_ROWS + 1)
+#define OF_WARP   (WARP_ROWS / WARPS) /* queries that a warp prepares and merges, at most */
 
 struct few_task {
     matrix_task of;
@@ -128,36 +129,58 @@ RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task
     }
 }
 
-/* The queries into shared memory, zeros for those that there are not. */
+/* What queries see, into shared memory. No kernel writes what it comes from. */
+RAD_DEVICE void note_queries(const rad_cuda_attend_arguments &a, const matrix_task &task)
+{
+    const uint32_t mine = rad_thread(), r = mine < task.n_live ? mine : 0;
+    if (mine >= WARP_ROWS)
+        return;
+    rad_cuda_row row = a.rows[row_of_query(task, r)];
+    float slope = a.slopes != NULL ? a.slopes[head_of_query(task, r)] : 0.0f;
+    task.queries.position[mine] = row.position;
+    task.queries.end[mine] = row.end;
+    task.queries.slope[mine] = slope;
+}
+
+/* 128 dimensions of the warp's queries, all under way together: zeros for those that there are not.
+ */
+RAD_DEVICE void load_queries(const rad_cuda_attend_arguments &a, const matrix_task &task,
+                             const float *queries, uint32_t first, float x[OF_WARP][4])
+{
+#pragma unroll
+    for (uint32_t i = 0; i < OF_WARP; i++) {
+        const uint32_t r = rad_warp() + i * WARPS;
+        uint64_t at = (uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r);
+        load_query(a, r < task.n_live ? queries + at * a.key_dim : NULL, first, x[i]);
+    }
+}
+
+/* The queries into shared memory. x: the first 128 dimensions of the warp's. */
 template <typename KIND>
 RAD_DEVICE void prepare_few(const rad_cuda_attend_arguments &a, const matrix_task &task,
-                            const float *queries)
+                            const float *queries, float x[OF_WARP][4])
 {
-    const uint32_t mine = rad_thread() % WARP_ROWS, r0 = mine < task.n_live ? mine : 0;
-    rad_cuda_row row = a.rows[row_of_query(task, r0)];
-    float slope = a.slopes != NULL ? a.slopes[head_of_query(task, r0)] : 0.0f;
-    for (uint32_t r = rad_warp(); r < WARP_ROWS; r += WARPS) {
-        uint64_t at = (uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r);
-        KIND::prepare(a, r < task.n_live ? queries + at * a.key_dim : NULL, task.queries, r);
-    }
-    if (rad_thread() < WARP_ROWS) {
-        task.queries.position[mine] = row.position;
-        task.queries.end[mine] = row.end;
-        task.queries.slope[mine] = slope;
+    for (uint32_t first = 0; first < a.key_dim; first += 128) {
+        if (first > 0)
+            load_queries(a, task, queries, first, x);
+#pragma unroll
+        for (uint32_t i = 0; i < OF_WARP; i++)
+            KIND::prepare(a, x[i], first, task.queries, rad_warp() + i * WARPS);
     }
     rad_barrier();
 }
 
 /* ---- a part ---------------------------------------------------------------------------------- */
 
-/* Merges a round's tiles, n of them. */
-RAD_DEVICE void merge_round(const rad_cuda_attend_arguments &a, const few_task &task, uint32_t n)
+/* n states of each query, `stride` apart, into the totals: a warp has every fourth query. */
+RAD_DEVICE void merge_few(const rad_cuda_attend_arguments &a, const few_task &task,
+                          const float *states, uint32_t of_query, uint32_t stride, uint32_t n,
+                          bool of_ranges)
 {
-    rad_barrier();
-    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
-        merge_row(a, task.totals + q * task.state, task.rounds + q * task.state,
-                  task.n_queries * task.state, n, false);
-    rad_barrier();
+    const uint32_t warp = rad_warp(), n_live = task.of.n_live;
+    merge_rows(a, task.totals + warp * task.state, WARPS * task.state, states + warp * of_query,
+               WARPS * of_query, n_live > warp ? (n_live - warp + WARPS - 1) / WARPS : 0, stride, n,
+               of_ranges);
 }
 
 RAD_DEVICE void clear_totals(const rad_cuda_attend_arguments &a, const few_task &task,
@@ -180,14 +203,21 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
     const uint8_t *keys = NULL;
     uint32_t pages = 0, mine = part.begin + rad_warp();
     const bool some = mine < part.end, early = some && is_written(task.of, mine);
+    const float *queries = part.of_sinks ? a.sink_queries : a.queries;
+    float x[OF_WARP][4] = {};
+    note_queries(a, task.of);
+    if (whole)
+        clear_totals(a, task, group);
     if (some) {
         pages = pages_of_lanes(a, task.of, mine, part.end);
         keys = a.pages.pool + rad_shuffle(pages, 0) * a.pages.page_bytes + head;
     }
 #pragma unroll 1
     for (uint32_t late = 0; late < 2; late++) {
-        if (late > 0)
+        if (late > 0) {
             rad_wait_for_earlier();
+            load_queries(a, task.of, queries, 0, x);
+        }
         if (!some || early != (late == 0))
             continue;
         KIND::stage_keys(a, keys, staged, rad_lane(), 32);
@@ -196,9 +226,7 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
                            rad_lane(), 32);
         rad_copy_async_commit();
     }
-    if (whole)
-        clear_totals(a, task, group);
-    prepare_few<KIND>(a, task.of, part.of_sinks ? a.sink_queries : a.queries);
+    prepare_few<KIND>(a, task.of, queries, x);
     for (uint32_t round = 0, tile = part.begin; tile < part.end; tile += WARPS) {
         mine = tile + rad_warp();
         round++;
@@ -228,8 +256,14 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
                                    rad_lane(), 32);
             rad_copy_async_commit();
         }
-        if (whole)
-            merge_round(a, task, part.end - tile < WARPS ? part.end - tile : (uint32_t)WARPS);
+        if (!whole)
+            continue;
+        const uint32_t left = part.end - tile;
+        rad_barrier();
+        merge_few(a, task, task.rounds, task.state, task.n_queries * task.state,
+                  left < WARPS ? left : (uint32_t)WARPS, false);
+        if (left > WARPS) /* else who goes on with a query has merged it */
+            rad_barrier();
     }
 }
 
@@ -273,9 +307,7 @@ RAD_DEVICE void merge_units(const rad_cuda_attend_arguments &a, const few_task &
         rad_copy_async_commit();
         rad_copy_async_wait(0);
         rad_barrier();
-        for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
-            merge_row(a, task.totals + q * task.state, row + q * each * task.state, task.state,
-                      some, of_ranges);
+        merge_few(a, task, row, each * task.state, task.state, some, of_ranges);
     }
 }
 

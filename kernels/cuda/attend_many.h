@@ -2,7 +2,8 @@
  * takes up to 64 queries that share keys, whose states stay in registers; attend_few() of
  * attend_few.h up to 16. The bits of a query are the same in both.
  *
- * A kind has query_bytes(a), of a query in shared memory; prepare(), by a warp; staged_bytes(a), of
+ * A kind has query_bytes(a), of a query in shared memory; prepare(), by a warp, of 128 of its
+ * dimensions; staged_bytes(a), of
  * a tile; stage_keys() and stage_values(), which begin to copy one; attend(), from which a lane has
  * the probabilities of its two queries in a `tile`; output(), the outputs of 16 dimensions, which
  * `step` of the tile is to be multiplied with. A tile's `most` and `sum` are the maximum and sum of
@@ -80,7 +81,12 @@ RAD_DEVICE void prepare(const rad_cuda_attend_arguments &a, const matrix_task &t
     for (uint32_t r = rad_warp(); r < rows; r += WARPS) {
         uint32_t row = row_of_query(task, r < task.n_live ? r : 0);
         uint32_t head = head_of_query(task, r < task.n_live ? r : 0);
-        KIND::prepare(a, queries + ((uint64_t)row * a.n_heads + head) * a.key_dim, task.queries, r);
+        const float *query = queries + ((uint64_t)row * a.n_heads + head) * a.key_dim;
+        for (uint32_t first = 0; first < a.key_dim; first += 128) {
+            float x[4];
+            load_query(a, query, first, x);
+            KIND::prepare(a, x, first, task.queries, r);
+        }
         if (rad_lane() == 0) {
             task.queries.position[r] = a.rows[row].position;
             task.queries.end[r] = a.rows[row].end;

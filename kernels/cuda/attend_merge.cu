@@ -61,7 +61,7 @@ RAD_DEVICE void merge_all_ranges(const rad_cuda_attend_arguments &a, const merge
                   task.state, end - range < 32 ? end - range : 32, true);
 }
 
-RAD_CUDA_KERNEL(attend_merge, WARPS * 32, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_BLOCKS(attend_merge, WARPS * 32, 2, rad_cuda_attend_arguments, a)
 {
     float *shared = (float *)rad_dynamic_shared();
     uint32_t head = rad_block_y();

@@ -70,88 +70,144 @@ RAD_DEVICE float merged_number(bool halves, float before, float factor, float ot
                   : rad_fma(before, factor, other * weight);
 }
 
-/* The greatest of what lanes up to this one have; of equal ones the last. */
-RAD_DEVICE float greatest_so_far(float x)
+/* The greatest of what the first n lanes of each `width` have up to this one; of equal ones the
+ * last. */
+RAD_DEVICE float greatest_so_far(float x, uint32_t width, uint32_t n)
 {
 #pragma unroll
-    for (uint32_t n = 1; n < 32; n *= 2) {
-        float before = rad_shuffle(x, (rad_lane() - n) & 31u);
-        x = rad_lane() >= n ? greater(before, x) : x;
+    for (uint32_t step = 1; step < 32; step *= 2) {
+        if (step >= n)
+            break;
+        float before = rad_shuffle(x, (rad_lane() - step) & 31u);
+        x = (rad_lane() & (width - 1)) >= step ? greater(before, x) : x;
     }
     return x;
 }
 
-/* n <= 32 states, `stride` apart, into a state, one by one: of tiles, or of ranges, the first of
- * which replaces nothing as it is. A lane has a state's factors. */
-RAD_OUTLINE void merge_states_in_row(uint32_t dim, float *state, const float *row, uint64_t stride,
-                                     uint32_t n, bool of_ranges, bool steps, bool halves)
+/* What goes before a state of a query, as lanes have it for the states of some queries. */
+struct merge_factors {
+    float rescale, weight, sum; /* the lane's state's */
+    float total, last;          /* the query's sum before, and its maximum behind all */
+    uint32_t seen;              /* bits of states that there are, of all lanes */
+    uint32_t replaces;          /* of queries that the first state replaces: of all their lanes */
+};
+
+/* A lane has state lane % width of query lane / width; width: 8 or 32. */
+RAD_DEVICE merge_factors make_factors(uint32_t dim, const float *state, uint32_t next_state,
+                                      const float *row, uint32_t next_row, uint32_t n_queries,
+                                      uint32_t width, uint32_t stride, uint32_t n, bool of_ranges,
+                                      bool halves)
 {
-    const uint32_t lane = rad_lane();
-    const float *mine = row + (lane < n ? lane : 0) * stride;
-    float most = mine[dim], sum = mine[dim + 1];
-    float merged = state[dim], total = state[dim + 1];
-    uint32_t seen = rad_ballot(lane < n && !is_empty_state(most, sum));
-    if (seen == 0)
-        return;
-    bool replaces = of_ranges && is_empty_state(merged, total);
-    uint32_t replacing = replaces ? seen & (0u - seen) : 0u; /* its bit */
-    float level = halves ? level_of(most) : most;
-    float behind =
-        greater(merged, greatest_so_far((seen >> lane & 1u) != 0 ? level : MINUS_INFINITY));
+    const uint32_t lane = rad_lane(), place = lane & (width - 1);
+    const uint32_t query = width == 32 ? 0 : lane / 8, q = query < n_queries ? query : 0;
+    const bool there = query < n_queries && place < n;
+    const float *mine = row + q * next_row + (place < n ? place : 0) * stride + dim;
+    state += q * next_state + dim;
+    const float most = mine[0], sum = mine[1], merged = state[0], total = state[1];
+    const bool has_some = there && !is_empty_state(most, sum);
+    const float level = halves ? level_of(most) : most;
+    const float behind =
+        greater(merged, greatest_so_far(has_some ? level : MINUS_INFINITY, width, n));
     float before = rad_shuffle(behind, (lane - 1) & 31u);
-    before = lane == 0 ? merged : before;
-    float rescale = rad_expf_below_one(before - behind);
-    float weight = rad_expf_below_one(most - behind);
+    before = place == 0 ? merged : before;
+    merge_factors f;
     if (halves) {
-        rescale = before == behind ? 1.0f : halves_exp(before - behind);
-        weight = halves_exp(most - behind);
+        f.rescale = before == behind ? 1.0f : halves_exp(before - behind);
+        f.weight = halves_exp(most - behind);
+    } else {
+        f.rescale = rad_expf_below_one(before - behind);
+        f.weight = rad_expf_below_one(most - behind);
     }
-    float last = rad_shuffle(behind, 31), result = total;
-    for (uint32_t first = lane; first - lane < dim; first += 32 * AT_ONCE) {
-        float out[AT_ONCE], all = total;
-        uint32_t at[AT_ONCE]; /* lanes behind the end repeat the last output */
-#pragma unroll
-        for (uint32_t j = 0; j < AT_ONCE; j++) {
-            at[j] = first + 32 * j < dim ? first + 32 * j : dim - 1;
-            out[j] = state[at[j]];
-        }
-        const float *other = row;
-#pragma unroll 4
-        for (uint32_t i = 0; i < n; i++, other += stride) {
-            float factor = rad_shuffle(rescale, i), of_state = rad_shuffle(weight, i);
-            float of_sum = rad_shuffle(sum, i);
-            bool has_some = (seen >> i & 1u) != 0, is_all = (replacing >> i & 1u) != 0;
-            float sums = is_all ? of_sum : merged_number(halves, all, factor, of_sum, of_state);
-            all = has_some ? sums : all;
-#pragma unroll
-            for (uint32_t j = 0; j < AT_ONCE; j++) {
-                float part = other[at[j]];
-                float of_block = steps ? other[dim + 2 + at[j] / 32] * of_state : of_state;
-                float merged_part = merged_number(halves, out[j], factor, part, of_block);
-                float next = is_all ? part : merged_part;
-                out[j] = has_some ? next : out[j];
-            }
-        }
-        rad_warp_barrier(); /* all have read what others repeat, and maximum and sum */
-#pragma unroll
-        for (uint32_t j = 0; j < AT_ONCE; j++)
-            if (first + 32 * j < dim)
-                state[at[j]] = out[j];
-        result = all;
-    }
-    if (lane == 0) {
-        state[dim] = last;
-        state[dim + 1] = result;
-    }
-    rad_warp_barrier();
+    f.sum = sum;
+    f.total = total;
+    f.last = rad_shuffle(behind, lane - place + n - 1);
+    f.seen = rad_ballot(has_some);
+    f.replaces = rad_ballot(of_ranges && is_empty_state(merged, total));
+    return f;
 }
 
-RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, const float *row,
-                          uint64_t stride, uint32_t n, bool of_ranges)
+/* n states, 1 to 32, `stride` apart, into that of each query, one by one: of tiles, or of ranges,
+ * the first of which replaces nothing as it is. Of few states the factors of four queries are made
+ * together. */
+RAD_OUTLINE void merge_states_in_rows(uint32_t dim, float *state, uint32_t next_state,
+                                      const float *row, uint32_t next_row, uint32_t n_queries,
+                                      uint32_t stride, uint32_t n, bool of_ranges, bool steps,
+                                      bool halves)
+{
+    const uint32_t lane = rad_lane(), width = n <= 8 ? 8 : 32;
+    merge_factors f;
+    for (uint32_t q = 0, from = 32; q < n_queries;
+         q++, from += width, state += next_state, row += next_row) {
+        if (from >= 32) {
+            from = 0;
+            f = make_factors(dim, state, next_state, row, next_row, n_queries - q, width, stride, n,
+                             of_ranges, halves);
+            rad_warp_barrier(); /* all have read maxima and sums */
+        }
+        const uint32_t seen = f.seen >> from & 0xffffffffu >> (32 - n);
+        const uint32_t replacing =
+            (f.replaces >> from & 1u) != 0 ? seen & (0u - seen) : 0u; /* its bit */
+        const float total = rad_shuffle(f.total, from), last = rad_shuffle(f.last, from);
+        float result = total;
+        if (seen == 0)
+            continue;
+        for (uint32_t first = lane; first - lane < dim; first += 32 * AT_ONCE) {
+            float out[AT_ONCE], all = total;
+            uint32_t at[AT_ONCE]; /* lanes behind the end repeat the last output */
+#pragma unroll
+            for (uint32_t j = 0; j < AT_ONCE; j++) {
+                at[j] = first + 32 * j < dim ? first + 32 * j : dim - 1;
+                out[j] = state[at[j]];
+            }
+            const float *other = row;
+#pragma unroll 4
+            for (uint32_t i = 0; i < n; i++, other += stride) {
+                float factor = rad_shuffle(f.rescale, from + i);
+                float of_state = rad_shuffle(f.weight, from + i);
+                float of_sum = rad_shuffle(f.sum, from + i);
+                bool has_some = (seen >> i & 1u) != 0, is_all = (replacing >> i & 1u) != 0;
+                float sums = is_all ? of_sum : merged_number(halves, all, factor, of_sum, of_state);
+                all = has_some ? sums : all;
+#pragma unroll
+                for (uint32_t j = 0; j < AT_ONCE; j++) {
+                    float part = other[at[j]];
+                    float of_block = steps ? other[dim + 2 + at[j] / 32] * of_state : of_state;
+                    float merged_part = merged_number(halves, out[j], factor, part, of_block);
+                    float next = is_all ? part : merged_part;
+                    out[j] = has_some ? next : out[j];
+                }
+            }
+            rad_warp_barrier(); /* all have read what others repeat */
+#pragma unroll
+            for (uint32_t j = 0; j < AT_ONCE; j++)
+                if (first + 32 * j < dim)
+                    state[at[j]] = out[j];
+            result = all;
+        }
+        if (lane == 0) {
+            state[dim] = last;
+            state[dim + 1] = result;
+        }
+        rad_warp_barrier();
+    }
+}
+
+/* Of n_queries queries, whose states and whose first states to be merged are so far apart. */
+RAD_DEVICE void merge_rows(const rad_cuda_attend_arguments &a, float *state, uint32_t next_state,
+                           const float *row, uint32_t next_row, uint32_t n_queries, uint32_t stride,
+                           uint32_t n, bool of_ranges)
 {
     bool steps = !of_ranges && rad_is_integer_cache(a.value_type);
     bool halves = !of_ranges && rad_cuda_attend_by_halves(&a);
-    merge_states_in_row(a.value_dim, state, row, stride, n, of_ranges, steps, halves);
+    if (n > 0)
+        merge_states_in_rows(a.value_dim, state, next_state, row, next_row, n_queries, stride, n,
+                             of_ranges, steps, halves);
+}
+
+RAD_DEVICE void merge_row(const rad_cuda_attend_arguments &a, float *state, const float *row,
+                          uint32_t stride, uint32_t n, bool of_ranges)
+{
+    merge_rows(a, state, 0, row, 0, 1, stride, n, of_ranges);
 }
 
 /* The state of a range into that of what precedes it. */

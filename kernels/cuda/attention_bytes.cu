@@ -97,23 +97,19 @@ struct bytes {
     }
 
     /* By the rule for activations: quantize_query() of layer.h. */
-    static RAD_MEMBER void prepare(const rad_cuda_attend_arguments &a, const float *query,
-                                   const matrix_queries &queries, uint32_t r)
+    static RAD_MEMBER void prepare(const rad_cuda_attend_arguments &a, const float x[4],
+                                   uint32_t first, const matrix_queries &queries, uint32_t r)
     {
-        float *scales = (float *)(queries.numbers + queries.rows * query_pitch(a));
-        for (uint32_t first = 0; first < a.key_dim; first += 128) {
-            float x[4], scale;
-            load_query(a, query, first, x);
+        float *scales = (float *)(queries.numbers + queries.rows * query_pitch(a)), scale;
 #pragma unroll
-            for (uint32_t i = 0; i < 4; i++) {
-                uint32_t d = first + i * 32;
-                if (d >= a.key_dim)
-                    break;
-                int32_t q = quantize_number(x[i], &scale);
-                queries.numbers[r * query_pitch(a) + d + rad_lane()] = (uint8_t)q;
-                if (rad_lane() == 0)
-                    scales[d / 32 * queries.rows + r] = scale;
-            }
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t d = first + i * 32;
+            if (d >= a.key_dim)
+                break;
+            int32_t q = quantize_number(x[i], &scale);
+            queries.numbers[r * query_pitch(a) + d + rad_lane()] = (uint8_t)q;
+            if (rad_lane() == 0)
+                scales[d / 32 * queries.rows + r] = scale;
         }
     }
 

@@ -44,23 +44,20 @@ struct halves {
         return rad_cuda_attend_staged(a.key_dim, a.value_dim);
     }
 
-    static RAD_MEMBER void prepare(const rad_cuda_attend_arguments &a, const float *query,
-                                   const matrix_queries &queries, uint32_t r)
+    static RAD_MEMBER void prepare(const rad_cuda_attend_arguments &a, const float x[4],
+                                   uint32_t first, const matrix_queries &queries, uint32_t r)
     {
         const uint32_t pitch = rad_cuda_attend_pitch(a.key_dim);
         uint16_t *high = (uint16_t *)(queries.numbers + r * pitch);
         uint16_t *low = (uint16_t *)(queries.numbers + (queries.rows + r) * pitch);
-        for (uint32_t first = 0; first < a.key_dim; first += 128) {
-            float x[4];
-            load_query(a, query, first, x);
 #pragma unroll
-            for (uint32_t i = 0; i < 4; i++) {
-                uint32_t d = first + i * 32 + rad_lane();
-                if (d >= a.key_dim)
-                    break;
-                high[d] = rad_float_to_half(x[i]);
-                low[d] = rad_float_to_half(x[i] - rad_half_to_float(high[d]));
-            }
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t d = first + i * 32 + rad_lane();
+            if (d >= a.key_dim)
+                break;
+            const uint16_t half = rad_float_to_half(x[i]);
+            high[d] = half;
+            low[d] = rad_float_to_half(x[i] - rad_half_to_float(half));
         }
     }
 
@@ -190,7 +187,7 @@ RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_128, THREADS, 2, rad_cuda_attend_argumen
     attend_few<halves>(usual_arguments(a, 128), words);
 }
 
-RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_64, THREADS, 4, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_64, THREADS, 3, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(usual_arguments(a, 64), words);
