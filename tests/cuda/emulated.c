@@ -9,15 +9,30 @@
 
 #define CONTEXT_BYTES ((uint64_t)64 << 20) /* what an open device takes */
 
-static const char *const call_names[CALL_KINDS] = {
-    "memory",       "alloc",         "free",
-    "host_alloc",   "host_free",     "upload",
-    "download",     "copy",          "fill",
-    "copy_from",    "launch",        "gemm_open",
-    "gemm",         "event_new",     "event_record",
-    "stream_wait",  "event_wait",    "event_milliseconds",
-    "synchronize",  "capture_begin", "capture_end",
-    "graph_launch", "work"};
+static const char *const call_names[CALL_KINDS] = {"memory",
+                                                   "alloc",
+                                                   "free",
+                                                   "host_alloc",
+                                                   "host_free",
+                                                   "upload",
+                                                   "download",
+                                                   "copy",
+                                                   "fill",
+                                                   "copy_from",
+                                                   "launch",
+                                                   "gemm_open",
+                                                   "gemm",
+                                                   "event_new",
+                                                   "event_record",
+                                                   "stream_wait",
+                                                   "event_wait",
+                                                   "event_reached",
+                                                   "event_milliseconds",
+                                                   "synchronize",
+                                                   "capture_begin",
+                                                   "capture_end",
+                                                   "graph_launch",
+                                                   "work"};
 
 /* ---- errors ------------------------------------------------------------------------------- */
 

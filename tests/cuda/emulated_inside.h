@@ -74,6 +74,7 @@ typedef enum call_kind {
     EVENT_RECORD,
     STREAM_WAIT,
     EVENT_WAIT,
+    EVENT_REACHED,
     EVENT_MILLISECONDS,
     SYNCHRONIZE,
     CAPTURE_BEGIN,

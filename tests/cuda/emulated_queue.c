@@ -275,6 +275,15 @@ static radllm_status event_wait(rad_cuda_device *device, rad_cuda_event *event)
     return status;
 }
 
+/* Asking makes nothing happen: what nobody waits for is not reached. */
+static radllm_status event_reached(rad_cuda_device *device, rad_cuda_event *event, bool *reached)
+{
+    emulated *e = of(device);
+    radllm_status status = rad_emulated_enter_uncaptured(e, EVENT_REACHED, "an event is asked for");
+    *reached = status == RADLLM_OK && event->reached >= event->recorded;
+    return status;
+}
+
 static radllm_status event_milliseconds(rad_cuda_device *device, rad_cuda_event *from,
                                         rad_cuda_event *to, float *milliseconds)
 {
@@ -386,6 +395,7 @@ void rad_emulated_queue_calls(rad_cuda_device *device)
     device->event_record = event_record;
     device->stream_wait = stream_wait;
     device->event_wait = event_wait;
+    device->event_reached = event_reached;
     device->event_milliseconds = event_milliseconds;
     device->synchronize = synchronize;
     device->capture_begin = capture_begin;

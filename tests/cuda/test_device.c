@@ -58,7 +58,12 @@ START_TEST(events_order_streams)
     ok(device, device->event_record(device, before, RAD_CUDA_COMPUTE));
     for (int i = 0; i < N; i++)
         ((float *)pinned)[i] = 3; /* pinned memory is read late */
+    bool reached = true;
+    ok(device, device->event_reached(device, before, &reached));
+    ck_assert(!reached);
     ok(device, device->event_wait(device, before));
+    ok(device, device->event_reached(device, before, &reached));
+    ck_assert(reached);
     float milliseconds;
     ok(device, device->event_milliseconds(device, after, before, &milliseconds));
     ck_assert(milliseconds >= 0);

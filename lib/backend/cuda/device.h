@@ -118,6 +118,8 @@ struct rad_cuda_device {
                                  rad_cuda_event *event);
     /* The host waits for the record. */
     radllm_status (*event_wait)(rad_cuda_device *device, rad_cuda_event *event);
+    /* Whether it was reached, without waiting. */
+    radllm_status (*event_reached)(rad_cuda_device *device, rad_cuda_event *event, bool *reached);
     /* Between two records that were reached. */
     radllm_status (*event_milliseconds)(rad_cuda_device *device, rad_cuda_event *from,
                                         rad_cuda_event *to, float *milliseconds);

@@ -362,6 +362,22 @@ static radllm_status event_wait(rad_cuda_device *device, rad_cuda_event *event)
     return answer(r, cudaEventSynchronize(event_of(event)), "computing");
 }
 
+static radllm_status event_reached(rad_cuda_device *device, rad_cuda_event *event, bool *reached)
+{
+    runtime *r = of(device);
+    *reached = false;
+    radllm_status status = enter(r);
+    if (status != RADLLM_OK)
+        return status;
+    cudaError_t error = cudaEventQuery(event_of(event));
+    if (error == cudaErrorNotReady) {
+        (void)cudaGetLastError();
+        return RADLLM_OK;
+    }
+    *reached = error == cudaSuccess;
+    return answer(r, error, "computing");
+}
+
 static radllm_status event_milliseconds(rad_cuda_device *device, rad_cuda_event *from,
                                         rad_cuda_event *to, float *milliseconds)
 {
@@ -610,6 +626,7 @@ static const rad_cuda_device functions = {
     .event_record = event_record,
     .stream_wait = stream_wait,
     .event_wait = event_wait,
+    .event_reached = event_reached,
     .event_milliseconds = event_milliseconds,
     .synchronize = synchronize,
     .capture_begin = capture_begin,
