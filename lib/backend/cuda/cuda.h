@@ -294,6 +294,30 @@ radllm_status rad_cuda_fast_product(rad_cuda_backend *b, rad_type type,
 /* Bytes of a weight on the device; of one expert's rows (of all, where it is no stack). */
 uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);
+
+/* Rows that go up one behind the other: of one matrix, or numbers of 32 bits (weight NULL). */
+typedef struct rad_cuda_stretch {
+    const rad_weight *weight;
+    const rad_cuda_form *form; /* NULL: they stand there as in the file */
+    const uint8_t *from;       /* the first one, as the file has it; NULL: memory does not */
+    uint8_t *to;
+    uint64_t first, n; /* the first one's number, of all rows of the weight */
+    uint64_t file_row_bytes, sent_row_bytes;
+} rad_cuda_stretch;
+
+/* Of rows as they are sent: those with codes of fixed width are larger than the file's. */
+uint64_t rad_cuda_sent_row_bytes(const rad_weight *weight);
+/* Writes down where a weight stands. */
+void rad_cuda_place_weight(rad_cuda_backend *b, const rad_weight *weight, uint8_t *to);
+/* A weight's stretches, which may be empty; behind the last one false. */
+bool rad_cuda_find_stretch(const rad_cuda_backend *b, const rad_weight *weight, uint32_t index,
+                           rad_cuda_stretch *out);
+/* Its first n rows, which leave it: whole groups where it has a form and they are not all. */
+rad_cuda_stretch rad_cuda_cut(rad_cuda_stretch *rest, uint64_t n);
+
+/* ---- upload.c -----------------------------------------------------------------------------------
+ */
+
 /* Takes memory for the weights of all operations on the device, and fills it. before, total: bytes
  * that are on other devices already, and that are on all in the end. */
 radllm_status rad_cuda_upload(rad_cuda_backend *b, uint64_t before, uint64_t total,
