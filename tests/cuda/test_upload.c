@@ -104,7 +104,9 @@ START_TEST(all_ways_give_the_same_bits)
     static const char *const loads[] = {"load=map", "load=copy layout=lane load_wait=yes",
                                         "load=copy layout=file load_wait=yes", "load_wait=no"};
     radllm_error error = {.status = RADLLM_OK};
-    opened first = open_on("cuda", models[_i], SMALL);
+    /* products with BF16 have an order of their own on the device */
+    bool same = strcmp(models[_i], "types/bf16") != 0;
+    opened first = open_on(same ? "cpu" : "cuda", models[_i], SMALL);
     feed(&first, 0, 2, 2);
     setenv("RAD_EMULATED_FREED", "1", 1);
     for (int w = 0; w < WAYS; w++) {
