@@ -7,6 +7,7 @@
 #define RAD_CUDA_ATTEND_FEW_H
 
 #include "kernels/cuda/attend_many.h"
+#include "kernels/cuda/quantize.h"
 
 #define FEW_WORDS (3 * WARP_ROWS + 1)
 #define OF_WARP   (WARP_ROWS / WARPS) /* queries that a warp prepares and merges, at most */
@@ -343,6 +344,56 @@ RAD_DEVICE void merge_groups(const rad_cuda_attend_arguments &a, const few_task 
     merge_units<KIND>(a, task, a.first_group + 1, task.n_groups - (has_first ? 1 : 0), true);
 }
 
+/* ---- results --------------------------------------------------------------------------------- */
+
+/* The columns of the block's heads in the tiles of its rows. The block of the last heads writes the
+ * zeros behind them as well. outputs: in shared memory, task.n_heads to a row, `state` floats
+ * apart; NULL: zeros. */
+RAD_DEVICE void quantize_outputs(const rad_cuda_attend_arguments &a, const matrix_task &task,
+                                 const float *outputs, uint32_t state)
+{
+    const uint32_t n_columns = a.n_heads * a.value_dim, begin = task.head * a.value_dim;
+    const uint32_t end = begin + task.n_heads * a.value_dim;
+    const uint32_t n_tiles = (n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    const uint32_t behind = end == n_columns ? n_tiles * RAD_CUDA_CHUNK : end;
+    const uint32_t first = begin / RAD_CUDA_CHUNK;
+    const uint32_t of_row = (behind + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK - first;
+    uint32_t tile = rad_warp(), row = 0;
+    for (;; tile += WARPS) {
+        for (; tile >= of_row && row * task.n_heads < task.n_live; row++)
+            tile -= of_row;
+        if (row * task.n_heads >= task.n_live)
+            return;
+        const uint32_t column = (first + tile) * RAD_CUDA_CHUNK + rad_lane() * 8;
+        const uint32_t of_heads = column - begin, head = of_heads / a.value_dim;
+        const bool mine = column >= begin && column < behind;
+        const float *columns =
+            outputs + (row * task.n_heads + head) * state + (of_heads - head * a.value_dim);
+        quantize_columns(mine && column < end && outputs != NULL ? columns : NULL, mine,
+                         a.tile_block,
+                         a.tiles + ((uint64_t)(task.first_row + row) * n_tiles + first + tile) *
+                                       RAD_CUDA_TILE_BYTES);
+    }
+}
+
+/* Totals to outputs, by the warp that has merged a query. */
+RAD_DEVICE void finish_few(const rad_cuda_attend_arguments &a, const few_task &task)
+{
+    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS) {
+        float *state = task.totals + q * task.state, *out = out_of_query(a, task.of, q);
+        const float sum = state[a.value_dim + 1];
+        for (uint32_t d = rad_lane(); d < a.value_dim; d += 32) {
+            const float x = state[d] / sum;
+            out[d] = x;
+            state[d] = x;
+        }
+    }
+    if (a.tiles == NULL)
+        return;
+    rad_barrier();
+    quantize_outputs(a, task.of, task.totals, task.state);
+}
+
 /* What rad_cuda_attend_is_usual() says, for the compiler: loops of known lengths, and no detours.
  */
 RAD_DEVICE rad_cuda_attend_arguments usual_arguments(const rad_cuda_attend_arguments &a,
@@ -369,8 +420,11 @@ RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
     key_part part = part_of_slice(a, rad_block_z(), task.of.first_tile, task.of.end_tile);
     if (task.of.end_tile == 0 || part.begin == part.end) {
         rad_wait_for_earlier();
-        if (task.of.end_tile == 0 && rad_block_z() == 0)
+        if (task.of.end_tile == 0 && rad_block_z() == 0) {
             write_zeros(a, task.of);
+            if (a.tiles != NULL)
+                quantize_outputs(a, task.of, NULL, 0);
+        }
         return;
     }
     const uint32_t group = part.of_sinks ? 0 : group_of_tile(task.of, part.begin);
@@ -390,9 +444,7 @@ RAD_DEVICE void attend_few(const rad_cuda_attend_arguments &a, uint32_t *words)
             return;
         merge_groups<KIND>(a, task);
     }
-    for (uint32_t q = rad_warp(); q < task.of.n_live; q += WARPS)
-        finish(a, task.totals + q * task.state, row_of_query(task.of, q),
-               head_of_query(task.of, q));
+    finish_few(a, task);
 }
 
 #endif

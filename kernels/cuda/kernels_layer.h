@@ -221,6 +221,10 @@ typedef struct rad_cuda_attend_arguments {
     float *states;        /* [query of a block, by block][unit][rad_cuda_attend_state()] */
     uint32_t *counters;   /* rad_cuda_attend_counters() of the bytes for states; all 0 before and
                              after the kernel */
+    /* Of attend_few.. alone: NULL, or out quantized as well (kernels_products.h), head_blocks being
+     * 1 and the columns of a block's heads a multiple of tile_block, which is 32, 64 or 256. */
+    uint8_t *tiles;
+    uint32_t tile_block;
 } rad_cuda_attend_arguments;
 RAD_CUDA_DECLARE(attend_8);
 RAD_CUDA_DECLARE(attend_4);
@@ -456,6 +460,14 @@ static inline int rad_cuda_attend_is_merged_apart(const rad_cuda_attend_argument
 {
     return a->division == RAD_CUDA_ATTEND_RANGES ||
            (a->division == RAD_CUDA_ATTEND_TILES && a->at_once < RAD_CUDA_ATTEND_FEW_ROWS);
+}
+
+/* Whether the kernel can quantize what it gives, in blocks of heads_per_block * value_dim columns.
+ */
+static inline int rad_cuda_attend_makes_tiles(const rad_cuda_attend_arguments *a)
+{
+    return a->division == RAD_CUDA_ATTEND_TILES && a->at_once == RAD_CUDA_ATTEND_FEW_ROWS &&
+           a->head_blocks == 1;
 }
 
 /* Ranges that a query sees at most, the first of them with all that precedes it. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/cuda/layout.h"
 #include "kernels/cpu/layer.h"
 #include "kernels/cuda/kernels_layer.h"
 
@@ -370,6 +371,38 @@ static rad_cuda_attend_arguments arguments_of(const setting *s)
     return a;
 }
 
+/* What the kernel gave as tiles is what it gave, quantized. */
+static void check_tiles(const setting *s, const rad_cuda_attend_arguments *a)
+{
+    const uint32_t width = a->n_heads * a->value_dim;
+    const size_t size = rad_cuda_tiles_bytes(s->n_rows, width);
+    uint8_t *got = zeros(size), *wanted = zeros(size);
+    rad_cuda_quantize_arguments q = {.x = a->out,
+                                     .tiles = rad_test_upload(s->device, NULL, size),
+                                     .n_inputs = width,
+                                     .n_columns = width,
+                                     .block = a->tile_block};
+    rad_test_launch(s->device, &rad_cuda_kernel_quantize, (width + 2047) / 2048, s->n_rows, 1, 0,
+                    &q);
+    rad_test_download(s->device, got, a->tiles, size);
+    rad_test_download(s->device, wanted, q.tiles, size);
+    ck_assert_msg(memcmp(got, wanted, size) == 0, "tiles of %u columns in blocks of %u", width,
+                  a->tile_block);
+    free(got);
+    free(wanted);
+}
+
+/* The greatest of the blocks that the heads of a block of the grid are whole ones of; 0: none. */
+static uint32_t tile_block_of(const rad_cuda_attend_arguments *a)
+{
+    const uint32_t columns = a->heads_per_block * a->value_dim;
+    return !rad_cuda_attend_makes_tiles(a) ? 0
+           : columns % 256 == 0            ? 256
+           : columns % 64 == 0             ? 64
+           : columns % 32 == 0             ? 32
+                                           : 0;
+}
+
 /* multiprocessors: of the device that the plan is made for. */
 static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
                          uint32_t division, uint32_t multiprocessors)
@@ -397,6 +430,10 @@ static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t
     size_t n_counters = rad_cuda_attend_counters(states * 4);
     uint32_t *counters = zeros((n_counters + 1) * sizeof *counters);
     a.counters = rad_test_upload(s->device, counters, n_counters * sizeof *counters);
+    a.tile_block = tile_block_of(&a);
+    if (a.tile_block > 0)
+        a.tiles = rad_test_upload(s->device, NULL,
+                                  rad_cuda_tiles_bytes(s->n_rows, a.n_heads * a.value_dim));
     rad_test_launch(s->device, rad_cuda_attend_kernel(&a, rows), a.n_blocks,
                     a.n_kv_heads * a.head_blocks, a.n_parts, rad_cuda_attend_shared(&a, rows), &a);
     rad_test_download(s->device, counters, a.counters, n_counters * sizeof *counters);
@@ -407,6 +444,8 @@ static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t
         rad_test_launch(s->device, &rad_cuda_kernel_attend_merge, a.n_blocks, a.n_heads, 1,
                         rad_cuda_attend_merge_shared(c->value_dim), &a);
     rad_test_download(s->device, s->got, a.out, n_out * 4);
+    if (a.tiles != NULL)
+        check_tiles(s, &a);
     free(blocks);
 }
 

@@ -18,18 +18,18 @@ static const rad_op *reader_of(const rad_cuda_backend *b, const rad_op *op)
     return NULL;
 }
 
-/* Where an operation's result will be wanted quantized, it can be so at once. */
-static uint8_t *tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t *block)
+uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block)
 {
     const rad_op *reader = reader_of(b, op);
     if (reader == NULL || reader->weight->matrix.n_columns != op->width ||
+        reader->per_output != op->per_output ||
         rad_cuda_weight_of(b, reader->weight)->columns != NULL)
         return NULL;
     rad_activation_kind kind = activation_of(reader->weight);
     *block = rad_activation_block(kind, op->width);
     if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_64 &&
          kind != RAD_ACTIVATION_Q8_32) ||
-        op->width % *block != 0)
+        op->width % *block != 0 || piece % *block != 0)
         return NULL;
     b->tiles_value = op->out;
     b->tiles_kind = kind;
@@ -58,7 +58,7 @@ static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op, const rad_o
         a.add = rad_cuda_value(b, before->other);
         a.sum = rad_cuda_value(b, before->out);
     }
-    a.tiles = tiles_for(b, op, &a.tile_block);
+    a.tiles = rad_cuda_tiles_for(b, op, op->width, &a.tile_block);
     return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
 }
 
@@ -184,7 +184,7 @@ static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
                                      .kind = kind_of_elements(b, op),
                                      .number = op->number};
     if (op->kind == RAD_OP_GATED || op->kind == RAD_OP_GELU)
-        a.tiles = tiles_for(b, op, &a.tile_block);
+        a.tiles = rad_cuda_tiles_for(b, op, op->width, &a.tile_block);
     return launch(b, &rad_cuda_kernel_elements, rows_grid(op->width, n_rows), 0, &a);
 }
 

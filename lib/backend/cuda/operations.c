@@ -63,6 +63,8 @@ static radllm_status run_attend(rad_cuda_backend *b, const rad_op *op)
     a.counters = rad_cuda_at(b, b->layout.counters);
     rad_cuda_attend_plan(&a, keys_seen(b, &a), b->device->properties.multiprocessors,
                          b->device->properties.shared_bytes, b->layout.states_bytes);
+    if (rad_cuda_attend_makes_tiles(&a))
+        a.tiles = rad_cuda_tiles_for(b, op, a.heads_per_block * a.value_dim, &a.tile_block);
     rad_cuda_grid grid = {a.n_blocks, a.n_kv_heads * a.head_blocks, a.n_parts};
     radllm_status status =
         launch(b, rad_cuda_attend_kernel(&a, rows), grid, rad_cuda_attend_shared(&a, rows), &a);

@@ -62,6 +62,9 @@ radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op);
 /* All but products, attention and experts; RADLLM_E_INTERNAL where an operation is none of these.
  */
 radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op);
+/* Where an operation's result will be wanted quantized, it can be so at once, by blocks of `piece`
+ * columns: where its tiles go, and how many columns have a scale; NULL: not so. */
+uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block);
 /* How many operations from `at` on are one launch; 1 where that one stands alone. */
 uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end);
 /* Runs those of which there are more than one. */
