@@ -27,6 +27,16 @@ uint32_t rad_pool_size(const rad_pool *pool);
 typedef void (*rad_pool_fn)(void *data, uint32_t index, uint32_t worker);
 void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count);
 
+/* What a thread that looks again and again does between two looks. */
+static inline void rad_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* Starts a thread with every signal blocked: handlers are the host's and run on its threads. A
  * stack of stack_bytes, or of the system's default for 0. Returns 0 or a system error. */
 int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *), void *argument);

@@ -70,15 +70,6 @@ struct rad_pool {
     pool_worker workers[]; /* size - 1, without an executor */
 };
 
-static inline void pause_briefly(void)
-{
-#if defined(__x86_64__)
-    __builtin_ia32_pause();
-#elif defined(__aarch64__)
-    __asm__ volatile("yield");
-#endif
-}
-
 static bool is_open(uint64_t state)
 {
     return (state & GENERATION_ONE) != 0;
@@ -148,7 +139,7 @@ static bool spin_for_news(rad_pool *pool, uint64_t seen)
         for (unsigned i = 0; i < SPIN_CHECK; i++) {
             if (has_news(pool, seen))
                 return true;
-            pause_briefly();
+            rad_pause();
         }
     } while (rad_clock_ns() < end);
     return false;
@@ -213,7 +204,7 @@ static void wait_for_workers(rad_pool *pool)
         for (unsigned i = 0; i < SPIN_CHECK; i++) {
             if (all_left(pool))
                 return;
-            pause_briefly();
+            rad_pause();
         }
     } while (rad_clock_ns() < end);
     pthread_mutex_lock(&pool->mutex);

@@ -18,6 +18,7 @@
  * 20 of them: there is as little of it as keeps bus and threads busy, about half of it each. */
 enum { BUFFERS = 6, SHARES = 32, PARTS = 64, ALIGNMENT = 256 };
 #define LINGER_NS 50000u /* how long a thread without work stays before it goes to sleep */
+#define PAUSES    32     /* between two looks of its */
 
 static uint64_t aligned(uint64_t bytes)
 {
@@ -225,6 +226,14 @@ static bool fill_next(uploading *up)
     return true;
 }
 
+/* Gives way to threads that have work. */
+static void give_way(void)
+{
+    for (int i = 0; i < PAUSES; i++)
+        rad_pause();
+    (void)sched_yield();
+}
+
 static void lead(uploading *up, bool in_loop);
 
 /* A task of the loop, as many as there are threads. Those of a host's executor do not wait, and any
@@ -249,7 +258,7 @@ static void help(void *data, uint32_t index, uint32_t worker)
         end = end == 0 ? now + LINGER_NS : end;
         if (!own || now >= end)
             break;
-        (void)sched_yield();
+        give_way();
     }
     (void)atomic_fetch_add(&up->n_left, 1);
 }
