@@ -183,7 +183,8 @@ static uint64_t rows_before(const part *p, uint64_t at)
     return n < p->rows.n ? n : p->rows.n;
 }
 
-/* The rows that begin in the share's part of the bytes. */
+/* The rows that begin in the share's part of the bytes. Those that are read are brought together by
+ * who has the first one: in some files a few cost as much as many. */
 static radllm_status fill(const uploading *up, const piece *p, uint64_t share, radllm_error *error)
 {
     const uint64_t begin = p->bytes * share / SHARES, end = p->bytes * (share + 1) / SHARES;
@@ -191,6 +192,8 @@ static radllm_status fill(const uploading *up, const piece *p, uint64_t share, r
     for (uint32_t i = 0; i < p->n_parts && status == RADLLM_OK; i++) {
         const part *from = &p->parts[i];
         uint64_t first = rows_before(from, begin), n = rows_before(from, end) - first;
+        if (from->rows.from == NULL && n > 0)
+            n = first == 0 ? from->rows.n : 0;
         if (n > 0)
             status = bring(up, &from->rows, first, n,
                            p->pinned + from->at + first * from->rows.sent_row_bytes, error);
