@@ -10,6 +10,7 @@
 #include "kernels/cuda/quantize.h"
 
 #define FEW_WORDS (3 * WARP_ROWS + 1)
+#define NO_QUERY  0xffffffffu
 #define OF_WARP   (WARP_ROWS / WARPS) /* queries that a warp prepares and merges, at most */
 
 struct few_task {
@@ -110,7 +111,7 @@ RAD_DEVICE void write_tile(const rad_cuda_attend_arguments &a, const matrix_task
             state[1] = some ? found.sum[of] : 0.0f;
         }
     }
-#pragma unroll 2
+#pragma unroll KIND::outputs_ahead
     for (uint32_t dim = 0; some && dim < a.value_dim; dim += 16) {
         float out[2][4];
         KIND::output(a, found, staged, dim, out);
@@ -143,27 +144,38 @@ RAD_DEVICE void note_queries(const rad_cuda_attend_arguments &a, const matrix_ta
     task.queries.slope[mine] = slope;
 }
 
-/* 128 dimensions of the warp's queries, all under way together: zeros for those that there are not.
- */
-RAD_DEVICE void load_queries(const rad_cuda_attend_arguments &a, const matrix_task &task,
-                             const float *queries, uint32_t first, float x[OF_WARP][4])
+/* Which of all queries the warp's are; NO_QUERY: there is none. */
+RAD_DEVICE void find_queries(const rad_cuda_attend_arguments &a, const matrix_task &task,
+                             uint32_t of_warp[OF_WARP])
 {
 #pragma unroll
     for (uint32_t i = 0; i < OF_WARP; i++) {
         const uint32_t r = rad_warp() + i * WARPS;
-        uint64_t at = (uint64_t)row_of_query(task, r) * a.n_heads + head_of_query(task, r);
-        load_query(a, r < task.n_live ? queries + at * a.key_dim : NULL, first, x[i]);
+        of_warp[i] = NO_QUERY;
+        if (r < task.n_live)
+            of_warp[i] = row_of_query(task, r) * a.n_heads + head_of_query(task, r);
     }
+}
+
+/* 128 dimensions of them, all under way together. */
+RAD_DEVICE void load_queries(const rad_cuda_attend_arguments &a, const float *queries,
+                             const uint32_t of_warp[OF_WARP], uint32_t first, float x[OF_WARP][4])
+{
+#pragma unroll
+    for (uint32_t i = 0; i < OF_WARP; i++)
+        load_query(a, of_warp[i] != NO_QUERY ? queries + (uint64_t)of_warp[i] * a.key_dim : NULL,
+                   first, x[i]);
 }
 
 /* The queries into shared memory. x: the first 128 dimensions of the warp's. */
 template <typename KIND>
 RAD_DEVICE void prepare_few(const rad_cuda_attend_arguments &a, const matrix_task &task,
-                            const float *queries, float x[OF_WARP][4])
+                            const float *queries, const uint32_t of_warp[OF_WARP],
+                            float x[OF_WARP][4])
 {
     for (uint32_t first = 0; first < a.key_dim; first += 128) {
         if (first > 0)
-            load_queries(a, task, queries, first, x);
+            load_queries(a, queries, of_warp, first, x);
 #pragma unroll
         for (uint32_t i = 0; i < OF_WARP; i++)
             KIND::prepare(a, x[i], first, task.queries, rad_warp() + i * WARPS);
@@ -206,7 +218,9 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
     const bool some = mine < part.end, early = some && is_written(task.of, mine);
     const float *queries = part.of_sinks ? a.sink_queries : a.queries;
     float x[OF_WARP][4] = {};
+    uint32_t of_warp[OF_WARP];
     note_queries(a, task.of);
+    find_queries(a, task.of, of_warp);
     if (whole)
         clear_totals(a, task, group);
     if (some) {
@@ -217,7 +231,7 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
     for (uint32_t late = 0; late < 2; late++) {
         if (late > 0) {
             rad_wait_for_earlier();
-            load_queries(a, task.of, queries, 0, x);
+            load_queries(a, queries, of_warp, 0, x);
         }
         if (!some || early != (late == 0))
             continue;
@@ -227,7 +241,7 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
                            rad_lane(), 32);
         rad_copy_async_commit();
     }
-    prepare_few<KIND>(a, task.of, queries, x);
+    prepare_few<KIND>(a, task.of, queries, of_warp, x);
     for (uint32_t round = 0, tile = part.begin; tile < part.end; tile += WARPS) {
         mine = tile + rad_warp();
         round++;

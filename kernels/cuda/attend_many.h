@@ -3,12 +3,11 @@
  * attend_few.h up to 16. The bits of a query are the same in both.
  *
  * A kind has query_bytes(a), of a query in shared memory; prepare(), by a warp, of 128 of its
- * dimensions; staged_bytes(a), of
- * a tile; stage_keys() and stage_values(), which begin to copy one; attend(), from which a lane has
- * the probabilities of its two queries in a `tile`; output(), the outputs of 16 dimensions, which
- * `step` of the tile is to be multiplied with. A tile's `most` and `sum` are the maximum and sum of
- * what is seen
- * (-infinity and 0: nothing). */
+ * dimensions; staged_bytes(a), of a tile; stage_keys() and stage_values(), which begin to copy one;
+ * attend(), from which a lane has the probabilities of its two queries in a `tile`; output(), the
+ * outputs of 16 dimensions, which `step` of the tile is to be multiplied with (attend_few() makes
+ * outputs_ahead such pieces together). A tile's `most` and `sum` are the maximum and sum of what is
+ * seen (-infinity and 0: nothing). */
 #ifndef RAD_CUDA_ATTEND_MANY_H
 #define RAD_CUDA_ATTEND_MANY_H
 

@@ -76,6 +76,7 @@ RAD_DEVICE void load_scales(const uint8_t *scales, uint32_t part, float out[2])
 
 struct bytes {
     static constexpr bool has_steps = true;
+    static constexpr int outputs_ahead = 2;
 
     struct tile {
         float p[KEY_PARTS][4];    /* as in a fragment of scores */

@@ -11,7 +11,7 @@ RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_qu
     const uint32_t query_at = (first_row + lane % 16) * pitch + lane / 16 * 16;
     const uint32_t dim = lane % 16, part = lane / 16;
     const uint8_t *low_queries = queries.numbers + queries.rows * pitch;
-#pragma unroll 2
+#pragma unroll 4
     for (uint32_t d = 0; d < a.key_dim; d += 16) {
         uint32_t high[4], low[4], keys[2][4];
         rad_ldmatrix_x4(low, low_queries + query_at + d * 2);
@@ -28,6 +28,7 @@ RAD_DEVICE void score_halves(const rad_cuda_attend_arguments &a, const matrix_qu
 
 struct halves {
     static constexpr bool has_steps = false;
+    static constexpr int outputs_ahead = 4;
 
     struct tile {
         uint32_t p[2][4]; /* probabilities, as the first operand of 16 slots each */
@@ -187,7 +188,7 @@ RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_128, THREADS, 2, rad_cuda_attend_argumen
     attend_few<halves>(usual_arguments(a, 128), words);
 }
 
-RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_64, THREADS, 3, rad_cuda_attend_arguments, a)
+RAD_CUDA_KERNEL_EARLY_BLOCKS(attend_few_64, THREADS, 4, rad_cuda_attend_arguments, a)
 {
     RAD_SHARED(uint32_t, words, FEW_WORDS);
     attend_few<halves>(usual_arguments(a, 64), words);
