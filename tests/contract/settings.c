@@ -282,3 +282,18 @@ cover cover_of(const char *name)
     return COVER_VALUES;
 #endif
 }
+
+size_t ways_of(const char *name, size_t subject, size_t n, size_t *first)
+{
+#ifdef __clang__
+    size_t turn = subject + 1;
+#else
+    size_t turn = subject;
+#endif
+    *first = 0;
+    if (name != NULL && strcmp(name, "turns") == 0 && n > 1) {
+        *first = turn % 2;
+        return 1;
+    }
+    return name != NULL && strcmp(name, "sample") == 0 && n > 3 ? 3 : n;
+}

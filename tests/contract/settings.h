@@ -35,6 +35,11 @@ combination *choose_combinations(cover wanted, size_t *count);
 /* full, kernels, pairs or values; by anything else pairs, where that is quick, or values. */
 cover cover_of(const char *name);
 
+/* Which of n combinations a subject goes by: `first` and on, as many as are returned. With "sample"
+ * the first three; with "turns" one of the first two, which differ in every dimension, the subjects
+ * by turns, and what gcc computes one way clang computes the other; by anything else all. */
+size_t ways_of(const char *name, size_t subject, size_t n, size_t *first);
+
 /* "threads 8, chunk 7, ..." in a static buffer. */
 const char *describe(const combination *c);
 const char *value_of(const combination *c, const char *dimension_name);
