@@ -15,21 +15,6 @@ extern const rad_kernels rad_kernels_evex_avx2_vnni;
 extern const rad_layer_kernels rad_layer_kernels_evex_avx2_vnni;
 #endif
 
-/* Sanitizers watch the same sources where the processor itself runs them, in a tenth of the time.
- */
-#if defined(RAD_TEST_EMULATED)
-static int is_sanitized(void)
-{
-#if defined(__SANITIZE_ADDRESS__)
-    return 1;
-#elif defined(__has_feature)
-    return __has_feature(address_sanitizer);
-#else
-    return 0;
-#endif
-}
-#endif
-
 static int put(table *tables, int n, const rad_kernels *products, const rad_layer_kernels *layer)
 {
     for (int i = 0; i < n; i++)
@@ -62,8 +47,6 @@ int all_tables(table tables[MAX_TABLES])
     if (cpu.avx2) { /* which the emulation is built upon */
         n = put(tables, n, &rad_kernels_emulated_avx512, &rad_layer_kernels_emulated);
         n = put(tables, n, &rad_kernels_emulated_avx512_vnni, NULL);
-        if (is_sanitized() && cpu.avx512_vnni)
-            tables[n - 1].products = tables[n - 2].products = NULL;
     }
 #endif
 #elif defined(__aarch64__)

@@ -188,6 +188,9 @@ END_TEST
 /* ---- nothing else matters ----------------------------------------------------------------------
  */
 
+/* Sanitizers see every other case. */
+#define LEFT_OUT(number) (RAD_TEST_SANITIZED && (number) % 2 != 0)
+
 START_TEST(any_pieces_give_the_same)
 {
     static const int batches[] = {1, 7, 33, 512}, chunks[] = {LONG, 3, 100, 17};
@@ -195,6 +198,8 @@ START_TEST(any_pieces_give_the_same)
     make_tokens(tokens, LONG, 5);
     radllm_model *model = open_model(model_path(_i));
     for (int i = 0; i < N_POLICIES; i++) {
+        if (LEFT_OUT(_i + i))
+            continue;
         set_policy(&policies[i]);
         rad_assert_ok(radllm_options_reset(options, "context", error), error);
         trace expected = compute(model, tokens, LONG, 512, LONG);
@@ -233,6 +238,8 @@ START_TEST(a_session_rewinds)
         /* All tokens are kept yet: any length, also behind what is held. */
         static const uint32_t lengths[] = {119, 100, 64, 33, 5, 1};
         for (size_t k = 0; k < sizeof lengths / sizeof *lengths; k++) {
+            if (LEFT_OUT(i + (int)k))
+                continue;
             trace t = {.next = radllm_session_length(r.session)};
             feed(r.session, tokens + t.next, (int)(120 - t.next), 50, &t);
             rad_assert_ok(radllm_session_rewind(r.session, lengths[k], error), error);
