@@ -8,26 +8,34 @@
 
 #include "kernels/cpu/scalar/scalar.h"
 
+#include "base/numeric_f32.h"
 #include "kernels/cpu/tables.h"
 
 #include "kernels/cpu/float_block.h"
 #include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/unpacked.h"
 
-static float load_weight(rad_type type, const uint8_t *weights, uint32_t i)
-{
-    uint16_t half;
-    float value;
-    if (type == RAD_TYPE_F32) {
-        memcpy(&value, weights + 4 * (size_t)i, 4);
-        return value;
-    }
-    memcpy(&half, weights + 2 * (size_t)i, 2);
-    return type == RAD_TYPE_F16 ? rad_f16_to_f32(half) : rad_bf16_to_f32(half);
-}
-
 /* Weights are widened once for a few tokens, since widening costs more than multiplying. */
 enum { FLOAT_TOKENS = 8, FLOAT_LANES = 16 };
+
+/* n weights that stand side by side, at most FLOAT_LANES; a loop for each type, which the compiler
+ * can vectorise. */
+static void widen_weights(rad_type type, const uint8_t *weights, uint32_t n, float *out)
+{
+    uint16_t halves[FLOAT_LANES];
+    if (type == RAD_TYPE_F32) {
+        memcpy(out, weights, n * sizeof *out);
+        return;
+    }
+    memcpy(halves, weights, n * sizeof *halves);
+    if (type == RAD_TYPE_F16) {
+        for (uint32_t j = 0; j < n; j++)
+            out[j] = rad_float_of_half(halves[j]);
+    } else {
+        for (uint32_t j = 0; j < n; j++)
+            out[j] = rad_float_of_bf16(halves[j]);
+    }
+}
 
 /* The n weights from `column` on, at most FLOAT_LANES; a block of weights with a scale is widened
  * where its first column is wanted. */
@@ -44,8 +52,7 @@ static void load_weights(const rad_matrix *w, const rad_type_info *info, uint32_
     }
     if (w->layout == RAD_LAYOUT_LANE)
         at = rad_float_lane_index(row, column, w->n_columns);
-    for (uint32_t j = 0; j < n; j++)
-        out[j] = load_weight(w->type, w->data + at * info->block_bytes, j);
+    widen_weights(w->type, w->data + at * info->block_bytes, n, out);
 }
 
 static void product_float(const rad_matrix *w, const rad_type_info *info, const rad_activations *x,
