@@ -834,6 +834,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, policies);
     tcase_add_test(cases, many_keys);
     tcase_add_test(cases, large_heads);
+    cases = rad_test_case(suite, "matrix"); /* what tests/cuda/check has watched for races */
     tcase_add_test(cases, matrix_instructions);
 }
 

@@ -291,66 +291,9 @@ START_TEST(every_call_can_fail)
 }
 END_TEST
 
-/* ---- a load that is ended ----------------------------------------------------------------------
- */
-
-typedef struct watch {
-    uint32_t calls, ends_at; /* 0: never */
-    uint64_t done, total;
-} watch;
-
-static int32_t on_progress(void *user, const char *stage, uint64_t done, uint64_t total)
-{
-    watch *w = user;
-    ck_assert_str_eq(stage, "upload");
-    ck_assert(done <= total && done >= w->done && (w->calls == 0 || total == w->total));
-    w->done = done;
-    w->total = total;
-    return ++w->calls == w->ends_at ? 1 : 0;
-}
-
-/* The host is told how much of the weights is on the device, and can end it at every piece. */
-START_TEST(a_load_can_be_ended)
-{
-    radllm_error error = {.status = RADLLM_OK};
-    radllm_options *cuda = options_of("cuda", "");
-    radllm_model *model = NULL;
-    radllm_engine *engine = NULL;
-    radllm_host *host = NULL;
-    watch whole = {0};
-    setenv("RAD_EMULATED_FREED", "1", 1);
-    rad_assert_ok(radllm_model_open(
-                      NULL, rad_test_source_path("tests/golden/architectures/mixtral-q8_0.gguf"),
-                      cuda, NULL, &model, &error),
-                  &error);
-    for (uint32_t at = 0; at == 0 || at <= whole.calls; at++) {
-        watch w = {.ends_at = at};
-        rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &host, &error), &error);
-        rad_assert_ok(radllm_host_set_progress(host, on_progress, &w, &error), &error);
-        radllm_status status = radllm_engine_new(host, model, cuda, &engine, &error);
-        if (at > 0) {
-            rad_assert_error(status, RADLLM_E_CANCELLED, &error, "loading was cancelled");
-            ck_assert_uint_eq(w.calls, at);
-        } else {
-            rad_assert_ok(status, &error);
-            ck_assert(w.calls > 10 && w.done == w.total);
-            int64_t weights = 0;
-            rad_assert_ok(radllm_engine_number(engine, "gpu_weights", &weights, &error), &error);
-            ck_assert_uint_eq(w.total, (uint64_t)weights);
-            radllm_engine_free(engine);
-            whole = w;
-        }
-        radllm_host_free(host);
-    }
-    radllm_model_free(model);
-    radllm_options_free(cuda);
-}
-END_TEST
-
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "faults");
-    tcase_add_test(cases, a_load_can_be_ended);
     tcase_add_loop_test(cases, every_call_can_fail, 0, sizeof ways / sizeof *ways);
 }
 

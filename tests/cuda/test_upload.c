@@ -188,6 +188,9 @@ START_TEST(a_load_can_be_ended_at_every_piece)
             rad_assert_ok(status, &error);
             ck_assert_uint_gt(w.calls, 10);
             ck_assert_uint_eq(w.done, w.total);
+            int64_t weights = 0;
+            rad_assert_ok(radllm_engine_number(engine, "gpu_weights", &weights, &error), &error);
+            ck_assert_uint_eq(w.total, (uint64_t)weights);
             radllm_engine_free(engine);
             whole = w;
         }
