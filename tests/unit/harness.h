@@ -36,23 +36,16 @@
 /* Runs the cases, prints TAP on standard output; returns the process's exit status. */
 int rad_test_main(const char *name, void (*add_cases)(Suite *suite));
 
-/* Whether a sanitizer watches: gcc says so by macros, clang by features. */
-#if defined(__has_feature)
-#define RAD_TEST_FEATURE(name) __has_feature(name)
-#else
-#define RAD_TEST_FEATURE(name) 0
-#endif
-
-/* ThreadSanitizer: tests that compare results on one thread tell it nothing, and take ten times as
- * long under it. */
-#if defined(__SANITIZE_THREAD__) || RAD_TEST_FEATURE(thread_sanitizer)
+/* Whether ThreadSanitizer watches: tests that compare results on one thread tell it nothing, and
+ * take ten times as long under it. */
+#if defined(__SANITIZE_THREAD__)
 #define RAD_TEST_RACES_ONLY 1
 #else
 #define RAD_TEST_RACES_ONLY 0
 #endif
 
-/* Any: what compares numbers needs fewer of them. */
-#if RAD_TEST_RACES_ONLY || defined(__SANITIZE_ADDRESS__) || RAD_TEST_FEATURE(address_sanitizer)
+/* Whether a sanitizer watches, under which what compares numbers needs fewer of them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define RAD_TEST_SANITIZED 1
 #else
 #define RAD_TEST_SANITIZED 0

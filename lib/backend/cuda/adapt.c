@@ -5,22 +5,15 @@
 
 #include <string.h>
 
-#define ALIGNMENT 256
-
 /* Runs behind which a copy that none of them used makes room for another one, and behind which one
  * that had no room is tried again. */
 #define MOST_UNUSED_RUNS 100
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 
-static uint64_t aligned(uint64_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
-}
-
 static uint64_t hidden_bytes(const rad_backend_settings *settings, uint32_t rank)
 {
-    return aligned((uint64_t)settings->max_tokens * rank * sizeof(float));
+    return rad_cuda_aligned((uint64_t)settings->max_tokens * rank * sizeof(float));
 }
 
 uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings)
@@ -30,7 +23,7 @@ uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings)
     if (set == NULL)
         return 0;
     for (uint32_t i = 0; i < set->n; i++)
-        bytes += aligned(set->uses[i].adapter->data_bytes);
+        bytes += rad_cuda_aligned(set->uses[i].adapter->data_bytes);
     return bytes + hidden_bytes(settings, rad_adapter_set_rank(set));
 }
 
@@ -113,7 +106,7 @@ static radllm_status reserve_hidden(rad_cuda_backend *b, uint32_t rank)
 static radllm_status copy_over(rad_cuda_backend *b, const rad_adapter *adapter)
 {
     uint32_t place = 0;
-    uint64_t bytes = aligned(adapter->data_bytes);
+    uint64_t bytes = rad_cuda_aligned(adapter->data_bytes);
     radllm_status status = RADLLM_OK;
     while (place < RAD_CUDA_ADAPTERS && b->adapters[place].data != NULL)
         place++;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define KEYS_STEP 256
-#define ALIGNMENT 256
 
 /* Staging memory stands as the device's, from `told` on. */
 static void *staged(const rad_cuda_backend *b, uint64_t offset)
@@ -31,7 +30,7 @@ uint64_t rad_cuda_value_bytes(const rad_program *program, const rad_backend_sett
 static uint64_t take(rad_cuda_backend *b, uint64_t bytes)
 {
     uint64_t offset = b->told;
-    b->told += (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
+    b->told += rad_cuda_aligned(bytes);
     return offset;
 }
 

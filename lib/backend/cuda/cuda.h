@@ -291,6 +291,14 @@ radllm_status rad_cuda_fast_product(rad_cuda_backend *b, rad_type type,
 /* ---- weights.c ----------------------------------------------------------------------------------
  */
 
+/* Where things in a block of the device's memory begin, as blocks themselves do. */
+enum { RAD_CUDA_ALIGNMENT = 256 };
+
+static inline uint64_t rad_cuda_aligned(uint64_t bytes)
+{
+    return (bytes + RAD_CUDA_ALIGNMENT - 1) & ~(uint64_t)(RAD_CUDA_ALIGNMENT - 1);
+}
+
 /* Bytes of a weight on the device; of one expert's rows (of all, where it is no stack). */
 uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);

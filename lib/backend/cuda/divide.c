@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ALIGNMENT 256
-
 /* What is left free where the budget is all that there is: kernels' code is loaded when they are
  * first launched, and graphs take some. Up to 5 MiB were seen on an H100. */
 #define LATE_BYTES ((uint64_t)32 << 20)
@@ -34,8 +32,7 @@ static void weigh(placing *p, size_t part, const rad_weight *weight)
     if (weight == NULL || p->seen[weight->order])
         return;
     p->seen[weight->order] = true;
-    p->bytes[part] += (rad_cuda_weight_bytes(p->means.library, weight) + ALIGNMENT - 1) &
-                      ~(uint64_t)(ALIGNMENT - 1);
+    p->bytes[part] += rad_cuda_weight_bytes(p->means.library, weight);
 }
 
 /* From a layer on. Weights that several operations use count where they are met first. */

@@ -7,8 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define ALIGNMENT 256
-
 /* ---- parts of a program -------------------------------------------------------------------------
  */
 
@@ -230,7 +228,7 @@ static bool place(uint64_t *used, uint64_t count, uint64_t size, uint64_t *offse
     uint64_t bytes;
     *offset = *used;
     return rad_mul_u64(count, size, &bytes) && rad_add_u64(*used, bytes, used) &&
-           rad_align_u64(*used, ALIGNMENT, used) && *used <= PTRDIFF_MAX;
+           rad_align_u64(*used, RAD_CUDA_ALIGNMENT, used) && *used <= PTRDIFF_MAX;
 }
 
 /* Room for states of attention: those of one token, or of a few, of each sequence behind as many

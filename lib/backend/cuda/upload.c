@@ -16,14 +16,9 @@
 
 /* Pinned memory costs 0.4 ms a MiB to take (H100, virtual machine), as long as the bus needs for
  * 20 of them: there is as little of it as keeps bus and threads busy, about half of it each. */
-enum { BUFFERS = 6, SHARES = 32, PARTS = 64, ALIGNMENT = 256 };
+enum { BUFFERS = 6, SHARES = 32, PARTS = 64 };
 #define LINGER_NS 50000u /* how long a thread without work stays before it goes to sleep */
 #define PAUSES    32     /* between two looks of its */
-
-static uint64_t aligned(uint64_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
-}
 
 typedef struct part {
     rad_cuda_stretch rows;
@@ -124,7 +119,7 @@ static uint64_t measure(uploading *up)
         uint64_t least = weight->matrix.n_rows == 0
                              ? 0
                              : rows_together(weight) * rad_cuda_sent_row_bytes(weight);
-        up->piece_bytes = least > up->piece_bytes ? aligned(least) : up->piece_bytes;
+        up->piece_bytes = least > up->piece_bytes ? rad_cuda_aligned(least) : up->piece_bytes;
     }
     first_weight(up);
     return bytes;
@@ -289,7 +284,7 @@ static radllm_status plan(uploading *up)
     p->bytes = 0;
     while (p->n_parts < PARTS) {
         find_rest(up);
-        const uint64_t at = aligned(p->bytes);
+        const uint64_t at = rad_cuda_aligned(p->bytes);
         if (up->rest.n == 0 || at >= up->piece_bytes)
             break;
         uint64_t n = (up->piece_bytes - at) / up->rest.sent_row_bytes;

@@ -1,13 +1,6 @@
 /* What of a weight stands where on the device, and how many bytes it takes. */
 #include "backend/cuda/cuda.h"
 
-#define ALIGNMENT 256
-
-static uint64_t aligned(uint64_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1);
-}
-
 static uint64_t row_bytes(const rad_weight *weight)
 {
     return rad_matrix_bytes(weight->matrix.type, RAD_LAYOUT_FILE, 1, weight->matrix.n_columns);
@@ -43,9 +36,10 @@ static uint64_t columns_bytes(const rad_cuda_library *library, const rad_weight 
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight)
 {
     if (weight->matrix.n_rows == 0)
-        return aligned(weight->n_values * sizeof(float));
-    return aligned(weight->n_experts * rad_cuda_expert_bytes(weight)) +
-           aligned(scales_bytes(weight)) + aligned(columns_bytes(library, weight));
+        return rad_cuda_aligned(weight->n_values * sizeof(float));
+    return rad_cuda_aligned(weight->n_experts * rad_cuda_expert_bytes(weight)) +
+           rad_cuda_aligned(scales_bytes(weight)) +
+           rad_cuda_aligned(columns_bytes(library, weight));
 }
 
 /* ---- stretches ------------------------------------------------------------------------------- */
@@ -66,10 +60,10 @@ void rad_cuda_place_weight(rad_cuda_backend *b, const rad_weight *weight, uint8_
         return;
     }
     there->data = to;
-    to += aligned(weight->n_experts * rad_cuda_expert_bytes(weight));
+    to += rad_cuda_aligned(weight->n_experts * rad_cuda_expert_bytes(weight));
     if (scales_bytes(weight) > 0)
         there->scales = (const float *)(const void *)to;
-    to += aligned(scales_bytes(weight));
+    to += rad_cuda_aligned(scales_bytes(weight));
     if (columns_bytes(b->library, weight) > 0)
         there->columns = (const uint32_t *)(const void *)to;
 }
