@@ -77,6 +77,12 @@ static size_t number_bytes(const rad_stored *stored)
 /* Only numbers that stand alone can be put together anew. */
 static radllm_status check_numbers(const translator *t, const rad_stored *stored)
 {
+    char quoted[RAD_QUOTE_SIZE];
+    if (stored->packed != NULL)
+        return rad_fail(t->error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor '%s' is quantized, and this version reads this matrix of plain "
+                        "numbers alone; fetch the model in BF16, or as a GGUF file",
+                        t->folder->label, rad_quote(quoted, stored->name.data, stored->name.size));
     if (rad_type_find((uint32_t)stored->type)->block_elements != 1)
         return fail_shape(t, stored, "is of a packed type, which it cannot be");
     return RADLLM_OK;
@@ -572,6 +578,27 @@ static radllm_status translate_layers(const translator *t, const rad_name_row *r
     return status;
 }
 
+/* A bias of zeros, which some quantizers give to every matrix. */
+static bool is_no_bias(const translator *t, const rad_stored *stored)
+{
+    enum { BYTES_MAX = 1 << 18 };
+    const rad_source *source = t->folder->source;
+    if (stored->packed != NULL || stored->n_bytes > BYTES_MAX || t->folder->config == NULL ||
+        !rad_ends_with(stored->name.data, stored->name.size, ".bias"))
+        return false;
+    uint8_t bytes[256] = {0};
+    uint8_t any = 0;
+    for (uint64_t at = 0; at < stored->n_bytes && any == 0; at += sizeof bytes) {
+        uint64_t left = stored->n_bytes - at;
+        size_t n = left < sizeof bytes ? (size_t)left : sizeof bytes;
+        if (rad_source_read(source, stored->part, stored->offset + at, bytes, n, NULL) != RADLLM_OK)
+            return false;
+        for (size_t i = 0; i < n; i++)
+            any |= bytes[i];
+    }
+    return any == 0;
+}
+
 /* Whatever no row took keeps its name: binding refuses it then, so that nothing is left out in
  * silence. */
 static radllm_status add_rest(const translator *t)
@@ -581,7 +608,8 @@ static radllm_status add_rest(const translator *t)
         radllm_status status = RADLLM_OK;
         if (!stored->used && stored->packed != NULL)
             status = make_plain(t, stored->name.data, stored);
-        else if (!stored->used && add_tensor(t, stored->name.data, stored) == NULL)
+        else if (!stored->used && !is_no_bias(t, stored) &&
+                 add_tensor(t, stored->name.data, stored) == NULL)
             status = RADLLM_E_MEMORY;
         if (status != RADLLM_OK)
             return status;

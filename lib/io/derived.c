@@ -22,15 +22,16 @@ struct rad_derivation {
     void *user;
     bool turns;
     bool wide;    /* numbers of any type as F32 */
-    bool decoded; /* rows of types that no GGUF file has, as F32 */
+    bool decoded; /* rows of types that no GGUF file has, or with a scale of their own, as F32 */
 };
 
-/* Whether rows of a folder's own type can be decoded. */
+/* Whether rows of such a tensor can be decoded. */
 static bool is_decodable(const rad_tensor *from)
 {
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
     uint32_t n = 0;
-    if (from->type < RAD_TYPE_FOREIGN || from->view == NULL || info->decode == NULL)
+    if (!rad_tensor_is_own(from) || info->decode == NULL ||
+        (from->type >= RAD_TYPE_FOREIGN && from->view == NULL))
         return false;
     (void)rad_tensor_columns(from, &n);
     return n % info->block_elements == 0;
@@ -220,7 +221,6 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
                              rad_tensor *tensor, struct rad_derivation *d, radllm_error *error)
 {
     const rad_tensor *from = wanted->from[0];
-    const rad_type_info *info = rad_type_find((uint32_t)from->type);
     bool turned = wanted->form == RAD_DERIVED_TURNED;
     uint64_t rows = 1, each = from->n_elements;
     for (int i = 1; i < 4; i++)
@@ -228,7 +228,7 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     bool vector = rows == 1 && !turned;
     uint64_t row = wanted->row != 0 ? wanted->row : vector ? 1 : wanted->dims[0];
     bool blocks = wanted->form == RAD_DERIVED_CODES || wanted->form == RAD_DERIVED_SCALES;
-    d->decoded = from->type >= RAD_TYPE_FOREIGN;
+    d->decoded = rad_tensor_is_own(from);
     d->columns = row;
     if (!blocks && row != 0)
         rows = wanted->dims[0] / row * rows;
@@ -238,19 +238,10 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     d->rows_each = d->columns > 0 ? each / d->columns : 0;
     if (each == 0 || (turned ? !fits_turned(wanted) : !fits_rows(wanted, d, rows, vector)))
         return fail_shape(source, from, wanted->name, error);
-    for (uint32_t i = 0; i < wanted->n_from; i++) {
-        char quoted[RAD_QUOTE_SIZE];
-        if (info->tail_bytes != 0 || rad_tensor_scale(wanted->from[i]) != 1.0f)
-            return rad_fail(
-                error, RADLLM_E_UNSUPPORTED,
-                "%s: the tensor '%s' of type %s has a scale of its own, which is not converted: "
-                "use the model as it is",
-                source->label,
-                rad_quote(quoted, wanted->from[i]->name.data, wanted->from[i]->name.size),
-                info->name);
-    }
     for (uint32_t i = 1; i < wanted->n_from; i++)
-        if ((d->decoded ? !is_decodable(wanted->from[i]) : wanted->from[i]->type != from->type) ||
+        if ((d->decoded
+                 ? !is_decodable(wanted->from[i])
+                 : wanted->from[i]->type != from->type || rad_tensor_is_own(wanted->from[i])) ||
             wanted->from[i]->n_elements != each || wanted->from[i]->dims[0] != from->dims[0])
             return fail_shape(source, wanted->from[i], wanted->name, error);
     tensor->n_elements = rows * d->columns;
@@ -535,15 +526,29 @@ static radllm_status read_blocks(const struct rad_derivation *d, const rad_tenso
     return status;
 }
 
+/* The scale beside blocks, of a folder's tensor or behind the blocks of a file's. */
+static radllm_status read_scale(const struct rad_derivation *d, const rad_tensor *from,
+                                float *scale, radllm_error *error)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)from->type);
+    *scale = rad_tensor_scale(from);
+    if (from->view != NULL || info->tail_bytes == 0)
+        return RADLLM_OK;
+    return rad_source_read_tensor(d->base, from,
+                                  from->n_elements / info->block_elements * info->block_bytes,
+                                  scale, sizeof *scale, error);
+}
+
 /* Rows of blocks as numbers, each in its column. */
 static radllm_status read_decoded(const struct rad_derivation *d, const rad_tensor *from,
                                   uint64_t row, uint64_t rows, uint8_t *out, radllm_error *error)
 {
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
     const rad_allocator *allocator = &d->base->host.allocator;
-    const uint64_t row_bytes = from->view->unit_bytes;
     uint32_t n = 0;
+    float scale = 1.0f;
     const uint32_t *places = rad_tensor_columns(from, &n);
+    const uint64_t row_bytes = n / info->block_elements * info->block_bytes;
     size_t of_values = (size_t)n * sizeof(float), bytes = of_values + (size_t)(rows * row_bytes);
     uint8_t *room = rad_alloc(allocator, bytes);
     if (room == NULL)
@@ -551,11 +556,14 @@ static radllm_status read_decoded(const struct rad_derivation *d, const rad_tens
     float *values = (float *)(void *)room;
     radllm_status status = rad_source_read_tensor(d->base, from, row * row_bytes, room + of_values,
                                                   (size_t)(rows * row_bytes), error);
+    if (status == RADLLM_OK)
+        status = read_scale(d, from, &scale, error);
     for (uint64_t r = 0; r < rows && status == RADLLM_OK; r++) {
         info->decode(room + of_values + r * row_bytes, values, n);
         uint8_t *to = out + r * d->columns * sizeof(float);
         for (uint32_t i = 0; i < n; i++) {
             uint64_t column = places != NULL ? places[i] : i;
+            values[i] *= scale;
             if (column < d->columns)
                 memcpy(to + column * sizeof(float), &values[i], sizeof(float));
         }

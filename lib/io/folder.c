@@ -2,6 +2,7 @@
  * names of weight files come from an index that anybody may have written. */
 #include "io/folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #define JSON_MAX    ((size_t)64 << 20)
 #define NAME_MAX_   255u
 #define PARTS_MAX   4096u
+#define SHARD_END   27 /* characters of -00001-of-00002.safetensors */
 
 static bool is_directory(const char *path)
 {
@@ -232,14 +234,33 @@ static radllm_status read_map(rad_folder *folder, const char *index, const json_
     return status == RADLLM_OK ? check_index(folder, index, map, parts, error) : status;
 }
 
-static radllm_status open_index(rad_folder *folder, const char *name, radllm_error *error)
+/* Whether the folder has a file that its index names, or the index is damaged. */
+static bool names_a_file(rad_folder *folder, const json_t *root)
+{
+    const char *name;
+    json_t *map = json_object_get(root, "weight_map"), *value;
+    json_object_foreach(map, name, value)
+    {
+        const char *file = json_string_value(value);
+        if (file == NULL || strpbrk(file, "/\\") != NULL || exists(folder, file))
+            return true;
+    }
+    return json_object_size(map) == 0;
+}
+
+/* *left: where the index may be that of another model, of which no file is there; NULL: it is not.
+ */
+static radllm_status open_index(rad_folder *folder, const char *name, bool *left,
+                                radllm_error *error)
 {
     json_t *root = NULL;
     radllm_status status = add_file(folder, name, strlen(name), true, error);
     if (status == RADLLM_OK)
         status = rad_folder_json(folder, name, &root, error);
     json_t *parts = json_object();
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK && left != NULL)
+        *left = !names_a_file(folder, root);
+    if (status == RADLLM_OK && (left == NULL || !*left))
         status = read_map(folder, name, root, parts, error);
     json_decref(parts);
     json_decref(root);
@@ -340,27 +361,109 @@ static radllm_status add_side_files(rad_folder *folder, radllm_error *error)
     return status;
 }
 
-/* A shard's own name leads to the index of all. */
-static bool is_shard(rad_folder *folder, const char *name)
+/* STEM-00002-of-00003.safetensors: how many files there are, and the length of STEM. */
+static unsigned count_shards(const char *name, size_t *stem)
 {
-    return strstr(name, "-of-") != NULL && exists(folder, INDEX_NAME);
+    unsigned number, count;
+    int end = 0;
+    *stem = strlen(name) > SHARD_END ? strlen(name) - SHARD_END : 0;
+    if (*stem == 0 ||
+        sscanf(name + *stem, "-%5u-of-%5u.safetensors%n", &number, &count, &end) != 2 ||
+        end != SHARD_END)
+        return 0;
+    return count;
+}
+
+/* All files of a model of whose shards one has this name; with its index where there is one.
+ * EXL2 has none, or that of the model before it was quantized. */
+static radllm_status open_shards(rad_folder *folder, const char *name, radllm_error *error)
+{
+    size_t stem;
+    unsigned count = count_shards(name, &stem);
+    char path[NAME_MAX_ + sizeof ".safetensors.index.json"];
+    snprintf(path, sizeof path, "%.*s.safetensors.index.json", (int)stem, name);
+    if (exists(folder, path))
+        return open_index(folder, path, NULL, error);
+    if (count > PARTS_MAX)
+        return rad_fail(error, RADLLM_E_LIMIT, "%s/%s: a model has at most %u files", folder->label,
+                        name, PARTS_MAX);
+    radllm_status status = RADLLM_OK;
+    for (unsigned i = 1; i <= count && status == RADLLM_OK; i++) {
+        snprintf(path, sizeof path, "%.*s-%05u-of-%05u.safetensors", (int)stem, name, i, count);
+        status = exists(folder, path)
+                     ? add_file(folder, path, strlen(path), false, error)
+                     : rad_fail(error, RADLLM_E_IO,
+                                "%s/%s: one of the model's %u files is missing; fetch all of them",
+                                folder->label, path, count);
+    }
+    return status == RADLLM_OK ? read_headers(folder, error) : status;
+}
+
+/* What safetensors files a folder has under other names: how many models, and one's name. */
+static unsigned find_others(const rad_folder *folder, char name[NAME_MAX_ + 1])
+{
+    DIR *directory = opendir(folder->path);
+    struct dirent *entry;
+    unsigned n = 0;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        const char *found = entry->d_name;
+        size_t size = strlen(found), stem, same;
+        if (found[0] == '.' || size > NAME_MAX_ || !rad_ends_with(found, size, ".safetensors") ||
+            strcmp(found, ADAPTER) == 0 || strncmp(found, "consolidated", 12) == 0)
+            continue;
+        bool another = n == 0 || count_shards(found, &stem) == 0 ||
+                       count_shards(name, &same) == 0 || stem != same ||
+                       strcmp(found + stem + 6, name + stem + 6) != 0 ||
+                       memcmp(found, name, stem) != 0;
+        n += another;
+        memcpy(name, found, size + 1);
+    }
+    if (directory != NULL)
+        (void)closedir(directory);
+    return n;
+}
+
+static radllm_status open_others(rad_folder *folder, const char *name, unsigned n,
+                                 radllm_error *error)
+{
+    size_t stem;
+    if (n > 1)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: the folder has several .safetensors files, of which none is "
+                        "" SINGLE_NAME " and no " INDEX_NAME " says what is in them; give the "
+                        "path of the file that is the model",
+                        folder->label);
+    return count_shards(name, &stem) > 0 ? open_shards(folder, name, error)
+                                         : open_single(folder, name, error);
+}
+
+static radllm_status open_named(rad_folder *folder, const char *name, radllm_error *error)
+{
+    size_t stem;
+    if (rad_ends_with(name, strlen(name), ".index.json"))
+        return open_index(folder, name, NULL, error);
+    return count_shards(name, &stem) > 0 && exists(folder, "config.json")
+               ? open_shards(folder, name, error)
+               : open_single(folder, name, error);
 }
 
 static radllm_status open_weights(rad_folder *folder, const char *name, radllm_error *error)
 {
-    if (name != NULL && rad_ends_with(name, strlen(name), ".index.json"))
-        return open_index(folder, name, error);
-    if (name != NULL && is_shard(folder, name))
-        return open_index(folder, INDEX_NAME, error);
+    char other[NAME_MAX_ + 1];
     if (name != NULL)
-        return open_single(folder, name, error);
+        return open_named(folder, name, error);
     if (exists(folder, SINGLE_NAME))
         return open_single(folder, SINGLE_NAME, error);
-    if (exists(folder, INDEX_NAME))
-        return open_index(folder, INDEX_NAME, error);
-    if (exists(folder, ADAPTER))
-        return open_single(folder, ADAPTER, error);
-    return fail_no_weights(folder, error);
+    bool indexed = exists(folder, INDEX_NAME), left = true;
+    unsigned n = find_others(folder, other);
+    radllm_status status = RADLLM_OK;
+    if (indexed)
+        status = open_index(folder, INDEX_NAME, n == 1 ? &left : NULL, error);
+    if (status != RADLLM_OK || (indexed && (n != 1 || !left)))
+        return status;
+    return n > 0                     ? open_others(folder, other, n, error)
+           : exists(folder, ADAPTER) ? open_single(folder, ADAPTER, error)
+                                     : fail_no_weights(folder, error);
 }
 
 /* Cuts the path into the folder and a file's name in it (NULL: it is the folder). */

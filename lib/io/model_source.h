@@ -121,6 +121,9 @@ const uint32_t *rad_tensor_columns(const rad_tensor *tensor, uint32_t *n);
 /* What all numbers of the tensor are to be multiplied with, beside what its type says: 1 for most.
  */
 float rad_tensor_scale(const rad_tensor *tensor);
+/* Whether it is of a type that folders alone have, or has a scale beside what its blocks say: such
+ * a tensor is converted by its numbers alone. */
+bool rad_tensor_is_own(const rad_tensor *tensor);
 /* Of RAD_FAMILY_INT8: the magnitude from which activations are outliers. */
 float rad_tensor_threshold(const rad_tensor *tensor);
 /* Whether a mapped file has the tensor as it is used, at an address that kernels can read from. */

@@ -305,6 +305,12 @@ float rad_tensor_scale(const rad_tensor *tensor)
     return packed != NULL && packed->scale != 0.0f ? packed->scale : 1.0f;
 }
 
+bool rad_tensor_is_own(const rad_tensor *tensor)
+{
+    return tensor->type >= RAD_TYPE_FOREIGN || rad_tensor_scale(tensor) != 1.0f ||
+           rad_type_find((uint32_t)tensor->type)->tail_bytes > 0;
+}
+
 float rad_tensor_threshold(const rad_tensor *tensor)
 {
     const rad_packed *packed = tensor->view != NULL ? tensor->view->packed : NULL;

@@ -199,13 +199,15 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
     rad_type wanted = wanted_type(p, tensor, rule);
     const rad_tensor *origin = rad_derived_root(tensor);
     if (p->settings->file_type->copy && rule == NULL && origin != tensor &&
-        origin->type >= RAD_TYPE_FOREIGN) {
+        rad_tensor_is_own(origin)) {
         char quoted[RAD_QUOTE_SIZE];
-        return rad_fail(p->error, RADLLM_E_ARGUMENT,
-                        "the tensor '%s' is %s, which GGUF does not have: ask for a type, BF16 for "
-                        "example (option quantize; --type of radllm-convert)",
-                        rad_quote(quoted, tensor->name.data, tensor->name.size),
-                        rad_type_find((uint32_t)origin->type)->name);
+        return rad_fail(
+            p->error, RADLLM_E_ARGUMENT,
+            "the tensor '%s' is %s as a folder or BitNet has it, which is not converted as it "
+            "is: ask for a type, BF16 for example (option quantize; --type of "
+            "radllm-convert)",
+            rad_quote(quoted, tensor->name.data, tensor->name.size),
+            rad_type_find((uint32_t)origin->type)->name);
     }
     *out = (rad_quantized_tensor){
         .from = tensor, .own = own_tensor(tensor), .type = wanted, .n_bytes = tensor->n_bytes};

@@ -275,14 +275,17 @@ check(not [path for path in made.iterdir() if path.stem == "no"], "failures leav
 
 packed = folder / "packed"
 subprocess.run([sys.executable, GOLDEN / "make_packed.py", packed], check=True)
-for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4", "gptq-4-wide"):
+for name in ("gptq-4-order", "awq", "exl2", "gptq-experts", "integers-4", "gptq-4-wide", "bitnet",
+             "bitnet-divided", "nvfp4", "mxfp4"):
     result = convert(packed / name, made / "packed.gguf", "--type", "F32", "--force")
     expect(result, 0, f"{name}: decoded")
     expect(convert(packed / (name + "-f32"), made / "float.gguf", "--force"), 0, "and what it stands for")
     check(not differing(tensors(made / "packed.gguf"), tensors(made / "float.gguf")),
           f"{name}: bit for bit", result)
-refused(convert(packed / "awq", made / "no.gguf"), "quants that GGUF has not", "GGUF does not have",
-        "--type")
+for name in ("awq", "bitnet"):
+    refused(convert(packed / name, made / "no.gguf"), f"{name}: quants that GGUF has not",
+            "not converted as it is", "--type")
+expect(convert(GOLDEN / "types/i2_s.gguf", made / "ternary", "--type", "F32"), 0, "I2_S to a folder")
 refused(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), "quantized once already",
         "quantized already")
 

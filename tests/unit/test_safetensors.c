@@ -345,11 +345,19 @@ static void write_some(const char *file, size_t first, size_t step)
 
 static void empty_folder(void)
 {
-    static const char *const names[] = {"model.safetensors",   "model.safetensors.index.json",
-                                        "config.json",         "a.safetensors",
-                                        "b.safetensors",       "tokenizer_config.json",
-                                        "chat_template.jinja", "adapter_model.bin",
-                                        "adapter_config.json", "pytorch_model.bin"};
+    static const char *const names[] = {"model.safetensors",
+                                        "model.safetensors.index.json",
+                                        "config.json",
+                                        "a.safetensors",
+                                        "b.safetensors",
+                                        "tokenizer_config.json",
+                                        "chat_template.jinja",
+                                        "adapter_model.bin",
+                                        "adapter_config.json",
+                                        "pytorch_model.bin",
+                                        "output.safetensors",
+                                        "output-00001-of-00002.safetensors",
+                                        "output-00002-of-00002.safetensors"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(inside(names[i]));
 }
@@ -664,6 +672,15 @@ START_TEST(nothing_is_left_out_in_silence)
     rad_source *source = accept(inside(""));
     ck_assert_ptr_nonnull(rad_source_find_tensor(source, "model.layers.0.self_attn.surprise"));
     rad_source_release(source);
+    /* But for a bias of zeros: the first byte is one, the second is not. */
+    write_tensors("model.safetensors",
+                  "{\"a.bias\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+                  "\"b.bias\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
+                  2);
+    source = accept(inside(""));
+    ck_assert_ptr_null(rad_source_find_tensor(source, "a.bias"));
+    ck_assert_ptr_nonnull(rad_source_find_tensor(source, "b.bias"));
+    rad_source_release(source);
 }
 END_TEST
 
@@ -701,6 +718,39 @@ START_TEST(several_files_are_one_model)
     refuse(inside(""), RADLLM_E_FORMAT, "is also in");
     write_some("b.safetensors", 3, 2); /* one is missing */
     refuse(inside(""), RADLLM_E_FORMAT, "model.norm.weight");
+}
+END_TEST
+
+/* Quantizers name files as they like, and may leave the index of what they read. */
+START_TEST(files_of_other_names_are_found)
+{
+    static const char *const shards[] = {"output-00001-of-00002.safetensors",
+                                         "output-00002-of-00002.safetensors"};
+    write_model("{" LLAMA "}");
+    ck_assert_int_eq(rename(inside("model.safetensors"), inside("output.safetensors")), 0);
+    check_model(inside(""), RADLLM_OK, NULL);
+    write_text("model.safetensors.index.json", INDEX("\"a\":\"model-00001-of-00002.safetensors\""));
+    check_model(inside(""), RADLLM_OK, NULL);
+    write_some("a.safetensors", 0, 1);
+    refuse(inside(""), RADLLM_E_IO, "'model-00001-of-00002.safetensors'");
+    unlink(inside("model.safetensors.index.json"));
+    refuse(inside(""), RADLLM_E_UNSUPPORTED, "several .safetensors files");
+    check_model(inside("a.safetensors"), RADLLM_OK, NULL);
+    empty_folder();
+    write_text("config.json", "{" LLAMA "}");
+    for (size_t i = 0; i < 2; i++)
+        write_some(shards[i], i, 2);
+    check_model(inside(""), RADLLM_OK, NULL);
+    check_model(inside(shards[1]), RADLLM_OK, NULL);
+    unlink(inside(shards[0]));
+    refuse(inside(""), RADLLM_E_IO, "one of the model's 2 files is missing");
+    refuse(inside(shards[1]), RADLLM_E_IO, shards[0]);
+    write_text("output.safetensors.index.json", INDEX("\"a\":\"c.safetensors\""));
+    refuse(inside(shards[1]), RADLLM_E_IO, "'c.safetensors'");
+    unlink(inside("output.safetensors.index.json"));
+    write_text("output-00001-of-99999.safetensors", "");
+    refuse(inside("output-00001-of-99999.safetensors"), RADLLM_E_LIMIT, "at most");
+    unlink(inside("output-00001-of-99999.safetensors"));
 }
 END_TEST
 
@@ -862,6 +912,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(folders, an_output_that_is_missing_is_noticed);
     tcase_add_test(folders, nothing_is_left_out_in_silence);
     tcase_add_test(folders, several_files_are_one_model);
+    tcase_add_test(folders, files_of_other_names_are_found);
     tcase_add_loop_test(folders, index_is_refused, 0, sizeof indexes / sizeof *indexes);
     tcase_add_test(folders, links_are_refused);
     tcase_add_test(folders, links_of_the_hub_are_followed);
