@@ -24,7 +24,7 @@ for command in COMMANDS:
     if command not in ("bench", "help"):
         check(f"./run {command}" in result.text(), f"{command}: its own text", result)
 for words, said in {("dance",): "unknown command 'dance'", ("dance", "--help"): "unknown command 'dance'",
-                    ("help", "dance"): "unknown command 'dance'", ("build", "x"): "no arguments",
+                    ("help", "dance"): "unknown command 'dance'", ("build", "x"): "no arguments", ("test", "--al"): "'--al'",
                     ("contract", "--match"): "needs a value", ("contract", "gcc"): "'gcc'",
                     ("contract", "--cover", "few"): "'few'", ("soak", "many"): "numbers",
                     ("soak", "1", "2", "3"): "'3'", ("fuzz", "long"): "'long'",

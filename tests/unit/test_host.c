@@ -177,12 +177,13 @@ static radllm_status go_on(objects *o, const char *attention, radllm_error *erro
 
 typedef radllm_status (*work_fn)(objects *o, const char *argument, radllm_error *error);
 
-/* Does the work with the n-th allocation failing, for every n; returns how many there are. */
+/* Does the work with the n-th allocation failing, for every n (for the first ones and every fourth
+ * under sanitizers); returns how many there are, or a few more. */
 static uint64_t fail_each(bool all_after, work_fn work, const char *argument)
 {
     radllm_error *error = NULL;
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
-    for (uint64_t n = 1;; n++) {
+    for (uint64_t n = 1;; n += RAD_TEST_SANITIZED && n > 16 ? 4 : 1) {
         ck_assert_uint_lt(n, 4000);
         rad_test_memory memory;
         rad_test_memory_init(&memory, n);

@@ -106,6 +106,8 @@ static uint64_t hash_of(const model_case *which, const way *how)
 START_TEST(ranges_do_not_depend_on_who_computes_them)
 {
     const model_case *which = &cases[_i];
+    if (RAD_TEST_SANITIZED && _i % 2 != 0)
+        return;
     ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
     uint64_t expected = hash_of(which, &ways[0]);
     for (size_t i = 1; i < N_WAYS; i++)

@@ -209,7 +209,8 @@ START_TEST(truncations_and_probabilities_are_the_golden_ones)
     int n_cases = 0;
     while (read_golden(file, &g)) {
         check_kept(&g);
-        check_frequencies(&g);
+        if (!RAD_TEST_SANITIZED || n_cases % 6 == 0)
+            check_frequencies(&g);
         n_cases++;
     }
     fclose(file);
