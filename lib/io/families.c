@@ -609,23 +609,23 @@ radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_
     char quoted[RAD_QUOTE_SIZE];
     if (name == NULL)
         return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s/config.json: the key model_type is missing or no text: this is no "
+                        "%s/%s: the key model_type is missing or no text: this is no "
                         "configuration of a model; fetch the file again",
-                        folder->label);
+                        folder->label, folder->config_name);
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         if (strcmp(name, refused[i].model_type) == 0)
-            return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s/config.json: %s", folder->label,
-                            refused[i].what);
+            return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s/%s: %s", folder->label,
+                            folder->config_name, refused[i].what);
     }
     static const char *const senses[] = {"vision_config", "audio_config", "visual",
                                          "speech_config"};
     for (size_t i = 0; i < sizeof senses / sizeof *senses; i++) {
         if (json_object_get(config, senses[i]) != NULL)
-            return rad_fail(
-                error, RADLLM_E_UNSUPPORTED,
-                "%s/config.json: model_type \"%s\" with %s: models that see or hear are "
-                "not supported",
-                folder->label, rad_quote(quoted, name, strlen(name)), senses[i]);
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "%s/%s: model_type \"%s\" with %s: models that see or hear are "
+                            "not supported",
+                            folder->label, folder->config_name,
+                            rad_quote(quoted, name, strlen(name)), senses[i]);
     }
     size_t used = 0;
     char names[512] = "";
@@ -639,8 +639,9 @@ radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_
         used += n > 0 && (size_t)n < sizeof names - used ? (size_t)n : 0;
     }
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s/config.json: model_type \"%s\" is not supported; this version runs: %s",
-                    folder->label, rad_quote(quoted, name, strlen(name)), names);
+                    "%s/%s: model_type \"%s\" is not supported; this version runs: %s",
+                    folder->label, folder->config_name, rad_quote(quoted, name, strlen(name)),
+                    names);
 }
 
 /* ---- from stored names ----------------------------------------------------------------------- */

@@ -488,7 +488,7 @@ static bool is_adapter(const rad_source *source)
 
 radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error *error)
 {
-    rad_folder folder = {.source = source};
+    rad_folder folder = {.source = source, .config_name = "config.json"};
     const char *name;
     source->foreign = true;
     folder.path = cut_path(source, path, &name);
@@ -525,6 +525,7 @@ radllm_status rad_shape_open(const rad_host *host, const char *path, rad_source 
         status = rad_fail_memory(error, strlen(path));
     if (status == RADLLM_OK && name == NULL)
         name = "config.json";
+    folder.config_name = name;
     if (status == RADLLM_OK) {
         rad_path_label(folder.label, folder.path);
         status = add_file(&folder, name, strlen(name), true, error);

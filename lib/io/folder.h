@@ -30,8 +30,9 @@ typedef struct rad_folder {
     rad_source *source;
     char *path; /* of the folder, in the source's arena */
     rad_stored_table stored;
-    json_t *config;       /* config.json, or its part for text; NULL: there is none */
-    const char *left_out; /* beginnings of names of tensors that text does not need, by '|' */
+    json_t *config;          /* config.json, or its part for text; NULL: there is none */
+    const char *config_name; /* of its file: a shape may have another name */
+    const char *left_out;    /* beginnings of names of tensors that text does not need, by '|' */
     char label[RAD_PATH_LABEL_SIZE]; /* of the folder, for messages */
 } rad_folder;
 

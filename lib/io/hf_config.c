@@ -9,8 +9,6 @@
 
 #include "base/numeric.h"
 
-#define CONFIG "config.json"
-
 #define PAIRS_MAX  512   /* half of the greatest head */
 #define LAYERS_MAX 65536 /* more are refused later */
 
@@ -133,11 +131,11 @@ static json_t *find(const json_t *object, const char *names)
 static void fail_value(reader *r, const char *names, const char *wanted)
 {
     if (r->status == RADLLM_OK)
-        r->status =
-            rad_fail(r->error, RADLLM_E_FORMAT,
-                     "%s/" CONFIG ": the key %.*s must be %s; the file is damaged, or not of "
-                     "a model: fetch it again",
-                     r->folder->label, (int)strcspn(names, "|"), names, wanted);
+        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
+                             "%s/%s: the key %.*s must be %s; the file is damaged, or not of "
+                             "a model: fetch it again",
+                             r->folder->label, r->folder->config_name, (int)strcspn(names, "|"),
+                             names, wanted);
 }
 
 /* A size: a whole number from `minimum` to 2^31 - 1. */
@@ -200,8 +198,8 @@ static void refuse(reader *r, const char *key, const char *value, const char *re
     char quoted[RAD_QUOTE_SIZE];
     if (r->status == RADLLM_OK)
         r->status =
-            rad_fail(r->error, RADLLM_E_UNSUPPORTED, "%s/" CONFIG ": %s is \"%s\"; %s",
-                     r->folder->label, key, rad_quote(quoted, value, strlen(value)), remedy);
+            rad_fail(r->error, RADLLM_E_UNSUPPORTED, "%s/%s: %s is \"%s\"; %s", r->folder->label,
+                     r->folder->config_name, key, rad_quote(quoted, value, strlen(value)), remedy);
 }
 
 /* ---- rotations ------------------------------------------------------------------------------ */

@@ -215,17 +215,18 @@ radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
         const char *file, *method;
     } others[] = {{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
     static const char *const keys[] = {"quantization_config", "compression_config"};
-    rad_packing packing = {.folder = folder, .file = "config.json", .error = error};
+    rad_packing packing = {.folder = folder, .file = folder->config_name, .error = error};
     for (size_t i = 0; i < sizeof keys / sizeof *keys && packing.config == NULL; i++) {
         packing.config = json_object_get(folder->config, keys[i]);
         if (json_is_null(packing.config))
             packing.config = NULL;
     }
     if (packing.config != NULL && !json_is_object(packing.config))
-        return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s/config.json: quantization_config must be an object; the file is "
-                        "damaged: fetch it again",
-                        folder->label);
+        return rad_fail(
+            error, RADLLM_E_FORMAT,
+            "%s/%s: quantization_config must be an object; the file is damaged: fetch it "
+            "again",
+            folder->label, folder->config_name);
     if (packing.config != NULL)
         return pack(&packing, NULL);
     radllm_status status = RADLLM_OK;

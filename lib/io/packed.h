@@ -47,6 +47,7 @@ typedef struct rad_packing {
     float threshold;            /* bitsandbytes: of outliers */
     bool plain_zeros, any_bits; /* GPTQ: v2; modules may differ */
     bool carried_zeros;         /* GPTQ v1: one was taken off whole words of zeros */
+    bool symmetric;             /* compressed-tensors: modules may be without zero points */
     bool wide;                  /* it was said that some rows are in F32 */
     radllm_error *error;
 } rad_packing;

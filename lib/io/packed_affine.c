@@ -381,6 +381,9 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
         return rad_packed_fail(packing, module,
                                "does not have scales [groups, rows] of floats and qzeros I32 "
                                "[groups, words] beside its qweight");
+    if (index == NULL && groups > 1 && json_is_true(json_object_get(packing->config, "desc_act")))
+        return rad_packed_fail(packing, module,
+                               "has no g_idx, though its columns are grouped by it (desc_act)");
     status = check_groups(packing, module, n_in, groups, &group_size);
     if (status == RADLLM_OK)
         status = begin(packing, module, n_in, groups, &a);
@@ -476,6 +479,8 @@ static radllm_status check_scheme(rad_packing *packing, const json_t *scheme)
     packing->any_bits =
         packing->any_bits || (packing->bits != 0 && packing->bits != (int)json_integer_value(bits));
     packing->bits = (int)json_integer_value(bits);
+    packing->symmetric =
+        packing->symmetric || !json_is_false(json_object_get(weights, "symmetric"));
     return RADLLM_OK;
 }
 
@@ -538,7 +543,10 @@ static radllm_status take_zeros(const rad_packing *packing, const char *module,
 {
     a->zero_form = RAD_ZEROS_MIDDLE;
     if (zeros == NULL)
-        return RADLLM_OK;
+        return packing->symmetric
+                   ? RADLLM_OK
+                   : rad_packed_fail(packing, module,
+                                     "has no weight_zero_point, though it is not symmetric");
     a->zeros = piece_of(zeros);
     a->zero_form = zeros->type == RAD_TYPE_I8 ? RAD_ZEROS_BYTES : RAD_ZEROS_BY_ROW;
     uint64_t words = (rows + 32 / (uint32_t)a->bits - 1) / (32 / (uint32_t)a->bits);

@@ -38,6 +38,12 @@ for change, text in (({"model_type": "whisper"}, "whisper"), ({"hidden_size": 0}
 expect(run("radllm-inspect", "--plan", folder / "none.json"), 1, "a file that is not there", "none.json")
 expect(run("radllm-inspect", "--plan", "a", "b"), 2, "one thing at a time", "one file only")
 
+for key in ("hidden_size", "model_type"):
+    shape = json.loads((SOURCE / "examples/shapes/llama-3.1-8b.json").read_text())
+    lie = folder / "lie.json"
+    lie.write_text(json.dumps({**shape, key: "many"}))
+    expect(run("radllm-inspect", "--plan", lie), 1, f"{key}: by the file's name", "/lie.json: ", key)
+
 # ---- base, instruct, chat ----
 
 folders = folder / "folders"
