@@ -3,14 +3,15 @@ library, llama.cpp and `transformers` compute from the same weights; and llama.c
 that radllm-convert makes.
 
 Usage: compare_with_converter.py BUILD LLAMA_CPP PROGRAMS SCRATCH [--seeds N] [--from N]
-           [--types f32,f16,bf16,q8_0] [--quantize Q4_K_M,...] [--keep] [FAMILY...]
+           [--types f32,f16,bf16,q8_0] [--quantize Q4_K_M,...] [--all-experts] [--keep] [FAMILY...]
 
 LLAMA_CPP is a checkout with convert_hf_to_gguf.py and its folder `conversion`, PROGRAMS holds
 llama_logits and llama_embeddings (build_llama_programs.sh). Figures are relative errors against
 `transformers` (norm of the difference over norm, over all positions; of encoders: of vectors of
 length 1, in a batch of texts), `theirs` those of llama.cpp. A mark `*` stands behind what is wrong,
 a mark `?` behind what is otherwise because the converter or llama.cpp leave something out, which
-is named."""
+is named. With --all-experts tokens of quantized files go to all experts: what is left is rounding
+without the choices that it changes."""
 
 import argparse
 import glob
@@ -116,6 +117,20 @@ def reference(case, folder, lists):
     return normalize(rows) if case.pooling and case.normalized else rows
 
 
+def use_all_experts(path):
+    """Where tokens choose among experts, so does the rounding of a token that stands between two."""
+    import gguf
+    reader = gguf.GGUFReader(path, "r+")
+    fields = {key.partition(".")[2]: field.parts[field.data[0]]
+              for key, field in reader.fields.items() if "expert_" in key}
+    if "expert_count" in fields:
+        fields["expert_used_count"][0] = fields["expert_count"][0]
+    for name in ("expert_group_used_count", "expert_group_count"):
+        if name in fields:
+            fields[name][0] = 1
+    reader.data.flush()
+
+
 class Comparison:
     def __init__(self, choices):
         self.choices = choices
@@ -180,6 +195,8 @@ class Comparison:
 
     def quantized(self, family, case, path, kind, lists, expected, options):
         """This library beside llama.cpp, both with rounded activations."""
+        if self.choices.all_experts:
+            use_all_experts(path)
         try:
             theirs = self.theirs(case, path, lists)
         except library.Failure as failure:
@@ -261,9 +278,10 @@ def main():
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--types", default="f32")
     parser.add_argument("--quantize", default="", help="types of llama-quantize, Q4_K_M,...")
+    parser.add_argument("--all-experts", action="store_true")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("families", nargs="*")
-    choices = parser.parse_args()
+    choices = parser.parse_intermixed_args()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
