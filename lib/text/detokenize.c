@@ -43,6 +43,7 @@ typedef struct progress {
     bool at_start;    /* nothing was given out yet */
     bool at_head;     /* no token came yet */
     uint8_t stripped; /* characters that were taken from the head */
+    int32_t last;     /* token, or -1 */
 } progress;
 
 /* Takes characters from the head of all text, as many as the decoder says. */
@@ -62,9 +63,39 @@ static const uint8_t *strip_head(const rad_pipeline *pipeline, const uint8_t *pi
     return piece;
 }
 
-/* The bytes that a token of a tokenizer.json adds behind others. */
+/* How much of a token's text is the same whether it is the last one or not. */
+static size_t common_size(const rad_tokenizer *tokenizer, int32_t id)
+{
+    const rad_pipeline *pipeline = tokenizer->pipeline;
+    size_t size, n = 0;
+    const uint8_t *piece = rad_vocabulary_piece(&tokenizer->vocabulary, (uint32_t)id, &size);
+    const uint8_t *last = pipeline->last_bytes + pipeline->last_start[id];
+    size_t last_size = pipeline->last_start[id + 1] - pipeline->last_start[id];
+    while (n < size && n < last_size && piece[n] == last[n])
+        n++;
+    return n;
+}
+
+/* The rest of the text of the token that came last; `ends`: no other follows. */
+static rad_text take_rest(const rad_tokenizer *tokenizer, progress *p, bool ends)
+{
+    const rad_pipeline *pipeline = tokenizer->pipeline;
+    if (pipeline == NULL || pipeline->last_bytes == NULL || p->last < 0)
+        return (rad_text){"", 0};
+    size_t common = common_size(tokenizer, p->last), size;
+    const uint8_t *piece = rad_vocabulary_piece(&tokenizer->vocabulary, (uint32_t)p->last, &size);
+    if (ends) {
+        piece = pipeline->last_bytes + pipeline->last_start[p->last];
+        size = pipeline->last_start[p->last + 1] - pipeline->last_start[p->last];
+        p->last = -1;
+    }
+    return (rad_text){(const char *)piece + common, size - common};
+}
+
+/* The bytes that a token of a tokenizer.json adds behind others, and in front of them the rest of
+ * the token before. */
 static const uint8_t *pipeline_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
-                                     progress *p, size_t *size)
+                                     progress *p, size_t *size, rad_text *before)
 {
     const rad_pipeline *pipeline = tokenizer->pipeline;
     const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
@@ -73,6 +104,13 @@ static const uint8_t *pipeline_piece(const rad_tokenizer *tokenizer, int32_t id,
         (!special && is_silent(vocabulary->types[id])))
         return (const uint8_t *)"";
     const uint8_t *piece = rad_vocabulary_piece(vocabulary, (uint32_t)id, size);
+    bool again = id == p->last;
+    *before = take_rest(tokenizer, p, false);
+    p->last = id;
+    if (pipeline->last_bytes != NULL)
+        *size = common_size(tokenizer, id);
+    if (pipeline->no_repeats && again)
+        *size = 0;
     if (p->at_head && pipeline->first_bytes != NULL) {
         piece = pipeline->first_bytes + pipeline->first_start[id];
         *size = pipeline->first_start[id + 1] - pipeline->first_start[id];
@@ -84,11 +122,11 @@ static const uint8_t *pipeline_piece(const rad_tokenizer *tokenizer, int32_t id,
 /* The bytes that a token adds behind others. WordPiece tokens of brackets ("[CLS]") carry no mark
  * of a word's beginning, but stand apart. */
 static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, bool special,
-                                 progress *p, size_t *size, bool *space_before)
+                                 progress *p, size_t *size, rad_text *before)
 {
-    *space_before = false;
+    *before = (rad_text){"", 0};
     if (tokenizer->pipeline != NULL)
-        return pipeline_piece(tokenizer, id, special, p, size);
+        return pipeline_piece(tokenizer, id, special, p, size, before);
     const uint8_t *piece = piece_of(tokenizer, id, special, size);
     if (*size == 0)
         return piece;
@@ -97,7 +135,7 @@ static const uint8_t *next_piece(const rad_tokenizer *tokenizer, int32_t id, boo
         (*size)--;
     } else if (!p->at_start && tokenizer->model == RAD_MODEL_WORDPIECE &&
                is_silent(tokenizer->vocabulary.types[id])) {
-        *space_before = true;
+        *before = (rad_text){" ", 1};
     }
     p->at_start = false;
     return piece;
@@ -128,26 +166,29 @@ static size_t replace_all(char *text, size_t size, const char *from, const char 
     return written;
 }
 
+/* Writes what fits behind `total` bytes; returns how many there are then. */
+static size_t append(char *buffer, size_t capacity, size_t total, const uint8_t *bytes, size_t size)
+{
+    if (total < capacity && size > 0)
+        memcpy(buffer + total, bytes, size < capacity - total ? size : capacity - total);
+    return total + size;
+}
+
 /* Writes what fits of the sequence's bytes and returns how many there are. */
 static size_t join(const rad_tokenizer *tokenizer, const int32_t *ids, size_t count, bool special,
                    char *buffer, size_t capacity)
 {
     size_t total = 0;
-    progress p = {true, true, 0};
+    progress p = {true, true, 0, -1};
     for (size_t i = 0; i < count; i++) {
         size_t size;
-        bool space_before;
-        const uint8_t *piece = next_piece(tokenizer, ids[i], special, &p, &size, &space_before);
-        if (space_before) {
-            if (total < capacity)
-                buffer[total] = ' ';
-            total++;
-        }
-        if (total < capacity && size > 0)
-            memcpy(buffer + total, piece, size < capacity - total ? size : capacity - total);
-        total += size;
+        rad_text before;
+        const uint8_t *piece = next_piece(tokenizer, ids[i], special, &p, &size, &before);
+        total = append(buffer, capacity, total, (const uint8_t *)before.data, before.size);
+        total = append(buffer, capacity, total, piece, size);
     }
-    return total;
+    rad_text rest = take_rest(tokenizer, &p, true);
+    return append(buffer, capacity, total, (const uint8_t *)rest.data, rest.size);
 }
 
 radllm_status rad_tokenizer_decode(const rad_tokenizer *tokenizer, const int32_t *ids, size_t count,
@@ -184,12 +225,14 @@ void rad_detokenizer_start(rad_detokenizer *detokenizer, const rad_tokenizer *to
     detokenizer->tokenizer = tokenizer;
     detokenizer->flags = flags;
     detokenizer->at_start = detokenizer->at_head = true;
+    detokenizer->last = -1;
 }
 
 size_t rad_detokenizer_bound(const rad_tokenizer *tokenizer)
 {
-    /* Each byte may be one U+FFFD; three may wait from before; a space may be put in front. */
-    return 3 * ((size_t)tokenizer->vocabulary.longest_piece + 3 + 1);
+    /* Each byte may be one U+FFFD; three may wait from before; a space may be put in front, or what
+     * was kept of another piece. */
+    return 3 * (2 * (size_t)tokenizer->vocabulary.longest_piece + 3 + 1);
 }
 
 static size_t put_replacement(char *out)
@@ -224,16 +267,19 @@ static size_t take_byte(rad_detokenizer *detokenizer, uint8_t byte, char *out)
 
 size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buffer)
 {
-    size_t size;
-    bool space_before;
-    progress p = {detokenizer->at_start, detokenizer->at_head, detokenizer->stripped};
+    size_t size, written = 0;
+    rad_text before;
+    progress p = {detokenizer->at_start, detokenizer->at_head, detokenizer->stripped,
+                  detokenizer->last};
     const uint8_t *piece =
         next_piece(detokenizer->tokenizer, id,
-                   (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0, &p, &size, &space_before);
+                   (detokenizer->flags & RADLLM_DETOKENIZE_SPECIAL) != 0, &p, &size, &before);
     detokenizer->at_start = p.at_start;
     detokenizer->at_head = p.at_head;
     detokenizer->stripped = p.stripped;
-    size_t written = space_before ? take_byte(detokenizer, ' ', buffer) : 0;
+    detokenizer->last = p.last;
+    for (size_t i = 0; i < before.size; i++)
+        written += take_byte(detokenizer, (uint8_t)before.data[i], buffer + written);
     for (size_t i = 0; i < size; i++)
         written += take_byte(detokenizer, piece[i], buffer + written);
     return written;
@@ -241,7 +287,14 @@ size_t rad_detokenizer_push(rad_detokenizer *detokenizer, int32_t id, char *buff
 
 size_t rad_detokenizer_finish(rad_detokenizer *detokenizer, char *buffer)
 {
-    size_t written = detokenizer->n_pending > 0 ? put_replacement(buffer) : 0;
+    size_t written = 0;
+    progress p = {.last = detokenizer->last};
+    rad_text rest = take_rest(detokenizer->tokenizer, &p, true);
+    detokenizer->last = -1;
+    for (size_t i = 0; i < rest.size; i++)
+        written += take_byte(detokenizer, (uint8_t)rest.data[i], buffer + written);
+    if (detokenizer->n_pending > 0)
+        written += put_replacement(buffer + written);
     detokenizer->n_pending = 0;
     return written;
 }

@@ -120,12 +120,14 @@ typedef enum rad_decoder_kind {
     RAD_DECODE_WORDPIECE,
     RAD_DECODE_REPLACE,
     RAD_DECODE_STRIP,
+    RAD_DECODE_BPE,       /* a suffix is a space, and nothing in the last token */
+    RAD_DECODE_CTC,       /* one token of equal neighbours, of which `text` and `content` are cut */
     RAD_DECODE_JOIN_SPACE /* no decoder: tokens with spaces between them */
 } rad_decoder_kind;
 
 typedef struct rad_decoder {
     rad_decoder_kind kind;
-    bool cleanup;    /* of WordPiece */
+    bool cleanup;    /* of WordPiece and CTC */
     bool keep_first; /* of Metaspace: the first token keeps its mark as a space */
     rad_text text;   /* the mark, prefix, or character to strip */
     rad_pattern pattern;
@@ -161,6 +163,7 @@ typedef struct rad_pipeline {
     rad_text strip_text;
     bool joined;      /* while it is read: a decoder has joined the tokens */
     bool framed;      /* while it is read: a template has put tokens around the text */
+    bool no_repeats;  /* a token that follows itself gives no text */
     uint8_t *added;   /* flags of each token, NULL: none has any */
     rad_specials raw; /* added tokens that are looked for in the text itself */
     rad_specials normalized;
@@ -188,6 +191,8 @@ typedef struct rad_pipeline {
 
     uint8_t *first_bytes; /* pieces of tokens that come first; NULL where they do not differ */
     uint32_t *first_start;
+    uint8_t *last_bytes; /* the same of tokens that come last */
+    uint32_t *last_start;
     rad_text chat_template; /* "" where there is none */
 } rad_pipeline;
 
@@ -289,6 +294,9 @@ bool rad_pattern_code(const uint8_t *text, size_t size, size_t from, uint32_t pa
 /* A run of word characters, or of others that are no white space. */
 bool rad_pattern_word(const uint8_t *text, size_t size, size_t from, uint32_t parameter,
                       size_t *start, size_t *end);
+/* A run of one script, with what belongs to no script behind it. */
+bool rad_pattern_script(const uint8_t *text, size_t size, size_t from, uint32_t parameter,
+                        size_t *start, size_t *end);
 /* \w of the patterns that the package itself has: two joiners more. */
 static inline bool rad_is_word_or_joiner(uint32_t code)
 {

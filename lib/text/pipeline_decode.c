@@ -82,6 +82,36 @@ static radllm_status read_wordpiece(rad_pipeline_reader *r, uint32_t part, rad_d
     return status;
 }
 
+static radllm_status read_bpe(rad_pipeline_reader *r, uint32_t part, rad_decoder *decoder)
+{
+    decoder->kind = RAD_DECODE_BPE;
+    radllm_status status =
+        rad_read_string(r, part, "a BPEDecoder", "suffix", RAD_CONTENT_MAX, &decoder->text);
+    return status == RADLLM_OK && decoder->text.size == 0
+               ? rad_refuse_part(r, part, "decoder without a suffix")
+               : status;
+}
+
+/* That neighbours are equal is seen in tokens as they are. */
+static radllm_status read_ctc(rad_pipeline_reader *r, uint32_t part, rad_decoder *decoder)
+{
+    const char *what = "a CTC";
+    decoder->kind = RAD_DECODE_CTC;
+    if (r->pipeline->n_decoders > 0)
+        return rad_refuse_part(r, part, "decoder behind others");
+    r->pipeline->no_repeats = true;
+    radllm_status status =
+        rad_read_string(r, part, what, "pad_token", RAD_CONTENT_MAX, &decoder->text);
+    if (status == RADLLM_OK)
+        status = rad_read_string(r, part, what, "word_delimiter_token", RAD_CONTENT_MAX,
+                                 &decoder->content);
+    if (status == RADLLM_OK)
+        status = rad_read_flag(r, part, what, "cleanup", true, &decoder->cleanup);
+    return status == RADLLM_OK && decoder->content.size == 0
+               ? rad_refuse_part(r, part, "decoder without a word_delimiter_token")
+               : status;
+}
+
 /* Parts of a sequence are read one by one; this says across them that the tokens were joined. */
 static radllm_status read_decoder(rad_pipeline_reader *r, uint32_t part)
 {
@@ -103,6 +133,10 @@ static radllm_status read_decoder(rad_pipeline_reader *r, uint32_t part)
         status = read_metaspace(r, part, &decoder);
     } else if (is_type(r, part, "WordPiece")) {
         status = read_wordpiece(r, part, &decoder);
+    } else if (is_type(r, part, "BPEDecoder")) {
+        status = read_bpe(r, part, &decoder);
+    } else if (is_type(r, part, "CTC")) {
+        status = read_ctc(r, part, &decoder);
     } else if (is_type(r, part, "Replace")) {
         decoder.kind = RAD_DECODE_REPLACE;
         status = rad_read_pattern(r, part, "a Replace", &decoder.pattern);
@@ -125,6 +159,7 @@ typedef struct decoding {
     rad_pipeline_space space;
     rad_pipeline_space normal; /* for normalizers */
     bool first;                /* the token comes first */
+    bool last;                 /* and no other behind it */
 } decoding;
 
 static int hex_digit(uint8_t c)
@@ -185,6 +220,23 @@ static const char *const clean_ups[][2] = {
     {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
 };
 
+static void replace_again(rad_flow *text, rad_flow *other, rad_text from, const char *to)
+{
+    rad_slice view = rad_flow_view(text);
+    other->size = 0;
+    replace_all(&view, from, to, strlen(to), other);
+    view = rad_flow_view(other);
+    text->size = 0;
+    rad_flow_put(text, view.bytes, view.size, 0);
+}
+
+static void clean_up(rad_flow *text, rad_flow *other)
+{
+    for (size_t i = 0; i < sizeof clean_ups / sizeof *clean_ups; i++)
+        replace_again(text, other, (rad_text){clean_ups[i][0], strlen(clean_ups[i][0])},
+                      clean_ups[i][1]);
+}
+
 static void decode_wordpiece(const rad_decoder *d, bool first, const rad_slice *in, rad_flow *out,
                              rad_flow *other)
 {
@@ -196,14 +248,16 @@ static void decode_wordpiece(const rad_decoder *d, bool first, const rad_slice *
     else if (!first && d->text.size > 0)
         rad_flow_put(out, (const uint8_t *)" ", 1, 0);
     rad_flow_put(out, in->bytes + skipped, in->size - skipped, 0);
-    for (size_t i = 0; d->cleanup && i < sizeof clean_ups / sizeof *clean_ups; i++) {
-        rad_slice dirty = rad_flow_view(out);
-        other->size = 0;
-        replace_all(&dirty, (rad_text){clean_ups[i][0], strlen(clean_ups[i][0])}, clean_ups[i][1],
-                    strlen(clean_ups[i][1]), other);
-        dirty = rad_flow_view(other);
-        out->size = 0;
-        rad_flow_put(out, dirty.bytes, dirty.size, 0);
+    if (d->cleanup)
+        clean_up(out, other);
+}
+
+static void decode_ctc(const rad_decoder *d, const rad_slice *in, rad_flow *out, rad_flow *other)
+{
+    replace_all(in, d->text, "", 0, out);
+    if (d->cleanup) {
+        clean_up(out, other);
+        replace_again(out, other, d->content, " ");
     }
 }
 
@@ -263,6 +317,12 @@ static bool decode_once(decoding *dec, const rad_decoder *d, const rad_slice *in
         return decode_replace(dec, d, in, out);
     case RAD_DECODE_STRIP:
         decode_strip(d, in, out);
+        return true;
+    case RAD_DECODE_BPE:
+        replace_all(in, d->text, " ", dec->last ? 0 : 1, out);
+        return true;
+    case RAD_DECODE_CTC:
+        decode_ctc(d, in, out, other);
         return true;
     case RAD_DECODE_JOIN_SPACE:
         if (!dec->first)
@@ -334,12 +394,13 @@ static radllm_status make_pieces(decoding *dec, piece_list *list)
     return RADLLM_OK;
 }
 
-/* Makes the pieces that tokens are at the head of a text, or behind others, and keeps them. */
-static radllm_status keep_pieces(rad_pipeline_reader *r, bool first, uint8_t **bytes,
+/* Makes the pieces that tokens are at the head of a text, at its end, or between others, and keeps
+ * them. */
+static radllm_status keep_pieces(rad_pipeline_reader *r, bool first, bool last, uint8_t **bytes,
                                  uint32_t **start)
 {
     rad_vocabulary *vocabulary = &r->tokenizer->vocabulary;
-    decoding dec = {.r = r, .first = first};
+    decoding dec = {.r = r, .first = first, .last = last};
     rad_pipeline_space_start(&dec.space, r->json.allocator,
                              (size_t)vocabulary->entry_start[vocabulary->size]);
     rad_pipeline_space_start(&dec.normal, r->json.allocator, RAD_SPECIAL_MAX);
@@ -371,15 +432,25 @@ radllm_status rad_read_decoder(rad_pipeline_reader *r, uint32_t part)
     radllm_status status = rad_read_parts(r, part, "a decoder", "decoders", read_decoder);
     if (status == RADLLM_OK && rad_tree_kind_of(&r->json, part) == RAD_TREE_NULL)
         pipeline->decoders[pipeline->n_decoders++].kind = RAD_DECODE_JOIN_SPACE;
-    bool first_differs = false;
+    bool first_differs = false, last_differs = false;
     for (uint32_t i = 0; i < pipeline->n_decoders; i++) {
         rad_decoder_kind kind = pipeline->decoders[i].kind;
         first_differs = first_differs || kind == RAD_DECODE_METASPACE ||
                         kind == RAD_DECODE_WORDPIECE || kind == RAD_DECODE_JOIN_SPACE;
+        last_differs = last_differs || kind == RAD_DECODE_BPE;
     }
+    /* Which token is first or last is not known where some give no text, and the pieces of those
+     * that are both, or whose head is cut, would be a table more. */
+    if (status == RADLLM_OK && (first_differs || last_differs) &&
+        (pipeline->no_repeats || (last_differs && (first_differs || pipeline->strip_head != 0))))
+        return rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                        "tokenizer.json: this version knows the decoders \"BPEDecoder\" and "
+                        "\"CTC\" beside \"Replace\", \"ByteFallback\" and \"ByteLevel\" alone");
     if (status == RADLLM_OK)
-        status = keep_pieces(r, false, &vocabulary->piece_bytes, &vocabulary->piece_start);
+        status = keep_pieces(r, false, false, &vocabulary->piece_bytes, &vocabulary->piece_start);
     if (status == RADLLM_OK && first_differs)
-        status = keep_pieces(r, true, &pipeline->first_bytes, &pipeline->first_start);
+        status = keep_pieces(r, true, false, &pipeline->first_bytes, &pipeline->first_start);
+    if (status == RADLLM_OK && last_differs)
+        status = keep_pieces(r, false, true, &pipeline->last_bytes, &pipeline->last_start);
     return status;
 }

@@ -481,10 +481,11 @@ static radllm_status read_simple_splitter(rad_pipeline_reader *r, uint32_t part)
             return wrong_kind(r, "a FixedLength", "length", "at least 1");
         return status == RADLLM_OK ? add_splitter(r, splitter) : status;
     }
-    if (!is_type(r, part, "Whitespace"))
+    bool scripts = is_type(r, part, "UnicodeScripts");
+    if (!scripts && !is_type(r, part, "Whitespace"))
         return rad_refuse_part(r, part, "pre-tokenizer");
     rad_splitter words = {.kind = RAD_SPLIT_PATTERN, .behavior = RAD_BEHAVIOR_REMOVED};
-    words.pattern.find = rad_pattern_word;
+    words.pattern.find = scripts ? rad_pattern_script : rad_pattern_word;
     words.invert = true;
     return add_splitter(r, words);
 }

@@ -4,6 +4,7 @@
 #include "text/pipeline.h"
 #include "text/utf8.h"
 #include "text/bert.h"
+#include "text/script_table.h"
 #include "text/vocabulary.h"
 
 /* ---- patterns ------------------------------------------------------------------------------ */
@@ -100,6 +101,42 @@ bool rad_pattern_word(const uint8_t *text, size_t size, size_t from, uint32_t pa
     }
     *end = size;
     return kind != 0;
+}
+
+/* Nothing where a character is no script's; spaces, among others. */
+static int script_of(uint32_t code)
+{
+    size_t low = 0, high = rad_n_scripts; /* of the ranges, the last that begins at or before */
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (rad_scripts[middle] >> 8 <= code)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (int)(rad_scripts[low] & 0xFF);
+}
+
+bool rad_pattern_script(const uint8_t *text, size_t size, size_t from, uint32_t parameter,
+                        size_t *start, size_t *end)
+{
+    (void)parameter;
+    int script = 0;
+    for (size_t at = from; at < size;) {
+        uint32_t code;
+        uint32_t length = rad_utf8_decode(text + at, text + size, &code);
+        int here = script_of(code);
+        if (script == 0) {
+            *start = at;
+            script = here;
+        } else if (here != 0 && here != script) {
+            *end = at;
+            return true;
+        }
+        at += length;
+    }
+    *end = size;
+    return script != 0;
 }
 
 static bool find_literal(rad_text literal, const uint8_t *text, size_t size, size_t from,

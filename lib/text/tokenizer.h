@@ -81,6 +81,7 @@ typedef struct rad_detokenizer {
     bool at_start;      /* nothing was given out yet */
     bool at_head;       /* no token came yet */
     uint8_t stripped;   /* characters that were taken from the head */
+    int32_t last;       /* token whose text may be another where none follows, or -1 */
     uint8_t pending[4]; /* the beginning of a character */
     uint32_t n_pending;
 } rad_detokenizer;

@@ -17,7 +17,8 @@ static const char *const names[] = {
     "added",        "bert",     "bert-cased",  "beside-bpe", "beside-unigram", "continuing",
     "cut-inverted", "cut-kimi", "cut-options", "falcon",     "gemma",          "gpt2",
     "gpt2-prefix",  "letters",  "llama2",      "llama3",     "odd-regex",      "qwen2",
-    "splits",       "suffix",   "t5",          "words",      "xlm-roberta",    "unigram-fallback"};
+    "splits",       "suffix",   "t5",          "words",      "xlm-roberta",    "unigram-fallback",
+    "cut-scripts",  "ends",     "repeats"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 /* ---- making -------------------------------------------------------------------------------- */
@@ -363,8 +364,7 @@ START_TEST(refuses_what_it_does_not_know)
          RADLLM_E_FORMAT, "precompiled_charsmap"},
         {AND("normalizer") "{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a\"},\"content\":\"\"}",
          RADLLM_E_UNSUPPORTED, "group without end"},
-        {AND("pre_tokenizer") "{\"type\":\"UnicodeScripts\"}", RADLLM_E_UNSUPPORTED,
-         "UnicodeScripts"},
+        {AND("pre_tokenizer") "{\"type\":\"Syllables\"}", RADLLM_E_UNSUPPORTED, "Syllables"},
         {AND("pre_tokenizer") "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a)\\\\1\"},"
                               "\"behavior\":\"Isolated\",\"invert\":false}",
          RADLLM_E_UNSUPPORTED, "an escape"},
@@ -373,7 +373,18 @@ START_TEST(refuses_what_it_does_not_know)
          RADLLM_E_FORMAT, "behavior"},
         {AND("pre_tokenizer") "{\"type\":\"Metaspace\",\"replacement\":\"__\"}", RADLLM_E_FORMAT,
          "replacement"},
-        {AND("decoder") "{\"type\":\"CTC\"}", RADLLM_E_UNSUPPORTED, "CTC"},
+        {AND("decoder") "{\"type\":\"Morse\"}", RADLLM_E_UNSUPPORTED, "Morse"},
+        {AND("decoder") "{\"type\":\"CTC\"}", RADLLM_E_UNSUPPORTED, "word_delimiter_token"},
+        {AND("decoder") "{\"type\":\"BPEDecoder\"}", RADLLM_E_UNSUPPORTED, "suffix"},
+        {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
+                        "{\"type\":\"BPEDecoder\",\"suffix\":\"b\"}]}",
+         RADLLM_E_UNSUPPORTED, "joins"},
+        {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Metaspace\"},"
+                        "{\"type\":\"BPEDecoder\",\"suffix\":\"b\"}]}",
+         RADLLM_E_UNSUPPORTED, "beside"},
+        {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Metaspace\"},"
+                        "{\"type\":\"CTC\"}]}",
+         RADLLM_E_UNSUPPORTED, "behind others"},
         {AND("decoder") "{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},"
                         "{\"type\":\"ByteFallback\"}]}",
          RADLLM_E_UNSUPPORTED, "joins"},

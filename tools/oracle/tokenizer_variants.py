@@ -230,6 +230,11 @@ def variants():
     yield "cut-inverted", lambda: spelled(p.Split(Regex(r"\p{N}"), "removed", invert=True))
     yield "cut-options", lambda: spelled(p.Split(Regex(
         r"[^\P{L}\p{Han}&&[^a-m]]+(?#c)|\H(?i)\p{Lu}|[\p{Lu}&&[^\h]]s|[k&&[^x]]|(?=\P{Han})\d"), "isolated"))
+    yield "cut-scripts", lambda: spelled(p.UnicodeScripts())
+    yield "ends", lambda: make("BPE", 400, unk_token="<unk>", end_of_word_suffix="</w>", parts={
+        "normalizer": n.BertNormalizer(), "pre_tokenizer": p.BertPreTokenizer(), "decoder": decoders.BPEDecoder()},
+        trainer={"special_tokens": ["<unk>"], "end_of_word_suffix": "</w>", "limit_alphabet": 70})
+    yield "repeats", repeats
     yield "beside-bpe", lambda: added_beside(models.BPE(
         {word: i for i, word in enumerate(PLAIN)}, [], unk_token="<unk>", byte_fallback=True))
     yield "beside-unigram", lambda: added_beside(models.Unigram([(word, -1.0) for word in PLAIN], 0, False))
@@ -251,6 +256,19 @@ def spelled(*steps):
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         list(steps) + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("</w>", ""), decoders.ByteLevel()])
+    return tokenizer
+
+
+def repeats():
+    """Letters, of which equal neighbours count once, as of a model that hears speech."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    words = ["<pad>", "<s>", "</s>", "<unk>", "|", ".", "?", "'"] + [chr(code) for code in range(97, 123)]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, "<unk>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), normalizers.Replace(" ", "|"),
+                                                 normalizers.Replace("-", "<pad>")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("<pad>|."), "isolated")
+    tokenizer.decoder = decoders.CTC()
+    tokenizer.add_special_tokens(["<s>", "</s>", "<unk>"])
     return tokenizer
 
 
@@ -290,7 +308,10 @@ TEXTS = ["", " ", "a", "Hello world", "  The patient's CT shows no evidence of 1
 
 
 # Of the variants that begin so.
-MORE_TEXTS = {"cut": ["a中文b 漢字Kana1234 ſK's WE'S", "12ab34\u0663c", "xyzS kK ſs abcdefgnopq Éé9中"],
+MORE_TEXTS = {"repeats": ["hel-lo", "aa a-a--a", "i do not don't  's . ?", "- - -", "b-"],
+              "ends": ["a", "lower case", "it's .", "</w> a</w>b </w>"],
+              "cut": ["a中文b 漢字Kana1234 ſK's WE'S", "12ab34\u0663c", "xyzS kK ſs abcdefgnopq Éé9中",
+                      "  abc дом  漢字かなカー、 \u0e01\u0e32 \u0378x \u3164y"],
               "beside": ["``a", "abab a b", "\u00df1\u00df \u00df a1a a", "\u25811 1", "\t\t\ta \t \t<x>\t\t<x> <ab>",
                          "a<x>\t \tb", "z<0x7A>z"]}
 
