@@ -19,14 +19,21 @@ typedef struct segment {
 
 /* ---- order --------------------------------------------------------------------------------- */
 
+/* What comes from where stays in order: only characters change their places. */
+static void move_mark(rad_mark *to, const rad_mark *from)
+{
+    to->code = from->code;
+    to->order = from->order;
+}
+
 static void insertion_sort(rad_mark *marks, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
         rad_mark moved = marks[i];
         size_t at = i;
         for (; at > 0 && marks[at - 1].order > moved.order; at--)
-            marks[at] = marks[at - 1];
-        marks[at] = moved;
+            move_mark(&marks[at], &marks[at - 1]);
+        move_mark(&marks[at], &moved);
     }
 }
 
@@ -43,7 +50,8 @@ static bool counting_sort(rad_pipeline_space *space, rad_mark *marks, size_t cou
         place[class] += place[class - 1];
     for (size_t i = 0; i < count; i++)
         space->sorted[place[marks[i].order]++] = marks[i];
-    memcpy(marks, space->sorted, count * sizeof *marks);
+    for (size_t i = 0; i < count; i++)
+        move_mark(&marks[i], &space->sorted[i]);
     return true;
 }
 

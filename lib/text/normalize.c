@@ -125,10 +125,14 @@ static bool replace(const rad_normalizer *n, rad_pipeline_space *space, const ra
     return true;
 }
 
-static void put_letters(const rad_slice *in, rad_flow *out)
+void rad_put_letters(const rad_slice *in, rad_flow *out)
 {
-    for (size_t i = 0; i < in->size; i++)
-        rad_flow_put_code(out, rad_byte_to_letter(in->bytes[i]), rad_slice_origin(in, i));
+    uint32_t origin = 0; /* of the character */
+    for (size_t i = 0; i < in->size; i++) {
+        if (i == 0 || (in->bytes[i] & 0xC0) != 0x80)
+            origin = rad_slice_origin(in, i);
+        rad_flow_put_code(out, rad_byte_to_letter(in->bytes[i]), origin);
+    }
 }
 
 /* ---- SentencePiece's table ----------------------------------------------------------------- */
@@ -234,9 +238,9 @@ static bool is_ascii(const rad_slice *view)
     return any < 0x80;
 }
 
-/* One normalizer; *view becomes what it gives. origin: of the stretch, for what is prepended. */
-static bool normalize_once(const rad_normalizer *n, rad_pipeline_space *space, uint32_t origin,
-                           rad_slice *view, rad_flow *out)
+/* One normalizer; *view becomes what it gives. */
+static bool normalize_once(const rad_normalizer *n, rad_pipeline_space *space, rad_slice *view,
+                           rad_flow *out)
 {
     bool done = true;
     out->size = 0;
@@ -257,7 +261,8 @@ static bool normalize_once(const rad_normalizer *n, rad_pipeline_space *space, u
         map_characters(n, view, out);
         break;
     case RAD_NORMAL_PREPEND:
-        rad_flow_put(out, (const uint8_t *)n->content.data, n->content.size, origin);
+        rad_flow_put(out, (const uint8_t *)n->content.data, n->content.size,
+                     rad_slice_origin(view, 0));
         rad_flow_copy(out, view, 0, view->size);
         break;
     case RAD_NORMAL_REPLACE:
@@ -267,7 +272,7 @@ static bool normalize_once(const rad_normalizer *n, rad_pipeline_space *space, u
         map_clusters(&n->charsmap, view, out);
         break;
     case RAD_NORMAL_LETTERS:
-        put_letters(view, out);
+        rad_put_letters(view, out);
         break;
     default:
         map_characters(n, view, out);
@@ -284,12 +289,11 @@ static bool normalize_once(const rad_normalizer *n, rad_pipeline_space *space, u
 
 bool rad_normalize(const rad_pipeline *pipeline, rad_pipeline_space *space, rad_slice *view)
 {
-    uint32_t origin = view->base;
     for (uint32_t i = 0; i < pipeline->n_normalizers; i++) {
         if (view->size == 0)
             return true;
         rad_flow *out = &space->flows[rad_slice_lies_in(view, &space->flows[0]) ? 1 : 0];
-        if (!normalize_once(&pipeline->normalizers[i], space, origin, view, out))
+        if (!normalize_once(&pipeline->normalizers[i], space, view, out))
             return false;
     }
     return true;

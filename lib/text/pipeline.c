@@ -169,10 +169,8 @@ static const uint8_t *parse_end(walk *w, const rad_slice *view, size_t at)
         size_t room = end > view->base ? end - view->base : 0;
         return view->bytes + (room < view->size ? room : view->size);
     }
-    /* Origins go back by a little where marks were put in order. */
-    size_t reach = at, first = view->origins[at];
-    while (reach < view->size && reach - at < RAD_SPECIAL_MAX && view->origins[reach] < end &&
-           view->origins[reach] >= first)
+    size_t reach = at;
+    while (reach < view->size && reach - at < RAD_SPECIAL_MAX && view->origins[reach] < end)
         reach++;
     return view->bytes + reach;
 }

@@ -279,6 +279,9 @@ rad_regex_result rad_pattern_next(const rad_pattern *pattern, rad_pipeline_space
  * view itself. */
 bool rad_normalize(const rad_pipeline *pipeline, rad_pipeline_space *space, rad_slice *view);
 
+/* Each byte as its letter in byte-level BPE. */
+void rad_put_letters(const rad_slice *in, rad_flow *out);
+
 /* Cuts `view` into space->pieces[0]; *view becomes the text that they lie in. */
 bool rad_pipeline_split(const rad_pipeline *pipeline, rad_pipeline_space *space, rad_slice *view);
 

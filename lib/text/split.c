@@ -330,8 +330,7 @@ static void put_changed(const rad_splitter *s, const rad_slice *piece, rad_flow 
         return;
     }
     if (s->kind == RAD_SPLIT_LETTERS) {
-        for (size_t i = 0; i < piece->size; i++)
-            rad_flow_put_code(out, rad_byte_to_letter(piece->bytes[i]), rad_slice_origin(piece, i));
+        rad_put_letters(piece, out);
         return;
     }
     if (piece->bytes[0] != ' ')

@@ -18,7 +18,7 @@ static const char *const names[] = {
     "cut-inverted", "cut-kimi", "cut-options", "falcon",     "gemma",          "gpt2",
     "gpt2-prefix",  "letters",  "llama2",      "llama3",     "odd-regex",      "qwen2",
     "splits",       "suffix",   "t5",          "words",      "xlm-roberta",    "unigram-fallback",
-    "cut-scripts",  "ends",     "repeats"};
+    "cut-scripts",  "ends",     "heads",       "repeats"};
 #define N_NAMES (sizeof names / sizeof *names)
 
 /* ---- making -------------------------------------------------------------------------------- */

@@ -231,6 +231,7 @@ def variants():
     yield "cut-options", lambda: spelled(p.Split(Regex(
         r"[^\P{L}\p{Han}&&[^a-m]]+(?#c)|\H(?i)\p{Lu}|[\p{Lu}&&[^\h]]s|[k&&[^x]]|(?=\P{Han})\d"), "isolated"))
     yield "cut-scripts", lambda: spelled(p.UnicodeScripts())
+    yield "heads", heads
     yield "ends", lambda: make("BPE", 400, unk_token="<unk>", end_of_word_suffix="</w>", parts={
         "normalizer": n.BertNormalizer(), "pre_tokenizer": p.BertPreTokenizer(), "decoder": decoders.BPEDecoder()},
         trainer={"special_tokens": ["<unk>"], "end_of_word_suffix": "</w>", "limit_alphabet": 70})
@@ -256,6 +257,22 @@ def spelled(*steps):
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         list(steps) + [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tokenizer.decoder = decoders.Sequence([decoders.Replace("</w>", ""), decoders.ByteLevel()])
+    return tokenizer
+
+
+def heads():
+    """What counts as the head of a text behind parts that change it."""
+    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    words = sorted(pre_tokenizers.ByteLevel.alphabet()) + ["\u2581"]
+    tokenizer = Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.BertNormalizer(lowercase=False),
+                                                 normalizers.Replace(Regex("^x"), ""),
+                                                 normalizers.Replace(Regex("^y"), "\u0315\u0300"),
+                                                 normalizers.NFKC(), normalizers.Prepend("<")])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        pre_tokenizers.Split(Regex("[<\u00c2-\u00d0]"), "isolated"),
+        pre_tokenizers.Metaspace(prepend_scheme="first", split=False)])
     return tokenizer
 
 
@@ -309,6 +326,7 @@ TEXTS = ["", " ", "a", "Hello world", "  The patient's CT shows no evidence of 1
 
 # Of the variants that begin so.
 MORE_TEXTS = {"repeats": ["hel-lo", "aa a-a--a", "i do not don't  's . ?", "- - -", "b-"],
+              "heads": ["\u0315\u0300a", "\u001bab", "\u00bf\u00bf", "xab", "yab", "a\u0315\u0300"],
               "ends": ["a", "lower case", "it's .", "</w> a</w>b </w>"],
               "cut": ["a中文b 漢字Kana1234 ſK's WE'S", "12ab34\u0663c", "xyzS kK ſs abcdefgnopq Éé9中",
                       "  abc дом  漢字かなカー、 \u0e01\u0e32 \u0378x \u3164y"],
