@@ -57,6 +57,12 @@ radllm_status rad_regex_emit_set(rad_regex_compiler *c, uint32_t first, bool neg
         return rad_regex_too_large(c);
     rad_regex_set *set = &regex->sets[regex->n_sets];
     *set = (rad_regex_set){.first = first, .count = regex->n_items - first};
+    for (uint32_t code = 0, low; fold && (low = rad_regex_next_fold(regex, set, &code)) != 0;) {
+        radllm_status status = rad_regex_add_item(c, RAD_RE_RANGE, false, low, low);
+        if (status != RADLLM_OK)
+            return status;
+        set->count++;
+    }
     set->negated = negated;
     set->fold = fold;
     for (uint32_t code = 0; code < 128; code++)

@@ -75,5 +75,8 @@ struct rad_regex {
 
 bool rad_regex_in_set(const rad_regex *regex, const rad_regex_set *set, uint32_t code);
 uint32_t rad_regex_fold(uint32_t code);
+/* What the next character from *code on that a set holds folds to, where asking for a character,
+ * what it folds to and the upper case of that would not find it; 0: there is none. */
+uint32_t rad_regex_next_fold(const rad_regex *regex, const rad_regex_set *set, uint32_t *code);
 
 #endif

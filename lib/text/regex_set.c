@@ -3,6 +3,8 @@
 
 #include <utf8proc.h>
 
+static bool in_any_item(const rad_regex_item *items, uint32_t count, uint32_t code);
+
 uint32_t rad_regex_fold(uint32_t code)
 {
     if (code < 128)
@@ -11,7 +13,31 @@ uint32_t rad_regex_fold(uint32_t code)
     int last = 0;
     utf8proc_ssize_t n =
         utf8proc_decompose_char((utf8proc_int32_t)code, out, 4, UTF8PROC_CASEFOLD, &last);
-    return n == 1 ? (uint32_t)out[0] : code;
+    return n == 1 ? (uint32_t)out[0] : (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+}
+
+/* Sets are asked for a character, what it folds to, and the upper case of that. More characters
+ * fold to the same in these ranges: where a set holds one, it holds what that folds to as well. */
+static const uint16_t more_folds[][2] = {{0xB5, 0xB5},     {0x17F, 0x1F2},   {0x345, 0x3F5},
+                                         {0x13F8, 0x13FD}, {0x1C80, 0x1C88}, {0x1E9B, 0x1E9B},
+                                         {0x1FBE, 0x1FBE}, {0x2126, 0x212B}, {0xAB70, 0xABBF}};
+
+uint32_t rad_regex_next_fold(const rad_regex *regex, const rad_regex_set *set, uint32_t *code)
+{
+    const rad_regex_item *items = regex->items + set->first;
+    for (size_t i = 0; i < sizeof more_folds / sizeof *more_folds; i++) {
+        if (*code < more_folds[i][0])
+            *code = more_folds[i][0];
+        for (; *code <= more_folds[i][1]; ++*code) {
+            uint32_t low = rad_regex_fold(*code);
+            if (low != *code && (uint32_t)utf8proc_toupper((utf8proc_int32_t)low) != *code &&
+                in_any_item(items, set->count, *code) && !in_any_item(items, set->count, low)) {
+                ++*code;
+                return low;
+            }
+        }
+    }
+    return 0;
 }
 
 bool rad_is_word(uint32_t code)
@@ -36,8 +62,6 @@ bool rad_is_word(uint32_t code)
                (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
     }
 }
-
-static bool in_any_item(const rad_regex_item *items, uint32_t count, uint32_t code);
 
 static bool in_item(const rad_regex_item *item, uint32_t code)
 {
@@ -82,9 +106,7 @@ bool rad_regex_in_set(const rad_regex *regex, const rad_regex_set *set, uint32_t
         uint32_t low = rad_regex_fold(code);
         uint32_t high = (uint32_t)utf8proc_toupper((utf8proc_int32_t)low);
         in = in_any_item(items, set->count, low) ||
-             (rad_regex_fold(high) == low && in_any_item(items, set->count, high)) ||
-             (low == 's' && in_any_item(items, set->count, 0x17F)) ||
-             (low == 'k' && in_any_item(items, set->count, 0x212A));
+             (rad_regex_fold(high) == low && in_any_item(items, set->count, high));
     }
     return in != set->negated;
 }

@@ -357,7 +357,7 @@ static void set_habits(maker *m)
     tokenizer->eos = find_control(tokenizer, m->spec.eos, "</s>");
     tokenizer->add_bos = !t5 && tokenizer->bos >= 0;
     tokenizer->add_eos = t5 && tokenizer->eos >= 0;
-    m->spm->every_head = says(config, "legacy", true);
+    m->spm->every_head = t5 || says(config, "legacy", true);
     m->spm->dummy_prefix = m->spec.dummy_prefix && !says(config, "add_prefix_space", false);
     tokenizer->add_space_prefix = m->spm->dummy_prefix && !m->spm->suffix;
 }

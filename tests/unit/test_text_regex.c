@@ -168,6 +168,12 @@ START_TEST(reads_oniguruma_syntax)
                  {"a{,2}", "aaa", 0, 2},
                  {"a{x", "a{x", 0, 3},
                  {"(?i:\xC5\xBF)", "S", 0, 1},
+                 {"(?i:[\xC2\xB5])", "\xCE\xBC", 0, 2}, /* all three letters of a kind */
+                 {"(?i:[\xCF\x82])", "\xCF\x83", 0, 2},
+                 {"(?i:[\xCF\x82])", "\xCE\xA3", 0, 2},
+                 {"(?i:[^\xCF\x82])", "\xCE\xA3s", 2, 3},
+                 {"(?i:\xC3\x9F)", "\xE1\xBA\x9E", 0, 3}, /* letters without a single other case */
+                 {"(?i:[\xE1\xBE\x80])", "\xE1\xBE\x88", 0, 3},
                  {"x(?i)y|z", "aXZxZ", 3, 5},
                  {"((?i)a)b", "ABAb", 2, 4},
                  {"(?i)\\p{Lu}", "aB", 1, 2},

@@ -194,6 +194,7 @@ START_TEST(the_files_beside_it_have_a_say)
           "7 2");
     check(&m, NULL, NULL, "ab</s>ab", PARSE, "7 2 6");
     check(&m, "{\"legacy\":true}", NULL, "ab</s>ab", PARSE, "7 2 7");
+    check(&m, "{\"tokenizer_class\":\"T5Tokenizer\"}", NULL, "ab</s>ab", PARSE, "7 2 7");
     check(&m, "{\"legacy\":false}", NULL, "</s> ab", PARSE, "2 6"); /* spaces at the head go */
     check(&m, "{\"add_prefix_space\":false}", NULL, "ab ab", PARSE, "6 7");
     check(&m, NULL, NULL, "</s>", 0, "3 0"); /* all of it unknown, as one */
