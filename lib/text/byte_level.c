@@ -100,20 +100,29 @@ static radllm_status bad_merge(radllm_error *error, uint64_t index, const rad_te
                     (unsigned long long)index, rad_quote(quoted, text->data, text->size), what);
 }
 
+/* The two pieces of a merge whose places in memory were asked for. */
+typedef struct coming_merge {
+    size_t left_size; /* 0: there are none */
+    uint32_t hashes[2];
+} coming_merge;
+
 /* Adds merge number `index` to the table; joined is scratch memory for the joint text. *made: what
  * the last one made. */
 static radllm_status add_merge(rad_tokenizer *tokenizer, uint64_t index, const rad_text *text,
-                               uint8_t *joined, int32_t *made, radllm_error *error)
+                               const coming_merge *merge, uint8_t *joined, int32_t *made,
+                               radllm_error *error)
 {
     const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     const uint8_t *bytes = (const uint8_t *)text->data;
-    const uint8_t *space = text->size < 3 ? NULL : memchr(bytes + 1, ' ', text->size - 1);
-    if (space == NULL || space + 1 == bytes + text->size)
+    size_t left_size = merge->left_size;
+    if (left_size == 0)
         return bad_merge(error, index, text, "is not two pieces with a space between them");
-    size_t left_size = (size_t)(space - bytes);
+    const uint8_t *space = bytes + left_size;
     size_t right_size = text->size - left_size - 1;
-    rad_pair pair = {rad_vocabulary_find(vocabulary, bytes, left_size),
-                     rad_vocabulary_find(vocabulary, space + 1, right_size), (uint32_t)index, -1};
+    rad_pair pair = {
+        rad_vocabulary_find_hashed(vocabulary, merge->hashes[0], bytes, left_size),
+        rad_vocabulary_find_hashed(vocabulary, merge->hashes[1], space + 1, right_size),
+        (uint32_t)index, -1};
     if (pair.left < 0)
         return bad_merge(error, index, text, "names a left piece that is not in the vocabulary");
     if (pair.right < 0)
@@ -130,18 +139,30 @@ static radllm_status add_merge(rad_tokenizer *tokenizer, uint64_t index, const r
     return RADLLM_OK;
 }
 
-/* Merges are found in memory this many steps before they are needed. */
-#define AHEAD 16
+/* Merges are found in memory this many before they are needed, in three steps. */
+#define AHEAD 24
 
-static void prefetch_merge(const rad_vocabulary *vocabulary, const rad_text *text, bool entry)
+static void prefetch_merge(const rad_vocabulary *vocabulary, const coming_merge *merge,
+                           rad_find_step step)
+{
+    if (merge->left_size == 0)
+        return;
+    rad_vocabulary_prefetch(vocabulary, merge->hashes[0], step);
+    rad_vocabulary_prefetch(vocabulary, merge->hashes[1], step);
+}
+
+static void begin_merge(const rad_vocabulary *vocabulary, const rad_text *text, coming_merge *merge)
 {
     const char *space = text->size < 3 ? NULL : memchr(text->data + 1, ' ', text->size - 1);
-    if (space == NULL)
+    merge->left_size = 0;
+    if (space == NULL || space + 1 == text->data + text->size)
         return;
-    size_t left_size = (size_t)(space - text->data);
-    rad_vocabulary_prefetch(vocabulary, (const uint8_t *)text->data, left_size, entry);
-    rad_vocabulary_prefetch(vocabulary, (const uint8_t *)space + 1, text->size - left_size - 1,
-                            entry);
+    merge->left_size = (size_t)(space - text->data);
+    merge->hashes[0] =
+        rad_vocabulary_hash(vocabulary, (const uint8_t *)text->data, merge->left_size);
+    merge->hashes[1] = rad_vocabulary_hash(vocabulary, (const uint8_t *)space + 1,
+                                           text->size - merge->left_size - 1);
+    prefetch_merge(vocabulary, merge, RAD_FIND_SLOT);
 }
 
 static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *source,
@@ -170,12 +191,17 @@ static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *sou
     if (joined == NULL)
         return rad_fail_memory(error, longest);
     int32_t made = 0;
-    for (uint64_t i = 0; i < meta->count && status == RADLLM_OK; i++) {
-        if (i + AHEAD < meta->count)
-            prefetch_merge(vocabulary, &meta->strings[i + AHEAD], false);
-        if (i + AHEAD / 2 < meta->count)
-            prefetch_merge(vocabulary, &meta->strings[i + AHEAD / 2], true);
-        status = add_merge(tokenizer, i, &meta->strings[i], joined, &made, error);
+    coming_merge coming[AHEAD] = {{0, {0, 0}}};
+    for (uint64_t i = 0; i < meta->count + AHEAD && status == RADLLM_OK; i++) {
+        coming_merge *merge = &coming[i % AHEAD];
+        if (i >= AHEAD)
+            status = add_merge(tokenizer, i - AHEAD, &meta->strings[i - AHEAD], merge, joined,
+                               &made, error);
+        merge->left_size = 0;
+        if (i < meta->count)
+            begin_merge(vocabulary, &meta->strings[i], merge);
+        prefetch_merge(vocabulary, &coming[(i + 2 * AHEAD / 3) % AHEAD], RAD_FIND_PLACE);
+        prefetch_merge(vocabulary, &coming[(i + AHEAD / 3) % AHEAD], RAD_FIND_ENTRY);
     }
     rad_merge_rules_end(&tokenizer->rules);
     rad_free(vocabulary->arena.allocator, joined, longest);

@@ -84,8 +84,19 @@ int32_t rad_vocabulary_find(const rad_vocabulary *vocabulary, const uint8_t *tex
 {
     if (size == 0 || size > vocabulary->longest_entry)
         return -1;
+    return rad_vocabulary_find_hashed(vocabulary, rad_vocabulary_hash(vocabulary, text, size), text,
+                                      size);
+}
+
+uint32_t rad_vocabulary_hash(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size)
+{
+    return (uint32_t)rad_text_hash(vocabulary->entries.seed, text, size);
+}
+
+int32_t rad_vocabulary_find_hashed(const rad_vocabulary *vocabulary, uint32_t hash,
+                                   const uint8_t *text, size_t size)
+{
     const rad_text_index *index = &vocabulary->entries;
-    uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
     return index->slots[find_slot(vocabulary, index, hash, text, size)].id;
 }
 
@@ -101,14 +112,13 @@ int32_t rad_vocabulary_find_near(const rad_vocabulary *vocabulary, const uint8_t
     return rad_vocabulary_find(vocabulary, text, size);
 }
 
-void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
-                             bool entry)
+void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, uint32_t hash, rad_find_step step)
 {
-    const rad_text_index *index = &vocabulary->entries;
-    uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
-    const rad_text_slot *slot = &index->slots[hash & index->mask];
-    if (!entry)
+    const rad_text_slot *slot = &vocabulary->entries.slots[hash & vocabulary->entries.mask];
+    if (step == RAD_FIND_SLOT)
         __builtin_prefetch(slot);
+    else if (slot->id >= 0 && step == RAD_FIND_PLACE)
+        __builtin_prefetch(vocabulary->entry_start + slot->id);
     else if (slot->id >= 0)
         __builtin_prefetch(vocabulary->entry_bytes + vocabulary->entry_start[slot->id]);
 }
@@ -143,16 +153,20 @@ radllm_status rad_vocabulary_index(rad_vocabulary *vocabulary, bool last_counts,
     if (index->slots == NULL)
         return rad_fail_memory(error, bytes);
     memset(index->slots, 0xFF, bytes);
-    for (uint32_t id = 0; id < vocabulary->size; id++) {
+    uint32_t hashes[AHEAD] = {0};
+    for (uint64_t later = 0; later < (uint64_t)vocabulary->size + AHEAD; later++) {
         size_t size;
-        if (vocabulary->size - id > AHEAD) {
-            const uint8_t *later = rad_vocabulary_entry(vocabulary, id + AHEAD, &size);
-            rad_vocabulary_prefetch(vocabulary, later, size, false);
+        uint32_t id = (uint32_t)later - AHEAD, hash = hashes[later % AHEAD];
+        if (later < vocabulary->size) {
+            const uint8_t *text = rad_vocabulary_entry(vocabulary, (uint32_t)later, &size);
+            hashes[later % AHEAD] = rad_vocabulary_hash(vocabulary, text, size);
+            rad_vocabulary_prefetch(vocabulary, hashes[later % AHEAD], RAD_FIND_SLOT);
         }
+        if (later < AHEAD)
+            continue;
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
         if (size == 0)
             continue; /* stands for nothing and is found by nothing */
-        uint32_t hash = (uint32_t)rad_text_hash(index->seed, text, size);
         uint32_t slot = find_slot(vocabulary, index, hash, text, size);
         if (index->slots[slot].id >= 0 && !last_counts) {
             char quoted[RAD_QUOTE_SIZE];
@@ -335,6 +349,10 @@ static size_t spell_bytes(const uint8_t *text, size_t size, uint8_t *out)
 {
     size_t written = 0;
     for (const uint8_t *p = text; p < text + size;) {
+        if (*p > ' ' && *p < 0x7F) { /* spells itself */
+            out[written++] = *p++;
+            continue;
+        }
         uint32_t code;
         uint32_t length = rad_utf8_decode(p, text + size, &code);
         int byte = rad_letter_to_byte(code);

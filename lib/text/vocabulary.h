@@ -75,9 +75,14 @@ int32_t rad_vocabulary_find(const rad_vocabulary *vocabulary, const uint8_t *tex
 /* The same where the entry is likely `near` or the one behind it, as those that merges make are. */
 int32_t rad_vocabulary_find_near(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
                                  int32_t near);
-/* Fetches what finding the text will look at first, or, some time later, the entry. */
-void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size,
-                             bool entry);
+/* Finding in steps, so that many can be under way at a time: a hash of the text first; then, each
+ * some time after the one before, the steps that ask memory for what the next one reads; then the
+ * id. */
+uint32_t rad_vocabulary_hash(const rad_vocabulary *vocabulary, const uint8_t *text, size_t size);
+typedef enum rad_find_step { RAD_FIND_SLOT, RAD_FIND_PLACE, RAD_FIND_ENTRY } rad_find_step;
+void rad_vocabulary_prefetch(const rad_vocabulary *vocabulary, uint32_t hash, rad_find_step step);
+int32_t rad_vocabulary_find_hashed(const rad_vocabulary *vocabulary, uint32_t hash,
+                                   const uint8_t *text, size_t size);
 /* The same, but only of entries that text may become: not control, unknown or byte tokens. */
 int32_t rad_vocabulary_find_text(const rad_vocabulary *vocabulary, const uint8_t *text,
                                  size_t size);
