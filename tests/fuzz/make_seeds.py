@@ -283,12 +283,11 @@ def tokenizer_seeds():
 
 # ---- tokenizer.json (see fuzz_tokenizer_json.c) ----------------------------------------------------
 
-def json_input(model, flags=7, config=None, **parts):
+def json_input(model, flags=7, config=None, sample=TEXT, **parts):
     out = json.dumps({"model": model, **parts}, separators=(",", ":"), ensure_ascii=False).encode()
     if config is not None:
         out += b"\0" + json.dumps(config).encode()
-    sample = TEXT.encode()
-    return bytes([flags, len(sample)]) + sample + out
+    return bytes([flags, len(sample.encode())]) + sample.encode() + out
 
 
 def sequence(kind, *parts):
@@ -340,6 +339,13 @@ def json_seeds():
         "suffix": json_input({**bpe, "end_of_word_suffix": "r", "continuing_subword_prefix": "e", "merges": []},
                              decoder=sequence("decoders", {"type": "Replace", "pattern": {"String": "e"}, "content": " "},
                                               {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 2, "stop": 0})),
+        "ends": json_input({**bpe, "end_of_word_suffix": "r"}, sample=" liver \u0434\u043e\u043c  \u4e2d\u30fc e",
+                           pre_tokenizer={"type": "UnicodeScripts"},
+                           decoder=sequence("decoders", {"type": "BPEDecoder", "suffix": "e"}, levels)),
+        "repeats": json_input({"type": "WordLevel", "vocab": words, "unk_token": "[UNK]"}, sample="aabbe e?xx ''c",
+                              pre_tokenizer=split(".", "Isolated"),
+                              decoder={"type": "CTC", "pad_token": "[UNK]", "word_delimiter_token": "e",
+                                       "cleanup": True}),
         "deep": bytes([0, 0]) + b"[" * 200,
     }
 
