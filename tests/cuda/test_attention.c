@@ -523,12 +523,13 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
     free(s.got);
 }
 
-/* Long ones in one order of threads. */
+/* Long ones, and large heads, in one order of threads by turns. */
 static void check_cases(const attention_case *cases, size_t n)
 {
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++)
         for (size_t i = 0; i < n; i++) {
-            if (order > 0 && cases[i].length > 1000)
+            bool long_one = cases[i].length > 1000 || cases[i].key_dim >= 128;
+            if (long_one && order != i % RAD_TEST_ORDERS)
                 continue;
             rad_cuda_device *device = rad_test_device(order);
             check_case(&cases[i], device, order);

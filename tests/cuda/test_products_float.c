@@ -416,7 +416,9 @@ START_TEST(matrix_instructions)
         {33, 544, 3, 0, false}, {130, 96, 33, 0, true},   {5, 544, 131, 0, false},
         {40, 160, 6, 3, true},  {18, 1184, 34, 0, false}, {70, 32, 530, 0, false},
     };
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    /* On the CPU, where this takes long, every other one of the second type. */
+    size_t step = RAD_TEST_ORDERS > 1 && _i == 1 ? 2 : 1;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i += step)
         check_half(_i == 0 ? RAD_TYPE_F16 : RAD_TYPE_BF16, shapes[i]);
 }
 END_TEST
