@@ -241,9 +241,9 @@ full = ids("-n", "40", "--attention", "full")
 check(ids("-n", "40", "--attention", "sinks", "--window", "90", "--sinks", "32") == full and
       ids("-n", "40", "--attention", "recompute", "--window", "100") == full,
       "no policy changes what nothing is forgotten of")
-count = 300 if sanitized() else 3000
+count = "300" if sanitized() else "3000"
 long = ids("-n", count, "-c", "64", "--attention", "sinks", "--window", "60")
-check(len(long) == count, "sinks go on behind the context and what the model was made for")
+check(len(long) == int(count), "sinks go on behind the context and what the model was made for")
 check(ids("-n", count, "-c", "64", "--attention", "sinks", "--window", "60", "-t", "1", "--option",
           "batch=7", "--speculate", "lookup") == long, "and so in any company")
 expect(generate("-p", PROMPT, "--window", "60"), 1, "--window alone", "attention is \"auto\"")
