@@ -438,7 +438,9 @@ RADLLM_API void radllm_detokenizer_free(radllm_detokenizer *detokenizer);
 RADLLM_API radllm_status radllm_detokenizer_push(radllm_detokenizer *detokenizer, int32_t token,
                                                  char *buffer, size_t capacity, size_t *length,
                                                  radllm_error *error);
-/* Ends the stream: what is left of an incomplete character, as U+FFFD. */
+/* Ends the stream: what is left of an incomplete character, as U+FFFD; with the decoder BPEDecoder
+ * of a tokenizer.json also the rest of a last token that holds the suffix of words inside: a space
+ * stands there only if another token follows. */
 RADLLM_API radllm_status radllm_detokenizer_finish(radllm_detokenizer *detokenizer, char *buffer,
                                                    size_t capacity, size_t *length,
                                                    radllm_error *error);
