@@ -1,5 +1,5 @@
-"""The built library by way of ctypes: logits of all positions, and embeddings, for scripts that
-compare them."""
+"""The built library by way of ctypes: logits of all positions, embeddings, tokens and texts, for
+scripts that compare them."""
 
 import ctypes
 import os
@@ -9,10 +9,18 @@ import numpy as np
 LOGITS = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_uint32,
                           ctypes.POINTER(ctypes.c_float), ctypes.c_uint32)
 FREED = ("session", "engine", "model", "options", "error")
+# Of radllm_status, and the flags of the calls on tokens.
+UNSUPPORTED, LIMIT = 5, 6
+ADD_SPECIAL, PARSE_SPECIAL = 1, 2
+SHOW_SPECIAL = 1
 
 
 class Failure(Exception):
-    pass
+    """A status that is not RADLLM_OK, with the library's message."""
+
+    def __init__(self, message, status=None):
+        super().__init__(message)
+        self.status = status
 
 
 class Library:
@@ -20,8 +28,8 @@ class Library:
         self.c = ctypes.CDLL(os.path.join(build, "lib", "libradllm.so"))
         self.c.radllm_error_message.restype = ctypes.c_char_p
 
-    class Opened:
-        """A model with an engine; closes them at the end of a `with`."""
+    class Model:
+        """A model; closes it, and what was made of it, at the end of a `with`."""
 
         def __init__(self, library, path, options):
             self.c = library.c
@@ -32,9 +40,12 @@ class Library:
                 text = str(value).encode()
                 self.check(self.c.radllm_options_set_text(
                     self.options, key.encode(), text, ctypes.c_size_t(len(text)), self.error))
-            self.made("model", self.c.radllm_model_open, None, os.fsencode(path), self.options,
-                      None)
-            self.made("engine", self.c.radllm_engine_new, None, self.model, self.options)
+            try:
+                self.made("model", self.c.radllm_model_open, None, os.fsencode(path),
+                          self.options, None)
+            except Failure:
+                self.__exit__()
+                raise
 
         def __getattr__(self, name):
             return self.handles[name]
@@ -46,7 +57,7 @@ class Library:
 
         def check(self, status):
             if status != 0:
-                raise Failure(self.c.radllm_error_message(self.error).decode())
+                raise Failure(self.c.radllm_error_message(self.error).decode(), status)
 
         def __enter__(self):
             return self
@@ -61,6 +72,13 @@ class Library:
             self.check(self.c.radllm_model_number(self.model, name.encode(), ctypes.byref(value),
                                                   self.error))
             return value.value
+
+    class Opened(Model):
+        """A model with an engine."""
+
+        def __init__(self, library, path, options):
+            super().__init__(library, path, options)
+            self.made("engine", self.c.radllm_engine_new, None, self.model, self.options)
 
         def logits(self, ids):
             rows = []
@@ -90,5 +108,48 @@ class Library:
                 self.error))
             return out
 
+    class Vocabulary(Model):
+        """The tokenizer of a file; results have room for as many tokens and bytes."""
+        TOKENS, BYTES = 1 << 18, 1 << 20
+
+        def __init__(self, library, path):
+            super().__init__(library, path, {"vocab_only": "true"})
+            self.tokens = (ctypes.c_int32 * self.TOKENS)()
+            self.text = ctypes.create_string_buffer(self.BYTES)
+
+        def encode(self, data, flags):
+            count = ctypes.c_size_t()
+            self.check(self.c.radllm_tokenize(
+                self.model, data, ctypes.c_size_t(len(data)), ctypes.c_uint32(flags), self.tokens,
+                ctypes.c_size_t(self.TOKENS), ctypes.byref(count), self.error))
+            return self.tokens[:count.value]
+
+        def written(self, call, *arguments):
+            """The bytes that a call writes which takes a buffer behind its arguments."""
+            length = ctypes.c_size_t()
+            self.check(call(*arguments, self.text, ctypes.c_size_t(self.BYTES),
+                            ctypes.byref(length), self.error))
+            return ctypes.string_at(self.text, length.value)
+
+        def decode(self, ids, flags):
+            array = (ctypes.c_int32 * len(ids))(*ids)
+            return self.written(self.c.radllm_detokenize, self.model, array,
+                                ctypes.c_size_t(len(ids)), ctypes.c_uint32(flags))
+
+        def stream(self, ids, flags):
+            """The pieces of text that token by token gives."""
+            stream = ctypes.c_void_p()
+            self.check(self.c.radllm_detokenizer_new(self.model, ctypes.c_uint32(flags),
+                                                     ctypes.byref(stream), self.error))
+            try:
+                pieces = [self.written(self.c.radllm_detokenizer_push, stream, ctypes.c_int32(one))
+                          for one in ids]
+                return pieces + [self.written(self.c.radllm_detokenizer_finish, stream)]
+            finally:
+                self.c.radllm_detokenizer_free(stream)
+
     def open(self, path, **options):
         return self.Opened(self, path, {"threads": 1, "cache": "f32", **options})
+
+    def vocabulary(self, path):
+        return self.Vocabulary(self, path)
