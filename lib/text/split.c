@@ -81,19 +81,19 @@ static int word_kind(uint32_t code)
     return rad_is_word_or_joiner(code) ? 1 : rad_is_space(code) ? 0 : 2;
 }
 
-bool rad_pattern_word(const uint8_t *text, size_t size, size_t from, uint32_t parameter,
-                      size_t *start, size_t *end)
+/* A run of characters of one kind; 0 is no kind, and ends the run unless it joins it. */
+static bool find_run(int (*kind_of)(uint32_t), bool joins, const uint8_t *text, size_t size,
+                     size_t from, size_t *start, size_t *end)
 {
-    (void)parameter;
     int kind = 0;
     for (size_t at = from; at < size;) {
         uint32_t code;
         uint32_t length = rad_utf8_decode(text + at, text + size, &code);
-        int here = word_kind(code);
+        int here = kind_of(code);
         if (kind == 0) {
             *start = at;
             kind = here;
-        } else if (here != kind) {
+        } else if (here != kind && !(joins && here == 0)) {
             *end = at;
             return true;
         }
@@ -101,6 +101,13 @@ bool rad_pattern_word(const uint8_t *text, size_t size, size_t from, uint32_t pa
     }
     *end = size;
     return kind != 0;
+}
+
+bool rad_pattern_word(const uint8_t *text, size_t size, size_t from, uint32_t parameter,
+                      size_t *start, size_t *end)
+{
+    (void)parameter;
+    return find_run(word_kind, false, text, size, from, start, end);
 }
 
 /* Nothing where a character is no script's; spaces, among others. */
@@ -121,22 +128,7 @@ bool rad_pattern_script(const uint8_t *text, size_t size, size_t from, uint32_t 
                         size_t *start, size_t *end)
 {
     (void)parameter;
-    int script = 0;
-    for (size_t at = from; at < size;) {
-        uint32_t code;
-        uint32_t length = rad_utf8_decode(text + at, text + size, &code);
-        int here = script_of(code);
-        if (script == 0) {
-            *start = at;
-            script = here;
-        } else if (here != 0 && here != script) {
-            *end = at;
-            return true;
-        }
-        at += length;
-    }
-    *end = size;
-    return script != 0;
+    return find_run(script_of, true, text, size, from, start, end);
 }
 
 static bool find_literal(rad_text literal, const uint8_t *text, size_t size, size_t from,
