@@ -77,21 +77,6 @@ static void read_settings(const common_settings *common, const char *type, setti
         fail_usage("--shard-size goes with folders");
 }
 
-/* What stands there is not lost by mistake. */
-static void refuse_overwriting(const settings *own)
-{
-    struct stat information;
-    if (own->output == NULL)
-        return;
-    rewrite_refuse_same(own->input, own->output);
-    if (lstat(own->output, &information) != 0)
-        return;
-    if (!own->force)
-        fail("%s exists; give another name, or --force to replace it", own->output);
-    if (strcmp(own->form, "gguf") == 0 && S_ISDIR(information.st_mode))
-        fail("%s is a folder; give a file's name, or --to folder", own->output);
-}
-
 /* ---- the work ----------------------------------------------------------------------------------
  */
 
@@ -162,7 +147,8 @@ int main(int argc, char **argv)
     arguments_parse(argc, argv, &usage, &common);
     read_settings(&common, type, &own);
     program_catch_signals(false);
-    refuse_overwriting(&own);
+    rewrite_refuse_same(own.input, own.output);
+    rewrite_refuse_existing(own.output, own.force, strcmp(own.form, "folder") == 0);
 
     rewrite_source from;
     radllm_quantization *plan = NULL;

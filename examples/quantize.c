@@ -15,8 +15,7 @@ typedef struct settings {
     const char *calibration; /* text to measure with */
     const char *save;        /* file of importance to write */
     const char *format;      /* of that file */
-    bool dry_run;
-    bool verbose;
+    bool force, dry_run, verbose;
 } settings;
 
 enum { TEXT_LIMIT = 1 << 30 };
@@ -63,6 +62,21 @@ static void check_importance(settings *own)
         fail_usage("--imatrix-format: \"%s\" is neither gguf nor dat", own->format);
 }
 
+/* What is read, and what stands there, is not lost by mistake: a matrix may be of hours. */
+static void refuse_overwriting(const settings *own)
+{
+    const char *const read[] = {own->input, own->importance, own->calibration};
+    const char *const written[] = {own->output, own->save};
+    for (size_t w = 0; w < 2; w++) {
+        for (size_t r = 0; r < 3; r++)
+            rewrite_refuse_same(read[r], written[w]);
+        rewrite_refuse_existing(written[w], own->force, false);
+    }
+    if (own->output != NULL && own->save != NULL && strcmp(own->output, own->save) == 0)
+        fail_usage("%s is the file to write and that of --save-imatrix; name another one",
+                   own->save);
+}
+
 /* ---- the work ----------------------------------------------------------------------------------
  */
 
@@ -98,10 +112,10 @@ static radllm_importance *take_importance(rewrite_source *from, const settings *
     else if (own->importance != NULL)
         check(radllm_importance_open(from->host, own->importance, &importance, program_error()),
               NULL);
-    if (own->save == NULL)
+    if (own->save == NULL || own->dry_run)
         return importance;
     check(radllm_importance_save(importance, own->save, own->format, program_error()), NULL);
-    if (own->output == NULL && !common->json && !own->dry_run) {
+    if (own->output == NULL && !common->json) {
         uint64_t entries = 0, chunks = 0;
         check(radllm_importance_number(importance, "entries", &entries, program_error()), NULL);
         check(radllm_importance_number(importance, "chunks", &chunks, program_error()), NULL);
@@ -158,6 +172,7 @@ int main(int argc, char **argv)
          "(1); may be given several times"},
         {'\0', "allow-requantize", NULL, ARGUMENT_OPTION, NULL, "quantize_again", 0, 0,
          "take a file that is quantized already; loses more than\nquantizing the original"},
+        {'\0', "force", NULL, ARGUMENT_FLAG, &own.force, NULL, 0, 0, "replace what stands at OUT"},
         {'\0', "dry-run", NULL, ARGUMENT_FLAG, &own.dry_run, NULL, 0, 0,
          "show types and sizes, write nothing"},
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own.verbose, NULL, 0, 0,
@@ -182,7 +197,7 @@ int main(int argc, char **argv)
     read_positional(&common, type, &own);
     check_importance(&own);
     program_catch_signals(false);
-    rewrite_refuse_same(own.input, own.output);
+    refuse_overwriting(&own);
 
     rewrite_source from;
     radllm_quantization *plan = NULL;

@@ -52,11 +52,11 @@ def compare(options, model, types):
             importance = ["--imatrix", matrix] if weighted else []
             file, decoded = folder / "file.gguf", folder / "decoded.gguf"
             for out, command in (
-                    (ours, [quantize, *importance, "--pure", *kept, model, file, type_]),
+                    (ours, [quantize, "--force", *importance, "--pure", *kept, model, file, type_]),
                     (theirs, [options.llama, *importance, "--pure", *theirs_kept, model, file,
                               type_, 1])):
                 call(command)
-                call([quantize, file, decoded, "F32"])
+                call([quantize, "--force", file, decoded, "F32"])
                 call([divergence, "logits", decoded, out], ids)
             lines = call([divergence, "compare", 2048, base, ours, theirs], ids).split("\n")
             perplexity = float(lines[0].split()[1])

@@ -2,9 +2,11 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/program.h"
 #include "common/text.h"
@@ -130,6 +132,8 @@ static void print_sum(const radllm_quantization *plan, const rewrite_report *own
 void rewrite_print(const radllm_quantization *plan, const rewrite_report *own,
                    const common_settings *common)
 {
+    if (!own->dry_run && rewrite_is_standard_output(own->output))
+        return; /* which holds the file, and nothing else */
     if (common->json) {
         print_json(plan, own, common);
         return;
@@ -182,11 +186,83 @@ void rewrite_close(rewrite_source *from)
     radllm_host_free(from->host);
 }
 
-/* The source would be replaced by what was made from it. */
+static bool is_same(const struct stat *one, const char *path)
+{
+    struct stat other;
+    return stat(path, &other) == 0 && one->st_dev == other.st_dev && one->st_ino == other.st_ino;
+}
+
+/* Whether path is a file in the folder that may be one of the model's. */
+static bool is_inside(const struct stat *folder, const char *path)
+{
+    struct stat information;
+    const char *slash = strrchr(path, '/');
+    buffer parent = {0};
+    buffer_add(&parent, path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
+    buffer_add(&parent, ".", sizeof ".");
+    bool inside = stat(path, &information) == 0 && S_ISREG(information.st_mode) &&
+                  !ends_with(path, ".gguf") && is_same(folder, parent.data);
+    buffer_free(&parent);
+    return inside;
+}
+
+/* Whether path is a later file of the model that begins with NAME-00001-of-0000N.gguf. */
+static bool is_shard(const char *first, const char *path)
+{
+    static const char ending[] = "-00001-of-00000.gguf";
+    size_t length = strlen(first), tail = sizeof ending - 1;
+    unsigned count = 0;
+    struct stat information;
+    bool found = false;
+    if (length < tail || strncmp(first + length - tail, ending, 10) != 0 ||
+        sscanf(first + length - 10, "%5u", &count) != 1 || stat(path, &information) != 0)
+        return false;
+    for (unsigned i = 2; i <= count && !found; i++) {
+        buffer name = {0};
+        buffer_add(&name, first, length - tail);
+        buffer_add_format(&name, "-%05u-of-%05u.gguf", i, count);
+        found = is_same(&information, name.data);
+        buffer_free(&name);
+    }
+    return found;
+}
+
 void rewrite_refuse_same(const char *input, const char *output)
 {
-    struct stat in, out;
-    if (output != NULL && stat(input, &in) == 0 && stat(output, &out) == 0 &&
-        in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+    struct stat information;
+    buffer partial = {0};
+    if (output == NULL || input == NULL || stat(input, &information) != 0)
+        return;
+    if (is_same(&information, output))
         fail("%s is the file to read and the one to write; name another one", output);
+    if (is_shard(input, output) ||
+        (S_ISDIR(information.st_mode) && is_inside(&information, output)))
+        fail("%s is one of the files to read; name another one", output);
+    buffer_add(&partial, output, strlen(output));
+    buffer_add(&partial, ".partial", sizeof ".partial");
+    if (is_same(&information, partial.data))
+        fail("%s is written to %s first, which is the file to read; name another one", output,
+             partial.data);
+    buffer_free(&partial);
+}
+
+void rewrite_refuse_existing(const char *output, bool force, bool folder)
+{
+    struct stat information;
+    if (output == NULL || lstat(output, &information) != 0)
+        return;
+    /* Pipes and devices hold nothing that would be lost. */
+    bool there = stat(output, &information) != 0 || S_ISREG(information.st_mode) ||
+                 S_ISDIR(information.st_mode);
+    if (!folder && S_ISDIR(information.st_mode))
+        fail("%s is a folder; give a file's name", output);
+    if (!force && (there || folder) && !rewrite_is_standard_output(output))
+        fail("%s exists; give another name, or --force to replace it", output);
+}
+
+bool rewrite_is_standard_output(const char *output)
+{
+    struct stat information;
+    return output != NULL && fstat(STDOUT_FILENO, &information) == 0 &&
+           is_same(&information, output);
 }

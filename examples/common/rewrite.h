@@ -27,8 +27,14 @@ typedef struct rewrite_source {
 void rewrite_open(const char *path, rewrite_source *out);
 void rewrite_close(rewrite_source *from);
 
-/* Ends the program where both name one file or folder. output may be NULL. */
+/* Ends the program where both name one file or folder, or where writing output would go through
+ * input. Either may be NULL. */
 void rewrite_refuse_same(const char *input, const char *output);
+/* Ends it where something stands at output (NULL: nothing is written) that would be lost and is not
+ * to be replaced, or is no file where one is written. */
+void rewrite_refuse_existing(const char *output, bool force, bool folder);
+/* Whether output is what standard output leads to (/dev/stdout): then nothing else goes there. */
+bool rewrite_is_standard_output(const char *output);
 
 typedef struct rewrite_report {
     const char *input, *output; /* output: NULL where nothing was written */

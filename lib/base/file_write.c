@@ -4,8 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +24,7 @@ struct rad_output {
     size_t buffered;   /* of them still in `buffer` */
     char *path;
     char *temporary; /* NULL where path is written directly */
+    bool made;       /* the temporary one stands, and is this one's */
     size_t path_size;
     size_t temporary_size;
     char label[RAD_PATH_LABEL_SIZE];
@@ -43,10 +47,18 @@ static radllm_status fail_write(const rad_output *output, const char *action, in
                     strerror_r(number, text, sizeof text), remedy);
 }
 
+/* A link is followed, so that it is the file behind it which is replaced: /dev/stdout is one. */
 static radllm_status make_paths(rad_output *output, const char *path, radllm_error *error)
 {
-    struct stat information;
+    struct stat information, link;
+    char behind[PATH_MAX];
     bool direct = stat(path, &information) == 0 && !S_ISREG(information.st_mode);
+    if (!direct && lstat(path, &link) == 0 && S_ISLNK(link.st_mode)) {
+        if (realpath(path, behind) != NULL)
+            path = behind;
+        else /* a file that has no name any more, or none yet */
+            direct = stat(path, &information) == 0;
+    }
     output->path_size = strlen(path) + 1;
     output->path = rad_alloc(&output->allocator, output->path_size);
     if (output->path == NULL)
@@ -59,6 +71,42 @@ static radllm_status make_paths(rad_output *output, const char *path, radllm_err
     if (output->temporary == NULL)
         return rad_fail_memory(error, output->temporary_size);
     snprintf(output->temporary, output->temporary_size, "%s" SUFFIX, path);
+    return RADLLM_OK;
+}
+
+/* Whether nobody else writes the temporary file, as far as the file system can tell. What a killed
+ * attempt left is locked by nobody. */
+static bool is_alone(const rad_output *output)
+{
+    struct stat opened, named;
+    if (flock(output->descriptor, LOCK_EX | LOCK_NB) != 0)
+        return errno != EWOULDBLOCK;
+    return fstat(output->descriptor, &opened) == 0 && stat(output->temporary, &named) == 0 &&
+           opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+static radllm_status open_target(rad_output *output, mode_t mode, radllm_error *error)
+{
+    const char *target = output->temporary != NULL ? output->temporary : output->path;
+    int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT;
+    flags |= output->temporary != NULL ? O_NOFOLLOW : O_TRUNC;
+    do
+        output->descriptor = open(target, flags, mode);
+    while (output->descriptor < 0 && errno == EINTR);
+    if (output->descriptor < 0)
+        return fail_write(output, "create", errno, error);
+    if (output->temporary == NULL)
+        return RADLLM_OK;
+    if (!is_alone(output))
+        return rad_fail(error, RADLLM_E_IO,
+                        "%s: another program or thread writes this file now (" SUFFIX
+                        "); wait for it, or give another path",
+                        output->label);
+    output->made = true;
+    /* What an earlier attempt left may have had other rights. */
+    if (ftruncate(output->descriptor, 0) != 0 ||
+        (mode == PRIVATE && fchmod(output->descriptor, mode) != 0))
+        return fail_write(output, "protect", errno, error);
     return RADLLM_OK;
 }
 
@@ -75,19 +123,8 @@ static radllm_status open_output(const rad_allocator *allocator, const char *pat
     output->descriptor = -1;
     rad_path_label(output->label, path);
     radllm_status status = make_paths(output, path, error);
-    if (status == RADLLM_OK) {
-        const char *target = output->temporary != NULL ? output->temporary : output->path;
-        int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT | O_TRUNC;
-        do
-            output->descriptor = open(target, flags, mode);
-        while (output->descriptor < 0 && errno == EINTR);
-        /* What an earlier attempt left may have had other rights. */
-        bool opened = output->descriptor >= 0;
-        if (opened && mode == PRIVATE && fchmod(output->descriptor, mode) != 0)
-            status = fail_write(output, "protect", errno, error);
-        if (!opened)
-            status = fail_write(output, "create", errno, error);
-    }
+    if (status == RADLLM_OK)
+        status = open_target(output, mode, error);
     if (status != RADLLM_OK)
         rad_output_free(output);
     else
@@ -164,16 +201,14 @@ radllm_status rad_output_commit(rad_output *output, radllm_error *error)
     /* A full disk may show only now. Pipes and devices cannot be synchronised: no error. */
     if (output->temporary != NULL && fsync(output->descriptor) != 0)
         return fail_write(output, "write", errno, error);
+    /* Before the lock goes with the descriptor. */
+    if (output->temporary != NULL && rename(output->temporary, output->path) != 0)
+        return fail_write(output, "rename", errno, error);
+    output->made = false;
     int closed = close(output->descriptor);
     output->descriptor = -1;
-    if (closed != 0 && errno != EINTR)
+    if (output->temporary == NULL && closed != 0 && errno != EINTR)
         return fail_write(output, "close", errno, error);
-    if (output->temporary == NULL)
-        return RADLLM_OK;
-    if (rename(output->temporary, output->path) != 0)
-        return fail_write(output, "rename", errno, error);
-    rad_free(&output->allocator, output->temporary, output->temporary_size);
-    output->temporary = NULL;
     return RADLLM_OK;
 }
 
@@ -181,11 +216,10 @@ void rad_output_free(rad_output *output)
 {
     if (output == NULL)
         return;
-    bool opened = output->descriptor >= 0;
-    if (opened)
-        (void)close(output->descriptor);
-    if (output->temporary != NULL)
+    if (output->made)
         (void)unlink(output->temporary);
+    if (output->descriptor >= 0)
+        (void)close(output->descriptor);
     rad_wipe(output->buffer, sizeof output->buffer);
     rad_allocator allocator = output->allocator;
     rad_free(&allocator, output->temporary, output->temporary_size);

@@ -5,8 +5,9 @@
 #include "base/base.h"
 
 /* Bytes go to PATH.partial, which becomes PATH only when all was written: a reader never sees half
- * a file, and what stood at PATH stays when writing fails. Where PATH is a device or a pipe it is
- * written directly. One thread at a time. */
+ * a file, and what stood at PATH stays when writing fails. Of a link the file behind it is
+ * replaced. Where PATH is a device or a pipe it is written directly. RADLLM_E_IO where somebody
+ * else writes the same file now. One thread at a time. */
 typedef struct rad_output rad_output;
 
 radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,

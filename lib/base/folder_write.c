@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@ struct rad_folder_output {
     rad_allocator allocator;
     char *path, *partial, *replaced;
     size_t size; /* of each of these */
-    bool made;   /* the partial folder stands */
+    int lock;    /* the partial folder, while it stands and is this one's; else -1 */
     bool replace;
     char label[RAD_PATH_LABEL_SIZE];
 };
@@ -110,17 +111,39 @@ static radllm_status check_target(const rad_folder_output *folder, radllm_error 
     return RADLLM_OK;
 }
 
+static void unlock_partial(rad_folder_output *folder)
+{
+    if (folder->lock >= 0)
+        (void)close(folder->lock);
+    folder->lock = -1;
+}
+
+/* Makes and locks it, and empties what a killed attempt left, which nobody locks. A file system
+ * without locks tells nothing. 0, or errno: EWOULDBLOCK where somebody else writes it. */
+static int take_partial(rad_folder_output *folder)
+{
+    if (mkdir(folder->partial, 0777) != 0 && errno != EEXIST)
+        return errno;
+    folder->lock = open(folder->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder->lock < 0)
+        return errno;
+    int number = flock(folder->lock, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    if (number != EWOULDBLOCK)
+        number = walk(AT_FDCWD, folder->partial, true, NULL) ? 0 : ENOTEMPTY;
+    if (number != 0)
+        unlock_partial(folder);
+    return number;
+}
+
 static radllm_status make_partial(rad_folder_output *folder, radllm_error *error)
 {
-    if (mkdir(folder->partial, 0777) != 0) {
-        int number = errno;
-        /* What a killed attempt left. */
-        if (number != EEXIST || !remove_folder(folder->partial) ||
-            mkdir(folder->partial, 0777) != 0)
-            return fail_folder(folder, "make", number, error);
-    }
-    folder->made = true;
-    return RADLLM_OK;
+    int number = take_partial(folder);
+    if (number == EWOULDBLOCK)
+        return rad_fail(error, RADLLM_E_IO,
+                        "%s: another program or thread writes this folder now (.partial); wait for "
+                        "it, or give another path",
+                        folder->label);
+    return number == 0 ? RADLLM_OK : fail_folder(folder, "make", number, error);
 }
 
 static char *with_ending(const rad_folder_output *folder, const char *path, size_t size,
@@ -144,7 +167,8 @@ radllm_status rad_folder_output_open(const rad_allocator *allocator, const char 
     rad_folder_output *folder = rad_alloc_zero(allocator, sizeof *folder);
     if (folder == NULL)
         return rad_fail_memory(error, sizeof *folder);
-    *folder = (rad_folder_output){.allocator = *allocator, .size = size + 16, .replace = replace};
+    *folder = (rad_folder_output){
+        .allocator = *allocator, .size = size + 16, .lock = -1, .replace = replace};
     rad_path_label(folder->label, path);
     folder->path = with_ending(folder, path, size, "");
     folder->partial = with_ending(folder, path, size, ".partial");
@@ -194,7 +218,7 @@ radllm_status rad_folder_output_commit(rad_folder_output *folder, radllm_error *
             (void)rename(folder->replaced, folder->path);
         return fail_folder(folder, "name", number, error);
     }
-    folder->made = false;
+    unlock_partial(folder);
     if (there && !remove_folder(folder->replaced))
         return fail_folder(folder, "remove what was replaced (PATH.replaced) of", errno, error);
     return RADLLM_OK;
@@ -204,8 +228,9 @@ void rad_folder_output_free(rad_folder_output *folder)
 {
     if (folder == NULL)
         return;
-    if (folder->made)
+    if (folder->lock >= 0)
         (void)remove_folder(folder->partial);
+    unlock_partial(folder);
     rad_allocator allocator = folder->allocator;
     rad_free(&allocator, folder->path, folder->size);
     rad_free(&allocator, folder->partial, folder->size);

@@ -1,5 +1,6 @@
 """radllm-convert: a folder becomes the GGUF file that was made from the same weights by other means,
 and back; tokenizers keep their tokens; nothing is left by failures; memory stays small."""
+import fcntl
 import importlib.util
 import resource
 import shutil
@@ -305,6 +306,16 @@ check(sorted(p.name for p in (made / "wide").iterdir()) ==
 (made / "wide" / "thesis.odt").write_text("years of work")
 refused(convert(target, made / "wide", "--force"), "a folder with other files", "thesis.odt")
 check((made / "wide" / "thesis.odt").exists() and (made / "wide" / "config.json").exists(), "stays")
+expect(convert(source, source / "model.safetensors", "--to", "gguf", "--force"), 1,
+       "onto a file that is read", "one of the files to read")
+(made / "taken.partial").mkdir()
+with_lock = os.open(made / "taken.partial", os.O_RDONLY)
+fcntl.flock(with_lock, fcntl.LOCK_EX)
+expect(convert(target, made / "taken"), 1, "two that write one folder", "another program")
+os.close(with_lock)
+(made / "taken.partial" / "config.json").write_text("left by a killed attempt")
+expect(convert(target, made / "taken"), 0, "what a killed attempt left")
+check(not (made / "taken.partial").exists(), "is gone")
 refused(convert(source, source, "--force"), "onto itself", "is the file to read and the one to write")
 result = convert("--dry-run", source, made / "dry.gguf", "--json")
 report = json.loads(result.out)

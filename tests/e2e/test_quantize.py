@@ -25,7 +25,7 @@ TYPES = ["F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_
 for kind in TYPES:
     path = folder / "out.gguf"
     planned = json.loads(quantize("--dry-run", plain, kind, "--json").out)
-    result = quantize(plain, path, kind, "--json")
+    result = quantize(plain, path, kind, "--json", "--force")
     expect(result, 0, kind)
     report = json.loads(result.out)
     check(planned["bytes"] == report["bytes"] == path.stat().st_size and
@@ -61,26 +61,27 @@ expect(quantize("--calibrate", text, "--chunks", "3", "-t", "1", plain, direct, 
 check(direct.read_bytes() == weighted.read_bytes(), "the same bytes")
 expect(quantize(plain, other, "Q4_0"), 0, "without importance")
 check(other.read_bytes() != weighted.read_bytes(), "importance changes something")
-expect(quantize("--imatrix", gguf, "--calibrate", text, plain, other), 2, "both", "exclude")
-expect(quantize("--save-imatrix", gguf, plain, other), 2, "nothing to save", "goes with")
-expect(quantize("--imatrix", text, plain, other), 1, "text as a matrix of importance",
+none = folder / "none.gguf"
+expect(quantize("--imatrix", gguf, "--calibrate", text, plain, none), 2, "both", "exclude")
+expect(quantize("--save-imatrix", gguf, plain, none), 2, "nothing to save", "goes with")
+expect(quantize("--imatrix", text, plain, none), 1, "text as a matrix of importance",
        "no matrix of importance")
-expect(quantize("--imatrix", plain, plain, other), 1, "a model as one", "no matrix of importance")
-expect(quantize("--calibrate", write("short.txt", "short"), plain, other), 1, "a short text",
+expect(quantize("--imatrix", plain, plain, none), 1, "a model as one", "no matrix of importance")
+expect(quantize("--calibrate", write("short.txt", "short"), plain, none), 1, "a short text",
        "longer text")
-expect(quantize("--calibrate", folder / "none.txt", plain, other), 1, "no text", "none.txt")
+expect(quantize("--calibrate", folder / "none.txt", plain, none), 1, "no text", "none.txt")
 expect(quantize("--imatrix", gguf, "--save-imatrix", "/dev/full", plain), 1,
        "importance to a full disk", "No space left")
 
 # ---- what is refused, and what failures leave ----
 
-out = folder / "none.gguf"
+out = none
 expect(quantize(), 2, "no file", "name the model file")
 expect(quantize(plain), 2, "no output", "name the file to write")
 expect(quantize(plain, "Q8_0"), 2, "a type and no output", "name the file to write")
 expect(quantize(plain, out, "Q9_9"), 2, "an unknown type", "Q9_9")
 expect(quantize(plain, out, "-q", "Q9_9"), 2, "an unknown type by option", "Q9_9")
-expect(quantize(plain, plain, "Q8_0"), 1, "reading and writing one file", "name another one")
+expect(quantize(plain, plain, "Q8_0", "--force"), 1, "reading and writing one file", "name another one")
 expect(quantize(folder / "missing.gguf", out), 1, "no such file", "missing.gguf")
 expect(quantize(plain, out, "--tensor-type", "nothing=Q8_0"), 1, "a pattern without a tensor",
        "no tensor has a name")
@@ -91,6 +92,49 @@ expect(quantize(eight, folder / "again.gguf", "Q4_0", "--allow-requantize"), 0, 
 expect(quantize(plain, "/dev/full", "Q8_0"), 1, "a full disk", "No space left")
 expect(quantize(plain, folder / "no" / "such.gguf"), 1, "no such folder", "such.gguf")
 check(not out.exists() and not list(folder.glob("*.partial")), "failures leave nothing")
+
+# What stands there stays, and so does what is read.
+before = eight.read_bytes()
+for more in ([], ["--dry-run"]):
+    expect(quantize(plain, eight, "Q4_0", *more), 1, "a file is not overwritten", "exists", "--force")
+expect(quantize("--imatrix", gguf, "--save-imatrix", eight, plain), 1, "nor by importance", "exists")
+expect(quantize("--calibrate", text, "--save-imatrix", eight, eight, "--force"), 1,
+       "importance in the model's place", "name another one")
+expect(quantize("--imatrix", gguf, plain, gguf, "--force"), 1, "the model in its place", "another one")
+expect(quantize("--imatrix", gguf, "--save-imatrix", out, plain, out), 2, "both in one", "another one")
+expect(quantize(eight, folder, "COPY", "--force"), 1, "a folder is no file", "is a folder")
+check(eight.read_bytes() == before and gguf.read_bytes()[:4] == b"GGUF", "all of it stays")
+link = folder / "link.gguf"
+link.symlink_to(eight.name)
+expect(quantize(plain, link, "Q4_0"), 1, "nor behind a link", "exists")
+expect(quantize(plain, link, "Q8_0", "--force"), 0, "but with --force")
+check(link.is_symlink() and eight.read_bytes() == before, "which replaces what is behind the link")
+waiting = folder / "waiting.gguf.partial"
+waiting.write_bytes(before)
+for name in ("radllm-quantize", "radllm-convert"):
+    expect(run(name, waiting, folder / "waiting.gguf"), 1, f"{name}: read where it would be written",
+           "which is the file to read")
+check(waiting.read_bytes() == before, "and is left alone")
+waiting.unlink()
+expect(quantize("--dry-run", "--imatrix", gguf, "--save-imatrix", out, plain), 0, "--dry-run")
+check(not out.exists(), "writes no importance either")
+
+# Standard output that holds the file holds nothing else; what it leads to is replaced, not itself.
+stdout = folder / "stdout"  # as /dev/stdout is
+stdout.symlink_to("/proc/self/fd/1")
+result = quantize(plain, stdout, "Q8_0")
+check(result.code == 0 and result.out == before, "into a pipe")
+with open(out, "wb") as file:
+    result = quantize(plain, stdout, "Q8_0", stdout=file)
+check(result.code == 0 and out.read_bytes() == before and stdout.is_symlink(),
+      "into a file", result)
+out.unlink()
+
+# Files of which the one to write is another part.
+for n in (1, 2):
+    (folder / f"split-0000{n}-of-00002.gguf").write_bytes(before)
+expect(quantize(folder / "split-00001-of-00002.gguf", folder / "split-00002-of-00002.gguf", "--force"),
+       1, "a later part of what is read", "one of the files to read")
 
 # Ctrl-C in the middle: a large file of zeros is long enough.
 large = folder / "large.gguf"

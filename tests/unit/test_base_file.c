@@ -215,6 +215,43 @@ START_TEST(writes_whole_files_only)
 }
 END_TEST
 
+/* Two that write one file: the second is refused, and the first one's bytes are whole. A link stays
+ * one, and the file behind it is replaced; a link in the temporary file's place is not followed. */
+START_TEST(writes_alone_and_behind_links)
+{
+    char path[1024], partial[1100], link[1100];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("alone"));
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    snprintf(link, sizeof link, "%s.link", path);
+    rad_output *output = NULL, *second = NULL;
+    radllm_error error = {0};
+    rad_assert_ok(rad_output_open(&rad_default_allocator, path, &output, &error), &error);
+    rad_assert_ok(rad_output_write(output, "first", 5, &error), &error);
+    rad_assert_error(rad_output_open(&rad_default_allocator, path, &second, &error), RADLLM_E_IO,
+                     &error, "another program or thread writes this file now");
+    ck_assert_int_eq(access(partial, F_OK), 0);
+    rad_assert_ok(rad_output_commit(output, &error), &error);
+    rad_output_free(output);
+    size_t size;
+    free(rad_test_read_file(path, &size));
+    ck_assert_uint_eq(size, 5);
+
+    ck_assert_int_eq(symlink(path, link), 0);
+    rad_assert_ok(write_file(link, 7, 7, &error), &error);
+    struct stat information;
+    ck_assert_int_eq(lstat(link, &information), 0);
+    ck_assert(S_ISLNK(information.st_mode));
+    free(rad_test_read_file(path, &size));
+    ck_assert_uint_eq(size, 7);
+
+    ck_assert_int_eq(rename(link, partial), 0);
+    rad_assert_error(rad_output_open(&rad_default_allocator, path, &output, &error), RADLLM_E_IO,
+                     &error, "cannot create the file");
+    ck_assert_int_eq(lstat(partial, &information), 0);
+    ck_assert_int_eq(unlink(partial), 0);
+}
+END_TEST
+
 START_TEST(reports_a_limit_of_the_file_size)
 {
     struct rlimit limit = {100000, 100000};
@@ -366,6 +403,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, shows_paths_as_printable_text);
     cases = rad_test_case(suite, "writing");
     tcase_add_test(cases, writes_whole_files_only);
+    tcase_add_test(cases, writes_alone_and_behind_links);
     tcase_add_test(cases, reports_a_limit_of_the_file_size);
     tcase_add_test(cases, reports_a_full_device);
     cases = rad_test_case(suite, "others");
