@@ -814,16 +814,34 @@ static void put_template(reader *r)
     put_template_of(r, "tokenizer_config.json", &found);
 }
 
-/* The folder's own name. */
-static void put_name(reader *r)
+/* Moves the end of a path before its last part, whose beginning it returns. */
+static size_t last_part(const char *path, size_t *end)
 {
-    const char *path = r->folder->path;
-    size_t end = strlen(path);
-    while (end > 0 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
+    while (*end > 0 && path[*end - 1] == '/')
+        (*end)--;
+    size_t start = *end;
     while (start > 0 && path[start - 1] != '/')
         start--;
+    return start;
+}
+
+/* The folder's own name; in the cache of the hub, models--AUTHOR--NAME/snapshots/HASH, the model's.
+ */
+static void put_name(reader *r)
+{
+    static const char cache[] = "models--", inner[] = "snapshots";
+    const char *path = r->folder->path;
+    size_t end = strlen(path), start = last_part(path, &end), inner_end = start;
+    size_t at = last_part(path, &inner_end), cache_end = at, size = sizeof inner - 1;
+    if (inner_end - at == size && memcmp(path + at, inner, size) == 0) {
+        at = last_part(path, &cache_end);
+        size = sizeof cache - 1;
+        if (cache_end - at > size && memcmp(path + at, cache, size) == 0) {
+            end = start = cache_end;
+            while (start > at && (path[start - 1] != '-' || path[start - 2] != '-'))
+                start--;
+        }
+    }
     if (end > start && path[start] != '.')
         put_text(r, "general.name", path + start, end - start);
 }

@@ -30,7 +30,8 @@ static const char *find_word(rad_text text, const char *const *words)
 static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
 {
     static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
-    static const char *const instruct[] = {"instruct", "instruction", "inst", "it", "alpaca", NULL};
+    static const char *const instruct[] = {"instruct", "instruction", "inst", "it",
+                                           "alpaca",   "medalpaca",   NULL};
     static const char *const chat[] = {"chat", "vicuna", "zephyr", "assistant", NULL};
     static const char *const base[] = {"base", "pt", "pretrained", "pretrain", NULL};
     const struct {

@@ -53,7 +53,7 @@ subprocess.run([sys.executable, SOURCE / "tests" / "golden" / "make_folder.py",
 
 def kind(name, template=None, model="llama-mha"):
     path = folder / name
-    path.mkdir()
+    path.mkdir(parents=True)
     for file in (folders / model).iterdir():
         if file.is_file():
             (path / file.name).write_bytes(file.read_bytes())
@@ -69,6 +69,13 @@ check(kind("tiny")[0] == "base" and "no chat template" in kind("tiny2")[1], "bas
 check(kind("tiny-Instruct-v0.2") == ("instruct", 'general.name has the word "instruct"'), "instruct")
 check(kind("gemma-2b-it")[0] == "instruct" and kind("little")[0] == "base", "words, not letters")
 check(kind("Llama-2-7b-chat-hf")[0] == "chat", "chat by its name")
+check(kind("medalpaca-7b")[0] == "instruct" and kind("vicuna-7b-v1.5")[0] == "chat", "by families")
+check(kind("models--a--little-Instruct-v1/snapshots/0a1b")[0] == "instruct" and
+      kind("models--a--little-pt/snapshots/it")[0] == "base", "by the name in the hub's cache")
+check("general.name (string) = \"little-pt\"" in
+      run("radllm-inspect", str(folder / "models--a--little-pt/snapshots/it") + "/").text(), "is named so")
+check(kind("snapshots/some-it")[0] == "instruct" and kind("models--/snapshots/it-2")[0] == "instruct",
+      "but not elsewhere")
 check(kind("with-template", "{{ messages }}") == ("chat", "it has a chat template"), "by template")
 check(kind("tiny-base", "{{ messages }}")[0] == "base", "what it says of itself counts first")
 qwen = kind("little-qwen", "{{ messages }}", "qwen3-embedding")
