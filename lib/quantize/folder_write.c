@@ -11,6 +11,7 @@
 #include "io/derived.h"
 #include "io/rearrange.h"
 #include "quantize/folder.h"
+#include "quantize/scaled.h"
 #include "quantize/write.h"
 #include "text/export_json.h"
 
@@ -22,9 +23,10 @@ typedef struct folder_writer {
     const rad_folder_settings *settings;
     rad_folder_model model;
     rad_model *bound;
-    rad_arena arena; /* of what follows */
-    rad_source *to;  /* tensors as the folder has them */
-    rad_type *types; /* of each */
+    rad_arena arena;    /* of what follows */
+    rad_source *scaled; /* what they are made of where matrices have scales; NULL: the plan's own */
+    rad_source *to;     /* tensors as the folder has them */
+    rad_type *types;    /* of each */
     uint32_t *shard_of;
     uint32_t n_shards;
     rad_folder_output *folder;
@@ -63,13 +65,20 @@ static uint64_t bytes_of(const folder_writer *w, uint64_t i)
     return rad_source_tensor(w->to, i)->n_elements * size_of(w->types[i]);
 }
 
+/* What the plan has for a tensor of `source`. */
+static const rad_quantized_tensor *planned_for(const folder_writer *w, const rad_tensor *tensor)
+{
+    if (w->scaled != NULL)
+        tensor = rad_derived_origin(tensor);
+    return &w->plan->tensors[rad_source_tensor_index(w->plan->source, tensor)];
+}
+
 /* The type that the plan has for the tensor that this one is made of. */
 static radllm_status choose_type(folder_writer *w, uint64_t i)
 {
     const rad_tensor *made = rad_source_tensor(w->to, i);
     const rad_tensor *from = rad_derived_origin(made);
-    const rad_quantized_tensor *planned =
-        &w->plan->tensors[rad_source_tensor_index(w->plan->source, from)];
+    const rad_quantized_tensor *planned = planned_for(w, from);
     char quoted[RAD_QUOTE_SIZE];
     w->types[i] = rad_rearrange_is_packed(made) ? RAD_TYPE_U8 : planned->type;
     w->model.packed = w->model.packed || w->types[i] == RAD_TYPE_U8;
@@ -282,6 +291,23 @@ static radllm_status write_index(folder_writer *w)
 
 /* ---- the rest ------------------------------------------------------------------------------- */
 
+static bool has_text(const folder_writer *w, const char *name)
+{
+    return rad_source_has_side_file(rad_derived_base(w->plan->source), name);
+}
+
+static radllm_status copy_text(folder_writer *w, const char *name)
+{
+    char *text;
+    size_t size;
+    radllm_status status = rad_source_side_file(rad_derived_base(w->plan->source), w->allocator,
+                                                name, SIZE_MAX - 1, &text, &size, w->error);
+    if (status == RADLLM_OK && text != NULL)
+        status = write_text(w, name, text, size);
+    rad_free(w->allocator, text, text != NULL ? size + 1 : 0);
+    return status;
+}
+
 static radllm_status write_configs(folder_writer *w)
 {
     static const struct {
@@ -297,6 +323,10 @@ static radllm_status write_configs(folder_writer *w)
         if ((i == 1 && w->model.hparams.architecture->encoder) ||
             (i >= 2 && !rad_folder_pools(&w->model)))
             continue;
+        if (i == 1 && has_text(w, files[i].name)) { /* how to sample as well */
+            status = copy_text(w, files[i].name);
+            continue;
+        }
         status = files[i].make(&w->model, &object, w->error);
         if (status == RADLLM_OK)
             status = write_json(w, files[i].name, object);
@@ -304,27 +334,10 @@ static radllm_status write_configs(folder_writer *w)
     return status;
 }
 
-static bool has_text(const folder_writer *w, const char *name)
-{
-    return rad_source_has_side_file(rad_derived_base(w->plan->source), name);
-}
-
 /* Whether the tokenizer is one of files, which are copied: nothing of them is lost then. */
 static bool has_files(const folder_writer *w)
 {
     return has_text(w, "tokenizer.json") || has_text(w, "tokenizer.model");
-}
-
-static radllm_status copy_text(folder_writer *w, const char *name)
-{
-    char *text;
-    size_t size;
-    radllm_status status = rad_source_side_file(rad_derived_base(w->plan->source), w->allocator,
-                                                name, SIZE_MAX - 1, &text, &size, w->error);
-    if (status == RADLLM_OK && text != NULL)
-        status = write_text(w, name, text, size);
-    rad_free(w->allocator, text, text != NULL ? size + 1 : 0);
-    return status;
 }
 
 static radllm_status copy_tokenizer(folder_writer *w)
@@ -382,12 +395,14 @@ static bool are_alike(const rad_hparams *h)
 static radllm_status rearrange(folder_writer *w)
 {
     const rad_hparams *h = &w->model.hparams;
-    size_t bytes = w->plan->n_tensors * sizeof(bool);
+    rad_source *source = w->scaled != NULL ? w->scaled : w->plan->source;
+    size_t n = (size_t)rad_source_n_tensors(source), bytes = n * sizeof(bool);
     bool *stays = rad_arena_alloc_zero(&w->arena, bytes + 1, 1);
     if (stays == NULL)
         return rad_fail_memory(w->error, bytes);
-    for (size_t i = 0; i < w->plan->n_tensors; i++)
-        stays[i] = w->plan->tensors[i].type == w->plan->tensors[i].from->type;
+    for (size_t i = 0; i < n; i++)
+        stays[i] = planned_for(w, rad_source_tensor(source, i))->type ==
+                   rad_source_tensor(source, i)->type;
     rad_rearrange_shape shape = {.n_heads = h->layers[0].n_heads,
                                  .n_kv_heads = h->layers[0].n_kv_heads,
                                  .n_experts = h->router.n_experts,
@@ -400,7 +415,7 @@ static radllm_status rearrange(folder_writer *w)
         windows += h->layers[i].window > 0;
     shape.window = windows > 0;
     shape.window_pattern = windows > 0 && windows < h->n_layers;
-    return rad_rearrange(w->plan->source, &shape, &w->model.model_type, &w->to, w->error);
+    return rad_rearrange(source, &shape, &w->model.model_type, &w->to, w->error);
 }
 
 /* What the model is, and its tensors as the folder has them. */
@@ -415,6 +430,8 @@ static radllm_status understand(folder_writer *w)
     w->model.source = source;
     w->model.tokenizer = w->bound->tokenizer;
     status = rad_folder_find_scaling(&w->model, w->error);
+    if (status == RADLLM_OK)
+        status = rad_scaled_make(w->bound, &w->arena, &w->scaled, w->error);
     if (status == RADLLM_OK)
         status = rearrange(w);
     if (status == RADLLM_OK && !are_alike(h))
@@ -484,6 +501,7 @@ radllm_status rad_quantize_write_folder(const rad_quantize_plan *plan, const cha
     rad_output_free(w.file);
     rad_folder_output_free(w.folder);
     rad_source_release(w.to);
+    rad_source_release(w.scaled);
     rad_model_free(w.bound);
     rad_arena_free(&w.arena);
     return status;

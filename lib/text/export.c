@@ -391,6 +391,29 @@ static void put_kind(exporter *x)
     }
 }
 
+/* What ends answers besides eos. GGUF has words for two tokens of which the text does not say it; a
+ * known one is named where there is none. */
+static void put_ends(exporter *x, int32_t eos)
+{
+    static const char *const keys[] = {KEY("eot_token_id"), KEY("eom_token_id")};
+    const rad_tokenizer *t = x->tokenizer;
+    int32_t known = -1;
+    size_t n = 0;
+    for (int32_t id = 0; id < (int32_t)t->vocabulary.size; id++) {
+        if (id == eos || !rad_token_bit(t->ends, id))
+            continue;
+        if (rad_tokenizer_ends_by_text(t, id))
+            known = known < 0 ? id : known;
+        else if (n < 2)
+            put_id(x, keys[n++], id);
+        else
+            refuse(x, "generation_config.json names more tokens in eos_token_id than GGUF can say "
+                      "of that they end answers");
+    }
+    if (n == 0)
+        put_id(x, keys[0], known);
+}
+
 /* What stands around texts counts more than what is called so: embedding models end theirs with
  * another token than answers. */
 static void put_ids(exporter *x)
@@ -413,12 +436,7 @@ static void put_ids(exporter *x)
     put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : bos);
     if (pipeline == NULL || !pipeline->bytes)
         put_id(x, KEY("unknown_token_id"), t->unknown);
-    for (int32_t id = 0; id < (int32_t)t->vocabulary.size; id++) {
-        if (id != eos && rad_token_bit(t->ends, id)) {
-            put_id(x, KEY("eot_token_id"), id);
-            break;
-        }
-    }
+    put_ends(x, eos);
     put_flag(x, KEY("add_bos_token"), t->add_bos);
     put_flag(x, KEY("add_eos_token"), t->add_eos);
 }

@@ -248,16 +248,34 @@ static int32_t find_name(const rad_tokenizer *tokenizer, const char *text)
     return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text, strlen(text));
 }
 
+/* In the harmony format, and in that of Solar, <|end|> ends a message of several, not the answer.
+ */
+static bool is_harmony(const rad_tokenizer *tokenizer)
+{
+    return (find_name(tokenizer, "<|return|>") >= 0 || find_name(tokenizer, "<|flush|>") >= 0) &&
+           (find_name(tokenizer, "<|call|>") >= 0 || find_name(tokenizer, "<|calls|>") >= 0);
+}
+
+static bool is_sentence_end(const rad_tokenizer *tokenizer, int32_t id)
+{
+    return id >= 0 && id == find_name(tokenizer, "</s>") &&
+           tokenizer->vocabulary.types[id] == RAD_TOKEN_CONTROL;
+}
+
+bool rad_tokenizer_ends_by_text(const rad_tokenizer *tokenizer, int32_t id)
+{
+    for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++)
+        if (known_controls[i].ends && find_name(tokenizer, known_controls[i].text) == id)
+            return !is_harmony(tokenizer) || strcmp(known_controls[i].text, "<|end|>") != 0;
+    return is_sentence_end(tokenizer, id);
+}
+
 /* Marks tokens that end generation by their texts; those are control tokens whatever type a GGUF
  * file gives them. */
 void rad_tokenizer_find_ends(rad_tokenizer *tokenizer)
 {
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
-    /* In the harmony format, and in that of Solar, <|end|> ends a message of several, not the
-     * answer. */
-    bool harmony =
-        (find_name(tokenizer, "<|return|>") >= 0 || find_name(tokenizer, "<|flush|>") >= 0) &&
-        (find_name(tokenizer, "<|call|>") >= 0 || find_name(tokenizer, "<|calls|>") >= 0);
+    bool harmony = is_harmony(tokenizer);
     for (size_t i = 0; i < sizeof known_controls / sizeof known_controls[0]; i++) {
         int32_t id = find_name(tokenizer, known_controls[i].text);
         if (id < 0)
@@ -268,7 +286,7 @@ void rad_tokenizer_find_ends(rad_tokenizer *tokenizer)
             set_bit(tokenizer->ends, id);
     }
     int32_t sentence_end = find_name(tokenizer, "</s>");
-    if (sentence_end >= 0 && vocabulary->types[sentence_end] == RAD_TOKEN_CONTROL)
+    if (is_sentence_end(tokenizer, sentence_end))
         set_bit(tokenizer->ends, sentence_end);
     set_bit(tokenizer->ends, tokenizer->eos);
 }

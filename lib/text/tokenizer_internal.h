@@ -146,6 +146,8 @@ bool rad_encoder_scratch(rad_encoder *encoder, size_t size);
 /* Parts of rad_tokenizer_create. */
 rad_tokenizer *rad_tokenizer_new(const rad_host *host); /* NULL: memory */
 void rad_tokenizer_find_ends(rad_tokenizer *tokenizer);
+/* Whether readers of GGUF know it by its text that the token ends answers. */
+bool rad_tokenizer_ends_by_text(const rad_tokenizer *tokenizer, int32_t id);
 radllm_status rad_byte_level_make(rad_tokenizer *tokenizer, const rad_source *source,
                                   radllm_error *error);
 void rad_byte_level_find_tokens(rad_tokenizer *tokenizer); /* fills byte_tokens */

@@ -290,6 +290,22 @@ expect(convert(GOLDEN / "types/i2_s.gguf", made / "ternary", "--type", "F32"), 0
 refused(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), "quantized once already",
         "quantized already")
 
+# Matrices of NVFP4 with scales in tensors beside them: a folder holds the products.
+source = GOLDEN / "types/nvfp4.gguf"
+refused(convert(source, made / "no"), "NVFP4 stays nothing in a folder", "is NVFP4", "--type")
+expect(convert(source, made / "scaled", "--type", "F32"), 0, "but floats")
+expect(run("radllm-quantize", source, made / "unscaled.gguf", "F32"), 0, "and in GGUF")
+plain, scaled = tensors(made / "unscaled.gguf"), weights(made / "scaled")
+floats = {key: struct.unpack(f"<{len(data) // 4}f", data)
+          for key, (_, _, data) in (*plain.items(), *scaled.items())}
+factor = floats["blk.0.ffn_up.scale"][0]
+check(factor != 1 and [struct.unpack("<f", struct.pack("<f", x * factor))[0]
+                       for x in floats["blk.0.ffn_up.weight"]] ==
+      list(floats["model.layers.0.mlp.up_proj.weight"]), "the numbers times their scale")
+check(run("radllm-inspect", made / "scaled").code == 0 and not any("scale" in key for key in scaled),
+      "which stands nowhere else")
+source = folders / "mixtral"
+
 # ---- what stands there ----
 
 target = made / "mixtral.gguf"
@@ -471,6 +487,21 @@ check([{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single
       [{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single_word", "normalized",
                                     "special")} for token in added["added_tokens"]][-4:],
       "the same properties")
+
+# What ends answers: two tokens that readers would not know by their texts have keys.
+for ends in ([502, 503], [501, 502, 503]):
+    (path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "top_k": 7}))
+    name = f"ends{len(ends)}"
+    expect(convert(path, made / (name + "-folder")), 0, f"{name}: from folder to folder")
+    check(json.loads((made / (name + "-folder/generation_config.json")).read_text())["top_k"] == 7,
+          f"{name}: how to sample is kept")
+    if len(ends) > 2:
+        refused(convert(path, made / (name + ".gguf")), f"{name}: refused", "eos_token_id")
+        continue
+    expect(convert(path, made / (name + ".gguf")), 0, f"{name}: to GGUF")
+    expect(convert(made / (name + ".gguf"), made / (name + "-back")), 0, f"{name}: and back")
+    again = json.loads((made / (name + "-back/generation_config.json")).read_text())["eos_token_id"]
+    check(set(ends) <= set(again), f"{name}: all of them end answers {again}")
 
 # tokenizer.model alone: what GGUF follows, piece by piece and score by score.
 for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model"),
