@@ -656,6 +656,23 @@ static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layo
     return RADLLM_OK;
 }
 
+/* What may be absent is so in all layers: where one alone lacks it, it was lost. */
+static radllm_status check_alike(const rad_model *model, int role, radllm_error *error)
+{
+    const rad_hparams *h = &model->hparams;
+    uint32_t with = 0, without = 0; /* a layer's number, and one */
+    for (uint32_t i = 0; i < h->n_layers; i++) {
+        bool required;
+        if (is_expected(h, i, role_rows[role].need, &required))
+            *(model->layers[i].weights[role].tensor != NULL ? &with : &without) = i + 1;
+    }
+    if (with == 0 || without == 0)
+        return RADLLM_OK;
+    char name[64];
+    name_tensor(h, without - 1, role, is_qkv_fused(model, without - 1), name, sizeof name);
+    return missing(model, name, error);
+}
+
 /* Reads a list of divisors of rotations from the tensor, or from the array of a folder's
  * configuration. */
 static radllm_status read_divisors(const rad_model *model, const char *name,
@@ -766,6 +783,22 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
     return status;
 }
 
+/* Where the layers' norms have biases, what stands before and behind the layers has them too. */
+static radllm_status check_end_biases(const rad_model *model, radllm_error *error)
+{
+    const rad_weight *weights = model->layers[0].weights;
+    if (weights[RAD_WEIGHT_ATTENTION_NORM_BIAS].tensor == NULL &&
+        weights[RAD_WEIGHT_POST_ATTENTION_NORM_BIAS].tensor == NULL)
+        return RADLLM_OK;
+    if (model->embedding_norm.tensor != NULL && model->embedding_norm_bias.tensor == NULL)
+        return missing(model, "token_embd_norm.bias", error);
+    if (model->output_norm.tensor != NULL && model->output_norm_bias.tensor == NULL)
+        return missing(model, "output_norm.bias", error);
+    if (model->hparams.architecture->output_bias && model->output_bias.tensor == NULL)
+        return missing(model, "output.bias", error);
+    return RADLLM_OK;
+}
+
 radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error *error)
 {
     const rad_hparams *h = &model->hparams;
@@ -780,7 +813,11 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
         status = bind_layer(model, i, file_layout, error);
     if (status == RADLLM_OK)
         status = bind_rope_divisors(model, error);
-    return status == RADLLM_OK ? rad_check_leftovers(model, error) : status;
+    if (status == RADLLM_OK)
+        status = rad_check_leftovers(model, error);
+    for (int role = 0; role < RAD_LAYER_WEIGHTS && status == RADLLM_OK; role++)
+        status = check_alike(model, role, error);
+    return status == RADLLM_OK ? check_end_biases(model, error) : status;
 }
 
 /* ---- shapes of a model that is not at hand --------------------------------------------------- */

@@ -247,6 +247,28 @@ START_TEST(tensors_that_nothing_uses)
 }
 END_TEST
 
+/* Whether a model has biases, its other layers and norms tell. */
+START_TEST(biases_that_are_lost)
+{
+    static const struct {
+        const char *model, *tensor;
+    } lost[] = {
+        {"qwen2", "blk.0.attn_k.bias"},        {"qwen2", "blk.1.attn_v.bias"},
+        {"gpt2", "blk.0.attn_qkv.bias"},       {"gpt2", "blk.1.ffn_down.bias"},
+        {"gpt2", "output_norm.bias"},          {"bloom", "token_embd_norm.bias"},
+        {"gpt-oss", "blk.1.attn_output.bias"}, {"gpt-oss", "blk.0.ffn_up_exps.bias"},
+    };
+    for (size_t i = 0; i < sizeof lost / sizeof *lost; i++) {
+        char path[64], message[64];
+        snprintf(path, sizeof path, "tests/golden/architectures/%s-f32.gguf", lost[i].model);
+        snprintf(message, sizeof message, "tensor %s is missing", lost[i].tensor);
+        gguf_builder file = gguf_load(rad_test_source_path(path));
+        gguf_remove_tensor(&file, lost[i].tensor);
+        refuse(&file, RADLLM_E_FORMAT, message);
+    }
+}
+END_TEST
+
 START_TEST(tensors_of_types_without_kernels)
 {
     uint64_t dims[] = {256, 291};
@@ -702,6 +724,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(tensors, missing_tensors);
     tcase_add_test(tensors, tensors_of_the_wrong_shape);
     tcase_add_test(tensors, tensors_that_nothing_uses);
+    tcase_add_test(tensors, biases_that_are_lost);
     tcase_add_test(tensors, tensors_of_types_without_kernels);
     tcase_add_test(tensors, rope_divisors_that_are_no_numbers);
     tcase_add_test(tensors, weights_that_are_no_numbers);
