@@ -13,9 +13,13 @@ typedef struct normalizer {
     rad_hasher hasher;
 } normalizer;
 
+/* Lines may end with CR and LF: Jinja takes that for LF everywhere. */
 static void put(normalizer *n, const char *bytes, size_t size)
 {
-    rad_hasher_add(&n->hasher, bytes, size);
+    const char *end = bytes + size, *return_;
+    for (; (return_ = memchr(bytes, '\r', (size_t)(end - bytes))) != NULL; bytes = return_ + 1)
+        rad_hasher_add(&n->hasher, bytes, (size_t)(return_ - bytes));
+    rad_hasher_add(&n->hasher, bytes, (size_t)(end - bytes));
 }
 
 static bool is_space(char c)
@@ -64,6 +68,13 @@ static size_t end_at(const normalizer *n, const char *p, char kind)
     return (size_t)(n->end - p) >= sign + 2 && p[sign] == kind && p[sign + 1] == '}' ? sign + 2 : 0;
 }
 
+/* The length of a line's end at p; 0 where there is none. */
+static size_t line_end_at(const normalizer *n, const char *p)
+{
+    size_t size = p < n->end && *p == '\r';
+    return p + size < n->end && p[size] == '\n' ? size + 1 : 0;
+}
+
 /* Passes over a tag's end and what it drops behind it; *line: whether a line begins there. */
 static void pass_end(normalizer *n, const char *p, size_t length, char kind, bool *line)
 {
@@ -72,8 +83,8 @@ static void pass_end(normalizer *n, const char *p, size_t length, char kind, boo
     if (sign == '-')
         while (q < n->end && is_space(*q))
             q++;
-    else if (sign != '+' && kind != '}' && q < n->end && *q == '\n')
-        q++;
+    else if (sign != '+' && kind != '}')
+        q += line_end_at(n, q);
     *line = q[-1] == '\n';
     n->p = q;
 }
@@ -85,7 +96,7 @@ static const char *put_string(normalizer *n, const char *p)
     bool plain = true; /* no quotes in it */
     for (; q < n->end && *q != *p; q++) {
         bool escape = *q == '\\';
-        if (escape && (++q == n->end || *q == '\n'))
+        if (escape && (++q == n->end || line_end_at(n, q) > 0))
             return NULL;
         plain = plain && *q != '"' && !(escape && *q == '\'');
     }
@@ -155,7 +166,8 @@ bool rad_chat_text_hash(rad_text text, char hash[17])
     bool line = true, known = true;
     uint8_t digest[32];
     for (size_t i = 0; i < text.size && known; i++) /* its own signs may not be in the text */
-        known = (unsigned char)text.data[i] >= ' ' || text.data[i] == '\n' || text.data[i] == '\t';
+        known = (unsigned char)text.data[i] >= ' ' || text.data[i] == '\n' ||
+                text.data[i] == '\t' || line_end_at(&n, text.data + i) == 2;
     if (text.size > 0 && text.data[text.size - 1] == '\n')
         n.end--; /* engines drop one line end at the end, and so do converters */
     rad_hasher_start(&n.hasher);

@@ -227,7 +227,9 @@ radllm_status rad_tokenizer_encode_spans(const rad_tokenizer *tokenizer, const r
     if (tokenizer->model == RAD_MODEL_NONE)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "the model comes without a tokenizer: give it token ids, or put its "
-                        "tokenizer files beside it");
+                        "tokenizer.json or tokenizer.model beside it (transformers' "
+                        "save_pretrained makes a tokenizer.json of vocab.json and merges.txt, or "
+                        "of vocab.txt)");
     for (size_t i = 0; i < count; i++)
         if (!rad_add_size(size, spans[i].text.size, &size) || size > INT32_MAX)
             return rad_fail(error, RADLLM_E_LIMIT,

@@ -257,6 +257,8 @@ START_TEST(texts_match_wholly_or_not_at_all)
     ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "{{ 'x")));
     ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "{{ ( }}")));
     ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "\r")));
+    ck_assert_ptr_eq(rad_chat_template_match(text_of(CHATML "\r\n\r\n")), chatml);
+    ck_assert_ptr_null(rad_chat_template_match(text_of(CHATML "\r\n\r\n\r\n")));
     size_t size = (size_t)100 << 20;
     char *large = calloc(1, size);
     rad_text huge = {large, size};
@@ -264,6 +266,22 @@ START_TEST(texts_match_wholly_or_not_at_all)
     free(large);
 }
 END_TEST
+
+/* Matches the text, which must be known as well with CR and LF where it has LF. */
+static const rad_chat_template *match_ends(const char *text)
+{
+    char other[1024];
+    size_t size = 0;
+    for (const char *c = text; *c != '\0'; c++) {
+        ck_assert_uint_lt(size + 2, sizeof other);
+        if (*c == '\n')
+            other[size++] = '\r';
+        other[size++] = *c;
+    }
+    const rad_chat_template *found = rad_chat_template_match(text_of(text));
+    ck_assert_msg(rad_chat_template_match((rad_text){other, size}) == found, "CR LF: %s", text);
+    return found;
+}
 
 /* What renders the same is known as the same, and nothing else. */
 START_TEST(white_space_and_comments_of_texts)
@@ -296,9 +314,9 @@ START_TEST(white_space_and_comments_of_texts)
     };
     const rad_chat_template *chatml = rad_chat_template_find("chatml");
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        ck_assert_msg(rad_chat_template_match(text_of(same[i])) == chatml, "%s", same[i]);
+        ck_assert_msg(match_ends(same[i]) == chatml, "%s", same[i]);
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
-        ck_assert_msg(rad_chat_template_match(text_of(other[i])) == NULL, "%s", other[i]);
+        ck_assert_msg(match_ends(other[i]) == NULL, "%s", other[i]);
 }
 END_TEST
 
