@@ -296,6 +296,12 @@ static radllm_status fail_no_weights(rad_folder *folder, radllm_error *error)
         {"consolidated.00.pth",
          "its weights are Python pickles (consolidated.00.pth), which can run "
          "any code; fetch the model's safetensors files"},
+        {"tf_model.h5", "its weights are TensorFlow's (tf_model.h5); fetch the model's "
+                        "safetensors files"},
+        {"flax_model.msgpack", "its weights are Flax's (flax_model.msgpack); fetch the model's "
+                               "safetensors files"},
+        {"snapshots", "this is where the hub's client keeps a model; give the folder of one "
+                      "revision in snapshots"},
     };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (exists(folder, kinds[i].name))

@@ -221,6 +221,13 @@ radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
         if (json_is_null(packing.config))
             packing.config = NULL;
     }
+    /* Which says the same under both keys, or has the first alone. */
+    if (json_object_get(json_object_get(folder->config, "quantization"), "bits") != NULL &&
+        json_object_get(packing.config, "quant_method") == NULL)
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s/%s: the weights are quantized by MLX (the key quantization), which "
+                        "this version does not read; fetch the model in BF16, or a GGUF file",
+                        folder->label, folder->config_name);
     if (packing.config != NULL && !json_is_object(packing.config))
         return rad_fail(
             error, RADLLM_E_FORMAT,

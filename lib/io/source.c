@@ -54,6 +54,23 @@ static radllm_status reserve_part(rad_source *source, radllm_error *error)
     return RADLLM_OK;
 }
 
+/* What git leaves in a file's place where LFS did not fetch it. */
+static radllm_status check_pointer(const rad_source *source, uint32_t part, radllm_error *error)
+{
+    static const char start[] = "version https://git-lfs.github.com/spec/";
+    const rad_part *file = &source->parts[part];
+    char head[sizeof start - 1];
+    if (file->size < sizeof head || file->size > 1024)
+        return RADLLM_OK;
+    radllm_status status = rad_source_read(source, part, 0, head, sizeof head, error);
+    if (status != RADLLM_OK || memcmp(head, start, sizeof head) != 0)
+        return status;
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "%s: this is a Git LFS pointer and not the file itself; fetch the real file "
+                    "with 'git lfs pull'",
+                    file->label);
+}
+
 static radllm_status add_part(rad_source *source, const char *path, bool plain, radllm_error *error)
 {
     radllm_status status = reserve_part(source, error);
@@ -66,8 +83,7 @@ static radllm_status add_part(rad_source *source, const char *path, bool plain, 
         return status;
     part->size = rad_file_size(part->file);
     rad_path_label(part->label, path);
-    source->n_parts++;
-    return RADLLM_OK;
+    return check_pointer(source, (uint32_t)source->n_parts++, error);
 }
 
 radllm_status rad_source_add_part(rad_source *source, const char *path, radllm_error *error)

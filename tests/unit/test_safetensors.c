@@ -602,6 +602,10 @@ static const struct {
      "\"mlp_only_layers\":[2]}",
      RADLLM_E_FORMAT, "mlp_only_layers"},
     {"{" LLAMA ",\"quantization_config\":{\"quant_method\":\"hqq\"}}", RADLLM_E_UNSUPPORTED, "hqq"},
+    {"{" LLAMA ",\"quantization\":{\"group_size\":64,\"bits\":4}}", RADLLM_E_UNSUPPORTED, "by MLX"},
+    {"{" LLAMA ",\"quantization\":{\"group_size\":64,\"bits\":4},"
+     "\"quantization_config\":{\"group_size\":64,\"bits\":4}}",
+     RADLLM_E_UNSUPPORTED, "by MLX"},
     {"{" LLAMA ",\"hidden_act\":\"relu\"}", RADLLM_E_UNSUPPORTED, "relu"},
     {"{" LLAMA ",\"hidden_act\":3}", RADLLM_E_FORMAT, "hidden_act"},
     {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},
@@ -835,6 +839,9 @@ START_TEST(folders_without_weights_say_what_they_are)
     write_text("pytorch_model.bin", "x");
     refuse(inside(""), RADLLM_E_UNSUPPORTED, "pickles");
     empty_folder();
+    ck_assert_int_eq(mkdir(inside("snapshots"), 0700), 0);
+    refuse(inside(""), RADLLM_E_UNSUPPORTED, "one revision in snapshots");
+    ck_assert_int_eq(rmdir(inside("snapshots")), 0);
     write_text("adapter_config.json", "{}");
     refuse(inside(""), RADLLM_E_IO, "an adapter without its weights");
     write_text("adapter_model.bin", "x");
@@ -845,6 +852,24 @@ START_TEST(folders_without_weights_say_what_they_are)
     ck_assert_ptr_nonnull(rad_source_find_tensor(source, "lm_head.weight"));
     rad_source_release(source);
     check_model(inside(""), RADLLM_E_FORMAT, "config.json");
+}
+END_TEST
+
+/* A clone without LFS has texts in place of large files. */
+START_TEST(pointers_of_lfs_are_named)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n"
+                                  "oid sha256:"
+                                  "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
+                                  "\nsize 134\n";
+    write_model("{" LLAMA "}");
+    write_text("tokenizer.json", pointer);
+    refuse(inside(""), RADLLM_E_FORMAT, "m/tokenizer.json: this is a Git LFS pointer");
+    unlink(inside("tokenizer.json"));
+    write_text("model.safetensors", pointer);
+    refuse(inside(""), RADLLM_E_FORMAT, "m/model.safetensors: this is a Git LFS pointer");
+    write_text("model.gguf", pointer);
+    refuse(inside("model.gguf"), RADLLM_E_FORMAT, "git lfs pull");
 }
 END_TEST
 
@@ -917,6 +942,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(folders, links_are_refused);
     tcase_add_test(folders, links_of_the_hub_are_followed);
     tcase_add_test(folders, folders_without_weights_say_what_they_are);
+    tcase_add_test(folders, pointers_of_lfs_are_named);
     tcase_add_test(folders, every_allocation_may_fail);
     tcase_add_test(folders, a_shorter_file_is_noticed);
 }
