@@ -85,13 +85,20 @@ static radllm_status read_rule(rad_text text, rad_quantize_rule *rule, radllm_er
     return RADLLM_OK;
 }
 
-/* The last rule that fits a tensor; NULL: none. All that fit count as used. */
+static bool is_float_type(rad_type type)
+{
+    return rad_type_find((uint32_t)type)->family == RAD_FAMILY_FLOAT;
+}
+
+/* The last rule that fits a tensor; NULL: none. All that fit count as used. Vectors, which nothing
+ * reads in blocks, are not meant by patterns that fit matrices as well. */
 static const rad_quantize_rule *use_rules(rad_quantize_rule *rules, size_t n,
                                           const rad_tensor *tensor)
 {
     const rad_quantize_rule *found = NULL;
     for (size_t i = 0; i < n; i++) {
-        if (!rule_fits(&rules[i], tensor))
+        if (!rule_fits(&rules[i], tensor) ||
+            (tensor->n_elements == tensor->dims[0] && !is_float_type(rules[i].type)))
             continue;
         rules[i].used = true;
         found = &rules[i];
@@ -113,7 +120,7 @@ typedef struct planner {
 
 static bool is_float(const rad_tensor *tensor)
 {
-    return rad_type_find((uint32_t)tensor->type)->family == RAD_FAMILY_FLOAT;
+    return is_float_type(tensor->type);
 }
 
 /* The tensor before adapters change it. */
@@ -248,8 +255,9 @@ static radllm_status check_rules_used(const planner *p)
         if (!p->rules[i].used)
             return rad_fail(
                 p->error, RADLLM_E_ARGUMENT,
-                "no tensor has a name that fits the pattern \"%s\"; '*' stands for any text, "
+                "no %s has a name that fits the pattern \"%s\"; '*' stands for any text, "
                 "'?' for one character, and the whole name must fit",
+                is_float_type(p->rules[i].type) ? "tensor" : "matrix",
                 rad_quote(quoted, p->rules[i].pattern.data, p->rules[i].pattern.size));
     }
     return RADLLM_OK;

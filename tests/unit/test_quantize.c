@@ -158,8 +158,15 @@ START_TEST(overrides)
     rad_assert_ok(make_plan(&f), f.error);
     ck_assert_str_eq(layer_type(&f, 0, "ffn_down"), "Q4_K");
     ck_assert_str_eq(layer_type(&f, 9, "ffn_up"), "Q5_0");
+    /* What fits all names means all matrices: nothing reads vectors in blocks. */
+    rad_assert_ok(radllm_options_reset(f.options, "quantize_tensor", f.error), f.error);
+    set(&f, "quantize_tensor", "*=Q4_0");
+    rad_assert_ok(make_plan(&f), f.error);
+    ck_assert_str_eq(layer_type(&f, 3, "attn_norm"), "F32");
+    ck_assert_str_eq(layer_type(&f, 3, "attn_q"), "Q4_0");
     static const char *const wrong[][2] = {
-        {"blk.*.ffn_upp=Q8_0", "no tensor has a name"},
+        {"blk.*.ffn_upp=F16", "no tensor has a name"},
+        {"*norm*=Q8_0", "no matrix has a name"},
         {"output=Q9_9", "names no type"},
         {"output=I2_S", "names no type"},
         {"=Q8_0", "is not PATTERN=TYPE"},
@@ -188,7 +195,7 @@ START_TEST(patterns_take_no_exponential_time)
         pattern[i] = 'f';
     memcpy(pattern + 1000, "x=Q8_0", 7);
     set(&f, "quantize_tensor", pattern);
-    rad_assert_error(make_plan(&f), RADLLM_E_ARGUMENT, f.error, "no tensor has a name");
+    rad_assert_error(make_plan(&f), RADLLM_E_ARGUMENT, f.error, "no matrix has a name");
     close_plan(&f);
 }
 END_TEST
