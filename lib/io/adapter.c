@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/families.h"
+#include "io/module_pattern.h"
 
 #define CONFIG     "adapter_config.json"
 #define CONFIG_MAX ((size_t)4 << 20)
@@ -15,6 +16,7 @@ typedef struct reader {
     const rad_source *source;
     const char *architecture;
     json_t *config; /* of PEFT */
+    uint32_t steps; /* left for matching expressions */
     rad_adapter_description *out;
     radllm_error *error;
 } reader;
@@ -175,8 +177,8 @@ static radllm_status read_config(reader *r)
     return status;
 }
 
-/* Whether a key of alpha_pattern names a module. PEFT matches `(.*\.)?(KEY)$`; keys are names, of
- * which a dot stands for any character, or the module's whole name behind '^'. */
+/* Whether a name is that of a module, or its end: a dot stands for any character; the module's
+ * whole name stands behind '^'. */
 static bool names_module(const char *key, const char *module)
 {
     bool whole = key[0] == '^';
@@ -191,7 +193,26 @@ static bool names_module(const char *key, const char *module)
     return true;
 }
 
-static radllm_status alpha_of(const reader *r, const char *module, double *alpha)
+/* Whether a key of alpha_pattern means a module. PEFT matches `(.*\.)?(KEY)$`. */
+static radllm_status means_module(reader *r, const char *key, const char *module, bool *out)
+{
+    if (strpbrk(key, "*+?()[]{}|\\$") == NULL) {
+        *out = names_module(key, module);
+        return RADLLM_OK;
+    }
+    rad_pattern_result result = rad_module_pattern_match(key, module, &r->steps);
+    char what[RAD_QUOTE_SIZE + 160], quoted[RAD_QUOTE_SIZE];
+    *out = result == RAD_PATTERN_YES;
+    if (result != RAD_PATTERN_UNKNOWN)
+        return RADLLM_OK;
+    snprintf(what, sizeof what,
+             "holds the regular expression '%s', which is faulty, longer or of more than this "
+             "version knows; write the names of modules instead",
+             rad_quote(quoted, key, strlen(key)));
+    return fail_key(r, RADLLM_E_UNSUPPORTED, "alpha_pattern", what);
+}
+
+static radllm_status alpha_of(reader *r, const char *module, double *alpha)
 {
     json_t *pattern = json_object_get(r->config, "alpha_pattern"), *value;
     const char *key;
@@ -200,15 +221,13 @@ static radllm_status alpha_of(const reader *r, const char *module, double *alpha
         return RADLLM_OK;
     if (!json_is_object(pattern))
         return fail_key(r, RADLLM_E_FORMAT, "alpha_pattern", "must be an object of numbers");
+    radllm_status status = RADLLM_OK;
     json_object_foreach(pattern, key, value)
     {
-        /* PEFT writes it itself, for experts that became parameters. */
-        const char *module_key = strncmp(key, ".*\\.", 4) == 0 ? key + 4 : key;
-        if (strpbrk(module_key, "*+?()[]{}|\\$") != NULL)
-            return fail_key(r, RADLLM_E_UNSUPPORTED, "alpha_pattern",
-                            "holds a regular expression; names of modules are supported");
-        if (names_module(module_key, module))
-            return read_number(r, "alpha_pattern", value, alpha);
+        bool meant = false;
+        status = means_module(r, key, module, &meant);
+        if (status != RADLLM_OK || meant)
+            return status == RADLLM_OK ? read_number(r, "alpha_pattern", value, alpha) : status;
     }
     return RADLLM_OK;
 }
@@ -306,7 +325,7 @@ static radllm_status name_parameter(const reader *r, const rad_tensor *tensor, b
 }
 
 /* A tensor of a pair, `name` is its module. */
-static radllm_status describe_pair(const reader *r, const rad_tensor *tensor, char name[NAME_SIZE],
+static radllm_status describe_pair(reader *r, const rad_tensor *tensor, char name[NAME_SIZE],
                                    rad_adapter_tensor *out)
 {
     bool inner = cut_ending(name, ".base_layer");
@@ -325,8 +344,7 @@ static radllm_status describe_pair(const reader *r, const rad_tensor *tensor, ch
     return find_target(r, tensor, name, parameter, out);
 }
 
-static radllm_status describe_peft(const reader *r, const rad_tensor *tensor,
-                                   rad_adapter_tensor *out)
+static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adapter_tensor *out)
 {
     static const struct {
         const char *ending;
@@ -499,7 +517,11 @@ radllm_status rad_adapter_describe(const rad_source *source, const char *archite
                                    rad_adapter_description *out, radllm_error *error)
 {
     *out = (rad_adapter_description){0};
-    reader r = {source, architecture, NULL, out, error};
+    reader r = {.source = source,
+                .architecture = architecture,
+                .steps = 20000000,
+                .out = out,
+                .error = error};
     if (!rad_source_is_adapter(source))
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s: this is no adapter: give a folder with adapter_config.json and "

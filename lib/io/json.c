@@ -80,6 +80,34 @@ static radllm_status fail_parse(const char *label, const json_error_t *failure, 
                     rad_quote(quoted, failure->text, strlen(failure->text)));
 }
 
+static json_t *to_integer(json_t *value)
+{
+    const double whole = 9007199254740992.0; /* 2^53: doubles below it hold every whole number */
+    double number = json_real_value(value);
+    bool is_whole = json_is_real(value) && number > -whole && number < whole &&
+                    number == (double)(int64_t)number;
+    return is_whole ? json_integer((json_int_t)number) : json_incref(value);
+}
+
+/* Whole numbers become integers again; false: no memory. As deep as check_limits() lets it be. */
+static bool restore_integers(json_t *value)
+{
+    json_t *item;
+    size_t i;
+    bool done = true;
+    json_array_foreach(value, i, item)
+    {
+        done =
+            done && restore_integers(item) && json_array_set_new(value, i, to_integer(item)) == 0;
+    }
+    for (void *at = json_object_iter(value); at != NULL && done;
+         at = json_object_iter_next(value, at)) {
+        item = json_object_iter_value(at);
+        done = restore_integers(item) && json_object_iter_set_new(value, at, to_integer(item)) == 0;
+    }
+    return done;
+}
+
 static radllm_status read_root(const char *label, const char *text, size_t size, json_type type,
                                json_t **out, radllm_error *error)
 {
@@ -89,10 +117,15 @@ static radllm_status read_root(const char *label, const char *text, size_t size,
     json_error_t failure;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &failure);
     /* "model_max_length": 10^30 is what tokenizer_config.json says for no limit. */
-    if (root == NULL && json_error_code(&failure) == json_error_numeric_overflow)
+    bool long_numbers = root == NULL && json_error_code(&failure) == json_error_numeric_overflow;
+    if (long_numbers)
         root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &failure);
     if (root == NULL)
         return fail_parse(label, &failure, error);
+    if (long_numbers && !restore_integers(root)) {
+        json_decref(root);
+        return rad_fail_memory(error, sizeof(json_t));
+    }
     if (json_typeof(root) != type) {
         json_decref(root);
         return rad_fail(error, RADLLM_E_FORMAT,

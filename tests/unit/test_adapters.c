@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/module_pattern.h"
 #include "unit/adapted.h"
 
 /* ---- adapters in GGUF ------------------------------------------------------------------------ */
@@ -519,7 +520,11 @@ START_TEST(wrong_configurations)
          "rank_pattern"},
         {"\"r\":4,\"lora_alpha\":1,\"alpha_pattern\":{\"q_proj\":\"x\"}", RADLLM_E_FORMAT,
          "alpha_pattern"},
-        {"\"r\":4,\"lora_alpha\":1,\"alpha_pattern\":{\".*q_proj\":3}", RADLLM_E_UNSUPPORTED,
+        {"\"r\":4,\"lora_alpha\":1000000000000000000000000000000", RADLLM_E_FORMAT,
+         "key lora_alpha must be a number from"},
+        {"\"r\":4,\"lora_alpha\":1,\"alpha_pattern\":{\"(?=q_proj)\":3}", RADLLM_E_UNSUPPORTED,
+         "key alpha_pattern holds the regular expression '(?=q_proj)'"},
+        {"\"r\":4,\"lora_alpha\":1,\"alpha_pattern\":{\"(q_proj\":3}", RADLLM_E_UNSUPPORTED,
          "regular expression"},
         {"\"r\":4,\"lora_alpha\":1,\"peft_type\":\"IA3\"", RADLLM_E_FORMAT, "duplicate"},
         {"\"r\":4,", RADLLM_E_FORMAT, "adapter_config.json"},
@@ -532,6 +537,53 @@ START_TEST(wrong_configurations)
     unlink(in_folder("adapter_config.json"));
     refuse(in_folder(""), RADLLM_E_IO, "adapter_config.json is missing");
     close_all();
+}
+END_TEST
+
+/* As Python's re says, but for what is not supported. */
+START_TEST(patterns)
+{
+    static const struct {
+        const char *pattern;
+        rad_pattern_result result;
+    } known[] = {
+        {"q_proj", RAD_PATTERN_YES},
+        {"proj", RAD_PATTERN_NO},
+        {".*q_proj", RAD_PATTERN_YES},
+        {".*proj", RAD_PATTERN_YES},
+        {"self_attn\\.(q|k)_proj", RAD_PATTERN_YES},
+        {"self_attn.(k|v)_proj", RAD_PATTERN_NO},
+        {"layers\\.[0-9]+\\.self_attn\\.q_proj", RAD_PATTERN_YES},
+        {"^model\\..*\\.q_proj$", RAD_PATTERN_YES},
+        {"^layers.*", RAD_PATTERN_NO},
+        {"layers\\.\\d{2}\\..*", RAD_PATTERN_YES},
+        {"layers\\.\\d{3,}\\..*", RAD_PATTERN_NO},
+        {"k_proj|q_proj", RAD_PATTERN_YES},
+        {"[^.]+", RAD_PATTERN_YES},
+        {"[a-p]_proj|v", RAD_PATTERN_NO},
+        {"(?:\\w+\\.)+q_proj", RAD_PATTERN_YES},
+        {"layers\\.1{1,2}?\\.self_attn\\.q_proj", RAD_PATTERN_YES},
+        {"mlp.*|self.*", RAD_PATTERN_YES},
+        {"", RAD_PATTERN_NO},
+        {"a(", RAD_PATTERN_UNKNOWN},
+        {"(?!k).*", RAD_PATTERN_UNKNOWN},
+        {"\\bq_proj", RAD_PATTERN_UNKNOWN},
+        {"(q_proj)\\1", RAD_PATTERN_UNKNOWN},
+        {"q{", RAD_PATTERN_UNKNOWN},
+        {"**", RAD_PATTERN_UNKNOWN},
+        {"[q", RAD_PATTERN_UNKNOWN},
+        {"q_proj\\", RAD_PATTERN_UNKNOWN},
+        {"(.*)*(.*)*(.*)*x", RAD_PATTERN_NO},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        uint32_t steps = 100000;
+        rad_pattern_result result =
+            rad_module_pattern_match(known[i].pattern, "model.layers.11.self_attn.q_proj", &steps);
+        ck_assert_msg(result == known[i].result, "%s", known[i].pattern);
+    }
+    uint32_t few = 10;
+    ck_assert_int_eq(rad_module_pattern_match(".*.*.*.*.*.*q", "q_proj", &few),
+                     RAD_PATTERN_UNKNOWN);
 }
 END_TEST
 
@@ -782,6 +834,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, wrong_gguf);
     tcase_add_test(cases, wrong_shapes);
     tcase_add_test(cases, wrong_configurations);
+    tcase_add_test(cases, patterns);
     tcase_add_test(cases, wrong_names);
     tcase_add_test(cases, names_without_tensors);
     tcase_add_test(cases, memory_fails);
