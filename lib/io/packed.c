@@ -4,10 +4,19 @@
 #include <string.h>
 
 #define MODULE_NAME 192
+#define AUTO_ROUND  "auto-round"
 
 static const rad_packed_method methods[] = {
     {"gptq", NULL, rad_gptq_configure, ".qweight", rad_gptq_weight},
     {"awq", NULL, rad_awq_configure, ".qweight", rad_awq_weight},
+    {AUTO_ROUND,
+     "auto_round:auto_gptq|auto_round:gptq|auto_gptq|gptq|auto_round:auto_gptq:exllamav2|"
+     "auto_round:gptq:exllamav2|auto_round:gptq:tritonv2",
+     rad_round_gptq_configure, ".qweight", rad_gptq_weight},
+    {AUTO_ROUND, "auto_round|auto_round:gptqmodel|auto_round:exllamav2|auto_round:tritonv2",
+     rad_round_configure, ".qweight", rad_gptq_weight},
+    {AUTO_ROUND, "auto_round:auto_awq|auto_round:awq|auto_awq|awq|auto_round:awq:gemm",
+     rad_round_configure, ".qweight", rad_awq_weight},
     {"exl2", NULL, rad_exl2_configure, ".q_weight", rad_exl2_weight},
     {"compressed-tensors", "pack-quantized", rad_integers_configure, ".weight_packed",
      rad_integers_weight},
@@ -115,6 +124,17 @@ radllm_status rad_packed_add(rad_packing *packing, const char *module, rad_type 
 
 /* ---- a folder ------------------------------------------------------------------------------- */
 
+static bool is_one_of(const char *names, const char *name)
+{
+    const size_t size = strlen(name);
+    for (const char *at = names; at != NULL; at = strchr(at, '|')) {
+        at += *at == '|';
+        if (strncmp(at, name, size) == 0 && (at[size] == '|' || at[size] == '\0'))
+            return true;
+    }
+    return false;
+}
+
 /* Copies the module's name where the tensor's has one of the endings. */
 static bool take_module(rad_text name, const char *endings, char module[MODULE_NAME])
 {
@@ -163,16 +183,35 @@ static radllm_status join_tables(rad_packing *packing)
     return rad_stored_finish(source, table, packing->error);
 }
 
-/* All that is known of a way is its name; without one it is GPTQ's old file. */
+/* The key that says in which packing a method's weights are, and what it says. */
+static radllm_status find_format(const rad_packing *packing, const char **name, const char **key,
+                                 const char **format)
+{
+    static const char gptq[] = "auto_round:auto_gptq";
+    *key = "format";
+    if (strcmp(*name, "intel/" AUTO_ROUND) == 0)
+        *name = AUTO_ROUND;
+    if (strcmp(*name, AUTO_ROUND) != 0)
+        return rad_packed_text(packing, *key, "", format);
+    *key = "packing_format";
+    if (json_object_get(packing->config, *key) == NULL) /* as it was called first */
+        *key = "backend";
+    radllm_status status = rad_packed_text(packing, *key, gptq, format);
+    if (status == RADLLM_OK && strcmp(*key, "backend") == 0 && strcmp(*format, "auto") == 0)
+        *format = gptq;
+    return status;
+}
+
+/* All that is known of a way is its name; without one it is that of a file of its own. */
 static radllm_status find_method(rad_packing *packing, const char *fallback,
                                  const rad_packed_method **out)
 {
-    const char *name, *format;
+    const char *name, *key, *format;
     radllm_status status = rad_packed_text(packing, "quant_method", fallback, &name);
     if (status == RADLLM_OK && name == NULL)
         return rad_packed_refuse(packing, "quant_method", "is not said");
     if (status == RADLLM_OK)
-        status = rad_packed_text(packing, "format", "", &format);
+        status = find_format(packing, &name, &key, &format);
     if (status != RADLLM_OK)
         return status;
     bool known = false;
@@ -181,7 +220,7 @@ static radllm_status find_method(rad_packing *packing, const char *fallback,
             continue;
         known = true;
         *out = &methods[i];
-        if (methods[i].format == NULL || strcmp(methods[i].format, format) == 0)
+        if (methods[i].format == NULL || is_one_of(methods[i].format, format))
             return RADLLM_OK;
     }
     char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
@@ -190,7 +229,7 @@ static radllm_status find_method(rad_packing *packing, const char *fallback,
              "is \"%s\", which this version does not read; fetch the model in "
              "another form, or a GGUF file",
              rad_quote(quoted, unknown, strlen(unknown)));
-    return rad_packed_refuse(packing, known ? "format" : "quant_method", what);
+    return rad_packed_refuse(packing, known ? key : "quant_method", what);
 }
 
 static radllm_status pack(rad_packing *packing, const char *fallback)
@@ -213,7 +252,9 @@ radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
 {
     static const struct {
         const char *file, *method;
-    } others[] = {{"quantize_config.json", "gptq"}, {"quant_config.json", "awq"}};
+    } others[] = {{"quantize_config.json", "gptq"},
+                  {"quant_config.json", "awq"},
+                  {"hf_quant_config.json", "modelopt"}};
     static const char *const keys[] = {"quantization_config", "compression_config"};
     rad_packing packing = {.folder = folder, .file = folder->config_name, .error = error};
     for (size_t i = 0; i < sizeof keys / sizeof *keys && packing.config == NULL; i++) {

@@ -45,7 +45,7 @@ typedef struct rad_packing {
     int bits;                   /* settings of the method: 0 where not said */
     int64_t group_size;         /* -1: the whole row */
     float threshold;            /* bitsandbytes: of outliers */
-    bool plain_zeros, any_bits; /* GPTQ: v2; modules may differ */
+    bool plain_zeros, any_bits; /* GPTQ: v2; modules may differ in bits and size of groups */
     bool carried_zeros;         /* GPTQ v1: one was taken off whole words of zeros */
     bool symmetric;             /* compressed-tensors: modules may be without zero points */
     bool wide;                  /* it was said that some rows are in F32 */
@@ -54,7 +54,7 @@ typedef struct rad_packing {
 
 typedef struct rad_packed_method {
     const char *name;   /* quant_method */
-    const char *format; /* of compressed-tensors; NULL: all of the method */
+    const char *format; /* the packings of the method that are meant, by '|'; NULL: all */
     /* Reads and checks the settings; NULL: there are none. */
     radllm_status (*configure)(rad_packing *packing);
     /* Endings of tensors' names, by '|', of which each belongs to a module of this kind; `weight`
@@ -96,6 +96,9 @@ radllm_status rad_bitnet_weight(rad_packing *packing, const char *module, rad_st
 radllm_status rad_gptq_configure(rad_packing *packing);
 radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_awq_configure(rad_packing *packing);
+/* auto-round: the packings of GPTQ (with zero points as in version 2, or 1) and of AWQ. */
+radllm_status rad_round_configure(rad_packing *packing);
+radllm_status rad_round_gptq_configure(rad_packing *packing);
 radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_integers_configure(rad_packing *packing);
 radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_stored *stored);

@@ -250,8 +250,9 @@ static radllm_status check_groups(const rad_packing *packing, const char *module
                                   uint64_t n_groups, uint64_t *group_size)
 {
     uint64_t size = packing->group_size > 0 ? (uint64_t)packing->group_size : n_in;
-    if (packing->any_bits && n_groups > 0) /* a module's own: of equal size */
-        size = (n_in + n_groups - 1) / n_groups;
+    if (packing->any_bits && n_groups > 0 && (n_in + size - 1) / size != n_groups &&
+        n_in % n_groups == 0) /* a module's own */
+        size = n_in / n_groups;
     *group_size = size;
     if ((n_in + size - 1) / size != n_groups)
         return rad_packed_fail(packing, module,
@@ -336,24 +337,36 @@ radllm_status rad_gptq_configure(rad_packing *packing)
     return status;
 }
 
-/* The columns and bits of a module: g_idx counts the columns, where there is one. */
+/* Bits for which the words of zero points are as many as there are; 0 where several are. */
+static int bits_of_zeros(uint64_t rows, uint64_t words)
+{
+    static const int all[] = {2, 3, 4, 8};
+    int bits = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if ((rows * (uint32_t)all[i] + 31) / 32 == words)
+            bits = bits == 0 ? all[i] : -1;
+    }
+    return bits > 0 ? bits : 0;
+}
+
+/* The columns and bits of a module: g_idx counts the columns, where there is one; else zero points
+ * say the bits. */
 static radllm_status find_gptq_bits(const rad_packing *packing, const char *module,
                                     const rad_stored *quants, const rad_stored *index,
-                                    uint64_t *n_in, int *bits)
+                                    const rad_stored *zeros, uint64_t *n_in, int *bits)
 {
     uint64_t words = quants->dims[0];
     *bits = packing->bits;
     if (index == NULL && packing->any_bits)
-        return rad_packed_fail(packing, module,
-                               "has no g_idx, without which its own number of bits (dynamic) is "
-                               "not known");
-    *n_in = index != NULL ? index->dims[0] : words * 32 / (uint32_t)*bits;
+        *bits = bits_of_zeros(quants->dims[1], zeros->n_dims == 2 ? zeros->dims[1] : 0);
+    *n_in = index != NULL ? index->dims[0] : *bits > 0 ? words * 32 / (uint32_t)*bits : 0;
     if (packing->any_bits && *n_in > 0)
         *bits = (int)(words * 32 / *n_in);
     if ((*bits != 2 && *bits != 3 && *bits != 4 && *bits != 8) ||
         *n_in * (uint32_t)*bits != words * 32)
         return rad_packed_fail(packing, module,
-                               "has qweight and g_idx of sizes that do not go with its bits");
+                               "has qweight and g_idx (or qzeros) of sizes that do not go with "
+                               "its bits");
     return RADLLM_OK;
 }
 
@@ -372,7 +385,7 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
         (index != NULL && (index->type != RAD_TYPE_I32 || index->n_dims != 1)))
         return rad_packed_fail(packing, module,
                                "does not have qweight I32 [words, rows] and g_idx I32 [columns]");
-    radllm_status status = find_gptq_bits(packing, module, quants, index, &n_in, &bits);
+    radllm_status status = find_gptq_bits(packing, module, quants, index, zeros, &n_in, &bits);
     if (status != RADLLM_OK)
         return status;
     const uint64_t rows = quants->dims[1], groups = scales->dims[0];
@@ -420,8 +433,6 @@ radllm_status rad_awq_configure(rad_packing *packing)
         status = check_text(packing, "format", "gemm", versions, 2, &version);
     if (status == RADLLM_OK && packing->bits != 4)
         return rad_packed_refuse(packing, old ? "w_bit" : "bits", "must be 4 for AWQ");
-    if (status == RADLLM_OK && json_is_false(json_object_get(packing->config, "zero_point")))
-        return rad_packed_refuse(packing, "zero_point", "must be true for AWQ");
     return status;
 }
 
@@ -456,6 +467,39 @@ radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_store
     a->zeros = piece_of(zeros);
     status = make_order(packing, module, a, NULL, group_size);
     return status == RADLLM_OK ? finish(packing, module, a, words * 8) : status;
+}
+
+/* ---- auto-round ----------------------------------------------------------------------------- */
+
+/* It has packings of others, with settings of its own. */
+radllm_status rad_round_configure(rad_packing *packing)
+{
+    static const char *const types[] = {"int", "int_sym", "int_asym"};
+    const json_t *config = packing->config;
+    int64_t activations = 16;
+    size_t type;
+    radllm_status status = read_sizes(packing, "bits", "group_size");
+    if (status == RADLLM_OK)
+        status = check_text(packing, "data_type", types[0], types, 3, &type);
+    if (status == RADLLM_OK)
+        status = rad_packed_integer(packing, "act_bits", 16, &activations);
+    if (status == RADLLM_OK && activations < 16)
+        return rad_packed_refuse(packing, "act_bits", "must be 16");
+    if (json_object_size(json_object_get(config, "rotation_config")) > 0)
+        return rad_packed_refuse(packing, "rotation_config",
+                                 "is there: rotated activations are not computed");
+    packing->any_bits = json_object_size(json_object_get(config, "extra_config")) > 0;
+    packing->plain_zeros = true;
+    return status;
+}
+
+/* It takes the one off as gptqmodel does. */
+radllm_status rad_round_gptq_configure(rad_packing *packing)
+{
+    radllm_status status = rad_round_configure(packing);
+    packing->plain_zeros = false;
+    packing->carried_zeros = true;
+    return status;
 }
 
 /* ---- compressed-tensors: integers ----------------------------------------------------------- */
@@ -584,6 +628,19 @@ static radllm_status find_integers(const rad_packing *packing, const char *modul
     return status;
 }
 
+/* Where there is no other order of columns, weight_g_idx is -1 throughout. */
+static radllm_status drop_empty_index(const rad_packing *packing, const rad_stored **index)
+{
+    int32_t first = 0;
+    if (*index == NULL || (*index)->type != RAD_TYPE_I32 || (*index)->n_elements == 0)
+        return RADLLM_OK;
+    radllm_status status = rad_source_read(packing->folder->source, (*index)->part,
+                                           (*index)->offset, &first, sizeof first, packing->error);
+    if (first == -1)
+        *index = NULL;
+    return status;
+}
+
 /* weight_packed, or the weight itself in int8. */
 radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_stored *quants)
 {
@@ -622,6 +679,8 @@ radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_
     a->quants = piece_of(quants);
     a->scales = piece_of(scales);
     status = take_zeros(packing, module, zeros, dims[0], a);
+    if (status == RADLLM_OK)
+        status = drop_empty_index(packing, &index);
     if (status == RADLLM_OK)
         status = make_order(packing, module, a, index, dims[1] / groups);
     return status == RADLLM_OK ? finish(packing, module, a, dims[0]) : status;

@@ -153,9 +153,11 @@ def integers(shape, bits, group, packed, zeros=None, order=None, dtype="F16"):
     n_groups, middle = n_columns // size, 1 << (bits - 1)
     groups = [i // size for i in range(n_columns)]
     made = {}
-    if order is not None:
+    if order is not None and order >= 0:
         random.Random(order).shuffle(groups)
-        made["weight_g_idx"] = numbers("I32", (n_columns,), groups)
+    if order is not None:
+        made["weight_g_idx"] = numbers("I32", (n_columns,),
+                                       groups if order >= 0 else [-1] * n_columns)
     quants = quants_of(n_rows, n_columns, bits)
     scales = scales_of(n_rows, n_groups, bits, NARROW[dtype])
     offsets = quants_of(n_rows, n_groups, bits) if zeros else [[middle] * n_groups] * n_rows
@@ -245,7 +247,7 @@ CASES = {
     "bytes-4": (scheme(4, 32, False, False), lambda s, i: integers(s, 4, 32, False, "I8")),
     "exl2": ({"quant_method": "exl2", "bits": 4.0}, lambda s, i: exl2(s, [8, 6, 5, 4, 3, 2][i:], i)),
 }
-# Scales in F32, which need all of its bits; made last, so that the others stay what they are.
+# Scales in F32, which need all of their bits; made last, so that the others stay what they are.
 WIDE = {
     "gptq-4-wide": (sizes(4, 32, desc_act=True),
                     lambda s, i: gptq(s, 4, 32, i, dtype="F32")),
@@ -255,6 +257,8 @@ WIDE = {
     "integers-4-wide": (scheme(4, 32, True),
                         lambda s, i: integers(s, 4, 32, True, order=i, dtype="F32")),
     "bytes-8-wide": (scheme(8, -1, False), lambda s, i: integers(s, 8, -1, False, dtype="F32")),
+    # An index of groups that was made and not filled.
+    "integers-4-empty": (scheme(4, 32, True), lambda s, i: integers(s, 4, 32, True, order=-1)),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}

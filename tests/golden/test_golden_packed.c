@@ -191,8 +191,20 @@ static const struct {
     {"awq", "\"gemm\"", "\"gemv\"", -1, RADLLM_E_UNSUPPORTED, "version is \"gemv\""},
     {"awq", "\"version\"", "\"format\": \"gemv\", \"version\"", -1, RADLLM_E_UNSUPPORTED,
      "format is \"gemv\""},
-    {"awq", "\"zero_point\": true", "\"zero_point\": false", -1, RADLLM_E_UNSUPPORTED,
-     "zero_point"},
+    {"gptq-4", "\"quant_method\": \"gptq\"",
+     "\"packing_format\": \"auto_round:llm_compressor\", \"quant_method\": \"auto-round\"", -1,
+     RADLLM_E_UNSUPPORTED, "packing_format is \"auto_round:llm_compressor\""},
+    {"gptq-4", "\"quant_method\": \"gptq\"",
+     "\"backend\": \"ipex\", \"quant_method\": \"intel/auto-round\"", -1, RADLLM_E_UNSUPPORTED,
+     "backend is \"ipex\""},
+    {"gptq-4", "\"quant_method\": \"gptq\"",
+     "\"data_type\": \"int_sym_dq\", \"quant_method\": \"auto-round\"", -1, RADLLM_E_UNSUPPORTED,
+     "data_type is \"int_sym_dq\""},
+    {"gptq-4", "\"quant_method\": \"gptq\"", "\"act_bits\": 8, \"quant_method\": \"auto-round\"",
+     -1, RADLLM_E_UNSUPPORTED, "act_bits"},
+    {"gptq-4", "\"quant_method\": \"gptq\"",
+     "\"rotation_config\": {\"a\": 1}, \"quant_method\": \"auto-round\"", -1, RADLLM_E_UNSUPPORTED,
+     "rotation_config"},
     {"integers-4", "pack-quantized", "marlin-24", -1, RADLLM_E_UNSUPPORTED,
      "format is \"marlin-24\""},
     {"integers-4", "\"num_bits\": 4", "\"num_bits\": 3", -1, RADLLM_E_UNSUPPORTED, "num_bits"},
@@ -314,6 +326,101 @@ START_TEST(lies_are_found)
 }
 END_TEST
 
+/* ---- other words for the same ---------------------------------------------------------------- */
+
+/* A folder of which a text is another wherever it stands, in config.json, and in the header where
+ * it has the same length, has the values that it had. */
+static const struct {
+    const char *folder, *from, *to;
+} words[] = {
+    /* Zero points of version 1 that are 0 are what no two programs read alike: these are 8. */
+    {"gptq-4-odd", "\"quant_method\": \"gptq\"", "\"quant_method\": \"intel/auto-round\""},
+    {"gptq-4-odd", "\"quant_method\": \"gptq\"",
+     "\"backend\": \"auto_round:gptq:exllamav2\", \"quant_method\": \"intel/auto-round\""},
+    {"gptq-4-odd", "\"quant_method\": \"gptq\"",
+     "\"packing_format\": \"auto_round:auto_gptq\", \"quant_method\": \"auto-round\", "
+     "\"backend\": \"auto\""},
+    {"gptq-4-order", "\"quant_method\": \"gptq\"",
+     "\"packing_format\": \"auto_round:gptqmodel\", \"quant_method\": \"auto-round\""},
+    {"gptq-4-order", "\"quant_method\": \"gptq\"",
+     "\"packing_format\": \"auto_round\", \"extra_config\": {\"a\": {\"bits\": 8}}, "
+     "\"quant_method\": \"auto-round\""},
+    {"awq", "\"quant_method\": \"awq\"",
+     "\"packing_format\": \"auto_round:auto_awq\", \"quant_method\": \"auto-round\""},
+    {"gptq-mixed", ".g_idx\"", ".g_idX\""}, /* zero points say the bits */
+    {"awq", "\"zero_point\": true", "\"zero_point\": false"},
+    {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"seed\": 1000000000000000000000000000000"},
+    {"integers-4-empty", "pack-quantized", "pack-quantized"}, /* weight_g_idx is -1 throughout */
+};
+
+static void tell(const char *from, const char *to, char *text, size_t *size, size_t at)
+{
+    const size_t old = strlen(from), new = strlen(to);
+    for (char *found = text + at; (found = strstr(found, from)) != NULL; found += new) {
+        memmove(found + new, found + old, *size - (size_t)(found - text) - old + 1);
+        memcpy(found, to, new);
+        *size += new - old;
+    }
+}
+
+START_TEST(other_words)
+{
+    size_t config_size, file_size;
+    char *config = read_text(words[_i].folder, "config.json", &config_size);
+    char *file = read_text(words[_i].folder, "model.safetensors", &file_size);
+    char *longer = malloc(config_size + 512), plain_path[1024];
+    const char *folder = rad_test_temp_path("words");
+    rad_host host = {.allocator = rad_test_allocator(&memory)};
+    rad_source *packed, *plain;
+    radllm_error error = {.status = RADLLM_OK};
+    ck_assert_ptr_nonnull(longer);
+    memcpy(longer, config, config_size + 1);
+    tell(words[_i].from, words[_i].to, longer, &config_size, 0);
+    if (strlen(words[_i].from) == strlen(words[_i].to))
+        tell(words[_i].from, words[_i].to, file, &file_size, 8);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    write_text(folder, "config.json", longer, config_size);
+    write_text(folder, "model.safetensors", file, file_size);
+    snprintf(plain_path, sizeof plain_path, "%s/%s-f32", folders, words[_i].folder);
+    rad_assert_ok(rad_source_open(&host, folder, &packed, &error), &error);
+    rad_assert_ok(rad_source_open(&host, plain_path, &plain, &error), &error);
+    for (uint64_t i = 0; i < rad_source_n_tensors(plain); i++)
+        compare_tensor(packed, plain, rad_source_tensor(plain, i));
+    rad_source_release(packed);
+    rad_source_release(plain);
+    rad_test_memory_check(&memory);
+    free(longer);
+    free(config);
+    free(file);
+}
+END_TEST
+
+/* What it is stands in a file of its own. */
+START_TEST(modelopt_is_named)
+{
+    static const char said[] = "{\"producer\": {\"name\": \"modelopt\"}, \"quantization\": "
+                               "{\"quant_algo\": \"FP8\"}}";
+    size_t config_size, file_size;
+    char *config = read_text("gptq-4-f32", "config.json", &config_size);
+    char *file = read_text("gptq-4-f32", "model.safetensors", &file_size);
+    const char *folder = rad_test_temp_path("modelopt");
+    radllm_error *error;
+    radllm_model *model = NULL;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    write_text(folder, "config.json", config, config_size);
+    write_text(folder, "model.safetensors", file, file_size);
+    write_text(folder, "hf_quant_config.json", said, sizeof said - 1);
+    rad_assert_error(radllm_model_open(NULL, folder, NULL, NULL, &model, error),
+                     RADLLM_E_UNSUPPORTED, error,
+                     "hf_quant_config.json: the quantization's quant_method is \"modelopt\", which "
+                     "this version does not read; fetch the model in another form");
+    radllm_error_free(error);
+    free(config);
+    free(file);
+}
+END_TEST
+
 /* Every allocation fails in turn. */
 START_TEST(memory_fails)
 {
@@ -341,6 +448,8 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(all, decoded_weights, 0, N_CASES);
     tcase_add_loop_test(all, logits_agree, 0, N_CASES);
     tcase_add_loop_test(all, lies_are_found, 0, sizeof lies / sizeof *lies);
+    tcase_add_loop_test(all, other_words, 0, sizeof words / sizeof *words);
+    tcase_add_test(all, modelopt_is_named);
     tcase_add_loop_test(all, memory_fails, 0, 2);
 }
 
