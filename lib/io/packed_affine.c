@@ -245,14 +245,17 @@ static radllm_status finish(rad_packing *packing, const char *module, rad_packed
                 : finish_wide(packing, module, a, n_rows);
 }
 
-/* The size of groups by the configuration, checked against how many there are. */
+/* The size of groups by the configuration, checked against how many there are. A module's own size
+ * (any_bits) is that of the whole row or a power of two, which their number then tells. */
 static radllm_status check_groups(const rad_packing *packing, const char *module, uint64_t n_in,
                                   uint64_t n_groups, uint64_t *group_size)
 {
     uint64_t size = packing->group_size > 0 ? (uint64_t)packing->group_size : n_in;
-    if (packing->any_bits && n_groups > 0 && (n_in + size - 1) / size != n_groups &&
-        n_in % n_groups == 0) /* a module's own */
-        size = n_in / n_groups;
+    if (packing->any_bits && (n_in + size - 1) / size != n_groups) {
+        size = n_groups == 1 ? n_in : 1;
+        while (size < n_in && (n_in + size - 1) / size > n_groups)
+            size *= 2;
+    }
     *group_size = size;
     if ((n_in + size - 1) / size != n_groups)
         return rad_packed_fail(packing, module,
