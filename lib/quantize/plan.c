@@ -90,15 +90,15 @@ static bool is_float_type(rad_type type)
     return rad_type_find((uint32_t)type)->family == RAD_FAMILY_FLOAT;
 }
 
-/* The last rule that fits a tensor; NULL: none. All that fit count as used. Vectors, which nothing
- * reads in blocks, are not meant by patterns that fit matrices as well. */
+/* The last rule that fits a tensor; NULL: none. All that fit count as used. Vectors, routers and
+ * such, which programs read in no blocks, are not meant by patterns that fit matrices as well. */
 static const rad_quantize_rule *use_rules(rad_quantize_rule *rules, size_t n,
                                           const rad_tensor *tensor)
 {
     const rad_quantize_rule *found = NULL;
     for (size_t i = 0; i < n; i++) {
         if (!rule_fits(&rules[i], tensor) ||
-            (tensor->n_elements == tensor->dims[0] && !is_float_type(rules[i].type)))
+            (!rad_mixture_applies(tensor) && !is_float_type(rules[i].type)))
             continue;
         rules[i].used = true;
         found = &rules[i];
@@ -257,7 +257,7 @@ static radllm_status check_rules_used(const planner *p)
                 p->error, RADLLM_E_ARGUMENT,
                 "no %s has a name that fits the pattern \"%s\"; '*' stands for any text, "
                 "'?' for one character, and the whole name must fit",
-                is_float_type(p->rules[i].type) ? "tensor" : "matrix",
+                is_float_type(p->rules[i].type) ? "tensor" : "matrix that is quantized",
                 rad_quote(quoted, p->rules[i].pattern.data, p->rules[i].pattern.size));
     }
     return RADLLM_OK;

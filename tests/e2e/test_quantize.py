@@ -84,7 +84,7 @@ expect(quantize(plain, out, "-q", "Q9_9"), 2, "an unknown type by option", "Q9_9
 expect(quantize(plain, plain, "Q8_0", "--force"), 1, "reading and writing one file", "name another one")
 expect(quantize(folder / "missing.gguf", out), 1, "no such file", "missing.gguf")
 expect(quantize(plain, out, "--tensor-type", "nothing=Q8_0"), 1, "a pattern without a tensor",
-       "no matrix has a name")
+       "no matrix that is quantized has a name")
 expect(quantize(plain, folder / "all.gguf", "Q8_0", "--tensor-type", "*=Q4_0"), 0, "a pattern for all")
 check(answer(folder / "all.gguf").code == 0, "leaves a model that answers")
 eight = folder / "q8_0.gguf"

@@ -166,7 +166,7 @@ START_TEST(overrides)
     ck_assert_str_eq(layer_type(&f, 3, "attn_q"), "Q4_0");
     static const char *const wrong[][2] = {
         {"blk.*.ffn_upp=F16", "no tensor has a name"},
-        {"*norm*=Q8_0", "no matrix has a name"},
+        {"*norm*=Q8_0", "no matrix that is quantized has a name"},
         {"output=Q9_9", "names no type"},
         {"output=I2_S", "names no type"},
         {"=Q8_0", "is not PATTERN=TYPE"},
@@ -195,7 +195,8 @@ START_TEST(patterns_take_no_exponential_time)
         pattern[i] = 'f';
     memcpy(pattern + 1000, "x=Q8_0", 7);
     set(&f, "quantize_tensor", pattern);
-    rad_assert_error(make_plan(&f), RADLLM_E_ARGUMENT, f.error, "no matrix has a name");
+    rad_assert_error(make_plan(&f), RADLLM_E_ARGUMENT, f.error,
+                     "no matrix that is quantized has a name");
     close_plan(&f);
 }
 END_TEST
