@@ -94,6 +94,10 @@ static void check_all(const part *one)
     printf("%d checks, %d failures; tables:", n_checks, n_failures);
     for (int t = 0; t < n_tables; t++)
         printf("%s %s", t > 0 ? "," : "", tables[t].name);
+    const char *missing[MAX_TABLES];
+    int n_missing = missing_tables(missing);
+    for (int t = 0; t < n_missing; t++)
+        printf("%s %s", t > 0 ? "," : "; not on this processor:", missing[t]);
     printf("\n");
 }
 
@@ -159,7 +163,7 @@ static const char usage[] =
     "Usage: check_kernels [OPTION]...\n\n"
     "Checks every kernel of this machine's instruction sets, bit for bit: products, and all else "
     "of a\n"
-    "layer.\n\n"
+    "layer. The last line says which tables were checked, and which this processor cannot run.\n\n"
     "  --list          names, one a line: of the checks (what and whose), with --bench of the "
     "timings\n"
     "  --match TEXT    only what has TEXT in its name. The name of a product's check goes on with "

@@ -17,4 +17,7 @@ typedef struct table {
 /* All of them, the scalar ones first. Returns how many. */
 int all_tables(table tables[MAX_TABLES]);
 
+/* The names of those that this build has and this processor cannot run. Returns how many. */
+int missing_tables(const char *names[MAX_TABLES]);
+
 #endif
