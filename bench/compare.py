@@ -134,19 +134,27 @@ def run_bench(options, program, model):
     return {row["test"]: (row["samples_ts"], row.get("share_of_limit")) for row in rows}
 
 
+def speed_of_table(output):
+    """Generated tokens per second in the last row of llama-batched-bench's table, or None."""
+    table = [[cell.strip() for cell in line.strip().strip("|").split("|")]
+             for line in output.split("\n") if line.strip().startswith("|")]
+    heads = [row for row in table if "S_TG t/s" in row]
+    rows = [row for row in table if row[0].isdigit() and heads and len(row) == len(heads[0])]
+    return float(rows[-1][heads[0].index("S_TG t/s")]) if rows else None
+
+
 def run_batched(options, program, model, generated, sequences, depth):
     """What llama-batched-bench says of generating for several sequences, tokens of all."""
     prompt = depth or 16
     context = sequences * (prompt + generated) + 64
-    output = call(options, program.batched() + [
+    command = program.batched() + [
         "-m", model, "-t", str(options.threads), "-c", str(context), "-npp", str(prompt),
-        "-ntg", str(generated), "-npl", str(sequences)], both=True)
-    table = [[cell.strip() for cell in line.strip().strip("|").split("|")]
-             for line in output.split("\n") if line.strip().startswith("|")]
-    heads = [row for row in table if "S_TG t/s" in row]
-    if not heads or not table[-1][0].isdigit():
-        raise Failure("its output is not the table of llama-batched-bench")
-    return float(table[-1][heads[0].index("S_TG t/s")])
+        "-ntg", str(generated), "-npl", str(sequences)]
+    for _ in range(2):  # now and then its last line is lost on the way out, with exit code 0
+        speed = speed_of_table(call(options, command, both=True))
+        if speed is not None:
+            return speed
+    raise Failure("its output is not the table of llama-batched-bench")
 
 
 def jobs(options, program, model):
@@ -284,16 +292,25 @@ def write_sweep(path, rows, title):
     charts.write_lines(path, title, "position", "tokens per second", series, log_x=True)
 
 
-def report(options, programs, rows, failures):
+def failure_line(key, reason, results):
+    """What to say of a program that ended a turn without figures; it was not asked again."""
+    name, model, test = key
+    what = pathlib.Path(model).name + (f", {test}" if test else "")
+    before = any(name in figures for (of, figures_test), figures in results.items()
+                 if of == model and test in (None, figures_test))
+    return (f"{name} gave figures for {what} in some turns only: {reason}" if before else
+            f"{name} gave no figures for {what}: {reason}")
+
+
+def report(options, programs, rows, results, failures):
     print(f"{options.threads} threads, medians of {options.rounds} rounds of {options.repeats},"
           " tokens per second; ratio: ours to the peer's")
     for program in programs:
         print(f"- {program.name}: {program.version}, {shlex.join(program.command)}")
     print()
     print("\n".join(table_lines(rows, programs)))
-    for (name, model, test), reason in failures.items():
-        what = pathlib.Path(model).name + (f", {test}" if test else "")
-        print(f"\n{name} gave no figures for {what}: {reason}")
+    for key, reason in failures.items():
+        print("\n" + failure_line(key, reason, results))
     if options.csv:
         write_csv(options.csv, rows)
     if options.svg:
@@ -398,7 +415,7 @@ def main():
     results, failures = measure(options, programs)
     rows = summarize(options, programs, results)
     try:
-        report(options, programs, rows, failures)
+        report(options, programs, rows, results, failures)
         sys.stdout.flush()
     except OSError as error:
         print(f"compare.py: the results cannot be written: {error}", file=sys.stderr)

@@ -100,6 +100,23 @@ check(float(rows["tg4x3", "fast"]["tokens_per_second"]) == 120 and
       rows["tg4x3", "slow"]["tokens_per_second"] == "" and
       "slow gave no figures for" in result.text(), "sequences generated together", result)
 
+# llama-batched-bench now and then ends well without its last line.
+SEEN = folder / "seen"
+lossy = program_file("lossy", PEER.replace("NAME", "lossy").replace("SPEED", "10"))
+lossy.with_name("llama-batched-bench").write_text(
+    BATCHED.replace("import sys\n", f"import pathlib, sys\nseen = pathlib.Path({str(SEEN)!r})\n"
+                    "turn = seen.stat().st_size if seen.exists() else 0\n"
+                    "seen.open('a').write('x')\n").replace(
+        'print("|    16', 'turn in LOST or print("|    16').replace("LOST", "(0, 3, 4)"))
+lossy.with_name("llama-batched-bench").chmod(0o755)
+result = compare("--ours", OURS, "--peer", f"lossy={lossy}", "-t", "1", "-p", "0", "-n", "4", "-b",
+                 "3", "--rounds", "3", "--csv", table, "--quiet", "--no-limits", MODEL)
+expect(result, 1, "a peer that loses its figures", "lossy with", "not the table")
+rows = {row["program"]: row for row in csv.DictReader(table.open(encoding="utf-8"))}
+check(rows["lossy"]["samples"] == "2" and float(rows["lossy"]["tokens_per_second"]) == 120 and
+      "in some turns only: its output is not the table" in result.text() and
+      SEEN.stat().st_size == 5, "it is asked twice, and what it gave before counts", result)
+
 bad = write("bad.gguf", MODEL.read_bytes())
 result = compare("--ours", OURS, "--peer", fast, "-t", "1", "-p", "8", "-n", "2", "--rounds", "2",
                  "--no-limits", "--svg", chart, bad)
