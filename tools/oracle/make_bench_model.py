@@ -9,9 +9,9 @@ SHAPE is one of the list, or a config.json of a model that Llama's architecture 
 Blocks are random bits with sensible scales, so the file is written at disk speed, every bit of a
 format is used, and activations stay finite. The same options give the same bytes.
 
-Types: every GGUF weight type that is computed with, BitNet's I2_S, and the mixtures Q3_K_M, Q4_K_M
-and Q5_K_M as llama.cpp makes them. A plain type is that of all matrices but the output's, which is
-Q6_K beside types below 8 bits, as in llama.cpp's files (--pure: that one too).
+Types: every GGUF weight type that is computed with (I2_S is that of BitNet), and the mixtures
+Q3_K_M, Q4_K_M and Q5_K_M as llama.cpp makes them. A plain type is that of all matrices but the
+output's, which is Q6_K beside types below 8 bits, as in llama.cpp's files (--pure: that one too).
 
 --sparse leaves the matrices out as holes of the file, which read as zeros: enough to measure the
 speed and the memory of a model too large to be written here.
@@ -32,7 +32,7 @@ import gguf
 import numpy as np
 
 from bench_vocabulary import add_vocabulary, find_real
-from gguf_common import Type
+from more_types import type_named
 from random_blocks import I2_S, SIZES, random_tensor
 
 SHARED = os.environ.get("RADLLM_SHARED",
@@ -57,6 +57,8 @@ SHAPES = {
 DEFAULTS = dict(context=2048, tied=False, pre="llama", theta=10000.0, experts=0, experts_used=0)
 PLAIN_TYPES = ["F32", "F16", "BF16", "I2_S"] + [type_.name for type_ in SIZES]
 MIXTURES = ["Q3_K_M", "Q4_K_M", "Q5_K_M"]
+# general.file_type of types that the package does not know.
+NO_FILE_TYPES = {"I2_S": 40, "Q2_0": 41}
 
 
 def more_bits(layer, layers):
@@ -123,8 +125,8 @@ def matrices(shape, kind, pure):
 
 def add_metadata(writer, shape, options):
     writer.add_name(f"random {options.shape} {options.type} seed {options.seed}")
-    if options.type == "I2_S":
-        writer.add_file_type(40)
+    if options.type in NO_FILE_TYPES:
+        writer.add_file_type(NO_FILE_TYPES[options.type])
     else:
         known = {"F32": "ALL_F32", "MXFP4": "MOSTLY_MXFP4_MOE", "Q3_K": "MOSTLY_Q3_K_S",
                  "Q4_K": "MOSTLY_Q4_K_S", "Q5_K": "MOSTLY_Q5_K_S"}
@@ -148,12 +150,15 @@ def add_metadata(writer, shape, options):
 def announce(writer, name, kind, number, rows, columns):
     """Tells the writer of a tensor whose data comes later."""
     lead = (number,) if number > 1 else ()
-    if kind == "I2_S":
+    type_ = type_named(kind)
+    if kind in NO_FILE_TYPES:
         # A type that the package does not know: any element type but bytes leaves the shape alone.
-        writer.add_tensor_info(name, (*lead, rows, columns), np.dtype(np.int8),
-                               number * rows * columns // 4 + 32, raw_dtype=I2_S)
+        count = number * rows * columns
+        size = (count // 4 + 32 if kind == "I2_S" else
+                count // SIZES[type_][0] * SIZES[type_][1])
+        writer.add_tensor_info(name, (*lead, rows, columns), np.dtype(np.int8), size,
+                               raw_dtype=type_)
         return
-    type_ = Type[kind]
     if type_ in SIZES:
         per_block, size = SIZES[type_]
         row = columns // per_block * size
@@ -180,7 +185,7 @@ def write_data(writer, rng, kind, number, rows, columns, deviation):
     if kind == "I2_S":
         writer.write_tensor_data(random_tensor(rng, I2_S, number * rows, columns, deviation))
         return
-    type_ = Type[kind]
+    type_ = type_named(kind)
     data = np.concatenate([random_tensor(rng, type_, rows, columns, deviation).view(np.uint8)
                            .reshape(-1) for _ in range(number)])
     writer.write_tensor_data(data)
@@ -196,7 +201,7 @@ def check_shape(parser, shape, kind):
     elif kind in MIXTURES:
         block = 256
     else:
-        block = SIZES.get(Type[kind], (1, 0))[0]
+        block = SIZES.get(type_named(kind), (1, 0))[0]
     for key in ("width", "ffn"):
         if shape[key] % block:
             parser.error(f"{key} {shape[key]} is no multiple of the {block} weights of a block of"

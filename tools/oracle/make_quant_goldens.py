@@ -18,6 +18,7 @@ Usage: make_quant_goldens.py [--ggml LIBRARY] [OUTPUT_FOLDER]
 
 LIBRARY is a libggml-base.so of 2026 (older ones lack Q1_0, Q2_0 and NVFP4).
 """
+import argparse
 import ctypes
 import pathlib
 import sys
@@ -144,13 +145,13 @@ def write(out, name, blocks, values, library):
 
 
 def main():
-    arguments = sys.argv[1:]
-    library = None
-    if arguments[:1] == ["--ggml"]:
-        library = ctypes.CDLL(arguments[1])
-        arguments = arguments[2:]
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ggml", type=ctypes.CDLL, metavar="LIBRARY")
     default = pathlib.Path(__file__).resolve().parents[2] / "tests" / "golden" / "blocks"
-    out = pathlib.Path(arguments[0]) if arguments else default
+    parser.add_argument("out", nargs="?", type=pathlib.Path, default=default, metavar="OUTPUT_FOLDER")
+    options = parser.parse_args()
+    library, out = options.ggml, options.out
     out.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(SEED)
     with np.errstate(all="ignore"):

@@ -93,6 +93,8 @@ def main():
              dict(repeat_penalty=1.2, frequency_penalty=0.4, presence_penalty=0.3, top_p=0.8),
              dict(frequency_penalty=0.7, penalty_last_n=6, top_k=8),
              dict(presence_penalty=-0.6, penalty_last_n=3)]
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     with open(sys.argv[1], "w", encoding="ascii") as out:
         for number, changes in enumerate(cases):
             s = {**DEFAULTS, **changes}

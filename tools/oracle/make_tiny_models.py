@@ -420,7 +420,7 @@ def make(folder, name):
 
 
 def main():
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     torch.set_num_threads(1)
     os.makedirs(sys.argv[1], exist_ok=True)

@@ -8,17 +8,19 @@ import gguf
 import numpy as np
 
 from gguf_common import Type
+from more_types import MORE_SIZES, MoreTypes, decode, type_named
 
 # type -> (weights per block, bytes per block), of the types that stand in blocks
 SIZES = {Type[name]: gguf.GGML_QUANT_SIZES[Type[name]] for name in (
     "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ1_S",
     "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_NL", "IQ4_XS", "TQ1_0",
     "TQ2_0", "MXFP4", "NVFP4", "Q1_0")}
+SIZES[MoreTypes.Q2_0] = MORE_SIZES[MoreTypes.Q2_0]
 
 # Where the half-precision scale of a block stands, for the types whose other bytes may be anything.
 SCALE_AT = {Type.Q3_K: 108, Type.IQ1_S: 0, Type.IQ2_XXS: 0, Type.IQ2_XS: 0, Type.IQ2_S: 0,
             Type.IQ3_XXS: 0, Type.IQ3_S: 0, Type.IQ4_NL: 0, Type.IQ4_XS: 0, Type.TQ1_0: 52,
-            Type.TQ2_0: 64, Type.Q1_0: 0}
+            Type.TQ2_0: 64, Type.Q1_0: 0, MoreTypes.Q2_0: 0}
 # BitNet's type is no ggml type: codes of two bits, flattened, and one scale behind the tensor.
 I2_S = 36
 
@@ -84,7 +86,7 @@ def _unit(type_):
         return 1.0
     blocks = _random_codes(np.random.default_rng(0), type_, 4096)
     _set_scale(blocks, type_, np.ones(len(blocks)))
-    return float(np.std(gguf.quants.dequantize(blocks, type_)))
+    return float(np.std(decode(type_, blocks)))
 
 
 def random_blocks(rng, type_, count, deviation):

@@ -6,8 +6,8 @@ bits for each of 8 values in IQ1 and IQ2, 4 bits for each of 4 values in IQ3).
 
 Usage: make_codebooks.py [OUTPUT_FILE]
 """
+import argparse
 import pathlib
-import sys
 
 import gguf.quants
 
@@ -49,9 +49,11 @@ def table(name, kind, values):
 
 
 def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     default = pathlib.Path(__file__).resolve().parents[2] / "quant" / "codebooks.c"
-    out = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
-    out.write_text(HEAD + "".join(table(*entry) for entry in TABLES))
+    parser.add_argument("out", nargs="?", type=pathlib.Path, default=default, metavar="OUTPUT_FILE")
+    parser.parse_args().out.write_text(HEAD + "".join(table(*entry) for entry in TABLES))
 
 
 if __name__ == "__main__":
