@@ -22,6 +22,9 @@ struct rad_output {
     int descriptor;
     uint64_t position; /* bytes taken from the caller */
     size_t buffered;   /* of them still in `buffer` */
+    void *memory;      /* NULL: of a file, or nothing came yet */
+    size_t memory_size, memory_capacity;
+    bool in_memory;
     char *path;
     char *temporary; /* NULL where path is written directly */
     bool made;       /* the temporary one stands, and is this one's */
@@ -144,9 +147,22 @@ radllm_status rad_output_open_private(const rad_allocator *allocator, const char
     return open_output(allocator, path, PRIVATE, out, error);
 }
 
+static radllm_status append(rad_output *output, const void *data, size_t size, radllm_error *error)
+{
+    if (size > SIZE_MAX / 2 - output->memory_size ||
+        !rad_reserve(&output->allocator, &output->memory, &output->memory_capacity,
+                     output->memory_size + size, 1))
+        return rad_fail_memory(error, size);
+    memcpy((char *)output->memory + output->memory_size, data, size);
+    output->memory_size += size;
+    return RADLLM_OK;
+}
+
 static radllm_status write_all(rad_output *output, const uint8_t *data, size_t size,
                                radllm_error *error)
 {
+    if (output->in_memory)
+        return size > 0 ? append(output, data, size, error) : RADLLM_OK;
     while (size > 0) {
         ssize_t put = write(output->descriptor, data, size < WRITE_CHUNK ? size : WRITE_CHUNK);
         if (put < 0 && errno == EINTR)
@@ -188,6 +204,36 @@ radllm_status rad_output_write(rad_output *output, const void *data, size_t size
     return RADLLM_OK;
 }
 
+radllm_status rad_output_open_memory(const rad_allocator *allocator, rad_output **out,
+                                     radllm_error *error)
+{
+    rad_output *output = rad_alloc_zero(allocator, sizeof *output);
+    if (output == NULL)
+        return rad_fail_memory(error, sizeof *output);
+    output->allocator = *allocator;
+    output->descriptor = -1;
+    output->in_memory = true;
+    *out = output;
+    return RADLLM_OK;
+}
+
+radllm_status rad_output_take(rad_output *output, char **data, size_t *size, radllm_error *error)
+{
+    radllm_status status = flush(output, error);
+    char *copy = NULL;
+    if (status == RADLLM_OK) {
+        copy = rad_alloc(&output->allocator, output->memory_size + 1);
+        if (copy == NULL)
+            return rad_fail_memory(error, output->memory_size + 1);
+        if (output->memory_size > 0)
+            memcpy(copy, output->memory, output->memory_size);
+        copy[output->memory_size] = '\0';
+        *data = copy;
+        *size = output->memory_size;
+    }
+    return status;
+}
+
 uint64_t rad_output_position(const rad_output *output)
 {
     return output->position;
@@ -222,6 +268,9 @@ void rad_output_free(rad_output *output)
         (void)close(output->descriptor);
     rad_wipe(output->buffer, sizeof output->buffer);
     rad_allocator allocator = output->allocator;
+    if (output->memory != NULL)
+        rad_wipe(output->memory, output->memory_size);
+    rad_free(&allocator, output->memory, output->memory_capacity);
     rad_free(&allocator, output->temporary, output->temporary_size);
     rad_free(&allocator, output->path, output->path_size);
     rad_free(&allocator, output, sizeof *output);

@@ -15,8 +15,13 @@ radllm_status rad_output_open(const rad_allocator *allocator, const char *path, 
 /* The same; nobody but the file's owner can read it. */
 radllm_status rad_output_open_private(const rad_allocator *allocator, const char *path,
                                       rad_output **out, radllm_error *error);
+/* The same, into memory. */
+radllm_status rad_output_open_memory(const rad_allocator *allocator, rad_output **out,
+                                     radllm_error *error);
 radllm_status rad_output_write(rad_output *output, const void *data, size_t size,
                                radllm_error *error);
+/* What was written into memory, and a NUL behind it, which the caller frees (size + 1 bytes). */
+radllm_status rad_output_take(rad_output *output, char **data, size_t *size, radllm_error *error);
 uint64_t rad_output_position(const rad_output *output); /* bytes written so far */
 /* Hands the bytes to the storage device and gives the file its name. Then free it. */
 radllm_status rad_output_commit(rad_output *output, radllm_error *error);

@@ -13,7 +13,9 @@
 #include "quantize/folder.h"
 #include "quantize/scaled.h"
 #include "quantize/write.h"
+#include "text/export.h"
 #include "text/export_json.h"
+#include "text/tokenizer_json.h"
 
 #define SHARDS_MAX 99999u
 
@@ -469,12 +471,47 @@ static radllm_status write_all(folder_writer *w, const char *path)
     return status;
 }
 
+/* The text of tokenizer.json, or of tokenizer_config.json. */
+static radllm_status make_text(folder_writer *w, bool config, rad_tokenizer_file *file)
+{
+    rad_output *output = NULL;
+    const rad_text none = {"", 0};
+    radllm_status status = rad_output_open_memory(w->allocator, &output, w->error);
+    if (status == RADLLM_OK)
+        status = config
+                     ? rad_tokenizer_write_config(w->model.tokenizer, none,
+                                                  w->model.hparams.context_length, output, w->error)
+                     : rad_tokenizer_write_json(w->model.tokenizer, output, w->error);
+    if (status == RADLLM_OK)
+        status = rad_output_take(output, &file->data, &file->size, w->error);
+    rad_output_free(output);
+    return status;
+}
+
+/* What readers make of the texts that will be written gives the same tokens. */
+static radllm_status check_tokenizer(folder_writer *w)
+{
+    rad_tokenizer_files files = {0};
+    rad_tokenizer *made = NULL;
+    if (strcmp(rad_tokenizer_kind(w->model.tokenizer), "none") == 0 || has_files(w))
+        return RADLLM_OK;
+    radllm_status status = make_text(w, false, &files.tokenizer);
+    if (status == RADLLM_OK)
+        status = make_text(w, true, &files.config);
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_create_json(&w->plan->host, &files, &made, w->error);
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_compare(w->model.tokenizer, made, "tokenizer.json", w->error);
+    rad_tokenizer_free(made);
+    rad_free(w->allocator, files.tokenizer.data, files.tokenizer.size + 1);
+    rad_free(w->allocator, files.config.data, files.config.size + 1);
+    return status;
+}
+
 /* What stands in the way of writing that is known before. */
 static radllm_status check(folder_writer *w)
 {
-    radllm_status status = RADLLM_OK;
-    if (strcmp(rad_tokenizer_kind(w->model.tokenizer), "none") != 0 && !has_files(w))
-        status = rad_tokenizer_write_json(w->model.tokenizer, NULL, w->error);
+    radllm_status status = check_tokenizer(w);
     for (uint64_t i = 0; i < rad_source_n_tensors(w->to) && status == RADLLM_OK; i++)
         status = rad_data_check(rad_source_tensor(w->to, i), w->types[i], w->error);
     return status;

@@ -319,7 +319,7 @@ static radllm_status check_tokenizer(const rad_host *host, image *m, const rad_t
         return RADLLM_OK;
     radllm_status status = rad_tokenizer_create(host, m->to, &made, m->error);
     if (status == RADLLM_OK)
-        status = rad_tokenizer_compare(tokenizer, made, m->error);
+        status = rad_tokenizer_compare(tokenizer, made, "GGUF", m->error);
     rad_tokenizer_free(made);
     return status;
 }

@@ -508,7 +508,7 @@ static bool same_tokens(const rad_tokens *a, const rad_tokens *b)
 }
 
 radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer *b,
-                                    radllm_error *error)
+                                    const char *form, radllm_error *error)
 {
     rad_tokens first = {.allocator = &a->host.allocator}, second = first;
     radllm_status status = RADLLM_OK;
@@ -523,9 +523,9 @@ radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer 
         if (status == RADLLM_OK && !same_tokens(&first, &second))
             status = rad_fail(
                 error, RADLLM_E_UNSUPPORTED,
-                "the folder's tokenizer: the tokens of \"%s\" would be others in GGUF, which "
-                "has no words for some part of it; run the folder as it is",
-                rad_quote(quoted, probes[i], strlen(probes[i])));
+                "the tokenizer: the tokens of \"%s\" would be others in %s, which has no words for "
+                "some part of it; keep the model as it is",
+                rad_quote(quoted, probes[i], strlen(probes[i])), form);
     }
     rad_tokens_free(&first);
     rad_tokens_free(&second);

@@ -17,9 +17,9 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size
 radllm_status rad_tokenizer_merges(const rad_tokenizer *tokenizer, rad_arena *arena,
                                    const rad_pair ***out, uint32_t *count, radllm_error *error);
 
-/* RADLLM_E_UNSUPPORTED, naming a text, where two tokenizers cut it otherwise: a list of texts with
- * what tokenizers differ in. */
+/* RADLLM_E_UNSUPPORTED, naming a text, where a tokenizer and what was made of it in another form
+ * ("GGUF") cut it otherwise: a list of texts with what tokenizers differ in. */
 radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer *b,
-                                    radllm_error *error);
+                                    const char *form, radllm_error *error);
 
 #endif

@@ -524,6 +524,15 @@ for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model
     check(metadata(gguf)["tokenizer.ggml.model"] == ("t5" if name.startswith("unigram") else "llama"),
           f"{name}.model: the key that readers look for")
 
+# Pieces of letters that are none themselves, which merges have no words for.
+data = (made / "bpe-bytes-model.gguf").read_bytes()
+letter = (1).to_bytes(8, "little") + b"e"
+check(data.count(letter) == 1, "a file with the piece e")
+(made / "lacking.gguf").write_bytes(data.replace(letter, letter[:8] + b"\x7f"))
+refused(convert(made / "lacking.gguf", made / "no"), "a vocabulary without letters: refused",
+        "would be others in tokenizer.json")
+check(not (made / "no").exists(), "leaves nothing")
+
 # Unigram beside an encoder: the same vectors from the file.
 path = folder / "tokenizers" / "xlm"
 shutil.copytree(folders / "xlm-roberta", path)
