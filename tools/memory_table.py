@@ -29,7 +29,7 @@ GB are 10^9 bytes. 16 bits is BF16, 4 bits Q4_K_M (about 4.85 bits for each weig
 ARTICLE = """
 ## Beside the article
 
-The article gives video RAM for the weights at 16 and at 4 bits. Its table is not at hand here in full: figures are entered in `tools/memory_rows.json` as they are verified, and "-" means not verified. Where a figure differs from the weights above by more than 5%, the script demands a reason. Several of the article's figures at 4 bits are those of 8 bits, which are half of those at 16.
+**The article's figures are missing here, for all models but one.** It gives video RAM for the weights at 16 and at 4 bits, in a table that is not freely to be had; one row of it is known (LLaVA-Med's), and that several of its figures at 4 bits are those of 8 bits, which are half of those at 16. So how far the others are from the plans is not known: "-" stands for a figure that is to be entered in `tools/memory_rows.json` by who has the article. Where one differs from the weights above by more than 5%, the script demands a reason.
 
 | model | 16 bits: planned | article | 4 bits: planned | article | reason for more than 5% |
 | --- | --- | --- | --- | --- | --- |
