@@ -71,6 +71,7 @@ static void refuse_overwriting(const settings *own)
         for (size_t r = 0; r < 3; r++)
             rewrite_refuse_same(read[r], written[w]);
         rewrite_refuse_existing(written[w], own->force, false);
+        rewrite_refuse_unwritable(written[w]);
     }
     if (own->output != NULL && own->save != NULL && strcmp(own->output, own->save) == 0)
         fail_usage("%s is the file to write and that of --save-imatrix; name another one",

@@ -1,6 +1,7 @@
 #include "common/rewrite.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,14 +193,31 @@ static bool is_same(const struct stat *one, const char *path)
     return stat(path, &other) == 0 && one->st_dev == other.st_dev && one->st_ino == other.st_ino;
 }
 
-/* Whether path is a file in the folder that may be one of the model's. */
-static bool is_inside(const struct stat *folder, const char *path)
+/* The folder that a file is in, or will be. */
+static buffer folder_of(const char *path)
 {
-    struct stat information;
     const char *slash = strrchr(path, '/');
     buffer parent = {0};
     buffer_add(&parent, path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
     buffer_add(&parent, ".", sizeof ".");
+    return parent;
+}
+
+void rewrite_refuse_unwritable(const char *output)
+{
+    if (output == NULL || access(output, F_OK) == 0) /* a device, or what is to be replaced */
+        return;
+    buffer folder = folder_of(output);
+    if (access(folder.data, W_OK | X_OK) != 0)
+        fail("%s: the folder cannot be written to: %s", output, strerror(errno));
+    buffer_free(&folder);
+}
+
+/* Whether path is a file in the folder that may be one of the model's. */
+static bool is_inside(const struct stat *folder, const char *path)
+{
+    struct stat information;
+    buffer parent = folder_of(path);
     bool inside = stat(path, &information) == 0 && S_ISREG(information.st_mode) &&
                   !ends_with(path, ".gguf") && is_same(folder, parent.data);
     buffer_free(&parent);

@@ -33,6 +33,8 @@ void rewrite_refuse_same(const char *input, const char *output);
 /* Ends it where something stands at output (NULL: nothing is written) that would be lost and is not
  * to be replaced, or is no file where one is written. */
 void rewrite_refuse_existing(const char *output, bool force, bool folder);
+/* Ends it where a file cannot be made there: before work of hours, not behind it. */
+void rewrite_refuse_unwritable(const char *output);
 /* Whether output is what standard output leads to (/dev/stdout): then nothing else goes there. */
 bool rewrite_is_standard_output(const char *output);
 

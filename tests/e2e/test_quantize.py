@@ -70,6 +70,9 @@ expect(quantize("--imatrix", plain, plain, none), 1, "a model as one", "no matri
 expect(quantize("--calibrate", write("short.txt", "short"), plain, none), 1, "a short text",
        "longer text")
 expect(quantize("--calibrate", folder / "none.txt", plain, none), 1, "no text", "none.txt")
+result = quantize("--calibrate", text, plain, folder / "no" / "such.gguf")
+expect(result, 1, "nowhere to write to", "such.gguf: the folder cannot be written to")
+check("calibrate" not in result.err, "is told before anything is measured", result)
 expect(quantize("--imatrix", gguf, "--save-imatrix", "/dev/full", plain), 1,
        "importance to a full disk", "No space left")
 
