@@ -24,7 +24,7 @@ def results():
 result = cover("--cover", "few", "--match", "contract-packed gptq-4")
 expect(result, 2, "a cover that there is not", "invalid choice")
 # A folder of a packed model and a single file.
-result = cover("--cover", "sample", "--match", "gptq-4")
+result = cover("--cover", "sample", "--match", "GPTQ-4")
 expect(result, 0, "a model that is a folder")
 check(": gptq-4" in result.text() and " ways" in result.text(), "its line says how many ways", result)
 count = len(results())

@@ -87,7 +87,7 @@ def read_subjects(options):
                 continue
             model = os.path.join(os.path.abspath(options.build), word)
             subject = Subject(test, list(words.values()), model, options.cover, environment, wrapper)
-            if options.match in f"{subject.test} {subject.name}":
+            if options.match.lower() in f"{subject.test} {subject.name}".lower():
                 subjects.setdefault(subject.key, subject)
     return sorted(subjects.values(), key=lambda subject: subject.size)  # the quick ones first
 
@@ -165,7 +165,7 @@ def main():
     parser.add_argument("build")
     parser.add_argument("--cover", choices=COVERS, default="full")
     parser.add_argument("--suite", default="contract")
-    parser.add_argument("--match", default="", help="only models or tests whose name contains this")
+    parser.add_argument("--match", default="", help="only models or tests whose name contains this, whatever the case")
     parser.add_argument("--isa", default="", help="only this instruction set")
     parser.add_argument("--cross", help="meson's cross file, for a build for another machine")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
