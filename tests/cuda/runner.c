@@ -96,6 +96,12 @@ struct rad_runner {
 __thread rad_here rad_host_here;
 static __thread rad_runner *running;
 static __thread thread *current;
+/* What each access asks of these two, where one load finds it: chains of loads are slow. */
+static __thread struct {
+    uintptr_t shared;
+    size_t shared_bytes; /* 0: no thread runs */
+    bool waited;
+} watched;
 
 /* ---- memory -----------------------------------------------------------------------------------
  */
@@ -278,9 +284,10 @@ static const rad_device_memory *find_memory(rad_runner *runner, uintptr_t at)
 }
 
 /* Before it has waited a thread writes nothing, and reads nothing that an earlier kernel wrote. */
-static void watch_memory(rad_runner *runner, uintptr_t at, size_t size, bool writes)
+static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bool writes)
 {
-    const rad_device_memory *m = find_memory(runner, at);
+    rad_runner *runner = running;
+    const rad_device_memory *m = current != NULL && size > 0 ? find_memory(runner, at) : NULL;
     if (m == NULL)
         return;
     uint64_t first = at - (uintptr_t)m->begin,
@@ -299,24 +306,18 @@ static void watch_memory(rad_runner *runner, uintptr_t at, size_t size, bool wri
 
 void rad_host_wait_for_earlier(void)
 {
-    current->waited = true;
+    current->waited = watched.waited = true;
 }
 
-void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
+/* An access to shared memory, from its byte `first` to before `end`. */
+static __attribute__((noinline)) void watch_shared(rad_runner *runner, size_t first, size_t end,
+                                                   bool writes, bool atomic)
 {
-    rad_runner *runner = running;
-    const thread *thread = current;
-    if (runner == NULL || thread == NULL || size == 0)
+    if (first == end)
         return;
-    size_t first = (uintptr_t)address - (uintptr_t)runner->shared, end = first + size;
-    if (first >= runner->shared_bytes) {
-        if (writes || !thread->waited)
-            watch_memory(runner, (uintptr_t)address, size, writes);
-        return;
-    }
     uint32_t me = rad_host_here.thread;
     touch now = {runner->block_time, runner->warp_times[me / 32], (uint16_t)me, 15, atomic, false};
-    if (size == 4 && first % 4 == 0) { /* nearly always */
+    if (end - first == 4 && first % 4 == 0) { /* nearly always */
         watch_word(runner, first / 4, now, writes);
         return;
     }
@@ -329,6 +330,17 @@ void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
         now.mask = (uint8_t)mask;
         watch_word(runner, word, now, writes);
     }
+}
+
+/* A third of the time of a model on this device is spent here, and most accesses are reads of what
+ * is not shared: what is done for others is in functions of their own. */
+void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
+{
+    size_t first = (uintptr_t)address - watched.shared;
+    if (first < watched.shared_bytes)
+        watch_shared(running, first, first + size, writes, atomic);
+    else if (writes || !watched.waited)
+        watch_memory((uintptr_t)address, size, writes);
 }
 
 /* ---- what threads call ------------------------------------------------------------------------
@@ -532,6 +544,15 @@ static bool begin_block(rad_runner *runner)
     return true;
 }
 
+/* What runs from here on is `t`; NULL: no thread of the device. */
+static void run_as(thread *t)
+{
+    current = t;
+    watched.shared = (uintptr_t)running->shared;
+    watched.shared_bytes = t ? running->shared_bytes : 0;
+    watched.waited = t == NULL || t->waited;
+}
+
 /* Lets threads run until none can go on; false when one failed. */
 static bool run_ready(rad_runner *runner)
 {
@@ -543,10 +564,10 @@ static bool run_ready(rad_runner *runner)
                 thread *t = &runner->threads[runner->turns[i]];
                 if (t->state != READY)
                     continue;
-                current = t;
+                run_as(t);
                 rad_host_here.thread = runner->turns[i];
                 rad_fiber_switch(&runner->main, &t->fiber, false);
-                current = NULL;
+                run_as(NULL);
                 if (runner->failed)
                     return false;
                 progress = true;
@@ -772,8 +793,8 @@ bool rad_runner_run(rad_runner *runner, const rad_cuda_kernel *kernel, const uin
     catch_signals(runner, &stack_before);
     running = runner;
     run_blocks(runner, grid);
+    run_as(NULL);
     running = NULL;
-    current = NULL;
     leave_signals(&stack_before);
     forget_shared(runner);
     if (runner->failed)
