@@ -16,6 +16,7 @@ typedef struct reader {
     const rad_source *source;
     const char *architecture;
     json_t *config; /* of PEFT */
+    uint32_t rank;  /* by the key r */
     uint32_t steps; /* left for matching expressions */
     rad_adapter_description *out;
     radllm_error *error;
@@ -126,17 +127,16 @@ static radllm_status check_rank(const reader *r, const char *key, const json_t *
     return fail_key(r, RADLLM_E_FORMAT, key, what);
 }
 
-static radllm_status read_ranks(const reader *r)
+static radllm_status read_ranks(reader *r)
 {
     const json_t *rank = json_object_get(r->config, "r");
     const json_t *pattern = json_object_get(r->config, "rank_pattern");
     const char *key;
     json_t *value;
     radllm_status status = check_rank(r, "r", rank);
-    if (status != RADLLM_OK || !asks(r, "rank_pattern")) {
-        r->out->rank = (uint32_t)json_integer_value(rank);
+    r->rank = (uint32_t)json_integer_value(rank);
+    if (status != RADLLM_OK || !asks(r, "rank_pattern"))
         return status;
-    }
     if (!json_is_object(pattern))
         return fail_key(r, RADLLM_E_FORMAT, "rank_pattern", "must be an object of ranks");
     json_object_foreach((json_t *)(uintptr_t)pattern, key, value)
@@ -193,17 +193,37 @@ static bool names_module(const char *key, const char *module)
     return true;
 }
 
-/* Whether a key of alpha_pattern means a module. PEFT matches `(.*\.)?(KEY)$`. */
-static radllm_status means_module(reader *r, const char *key, const char *module, bool *out)
+/* The entry of alpha_pattern or rank_pattern that means a module: PEFT takes the first one for
+ * which
+ * `(.*\.)?(KEY)$` matches. */
+static rad_pattern_result find_entry(reader *r, const char *patterns, const char *module,
+                                     const char **key, json_t **value)
 {
-    if (strpbrk(key, "*+?()[]{}|\\$") == NULL) {
-        *out = names_module(key, module);
-        return RADLLM_OK;
+    json_object_foreach(json_object_get(r->config, patterns), *key, *value)
+    {
+        rad_pattern_result result = names_module(*key, module) ? RAD_PATTERN_YES : RAD_PATTERN_NO;
+        if (strpbrk(*key, "*+?()[]{}|\\$") != NULL)
+            result = rad_module_pattern_match(*key, module, &r->steps);
+        if (result != RAD_PATTERN_NO)
+            return result;
     }
-    rad_pattern_result result = rad_module_pattern_match(key, module, &r->steps);
+    return RAD_PATTERN_NO;
+}
+
+static radllm_status alpha_of(reader *r, const char *module, double *alpha)
+{
     char what[RAD_QUOTE_SIZE + 160], quoted[RAD_QUOTE_SIZE];
-    *out = result == RAD_PATTERN_YES;
-    if (result != RAD_PATTERN_UNKNOWN)
+    const char *key;
+    json_t *value;
+    *alpha = r->out->alpha;
+    if (!asks(r, "alpha_pattern"))
+        return RADLLM_OK;
+    if (!json_is_object(json_object_get(r->config, "alpha_pattern")))
+        return fail_key(r, RADLLM_E_FORMAT, "alpha_pattern", "must be an object of numbers");
+    rad_pattern_result result = find_entry(r, "alpha_pattern", module, &key, &value);
+    if (result == RAD_PATTERN_YES)
+        return read_number(r, "alpha_pattern", value, alpha);
+    if (result == RAD_PATTERN_NO)
         return RADLLM_OK;
     snprintf(what, sizeof what,
              "holds the regular expression '%s', which is faulty, longer or of more than this "
@@ -212,24 +232,15 @@ static radllm_status means_module(reader *r, const char *key, const char *module
     return fail_key(r, RADLLM_E_UNSUPPORTED, "alpha_pattern", what);
 }
 
-static radllm_status alpha_of(reader *r, const char *module, double *alpha)
+/* 0 where it cannot be told. */
+static uint32_t rank_of(reader *r, const char *module)
 {
-    json_t *pattern = json_object_get(r->config, "alpha_pattern"), *value;
     const char *key;
-    *alpha = r->out->alpha;
-    if (!asks(r, "alpha_pattern"))
-        return RADLLM_OK;
-    if (!json_is_object(pattern))
-        return fail_key(r, RADLLM_E_FORMAT, "alpha_pattern", "must be an object of numbers");
-    radllm_status status = RADLLM_OK;
-    json_object_foreach(pattern, key, value)
-    {
-        bool meant = false;
-        status = means_module(r, key, module, &meant);
-        if (status != RADLLM_OK || meant)
-            return status == RADLLM_OK ? read_number(r, "alpha_pattern", value, alpha) : status;
-    }
-    return RADLLM_OK;
+    json_t *value;
+    rad_pattern_result result = find_entry(r, "rank_pattern", module, &key, &value);
+    if (result == RAD_PATTERN_YES)
+        return (uint32_t)json_integer_value(value);
+    return result == RAD_PATTERN_NO ? r->rank : 0;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -339,6 +350,7 @@ static radllm_status describe_pair(reader *r, const rad_tensor *tensor, char nam
         status = alpha_of(r, name, &out->alpha);
     if (status != RADLLM_OK)
         return status;
+    out->rank = rank_of(r, name);
     size_t size = strlen(name);
     snprintf(name + size, NAME_SIZE - size, "%s", parameter ? "" : ".weight");
     return find_target(r, tensor, name, parameter, out);

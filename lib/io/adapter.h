@@ -50,13 +50,13 @@ typedef struct rad_adapter_tensor {
     bool transposed; /* WHOLE: stored as [in, out] */
     bool less_one;   /* WHOLE: numbers are stored less one (Gemma's norms) */
     double alpha;    /* of a pair */
+    uint32_t rank;   /* of a pair, by the configuration; 0: it says none */
 } rad_adapter_tensor;
 
 typedef struct rad_adapter_description {
     /* Of the source's allocator: rad_adapter_forget(). A tensor that changes two is there twice. */
     rad_adapter_tensor *tensors;
     size_t count, room;
-    uint32_t rank; /* by the configuration; 0: it names several, or none */
     double alpha;
     bool root;    /* alpha / sqrt(rank) in place of alpha / rank (rsLoRA) */
     bool lengths; /* each pair has magnitudes (DoRA) */

@@ -313,7 +313,7 @@ static radllm_status check_shape(const binder *b, const rad_adapter_tensor *tens
 static radllm_status check_rank(const binder *b, const rad_adapter_tensor *tensor, uint64_t rank)
 {
     char what[160];
-    uint32_t told = b->description.rank;
+    uint32_t told = tensor->rank;
     if (rank == 0 || rank > RAD_ADAPTER_RANK_MAX)
         snprintf(what, sizeof what, "has the rank %llu; ranks from 1 to %u are supported",
                  (unsigned long long)rank, RAD_ADAPTER_RANK_MAX);
