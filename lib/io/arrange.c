@@ -13,6 +13,7 @@ typedef struct translator {
     rad_folder *folder;
     const rad_folder_shape *shape;
     radllm_error *error;
+    const rad_stored *embedding; /* once it was found */
 } translator;
 
 static radllm_status fail_shape(const translator *t, const rad_stored *stored, const char *what)
@@ -503,8 +504,49 @@ static void leave_out(const translator *t, const char *begin, size_t size)
     }
 }
 
+/* Whether two tensors hold the same bytes. */
+static radllm_status compare(const translator *t, const rad_stored *a, const rad_stored *b,
+                             bool *same)
+{
+    enum { BYTES = 1 << 18 };
+    const rad_source *source = t->folder->source;
+    const rad_allocator *allocator = &source->host.allocator;
+    radllm_status status = RADLLM_OK;
+    uint8_t *bytes = rad_alloc(allocator, 2 * (size_t)BYTES);
+    if (bytes == NULL)
+        return rad_fail_memory(t->error, 2 * (size_t)BYTES);
+    *same = a->type == b->type && a->n_dims == b->n_dims && a->n_bytes == b->n_bytes &&
+            memcmp(a->dims, b->dims, sizeof a->dims) == 0;
+    for (uint64_t at = 0; *same && at < a->n_bytes && status == RADLLM_OK; at += BYTES) {
+        size_t n = a->n_bytes - at < BYTES ? (size_t)(a->n_bytes - at) : BYTES;
+        status = rad_source_read(source, a->part, a->offset + at, bytes, n, t->error);
+        if (status == RADLLM_OK)
+            status = rad_source_read(source, b->part, b->offset + at, bytes + BYTES, n, t->error);
+        *same = status == RADLLM_OK && memcmp(bytes, bytes + BYTES, n) == 0;
+    }
+    rad_free(allocator, bytes, 2 * (size_t)BYTES);
+    return status;
+}
+
+/* A stored output that the configuration says is the embedding: is it? Adapters that were merged
+ * may have changed one of the two, as `transformers` 5 notices. */
+static radllm_status check_tied(const translator *t, const rad_stored *output, bool *tied)
+{
+    const rad_stored *embedding = t->embedding;
+    *tied = t->shape->tied;
+    if (!*tied || embedding == NULL || embedding->packed != NULL || output->packed != NULL)
+        return RADLLM_OK;
+    radllm_status status = compare(t, embedding, output, tied);
+    if (status == RADLLM_OK && !*tied)
+        rad_log_line(&t->folder->source->host, RADLLM_LOG_WARNING,
+                     "%s: %s is another matrix than the embedding, which config.json says it is "
+                     "(tie_word_embeddings): both are used as they are",
+                     t->folder->label, output->name.data);
+    return status;
+}
+
 /* Rows of the whole model; a name may be one of several. */
-static radllm_status translate_ends(const translator *t, const rad_name_row *row)
+static radllm_status translate_ends(translator *t, const rad_name_row *row)
 {
     radllm_status status = RADLLM_OK;
     const char *names = row->stored;
@@ -514,11 +556,15 @@ static radllm_status translate_ends(const translator *t, const rad_name_row *row
         snprintf(stored, sizeof stored, "%.*s", (int)size, names);
         if (row->form == FORM_NONE_OF)
             leave_out(t, names, size);
-        bool output = strcmp(row->gguf, "output.weight") == 0;
         rad_stored *found = rad_stored_find(&t->folder->stored, stored);
-        if (found != NULL && output && t->shape->tied)
+        bool tied = false;
+        if (found != NULL && strcmp(row->gguf, "token_embd.weight") == 0)
+            t->embedding = found;
+        if (found != NULL && strcmp(row->gguf, "output.weight") == 0)
+            status = check_tied(t, found, &tied);
+        if (tied)
             found->used = true; /* the embedding once more */
-        else if (found != NULL)
+        else if (found != NULL && status == RADLLM_OK)
             return translate_row(t, row->form, row->gguf, stored);
         names += size + (names[size] == '|');
     }
@@ -643,7 +689,7 @@ static radllm_status add_defaults(rad_folder *folder, const rad_folder_family *f
     return failed == 0 ? RADLLM_OK : rad_fail_memory(error, strlen(family->defaults));
 }
 
-static radllm_status translate_tensors(const translator *t, const rad_folder_family *family)
+static radllm_status translate_tensors(translator *t, const rad_folder_family *family)
 {
     leave_out_others(t);
     radllm_status status = RADLLM_OK;
@@ -679,7 +725,7 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
 {
     rad_source *source = folder->source;
     rad_folder_shape shape = {0};
-    translator t = {folder, &shape, error};
+    translator t = {.folder = folder, .shape = &shape, .error = error};
     const rad_folder_family *family = NULL;
     radllm_status status = RADLLM_OK;
     if (folder->config != NULL) {

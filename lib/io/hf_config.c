@@ -423,7 +423,9 @@ static void put_experts(reader *r, rad_folder_shape *shape)
     if (find(config, "shared_expert_intermediate_size") != NULL)
         put_integer(r, "expert_shared_feed_forward_length",
                     size_of(r, "shared_expert_intermediate_size", -1));
-    if (find(config, "norm_topk_prob") != NULL)
+    /* Others' weights of experts are always normalized, whatever stands there. */
+    if (find(config, "norm_topk_prob") != NULL &&
+        !is_one_of(r->family->model_type, "mixtral|gpt_oss"))
         put_bool(r, "expert_weights_norm", bool_in(r, config, "norm_topk_prob", false));
     if (find(config, "n_shared_experts") != NULL)
         put_integer(r, "expert_shared_count", size_in(r, config, "n_shared_experts", 0, 0));

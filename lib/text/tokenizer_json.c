@@ -330,6 +330,8 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
 {
     rad_tokenizer_files files = {0};
     bool json = rad_source_has_side_file(source, "tokenizer.json");
+    /* As of old, what ends an answer may stand in the model's own configuration alone. */
+    bool generation = rad_source_has_side_file(source, "generation_config.json");
     const struct {
         const char *name;
         rad_tokenizer_file *file;
@@ -337,7 +339,8 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
     } names[] = {{json ? "tokenizer.json" : "tokenizer.model", &files.tokenizer, TOKENIZER_BYTES},
                  {"tokenizer_config.json", &files.config, SIDE_BYTES},
                  {"special_tokens_map.json", &files.special_tokens_map, SIDE_BYTES},
-                 {"generation_config.json", &files.generation_config, SIDE_BYTES},
+                 {generation ? "generation_config.json" : "config.json", &files.generation_config,
+                  SIDE_BYTES},
                  {"chat_template.jinja", &files.chat_template, SIDE_BYTES},
                  {"added_tokens.json", &files.added, SIDE_BYTES}};
     const size_t count = sizeof names / sizeof *names - (json ? 1 : 0);

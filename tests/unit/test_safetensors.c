@@ -497,6 +497,16 @@ START_TEST(a_folder_has_a_tokenizer)
     ck_assert_uint_eq(n, 0);
     radllm_detokenizer_free(detokenizer);
     radllm_model_free(model);
+    /* What ends an answer: generation_config.json says it, or else config.json does. */
+    write_text("config.json", "{" LLAMA ",\"eos_token_id\":[2]}");
+    rad_assert_ok(radllm_model_open(NULL, inside(""), NULL, NULL, &model, error), error);
+    ck_assert(radllm_token_is_end(model, 2) && !radllm_token_is_end(model, 1));
+    radllm_model_free(model);
+    write_text("generation_config.json", "{\"eos_token_id\":1}");
+    rad_assert_ok(radllm_model_open(NULL, inside(""), NULL, NULL, &model, error), error);
+    ck_assert(radllm_token_is_end(model, 1) && !radllm_token_is_end(model, 2));
+    radllm_model_free(model);
+    unlink(inside("generation_config.json"));
     radllm_status status = chat_with_tokenizer_alone("{\"chat_template\":\"{{ x }}\"}", error);
     rad_assert_error(status, RADLLM_E_UNSUPPORTED, error, "is none that this version knows");
     status = chat_with_tokenizer_alone("{}", error);
@@ -607,6 +617,8 @@ static const struct {
      "\"quantization_config\":{\"group_size\":64,\"bits\":4}}",
      RADLLM_E_UNSUPPORTED, "by MLX"},
     {"{" LLAMA ",\"hidden_act\":\"relu\"}", RADLLM_E_UNSUPPORTED, "relu"},
+    {"{" LLAMA ",\"hidden_act\":\"swish\",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT,
+     "rms_norm_eps"},
     {"{" LLAMA ",\"hidden_act\":3}", RADLLM_E_FORMAT, "hidden_act"},
     {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},
     {"{" LLAMA ",\"rms_norm_eps\":-1}", RADLLM_E_FORMAT, "epsilon"},
@@ -651,6 +663,31 @@ START_TEST(config_is_refused)
 }
 END_TEST
 
+/* A key that the family has not changes nothing. */
+START_TEST(a_key_of_other_families_is_passed_over)
+{
+    static const char *const types[] = {"qwen3_moe", "mixtral", "gpt_oss"};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        char config[400], key[64];
+        snprintf(config, sizeof config,
+                 "{\"model_type\":\"%s\",\"hidden_size\":8,\"num_hidden_layers\":1,"
+                 "\"num_attention_heads\":2,\"intermediate_size\":4,\"vocab_size\":6,"
+                 "\"num_experts\":2,\"num_local_experts\":2,\"num_experts_per_tok\":1,"
+                 "\"norm_topk_prob\":false}",
+                 types[i]);
+        empty_folder();
+        write_text("config.json", config);
+        write_tensors("model.safetensors", "{}", 0);
+        rad_source *source = accept(inside(""));
+        rad_text name;
+        rad_assert_ok(rad_meta_text(source, "general.architecture", &name, NULL), NULL);
+        snprintf(key, sizeof key, "%.*s.expert_weights_norm", (int)name.size, name.data);
+        ck_assert_int_eq(rad_source_find_meta(source, key) != NULL, i == 0);
+        rad_source_release(source);
+    }
+}
+END_TEST
+
 /* The embedding takes the output's place only where the configuration does not say otherwise. */
 START_TEST(an_output_that_is_missing_is_noticed)
 {
@@ -662,6 +699,34 @@ START_TEST(an_output_that_is_missing_is_noticed)
     left_out = NULL;
     write_model("{" LLAMA ",\"tie_word_embeddings\":false}");
     check_model(inside(""), RADLLM_OK, NULL);
+}
+END_TEST
+
+/* An output that is stored beside the embedding is used where it is another one, whatever the
+ * configuration says. */
+START_TEST(an_output_of_its_own_is_used)
+{
+    static const char *const tensors =
+        "{" TENSOR("model.embed_tokens.weight", "BF16", "[512,256]", "[0,262144]") "," TENSOR(
+            "lm_head.weight", "BF16", "[512,256]", "[262144,524288]") "}";
+    empty_folder();
+    write_text("config.json", "{" LLAMA ",\"tie_word_embeddings\":true}");
+    write_tensors("model.safetensors", tensors, 524288);
+    rad_source *source = accept(inside(""));
+    ck_assert_ptr_null(rad_source_find_tensor(source, "output.weight"));
+    rad_source_release(source);
+    /* One byte, the last, is another. */
+    uint64_t header = strlen(tensors);
+    FILE *file = fopen(inside("model.safetensors"), "r+b");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, (long)(8 + header + 524287), SEEK_SET), 0);
+    ck_assert_int_eq(fputc(1, file), 1);
+    ck_assert_int_eq(fclose(file), 0);
+    source = accept(inside(""));
+    const rad_tensor *output = rad_source_find_tensor(source, "output.weight");
+    ck_assert_ptr_nonnull(output);
+    ck_assert_uint_eq(output->n_bytes, 262144);
+    rad_source_release(source);
 }
 END_TEST
 
@@ -934,7 +999,9 @@ static void add_cases(Suite *suite)
     tcase_add_test(folders, a_folder_has_a_sentencepiece_model);
     tcase_add_test(folders, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(folders, config_is_refused, 0, sizeof configs / sizeof *configs);
+    tcase_add_test(folders, a_key_of_other_families_is_passed_over);
     tcase_add_test(folders, an_output_that_is_missing_is_noticed);
+    tcase_add_test(folders, an_output_of_its_own_is_used);
     tcase_add_test(folders, nothing_is_left_out_in_silence);
     tcase_add_test(folders, several_files_are_one_model);
     tcase_add_test(folders, files_of_other_names_are_found);
