@@ -83,13 +83,44 @@ static void encode(const writer *w, const float *values, uint64_t first, size_t 
         w->to->encode(values, importance, out, n);
 }
 
-static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, float *values,
-                    uint8_t *out)
+#define HALF_MOST  0x477FE000u /* bits of 65504, the greatest half: scales are such */
+#define NOT_FINITE 0x7F800000u
+
+/* Bits of the greatest magnitude. */
+static uint32_t greatest(const float *values, size_t n)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        bits &= 0x7FFFFFFFu;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+static radllm_status fail_number(const writer *w, const char *what, const char *remedy,
+                                 radllm_error *error)
+{
+    char quoted[RAD_QUOTE_SIZE];
+    return rad_fail(error, RADLLM_E_NUMERIC, "the tensor '%s' has a number that %s %s: %s",
+                    rad_quote(quoted, w->tensor->name.data, w->tensor->name.size), what,
+                    w->to->name, remedy);
+}
+
+/* Numbers that are none stay so in floats; in blocks they would take others with them, and so would
+ * those that are too large for a scale. */
+static radllm_status convert(writer *w, uint64_t first, size_t n, const uint8_t *in, float *values,
+                             uint8_t *out, radllm_error *error)
 {
     w->from->decode(in, values, n);
     if (w->tail_scale != 1.0f)
         for (size_t i = 0; i < n; i++)
             values[i] *= w->tail_scale;
+    uint32_t most = greatest(values, n);
+    if (most >= NOT_FINITE && w->to->family != RAD_FAMILY_FLOAT)
+        return fail_number(w, "is not finite (NaN or infinity), which is not encoded in",
+                           "the model is damaged; fetch it again", error);
     uint64_t row = w->tensor->dims[0];
     for (size_t done = 0; done < n;) {
         uint64_t in_row = (first + done) % row;
@@ -97,6 +128,15 @@ static void convert(writer *w, uint64_t first, size_t n, const uint8_t *in, floa
         encode(w, values + done, first + done, piece, out + bytes_of(w->to, done));
         done += piece;
     }
+    if (most <= HALF_MOST || most >= NOT_FINITE)
+        return RADLLM_OK;
+    /* Scales are held at the greatest half: a number that comes back as less than a quarter, which
+     * is two less in its exponent, was cut off. */
+    w->to->decode(out, values, n);
+    uint32_t back = greatest(values, n);
+    if (back >= NOT_FINITE || back + (2u << 23) < most)
+        return fail_number(w, "is too large for", "choose another type, BF16 or F32", error);
+    return RADLLM_OK;
 }
 
 /* Index 0 writes the step before, the others encode a part of this one. */
@@ -120,8 +160,8 @@ static void run_task(void *data, uint32_t index, uint32_t worker)
         status = rad_source_read_tensor(w->source, w->tensor, bytes_of(w->from, w->first + begin),
                                         in, (size_t)bytes_of(w->from, n), &error);
         if (status == RADLLM_OK && !same)
-            convert(w, w->first + begin, n, in,
-                    w->values + worker * (w->task_bytes / sizeof(float)), out);
+            status = convert(w, w->first + begin, n, in,
+                             w->values + worker * (w->task_bytes / sizeof(float)), out, &error);
     }
     if (status != RADLLM_OK)
         fail_task(w, status, &error);

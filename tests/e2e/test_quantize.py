@@ -1,4 +1,5 @@
 """radllm-quantize: files that load and answer, sizes as --dry-run says, nothing left by failures."""
+import struct
 import time
 
 from e2e import *
@@ -141,22 +142,39 @@ for n in (1, 2):
 expect(quantize(folder / "split-00001-of-00002.gguf", folder / "split-00002-of-00002.gguf", "--force"),
        1, "a later part of what is read", "one of the files to read")
 
-# Ctrl-C in the middle: a large file of zeros is long enough.
-large = folder / "large.gguf"
-rows, columns = 16384, 4096
-name = b"blk.0.ffn_up.weight"
 
 
 def number(value, size=8):
     return value.to_bytes(size, "little")
 
 
-head = (b"GGUF" + number(3, 4) + number(1) + number(1) + number(20) + b"general.architecture" +
-        number(8, 4) + number(5) + b"llama" + number(len(name)) + name + number(2, 4) +
-        number(columns) + number(rows) + number(0, 4) + number(0))
-with open(large, "wb") as file:
-    file.write(head + bytes(-len(head) % 32))
-    file.truncate(len(head) + -len(head) % 32 + rows * columns * 4)
+def single(path, rows, columns, data=None):
+    """A file of one F32 matrix; of zeros, which take no room on the disk."""
+    name = b"blk.0.ffn_up.weight"
+    head = (b"GGUF" + number(3, 4) + number(1) + number(1) + number(20) + b"general.architecture" +
+            number(8, 4) + number(5) + b"llama" + number(len(name)) + name + number(2, 4) +
+            number(columns) + number(rows) + number(0, 4) + number(0))
+    head += bytes(-len(head) % 32)
+    with open(path, "wb") as file:
+        file.write(head + (data or b""))
+        file.truncate(len(head) + rows * columns * 4)
+    return path
+
+
+# Numbers that are none, or too large for a type.
+for value, good, bad, text in ((float("nan"), ("F32", "F16", "BF16"), ("Q4_0", "Q4_K", "Q8_0"), "not finite"),
+                               (float("-inf"), ("F32", "BF16"), ("Q6_K", "TQ2_0", "IQ4_XS"), "not finite"),
+                               (1e30, ("F32", "BF16"), ("F16", "Q8_0", "Q4_K"), "too large for"),
+                               (65519.0, ("F16", "Q8_0", "BF16"), (), "")):
+    wrong = single(folder / "wrong.gguf", 4, 256,
+                   struct.pack("<256f", *[value if i == 77 else 0.5 for i in range(256)]))
+    for kind in (*good, *bad):
+        result = quantize(wrong, folder / "number.gguf", kind, "--pure", "--force")
+        expect(result, 1 if kind in bad else 0, f"{value}: {kind}", *([text] if kind in bad else []))
+    check(not (folder / "number.gguf.partial").exists(), "nothing is left")
+
+# Ctrl-C in the middle: a large file of zeros is long enough.
+large = single(folder / "large.gguf", 16384, 4096)
 process = start("radllm-quantize", "-t", "1", large, out, "Q4_K_M", "--pure")
 for _ in range(500):
     if (folder / "none.gguf.partial").exists():
