@@ -30,7 +30,7 @@ enum {
     FLOAT_CHUNK = VF_PARTS == 1 ? 1024 : 512, /* columns whose operands fit the first-level cache */
     FLOAT_LANE_CHUNK = 256,                   /* the same of sixteen rows */
     FLOAT_SUMS = VF_PARTS == 2 ? 8 : 24,      /* registers of sums in one pass over a tile */
-    FLOAT_FEW = 2 * FLOAT_TOKENS,             /* tokens for which rows are not packed */
+    FLOAT_FEW = VF_PARTS == 2 ? 16 : 12,      /* tokens for which rows are not packed */
     FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
 };
 
