@@ -268,9 +268,14 @@ int rad_thread_start(pthread_t *thread, size_t stack_bytes, void *(*run)(void *)
     int failure = pthread_attr_init(&attributes);
     if (failure != 0)
         return failure;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    /* What the host catches is for its own threads; but a fault is of the thread that made it, and
+     * where it is blocked ends the process without the host's handler. */
+    static const int faults[] = {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+        sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     if (stack_bytes != 0)
         failure = pthread_attr_setstacksize(&attributes, stack_bytes);
     if (failure == 0)

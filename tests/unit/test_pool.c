@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -226,6 +227,39 @@ START_TEST(signals_stay_on_the_host_threads)
     sigaction(SIGUSR1, &before, NULL);
     ck_assert_uint_eq(atomic_load(&unblocked), 0);
     ck_assert_int_eq(handled_elsewhere, 0);
+}
+END_TEST
+
+static void on_fault(int number)
+{
+    (void)number;
+    _exit(42);
+}
+
+static void touch_page(void *page, uint32_t index, uint32_t worker)
+{
+    if (worker != 0)
+        ((volatile char *)page)[worker] = (char)index;
+    usleep(100);
+}
+
+/* A host's crash handler also sees what happens in the pool's threads. */
+START_TEST(faults_reach_the_handler_of_the_host)
+{
+    int status = 0;
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        struct sigaction action;
+        memset(&action, 0, sizeof action);
+        action.sa_handler = on_fault;
+        sigaction(SIGSEGV, &action, NULL);
+        void *page = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        rad_pool_run(make_pool(4), touch_page, page, 1000);
+        _exit(0);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 42, "status %x", (unsigned)status);
 }
 END_TEST
 
@@ -452,6 +486,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, environment_is_set_and_restored);
 #endif
     tcase_add_test(cases, signals_stay_on_the_host_threads);
+    tcase_add_test(cases, faults_reach_the_handler_of_the_host);
     tcase_add_test(cases, executors_run_every_index);
     tcase_add_test(cases, a_worker_that_stands_still_holds_up_one_task);
     tcase_add_test(cases, loops_end_beside_busy_threads);
