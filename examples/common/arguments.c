@@ -241,7 +241,8 @@ static void fill_shared(argument *table, shared_values *values, common_settings 
                         bool threads_as_list)
 {
     const argument all[N_SHARED] = {
-        {'m', "model", "FILE", ARGUMENT_TEXT, &common->model, NULL, 0, 0, "the model, a GGUF file"},
+        {'m', "model", "FILE", ARGUMENT_TEXT, &common->model, NULL, 0, 0,
+         "the model: a GGUF file, or a folder of safetensors"},
         {'t', "threads", "N", ARGUMENT_OPTION, NULL, "threads", 0, 0,
          "threads that compute (0: as many as suit the machine)"},
         {'c', "context", "TOKENS", ARGUMENT_OPTION, NULL, "context", 0, 0,

@@ -515,6 +515,21 @@ radllm_status rad_folder_open(rad_source *source, const char *path, radllm_error
     return status;
 }
 
+/* Of what was given as a configuration. */
+static radllm_status refuse_gguf(const rad_folder *folder, radllm_error *error)
+{
+    char magic[4];
+    if (rad_source_part_bytes(folder->source, 0) < sizeof magic)
+        return RADLLM_OK;
+    radllm_status status = rad_source_read(folder->source, 0, 0, magic, sizeof magic, error);
+    if (status == RADLLM_OK && memcmp(magic, "GGUF", sizeof magic) == 0)
+        return rad_fail(error, RADLLM_E_FORMAT,
+                        "%s is a GGUF file, and a configuration without weights (config.json) is "
+                        "wanted; open the file as a model, whose plan is made of it alone",
+                        rad_source_label(folder->source));
+    return status;
+}
+
 radllm_status rad_shape_open(const rad_host *host, const char *path, rad_source **out,
                              radllm_error *error)
 {
@@ -537,6 +552,8 @@ radllm_status rad_shape_open(const rad_host *host, const char *path, rad_source 
         rad_path_label(folder.label, folder.path);
         status = add_file(&folder, name, strlen(name), true, error);
     }
+    if (status == RADLLM_OK)
+        status = refuse_gguf(&folder, error);
     if (status == RADLLM_OK)
         status = rad_folder_json(&folder, name, &folder.config, error);
     if (status == RADLLM_OK)

@@ -36,6 +36,8 @@ for change, text in (({"model_type": "whisper"}, "whisper"), ({"hidden_size": 0}
                      ({"vision_config": {}}, "see or hear")):
     expect(plan(dict(shape, **change)), 1, f"refused: {change}", text)
 expect(run("radllm-inspect", "--plan", folder / "none.json"), 1, "a file that is not there", "none.json")
+expect(run("radllm-inspect", "--plan", SOURCE / "examples" / "models" / "radreport-q8_0.gguf"), 1,
+       "a model in its place", "is a GGUF file")
 expect(run("radllm-inspect", "--plan", "a", "b"), 2, "one thing at a time", "one file only")
 
 for key in ("hidden_size", "model_type"):
