@@ -41,6 +41,8 @@ radllm_status rad_fail_memory(radllm_error *error, size_t size);
 #define RAD_QUOTE_SIZE 96
 const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size);
 bool rad_ends_with(const char *text, size_t size, const char *ending);
+/* Whether text is one of "name|name|name". */
+bool rad_is_one_of(const char *text, const char *names);
 
 /* ---- memory ------------------------------------------------------------------------------ */
 

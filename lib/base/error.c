@@ -56,3 +56,15 @@ bool rad_ends_with(const char *text, size_t size, const char *ending)
     size_t tail = strlen(ending);
     return size >= tail && memcmp(text + size - tail, ending, tail) == 0;
 }
+
+bool rad_is_one_of(const char *text, const char *names)
+{
+    const size_t size = strlen(text);
+    for (; *names != '\0'; names += *names == '|') {
+        size_t n = strcspn(names, "|");
+        if (n == size && memcmp(text, names, n) == 0)
+            return true;
+        names += n;
+    }
+    return false;
+}

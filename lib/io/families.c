@@ -660,18 +660,6 @@ static bool is_stored_name(const char *pattern, const char *name)
     return digits > 0 && strcmp(number + 2, name + head + digits) == 0;
 }
 
-static bool is_one_of(const char *names, const char *name)
-{
-    size_t size = strlen(name);
-    for (; *names != '\0'; names += *names == '|') {
-        size_t n = strcspn(names, "|");
-        if (n == size && memcmp(names, name, n) == 0)
-            return true;
-        names += n;
-    }
-    return false;
-}
-
 /* Behind one of the beginnings of layers' names: the layer, and what follows it. */
 static const char *cut_layer(const char *prefixes, const char *name, uint32_t *layer)
 {
@@ -696,7 +684,7 @@ static bool find_in_rows(const rad_name_row *row, const char *stored, char gguf[
 {
     uint32_t layer;
     for (; row->gguf != NULL; row++) {
-        if (is_one_of(row->stored, stored)) {
+        if (rad_is_one_of(stored, row->stored)) {
             snprintf(gguf, 64, "%s", row->gguf);
             *form = row->form;
             return true;

@@ -182,17 +182,6 @@ static bool bool_in(reader *r, const json_t *object, const char *names, bool fal
     return value != NULL ? json_is_true(value) : fallback;
 }
 
-static bool is_one_of(const char *text, const char *names)
-{
-    for (; *names != '\0'; names += *names == '|') {
-        size_t size = strcspn(names, "|");
-        if (strlen(text) == size && strncmp(text, names, size) == 0)
-            return true;
-        names += size;
-    }
-    return false;
-}
-
 static void refuse(reader *r, const char *key, const char *value, const char *remedy)
 {
     char quoted[RAD_QUOTE_SIZE];
@@ -425,7 +414,7 @@ static void put_experts(reader *r, rad_folder_shape *shape)
                     size_of(r, "shared_expert_intermediate_size", -1));
     /* Others' weights of experts are always normalized, whatever stands there. */
     if (find(config, "norm_topk_prob") != NULL &&
-        !is_one_of(r->family->model_type, "mixtral|gpt_oss"))
+        !rad_is_one_of(r->family->model_type, "mixtral|gpt_oss"))
         put_bool(r, "expert_weights_norm", bool_in(r, config, "norm_topk_prob", false));
     if (find(config, "n_shared_experts") != NULL)
         put_integer(r, "expert_shared_count", size_in(r, config, "n_shared_experts", 0, 0));
@@ -580,7 +569,7 @@ static void check_activation(reader *r)
     if (name == NULL && value != NULL)
         fail_value(r, key, "a text");
     else if (name != NULL && r->family->activation != NULL &&
-             !is_one_of(name, r->family->activation))
+             !rad_is_one_of(name, r->family->activation))
         refuse(r, key, name, "this activation is not supported in models of this type");
 }
 
@@ -758,7 +747,7 @@ static void configure_bert(reader *r, rad_folder_shape *shape)
         const json_t *rope = find(config, "rope_parameters");
         const char *type = rope_type_of(rope);
         /* Dynamic scaling begins behind the context. */
-        if (type == NULL || !is_one_of(type, "default|dynamic"))
+        if (type == NULL || !rad_is_one_of(type, "default|dynamic"))
             refuse(r, "rope_parameters.rope_type", type == NULL ? "no text" : type,
                    "rotations are not scaled in encoders");
         put_real(r, "rope.freq_base",

@@ -124,17 +124,6 @@ radllm_status rad_packed_add(rad_packing *packing, const char *module, rad_type 
 
 /* ---- a folder ------------------------------------------------------------------------------- */
 
-static bool is_one_of(const char *names, const char *name)
-{
-    const size_t size = strlen(name);
-    for (const char *at = names; at != NULL; at = strchr(at, '|')) {
-        at += *at == '|';
-        if (strncmp(at, name, size) == 0 && (at[size] == '|' || at[size] == '\0'))
-            return true;
-    }
-    return false;
-}
-
 /* Copies the module's name where the tensor's has one of the endings. */
 static bool take_module(rad_text name, const char *endings, char module[MODULE_NAME])
 {
@@ -220,7 +209,7 @@ static radllm_status find_method(rad_packing *packing, const char *fallback,
             continue;
         known = true;
         *out = &methods[i];
-        if (methods[i].format == NULL || is_one_of(methods[i].format, format))
+        if (methods[i].format == NULL || rad_is_one_of(format, methods[i].format))
             return RADLLM_OK;
     }
     char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
