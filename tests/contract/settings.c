@@ -98,6 +98,7 @@ typedef struct search {
     pairs_seen seen;
     cover wanted;
     size_t turn; /* so that values of equal merit take turns */
+    bool plain;  /* the plain kernels occurred */
 } search;
 
 /* Pairs with the value of dimension d that were not seen, among those whose values are set. */
@@ -121,6 +122,13 @@ static int count_new(const search *s, const combination *c)
     return n;
 }
 
+/* Plain kernels take several times as long as the others: once they occurred they get no more
+ * combinations than their own pairs need. */
+static bool avoided(const search *s, const combination *c)
+{
+    return s->plain && strcmp(value_of(c, "isa"), "scalar") == 0;
+}
+
 /* Gives every dimension that has none the value that adds most. False when some has none left. */
 static bool complete(search *s, combination *c)
 {
@@ -131,7 +139,7 @@ static bool complete(search *s, combination *c)
             continue;
         for (size_t i = 0; i < n_values(d); i++) {
             c->index[d] = (uint8_t)((i + s->turn) % n_values(d));
-            int n = possible(c) ? new_pairs(s, c, d) : -1;
+            int n = possible(c) ? 2 * new_pairs(s, c, d) + (avoided(s, c) ? 0 : 1) : -1;
             if (n > most) {
                 most = n;
                 best = c->index[d];
@@ -159,7 +167,7 @@ static bool next_combination(search *s, combination *best)
                 c.index[b] = (uint8_t)(a == b ? c.index[a] : pair / n_values(a));
                 if (s->seen[a][c.index[a]][b][c.index[b]] || !possible(&c) || !complete(s, &c))
                     continue;
-                int n = count_new(s, &c);
+                int n = count_new(s, &c) * (avoided(s, &c) ? 1 : 3);
                 if (n > most) {
                     most = n;
                     *best = c;
@@ -172,6 +180,7 @@ static bool next_combination(search *s, combination *best)
 
 static void mark(search *s, const combination *c)
 {
+    s->plain = s->plain || strcmp(value_of(c, "isa"), "scalar") == 0;
     for (int a = 0; a < DIMENSIONS; a++)
         for (int b = a; b < DIMENSIONS; b++)
             s->seen[a][c->index[a]][b][c->index[b]] = true;
