@@ -375,13 +375,13 @@ void rad_host_warp(const char *what, rad_warp_function function, const uint32_t 
     current->file = file;
     current->line = line;
     bool last = true;
-    for (uint32_t i = first; i < first + 32; i++)
-        last = last && runner->threads[i].state == IN_WARP_OPERATION;
+    for (uint32_t i = first; i < first + 32 && last; i++)
+        last = runner->threads[i].state == IN_WARP_OPERATION;
     if (last) {
         for (uint32_t i = first; i < first + 32; i++) {
             const thread *other = &runner->threads[i];
             if (other->function != function || other->line != line ||
-                strcmp(other->file, file) != 0)
+                (other->file != file && strcmp(other->file, file) != 0))
                 rad_host_fail("%s (%s:%d), while thread %u of the warp is in %s (%s:%d)", what,
                               file_name(file), line, i, other->what, file_name(other->file),
                               other->line);
