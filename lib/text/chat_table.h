@@ -30,12 +30,14 @@ enum {
     RAD_CHAT_NO_THOUGHTS = 1 << 11,   /* no </think> in the assistant's */
     RAD_CHAT_SYSTEM_NEEDED = 1 << 12, /* the default is a long text, which is not in the table */
     /* Others. */
-    RAD_CHAT_ENDS_THERE = 1 << 13,    /* no `answer` behind a message of the assistant */
-    RAD_CHAT_EMPTY_IS_NONE = 1 << 14, /* an empty system message at the head */
-    RAD_CHAT_DROP_THOUGHTS = 1 << 15, /* the assistant's up to the last </think> */
-    RAD_CHAT_DROP_THOUGHT = 1 << 16,  /* the assistant's up to the first one */
-    RAD_CHAT_DROP_LINES = 1 << 17,    /* with them the line ends that follow */
-    RAD_CHAT_DROP_ALL_LINES = 1 << 18 /* line ends at the head of the assistant's */
+    RAD_CHAT_ENDS_THERE = 1 << 13,     /* no `answer` behind a message of the assistant */
+    RAD_CHAT_EMPTY_IS_NONE = 1 << 14,  /* an empty system message at the head */
+    RAD_CHAT_DROP_THOUGHTS = 1 << 15,  /* the assistant's up to the last </think> */
+    RAD_CHAT_DROP_THOUGHT = 1 << 16,   /* the assistant's up to the first one */
+    RAD_CHAT_DROP_LINES = 1 << 17,     /* with them the line ends that follow */
+    RAD_CHAT_DROP_ALL_LINES = 1 << 18, /* line ends at the head of the assistant's */
+    RAD_CHAT_NO_CHANNELS = 1 << 19,    /* no marks of channels in the assistant's */
+    RAD_CHAT_NO_TOOL_TEXTS = 1 << 20   /* the user's are none that are read as a tool's answer */
 };
 
 typedef enum rad_chat_field {

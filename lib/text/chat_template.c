@@ -223,16 +223,18 @@ static radllm_status refuse(const layout *l, size_t index, const char *why)
 /* ---- the assistant's ---------------------------------------------------------------------- */
 
 #define THOUGHT_END "</think>"
+#define TOOL_START  "<tool_response>"
+#define TOOL_END    "</tool_response>"
 
-/* What is behind the first or last end of a thought; false where there is none. */
-static bool behind_thought(rad_text text, bool last, rad_text *behind)
+/* What is behind the first or last of a mark; false where there is none. */
+static bool behind(rad_text text, const char *mark, bool last, rad_text *rest)
 {
-    const size_t size = strlen(THOUGHT_END);
+    const size_t size = strlen(mark);
     bool found = false;
     for (size_t at = 0; at + size <= text.size && (last || !found); at++) {
-        if (memcmp(text.data + at, THOUGHT_END, size) != 0)
+        if (memcmp(text.data + at, mark, size) != 0)
             continue;
-        *behind = (rad_text){text.data + at + size, text.size - at - size};
+        *rest = (rad_text){text.data + at + size, text.size - at - size};
         found = true;
     }
     return found;
@@ -243,11 +245,18 @@ static rad_text answer_of(const rad_chat_template *t, rad_text text)
 {
     bool lines = (t->flags & RAD_CHAT_DROP_ALL_LINES) != 0;
     if ((t->flags & (RAD_CHAT_DROP_THOUGHTS | RAD_CHAT_DROP_THOUGHT)) != 0 &&
-        behind_thought(text, (t->flags & RAD_CHAT_DROP_THOUGHTS) != 0, &text))
+        behind(text, THOUGHT_END, (t->flags & RAD_CHAT_DROP_THOUGHTS) != 0, &text))
         lines = lines || (t->flags & RAD_CHAT_DROP_LINES) != 0;
     for (; lines && text.size > 0 && *text.data == '\n'; text.size--)
         text.data++;
     return text;
+}
+
+static bool is_tool_text(rad_text text)
+{
+    const size_t start = strlen(TOOL_START), end = strlen(TOOL_END);
+    return text.size >= end && memcmp(text.data, TOOL_START, start) == 0 &&
+           memcmp(text.data + text.size - end, TOOL_END, end) == 0;
 }
 
 static radllm_status check_answers(const layout *l, const rad_message *messages, size_t count)
@@ -255,12 +264,22 @@ static radllm_status check_answers(const layout *l, const rad_message *messages,
     uint32_t flags = l->chat_template->flags;
     for (size_t i = 0; i < count; i++) {
         rad_text rest, text = messages[i].text;
+        if (messages[i].role == RAD_ROLE_USER && (flags & RAD_CHAT_NO_TOOL_TEXTS) != 0 &&
+            is_tool_text(trim(text, trim_of(l->chat_template, RAD_ROLE_USER))))
+            return refuse(l, i,
+                          "takes \"" TOOL_START "\" ... \"" TOOL_END
+                          "\" for what a tool says, not the user: write something before it");
         if (messages[i].role != RAD_ROLE_ASSISTANT)
             continue;
+        if ((flags & RAD_CHAT_NO_CHANNELS) != 0 &&
+            (behind(text, "<|channel", false, &rest) || behind(text, "<channel|>", false, &rest)))
+            return refuse(l, i,
+                          "has no place for marks of channels in an earlier answer: leave all but "
+                          "its final text out");
         if ((flags & RAD_CHAT_ANSWERS_FOLLOW) != 0 &&
             (i == 0 || messages[i - 1].role != RAD_ROLE_USER))
             return refuse(l, i, "needs one of the user before each of the assistant");
-        if ((flags & RAD_CHAT_NO_THOUGHTS) != 0 && behind_thought(text, false, &rest))
+        if ((flags & RAD_CHAT_NO_THOUGHTS) != 0 && behind(text, THOUGHT_END, false, &rest))
             return refuse(l, i,
                           "has no place for \"" THOUGHT_END
                           "\" in an earlier answer: leave its thoughts out");

@@ -149,7 +149,8 @@ static bool put_tag(normalizer *n, char kind, bool *line)
 
 static bool pass_comment(normalizer *n, bool *line)
 {
-    for (const char *p = n->p + 2; p < n->end; p++) {
+    const char *p = n->p + 2;
+    for (p += p < n->end && (*p == '-' || *p == '+'); p < n->end; p++) { /* behind its own sign */
         size_t length = end_at(n, p, '#');
         if (length > 0) {
             pass_end(n, p, length, '#', line);
