@@ -758,20 +758,46 @@ static void configure_bert(reader *r, rad_folder_shape *shape)
 
 /* ---- texts ---------------------------------------------------------------------------------- */
 
-/* The template named "default" of a list, or the only one. */
+/* A text, or the one named "default" of several: a list (the last counts) or an object. */
 static const json_t *template_of(const json_t *config)
 {
-    json_t *value = json_object_get(config, "chat_template"), *item;
+    const json_t *value = json_object_get(config, "chat_template"), *item, *found = value;
     size_t i;
-    if (!json_is_array(value))
-        return value;
+    if (json_is_object(value))
+        found = json_object_get(value, "default");
     json_array_foreach(value, i, item)
     {
         const char *name = json_string_value(json_object_get(item, "name"));
         if (name != NULL && strcmp(name, "default") == 0)
-            return json_object_get(item, "template");
+            found = json_object_get(item, "template");
     }
-    return NULL;
+    return found;
+}
+
+/* What templates are called of which none is the default. */
+static void put_template_names(reader *r, const json_t *list)
+{
+    rad_arena *arena = &r->folder->source->arena;
+    size_t i, bytes = (json_array_size(list) + 1) * sizeof(rad_text);
+    rad_text *names = rad_arena_alloc_zero(arena, bytes, _Alignof(rad_text));
+    rad_meta *meta = add_entry(r, "tokenizer.chat_templates", RAD_META_STRING);
+    bool whole = names != NULL;
+    const json_t *item;
+    json_array_foreach(list, i, item)
+    {
+        const json_t *name = json_object_get(item, "name");
+        char *copy = rad_arena_copy(arena, json_string_value(name), json_string_length(name));
+        whole = whole && copy != NULL;
+        if (whole)
+            names[i] = (rad_text){copy, json_string_length(name)};
+    }
+    if (meta == NULL)
+        return;
+    if (!whole)
+        r->status = rad_fail_memory(r->error, bytes);
+    meta->strings = names;
+    meta->count = json_array_size(list);
+    mark_array(r);
 }
 
 static void put_template_of(reader *r, const char *name, bool *found)
@@ -783,6 +809,8 @@ static void put_template_of(reader *r, const char *name, bool *found)
     if (json_is_string(text)) {
         put_text(r, "tokenizer.chat_template", json_string_value(text), json_string_length(text));
         *found = true;
+    } else if (json_array_size(text) > 0) {
+        put_template_names(r, text);
     }
     json_decref(config);
 }
@@ -801,8 +829,8 @@ static void put_template(reader *r)
         rad_free(&source->host.allocator, text, size + 1);
         found = true;
     }
-    put_template_of(r, "chat_template.json", &found);
     put_template_of(r, "tokenizer_config.json", &found);
+    put_template_of(r, "chat_template.json", &found); /* of what sees and reads */
 }
 
 /* Moves the end of a path before its last part, whose beginning it returns. */

@@ -147,7 +147,8 @@ static radllm_status each_beside(rad_pipeline_reader *r, take_beside_fn take, vo
     return status;
 }
 
-/* Adds a token to the entries where nothing has its text or its id. */
+/* Adds a token to the entries where nothing has its text or its id. What it says of an added token
+ * of tokenizer.json counts more than that; but one that is special there stays so. */
 static radllm_status put_beside(void *user, uint32_t at, int64_t id, rad_text content)
 {
     entries *e = user;
@@ -155,12 +156,13 @@ static radllm_status put_beside(void *user, uint32_t at, int64_t id, rad_text co
     bool special;
     int32_t found =
         rad_vocabulary_find(&r->tokenizer->vocabulary, (const uint8_t *)content.data, content.size);
-    if (found >= 0 ? e->types[found] != RAD_TOKEN_NORMAL : e->texts[id].data != NULL)
+    if (found < 0 && e->texts[id].data != NULL)
         return RADLLM_OK;
     radllm_status status = rad_read_flag(r, at, "an added token", "special", false, &special);
     if (status != RADLLM_OK)
         return status;
     uint32_t flags = RAD_ADDED_BESIDE;
+    special = special || (found >= 0 && e->types[found] == RAD_TOKEN_CONTROL);
     if (found < 0) {
         e->more = true;
         e->texts[id] = content;
@@ -640,6 +642,15 @@ static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)
     return RADLLM_OK;
 }
 
+/* Whether tokenizer_config.json says what a token is like. */
+static bool is_beside(const rad_pipeline_reader *r, rad_text content)
+{
+    int32_t found =
+        rad_vocabulary_find(&r->tokenizer->vocabulary, (const uint8_t *)content.data, content.size);
+    const uint8_t *flags = r->pipeline->added;
+    return flags != NULL && found >= 0 && (flags[found] & RAD_ADDED_BESIDE) != 0;
+}
+
 static radllm_status run_pass(added_pass *p, uint32_t added)
 {
     const rad_tree *json = &p->r->json;
@@ -650,7 +661,7 @@ static radllm_status run_pass(added_pass *p, uint32_t added)
     for (uint32_t i = 0; i < json->values[added].size && status == RADLLM_OK;
          i++, at = json->values[at].next) {
         rad_text content = rad_tree_text(json, rad_tree_get(json, at, "content"));
-        if (content.size > 0)
+        if (content.size > 0 && !is_beside(p->r, content))
             status = take_added(p, at, content);
     }
     return status;
@@ -659,12 +670,8 @@ static radllm_status run_pass(added_pass *p, uint32_t added)
 static radllm_status take_beside(void *user, uint32_t at, int64_t id, rad_text content)
 {
     added_pass *p = user;
-    int32_t found = rad_vocabulary_find(&p->r->tokenizer->vocabulary, (const uint8_t *)content.data,
-                                        content.size);
-    const uint8_t *flags = p->r->pipeline->added;
     (void)id;
-    bool beside = flags != NULL && found >= 0 && (flags[found] & RAD_ADDED_BESIDE) != 0;
-    return beside ? take_added(p, at, content) : RADLLM_OK;
+    return is_beside(p->r, content) ? take_added(p, at, content) : RADLLM_OK;
 }
 
 radllm_status rad_read_added(rad_pipeline_reader *r, uint32_t added)

@@ -111,10 +111,19 @@ static int flag_of(const rad_tree *json, const char *key)
     return kind == RAD_TREE_TRUE ? 1 : kind == RAD_TREE_FALSE ? 0 : -1;
 }
 
-/* The configuration's word on BOS and EOS counts more than what is known already. */
+/* Whether tokenizer.json itself says which tokens stand around a text. */
+static bool is_framed(const rad_tokenizer *tokenizer)
+{
+    const rad_pipeline *pipeline = tokenizer->pipeline;
+    return pipeline != NULL && pipeline->n_before + pipeline->n_after > 0;
+}
+
+/* The configuration's word on BOS and EOS counts where tokenizer.json has none. */
 static radllm_status apply_flags(rad_tokenizer *tokenizer, const rad_tree *config,
                                  radllm_error *error)
 {
+    if (is_framed(tokenizer))
+        return RADLLM_OK;
     int bos = flag_of(config, "add_bos_token"), eos = flag_of(config, "add_eos_token");
     if ((bos == 1 && tokenizer->bos < 0) || (eos == 1 && tokenizer->eos < 0))
         return rad_fail(error, RADLLM_E_FORMAT,
@@ -153,25 +162,23 @@ static void read_ends(rad_tokenizer *tokenizer, const rad_tree *generation)
     }
 }
 
-/* The template of the configuration: a text, or the one called "default" of several. */
+/* The template of the configuration: a text, or the one called "default" of several, which are a
+ * list of names and texts (the last of a name counts) or an object. */
 static rad_text template_of(const rad_tree *config)
 {
-    const rad_text none = {NULL, 0};
     if (config->count == 0)
-        return none;
-    uint32_t at = rad_tree_get(config, 0, "chat_template");
-    if (rad_tree_kind_of(config, at) == RAD_TREE_STRING)
-        return rad_tree_text(config, at);
-    if (rad_tree_kind_of(config, at) != RAD_TREE_ARRAY)
-        return none;
-    uint32_t item = rad_tree_first(at);
-    for (uint32_t i = 0; i < config->values[at].size; i++, item = config->values[item].next) {
-        uint32_t text = rad_tree_get(config, item, "template");
-        if (rad_tree_is(config, rad_tree_get(config, item, "name"), "default") &&
-            rad_tree_kind_of(config, text) == RAD_TREE_STRING)
-            return rad_tree_text(config, text);
+        return (rad_text){NULL, 0};
+    uint32_t at = rad_tree_get(config, 0, "chat_template"), found = at;
+    if (rad_tree_kind_of(config, at) == RAD_TREE_OBJECT)
+        found = rad_tree_get(config, at, "default");
+    if (rad_tree_kind_of(config, at) == RAD_TREE_ARRAY) {
+        uint32_t item = rad_tree_first(at);
+        for (uint32_t i = 0; i < config->values[at].size; i++, item = config->values[item].next)
+            if (rad_tree_is(config, rad_tree_get(config, item, "name"), "default"))
+                found = rad_tree_get(config, item, "template");
     }
-    return none;
+    return rad_tree_kind_of(config, found) == RAD_TREE_STRING ? rad_tree_text(config, found)
+                                                              : (rad_text){NULL, 0};
 }
 
 static radllm_status keep_template(rad_tokenizer *tokenizer, rad_pipeline *pipeline, rad_text text,
@@ -244,14 +251,12 @@ void rad_tokenizer_side_free(rad_tokenizer_side *side)
     rad_tree_free(&side->added);
 }
 
-/* The frame around a text follows what the configuration says of BOS and EOS. */
-static void frame_by_flags(rad_tokenizer *tokenizer, rad_pipeline *pipeline, const rad_tree *config)
+/* What stands around a text: as tokenizer.json says, or else the configuration. */
+static void make_frame(rad_tokenizer *tokenizer, rad_pipeline *pipeline)
 {
-    if (flag_of(config, "add_bos_token") >= 0) {
+    if (!is_framed(tokenizer)) {
         pipeline->n_before = tokenizer->add_bos;
         pipeline->before[0] = tokenizer->bos;
-    }
-    if (flag_of(config, "add_eos_token") >= 0) {
         pipeline->n_after = tokenizer->add_eos;
         pipeline->after[0] = tokenizer->eos;
     }
@@ -268,7 +273,7 @@ static radllm_status apply_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline
     radllm_status status = rad_tokenizer_side_apply(tokenizer, side, error);
     if (status != RADLLM_OK)
         return status;
-    frame_by_flags(tokenizer, pipeline, &side->config);
+    make_frame(tokenizer, pipeline);
     rad_text text = {files->chat_template.data, files->chat_template.size};
     return keep_template(tokenizer, pipeline, text.data != NULL ? text : template_of(&side->config),
                          error);

@@ -152,6 +152,7 @@ START_TEST(a_folder_is_a_model)
 {
     write_model("{" LLAMA "}");
     write_text("tokenizer_config.json", "{\"chat_template\":\"{{ messages }}\"}");
+    write_text("chat_template.json", "{\"chat_template\":\"of pictures\"}");
     check_model(inside(""), RADLLM_OK, NULL);
     rad_source *source = accept(inside("model.safetensors"));
     rad_text text;
@@ -163,6 +164,25 @@ START_TEST(a_folder_is_a_model)
     ck_assert_int_eq(rad_meta_text(source, "tokenizer.chat_template", &text, NULL), RADLLM_OK);
     ck_assert(text.size == 5 && memcmp(text.data, "other", 5) == 0);
     rad_source_release(source);
+    unlink(inside("chat_template.jinja"));
+    unlink(inside("chat_template.json"));
+    write_text("tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"default\",\"template\":\"x\"},"
+               "{\"name\":\"default\",\"template\":\"last\"}]}");
+    source = accept(inside(""));
+    ck_assert_int_eq(rad_meta_text(source, "tokenizer.chat_template", &text, NULL), RADLLM_OK);
+    ck_assert(text.size == 4 && memcmp(text.data, "last", 4) == 0);
+    rad_source_release(source);
+    /* None of them is the one for chats without tools. */
+    write_text("tokenizer_config.json",
+               "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"},{}]}");
+    source = accept(inside(""));
+    const rad_meta *names = rad_source_find_meta(source, "tokenizer.chat_templates");
+    ck_assert(names != NULL && names->is_array && names->count == 2);
+    ck_assert(names->strings[0].size == 3 && names->strings[1].size == 0);
+    ck_assert_ptr_null(rad_source_find_meta(source, "tokenizer.chat_template"));
+    rad_source_release(source);
+    unlink(inside("tokenizer_config.json"));
 }
 END_TEST
 

@@ -218,6 +218,29 @@ START_TEST(takes_ends_and_templates_from_beside)
     ck_assert(text.size == 3 && memcmp(text.data, "yes", 3) == 0);
     rad_tokenizer_free(tokenizer);
 
+    /* Where tokenizer.json says what stands around a text, that counts. */
+    static const char framed[] =
+        "{\"added_tokens\":[{\"id\":1,\"content\":\"<s>\",\"special\":true}],\"post_processor\":"
+        "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},"
+        "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"<s>\":{\"id\":\"<s>\",\"ids\":[1]}}},"
+        "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}";
+    rad_assert_ok(create(framed,
+                         "{\"add_bos_token\":false,\"add_eos_token\":true,\"chat_template\":["
+                         "{\"name\":\"default\",\"template\":\"no\"},{\"name\":\"default\","
+                         "\"template\":\"yes\"}]}",
+                         NULL, NULL, NULL, &tokenizer, &error),
+                  &error);
+    text_check(tokenizer, "a", ALL, "1 0");
+    ck_assert(rad_tokenizer_adds_bos(tokenizer) && !rad_tokenizer_adds_eos(tokenizer));
+    text = rad_tokenizer_chat_template(tokenizer);
+    ck_assert(text.size == 3 && memcmp(text.data, "yes", 3) == 0);
+    rad_tokenizer_free(tokenizer);
+    rad_assert_ok(create(SMALL, "{\"chat_template\":{\"default\":\"yes\"}}", NULL, NULL, NULL,
+                         &tokenizer, &error),
+                  &error);
+    ck_assert_uint_eq(rad_tokenizer_chat_template(tokenizer).size, 3);
+    rad_tokenizer_free(tokenizer);
+
     radllm_status status =
         create(SMALL, "{\"add_bos_token\":true}", NULL, NULL, NULL, &tokenizer, &error);
     rad_assert_error(status, RADLLM_E_FORMAT, &error, "bos_token");
@@ -250,6 +273,19 @@ START_TEST(takes_added_tokens_from_beside)
     text_check(tokenizer, "zza", 0, "7 0");
     ck_assert_int_eq(rad_tokenizer_eos(tokenizer), 6);
     ck_assert_int_eq(rad_tokenizer_type(tokenizer, 7), RAD_TOKEN_USER_DEFINED);
+    rad_tokenizer_free(tokenizer);
+    /* Of an added token of tokenizer.json it says what that is like, but not that it is none. */
+    rad_assert_ok(
+        create("{\"added_tokens\":[{\"id\":2,\"content\":\"<s>\",\"special\":true},{\"id\":"
+               "3,\"content\":\"<t>\",\"lstrip\":true}],\"model\":{\"type\":\"BPE\","
+               "\"vocab\":{\"a\":0,\" \":1},\"merges\":[]}}",
+               "{\"added_tokens_decoder\":{" BESIDE("2", "<s>", "false", "true") "," BESIDE(
+                   "9", "<t>", "true", "false") "}}",
+               NULL, NULL, NULL, &tokenizer, &error),
+        &error);
+    text_check(tokenizer, "a <s> a <t>a", ALL, "0 2 0 1 3 0");
+    ck_assert_int_eq(rad_tokenizer_type(tokenizer, 2), RAD_TOKEN_CONTROL);
+    ck_assert_int_eq(rad_tokenizer_type(tokenizer, 3), RAD_TOKEN_CONTROL);
     rad_tokenizer_free(tokenizer);
     /* An id that is another token's, keys that are none, and values of the wrong kind. */
     rad_assert_ok(
