@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/handles.h"
+#include "model/kind.h"
 
 radllm_status radllm_chat_new(const radllm_host *host, radllm_chat **out, radllm_error *error)
 {
@@ -107,14 +108,16 @@ static radllm_status unknown_template(const radllm_model *model, rad_text name, 
     bool has =
         rad_tokenizer_chat_template(model->model->tokenizer).size > 0 ||
         (rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
-         own.data != NULL);
+         own.size > 0);
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s: %s; give the option template (--template NAME; --list-templates names "
-                    "all) or raw (--raw: no template)",
+                    "%s: %s (tokenizer.chat_template%s; give the option template (--template NAME; "
+                    "--list-templates names all) or raw (--raw: no template)",
                     rad_source_label(model->file->source),
-                    has ? "its chat template (tokenizer.chat_template) is none that this version "
-                          "knows"
-                        : "it has no chat template (tokenizer.chat_template)");
+                    has ? "its chat template" : "it has no chat template",
+                    has ? ") is none that this version knows"
+                    : rad_has_named_templates(model->file->source)
+                        ? "), but others by name, of which none is the default"
+                        : ")");
 }
 
 /* All texts with line breaks between them. */

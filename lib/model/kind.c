@@ -8,19 +8,24 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Whether one of `words` stands in a text, in any case and with no letter beside it. */
+/* Which of `words` stands in a text, in any case: with no letter beside it, or, where it begins
+ * with
+ * '*', anywhere. */
 static const char *find_word(rad_text text, const char *const *words)
 {
     for (; *words != NULL; words++) {
-        size_t size = strlen(*words);
+        bool part = **words == '*';
+        const char *word = *words + part;
+        size_t size = strlen(word);
         for (size_t at = 0; at + size <= text.size; at++) {
             size_t same = 0;
-            while (same < size && (text.data[at + same] | 0x20) == (*words)[same] &&
+            while (same < size && (text.data[at + same] | 0x20) == word[same] &&
                    is_letter(text.data[at + same]))
                 same++;
-            if (same == size && (at == 0 || !is_letter(text.data[at - 1])) &&
-                (at + size == text.size || !is_letter(text.data[at + size])))
-                return *words;
+            if (same == size &&
+                (part || ((at == 0 || !is_letter(text.data[at - 1])) &&
+                          (at + size == text.size || !is_letter(text.data[at + size])))))
+                return word;
         }
     }
     return NULL;
@@ -30,9 +35,12 @@ static const char *find_word(rad_text text, const char *const *words)
 static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
 {
     static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
-    static const char *const instruct[] = {"instruct", "instruction", "inst", "it",
-                                           "alpaca",   "medalpaca",   NULL};
-    static const char *const chat[] = {"chat", "vicuna", "zephyr", "assistant", NULL};
+    /* Models of these families that were not taught have other names. */
+    static const char *const instruct[] = {"*instruct", "inst",     "it",      "sft",     "dpo",
+                                           "orpo",      "rlhf",     "*alpaca", "*hermes", "*wizard",
+                                           "*guanaco",  "*dolphin", "*dolly",  "*tulu",   "*bloomz",
+                                           "*orca",     "*koala",   NULL};
+    static const char *const chat[] = {"*chat", "*vicuna", "*zephyr", "assistant", NULL};
     static const char *const base[] = {"base", "pt", "pretrained", "pretrain", NULL};
     const struct {
         rad_model_kind kind;
@@ -80,6 +88,19 @@ static bool is_base_of_qwen(const rad_source *source, const rad_tokenizer *token
            rad_tokenizer_find(tokenizer, end, sizeof end - 1) == eos;
 }
 
+bool rad_has_named_templates(const rad_source *source)
+{
+    static const char key[] = "tokenizer.chat_template";
+    const size_t size = sizeof key - 1;
+    for (uint64_t i = 0; i < rad_source_n_meta(source); i++) {
+        rad_text name = rad_source_meta(source, i)->key;
+        if (name.size > size && memcmp(name.data, key, size) == 0 &&
+            (name.data[size] == '.' || name.data[size] == 's'))
+            return true;
+    }
+    return false;
+}
+
 rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokenizer,
                            rad_text chat_template, char reason[RAD_KIND_REASON])
 {
@@ -94,6 +115,10 @@ rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokeni
     }
     if (chat_template.size > 0) {
         snprintf(reason, RAD_KIND_REASON, "it has a chat template");
+        return RAD_KIND_CHAT;
+    }
+    if (rad_has_named_templates(source)) {
+        snprintf(reason, RAD_KIND_REASON, "it has chat templates, of which none is the default");
         return RAD_KIND_CHAT;
     }
     if (by_end(tokenizer, reason))

@@ -14,4 +14,7 @@ typedef enum rad_model_kind { RAD_KIND_BASE, RAD_KIND_INSTRUCT, RAD_KIND_CHAT } 
 rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokenizer,
                            rad_text chat_template, char reason[RAD_KIND_REASON]);
 
+/* Whether there are chat templates for some purpose (tokenizer.chat_template.NAME). */
+bool rad_has_named_templates(const rad_source *source);
+
 #endif

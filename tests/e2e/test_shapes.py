@@ -53,7 +53,7 @@ subprocess.run([sys.executable, SOURCE / "tests" / "golden" / "make_folder.py",
                 SOURCE / "tests" / "golden", folders], check=True, stdout=subprocess.DEVNULL)
 
 
-def kind(name, template=None, model="llama-mha"):
+def kind(name, template=None, model="llama-mha", config=None):
     path = folder / name
     path.mkdir(parents=True)
     for file in (folders / model).iterdir():
@@ -62,6 +62,8 @@ def kind(name, template=None, model="llama-mha"):
     if template is not None:
         (path / "chat_template.jinja").write_text(template)
         (path / "tokenizer_config.json").write_text('{"eos_token": "<|endoftext|>"}')
+    if config is not None:
+        (path / "tokenizer_config.json").write_text(json.dumps(config))
     result = run("radllm-inspect", path, "--json")
     report = json.loads(result.out)
     return report["model_kind"], report["model_kind_reason"]
@@ -72,6 +74,13 @@ check(kind("tiny-Instruct-v0.2") == ("instruct", 'general.name has the word "ins
 check(kind("gemma-2b-it")[0] == "instruct" and kind("little")[0] == "base", "words, not letters")
 check(kind("Llama-2-7b-chat-hf")[0] == "chat", "chat by its name")
 check(kind("medalpaca-7b")[0] == "instruct" and kind("vicuna-7b-v1.5")[0] == "chat", "by families")
+check(kind("OpenHermes-2.5")[0] == kind("OLMo-2-7B-SFT")[0] == kind("bloomz-560m")[0] == "instruct" and
+      kind("openchat_3.5")[0] == "chat" and kind("bloom-560m")[0] == "base", "parts of words")
+named = kind("named", config={"chat_template": [{"name": "tool_use", "template": "{{ messages }}"}]})
+check(named == ("chat", "it has chat templates, of which none is the default"), "named templates", named)
+result = run("radllm-chat", "-m", folder / "named", stdin=b"hello\n")
+check(result.code == 1 and "others by name" in result.err and "base model" not in result.err,
+      "and they are no base model's", result)
 check(kind("models--a--little-Instruct-v1/snapshots/0a1b")[0] == "instruct" and
       kind("models--a--little-pt/snapshots/it")[0] == "base", "by the name in the hub's cache")
 check("general.name (string) = \"little-pt\"" in
