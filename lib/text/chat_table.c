@@ -46,7 +46,7 @@ const rad_chat_template rad_chat_templates[] = {
            TURN("\n<|begin_assistant|>\n", "\n<|end|>\n"),
            "\n<|begin_assistant|>\nHere are my reasoning steps:\n", "", ""),
      {"<|end|>"},
-     RAD_CHAT_ENDS_WITH_USER,
+     RAD_CHAT_ENDS_WITH_USER | RAD_CHAT_DROP_STEPS,
      RAD_SYSTEM_AT_HEAD},
     {TEXTS("bielik-v3", "\1<|im_start|>", TURN("system\n", "<|im_end|>\n<|im_start|>"),
            TURN("user\n", "<|im_end|>\n<|im_start|>"),

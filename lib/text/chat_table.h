@@ -37,7 +37,8 @@ enum {
     RAD_CHAT_DROP_LINES = 1 << 17,     /* with them the line ends that follow */
     RAD_CHAT_DROP_ALL_LINES = 1 << 18, /* line ends at the head of the assistant's */
     RAD_CHAT_NO_CHANNELS = 1 << 19,    /* no marks of channels in the assistant's */
-    RAD_CHAT_NO_TOOL_TEXTS = 1 << 20   /* the user's are none that are read as a tool's answer */
+    RAD_CHAT_NO_TOOL_TEXTS = 1 << 20,  /* the user's are none that are read as a tool's answer */
+    RAD_CHAT_DROP_STEPS = 1 << 21      /* the assistant's up to [BEGIN FINAL RESPONSE] */
 };
 
 typedef enum rad_chat_field {

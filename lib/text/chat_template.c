@@ -223,6 +223,7 @@ static radllm_status refuse(const layout *l, size_t index, const char *why)
 /* ---- the assistant's ---------------------------------------------------------------------- */
 
 #define THOUGHT_END "</think>"
+#define STEPS_END   "[BEGIN FINAL RESPONSE]"
 #define TOOL_START  "<tool_response>"
 #define TOOL_END    "</tool_response>"
 
@@ -244,6 +245,8 @@ static bool behind(rad_text text, const char *mark, bool last, rad_text *rest)
 static rad_text answer_of(const rad_chat_template *t, rad_text text)
 {
     bool lines = (t->flags & RAD_CHAT_DROP_ALL_LINES) != 0;
+    if ((t->flags & RAD_CHAT_DROP_STEPS) != 0 && behind(text, STEPS_END, true, &text))
+        return trim(text, RAD_TRIM_SYSTEM);
     if ((t->flags & (RAD_CHAT_DROP_THOUGHTS | RAD_CHAT_DROP_THOUGHT)) != 0 &&
         behind(text, THOUGHT_END, (t->flags & RAD_CHAT_DROP_THOUGHTS) != 0, &text))
         lines = lines || (t->flags & RAD_CHAT_DROP_LINES) != 0;

@@ -474,6 +474,12 @@ START_TEST(texts_with_marks_of_other_forms)
         else
             rad_assert_error(status, RADLLM_E_UNSUPPORTED, &error, chats[i].why);
     }
+    /* What an answer gives before its final part is left out. */
+    const rad_message steps[] = {
+        talk[1], {RAD_ROLE_ASSISTANT, text_of("a[BEGIN FINAL RESPONSE]\n b ")}, talk[3]};
+    char *text = render(tokenizer, rad_chat_template_find("apriel-1.6"), steps, 3);
+    ck_assert_ptr_nonnull(strstr(text, "\n<|begin_assistant|>\nb\n<|end|>\n"));
+    free(text);
     rad_tokens_free(&tokens);
     rad_tokenizer_free(tokenizer);
 }

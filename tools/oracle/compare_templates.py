@@ -86,7 +86,14 @@ PIECES = ["Hello", "", " ", "\n", "  two  ", "\u00a0nbsp", "tab\t", "é è µg/m
           "<think>\n", "\n</think>\n\n", "</think>"]
 
 
-def random_chat(generator):
+@functools.lru_cache(maxsize=None)
+def literals(text):
+    """The short strings in a template, which it may look for in messages."""
+    found = re.findall(r"'((?:[^'\\]|\\.){1,60})'|\"((?:[^\"\\]|\\.){1,60})\"", text)
+    return sorted({(one or other).replace("\\n", "\n") for one, other in found}) or [""]
+
+
+def random_chat(generator, text):
     messages = []
     if generator.random() < 0.5:
         messages.append("system")
@@ -95,7 +102,8 @@ def random_chat(generator):
     if generator.random() < 0.25:
         messages = [generator.choice(["system", "user", "assistant"]) for _ in messages]
     return [{"role": role,
-             "content": "".join(generator.choice(PIECES) for _ in range(generator.randrange(5)))}
+             "content": "".join(generator.choice(literals(text) if generator.random() < 0.3 else PIECES)
+                                for _ in range(generator.randrange(5)))}
             for role in messages]
 
 
@@ -105,7 +113,10 @@ def may_refuse(chat):
               for i in range(len(chat))]
     return chat[-1]["role"] != "user" or any(
         one["role"] == "system" or one["role"] == "assistant" and (
-            before != "user" or i == 0 or "</think>" in one["content"] or not one["content"].strip())
+            before != "user" or i == 0 or "</think>" in one["content"] or
+            "<|channel" in one["content"] or "<channel|>" in one["content"] or
+            not one["content"].strip()) or
+        one["content"].strip().startswith("<tool_response>")
         for i, (one, before) in enumerate(zip(chat, behind)))
 
 
@@ -188,7 +199,7 @@ def main():
             with open(os.path.join(arguments.folder, name), newline="", encoding="utf-8") as file:
                 texts.append((name, file.read()))
     generator = random.Random(1)
-    requests = [(where, text, random_chat(generator))
+    requests = [(where, text, random_chat(generator, text))
                 for where, text in texts for _ in range(arguments.chats)]
     lines = "".join(json.dumps({"template": text, "messages": chat}) + "\n"
                     for _, text, chat in requests)
