@@ -629,9 +629,9 @@ static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)
     if (view.size > RAD_SPECIAL_MAX || content.size > RAD_SPECIAL_MAX) {
         char quoted[RAD_QUOTE_SIZE];
         return rad_fail(r->error, RADLLM_E_LIMIT,
-                        "tokenizer.json: the added token \"%s\" has %zu bytes; at most %d are "
-                        "supported",
-                        rad_quote(quoted, content.data, content.size), content.size,
+                        "tokenizer.json: the added token \"%s\" has %zu bytes (%zu where it is "
+                        "normalized); at most %d are supported",
+                        rad_quote(quoted, content.data, content.size), content.size, view.size,
                         RAD_SPECIAL_MAX);
     }
     if (!p->fill)
