@@ -275,6 +275,14 @@ static void put_partial_rotation(reader *r, const json_t *rope, bool latent)
     int64_t head = size_of(r, "head_dim", size_of(r, "hidden_size", -1) / (heads > 0 ? heads : 1));
     if (latent || share == 1.0)
         return;
+    /* Other classes know no share: whole heads rotate, and scaled ones do not fit. */
+    if (strncmp(r->family->model_type, "phi", 3) != 0) {
+        const char *type = rope_type_of(rope);
+        if (type == NULL || strcmp(type, "default") != 0)
+            refuse(r, "partial_rotary_factor", "not 1",
+                   "heads of models of this type rotate whole");
+        return;
+    }
     if (!(share > 0.0 && share < 1.0))
         fail_value(r, "partial_rotary_factor", "above 0 and at most 1");
     else

@@ -130,6 +130,7 @@ MODELS.update({
 })
 # Keys that config.json then has as well, or (...) has not.
 CHANGES = {
+    "ministral-full": {"partial_rotary_factor": 0.5},  # a key that its class does not know
     "qwen2-later": {"layer_types": ..., "max_position_embeddings": ..., "rope_scaling": {
         "type": "yarn", "factor": 4.0, "rope_theta": 1e6, "original_max_position_embeddings": 64}},
     "qwen2moe-turns": {"layer_types": ..., "norm_topk_prob": ...},
