@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "io/families.h"
-#include "io/packed.h"
+#include "io/packed_affine.h"
 
 #define LAYER_NAME 192
 
@@ -388,6 +388,13 @@ static radllm_status make_experts(const translator *t, const char *name, const c
 {
     const char *end = strstr(name, "_exps.");
     radllm_status status = RADLLM_OK;
+    rad_affine_blocks blocks = {0, 128};
+    for (uint32_t i = 0; i < t->shape->n_experts; i++) {
+        const rad_stored *expert = find_expert(t, pattern, i);
+        if (expert == NULL)
+            break;
+        rad_affine_gather(expert, &blocks);
+    }
     for (uint32_t i = 0; i < t->shape->n_experts && status == RADLLM_OK; i++) {
         char one[LAYER_NAME];
         rad_stored *expert = find_expert(t, pattern, i);
@@ -395,6 +402,7 @@ static radllm_status make_experts(const translator *t, const char *name, const c
             return RADLLM_OK; /* the first one: they are named otherwise; else binding tells */
         snprintf(one, sizeof one, "%.*s.%u.%s", (int)(end - name), name, i, end + 6);
         expert->used = true;
+        rad_affine_set_blocks(expert, &blocks);
         status = make_plain(t, one, expert);
     }
     return status;
@@ -529,14 +537,19 @@ static radllm_status compare(const translator *t, const rad_stored *a, const rad
 }
 
 /* A stored output that the configuration says is the embedding: is it? Adapters that were merged
- * may have changed one of the two, as `transformers` 5 notices. */
+ * may have changed one of the two, as `transformers` 5 notices; and ExLlamaV2 quantizes the output
+ * apart, and computes with that. */
 static radllm_status check_tied(const translator *t, const rad_stored *output, bool *tied)
 {
     const rad_stored *embedding = t->embedding;
     *tied = t->shape->tied;
-    if (!*tied || embedding == NULL || embedding->packed != NULL || output->packed != NULL)
+    if (!*tied || embedding == NULL)
         return RADLLM_OK;
-    radllm_status status = compare(t, embedding, output, tied);
+    radllm_status status = RADLLM_OK;
+    *tied = false;
+    if (embedding->packed != NULL || output->packed != NULL)
+        return RADLLM_OK;
+    status = compare(t, embedding, output, tied);
     if (status == RADLLM_OK && !*tied)
         rad_log_line(&t->folder->source->host, RADLLM_LOG_WARNING,
                      "%s: %s is another matrix than the embedding, which config.json says it is "
@@ -691,7 +704,6 @@ static radllm_status add_defaults(rad_folder *folder, const rad_folder_family *f
 
 static radllm_status translate_tensors(translator *t, const rad_folder_family *family)
 {
-    leave_out_others(t);
     radllm_status status = RADLLM_OK;
     const rad_name_row *row = family->rows;
     for (; row->gguf != NULL && status == RADLLM_OK; row++)
@@ -734,6 +746,7 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
             status = rad_folder_find_family(folder, &family, error);
         if (status == RADLLM_OK)
             status = add_defaults(folder, family, error);
+        leave_out_others(&t);
         if (status == RADLLM_OK)
             status = rad_packed_find(folder, error);
         if (status == RADLLM_OK)

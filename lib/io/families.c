@@ -117,6 +117,12 @@ static const rad_name_row phi3_rows[] = {
     {"attn_output.weight", "self_attn.o_proj.weight", FORM_PLAIN},
     {"ffn_up.weight", "mlp.gate_up_proj.weight", FORM_PLAIN},
     {"ffn_down.weight", "mlp.down_proj.weight", FORM_PLAIN},
+    /* ExLlamaV2 takes apart what is one in other files. */
+    {"attn_q.weight", "self_attn.q_proj.weight", FORM_PLAIN},
+    {"attn_k.weight", "self_attn.k_proj.weight", FORM_PLAIN},
+    {"attn_v.weight", "self_attn.v_proj.weight", FORM_PLAIN},
+    {"ffn_gate.weight", "mlp.gate_proj.weight", FORM_PLAIN},
+    {"ffn_up.weight", "mlp.up_proj.weight", FORM_PLAIN},
     {NULL, "self_attn.rotary_emb.inv_freq", FORM_NONE},
     END};
 

@@ -24,10 +24,13 @@ static const rad_packed_method methods[] = {
     {"bitsandbytes", NULL, rad_bnb_configure, ".weight", rad_bnb_weight},
     {"fp8", NULL, NULL, ".weight", rad_fp8_weight},
     {"fbgemm_fp8", NULL, NULL, ".weight", rad_fp8_weight},
-    {"compressed-tensors", "float-quantized", NULL, ".weight", rad_fp8_weight},
-    {"compressed-tensors", "naive-quantized", NULL, ".weight", rad_fp8_weight},
-    {"compressed-tensors", "nvfp4-pack-quantized", NULL, ".weight_packed", rad_nvfp4_weight},
-    {"compressed-tensors", "mxfp4-pack-quantized", NULL, ".weight_packed", rad_mxfp4_weight},
+    {"compressed-tensors", "float-quantized", rad_compressed_configure, ".weight", rad_fp8_weight},
+    {"compressed-tensors", "naive-quantized", rad_compressed_configure, ".weight", rad_fp8_weight},
+    {"compressed-tensors", "dense", rad_compressed_configure, NULL, NULL}, /* caches alone */
+    {"compressed-tensors", "nvfp4-pack-quantized", rad_compressed_configure, ".weight_packed",
+     rad_nvfp4_weight},
+    {"compressed-tensors", "mxfp4-pack-quantized", rad_compressed_configure, ".weight_packed",
+     rad_mxfp4_weight},
     {"bitnet", NULL, rad_bitnet_configure, ".weight", rad_bitnet_weight},
     {"mxfp4", NULL, NULL, NULL, NULL}, /* gpt-oss: families.c has names for its blocks */
 };
@@ -140,16 +143,29 @@ static bool take_module(rad_text name, const char *endings, char module[MODULE_N
     return false;
 }
 
+/* Weights of a part of the model that is left out may have any shape. */
 static radllm_status make_weights(rad_packing *packing, const rad_packed_method *method)
 {
     rad_stored_table *table = &packing->folder->stored;
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < table->count && status == RADLLM_OK; i++) {
         char module[MODULE_NAME];
-        if (take_module(table->items[i].name, method->endings, module))
+        if (!table->items[i].used && take_module(table->items[i].name, method->endings, module))
             status = method->weight(packing, module, &table->items[i]);
     }
     return status;
+}
+
+/* What caches and results would be rounded by, which they are not here. */
+static void leave_out_scales(rad_packing *packing)
+{
+    static const char endings[] = ".k_scale|.v_scale|.q_scale|.kv_scale|.prob_scale|.output_scale|"
+                                  ".k_zero_point|.v_zero_point";
+    rad_stored_table *table = &packing->folder->stored;
+    char module[MODULE_NAME];
+    for (size_t i = 0; i < table->count; i++)
+        if (take_module(table->items[i].name, endings, module) && strstr(module, "attn") != NULL)
+            table->items[i].used = true;
 }
 
 /* The entries that were made join the others. */
@@ -172,6 +188,16 @@ static radllm_status join_tables(rad_packing *packing)
     return rad_stored_finish(source, table, packing->error);
 }
 
+/* Whether the first scheme of compressed-tensors is of whole numbers: "naive" says no more than
+ * that each number stands by itself. */
+static bool has_integers(const rad_packing *packing)
+{
+    json_t *groups = json_object_get(packing->config, "config_groups");
+    const json_t *scheme = json_object_iter_value(json_object_iter(groups));
+    const json_t *type = json_object_get(json_object_get(scheme, "weights"), "type");
+    return json_is_string(type) && strcmp(json_string_value(type), "int") == 0;
+}
+
 /* The key that says in which packing a method's weights are, and what it says. */
 static radllm_status find_format(const rad_packing *packing, const char **name, const char **key,
                                  const char **format)
@@ -180,8 +206,12 @@ static radllm_status find_format(const rad_packing *packing, const char **name, 
     *key = "format";
     if (strcmp(*name, "intel/" AUTO_ROUND) == 0)
         *name = AUTO_ROUND;
-    if (strcmp(*name, AUTO_ROUND) != 0)
-        return rad_packed_text(packing, *key, "", format);
+    if (strcmp(*name, AUTO_ROUND) != 0) {
+        radllm_status status = rad_packed_text(packing, *key, "dense", format);
+        if (status == RADLLM_OK && strcmp(*format, "naive-quantized") == 0 && has_integers(packing))
+            *format = "int-quantized";
+        return status;
+    }
     *key = "packing_format";
     if (json_object_get(packing->config, *key) == NULL) /* as it was called first */
         *key = "backend";
@@ -196,6 +226,9 @@ static radllm_status find_method(rad_packing *packing, const char *fallback,
                                  const rad_packed_method **out)
 {
     const char *name, *key, *format;
+    if (json_is_true(json_object_get(packing->config, "load_in_8bit")) ||
+        json_is_true(json_object_get(packing->config, "load_in_4bit")))
+        fallback = "bitsandbytes"; /* which did not name itself at first */
     radllm_status status = rad_packed_text(packing, "quant_method", fallback, &name);
     if (status == RADLLM_OK && name == NULL)
         return rad_packed_refuse(packing, "quant_method", "is not said");
@@ -229,6 +262,8 @@ static radllm_status pack(rad_packing *packing, const char *fallback)
         status = method->configure(packing);
     if (status == RADLLM_OK && method->weight != NULL)
         status = make_weights(packing, method);
+    if (status == RADLLM_OK)
+        leave_out_scales(packing);
     if (status == RADLLM_OK)
         status = join_tables(packing);
     rad_free(&packing->folder->source->host.allocator, packing->made.items,

@@ -100,6 +100,7 @@ radllm_status rad_awq_configure(rad_packing *packing);
 radllm_status rad_round_configure(rad_packing *packing);
 radllm_status rad_round_gptq_configure(rad_packing *packing);
 radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_compressed_configure(rad_packing *packing); /* what all formats have */
 radllm_status rad_integers_configure(rad_packing *packing);
 radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_exl2_configure(rad_packing *packing);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "quant/affine.h"
 
@@ -228,15 +229,51 @@ static radllm_status finish_wide(rad_packing *packing, const char *module,
     return rad_packed_add(packing, module, RAD_TYPE_F32, n_rows, a->n_in, &a->packed);
 }
 
+static rad_type size_rows(rad_packed_affine *a)
+{
+    rad_type type = rad_affine_type(a->bits, a->elements);
+    a->block_bytes = rad_type_find((uint32_t)type)->block_bytes;
+    a->packed.row_bytes = (uint64_t)(a->packed.n_columns / a->elements) * a->block_bytes;
+    return type;
+}
+
+static rad_packed_affine *in_blocks(const rad_stored *stored)
+{
+    if (stored->packed == NULL || stored->packed->rows != rad_affine_rows)
+        return NULL;
+    return (rad_packed_affine *)(uintptr_t)stored->packed;
+}
+
+void rad_affine_gather(const rad_stored *stored, rad_affine_blocks *blocks)
+{
+    const rad_packed_affine *a = in_blocks(stored);
+    if (a != NULL && a->bits > blocks->bits)
+        blocks->bits = a->bits;
+    if (a != NULL && a->elements < blocks->elements)
+        blocks->elements = a->elements;
+}
+
+void rad_affine_set_blocks(rad_stored *stored, const rad_affine_blocks *blocks)
+{
+    rad_packed_affine *a = in_blocks(stored);
+    if (a == NULL)
+        return;
+    uint32_t *firsts = (uint32_t *)(uintptr_t)a->first_block;
+    for (uint32_t g = 0; g <= a->n_groups; g++)
+        firsts[g] *= a->elements / blocks->elements;
+    a->elements = blocks->elements;
+    a->bits = blocks->bits;
+    stored->type = size_rows(a);
+    stored->n_bytes = stored->dims[0] * a->packed.row_bytes;
+}
+
 /* With bits and the order of columns known. */
 static radllm_status finish(rad_packing *packing, const char *module, rad_packed_affine *a,
                             uint64_t n_rows)
 {
-    rad_type type = rad_affine_type(a->bits, a->elements);
+    rad_type type = size_rows(a);
     bool fits;
-    a->block_bytes = rad_type_find((uint32_t)type)->block_bytes;
     a->packed.scattered = a->quant_form != RAD_QUANTS_BY_ROW;
-    a->packed.row_bytes = (uint64_t)(a->packed.n_columns / a->elements) * a->block_bytes;
     radllm_status status =
         rad_affine_fits(packing->folder->source, a, a->n_groups * n_rows, &fits, packing->error);
     if (status != RADLLM_OK)
@@ -291,7 +328,7 @@ static radllm_status check_text(const rad_packing *packing, const char *key, con
     if (status != RADLLM_OK)
         return status;
     for (*which = 0; *which < n_known; (*which)++)
-        if (strcmp(text, known[*which]) == 0)
+        if (strcasecmp(text, known[*which]) == 0)
             return RADLLM_OK;
     char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
     snprintf(what, sizeof what,
@@ -325,14 +362,19 @@ radllm_status rad_gptq_configure(rad_packing *packing)
     if (status == RADLLM_OK)
         status = check_text(packing, "checkpoint_format", "gptq", formats, 2, &format);
     packing->plain_zeros = format == 1;
-    if (status == RADLLM_OK)
+    if (status == RADLLM_OK) /* newer name of the same, which counts where it stands alone */
         status = check_text(packing, "format", formats[format], formats, 2, &format);
-    packing->plain_zeros = packing->plain_zeros || format == 1;
+    if (json_object_get(packing->config, "checkpoint_format") == NULL)
+        packing->plain_zeros = format == 1;
     if (status == RADLLM_OK)
         status = check_text(packing, "pack_dtype", "int32", words, 1, &word);
     packing->carried_zeros = by_gptqmodel(packing->config);
     const json_t *overrides = json_object_get(packing->config, "dynamic");
     packing->any_bits = json_object_size(overrides) > 0;
+    const json_t *rotation = json_object_get(packing->config, "rotation");
+    if (status == RADLLM_OK && json_is_string(rotation) && json_string_length(rotation) > 0)
+        return rad_packed_refuse(packing, "rotation",
+                                 "is there: rotated activations are not computed");
     if (status == RADLLM_OK && json_is_true(json_object_get(packing->config, "is_marlin_format")))
         return rad_packed_refuse(packing, "is_marlin_format",
                                  "is true: that packing is not read; fetch the model in the form "
@@ -425,15 +467,23 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
 
 radllm_status rad_awq_configure(rad_packing *packing)
 {
-    static const char *const versions[] = {"gemm", "GEMM"};
+    static const char *const versions[] = {"gemm"};
+    const char *backend = NULL;
     const bool old = json_object_get(packing->config, "w_bit") != NULL;
     size_t version;
     radllm_status status =
         read_sizes(packing, old ? "w_bit" : "bits", old ? "q_group_size" : "group_size");
     if (status == RADLLM_OK)
-        status = check_text(packing, "version", "gemm", versions, 2, &version);
+        status = check_text(packing, "version", "gemm", versions, 1, &version);
     if (status == RADLLM_OK) /* gptqmodel's name of it */
-        status = check_text(packing, "format", "gemm", versions, 2, &version);
+        status = check_text(packing, "format", "gemm", versions, 1, &version);
+    if (status == RADLLM_OK)
+        status = rad_packed_text(packing, "backend", "auto", &backend);
+    if (status == RADLLM_OK && strcmp(backend, "llm-awq") == 0)
+        return rad_packed_refuse(
+            packing, "backend",
+            "is \"llm-awq\", whose packing is not read; fetch the model in the "
+            "version \"gemm\"");
     if (status == RADLLM_OK && packing->bits != 4)
         return rad_packed_refuse(packing, old ? "w_bit" : "bits", "must be 4 for AWQ");
     return status;
@@ -531,12 +581,10 @@ static radllm_status check_scheme(rad_packing *packing, const json_t *scheme)
     return RADLLM_OK;
 }
 
-radllm_status rad_integers_configure(rad_packing *packing)
+radllm_status rad_compressed_configure(rad_packing *packing)
 {
-    json_t *groups = json_object_get(packing->config, "config_groups"), *scheme;
     const json_t *sparse = json_object_get(packing->config, "sparsity_config");
-    const char *name, *format = json_string_value(json_object_get(sparse, "format"));
-    radllm_status status = RADLLM_OK;
+    const char *format = json_string_value(json_object_get(sparse, "format"));
     if (format != NULL && strcmp(format, "dense") != 0)
         return rad_packed_refuse(packing, "sparsity_config",
                                  "is not \"dense\": sparse weights "
@@ -544,6 +592,16 @@ radllm_status rad_integers_configure(rad_packing *packing)
     if (json_object_size(json_object_get(packing->config, "transform_config")) > 0)
         return rad_packed_refuse(packing, "transform_config",
                                  "is there: transformed activations are not computed");
+    return RADLLM_OK;
+}
+
+radllm_status rad_integers_configure(rad_packing *packing)
+{
+    json_t *groups = json_object_get(packing->config, "config_groups"), *scheme;
+    const char *name;
+    radllm_status status = rad_compressed_configure(packing);
+    if (status != RADLLM_OK)
+        return status;
     if (json_object_size(groups) == 0)
         return rad_packed_refuse(packing, "config_groups", "are missing");
     json_object_foreach(groups, name, scheme)

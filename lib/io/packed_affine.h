@@ -48,6 +48,17 @@ typedef struct rad_packed_affine {
     const struct rad_packed_affine *blocks;
 } rad_packed_affine;
 
+/* What blocks must hold, of several weights: most bits, and as many columns as all groups have. */
+typedef struct rad_affine_blocks {
+    int bits;
+    uint32_t elements;
+} rad_affine_blocks;
+
+/* Experts of one layer may have other widths each (EXL2): their blocks are made alike, after those
+ * of all have been taken into *blocks, {0, 128} at first. What is in no such blocks stays. */
+void rad_affine_gather(const rad_stored *stored, rad_affine_blocks *blocks);
+void rad_affine_set_blocks(rad_stored *stored, const rad_affine_blocks *blocks);
+
 /* Whether blocks hold all scales as they are, which may be F32. */
 radllm_status rad_affine_fits(const rad_source *source, const rad_packed_affine *affine,
                               uint64_t n_scales, bool *fits, radllm_error *error);

@@ -105,8 +105,7 @@ static radllm_status place_scales(const rad_packing *packing, const char *module
 
 radllm_status rad_fp8_weight(rad_packing *packing, const char *module, rad_stored *stored)
 {
-    static const char *const unused[] = {".input_scale", ".activation_scale", ".input_scale_ub",
-                                         ".k_scale",     ".v_scale",          ".q_scale"};
+    static const char *const unused[] = {".input_scale", ".activation_scale", ".input_scale_ub"};
     const rad_stored *scales = rad_packed_part(packing, module, ".weight_scale_inv");
     if (scales == NULL)
         scales = rad_packed_part(packing, module, ".weight_scale");

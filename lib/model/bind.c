@@ -550,13 +550,24 @@ static bool is_gate_or_up(int role)
     return role == RAD_WEIGHT_GATE || role == RAD_WEIGHT_UP;
 }
 
-/* Converters of different years write these apart, or in one. */
-static bool is_qkv_fused(const rad_model *model, uint32_t layer)
+static bool has_tensor(const rad_model *model, uint32_t layer, const char *end)
 {
     char name[64];
-    snprintf(name, sizeof name, "blk.%u.attn_qkv.weight", layer);
-    return model->hparams.architecture->fused_qkv ||
-           rad_source_find_tensor(model->source, name) != NULL;
+    snprintf(name, sizeof name, "blk.%u.%s.weight", layer, end);
+    return rad_source_find_tensor(model->source, name) != NULL;
+}
+
+/* Converters of different years write these apart, or in one; and ExLlamaV2 takes apart what is one
+ * elsewhere (Phi-3). */
+static bool is_qkv_fused(const rad_model *model, uint32_t layer)
+{
+    return has_tensor(model, layer, "attn_qkv") ||
+           (model->hparams.architecture->fused_qkv && !has_tensor(model, layer, "attn_q"));
+}
+
+static bool is_gate_up_fused(const rad_model *model, uint32_t layer)
+{
+    return model->hparams.architecture->fused_gate_up && !has_tensor(model, layer, "ffn_gate");
 }
 
 /* Norms of the stream, which stand where others have second norms. */
@@ -576,6 +587,7 @@ static const char *encoder_name(int role)
     }
 }
 
+/* fused: of queries, keys and values, or of gates and ups, whichever the role is of. */
 static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fused, char *name,
                         size_t size)
 {
@@ -583,7 +595,7 @@ static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fus
     if (fused && is_qkv(role))
         snprintf(name, size, "blk.%u.attn_qkv.%s", layer,
                  role >= RAD_WEIGHT_QUERY_BIAS ? "bias" : "weight");
-    else if (a->fused_gate_up && is_gate_or_up(role))
+    else if (fused && is_gate_or_up(role))
         snprintf(name, size, "blk.%u.ffn_up.weight", layer);
     else if (a->ffn_norm != NULL && role == RAD_WEIGHT_FFN_NORM)
         snprintf(name, size, "blk.%u.%s.weight", layer, a->ffn_norm);
@@ -616,6 +628,12 @@ static void take_part(const rad_hparams *h, const rad_layer_params *params, int 
     *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + k + v;
 }
 
+static bool is_fused(const rad_model *model, uint32_t layer, int role)
+{
+    return is_qkv(role) ? is_qkv_fused(model, layer)
+                        : is_gate_or_up(role) && is_gate_up_fused(model, layer);
+}
+
 static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool required,
                                bool file_layout, radllm_error *error)
 {
@@ -629,11 +647,11 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
                     stack_of(h, params, role),
                     0,
                     0};
-    bool fused = is_qkv(role) && is_qkv_fused(model, index);
-    if (fused)
+    bool fused = is_fused(model, index, role);
+    if (fused) {
         take_part(h, params, role, &wanted);
-    if (h->architecture->fused_gate_up)
         take_half(params, role, &wanted);
+    }
     if (has_expert_tensors(model, index, role))
         return bind_experts(model, index, role, wanted, file_layout, weight, error);
     char name[64];
@@ -669,7 +687,7 @@ static radllm_status check_alike(const rad_model *model, int role, radllm_error 
     if (with == 0 || without == 0)
         return RADLLM_OK;
     char name[64];
-    name_tensor(h, without - 1, role, is_qkv_fused(model, without - 1), name, sizeof name);
+    name_tensor(h, without - 1, role, is_fused(model, without - 1, role), name, sizeof name);
     return missing(model, name, error);
 }
 
@@ -857,12 +875,14 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
                         stack_of(h, params, role),
                         0,
                         0};
-        if (h->architecture->fused_qkv)
+        const bool fused = is_qkv(role) ? h->architecture->fused_qkv
+                                        : is_gate_or_up(role) && h->architecture->fused_gate_up;
+        if (fused) {
             take_part(h, params, role, &wanted);
-        if (h->architecture->fused_gate_up)
             take_half(params, role, &wanted);
+        }
         char name[64];
-        name_tensor(h, index, role, h->architecture->fused_qkv, name, sizeof name);
+        name_tensor(h, index, role, fused, name, sizeof name);
         status = give_shape(&wanted, name, give, user, error);
     }
     return status;

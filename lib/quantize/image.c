@@ -339,6 +339,12 @@ static radllm_status read_shape(image *m)
                         rad_source_label(m->from));
     snprintf(m->architecture, sizeof m->architecture, "%.*s", (int)architecture.size,
              architecture.data);
+    if (strcmp(m->architecture, "phi3") == 0 &&
+        rad_source_find_tensor(m->from, "blk.0.attn_q.weight") != NULL)
+        return rad_fail(m->error, RADLLM_E_UNSUPPORTED,
+                        "%s: queries, keys and values stand apart, as ExLlamaV2 writes them, where "
+                        "other programs want them in one tensor; convert the model in another form",
+                        rad_source_label(m->from));
     m->halves = text_is(find(m, "rope.layout"), "halves");
     const char *strange = text_is(find(m, "rope.scaling.type"), "dynamic")
                               ? "rope_scaling of type dynamic"

@@ -287,6 +287,9 @@ for name in ("awq", "bitnet"):
     refused(convert(packed / name, made / "no.gguf"), f"{name}: quants that GGUF has not",
             "not converted as it is", "--type")
 expect(convert(GOLDEN / "types/i2_s.gguf", made / "ternary", "--type", "F32"), 0, "I2_S to a folder")
+for name in ("no.gguf", "no"):
+    refused(convert(packed / "exl2-apart", made / name, "--type", "F16"), "Phi-3 of ExLlamaV2",
+            "stand apart, as ExLlamaV2 writes them")
 refused(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), "quantized once already",
         "quantized already")
 

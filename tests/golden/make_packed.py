@@ -32,6 +32,17 @@ FUSED = {"self_attn.qkv_proj": (WIDTH + 2 * KV, WIDTH), "self_attn.o_proj": (WID
 EXPERTS = {**{name: MODULES[name] for name in list(MODULES)[:4]},
            **{f"block_sparse_moe.experts.{e}.{part}": shape for e in range(3)
               for part, shape in (("w1", (FFN, WIDTH)), ("w2", (WIDTH, FFN)), ("w3", (FFN, WIDTH)))}}
+BERT = {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu",
+        "hidden_size": WIDTH, "intermediate_size": FFN, "num_hidden_layers": 1,
+        "num_attention_heads": HEADS, "vocab_size": VOCABULARY, "layer_norm_eps": 1e-12,
+        "max_position_embeddings": 64, "type_vocab_size": 2}
+ENCODER = {**{f"attention.self.{part}": (WIDTH, WIDTH) for part in ("query", "key", "value")},
+           "attention.output.dense": (WIDTH, WIDTH), "intermediate.dense": (FFN, WIDTH),
+           "output.dense": (WIDTH, FFN)}
+ENCODER_PLAIN = {**{f"embeddings.{part}_embeddings.weight": (rows, WIDTH) for part, rows in
+                    (("word", VOCABULARY), ("position", 64), ("token_type", 2))},
+                 **{f"{norm}.LayerNorm.{part}": (WIDTH,) for part in ("weight", "bias") for norm in
+                    ("embeddings", "encoder.layer.0.attention.output", "encoder.layer.0.output")}}
 AWQ_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 INTEGERS = {"I32": "i", "I16": "h", "I8": "b", "I64": "q"}
 
@@ -178,11 +189,13 @@ def integers(shape, bits, group, packed, zeros=None, order=None, dtype="F16"):
     return made, decoded(quants, scales, offsets, groups)
 
 
-def exl2(shape, widths, order):
-    """widths: bits of stretches of 32 columns, decreasing; each of them a group."""
+def exl2(shape, widths, order, size=32):
+    """widths: bits of stretches of 32 columns (or of size, where rows are made of such), decreasing;
+    each of them a group."""
     n_rows, n_columns = shape
     padded = -(-n_rows // 32) * 32
-    widths = (widths * 9)[:n_columns // 32]
+    size = size if n_columns % size == 0 else 32
+    widths = (widths * 9)[:n_columns // size]
     widths.sort(reverse=True)
     perm = list(range(n_columns))
     random.Random(order * 1000 + n_columns).shuffle(perm)
@@ -194,12 +207,12 @@ def exl2(shape, widths, order):
     rows, starts, values = [], [], [[0.0] * n_columns for _ in range(n_rows)]
     for group, bits in enumerate(widths):
         starts += [bits, len(rows)]
-        quants = quants_of(padded, 32, bits)
+        quants = quants_of(padded, size, bits)
         rows += turned(words(row, bits) for row in quants)
         for r in range(n_rows):
             scale = half((fourths[group][r] + 1) ** 2 * half(maxima[group] / 256))
-            for c in range(32):
-                values[r][perm[group * 32 + c]] = scale * (quants[r][c] - (1 << (bits - 1)))
+            for c in range(size):
+                values[r][perm[group * size + c]] = scale * (quants[r][c] - (1 << (bits - 1)))
     return ({"q_weight": numbers("I32", (len(rows), padded), flat(rows)),
              "q_groups": numbers("I16", (len(starts),), starts),
              "q_scale": numbers("I32", (len(widths), padded // 8),
@@ -223,6 +236,7 @@ def sizes(bits, group, **others):
     return {"quant_method": "gptq", "bits": bits, "group_size": group, **others}
 
 
+EXL2 = {"quant_method": "exl2", "bits": 4.0}
 # name: configuration, function of a module's shape and number. A number of a module tells which
 # order of columns it has: queries, keys and values have one, gates and ups have one.
 CASES = {
@@ -245,7 +259,7 @@ CASES = {
     "integers-8": (scheme(8, -1, True), lambda s, i: integers(s, 8, -1, True)),
     "bytes-8": (scheme(8, -1, False), lambda s, i: integers(s, 8, -1, False, dtype="BF16")),
     "bytes-4": (scheme(4, 32, False, False), lambda s, i: integers(s, 4, 32, False, "I8")),
-    "exl2": ({"quant_method": "exl2", "bits": 4.0}, lambda s, i: exl2(s, [8, 6, 5, 4, 3, 2][i:], i)),
+    "exl2": (EXL2, lambda s, i: exl2(s, [8, 6, 5, 4, 3, 2][i:], i)),
 }
 # Scales in F32, which need all of their bits; made last, so that the others stay what they are.
 WIDE = {
@@ -259,6 +273,16 @@ WIDE = {
     "bytes-8-wide": (scheme(8, -1, False), lambda s, i: integers(s, 8, -1, False, dtype="F32")),
     # An index of groups that was made and not filled.
     "integers-4-empty": (scheme(4, 32, True), lambda s, i: integers(s, 4, 32, True, order=-1)),
+    # Phi-3 as ExLlamaV2 writes it: what is one in other files stands apart.
+    "exl2-apart": (EXL2, lambda s, i: exl2(s, [8, 6, 5, 4][i % 4:], i)),
+    # A head of its own, though config.json says that it is the embedding.
+    "exl2-tied": (EXL2, lambda s, i: exl2(s, [5, 3, 6, 4], i)),
+    # Experts of other widths and groups each.
+    "exl2-experts": (EXL2, lambda s, i: exl2(s, [(6, 5, 3, 8, 2)[i % 5], 3, 4, 3], i,
+                                             128 if i % 3 == 0 else 32)),
+    "gptq-encoder": (sizes(4, 32, desc_act=True), lambda s, i: gptq(s, 4, 32, i)),
+    "fp8-encoder": (packed_scaled.BLOCKS,
+                    lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}
@@ -290,15 +314,18 @@ def write(folder, config, tensors):
 def make(folder, name, settings, quantize):
     """The head of the vocabulary is quantized where the settings or the format say so."""
     config, modules = dict(CONFIG), MODULES
-    if name.endswith("fused"):
+    if name.endswith("encoder"):
+        config, modules = dict(BERT), ENCODER
+    head_packed = settings.get("lm_head") or settings["quant_method"] == "exl2"
+    if name.endswith(("fused", "apart")):
         config.update(model_type="phi3", architectures=["Phi3ForCausalLM"], sliding_window=None,
                       pad_token_id=0, bos_token_id=1, eos_token_id=2)
-        modules = FUSED
+        modules = FUSED if name.endswith("fused") else MODULES
     if name.endswith("experts"):
         config.update(model_type="mixtral", architectures=["MixtralForCausalLM"],
                       num_local_experts=3, num_experts_per_tok=2, sliding_window=None)
         modules = EXPERTS
-    layer = "model.layers.0."
+    layer = "encoder.layer.0." if modules is ENCODER else "model.layers.0."
     plain = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "model.norm.weight": (WIDTH,),
              layer + "input_layernorm.weight": (WIDTH,),
              layer + "post_attention_layernorm.weight": (WIDTH,)}
@@ -309,8 +336,10 @@ def make(folder, name, settings, quantize):
     if name.endswith("experts"):
         plain[layer + "block_sparse_moe.gate.weight"] = (3, WIDTH)
     packed = {layer + module: shape for module, shape in modules.items()}
-    (packed if settings.get("lm_head") or name == "exl2" else plain)[
-        "lm_head" if settings.get("lm_head") or name == "exl2" else "lm_head.weight"] = (
+    if modules is ENCODER:
+        plain = {**ENCODER_PLAIN, **{f"{module}.bias": shape[:1] for module, shape in packed.items()}}
+    else:
+        (packed if head_packed else plain)["lm_head" if head_packed else "lm_head.weight"] = (
             VOCABULARY, WIDTH)
     tensors, widened = {}, {}
     for tensor, shape in plain.items():
@@ -324,7 +353,11 @@ def make(folder, name, settings, quantize):
         parts, values = quantize(shape, order_of(module))
         tensors.update({f"{module}.{ending}": tensor for ending, tensor in parts.items()})
         widened[module + ".weight"] = numbers("F32", shape, flat(values))
+    if name in ("fp8-tensor", "integers-4"):  # of caches, which nothing is computed with
+        for ending in ("k_scale", "k_proj.output_scale"):
+            tensors[f"{layer}self_attn.{ending}"] = numbers("F32", (1,), [0.5])
     write(os.path.join(folder, name + "-f32"), config, widened)
+    config["tie_word_embeddings"] = name.endswith("tied")
     if name == "gptq-3":  # in a file of its own, as old programs wrote it
         write(os.path.join(folder, name), config, tensors)
         with open(os.path.join(folder, name, "quantize_config.json"), "w") as file:

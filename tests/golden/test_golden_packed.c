@@ -19,43 +19,26 @@ static const struct {
     const char *name;
     double tolerance; /* what activations of 8 bits cost; random weights make it large */
 } cases[] = {
-    {"gptq-4", 2e-2},
-    {"gptq-4-order", 2e-2},
-    {"gptq-4-odd", 2e-2},
-    {"gptq-2", 2e-2},
-    {"gptq-3", 2e-2},
-    {"gptq-8", 2e-2},
-    {"gptq-mixed", 2e-2},
-    {"gptq-fused", 2e-2},
-    {"gptq-experts", 2e-2},
-    {"awq", 2e-2},
-    {"integers-4", 2e-2},
-    {"integers-4-order", 2e-2},
-    {"integers-8", 2e-2},
-    {"bytes-8", 2e-2},
-    {"bytes-4", 2e-2},
-    {"exl2", 2e-2},
-    {"nf4", 1e-4},
-    {"nf4-nested", 1e-4},
-    {"nf4-wide", 1e-4},
-    {"nf4-32", 1e-4},
-    {"nf4-levels", 1e-4},
-    {"fp4", 1e-4},
-    {"int8", 2e-2},
-    {"int8-outliers", 2e-2},
-    {"fp8-blocks", 1e-4},
-    {"fp8-narrow", 1e-4},
-    {"fp8-tensor", 1e-4},
-    {"fp8-channel", 1e-4},
-    {"fp8-fbgemm", 1e-4},
-    {"nvfp4", 2e-2},
-    {"mxfp4", 2e-2},
-    {"bitnet", 2e-2},
-    {"bitnet-divided", 2e-2},
-    {"gptq-4-wide", 1e-4},
-    {"gptq-8-wide", 1e-4},
-    {"awq-wide", 1e-4},
-    {"integers-4-wide", 1e-4},
+    {"gptq-4", 2e-2},        {"gptq-4-order", 2e-2},
+    {"gptq-4-odd", 2e-2},    {"gptq-2", 2e-2},
+    {"gptq-3", 2e-2},        {"gptq-8", 2e-2},
+    {"gptq-mixed", 2e-2},    {"gptq-fused", 2e-2},
+    {"gptq-experts", 2e-2},  {"awq", 2e-2},
+    {"integers-4", 2e-2},    {"integers-4-order", 2e-2},
+    {"integers-8", 2e-2},    {"bytes-8", 2e-2},
+    {"bytes-4", 2e-2},       {"exl2", 2e-2},
+    {"exl2-apart", 2e-2},    {"exl2-tied", 2e-2},
+    {"exl2-experts", 2e-2},  {"nf4", 1e-4},
+    {"nf4-nested", 1e-4},    {"nf4-wide", 1e-4},
+    {"nf4-32", 1e-4},        {"nf4-levels", 1e-4},
+    {"fp4", 1e-4},           {"int8", 2e-2},
+    {"int8-outliers", 2e-2}, {"fp8-blocks", 1e-4},
+    {"fp8-narrow", 1e-4},    {"fp8-tensor", 1e-4},
+    {"fp8-channel", 1e-4},   {"fp8-fbgemm", 1e-4},
+    {"nvfp4", 2e-2},         {"mxfp4", 2e-2},
+    {"bitnet", 2e-2},        {"bitnet-divided", 2e-2},
+    {"gptq-4-wide", 1e-4},   {"gptq-8-wide", 1e-4},
+    {"awq-wide", 1e-4},      {"integers-4-wide", 1e-4},
     {"bytes-8-wide", 1e-4},
 };
 #define N_CASES (int)(sizeof cases / sizeof *cases)
@@ -68,13 +51,19 @@ static void name_folder(char path[1024], const char *suffix, int i)
     snprintf(path, 1024, "%s/%s%s", folders, cases[i].name, suffix);
 }
 
-static rad_source *open_source(const char *suffix, int i)
+/* Encoders, whose vectors are compared with those of the decoded weights. */
+static const struct {
+    const char *name;
+    double tolerance;
+} encoders[] = {{"gptq-encoder", 2e-2}, {"fp8-encoder", 1e-7}};
+
+static rad_source *open_folder(const char *name, const char *suffix)
 {
     char path[1024];
+    snprintf(path, sizeof path, "%s/%s%s", folders, name, suffix);
     rad_host host = {.allocator = rad_test_allocator(&memory)};
     rad_source *source;
     radllm_error error = {.status = RADLLM_OK};
-    name_folder(path, suffix, i);
     rad_assert_ok(rad_source_open(&host, path, &source, &error), &error);
     return source;
 }
@@ -102,15 +91,55 @@ static void compare_tensor(const rad_source *packed, const rad_source *plain,
     free(golden);
 }
 
-START_TEST(decoded_weights)
+static void compare_folders(const char *name)
 {
-    rad_source *packed = open_source("", _i), *plain = open_source("-f32", _i);
+    rad_source *packed = open_folder(name, ""), *plain = open_folder(name, "-f32");
     ck_assert_uint_eq(rad_source_n_tensors(packed), rad_source_n_tensors(plain));
     for (uint64_t i = 0; i < rad_source_n_tensors(plain); i++)
         compare_tensor(packed, plain, rad_source_tensor(plain, i));
     rad_source_release(packed);
     rad_source_release(plain);
     rad_test_memory_check(&memory);
+}
+
+START_TEST(decoded_weights)
+{
+    compare_folders(cases[_i].name);
+}
+END_TEST
+
+static void embed(const char *name, const char *suffix, float vector[128])
+{
+    char path[1024];
+    const int32_t *texts[] = {ids};
+    const size_t counts[] = {N_IDS};
+    radllm_error *error;
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_options *options;
+    snprintf(path, sizeof path, "%s/%s%s", folders, name, suffix);
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    radllm_options_set_text(options, "cache", "f32", RADLLM_NUL, NULL);
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &model, error), error);
+    rad_assert_ok(radllm_engine_new(NULL, model, options, &engine, error), error);
+    rad_assert_ok(
+        radllm_embed_tokens(engine, texts, counts, 1, NULL, NULL, vector, 128, NULL, error), error);
+    radllm_engine_free(engine);
+    radllm_model_free(model);
+    radllm_options_free(options);
+    radllm_error_free(error);
+}
+
+START_TEST(encoders_agree)
+{
+    float vector[128], plain[128];
+    compare_folders(encoders[_i].name);
+    embed(encoders[_i].name, "", vector);
+    embed(encoders[_i].name, "-f32", plain);
+    double error = rad_test_relative_error(vector, plain, 128);
+    printf("# %s: relative error %.3g\n", encoders[_i].name, error);
+    ck_assert_msg(error < encoders[_i].tolerance, "relative error %g", error);
 }
 END_TEST
 
@@ -188,6 +217,18 @@ static const struct {
      "quant_method is not said"},
     {"gptq-4-order", "gptq_v2", "marlin", -1, RADLLM_E_UNSUPPORTED,
      "checkpoint_format is \"marlin\""},
+    {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"rotation\": \"hadamard\"", -1, RADLLM_E_UNSUPPORTED,
+     "rotation is there"},
+    {"gptq-4", "\"rope_theta\"",
+     "\"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}, "
+     "\"rope_theta\"",
+     -1, RADLLM_E_UNSUPPORTED, "partial_rotary_factor"},
+    {"awq", "\"version\"", "\"backend\": \"llm-awq\", \"version\"", -1, RADLLM_E_UNSUPPORTED,
+     "backend is \"llm-awq\""},
+    {"fp8-channel", "\"format\"", "\"transform_config\": {\"a\": 1}, \"format\"", -1,
+     RADLLM_E_UNSUPPORTED, "transform_config"},
+    {"nvfp4", "\"format\"", "\"sparsity_config\": {\"format\": \"sparse-24-bitmask\"}, \"format\"",
+     -1, RADLLM_E_UNSUPPORTED, "sparsity_config"},
     {"awq", "\"gemm\"", "\"gemv\"", -1, RADLLM_E_UNSUPPORTED, "version is \"gemv\""},
     {"awq", "\"version\"", "\"format\": \"gemv\", \"version\"", -1, RADLLM_E_UNSUPPORTED,
      "format is \"gemv\""},
@@ -246,15 +287,17 @@ static const struct {
     {"exl2", "q_proj.q_scale_max", "\0\0", 0, RADLLM_E_FORMAT, "a scale of zero"},
 };
 
+enum { LONGER = 256 }; /* that a text may become */
+
 static char *read_text(const char *folder, const char *name, size_t *size)
 {
     char path[1024];
     snprintf(path, sizeof path, "%s/%s/%s", folders, folder, name);
     uint8_t *bytes = rad_test_read_file(path, size);
-    char *text = malloc(*size + 64);
+    char *text = malloc(*size + LONGER);
     ck_assert_ptr_nonnull(text);
     memcpy(text, bytes, *size);
-    memset(text + *size, 0, 64);
+    memset(text + *size, 0, LONGER);
     free(bytes);
     return text;
 }
@@ -349,6 +392,13 @@ static const struct {
      "\"packing_format\": \"auto_round:auto_awq\", \"quant_method\": \"auto-round\""},
     {"gptq-mixed", ".g_idx\"", ".g_idX\""}, /* zero points say the bits */
     {"awq", "\"zero_point\": true", "\"zero_point\": false"},
+    {"awq", "\"version\": \"gemm\"", "\"version\": \"Gemm\""},
+    /* The older key counts beside the newer one. */
+    {"gptq-4-order", "\"checkpoint_format\"", "\"format\": \"gptq\", \"checkpoint_format\""},
+    {"gptq-4", "\"bits\": 4",
+     "\"bits\": 4, \"checkpoint_format\": \"gptq\", \"format\": \"gptq_v2\""},
+    {"bytes-8", "int-quantized", "naive-quantized"},
+    {"int8", "\"quant_method\": \"bitsandbytes\", ", ""}, /* as it was saved at first */
     {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"seed\": 1000000000000000000000000000000"},
     {"integers-4-empty", "pack-quantized", "pack-quantized"}, /* weight_g_idx is -1 throughout */
 };
@@ -449,6 +499,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(all, logits_agree, 0, N_CASES);
     tcase_add_loop_test(all, lies_are_found, 0, sizeof lies / sizeof *lies);
     tcase_add_loop_test(all, other_words, 0, sizeof words / sizeof *words);
+    tcase_add_loop_test(all, encoders_agree, 0, 2);
     tcase_add_test(all, modelopt_is_named);
     tcase_add_loop_test(all, memory_fails, 0, 2);
 }

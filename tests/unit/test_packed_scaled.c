@@ -26,6 +26,8 @@ static const char *inside(const char *name)
     return rad_test_temp_path(relative);
 }
 
+static const char *model = "\"model_type\":\"llama\"", *module = MODULE;
+
 /* The folder of a llama of one quantized module; parts end with one without an ending. */
 static void write_folder(const char *settings, const part *parts)
 {
@@ -33,16 +35,16 @@ static void write_folder(const char *settings, const part *parts)
     static uint8_t file[1 << 20];
     size_t at = 0, data = 0;
     snprintf(config, sizeof config,
-             "{\"model_type\":\"llama\",\"hidden_size\":64,\"num_hidden_layers\":1,"
+             "{%s,\"hidden_size\":64,\"num_hidden_layers\":1,"
              "\"num_attention_heads\":2,\"intermediate_size\":64,\"vocab_size\":6,"
              "\"max_position_embeddings\":32,\"quantization_config\":{%s}}",
-             settings);
+             model, settings);
     rad_test_write_file(inside("/config.json"), config, strlen(config));
     for (const part *p = parts; p->ending != NULL; p++) {
         at += (size_t)snprintf(header + at, sizeof header - at,
-                               "%s\"" MODULE "%s\":{\"dtype\":\"%s\",\"shape\":%s,"
+                               "%s\"%s%s\":{\"dtype\":\"%s\",\"shape\":%s,"
                                "\"data_offsets\":[%zu,%zu]}",
-                               p == parts ? "{" : ",", p->ending, p->dtype, p->shape, data,
+                               p == parts ? "{" : ",", module, p->ending, p->dtype, p->shape, data,
                                data + p->size);
         data += p->size;
     }
@@ -279,6 +281,27 @@ END_TEST
 
 #define BITNET "\"quant_method\":\"bitnet\",\"linear_class\":\"autobitlinear\""
 
+/* Parts of a model that are left out may have shapes that no product has. */
+START_TEST(left_out_parts)
+{
+    const part parts[] = {{".qweight", "I32", "[3,2]", bytes, 24}, END};
+    rad_test_memory memory;
+    radllm_error error = {0};
+    rad_source *source;
+    model = "\"model_type\":\"gemma3\",\"text_config\":{}";
+    module = "vision_tower.encoder.layers.0.mlp.fc1";
+    write_folder("\"quant_method\":\"gptq\",\"bits\":4,\"group_size\":32", parts);
+    rad_test_memory_init(&memory, 0);
+    rad_host host = {.allocator = rad_test_allocator(&memory)};
+    rad_assert_ok(rad_source_open(&host, inside(""), &source, &error), &error);
+    ck_assert_uint_eq(rad_source_n_tensors(source), 0);
+    rad_source_release(source);
+    rad_test_memory_check(&memory);
+    model = "\"model_type\":\"llama\"";
+    module = MODULE;
+}
+END_TEST
+
 START_TEST(bitnet_lies)
 {
     static const float zero[1] = {0.0f}, nan[1] = {NAN};
@@ -312,6 +335,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, eight_bits_lie);
     tcase_add_test(cases, fp8_lies);
     tcase_add_test(cases, nvfp4_lies);
+    tcase_add_test(cases, left_out_parts);
     tcase_add_test(cases, bitnet_lies);
 }
 
