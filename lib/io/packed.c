@@ -98,6 +98,7 @@ radllm_status rad_packed_add(rad_packing *packing, const char *module, rad_type 
 {
     rad_source *source = packing->folder->source;
     char name[MODULE_NAME + 32];
+    packing->any = true;
     source->scattered = source->scattered || packed->scattered;
     size_t size = (size_t)snprintf(name, sizeof name, "%s.weight", module);
     rad_stored entry = {
@@ -262,6 +263,11 @@ static radllm_status pack(rad_packing *packing, const char *fallback)
         status = method->configure(packing);
     if (status == RADLLM_OK && method->weight != NULL)
         status = make_weights(packing, method);
+    if (status == RADLLM_OK && method->weight == rad_bitnet_weight && !packing->any &&
+        packing->folder->stored.count > 0)
+        return rad_packed_refuse(packing, "quant_method",
+                                 "is \"bitnet\", and no weight is packed: masters for training are "
+                                 "not rounded here; fetch the packed model");
     if (status == RADLLM_OK)
         leave_out_scales(packing);
     if (status == RADLLM_OK)

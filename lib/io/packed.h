@@ -49,6 +49,7 @@ typedef struct rad_packing {
     bool carried_zeros;         /* GPTQ v1: one was taken off whole words of zeros */
     bool symmetric;             /* compressed-tensors: modules may be without zero points */
     bool wide;                  /* it was said that some rows are in F32 */
+    bool any;                   /* a weight is packed */
     radllm_error *error;
 } rad_packing;
 

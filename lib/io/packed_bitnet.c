@@ -64,6 +64,11 @@ radllm_status rad_bitnet_configure(rad_packing *packing)
         return rad_packed_refuse(packing, "quantization_mode",
                                  "is one of training, whose weights are rounded at each use; fetch "
                                  "the packed model");
+    if (status == RADLLM_OK)
+        status = rad_packed_text(packing, "linear_class", "bitlinear", &mode);
+    if (status == RADLLM_OK && !rad_is_one_of(mode, "bitlinear|autobitlinear"))
+        return rad_packed_refuse(packing, "linear_class",
+                                 "is neither \"bitlinear\" nor \"autobitlinear\"");
     if (status == RADLLM_OK && json_is_true(json_object_get(packing->config, "use_rms_norm")))
         return rad_packed_refuse(packing, "use_rms_norm",
                                  "is true, which this version does not "

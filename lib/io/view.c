@@ -222,6 +222,12 @@ static radllm_status read_mxfp4(const rad_source *source, const rad_view *view, 
             if (status == RADLLM_OK)
                 status = rad_source_read(source, scale.part, scale.offset + block, scales,
                                          (size_t)n, error);
+            if (status == RADLLM_OK && memchr(scales, 255, (size_t)n) != NULL)
+                return rad_fail(error, RADLLM_E_FORMAT,
+                                "%s: a scale of MXFP4 behind byte %llu is no number; the file is "
+                                "damaged: fetch it again",
+                                source->parts[scale.part].label,
+                                (unsigned long long)(scale.offset + block));
             for (uint64_t i = 0; i < n && status == RADLLM_OK; i++, out += 17)
                 pack_mxfp4(nibbles + i * 16, scales[i], out);
         }

@@ -219,6 +219,7 @@ static const struct {
      "checkpoint_format is \"marlin\""},
     {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"rotation\": \"hadamard\"", -1, RADLLM_E_UNSUPPORTED,
      "rotation is there"},
+    {"bitnet", "autobitlinear", "otherlinear", -1, RADLLM_E_UNSUPPORTED, "linear_class"},
     {"gptq-4", "\"rope_theta\"",
      "\"partial_rotary_factor\": 0.5, \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}, "
      "\"rope_theta\"",

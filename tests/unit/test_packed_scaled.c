@@ -26,7 +26,8 @@ static const char *inside(const char *name)
     return rad_test_temp_path(relative);
 }
 
-static const char *model = "\"model_type\":\"llama\"", *module = MODULE;
+static const char *model = "\"model_type\":\"llama\"", *module = MODULE,
+                  *tensor_name = "blk.0.ffn_up.weight";
 
 /* The folder of a llama of one quantized module; parts end with one without an ending. */
 static void write_folder(const char *settings, const part *parts)
@@ -70,7 +71,7 @@ static radllm_status read_module(rad_test_memory *memory, radllm_error *error)
         ck_assert_ptr_null(source);
         return status;
     }
-    const rad_tensor *tensor = rad_source_find_tensor(source, "blk.0.ffn_up.weight");
+    const rad_tensor *tensor = rad_source_find_tensor(source, tensor_name);
     ck_assert_ptr_nonnull(tensor);
     uint8_t *rows = malloc((size_t)tensor->n_bytes);
     status = rad_source_read_tensor(source, tensor, 0, rows, (size_t)tensor->n_bytes, error);
@@ -302,6 +303,26 @@ START_TEST(left_out_parts)
 }
 END_TEST
 
+/* gpt-oss, which has a layout of its own. */
+START_TEST(mxfp4_lies)
+{
+    static uint8_t scales[128];
+    const part parts[] = {{"_blocks", "U8", "[1,64,2,16]", bytes, 2048},
+                          {"_scales", "U8", "[1,64,2]", scales, sizeof scales},
+                          END};
+    model = "\"model_type\":\"gpt_oss\"";
+    module = "model.layers.0.mlp.experts.down_proj";
+    tensor_name = "blk.0.ffn_down_exps.weight";
+    accept("\"quant_method\":\"mxfp4\"", parts);
+    scales[127] = 255;
+    refuse("\"quant_method\":\"mxfp4\"", parts, RADLLM_E_FORMAT, "MXFP4");
+    scales[127] = 0;
+    model = "\"model_type\":\"llama\"";
+    module = MODULE;
+    tensor_name = "blk.0.ffn_up.weight";
+}
+END_TEST
+
 START_TEST(bitnet_lies)
 {
     static const float zero[1] = {0.0f}, nan[1] = {NAN};
@@ -319,6 +340,8 @@ START_TEST(bitnet_lies)
     refuse(BITNET, none, RADLLM_E_FORMAT, "weight_scale");
     part alone[] = {weight, END};
     refuse(BITNET, alone, RADLLM_E_FORMAT, "weight_scale");
+    const part masters[] = {{".weight", "F32", "[16,64]", ones, 4096}, END};
+    refuse(BITNET, masters, RADLLM_E_UNSUPPORTED, "no weight is packed");
     refuse(BITNET ",\"quantization_mode\":\"online\"", good, RADLLM_E_UNSUPPORTED,
            "quantization_mode");
     refuse(BITNET ",\"use_rms_norm\":true", good, RADLLM_E_UNSUPPORTED, "use_rms_norm");
@@ -336,6 +359,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, fp8_lies);
     tcase_add_test(cases, nvfp4_lies);
     tcase_add_test(cases, left_out_parts);
+    tcase_add_test(cases, mxfp4_lies);
     tcase_add_test(cases, bitnet_lies);
 }
 
