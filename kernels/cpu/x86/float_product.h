@@ -8,9 +8,8 @@
  * them at once. Rows of a file are multiplied where they are with a few tokens, too, which memory
  * delivers no faster anyway. More tokens: blocks of rows are packed once into scratch, four rows
  * side by side so that no two of them fall into one set of the first-level cache, and stay in the
- * second level while all tokens pass. Where a register of weights serves 6 tokens (AVX-512), 16-bit
- * weights are widened as they are loaded, which halves what the second level must deliver;
- * elsewhere they are widened when packed. */
+ * second level while all tokens pass. On x86 16-bit weights are widened as they are loaded, which
+ * halves what the second level must deliver; on Arm they are widened when packed. */
 #ifndef RAD_X86_FLOAT_PRODUCT_H
 #define RAD_X86_FLOAT_PRODUCT_H
 
@@ -31,13 +30,16 @@ enum {
     FLOAT_LANE_CHUNK = 256,                   /* the same of sixteen rows */
     FLOAT_SUMS = VF_PARTS == 2 ? 8 : 24,      /* registers of sums in one pass over a tile */
     FLOAT_FEW = VF_PARTS == 2 ? 16 : 12,      /* tokens for which rows are not packed */
-    FLOAT_GROUP = RAD_FLOAT_TILE_TOKENS       /* tokens that share the loads of a row tile */
+    /* Of a block; weights, tokens and sums together are to fit the first two levels. */
+    FLOAT_BLOCK = VF_PARTS == 2 ? 32 : RAD_FLOAT_BLOCK_ROWS,
+    FLOAT_GROUP =
+        VF_PARTS == 2 ? 3 : RAD_FLOAT_TILE_TOKENS /* tokens that share the loads of a row tile */
 };
 
 /* Type of packed weights. */
 INLINE rad_type packed_type(rad_type type)
 {
-    return VF_PARTS == 1 && (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) ? type : RAD_TYPE_F32;
+    return VF_PARTS <= 2 && (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) ? type : RAD_TYPE_F32;
 }
 
 INLINE size_t float_bytes(rad_type type)
@@ -330,6 +332,13 @@ static void direct_rows(const float_job *job, uint32_t row, uint32_t n_rows, uin
 
 /* ---- many tokens ----------------------------------------------------------------------------- */
 
+/* Rows that are packed together. */
+static uint32_t block_rows(uint32_t n_columns)
+{
+    uint32_t most = rad_float_block_rows(n_columns);
+    return most < FLOAT_BLOCK ? most : FLOAT_BLOCK;
+}
+
 /* Sixteen weights; from NULL zeros. */
 INLINE void pack_step(rad_type type, const uint8_t *from, uint8_t *to)
 {
@@ -407,7 +416,7 @@ static void multiply_block(const float_job *job, uint32_t row, uint32_t n_rows, 
     float_tile tile = {.row_bytes = 16 * bytes,
                        .step_bytes = FLOAT_ROWS * 16 * bytes,
                        .x_stride = n_columns,
-                       .sum_stride = (size_t)RAD_FLOAT_BLOCK_ROWS * 16,
+                       .sum_stride = (size_t)FLOAT_BLOCK * 16,
                        .ahead_bytes = 64};
     for (uint32_t column = 0, n; column == 0 || column < whole; column += FLOAT_CHUNK) {
         n = whole - column < FLOAT_CHUNK ? whole - column : FLOAT_CHUNK;
@@ -430,7 +439,7 @@ static void product_float(const rad_matrix *w, const rad_activations *x, uint32_
 {
     float_job job = {w, x, w->n_columns * float_bytes(w->type), y, y_stride};
     bool few = last_token - first_token <= FLOAT_FEW;
-    uint32_t block = few ? 16 : rad_float_block_rows(w->n_columns);
+    uint32_t block = few ? 16 : block_rows(w->n_columns);
     uint8_t *packed = (uint8_t *)scratch;
     float *sums = scratch + (size_t)block * w->n_columns;
     if (!few) /* rows that a block lacks add up to something, too */

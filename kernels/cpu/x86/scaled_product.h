@@ -126,7 +126,7 @@ static void product_scaled(const rad_matrix *w, const rad_type_info *info, const
             fp8_one_token(&job, first_row, last_row, first_token);
         return;
     }
-    uint32_t block = rad_float_block_rows(w->n_columns);
+    uint32_t block = block_rows(w->n_columns);
     float *sums = scratch + (size_t)block * w->n_columns;
     memset(sums, 0, sizeof(float) * RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16);
     for (uint32_t row = first_row; row < last_row; row += block) {
