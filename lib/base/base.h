@@ -43,6 +43,8 @@ const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size);
 bool rad_ends_with(const char *text, size_t size, const char *ending);
 /* Whether text is one of "name|name|name". */
 bool rad_is_one_of(const char *text, const char *names);
+/* Whether it begins with one of them. */
+bool rad_begins_with_one_of(const char *text, const char *names);
 
 /* ---- memory ------------------------------------------------------------------------------ */
 

@@ -57,14 +57,24 @@ bool rad_ends_with(const char *text, size_t size, const char *ending)
     return size >= tail && memcmp(text + size - tail, ending, tail) == 0;
 }
 
-bool rad_is_one_of(const char *text, const char *names)
+static bool has_name(const char *text, const char *names, bool whole)
 {
     const size_t size = strlen(text);
     for (; *names != '\0'; names += *names == '|') {
         size_t n = strcspn(names, "|");
-        if (n == size && memcmp(text, names, n) == 0)
+        if ((whole ? n == size : n <= size) && memcmp(text, names, n) == 0)
             return true;
         names += n;
     }
     return false;
+}
+
+bool rad_is_one_of(const char *text, const char *names)
+{
+    return has_name(text, names, true);
+}
+
+bool rad_begins_with_one_of(const char *text, const char *names)
+{
+    return has_name(text, names, false);
 }

@@ -15,9 +15,10 @@
 typedef struct reader {
     const rad_source *source;
     const char *architecture;
-    json_t *config; /* of PEFT */
-    uint32_t rank;  /* by the key r */
-    uint32_t steps; /* left for matching expressions */
+    json_t *config;          /* of PEFT */
+    uint32_t rank;           /* by the key r */
+    uint32_t steps;          /* left for matching expressions */
+    const char *passed_over; /* the first tensor that was; NULL: none */
     rad_adapter_description *out;
     radllm_error *error;
 } reader;
@@ -105,6 +106,39 @@ static radllm_status check_kind(const reader *r)
     return RADLLM_OK;
 }
 
+/* Ways of initialising that took the adapter's first values out of the model's own weights: with
+ * the model as it was, such an adapter computes something else. PEFT takes them out again whenever
+ * it opens one. */
+static radllm_status check_beginning(const reader *r)
+{
+    static const char *const changing[] = {"pissa", "corda", "olora", "loftq"};
+    const char *name = json_string_value(json_object_get(r->config, "init_lora_weights"));
+    char what[256];
+    for (size_t i = 0; name != NULL && i < sizeof changing / sizeof *changing; i++) {
+        const char *letter = changing[i];
+        for (const char *at = name; *letter != '\0' && (*at | 0x20) == *letter; at++)
+            letter++;
+        if (*letter != '\0')
+            continue;
+        snprintf(what, sizeof what,
+                 "says %s, which changes the model's own weights as well: save the adapter with "
+                 "path_initial_model_for_weight_conversion, or, where this is the changed model, "
+                 "set the key to true",
+                 changing[i]);
+        return fail_key(r, RADLLM_E_UNSUPPORTED, "init_lora_weights", what);
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status read_flag(const reader *r, const char *key, bool *out)
+{
+    const json_t *value = json_object_get(r->config, key);
+    *out = json_is_true(value);
+    if (value == NULL || json_is_null(value) || json_is_boolean(value))
+        return RADLLM_OK;
+    return fail_key(r, RADLLM_E_FORMAT, key, "must be true or false");
+}
+
 static radllm_status read_number(const reader *r, const char *key, const json_t *value, double *out)
 {
     *out = json_number_value(value);
@@ -168,13 +202,15 @@ static radllm_status read_config(reader *r)
     if (status == RADLLM_OK)
         status = check_kind(r);
     if (status == RADLLM_OK)
+        status = check_beginning(r);
+    if (status == RADLLM_OK)
         status = read_ranks(r);
     if (status == RADLLM_OK)
         status =
             read_number(r, "lora_alpha", json_object_get(r->config, "lora_alpha"), &r->out->alpha);
-    r->out->root = json_is_true(json_object_get(r->config, "use_rslora"));
-    r->out->lengths = json_is_true(json_object_get(r->config, "use_dora"));
-    return status;
+    if (status == RADLLM_OK)
+        status = read_flag(r, "use_rslora", &r->out->root);
+    return status == RADLLM_OK ? read_flag(r, "use_dora", &r->out->lengths) : status;
 }
 
 /* Whether a name is that of a module, or its end: a dot stands for any character; the module's
@@ -368,6 +404,7 @@ static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adap
         {".lora_embedding_B", RAD_ADAPTER_B},
         {".lora_magnitude_vector", RAD_ADAPTER_MAGNITUDE},
         {".lora_magnitude_vector.weight", RAD_ADAPTER_MAGNITUDE},
+        {".lora_velora_embed", RAD_ADAPTER_COPY}, /* of training alone */
     };
     char name[NAME_SIZE];
     if (tensor->name.size >= sizeof name - sizeof ".weight" ||
@@ -375,6 +412,11 @@ static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adap
         strncmp(tensor->name.data, BASE, sizeof BASE - 1) != 0)
         return refuse(r, tensor->name.data, "has no name that PEFT gives (" BASE "...)");
     snprintf(name, sizeof name, "%s", tensor->name.data + sizeof BASE - 1);
+    out->role = RAD_ADAPTER_COPY;
+    if (rad_family_leaves_out(r->architecture, name)) {
+        r->passed_over = r->passed_over != NULL ? r->passed_over : tensor->name.data;
+        return RADLLM_OK;
+    }
     out->role = RAD_ADAPTER_WHOLE;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         if (!cut_ending(name, endings[i].ending))
@@ -521,6 +563,14 @@ static radllm_status describe(reader *r)
         status = peft ? describe_peft(r, one->tensor, one) : describe_gguf(r, one->tensor, one);
         if (status == RADLLM_OK && one->part != RAD_ADAPTER_ALL)
             add_ups(out);
+    }
+    if (r->passed_over != NULL && status == RADLLM_OK) {
+        char quoted[RAD_QUOTE_SIZE];
+        rad_log_line(&source->host, RADLLM_LOG_WARNING,
+                     "%s: '%s' and what else changes parts that this library leaves out of such "
+                     "models is left out",
+                     rad_source_label(source),
+                     rad_quote(quoted, r->passed_over, strlen(r->passed_over)));
     }
     return status == RADLLM_OK && peft ? check_modules(r) : status;
 }

@@ -15,7 +15,8 @@ typedef enum rad_adapter_role {
     RAD_ADAPTER_TABLE,     /* of an embedding, as PEFT has it: dims {tokens, rank} */
     RAD_ADAPTER_MAGNITUDE, /* DoRA: the length that each row gets: dims {rows} */
     RAD_ADAPTER_WHOLE,     /* takes the place of the model's own (modules_to_save, bias) */
-    RAD_ADAPTER_COPY       /* the same, where PEFT stores what the model had, beside its change */
+    RAD_ADAPTER_COPY /* takes no part: what the model had, which PEFT stores beside its change;
+                      * what is of training; parts that models are run without */
 } rad_adapter_role;
 
 /* How the rows of B, or of a whole tensor, stand. */

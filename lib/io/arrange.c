@@ -679,15 +679,10 @@ static radllm_status add_rest(const translator *t)
 /* Tensors of a part of the model that is not run. */
 static void leave_out_others(const translator *t)
 {
-    const char *begin = t->folder->left_out;
-    while (begin != NULL && *begin != '\0') {
-        size_t size = strcspn(begin, "|");
-        for (size_t i = 0; i < t->folder->stored.count; i++) {
-            rad_stored *stored = &t->folder->stored.items[i];
-            if (strncmp(stored->name.data, begin, size) == 0)
-                stored->used = true;
-        }
-        begin += size + (begin[size] == '|');
+    const rad_folder *folder = t->folder;
+    for (size_t i = 0; folder->left_out != NULL && i < folder->stored.count; i++) {
+        rad_stored *stored = &folder->stored.items[i];
+        stored->used = stored->used || rad_begins_with_one_of(stored->name.data, folder->left_out);
     }
 }
 

@@ -718,6 +718,22 @@ bool rad_family_find_name(const char *architecture, const char *stored, char ggu
     return false;
 }
 
+bool rad_family_leaves_out(const char *architecture, const char *stored)
+{
+    bool found = false;
+    for (size_t i = 0; i < sizeof families / sizeof *families && !found; i++) {
+        const rad_folder_family *family = &families[i];
+        if (strcmp(family->architecture, architecture) != 0)
+            continue;
+        for (const rad_name_row *row = family->rows; row->gguf != NULL && !found; row++)
+            found = row->form == FORM_NONE_OF && rad_begins_with_one_of(stored, row->stored);
+        for (size_t k = 0; k < sizeof seeing / sizeof *seeing && !found; k++)
+            found = strcmp(seeing[k].text_type, family->model_type) == 0 &&
+                    rad_begins_with_one_of(stored, seeing[k].left_out);
+    }
+    return found;
+}
+
 bool rad_family_has_module(const char *architecture, const char *module)
 {
     size_t size = strlen(module);

@@ -50,6 +50,9 @@ radllm_status rad_folder_find_family(const rad_folder *folder, const rad_folder_
  * `stored`; false where none does. Of experts that are tensors of their own: their stack. */
 bool rad_family_find_name(const char *architecture, const char *stored, char gguf[64],
                           rad_form *form);
+/* Whether models of this architecture are run without the tensor: heads for other tasks, what sees.
+ */
+bool rad_family_leaves_out(const char *architecture, const char *stored);
 /* Whether some family of this architecture has a module of this name, or one whose name ends so. */
 bool rad_family_has_module(const char *architecture, const char *module);
 /* Whether rows of queries and keys stand in another order in the architecture's GGUF files. */

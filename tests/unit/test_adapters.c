@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/adapter.h"
 #include "io/module_pattern.h"
 #include "unit/adapted.h"
 
@@ -530,6 +531,17 @@ START_TEST(wrong_configurations)
          "key alpha_pattern holds the regular expression '(?=q_proj)'"},
         {"\"r\":4,\"lora_alpha\":1,\"alpha_pattern\":{\"(q_proj\":3}", RADLLM_E_UNSUPPORTED,
          "regular expression"},
+        {"\"r\":4,\"lora_alpha\":1,\"use_rslora\":\"yes\"", RADLLM_E_FORMAT,
+         "key use_rslora must be true or false"},
+        {"\"r\":4,\"lora_alpha\":1,\"use_dora\":1", RADLLM_E_FORMAT, "key use_dora must be"},
+        {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"pissa_niter_16\"", RADLLM_E_UNSUPPORTED,
+         "key init_lora_weights says pissa, which changes the model's own"},
+        {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"OLoRA\"", RADLLM_E_UNSUPPORTED,
+         "says olora"},
+        {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"corda\"", RADLLM_E_UNSUPPORTED,
+         "says corda"},
+        {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"loftq\"", RADLLM_E_UNSUPPORTED,
+         "path_initial_model_for_weight_conversion"},
         {"\"r\":4,\"lora_alpha\":1,\"peft_type\":\"IA3\"", RADLLM_E_FORMAT, "duplicate"},
         {"\"r\":4,", RADLLM_E_FORMAT, "adapter_config.json"},
     };
@@ -679,6 +691,44 @@ START_TEST(names_without_tensors)
     radllm_model_free(model);
     radllm_host_free(host);
     model = first;
+    close_all();
+}
+END_TEST
+
+/* What changes a part of the model that is left out as well. */
+START_TEST(parts_that_are_left_out)
+{
+    static const struct {
+        const char *architecture, *module;
+    } parts[] = {
+        {"gemma3", "model.vision_tower.encoder.layers.0.self_attn.q_proj"},
+        {"gemma3", "vision_tower.vision_model.encoder.layers.0.mlp.fc1"},
+        {"bert", "pooler.dense"},
+        {"bert", "roberta.pooler.dense"},
+        {"nomic-bert", "pooler.dense"},
+    };
+    char line[512] = "", a[160], b[160];
+    const rad_host host = {.log = keep_line, .log_user = line, .log_level = RADLLM_LOG_WARNING};
+    rad_source *source;
+    rad_adapter_description found;
+    open_all();
+    write_config("\"r\":4,\"lora_alpha\":8,\"init_lora_weights\":\"gaussian\"");
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        snprintf(a, sizeof a, "base_model.model.%s.lora_A.weight", parts[i].module);
+        snprintf(b, sizeof b, "base_model.model.%s.lora_B.weight", parts[i].module);
+        write_tensors(a, b, 4);
+        rad_assert_ok(rad_source_open(&host, in_folder(""), &source, error), error);
+        rad_assert_ok(rad_adapter_describe(source, parts[i].architecture, &found, error), error);
+        ck_assert_uint_eq(found.count, 2);
+        for (int k = 0; k < 2; k++)
+            ck_assert_int_eq(found.tensors[k].role, RAD_ADAPTER_COPY);
+        ck_assert_ptr_nonnull(strstr(line, parts[i].module));
+        line[0] = '\0';
+        rad_adapter_forget(source, &found);
+        rad_assert_error(rad_adapter_describe(source, "llama", &found, error), RADLLM_E_ARGUMENT,
+                         error, "names nothing in a model of architecture llama");
+        rad_source_release(source);
+    }
     close_all();
 }
 END_TEST
@@ -841,6 +891,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, patterns);
     tcase_add_test(cases, wrong_names);
     tcase_add_test(cases, names_without_tensors);
+    tcase_add_test(cases, parts_that_are_left_out);
     tcase_add_test(cases, memory_fails);
     tcase_add_test(cases, memory_fails_while_merging);
 }
