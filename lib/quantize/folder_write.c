@@ -441,6 +441,15 @@ static radllm_status understand(folder_writer *w)
                           "%s: its layers differ in their sizes, which config.json has no words "
                           "for; keep the GGUF file",
                           rad_source_label(source));
+    bool in_part = h->rotary != RAD_ROTARY_NONE && h->latent.rank == 0 &&
+                   2 * h->rope.n_pairs != h->head_dim &&
+                   !rad_is_one_of(w->model.model_type, "phi|phi3");
+    if (status == RADLLM_OK && in_part)
+        status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
+                          "%s: of each head of %u values %u rotate, which config.json has no words "
+                          "for in models of type %s; keep the GGUF file",
+                          rad_source_label(source), h->head_dim, 2 * h->rope.n_pairs,
+                          w->model.model_type);
     return status;
 }
 
