@@ -598,7 +598,9 @@ static radllm_status finish(builder *b, json_t **out, radllm_error *error)
 
 static int32_t padding(const rad_tokenizer *tokenizer)
 {
-    int32_t id = rad_tokenizer_find(tokenizer, "[PAD]", strlen("[PAD]"));
+    int32_t id = rad_tokenizer_padding(tokenizer);
+    if (id < 0)
+        id = rad_tokenizer_find(tokenizer, "[PAD]", strlen("[PAD]"));
     return id >= 0 ? id : rad_tokenizer_find(tokenizer, "<pad>", strlen("<pad>"));
 }
 
@@ -626,7 +628,7 @@ radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, rad
     put(&b, "bos_token_id", token(rad_tokenizer_bos(model->tokenizer)));
     put(&b, "eos_token_id", token(rad_tokenizer_eos(model->tokenizer)));
     /* Families have defaults beyond small vocabularies. */
-    int32_t pad = encoder ? padding(model->tokenizer) : -1;
+    int32_t pad = encoder ? padding(model->tokenizer) : rad_tokenizer_padding(model->tokenizer);
     if (!encoder || pad >= 0)
         put(&b, "pad_token_id", token(pad));
     return finish(&b, out, error);

@@ -420,7 +420,7 @@ static void put_ids(exporter *x)
 {
     const rad_tokenizer *t = x->tokenizer;
     const rad_pipeline *pipeline = x->pipeline;
-    int32_t bos = t->bos, eos = t->eos;
+    int32_t bos = t->bos, eos = t->eos, padding = t->padding, mask = t->mask;
     if (pipeline != NULL && t->add_bos)
         bos = pipeline->before[0];
     if (pipeline != NULL && t->add_eos)
@@ -428,14 +428,16 @@ static void put_ids(exporter *x)
     if (is_wordpiece(x)) {
         put_id(x, KEY("cls_token_id"), bos);
         put_id(x, KEY("seperator_token_id"), eos >= 0 ? eos : t->separator); /* readers' spelling */
-        put_id(x, KEY("padding_token_id"), rad_tokenizer_find(t, "[PAD]", 5));
-        put_id(x, KEY("mask_token_id"), rad_tokenizer_find(t, "[MASK]", 6));
+        padding = padding >= 0 ? padding : rad_tokenizer_find(t, "[PAD]", 5);
+        mask = mask >= 0 ? mask : rad_tokenizer_find(t, "[MASK]", 6);
         eos = eos >= 0 ? eos : t->separator;
     }
     put_id(x, KEY("bos_token_id"), bos >= 0 ? bos : eos);
     put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : bos);
     if (pipeline == NULL || !pipeline->bytes)
         put_id(x, KEY("unknown_token_id"), t->unknown);
+    put_id(x, KEY("padding_token_id"), padding);
+    put_id(x, KEY("mask_token_id"), mask);
     put_ends(x, eos);
     put_flag(x, KEY("add_bos_token"), t->add_bos);
     put_flag(x, KEY("add_eos_token"), t->add_eos);

@@ -560,6 +560,7 @@ radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_tex
                                            {",\n\"sep_token\": ", "[SEP]", "</s>"},
                                            {",\n\"pad_token\": ", "[PAD]", "<pad>"},
                                            {",\n\"mask_token\": ", "[MASK]", "<mask>"}};
+    const int32_t told[] = {-1, -1, tokenizer->padding, tokenizer->mask};
     int kind = tokenizer->model == RAD_MODEL_WORDPIECE ? 1 : tokenizer->spm != NULL ? 2 : 0;
     json_writer w = {.tokenizer = tokenizer, .output = output, .error = error};
     put(&w, "{\"tokenizer_class\": \"PreTrainedTokenizerFast\",\n\"model_max_length\": ");
@@ -573,9 +574,12 @@ radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_tex
     put_token(&w, ",\n\"eos_token\": ", tokenizer->eos);
     if (tokenizer->model != RAD_MODEL_BYTE_LEVEL)
         put_token(&w, ",\n\"unk_token\": ", tokenizer->unknown);
-    for (size_t i = 0; kind > 0 && i < 4; i++)
-        put_token(&w, names[i][0],
-                  rad_tokenizer_find(tokenizer, names[i][kind], strlen(names[i][kind])));
+    for (size_t i = 0; i < 4; i++) {
+        int32_t id = told[i];
+        if (id < 0 && kind > 0)
+            id = rad_tokenizer_find(tokenizer, names[i][kind], strlen(names[i][kind]));
+        put_token(&w, names[i][0], id);
+    }
     if (chat_template.size > 0) {
         put(&w, ",\n\"chat_template\": ");
         put_string(&w, chat_template);

@@ -101,6 +101,16 @@ static radllm_status bad_added(const rad_pipeline_reader *r, uint32_t index)
                     index);
 }
 
+static bool is_outer_padding(const rad_pipeline_reader *r, uint32_t added_token)
+{
+    const rad_tree *json = &r->json;
+    uint32_t content = rad_tree_get(json, added_token, "content");
+    int64_t id;
+    return rad_tree_integer(json, rad_tree_get(json, added_token, "id"), &id) &&
+           rad_tree_kind_of(json, content) == RAD_TREE_STRING &&
+           rad_is_outer_padding(r->config, r->rows, id, rad_tree_text(json, content));
+}
+
 static radllm_status put_added(entries *e, uint32_t added)
 {
     rad_pipeline_reader *r = e->r;
@@ -112,7 +122,8 @@ static radllm_status put_added(entries *e, uint32_t added)
         if (rad_tree_kind_of(json, content) != RAD_TREE_STRING)
             return bad_added(r, i);
         radllm_status status = rad_read_flag(r, at, "an added token", "special", false, &special);
-        if (status == RADLLM_OK && rad_tree_text(json, content).size > 0)
+        if (status == RADLLM_OK && rad_tree_text(json, content).size > 0 &&
+            !is_outer_padding(r, at))
             status = put(e, content, rad_tree_get(json, at, "id"),
                          special ? RAD_TOKEN_CONTROL : RAD_TOKEN_USER_DEFINED);
         if (status != RADLLM_OK)
@@ -139,7 +150,8 @@ static radllm_status each_beside(rad_pipeline_reader *r, take_beside_fn take, vo
         uint32_t content = rad_tree_get(config, key + 1, "content");
         int64_t id = rad_tree_number_of(rad_tree_text(config, key));
         if (rad_tree_kind_of(config, content) == RAD_TREE_STRING && id >= 0 &&
-            rad_tree_text(config, content).size > 0)
+            rad_tree_text(config, content).size > 0 &&
+            !rad_is_outer_padding(config, r->rows, id, rad_tree_text(config, content)))
             status = take(user, key + 1, id, rad_tree_text(config, content));
         key = config->values[key + 1].next;
     }
@@ -184,8 +196,9 @@ static radllm_status count_beside(void *user, uint32_t at, int64_t id, rad_text 
 }
 
 /* One more than the greatest id, or 0 where one is no number. */
-static uint64_t count_ids(const rad_tree *json, uint32_t vocab, uint32_t added)
+static uint64_t count_ids(const rad_pipeline_reader *r, uint32_t vocab, uint32_t added)
 {
+    const rad_tree *json = &r->json;
     uint64_t size = 0;
     int64_t id;
     if (rad_tree_kind_of(json, vocab) == RAD_TREE_ARRAY) {
@@ -201,7 +214,7 @@ static uint64_t count_ids(const rad_tree *json, uint32_t vocab, uint32_t added)
     uint32_t at = rad_tree_first(added);
     for (uint32_t i = 0; i < json->values[added].size; i++, at = json->values[at].next)
         if (rad_tree_integer(json, rad_tree_get(json, at, "id"), &id) && id >= 0 &&
-            (uint64_t)id >= size)
+            (uint64_t)id >= size && !is_outer_padding(r, at))
             size = (uint64_t)id + 1;
     return size;
 }
@@ -250,7 +263,7 @@ radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32
         return rad_fail(r->error, RADLLM_E_FORMAT,
                         "tokenizer.json: the model has no vocabulary that is an %s",
                         list ? "array" : "object");
-    uint64_t size = count_ids(json, vocab, added);
+    uint64_t size = count_ids(r, vocab, added);
     uint64_t known = json->values[vocab].size;
     (void)each_beside(r, count_beside, &size);
     if (rad_tree_kind_of(json, added) == RAD_TREE_ARRAY)
@@ -661,7 +674,7 @@ static radllm_status run_pass(added_pass *p, uint32_t added)
     for (uint32_t i = 0; i < json->values[added].size && status == RADLLM_OK;
          i++, at = json->values[at].next) {
         rad_text content = rad_tree_text(json, rad_tree_get(json, at, "content"));
-        if (content.size > 0 && !is_beside(p->r, content))
+        if (content.size > 0 && !is_outer_padding(p->r, at) && !is_beside(p->r, content))
             status = take_added(p, at, content);
     }
     return status;

@@ -57,7 +57,7 @@ static const rad_pretokenizer pretokenizers[] = {
      .stages = {rad_split_three_numbers, rad_split_deepseek3_cjk, rad_split_deepseek3}},
     {.names = " starcoder refact command-r smollm codeshell exaone minerva-7b mellum2 ",
      .stages = {rad_split_number, rad_split_gpt2}},
-    {.names = " poro-chat bloom gpt3-finnish ", .stages = {rad_split_bloom}},
+    {.names = " bloom poro-chat gpt3-finnish ", .stages = {rad_split_bloom}},
     {.names = " viking ", .stages = {rad_split_bloom, rad_split_number}},
     {.names = " minicpm5 ",
      .stages = {rad_split_three_numbers, rad_split_llama3},

@@ -18,6 +18,7 @@ typedef struct maker {
     rad_spm_piece *pieces; /* of `capacity`, the file's own first */
     uint8_t *flags;        /* of each: how it is found as an added token */
     size_t capacity, flags_capacity, size;
+    int64_t rows; /* of rad_tokenizer_files */
     radllm_error *error;
 } maker;
 
@@ -78,6 +79,8 @@ static bool is_flag(const rad_tree *json, uint32_t object, const char *key)
 static radllm_status put_token(maker *m, int64_t id, rad_text text, bool special, uint8_t flags)
 {
     size_t most = 2 * (size_t)m->spm->n_pieces + GAPS_MAX;
+    if (rad_is_outer_padding(&m->side->config, m->rows, id, text))
+        return RADLLM_OK;
     if (id < 0 || (uint64_t)id >= most || id >= RAD_VOCABULARY_MAX || text.data == NULL ||
         text.size == 0 || text.size > RAD_SPECIAL_MAX)
         return rad_fail(m->error, RADLLM_E_FORMAT,
@@ -421,7 +424,8 @@ radllm_status rad_tokenizer_create_spm(const rad_host *host, const rad_tokenizer
         return rad_fail_memory(error, sizeof *tokenizer);
     rad_tokenizer_side side;
     rad_spm *spm = rad_arena_alloc_zero(&tokenizer->vocabulary.arena, sizeof *spm, 16);
-    maker m = {.tokenizer = tokenizer, .spm = spm, .side = &side, .error = error};
+    maker m = {.tokenizer = tokenizer, .spm = spm, .side = &side, .rows = files->rows};
+    m.error = error;
     tokenizer->model = RAD_MODEL_SPM;
     tokenizer->spm = spm;
     radllm_status status =

@@ -309,7 +309,6 @@ static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *sourc
         {KEY("fim_pad_token_id"), true},  {KEY("fim_rep_token_id"), true},
         {KEY("fim_sep_token_id"), true},  {KEY("fim_pre_token_id"), false},
         {KEY("fim_suf_token_id"), false}, {KEY("fim_mid_token_id"), false},
-        {KEY("padding_token_id"), false}, {KEY("mask_token_id"), false},
         {KEY("prefix_token_id"), false},  {KEY("suffix_token_id"), false},
         {KEY("middle_token_id"), false},
     };
@@ -321,7 +320,11 @@ static radllm_status find_ends(rad_tokenizer *tokenizer, const rad_source *sourc
         if (keys[i].ends)
             set_bit(tokenizer->ends, id);
     }
-    return RADLLM_OK;
+    radllm_status status = read_optional_id(tokenizer, source, KEY("padding_token_id"), -1,
+                                            &tokenizer->padding, error);
+    return status != RADLLM_OK ? status
+                               : read_optional_id(tokenizer, source, KEY("mask_token_id"), -1,
+                                                  &tokenizer->mask, error);
 }
 
 static bool contains_any_case(const rad_text *text, const char *word)
@@ -451,6 +454,7 @@ rad_tokenizer *rad_tokenizer_new(const rad_host *host)
         tokenizer->host = *host;
     tokenizer->host.allocator = *allocator;
     tokenizer->vocabulary.arena.allocator = &tokenizer->host.allocator;
+    tokenizer->padding = tokenizer->mask = -1;
     tokenizer->rules.vocabulary = &tokenizer->vocabulary;
     tokenizer->rules.seed = (uint64_t)(uintptr_t)tokenizer * UINT64_C(0xD6E8FEB86659FD93);
     return tokenizer;
@@ -509,6 +513,11 @@ const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer)
 int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer)
 {
     return tokenizer->bos;
+}
+
+int32_t rad_tokenizer_padding(const rad_tokenizer *tokenizer)
+{
+    return tokenizer->padding;
 }
 
 int32_t rad_tokenizer_eos(const rad_tokenizer *tokenizer)

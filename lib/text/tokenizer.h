@@ -100,6 +100,8 @@ const char *rad_tokenizer_kind(const rad_tokenizer *tokenizer);
 const char *rad_tokenizer_pre(const rad_tokenizer *tokenizer); /* pre-tokenizer's name, or "" */
 int32_t rad_tokenizer_bos(const rad_tokenizer *tokenizer);     /* -1: none */
 int32_t rad_tokenizer_eos(const rad_tokenizer *tokenizer);
+/* What fills batches up where the model is trained. */
+int32_t rad_tokenizer_padding(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_bos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_adds_eos(const rad_tokenizer *tokenizer);
 bool rad_tokenizer_is_end(const rad_tokenizer *tokenizer, int32_t id);

@@ -50,6 +50,7 @@ struct rad_tokenizer {
     int32_t eos;
     int32_t separator;
     int32_t unknown;
+    int32_t padding, mask; /* for who trains; not read from texts */
     bool add_bos;
     bool add_eos;
     bool add_space_prefix;

@@ -2,6 +2,7 @@
  * begin and end a text. */
 #include "text/tokenizer_json.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "text/pipeline_read.h"
@@ -101,6 +102,31 @@ static int32_t token_of(const rad_tokenizer *tokenizer, const rad_tree *json, co
         return -1;
     rad_text text = rad_tree_text(json, at);
     return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text.data, text.size);
+}
+
+/* Whether the configuration names the token under a key. */
+static bool is_named(const rad_tree *config, const char *key, rad_text text)
+{
+    uint32_t at = config->count > 0 ? rad_tree_get(config, 0, key) : RAD_TREE_NONE;
+    if (rad_tree_kind_of(config, at) == RAD_TREE_OBJECT)
+        at = rad_tree_get(config, at, "content");
+    if (rad_tree_kind_of(config, at) != RAD_TREE_STRING)
+        return false;
+    rad_text named = rad_tree_text(config, at);
+    return named.size > 0 && named.size == text.size &&
+           memcmp(named.data, text.data, text.size) == 0;
+}
+
+bool rad_is_outer_padding(const rad_tree *config, int64_t rows, int64_t id, rad_text text)
+{
+    static const char *const usual[] = {"<pad>", "[PAD]", "<PAD>"};
+    if (rows == 0 || id < rows || is_named(config, "bos_token", text) ||
+        is_named(config, "eos_token", text))
+        return false;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        if (text.size == 5 && memcmp(text.data, usual[i], 5) == 0)
+            return true;
+    return is_named(config, "pad_token", text);
 }
 
 /* true, false, or neither (-1) */
@@ -214,6 +240,8 @@ radllm_status rad_tokenizer_side_apply(rad_tokenizer *tokenizer, const rad_token
     find_named(tokenizer, side, "bos_token", &tokenizer->bos);
     find_named(tokenizer, side, "eos_token", &tokenizer->eos);
     tokenizer->separator = token_of(tokenizer, &side->config, "sep_token");
+    find_named(tokenizer, side, "pad_token", &tokenizer->padding);
+    find_named(tokenizer, side, "mask_token", &tokenizer->mask);
     radllm_status status = apply_flags(tokenizer, &side->config, error);
     if (status != RADLLM_OK)
         return status;
@@ -297,6 +325,7 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *f
     radllm_status status =
         rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
     r.config = &side.config;
+    r.rows = files->rows;
     if (status == RADLLM_OK)
         status = rad_tree_parse(&r.json, files->tokenizer.data, files->tokenizer.size,
                                 TOKENIZER_VALUES, "tokenizer.json", error);
@@ -330,6 +359,19 @@ bool rad_tokenizer_is_folder(const rad_source *source)
            rad_source_has_side_file(source, "tokenizer.model");
 }
 
+/* What the configuration says of the embedding. */
+static radllm_status count_rows(const rad_source *source, int64_t *rows, radllm_error *error)
+{
+    char key[96];
+    rad_text name;
+    *rows = 0;
+    radllm_status status = rad_meta_text(source, "general.architecture", &name, error);
+    if (status != RADLLM_OK || name.data == NULL || name.size > 64)
+        return status;
+    snprintf(key, sizeof key, "%.*s.vocab_size", (int)name.size, name.data);
+    return rad_meta_integer(source, key, 0, INT32_MAX, 0, rows, error);
+}
+
 radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source *source,
                                           rad_tokenizer **out, radllm_error *error)
 {
@@ -352,7 +394,7 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
     const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL
                                          ? &host->allocator
                                          : &rad_default_allocator;
-    radllm_status status = RADLLM_OK;
+    radllm_status status = count_rows(source, &files.rows, error);
     for (size_t i = 0; i < count && status == RADLLM_OK; i++)
         status = rad_source_side_file(source, allocator, names[i].name, names[i].most,
                                       &names[i].file->data, &names[i].file->size, error);

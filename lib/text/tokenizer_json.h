@@ -19,7 +19,12 @@ typedef struct rad_tokenizer_files {
     rad_tokenizer_file special_tokens_map; /* special_tokens_map.json */
     rad_tokenizer_file generation_config;  /* generation_config.json */
     rad_tokenizer_file chat_template;      /* chat_template.jinja */
+    int64_t rows;                          /* of the embedding; 0: not known */
 } rad_tokenizer_files;
+
+/* Whether a token is padding behind the embedding's rows, as some models were published with: it
+ * is no token then, and text that spells it is text. */
+bool rad_is_outer_padding(const rad_tree *config, int64_t rows, int64_t id, rad_text text);
 
 /* Builds a tokenizer that gives the tokens that the package `tokenizers` gives. Parts of the file
  * that are not known are refused by name. Keeps no pointer into the texts. */

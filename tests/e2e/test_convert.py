@@ -399,10 +399,28 @@ spoiled("half the weights", cut)
 spoiled("another family", edit("model_type", "whisper"))
 spoiled("three heads", edit("num_attention_heads", 3))
 spoiled("heads beyond measure", edit("num_attention_heads", 2147483647))
+spoiled("a part of each head, scaled", lambda path: [
+    edit("partial_rotary_factor", 0.5)(path),
+    edit("rope_parameters", None)(path),
+    edit("rope_scaling", {"rope_type": "linear", "factor": 2.0})(path)], "partial_rotary_factor")
 spoiled("tokenizer that is none", lambda path: (path / "tokenizer.json").write_text("{"))
 spoiled("an index that leads out", lambda path: [
     (path / "model.safetensors").unlink(),
     (path / "model.safetensors.index.json").write_text('{"weight_map": {"a": "../x.safetensors"}}')])
+
+# Llama rotates whole heads, whatever this key says; what a GGUF file says of them counts.
+path = folder / "spoiled" / "whole heads"
+shutil_copy(folders / "llama-mha", path)
+edit("partial_rotary_factor", 0.5)(path)
+expect(convert(path, made / "whole.gguf"), 0, "partial_rotary_factor of a llama")
+rotated = metadata(made / "whole.gguf")["llama.rope.dimension_count"]
+check(rotated == metadata(made / "llama-mha.gguf")["llama.rope.dimension_count"] > 2,
+      "says nothing")
+data = (made / "whole.gguf").read_bytes()
+key = b"llama.rope.dimension_count" + struct.pack("<I", 4)
+(made / "half.gguf").write_bytes(data.replace(key + struct.pack("<I", rotated),
+                                              key + struct.pack("<I", rotated // 2)))
+refused(convert(made / "half.gguf", made / "no"), "half of each head", "values", "rotate")
 
 # ---- tokenizers ----
 
@@ -491,6 +509,34 @@ check([{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single
                                     "special")} for token in added["added_tokens"]][-4:],
       "the same properties")
 
+# What fills batches up, and what stands for words that training took out.
+(path / "tokenizer_config.json").write_text('{"pad_token": "<w>", "mask_token": {"content": "<r>"}}')
+expect(convert(path, gguf, "--force"), 0, "padding and mask: to GGUF")
+check([metadata(gguf).get(f"tokenizer.ggml.{key}_token_id") for key in ("padding", "mask")] ==
+      [502, 501], "padding and mask: the keys that readers look for")
+expect(convert(gguf, back, "--force"), 0, "padding and mask: and back")
+returned = json.loads((back / "tokenizer_config.json").read_text())
+check(returned.get("pad_token") == "<w>" and returned.get("mask_token") == "<r>" and
+      json.loads((back / "config.json").read_text())["pad_token_id"] == 502,
+      "padding and mask: they are named again")
+(path / "tokenizer_config.json").unlink()
+
+# Padding behind the embedding's rows is no token; others there belong to another model.
+for content, named in (("<pad>", {}), ("<fill>", {"pad_token": {"content": "<fill>"}}), ("<z>", {})):
+    outer = folder / "tokenizers" / ("outer" + str(len(content)) + str(len(named)))
+    shutil.copytree(path, outer)
+    outside = dict(added, added_tokens=added["added_tokens"] + [
+        dict(added["added_tokens"][-1], id=512, content=content, special=True)])
+    (outer / "tokenizer.json").write_text(json.dumps(outside))
+    (outer / "tokenizer_config.json").write_text(json.dumps(named))
+    if content == "<z>":
+        refused(convert(outer, made / "no"), f"{content}: refused", "the tokenizer has 513 tokens")
+        continue
+    file = made / (outer.name + ".gguf")
+    expect(convert(outer, file), 0, f"{content} behind the last row: to GGUF")
+    spelled = [ids(one, f"a{content}b") for one in (outer, file, path)]
+    check(spelled[0] == spelled[1] == spelled[2] != b"", f"{content}: is text")
+
 # What ends answers: two tokens that readers would not know by their texts have keys.
 for ends in ([502, 503], [501, 502, 503]):
     (path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "top_k": 7}))
@@ -515,6 +561,8 @@ for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model
         continue
     path = with_tokenizer(name + "-model", made, 32000)
     (path / "tokenizer.model").write_bytes(file.read_bytes())
+    if name != "unigram-user":  # behind the last row, as some copies of Llama 2 have it
+        (path / "added_tokens.json").write_text('{"<pad>": 32000}')
     gguf, back = made / (name + "-model.gguf"), made / (name + "-model-back")
     expect(convert(path, gguf), 0, f"{name}.model: to GGUF")
     expect(convert(gguf, back), 0, f"{name}.model: and back")
