@@ -92,7 +92,7 @@ static radllm_status place_scales(const rad_packing *packing, const char *module
         w->block_columns = (uint32_t)columns;
         w->grid_columns = 1;
     } else if (scales->n_dims <= 2 && dim_of(scales, 0) == rows && parts > 0 &&
-               columns % parts == 0) {
+               columns % parts == 0 && (w->block_rows > 1 || parts != w->grid_columns)) {
         w->block_rows = 1;
         w->block_columns = (uint32_t)(columns / parts);
         w->grid_columns = (uint32_t)parts;

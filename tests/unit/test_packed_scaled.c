@@ -257,6 +257,32 @@ START_TEST(fp8_lies)
 }
 END_TEST
 
+/* Blocks of a row that the configuration names are those, also where the row has as many equal
+ * parts.
+ */
+START_TEST(fp8_blocks_of_a_row)
+{
+    static uint8_t one[256];
+    static const float scales[8] = {1, 2, 1, 2, 1, 2, 1, 2};
+    memset(one, 0x38, sizeof one);
+    const part parts[] = {{".weight", "F8_E4M3", "[4,64]", one, 256},
+                          {".weight_scale_inv", "F32", "[4,2]", scales, 32},
+                          END};
+    rad_source *source = NULL;
+    radllm_error error = {0};
+    float row[64];
+    write_folder("\"quant_method\":\"fp8\",\"weight_block_size\":[1,48]", parts);
+    rad_assert_ok(rad_source_open(NULL, inside(""), &source, &error), &error);
+    const rad_tensor *tensor = rad_source_find_tensor(source, tensor_name);
+    ck_assert_ptr_nonnull(tensor);
+    ck_assert_int_eq(tensor->type, RAD_TYPE_F32);
+    rad_assert_ok(rad_source_read_tensor(source, tensor, 0, row, sizeof row, &error), &error);
+    for (int i = 0; i < 64; i++)
+        ck_assert(row[i] == (i < 48 ? 1.0f : 2.0f));
+    rad_source_release(source);
+}
+END_TEST
+
 #define NVFP4 "\"quant_method\":\"compressed-tensors\",\"format\":\"nvfp4-pack-quantized\""
 
 START_TEST(nvfp4_lies)
@@ -357,6 +383,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, nested_scales_lie);
     tcase_add_test(cases, eight_bits_lie);
     tcase_add_test(cases, fp8_lies);
+    tcase_add_test(cases, fp8_blocks_of_a_row);
     tcase_add_test(cases, nvfp4_lies);
     tcase_add_test(cases, left_out_parts);
     tcase_add_test(cases, mxfp4_lies);
