@@ -8,9 +8,8 @@ static bool is_letter(char c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* Which of `words` stands in a text, in any case: with no letter beside it, or, where it begins
- * with
- * '*', anywhere. */
+/* Which of `words` stands in a text, in any case and with no letter beside it; one that begins with
+ * '*' may stand anywhere. */
 static const char *find_word(rad_text text, const char *const *words)
 {
     for (; *words != NULL; words++) {
