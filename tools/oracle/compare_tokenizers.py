@@ -411,9 +411,15 @@ def speed(program, path, text, rounds):
     return len(text) * rounds / max(more - once, 1e-9) / 1e6
 
 
-# Punctuation and marks younger than the tables (of Unicode 8) that the package has for BERT.
+# Punctuation and marks younger than the tables (of Unicode 8) that the package has for BERT: single
+# ones, and blocks of scripts that came later (Blocks.txt, DerivedAge.txt of Unicode 14).
+NEW_BLOCKS = [(0x2E43, 0x2E5D), (0x10D00, 0x10D3F), (0x10E80, 0x10EBF), (0x10F30, 0x10FAF),
+              (0x11400, 0x1147F), (0x11800, 0x1184F), (0x11900, 0x1195F), (0x119A0, 0x11AAF),
+              (0x11C00, 0x11CBF), (0x11D00, 0x11DAF), (0x11EE0, 0x11EFF), (0x12F90, 0x12FFF),
+              (0x16E40, 0x16E9F), (0x16FE2, 0x16FE4), (0x1E000, 0x1E02F), (0x1E100, 0x1E14F),
+              (0x1E290, 0x1E2FF), (0x1E900, 0x1E95F)]
 NEW_FOR_BERT = set("\u061d\u09fd\u09fe\u0a76\u0c77\u0c84\u166d\u1b7d\u1b7e") | {
-    chr(c) for c in range(0x2E43, 0x2E5E)}
+    chr(c) for first, last in NEW_BLOCKS for c in range(first, last + 1)}
 
 
 def has_new_characters(data, name):
