@@ -109,15 +109,16 @@ static radllm_status unknown_template(const radllm_model *model, rad_text name, 
         rad_tokenizer_chat_template(model->model->tokenizer).size > 0 ||
         (rad_meta_text(model->file->source, "tokenizer.chat_template", &own, NULL) == RADLLM_OK &&
          own.size > 0);
+    const char *what = "it has no chat template (tokenizer.chat_template)";
+    if (has)
+        what = "its chat template (tokenizer.chat_template) is none that this version knows";
+    else if (rad_has_named_templates(model->file->source))
+        what = "it has no chat template (tokenizer.chat_template), but others by name, of which "
+               "none is the default";
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s: %s (tokenizer.chat_template%s; give the option template (--template NAME; "
-                    "--list-templates names all) or raw (--raw: no template)",
-                    rad_source_label(model->file->source),
-                    has ? "its chat template" : "it has no chat template",
-                    has ? ") is none that this version knows"
-                    : rad_has_named_templates(model->file->source)
-                        ? "), but others by name, of which none is the default"
-                        : ")");
+                    "%s: %s; give the option template (--template NAME; --list-templates names "
+                    "all) or raw (--raw: no template)",
+                    rad_source_label(model->file->source), what);
 }
 
 /* All texts with line breaks between them. */

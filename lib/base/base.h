@@ -41,6 +41,9 @@ radllm_status rad_fail_memory(radllm_error *error, size_t size);
 #define RAD_QUOTE_SIZE 96
 const char *rad_quote(char out[RAD_QUOTE_SIZE], const char *text, size_t size);
 bool rad_ends_with(const char *text, size_t size, const char *ending);
+/* Whether n characters are those of a word of small letters, in any case of ASCII, whatever the
+ * host's locale. */
+bool rad_same_any_case(const char *text, const char *word, size_t n);
 /* Whether text is one of "name|name|name". */
 bool rad_is_one_of(const char *text, const char *names);
 /* Whether it begins with one of them. */

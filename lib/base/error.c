@@ -57,6 +57,16 @@ bool rad_ends_with(const char *text, size_t size, const char *ending)
     return size >= tail && memcmp(text + size - tail, ending, tail) == 0;
 }
 
+bool rad_same_any_case(const char *text, const char *word, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        if ((c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c) != word[i])
+            return false;
+    }
+    return true;
+}
+
 static bool has_name(const char *text, const char *names, bool whole)
 {
     const size_t size = strlen(text);

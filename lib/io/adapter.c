@@ -115,10 +115,7 @@ static radllm_status check_beginning(const reader *r)
     const char *name = json_string_value(json_object_get(r->config, "init_lora_weights"));
     char what[256];
     for (size_t i = 0; name != NULL && i < sizeof changing / sizeof *changing; i++) {
-        const char *letter = changing[i];
-        for (const char *at = name; *letter != '\0' && (*at | 0x20) == *letter; at++)
-            letter++;
-        if (*letter != '\0')
+        if (!rad_same_any_case(name, changing[i], strlen(changing[i])))
             continue;
         snprintf(what, sizeof what,
                  "says %s, which changes the model's own weights as well: save the adapter with "

@@ -741,9 +741,10 @@ radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)
             status = rad_folder_find_family(folder, &family, error);
         if (status == RADLLM_OK)
             status = add_defaults(folder, family, error);
-        leave_out_others(&t);
-        if (status == RADLLM_OK)
+        if (status == RADLLM_OK) {
+            leave_out_others(&t);
             status = rad_packed_find(folder, error);
+        }
         if (status == RADLLM_OK)
             status = rad_folder_configure(folder, family, &shape, error);
         if (status == RADLLM_OK)

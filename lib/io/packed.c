@@ -199,6 +199,20 @@ static bool has_integers(const rad_packing *packing)
     return json_is_string(type) && strcmp(json_string_value(type), "int") == 0;
 }
 
+radllm_status rad_compressed_configure(rad_packing *packing)
+{
+    const json_t *sparse = json_object_get(packing->config, "sparsity_config");
+    const char *format = json_string_value(json_object_get(sparse, "format"));
+    if (format != NULL && strcmp(format, "dense") != 0)
+        return rad_packed_refuse(packing, "sparsity_config",
+                                 "is not \"dense\": sparse weights "
+                                 "are not read");
+    if (json_object_size(json_object_get(packing->config, "transform_config")) > 0)
+        return rad_packed_refuse(packing, "transform_config",
+                                 "is there: transformed activations are not computed");
+    return RADLLM_OK;
+}
+
 /* The key that says in which packing a method's weights are, and what it says. */
 static radllm_status find_format(const rad_packing *packing, const char **name, const char **key,
                                  const char **format)

@@ -84,6 +84,9 @@ radllm_status rad_packed_text(const rad_packing *packing, const char *key, const
 radllm_status rad_packed_integer(const rad_packing *packing, const char *key, int64_t fallback,
                                  int64_t *out);
 
+/* Refuses what no format of compressed-tensors is read with: sparse and transformed weights. */
+radllm_status rad_compressed_configure(rad_packing *packing);
+
 /* packed_bnb.c, packed_fp8.c, packed_bitnet.c */
 radllm_status rad_bnb_configure(rad_packing *packing);
 radllm_status rad_bnb_weight(rad_packing *packing, const char *module, rad_stored *stored);
@@ -101,7 +104,6 @@ radllm_status rad_awq_configure(rad_packing *packing);
 radllm_status rad_round_configure(rad_packing *packing);
 radllm_status rad_round_gptq_configure(rad_packing *packing);
 radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_stored *stored);
-radllm_status rad_compressed_configure(rad_packing *packing); /* what all formats have */
 radllm_status rad_integers_configure(rad_packing *packing);
 radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_exl2_configure(rad_packing *packing);

@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "quant/affine.h"
 
@@ -328,7 +327,7 @@ static radllm_status check_text(const rad_packing *packing, const char *key, con
     if (status != RADLLM_OK)
         return status;
     for (*which = 0; *which < n_known; (*which)++)
-        if (strcasecmp(text, known[*which]) == 0)
+        if (rad_same_any_case(text, known[*which], strlen(known[*which]) + 1))
             return RADLLM_OK;
     char quoted[RAD_QUOTE_SIZE], what[RAD_QUOTE_SIZE + 160];
     snprintf(what, sizeof what,
@@ -578,20 +577,6 @@ static radllm_status check_scheme(rad_packing *packing, const json_t *scheme)
     packing->bits = (int)json_integer_value(bits);
     packing->symmetric =
         packing->symmetric || !json_is_false(json_object_get(weights, "symmetric"));
-    return RADLLM_OK;
-}
-
-radllm_status rad_compressed_configure(rad_packing *packing)
-{
-    const json_t *sparse = json_object_get(packing->config, "sparsity_config");
-    const char *format = json_string_value(json_object_get(sparse, "format"));
-    if (format != NULL && strcmp(format, "dense") != 0)
-        return rad_packed_refuse(packing, "sparsity_config",
-                                 "is not \"dense\": sparse weights "
-                                 "are not read");
-    if (json_object_size(json_object_get(packing->config, "transform_config")) > 0)
-        return rad_packed_refuse(packing, "transform_config",
-                                 "is there: transformed activations are not computed");
     return RADLLM_OK;
 }
 

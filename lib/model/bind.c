@@ -557,17 +557,20 @@ static bool has_tensor(const rad_model *model, uint32_t layer, const char *end)
     return rad_source_find_tensor(model->source, name) != NULL;
 }
 
-/* Converters of different years write these apart, or in one; and ExLlamaV2 takes apart what is one
- * elsewhere (Phi-3). */
-static bool is_qkv_fused(const rad_model *model, uint32_t layer)
+/* Whether files of an architecture have the role's matrix as a part of another. */
+static bool is_usually_fused(const rad_architecture *a, int role)
 {
-    return has_tensor(model, layer, "attn_qkv") ||
-           (model->hparams.architecture->fused_qkv && !has_tensor(model, layer, "attn_q"));
+    return is_qkv(role) ? a->fused_qkv : is_gate_or_up(role) && a->fused_gate_up;
 }
 
-static bool is_gate_up_fused(const rad_model *model, uint32_t layer)
+/* Whether this one has: converters of different years write queries, keys and values apart, or in
+ * one; and ExLlamaV2 takes apart what is one elsewhere (Phi-3). */
+static bool is_fused(const rad_model *model, uint32_t layer, int role)
 {
-    return model->hparams.architecture->fused_gate_up && !has_tensor(model, layer, "ffn_gate");
+    if (is_qkv(role) && has_tensor(model, layer, "attn_qkv"))
+        return true;
+    return is_usually_fused(model->hparams.architecture, role) &&
+           !has_tensor(model, layer, is_qkv(role) ? "attn_q" : "ffn_gate");
 }
 
 /* Norms of the stream, which stand where others have second norms. */
@@ -587,7 +590,7 @@ static const char *encoder_name(int role)
     }
 }
 
-/* fused: of queries, keys and values, or of gates and ups, whichever the role is of. */
+/* fused: by is_fused() of this role. */
 static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fused, char *name,
                         size_t size)
 {
@@ -626,12 +629,6 @@ static void take_part(const rad_hparams *h, const rad_layer_params *params, int 
     wanted->first = part == 0 ? 0 : part == 1 ? q : q + k;
     wanted->n_part = part == 0 ? q : part == 1 ? k : v;
     *(wanted->is_matrix ? &wanted->rows : &wanted->columns) = q + k + v;
-}
-
-static bool is_fused(const rad_model *model, uint32_t layer, int role)
-{
-    return is_qkv(role) ? is_qkv_fused(model, layer)
-                        : is_gate_or_up(role) && is_gate_up_fused(model, layer);
 }
 
 static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool required,
@@ -875,8 +872,7 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
                         stack_of(h, params, role),
                         0,
                         0};
-        const bool fused = is_qkv(role) ? h->architecture->fused_qkv
-                                        : is_gate_or_up(role) && h->architecture->fused_gate_up;
+        const bool fused = is_usually_fused(h->architecture, role);
         if (fused) {
             take_part(h, params, role, &wanted);
             take_half(params, role, &wanted);

@@ -17,11 +17,7 @@ static const char *find_word(rad_text text, const char *const *words)
         const char *word = *words + part;
         size_t size = strlen(word);
         for (size_t at = 0; at + size <= text.size; at++) {
-            size_t same = 0;
-            while (same < size && (text.data[at + same] | 0x20) == word[same] &&
-                   is_letter(text.data[at + same]))
-                same++;
-            if (same == size &&
+            if (rad_same_any_case(text.data + at, word, size) &&
                 (part || ((at == 0 || !is_letter(text.data[at - 1])) &&
                           (at + size == text.size || !is_letter(text.data[at + size])))))
                 return word;

@@ -90,29 +90,28 @@ static radllm_status parse_side(rad_tree *json, const rad_tokenizer_file *file, 
     return status;
 }
 
-/* The id of a token that is given as a text, or an object with "content"; -1: there is none. */
-static int32_t token_of(const rad_tokenizer *tokenizer, const rad_tree *json, const char *key)
+/* The token under a key, a text or an object with "content"; no data: there is none. */
+static rad_text named_under(const rad_tree *json, const char *key)
 {
-    if (json->count == 0)
-        return -1;
-    uint32_t at = rad_tree_get(json, 0, key);
+    uint32_t at = json->count > 0 ? rad_tree_get(json, 0, key) : RAD_TREE_NONE;
     if (rad_tree_kind_of(json, at) == RAD_TREE_OBJECT)
         at = rad_tree_get(json, at, "content");
-    if (rad_tree_kind_of(json, at) != RAD_TREE_STRING)
+    return rad_tree_kind_of(json, at) == RAD_TREE_STRING ? rad_tree_text(json, at)
+                                                         : (rad_text){NULL, 0};
+}
+
+/* Its id; -1: there is none. */
+static int32_t token_of(const rad_tokenizer *tokenizer, const rad_tree *json, const char *key)
+{
+    rad_text text = named_under(json, key);
+    if (text.data == NULL)
         return -1;
-    rad_text text = rad_tree_text(json, at);
     return rad_vocabulary_find(&tokenizer->vocabulary, (const uint8_t *)text.data, text.size);
 }
 
-/* Whether the configuration names the token under a key. */
 static bool is_named(const rad_tree *config, const char *key, rad_text text)
 {
-    uint32_t at = config->count > 0 ? rad_tree_get(config, 0, key) : RAD_TREE_NONE;
-    if (rad_tree_kind_of(config, at) == RAD_TREE_OBJECT)
-        at = rad_tree_get(config, at, "content");
-    if (rad_tree_kind_of(config, at) != RAD_TREE_STRING)
-        return false;
-    rad_text named = rad_tree_text(config, at);
+    rad_text named = named_under(config, key);
     return named.size > 0 && named.size == text.size &&
            memcmp(named.data, text.data, text.size) == 0;
 }

@@ -443,7 +443,7 @@ static void product_float(const rad_matrix *w, const rad_activations *x, uint32_
     uint8_t *packed = (uint8_t *)scratch;
     float *sums = scratch + (size_t)block * w->n_columns;
     if (!few) /* rows that a block lacks add up to something, too */
-        memset(sums, 0, sizeof(float) * RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16);
+        memset(sums, 0, sizeof(float) * FLOAT_GROUP * FLOAT_BLOCK * 16);
     for (uint32_t row = first_row; row < last_row; row += block) {
         uint32_t n_rows = last_row - row < block ? last_row - row : block;
         if (few) {

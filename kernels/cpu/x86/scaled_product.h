@@ -128,7 +128,7 @@ static void product_scaled(const rad_matrix *w, const rad_type_info *info, const
     }
     uint32_t block = block_rows(w->n_columns);
     float *sums = scratch + (size_t)block * w->n_columns;
-    memset(sums, 0, sizeof(float) * RAD_FLOAT_TILE_TOKENS * RAD_FLOAT_BLOCK_ROWS * 16);
+    memset(sums, 0, sizeof(float) * FLOAT_GROUP * FLOAT_BLOCK * 16);
     for (uint32_t row = first_row; row < last_row; row += block) {
         uint32_t n_rows = last_row - row < block ? last_row - row : block;
         if (levels != NULL)
