@@ -229,6 +229,8 @@ INLINE void affine_tile_part(int bits, int n_groups, int first, int n,
         UNROLL for (int i = 0; i < n_groups * n; i++) sum[i] = vf_load(tile_sum(acc, i, first, n));
     for (uint32_t b = 0, at = 0; at < n_columns; b++, scales += RAD_TILE_TOKENS) {
         vi total[PANEL_GROUPS * RAD_TILE_TOKENS];
+        if (!SUMS_IN_REGISTERS && n == PANEL_TOKENS)
+            READ_AGAIN();
         UNROLL for (int i = 0; i < n_groups * n; i++) total[i] = vi_madd16(
             vi_load(panels[i / n]->minus_zero[b]), vi_broadcast32(terms->halves[b][first + i % n]));
         const uint32_t end = at + span;

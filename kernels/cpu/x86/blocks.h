@@ -171,6 +171,8 @@ INLINE void block_tile_part(int bits, bool minimum, int n_groups, int first, int
         UNROLL for (int i = 0; i < n_groups * n; i++) sum[i] = vf_load(tile_sum(acc, i, first, n));
     for (uint32_t b = 0; b < n_blocks; b++, columns += 8 * RAD_TILE_TOKENS * 4) {
         vi total[PANEL_GROUPS * RAD_TILE_TOKENS], partial[PANEL_GROUPS * RAD_TILE_TOKENS];
+        if (!SUMS_IN_REGISTERS && n == PANEL_TOKENS)
+            READ_AGAIN();
         UNROLL for (int i = 0; i < n_groups * n; i++)
         {
             partial[i] = vi_zero();

@@ -33,4 +33,8 @@
 #define KEEP_IN_PLACE(vector) __asm__("" : "+v"(vector))
 #endif
 
+/* Compilers hold on to what they stored a moment ago, here in copies on the stack beside the place
+ * itself. Behind this statement they read the place again. */
+#define READ_AGAIN() __asm__ volatile("" ::: "memory")
+
 #endif
