@@ -2,6 +2,8 @@
 #ifndef RAD_CUDA_FORMATS_FOLDERS_H
 #define RAD_CUDA_FORMATS_FOLDERS_H
 
+#include "kernels/cuda/formats_bits.h"
+
 /* ---- affine types of folders (quant/affine.c) ---------------------------------------------------
  */
 
