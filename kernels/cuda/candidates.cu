@@ -1,5 +1,6 @@
 /* The best tokens of a row of logits, for choices from a few of them: a histogram of how far logits
- * are below the greatest says which can be among the best; these are put in order. */
+ * are below the greatest says which can be among the best; these are put in order. What all tokens
+ * weigh together says which share of it they have. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
 
@@ -37,6 +38,31 @@ RAD_DEVICE float logit_of(uint64_t key)
     return rad_float((bits & 0x80000000u) != 0 ? bits : ~bits & 0x7fffffffu);
 }
 
+/* e^(logit - greatest), with an error of e^x in single precision alone: what its argument lacks
+ * comes behind. */
+RAD_DEVICE double weight_of(float greatest, float logit)
+{
+    double distance = (double)logit - (double)greatest;
+    float near = (float)distance;
+    double weight = (double)rad_expf(near);
+    return weight > 0.0 ? weight + weight * (distance - (double)near) : 0.0;
+}
+
+/* Of one number of each thread. It ends with a barrier. */
+RAD_DEVICE double sum_of_block(double mine, double *sums)
+{
+    sums[rad_thread()] = mine;
+    rad_barrier();
+    for (uint32_t half = THREADS / 2; half > 0; half /= 2) {
+        if (rad_thread() < half)
+            sums[rad_thread()] += sums[rad_thread() + half];
+        rad_barrier();
+    }
+    double sum = sums[0];
+    rad_barrier();
+    return sum;
+}
+
 RAD_DEVICE const rad_cuda_greatest &greatest_of(const rad_cuda_candidates_arguments &a,
                                                 uint32_t row)
 {
@@ -46,19 +72,26 @@ RAD_DEVICE const rad_cuda_greatest &greatest_of(const rad_cuda_candidates_argume
 RAD_CUDA_KERNEL(candidate_counts, THREADS, rad_cuda_candidates_arguments, a)
 {
     RAD_SHARED(uint32_t, counts, BUCKETS);
+    RAD_SHARED(double, sums, THREADS);
     uint32_t size = (a.n + a.n_parts - 1) / a.n_parts;
     uint32_t first = rad_block_x() * size, end = a.n - first < size ? a.n : first + size;
     for (uint32_t row = rad_block_y(); row < a.n_rows; row += rad_grid_y()) {
         const float *logits = a.logits + row * a.stride;
         rad_cuda_greatest best = greatest_of(a, row);
+        double mass = 0.0;
         for (uint32_t i = rad_thread(); i < BUCKETS; i += THREADS)
             counts[i] = 0;
         rad_barrier();
         for (uint32_t i = first + rad_thread(); best.failed == 0 && first < a.n && i < end;
-             i += THREADS)
-            if (is_finite(logits[i]))
-                rad_atomic_add_u32(&counts[bucket_of(best.value, logits[i])], 1);
-        rad_barrier();
+             i += THREADS) {
+            if (!is_finite(logits[i]))
+                continue;
+            rad_atomic_add_u32(&counts[bucket_of(best.value, logits[i])], 1);
+            mass += weight_of(best.value, logits[i]);
+        }
+        mass = sum_of_block(mass, sums);
+        if (rad_thread() == 0)
+            a.masses[(uint64_t)row * a.n_parts + rad_block_x()] = mass;
         for (uint32_t i = rad_thread(); i < BUCKETS; i += THREADS)
             if (counts[i] > 0)
                 rad_atomic_add_u32(&a.counts[(uint64_t)row * BUCKETS + i], counts[i]);
@@ -162,6 +195,7 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
 {
     RAD_SHARED(uint64_t, keys, ROOM);
     RAD_SHARED(uint32_t, sums, THREADS);
+    RAD_SHARED(double, masses, THREADS);
     for (uint32_t row = rad_block_x(); row < a.n_rows; row += rad_grid_x()) {
         uint32_t *counts = a.counts + (uint64_t)row * BUCKETS, sum = 0;
         uint32_t n = a.n_keys[row], kept = n < MOST ? n : MOST;
@@ -181,6 +215,10 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
         size = fill_up(keys, fits ? kept : 0);
         sort(keys, size);
         rad_cuda_candidates *out = &a.out[row];
+        double mass = 0.0;
+        if (rad_thread() < a.n_parts)
+            mass = a.masses[(uint64_t)row * a.n_parts + rad_thread()];
+        mass = sum_of_block(mass, masses);
         for (uint32_t i = rad_thread(); fits && i < kept; i += THREADS) {
             uint64_t key = halves_swapped(keys[i]);
             out->list[i] = {logit_of(key), (uint32_t)key};
@@ -188,6 +226,7 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
         if (rad_thread() == 0) {
             out->n = fits ? kept : 0;
             out->all = fits && all == kept;
+            out->mass = mass;
             a.n_keys[row] = 0;
         }
     }

@@ -643,16 +643,19 @@ typedef struct rad_cuda_candidate {
 typedef struct rad_cuda_candidates {
     uint32_t n;                                   /* 0: the logits are to be looked at */
     uint32_t all;                                 /* no other logit is above -infinity */
+    double mass;                                  /* sum of e^(logit - greatest), over all */
     rad_cuda_candidate list[RAD_CUDA_CANDIDATES]; /* by rising id */
 } rad_cuda_candidates;
 
-/* Behind `greatest`. First kernel (candidate_counts): grid (n_parts, n_rows), adds to counts.
- * Second (candidate_keys): the same grid, adds keys. Third (candidates): grid (n_rows), writes out,
- * and zeroes counts and n_keys, which are zero at first. */
+/* Behind `greatest`. First kernel (candidate_counts): grid (n_parts, n_rows), n_parts being at most
+ * 256, adds to counts, writes masses. Second (candidate_keys): the same grid, adds keys. Third
+ * (candidates): grid (n_rows), writes out, and zeroes counts and n_keys, which are zero at first.
+ * No order of a sum depends on the time of anything. */
 typedef struct rad_cuda_candidates_arguments {
     const float *logits;            /* rows `stride` apart */
     const rad_cuda_greatest *parts; /* [row][n_parts]: the first is the row's */
     uint32_t *counts;               /* [row][RAD_CUDA_CANDIDATE_BUCKETS] */
+    double *masses;                 /* [row][n_parts] */
     uint32_t *n_keys;               /* [row] */
     uint64_t *keys;                 /* [row][RAD_CUDA_CANDIDATE_ROOM] */
     rad_cuda_candidates *out;       /* [row]; may be pinned memory of the host */

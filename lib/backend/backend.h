@@ -129,11 +129,8 @@ typedef struct rad_backend_table {
     /* The token with the greatest logit of an output row, the lowest id of several; -1 where the
      * logits are to be looked at: they are here, or not all of them are numbers. */
     int32_t (*choice)(const rad_backend *backend, uint32_t index);
-    /* Of a batch that narrows: the tokens with the greatest logits of an output row (of equal ones
-     * those of lower ids), by rising id. Returns how many; 0 where the logits are to be looked at.
-     * *all: no other logit is above -infinity. NULL: never. */
-    uint32_t (*best)(const rad_backend *backend, uint32_t index, const rad_token_logit **list,
-                     bool *all);
+    /* Of a batch that narrows: the best tokens of an output row. NULL: never. */
+    rad_best_tokens (*best)(const rad_backend *backend, uint32_t index);
     /* Brings the logits of n output rows. */
     radllm_status (*fetch)(rad_backend *backend, uint32_t first, uint32_t n, radllm_error *error);
     /* Makes sure of memory for computing with some adapters, between two runs. */

@@ -140,14 +140,25 @@ typedef struct rad_host {
 /* Never pass prompt or output text. Drops the line when the host has no sink. */
 void rad_log_line(const rad_host *host, int32_t level, const char *format, ...) RAD_PRINTF(3, 4);
 
-/* ---- cancellation ------------------------------------------------------------------------ */
+/* ---- the best tokens --------------------------------------------------------------------- */
 
-/* A token and its logit; as many of them as decide most choices. */
+/* As many as decide most choices. */
 #define RAD_BEST_TOKENS 256
 typedef struct rad_token_logit {
     float logit;
     uint32_t token;
 } rad_token_logit;
+
+/* The tokens with the greatest logits, of equal ones those of lower ids, by rising id. */
+typedef struct rad_best_tokens {
+    const rad_token_logit *list;
+    uint32_t n;  /* 0: the logits themselves are to be looked at */
+    bool all;    /* every other logit is -infinity */
+    double mass; /* the sum of e^(logit - greatest) over all tokens, within one part in a million;
+                  * 0: not known */
+} rad_best_tokens;
+
+/* ---- cancellation ------------------------------------------------------------------------ */
 
 /* True once the host asked to stop; cancel may be NULL. */
 bool rad_cancelled(const radllm_cancel *cancel);

@@ -106,8 +106,11 @@ bool rad_request_is_greedy(const rad_request *request)
 
 bool rad_request_narrows(const rad_request *request)
 {
+    /* Where many tokens are about as likely, as with a high top_p, one look is better than two. */
+    enum { SOME = 8, SHARE = 4 };
     return request->n_choices == 0 && request->logits_callback == NULL &&
            request->settings.top_logprobs == 0 &&
+           request->n_undecided < SOME + request->n_answer / SHARE &&
            rad_sampler_can_narrow(&request->settings.sampler,
                                   engine_of(request)->model->hparams.n_vocab);
 }
@@ -115,15 +118,14 @@ bool rad_request_narrows(const rad_request *request)
 static rad_best_tokens best_of(const rad_request *request, uint32_t output)
 {
     const rad_backend *backend = engine_of(request)->backend;
-    rad_best_tokens best = {NULL, 0, false};
-    if (backend->table->best != NULL)
-        best.n = backend->table->best(backend, output, &best.list, &best.all);
-    return best;
+    if (backend->table->best == NULL)
+        return (rad_best_tokens){NULL, 0, false, 0.0};
+    return backend->table->best(backend, output);
 }
 
 bool rad_request_has_best(const rad_request *request, uint32_t output)
 {
-    return rad_request_narrows(request) && best_of(request, output).n > 0;
+    return request->narrows && best_of(request, output).n > 0;
 }
 
 static int32_t choose_best(const rad_request *request, uint32_t output, rad_sampler *sampler)
@@ -344,13 +346,13 @@ void rad_request_take_output(rad_request *request, uint32_t output)
     request->ahead = -1;
     if (request->state != RADLLM_REQUEST_PENDING)
         return;
-    bool narrows = rad_request_narrows(request);
-    if (token >= 0 && !narrows)
+    if (token >= 0 && !request->narrows)
         logits = backend->table->logits(backend, output); /* they were fetched for it */
     else if (token < 0 && rad_request_is_greedy(request))
         token = backend->table->choice(backend, output);
-    else if (token < 0 && narrows)
+    else if (token < 0 && request->narrows)
         token = choose_best(request, output, engine_of(request)->samplers[0]);
+    request->n_undecided += token < 0 && request->narrows;
     if (token < 0) {
         if (backend->table->fetch(backend, output, 1, &error) != RADLLM_OK) {
             rad_request_fail(request, &error);

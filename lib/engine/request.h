@@ -80,7 +80,9 @@ struct rad_request {
     uint32_t n_draft, wanted, quality;
     rad_pace_cost cost;
     rad_pace pace;
-    int32_t ahead; /* what was chosen before its turn; -1: nothing */
+    int32_t ahead;      /* what was chosen before its turn; -1: nothing */
+    bool narrows;       /* the step at hand: the best tokens are looked at first */
+    size_t n_undecided; /* choices that they left open */
 
     /* Results; under the engine's mutex. */
     int32_t state; /* RADLLM_REQUEST_... */
@@ -117,7 +119,7 @@ void rad_request_free(rad_request *request);
 /* For the scheduler; the caller holds the step. */
 /* Whether all that is wanted of logits is the greatest one's token. */
 bool rad_request_is_greedy(const rad_request *request);
-/* Whether the best tokens can do, and whether those of an output row are there. */
+/* Whether the best tokens can do and mostly did, and whether those of an output row are there. */
 bool rad_request_narrows(const rad_request *request);
 bool rad_request_has_best(const rad_request *request, uint32_t output);
 /* What an output row will give may be chosen before its turn, of several requests at the same time

@@ -150,9 +150,12 @@ static void add_request(builder *b, rad_request *r)
     b->batch.n_tokens += n;
     for (uint32_t i = 0; i < next.n_outputs; i++)
         engine->outputs[b->batch.n_outputs++] = b->batch.n_tokens - next.n_outputs + i;
-    if (next.n_outputs > 0 && rad_request_is_greedy(r))
+    if (next.n_outputs == 0)
+        return;
+    r->narrows = rad_request_narrows(r);
+    if (rad_request_is_greedy(r))
         b->batch.chooses = true;
-    else if (next.n_outputs > 0 && rad_request_narrows(r))
+    else if (r->narrows)
         b->batch.narrows = true;
 }
 

@@ -378,6 +378,21 @@ void rad_candidates_keep_top_p(rad_candidates *list, double mass)
     keep_mass(list, &by_logit, mass * rad_candidates_sum(list));
 }
 
+bool rad_candidates_keep_top_p_between(rad_candidates *list, double mass, double least, double most,
+                                       float bound)
+{
+    ranking by_logit = {list, NULL, list->greatest};
+    double sum = 0.0;
+    if (!(most < INFINITY))
+        return false;
+    keep_mass(list, &by_logit, mass * most);
+    for (uint32_t i = 0; i + 1 < list->n; i++)
+        sum += list->weights[i];
+    bool fewer_suffice = list->n > 1 && sum >= mass * least;
+    sum += list->weights[list->n - 1];
+    return !fewer_suffice && sum >= mass * most && list->logits[list->n - 1] > bound;
+}
+
 void rad_candidates_keep_min_p(rad_candidates *list, double fraction)
 {
     double greatest = 0.0;

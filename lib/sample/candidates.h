@@ -37,6 +37,10 @@ double rad_candidates_sum(rad_candidates *list);
 /* What they keep is said at rad_sampler_choose(); they need weights at temperature 1. */
 void rad_candidates_keep_typical(rad_candidates *list, double mass);
 void rad_candidates_keep_top_p(rad_candidates *list, double mass);
+/* The same where other tokens stay besides, all with logits below `bound`, and the sum of all
+ * weights is only known to be from `least` to `most`: whether that decides it. */
+bool rad_candidates_keep_top_p_between(rad_candidates *list, double mass, double least, double most,
+                                       float bound);
 void rad_candidates_keep_min_p(rad_candidates *list, double fraction);
 
 #endif

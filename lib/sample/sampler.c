@@ -241,6 +241,11 @@ static void take_candidates(rad_candidates *list, const rad_sampler_settings *se
     }
 }
 
+static bool is_top_p_first(const rad_sampler_settings *settings)
+{
+    return settings->top_k == 0 && settings->typical_p >= 1.0f && settings->top_p < 1.0f;
+}
+
 static void truncate(rad_candidates *list, const rad_sampler_settings *settings)
 {
     if (settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p <= 0.0f)
@@ -269,16 +274,17 @@ bool rad_sampler_can_narrow(const rad_sampler_settings *settings, uint32_t n_voc
 {
     bool min_p = settings->top_k == 0 && is_min_p_alone(settings);
     bool top_k = settings->top_k > 0 && settings->top_k < RAD_BEST_TOKENS;
-    return (settings->temperature == 0.0f || top_k || min_p) && !raises_logits(settings) &&
-           check_settings(settings, n_vocab, NULL) == RADLLM_OK;
+    return (settings->temperature == 0.0f || top_k || min_p || is_top_p_first(settings)) &&
+           !raises_logits(settings) && check_settings(settings, n_vocab, NULL) == RADLLM_OK;
 }
 
-/* As adjust(), of the best. */
-static void adjust_best(rad_sampler *sampler, const rad_sampler_settings *settings,
-                        const rad_best_tokens *best, uint32_t n_vocab, const int32_t *history,
-                        size_t n_history)
+/* As adjust(), of the best. Returns how many other tokens were changed, at most. */
+static size_t adjust_best(rad_sampler *sampler, const rad_sampler_settings *settings,
+                          const rad_best_tokens *best, uint32_t n_vocab, const int32_t *history,
+                          size_t n_history)
 {
     float *adjusted = sampler->adjusted;
+    size_t n_others = 0;
     for (uint32_t i = 0; i < best->n; i++)
         adjusted[i] = best->list[i].logit;
     for (size_t b = 0; b < settings->n_biases; b++) {
@@ -292,33 +298,43 @@ static void adjust_best(rad_sampler *sampler, const rad_sampler_settings *settin
         }
         if (low < best->n && best->list[low].token == token)
             adjusted[low] = adjusted[low] + settings->biases[b].bias;
+        else
+            n_others++;
     }
     for (size_t i = 0; i < n_history; i++) {
         if (history[i] >= 0 && (uint32_t)history[i] < n_vocab)
             sampler->counts[history[i]]++;
     }
     for (uint32_t i = 0; i < best->n; i++) {
-        uint32_t count = sampler->counts[best->list[i].token];
-        if (count > 0)
-            adjusted[i] = penalise(settings, adjusted[i], count);
+        uint32_t *count = &sampler->counts[best->list[i].token];
+        if (*count > 0)
+            adjusted[i] = penalise(settings, adjusted[i], *count);
+        *count = 0;
     }
     for (size_t i = 0; i < n_history; i++) {
-        if (history[i] >= 0 && (uint32_t)history[i] < n_vocab)
+        if (history[i] >= 0 && (uint32_t)history[i] < n_vocab) {
+            n_others += sampler->counts[history[i]] > 0;
             sampler->counts[history[i]] = 0;
+        }
     }
+    return n_others;
 }
 
-/* Tokens besides the best have no logit above the least of these, and nothing raised it since. */
+/* Tokens besides the best have no logit above this one, and nothing raised it since. */
+static float least_of(const rad_best_tokens *best)
+{
+    float least = INFINITY;
+    for (uint32_t i = 0; i < best->n; i++)
+        least = best->list[i].logit < least ? best->list[i].logit : least;
+    return least;
+}
+
 static bool best_decide(const rad_sampler_settings *settings, const rad_best_tokens *best,
                         const float *adjusted, bool changed, float greatest)
 {
-    float least = INFINITY;
+    float least = least_of(best);
     uint32_t n_above = 0, n_left = 0,
              k = settings->temperature == 0.0f ? 1 : (uint32_t)settings->top_k;
-    if (best->all)
-        return true;
-    for (uint32_t i = 0; i < best->n; i++)
-        least = best->list[i].logit < least ? best->list[i].logit : least;
     if (settings->temperature != 0.0f && k == 0)
         return least < min_p_bound(settings, greatest);
     for (uint32_t i = 0; i < best->n; i++) {
@@ -326,6 +342,29 @@ static bool best_decide(const rad_sampler_settings *settings, const rad_best_tok
         n_left += adjusted[i] > -INFINITY;
     }
     return changed ? n_above >= k && n_left > k : best->n > k;
+}
+
+/* Top-p of the list, the best with bias and penalties, where other tokens are left: their weights
+ * together are the mass without the best's, less at most what n_lowered of them lost. False where
+ * this leaves open how many stay. */
+static bool keep_top_p_of_best(rad_candidates *list, double top_p, const rad_best_tokens *best,
+                               size_t n_lowered)
+{
+    const double error = 2e-6; /* of the mass, and of sums in another order */
+    float least = least_of(best), greatest = -INFINITY;
+    double here = rad_candidates_make_weights(list, 1.0), before = 0.0;
+    if (!(best->mass > 0.0))
+        return false;
+    for (uint32_t i = 0; i < best->n; i++)
+        greatest = best->list[i].logit > greatest ? best->list[i].logit : greatest;
+    for (uint32_t i = 0; i < best->n; i++)
+        before += rad_exp((double)best->list[i].logit - greatest);
+    double unit = rad_exp((double)greatest - list->greatest);
+    double others = best->mass > before ? (best->mass - before) * unit : 0.0;
+    double lost = (double)n_lowered * rad_exp((double)least - list->greatest);
+    double doubt = error * (here + best->mass * unit);
+    double fewest = here + (others > lost ? others - lost : 0.0) - doubt;
+    return rad_candidates_keep_top_p_between(list, top_p, fewest, here + others + doubt, least);
 }
 
 int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings *settings,
@@ -337,7 +376,7 @@ int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings
         !rad_sampler_can_narrow(settings, n_vocab))
         return -1;
     history = penalised_history(settings, history, &n_history);
-    adjust_best(sampler, settings, best, n_vocab, history, n_history);
+    size_t n_others = adjust_best(sampler, settings, best, n_vocab, history, n_history);
     const float *logits = sampler->adjusted;
     bool changed = settings->n_biases > 0 || n_history > 0;
     rad_logit_scan scan = rad_scan_logits(rad_vector_level(), logits, best->n);
@@ -345,14 +384,22 @@ int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings
         if (!(logits[i] < INFINITY))
             return -1;
     }
+    bool open_top_p = settings->temperature != 0.0f && is_top_p_first(settings) && !best->all;
     if (!(scan.greatest > -INFINITY) ||
-        !best_decide(settings, best, logits, changed, scan.greatest))
+        (!best->all && !open_top_p && !best_decide(settings, best, logits, changed, scan.greatest)))
         return -1;
     if (settings->temperature == 0.0f)
         return (int32_t)best->list[scan.first].token;
     rad_candidates list;
     take_candidates(&list, settings, sampler->candidates, logits, best->n, scan.greatest);
-    truncate(&list, settings);
+    if (open_top_p) {
+        if (!keep_top_p_of_best(&list, settings->top_p, best, n_others))
+            return -1;
+        if (settings->min_p > 0.0f)
+            rad_candidates_keep_min_p(&list, settings->min_p);
+    } else {
+        truncate(&list, settings);
+    }
     double unit = rad_random_unit(settings->seed, choice, position);
     return (int32_t)best->list[choose(&list, settings->temperature, unit)].token;
 }

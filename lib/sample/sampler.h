@@ -68,20 +68,13 @@ radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_setting
 /* Whether that is the greatest logit's token, or an error, whatever the history. */
 bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab);
 
-/* The tokens with the greatest logits, of equal ones those of lower ids, by rising id. */
-typedef struct rad_best_tokens {
-    const rad_token_logit *list;
-    uint32_t n;
-    bool all; /* every other logit is -infinity */
-} rad_best_tokens;
-/* The same choice from these alone; -1 where they do not decide it. */
+/* The same choice from the best tokens alone; -1 where they do not decide it. */
 int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings *settings,
                                 const rad_best_tokens *best, uint32_t n_vocab,
                                 const int32_t *history, size_t n_history, uint32_t choice,
                                 uint64_t position);
-/* Whether they can, where they are as many as RAD_BEST_TOKENS: with top_k below that, min_p without
- * what wants a sum over all tokens, or temperature 0, and no bias or penalty that raises a logit.
- */
+/* Whether they can, where they are as many as RAD_BEST_TOKENS: with top_k below that, top_p or
+ * min_p without typical_p, or temperature 0, and no bias or penalty that raises a logit. */
 bool rad_sampler_can_narrow(const rad_sampler_settings *settings, uint32_t n_vocab);
 
 /* Natural logarithm of softmax(logits)[token], in double precision with own exp and log: (logit -

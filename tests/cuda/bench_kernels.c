@@ -396,6 +396,7 @@ static void bench_best(uint32_t n_vocab, uint32_t n_rows)
     uint64_t counts_bytes = (uint64_t)n_rows * RAD_CUDA_CANDIDATE_BUCKETS * 4;
     uint8_t *counts = take(counts_bytes + (uint64_t)n_rows * 4);
     uint64_t *keys = take((uint64_t)n_rows * RAD_CUDA_CANDIDATE_ROOM * sizeof *keys);
+    double *masses = take((uint64_t)n_rows * n_parts * sizeof *masses);
     void *chosen, *list;
     free(numbers);
     check(device->fill(device, RAD_CUDA_COMPUTE, counts, 0, counts_bytes + (uint64_t)n_rows * 4),
@@ -403,7 +404,7 @@ static void bench_best(uint32_t n_vocab, uint32_t n_rows)
     check(device->host_alloc(device, n_rows * sizeof(rad_cuda_greatest), &chosen), "memory");
     check(device->host_alloc(device, n_rows * sizeof(rad_cuda_candidates), &list), "memory");
     best t = {{logits, parts, chosen, n_vocab, n_vocab, n_parts, n_rows},
-              {logits, parts, (uint32_t *)(void *)counts,
+              {logits, parts, (uint32_t *)(void *)counts, masses,
                (uint32_t *)(void *)(counts + counts_bytes), keys, list, n_vocab, n_vocab, n_parts,
                n_rows},
               false};
@@ -415,6 +416,7 @@ static void bench_best(uint32_t n_vocab, uint32_t n_rows)
     give(parts);
     give(counts);
     give(keys);
+    give(masses);
     check(device->host_free(device, chosen), "memory");
     check(device->host_free(device, list), "memory");
 }

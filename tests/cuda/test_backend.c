@@ -363,7 +363,9 @@ static const char *const asked[] = {
     "max_tokens=5 ignore_end=yes",
     "max_tokens=12 ignore_end=yes temperature=1.1 top_k=40 top_p=0.95 min_p=0.01 seed=5",
     "max_tokens=10 ignore_end=yes temperature=0.9 top_k=9 repeat_penalty=1.3 penalty_last_n=-1",
-    "max_tokens=8 ignore_end=yes temperature=1.5 min_p=0.1 seed=8 speculate=lookup draft_tokens=3"};
+    "max_tokens=8 ignore_end=yes temperature=1.5 min_p=0.1 seed=8 speculate=lookup draft_tokens=3",
+    "max_tokens=12 ignore_end=yes temperature=0.6 top_p=0.9 seed=6 repeat_penalty=1.1",
+    "max_tokens=20 ignore_end=yes temperature=1.3 top_p=0.999 seed=9"};
 #define N_ASKED (sizeof asked / sizeof *asked)
 
 /* Requests of one batch, of which some want the greatest logit's token and others more. Those that
@@ -406,7 +408,7 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
 
 START_TEST(requests_choose_on_the_device)
 {
-    static const char pairs[] = "sessions=10 batch=48 context=64 cache=f32";
+    static const char pairs[] = "sessions=12 batch=48 context=64 cache=f32";
     static const char *const devices[] = {"cpu", "cuda", "cpu", "cuda"};
     static const char *const threads[] = {"threads=1", "threads=1", "threads=5", "threads=2"};
     char first[N_ASKED][512] = {{0}};
@@ -426,12 +428,14 @@ END_TEST
 START_TEST(logits_stay_on_the_device)
 {
     char path[1024];
-    unsigned long long downloads[2];
+    unsigned long long downloads[3];
     snprintf(path, sizeof path, "%s", rad_test_temp_path("downloads"));
-    for (int i = 0; i < 2; i++) {
-        radllm_options *options =
-            options_on("cpu", i == 0 ? "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3"
-                                     : "max_tokens=6 ignore_end=yes temperature=0.9 seed=3");
+    static const char *const settings[] = {
+        "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3",
+        "max_tokens=6 ignore_end=yes temperature=0.9 top_p=0.5 seed=3",
+        "max_tokens=6 ignore_end=yes temperature=0.9 seed=3"};
+    for (int i = 0; i < 3; i++) {
+        radllm_options *options = options_on("cpu", settings[i]);
         radllm_request *request = NULL;
         int32_t prompt[] = {5, 9, 11};
         setenv("RAD_EMULATED_COUNTS", path, 1);
@@ -446,7 +450,8 @@ START_TEST(logits_stay_on_the_device)
         downloads[i] = calls_of(path, "download");
     }
     ck_assert_uint_eq(downloads[0], 0);
-    ck_assert_uint_eq(downloads[1], 6);
+    ck_assert_uint_eq(downloads[1], 0);
+    ck_assert_uint_eq(downloads[2], 6);
 }
 END_TEST
 

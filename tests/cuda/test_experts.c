@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/numeric.h"
 #include "base/numeric_f32.h"
 #include "kernels/cpu/layer.h"
 #include "kernels/cuda/kernels_layer.h"
@@ -262,6 +263,17 @@ static uint32_t rank_of(const float *x, uint32_t n, uint32_t token)
     return rank;
 }
 
+static void check_mass(const rad_cuda_candidates *got, const float *x, uint32_t n)
+{
+    double mass = 0.0;
+    float greatest = -INFINITY;
+    for (uint32_t i = 0; i < n; i++)
+        greatest = x[i] > greatest ? x[i] : greatest;
+    for (uint32_t i = 0; i < n; i++)
+        mass += rad_exp((double)x[i] - (double)greatest);
+    ck_assert_msg(fabs(got->mass - mass) <= 5e-7 * mass, "mass %.9g, wanted %.9g", got->mass, mass);
+}
+
 /* most: none, where logits are too far apart. */
 static void check_row(const rad_cuda_candidates *got, const float *x, uint32_t n, uint32_t most)
 {
@@ -315,6 +327,7 @@ static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_par
         .logits = g.logits,
         .parts = g.parts,
         .counts = rad_test_upload(device, zeros, KINDS * RAD_CUDA_CANDIDATE_BUCKETS * 4),
+        .masses = rad_test_upload(device, NULL, (uint64_t)KINDS * n_parts * 8),
         .n_keys = rad_test_upload(device, zeros, KINDS * 4),
         .keys = rad_test_upload(device, NULL, (uint64_t)KINDS * RAD_CUDA_CANDIDATE_ROOM * 8),
         .out = rad_test_upload(device, NULL, KINDS * sizeof *got),
@@ -330,6 +343,8 @@ static void check_candidates(rad_cuda_device *device, uint32_t n, uint32_t n_par
         rad_test_launch(device, &rad_cuda_kernel_candidates, round == 0 ? 3 : 1, 1, 1, 0, &a);
         rad_test_download(device, got, a.out, KINDS * sizeof *got);
         for (uint32_t row = 0; row < KINDS; row++) {
+            if (row < 3 || row > 5)
+                check_mass(&got[row], logits + row * stride, n);
             if ((row >= 3 && row <= 5) || (row == 8 && n > RAD_CUDA_CANDIDATE_ROOM))
                 ck_assert_uint_eq(got[row].n, 0); /* no numbers, or too many alike */
             else                                  /* those too far from the greatest are left out */

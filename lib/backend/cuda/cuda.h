@@ -84,7 +84,8 @@ typedef struct rad_cuda_layout {
     uint64_t expert_tokens;                 /* uint64_t[n_layers][n_experts] */
     uint64_t parts;                         /* rad_cuda_greatest[max_outputs][n_parts] */
     uint32_t n_parts;                       /* of a row of logits; 0: there are none */
-    uint64_t candidate_counts, n_candidate_keys, candidate_keys; /* of each output row */
+    /* Of each output row. */
+    uint64_t candidate_counts, candidate_masses, n_candidate_keys, candidate_keys;
     /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
     uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
     uint64_t total;

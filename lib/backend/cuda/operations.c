@@ -615,6 +615,7 @@ radllm_status rad_cuda_run_candidates(rad_cuda_backend *b)
     rad_cuda_candidates_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
                                        .parts = rad_cuda_at(b, b->layout.parts),
                                        .counts = rad_cuda_at(b, b->layout.candidate_counts),
+                                       .masses = rad_cuda_at(b, b->layout.candidate_masses),
                                        .n_keys = rad_cuda_at(b, b->layout.n_candidate_keys),
                                        .keys = rad_cuda_at(b, b->layout.candidate_keys),
                                        .out = b->candidates,

@@ -370,6 +370,7 @@ static bool lay_out_parts(const rad_program *program, const rad_backend_settings
     return place(used, rows * layout->n_parts, sizeof(rad_cuda_greatest), &layout->parts) &&
            place(used, rows * RAD_CUDA_CANDIDATE_BUCKETS, sizeof(uint32_t),
                  &layout->candidate_counts) &&
+           place(used, rows * layout->n_parts, sizeof(double), &layout->candidate_masses) &&
            place(used, rows, sizeof(uint32_t), &layout->n_candidate_keys) &&
            place(used, rows * RAD_CUDA_CANDIDATE_ROOM, sizeof(uint64_t), &layout->candidate_keys);
 }

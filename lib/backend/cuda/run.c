@@ -541,17 +541,15 @@ static int32_t cuda_choice(const rad_backend *backend, uint32_t index)
     return c->chosen && c->choices[index].failed == 0 ? (int32_t)c->choices[index].token : -1;
 }
 
-static uint32_t cuda_best(const rad_backend *backend, uint32_t index, const rad_token_logit **list,
-                          bool *all)
+static rad_best_tokens cuda_best(const rad_backend *backend, uint32_t index)
 {
     const rad_cuda_chain *c = (const rad_cuda_chain *)backend;
     if (!c->chosen || !c->batch->narrows)
-        return 0;
+        return (rad_best_tokens){NULL, 0, false, 0.0};
     const rad_cuda_candidates *found = &c->candidates[index];
     _Static_assert(sizeof(rad_token_logit) == sizeof(rad_cuda_candidate), "they are the same");
-    *list = (const rad_token_logit *)(const void *)found->list;
-    *all = found->all != 0;
-    return found->n;
+    return (rad_best_tokens){(const rad_token_logit *)(const void *)found->list, found->n,
+                             found->all != 0, found->mass};
 }
 
 static radllm_status cuda_fetch(rad_backend *backend, uint32_t first, uint32_t n,
