@@ -24,6 +24,7 @@
 #define PANEL_TOKENS_TWO 2
 /* Integer sums alone take sixteen registers: float sums stay in memory. */
 #define SUMS_IN_REGISTERS 0
+#define FETCH_FROM        2
 
 typedef struct vi {
     int32x4_t h[4];
@@ -52,6 +53,19 @@ INLINE vi vi_load(const void *p)
 {
     const int8_t *bytes = p;
     ALL_FOUR(vi, vreinterpretq_s32_s8(vld1q_s8(bytes + 16 * i)));
+}
+INLINE vi vi_load_bytes(const uint8_t *p)
+{
+    const uint8x16_t bytes = vld1q_u8(p);
+    const uint16x8_t low = vmovl_u8(vget_low_u8(bytes)), high = vmovl_u8(vget_high_u8(bytes));
+    return (vi){{vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(low))),
+                 vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(low))),
+                 vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(high))),
+                 vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(high)))}};
+}
+INLINE vi vi_load_words(const uint8_t *p)
+{
+    ALL_FOUR(vi, vreinterpretq_s32_u32(vmovl_u16(vreinterpret_u16_u8(vld1_u8(p + 8 * i)))));
 }
 INLINE void vi_store(void *p, vi a)
 {

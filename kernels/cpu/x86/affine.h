@@ -85,7 +85,7 @@ INLINE void affine_direct_step(int bits, int n, const uint8_t *lanes, vi minus_z
 {
     const bool is_signed = bits == 8 && !WIDE_DOT;
     vi partial[DIRECT_TOKENS];
-    if (n > 1)
+    if (n >= FETCH_FROM)
         fetch_ahead(lanes, (size_t)bits * 64);
     UNROLL for (int t = 0; t < n; t++)
     {

@@ -21,14 +21,16 @@ INLINE void add_group(int bits, int group, vi w, vi column, vi *partial, vi *tot
 
 /* ---- straight from the lanes, few tokens ----------------------------------------------------- */
 
-/* MXFP4: 2^(e - 128) of a byte e, subnormal for e < 3 (quant/mxfp4.c). */
+/* MXFP4: 2^(e - 128) of a byte e (quant/mxfp4.c). Those of 0 and 1 are subnormal: 2^21 and 2^22
+ * times the least number. */
 INLINE vf load_half_powers(const uint8_t *exponents)
 {
     uint32_t bits[RAD_LANE_ROWS];
-    for (int row = 0; row < RAD_LANE_ROWS; row++) {
-        uint32_t e = exponents[row];
-        bits[row] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
-    }
+    const vi e = vi_load_bytes(exponents), one = vi_set32(1);
+    const vi normal = vi_shift_left(vi_sub32(e, one), 23),
+             other = vi_shift_left(vi_add32(e, one), 21);
+    const vi subnormal = vi_sub32(vi_zero(), vi_shift_right(vi_sub32(e, vi_set32(2)), 31));
+    vi_store(bits, vi_xor(normal, vi_and(subnormal, vi_xor(normal, other))));
     return vf_load(bits);
 }
 
@@ -44,8 +46,9 @@ INLINE vf lane_minimum(const uint8_t *block)
 
 /* Asks for the lanes that come later. Where there is much to do between the loads of a block the
  * processor alone does not look far enough ahead: with Q6_K it took 42 % of the memory's bandwidth.
- * (A single token of blocks of 32 is read in order without help, and asking slows it down.) Beyond
- * the end of a matrix nothing is read that matters. */
+ * (With AVX-512 a single token of blocks of 32 is read in order without help, and asking slows it
+ * down; with AVX2 there is enough to do.) Beyond the end of a matrix nothing is read that matters.
+ */
 INLINE void fetch_ahead(const uint8_t *lanes, size_t bytes)
 {
     enum { LINE = 64, DISTANCE = 8192, SECOND_LEVEL_CACHE = 2 };
@@ -65,7 +68,7 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
         uint32_t end = n_blocks - first < 8 ? n_blocks - first : 8;
         for (uint32_t b = 0; b < end; b++) {
             vi total[DIRECT_TOKENS], partial[DIRECT_TOKENS];
-            if (n > 1)
+            if (n >= FETCH_FROM)
                 fetch_ahead(lanes, lane_block_bytes(type));
             UNROLL for (int t = 0; t < n; t++)
             {

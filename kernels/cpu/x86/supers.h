@@ -115,11 +115,8 @@ INLINE void unpack_scales_q2_k(const uint8_t *block, super_scales *out)
 /* Sub-scale j: four bits of a word and two of a half, which together are 32 too much. */
 INLINE void unpack_scales_iq4_xs(const uint8_t *block, super_scales *out)
 {
-    int32_t high_words[RAD_LANE_ROWS], scales[8][RAD_LANE_ROWS];
-    vi low = vi_load(block + IQ4_XS_LOW);
-    for (int row = 0; row < RAD_LANE_ROWS; row++)
-        high_words[row] = block[IQ4_XS_HIGH + 2 * row] | block[IQ4_XS_HIGH + 2 * row + 1] << 8;
-    vi high = vi_load(high_words);
+    int32_t scales[8][RAD_LANE_ROWS];
+    vi low = vi_load(block + IQ4_XS_LOW), high = vi_load_words(block + IQ4_XS_HIGH);
     UNROLL for (int j = 0; j < 8; j++)
     {
         vi upper = j < 2 ? vi_shift_left(high, 4 - 2 * j) : vi_shift_right(high, 2 * j - 4);

@@ -24,6 +24,7 @@
 #define PANEL_TOKENS      4
 #define PANEL_TOKENS_TWO  2
 #define SUMS_IN_REGISTERS 0 /* float sums while the blocks of a chunk pass */
+#define FETCH_FROM        1 /* tokens from which on blocks of 32 are asked for ahead */
 
 typedef struct vi {
     __m256i h[2];
@@ -54,6 +55,15 @@ INLINE vi vi_load(const void *p)
     const uint8_t *bytes = p;
     return (vi){
         {_mm256_loadu_si256((const void *)bytes), _mm256_loadu_si256((const void *)(bytes + 32))}};
+}
+/* Sixteen bytes, and sixteen halves of words, as int32. */
+INLINE vi vi_load_bytes(const uint8_t *p)
+{
+    BOTH(vi, _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)(p + 8 * i))));
+}
+INLINE vi vi_load_words(const uint8_t *p)
+{
+    BOTH(vi, _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p + 16 * i))));
 }
 INLINE void vi_store(void *p, vi a)
 {

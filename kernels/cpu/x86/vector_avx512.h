@@ -33,6 +33,7 @@
 #define PANEL_TOKENS      4
 #define PANEL_TOKENS_TWO  4
 #define SUMS_IN_REGISTERS 1 /* float sums while the blocks of a chunk pass */
+#define FETCH_FROM        2 /* tokens from which on blocks of 32 are asked for ahead */
 
 typedef __m512i vi;
 typedef __m512 vf;
@@ -44,6 +45,14 @@ INLINE vi vi_zero(void)
 INLINE vi vi_load(const void *p)
 {
     return _mm512_loadu_si512(p);
+}
+INLINE vi vi_load_bytes(const uint8_t *p)
+{
+    return _mm512_cvtepu16_epi32(_mm256_cvtepu8_epi16(_mm_loadu_si128((const void *)p)));
+}
+INLINE vi vi_load_words(const uint8_t *p)
+{
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
 }
 INLINE void vi_store(void *p, vi a)
 {
