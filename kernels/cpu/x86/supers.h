@@ -180,8 +180,10 @@ INLINE void super_products(rad_type type, int n, const uint8_t *block, const sup
 {
     const int bits = quant_bits(type), sub_groups = sub_block_groups(type);
     const bool is_signed = !WIDE_DOT && bits == 8;
+    const size_t part = lane_block_bytes(type) * UNIT_GROUPS / 64;
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
         vi partial[DIRECT_TOKENS];
+        fetch_ahead(block + (size_t)unit * part, part);
         UNROLL for (int group = 0; group < UNIT_GROUPS; group++)
         {
             int at = unit_column(type, unit, group) / 4;
@@ -225,7 +227,6 @@ INLINE void super_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
         super_scales scales;
         vi total[DIRECT_TOKENS];
         int16_t pairs[8];
-        fetch_ahead(lanes, lane_block_bytes(type));
         unpack_super_scales(type, lanes, &scales);
         if (n == 1)
             vi_pair_sums((const void *)x.sums, pairs);
