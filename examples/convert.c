@@ -149,6 +149,8 @@ int main(int argc, char **argv)
     program_catch_signals(false);
     rewrite_refuse_same(own.input, own.output);
     rewrite_refuse_existing(own.output, own.force, strcmp(own.form, "folder") == 0);
+    if (strcmp(own.form, "gguf") == 0) /* of folders the library tells it as soon */
+        rewrite_refuse_unwritable(own.output);
 
     rewrite_source from;
     radllm_quantization *plan = NULL;

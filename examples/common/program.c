@@ -138,6 +138,10 @@ void program_catch_signals(bool repeated)
         action.sa_handler = SIG_DFL;
     action.sa_flags = (int)SA_RESTART | (int)SA_RESETHAND;
     sigaction(SIGTERM, &action, NULL);
+    /* Nor does a terminal that goes away leave files behind, but for those who said nohup. */
+    struct sigaction before;
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
 }
 
 bool program_wait_for_input(int descriptor)
@@ -147,6 +151,7 @@ bool program_wait_for_input(int descriptor)
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
     sigprocmask(SIG_BLOCK, &blocked, &before);
     struct pollfd input = {.fd = descriptor, .events = POLLIN};
     bool ready = !interrupted;

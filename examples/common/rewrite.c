@@ -209,7 +209,8 @@ void rewrite_refuse_unwritable(const char *output)
         return;
     buffer folder = folder_of(output);
     if (access(folder.data, W_OK | X_OK) != 0)
-        fail("%s: the folder cannot be written to: %s", output, strerror(errno));
+        fail("%s: the folder cannot be written to: %s; %s", output, strerror(errno),
+             errno == ENOENT ? "make the folder first" : "check its permissions");
     buffer_free(&folder);
 }
 
@@ -269,9 +270,11 @@ void rewrite_refuse_existing(const char *output, bool force, bool folder)
     struct stat information;
     if (output == NULL || lstat(output, &information) != 0)
         return;
+    if (stat(output, &information) != 0)
+        fail("%s is a link that leads to no file (%s); name the file that is to be written", output,
+             strerror(errno));
     /* Pipes and devices hold nothing that would be lost. */
-    bool there = stat(output, &information) != 0 || S_ISREG(information.st_mode) ||
-                 S_ISDIR(information.st_mode);
+    bool there = S_ISREG(information.st_mode) || S_ISDIR(information.st_mode);
     if (!folder && S_ISDIR(information.st_mode))
         fail("%s is a folder; give a file's name", output);
     if (!force && (there || folder) && !rewrite_is_standard_output(output))

@@ -59,8 +59,13 @@ static radllm_status make_paths(rad_output *output, const char *path, radllm_err
     if (!direct && lstat(path, &link) == 0 && S_ISLNK(link.st_mode)) {
         if (realpath(path, behind) != NULL)
             path = behind;
-        else /* a file that has no name any more, or none yet */
-            direct = stat(path, &information) == 0;
+        else if (stat(path, &information) == 0) /* a file that has no name any more */
+            direct = true;
+        else
+            return rad_fail(error, RADLLM_E_IO,
+                            "%s is a link that leads to no file; name the file that is to be "
+                            "written",
+                            output->label);
     }
     output->path_size = strlen(path) + 1;
     output->path = rad_alloc(&output->allocator, output->path_size);

@@ -13,7 +13,7 @@
 
 struct rad_folder_output {
     rad_allocator allocator;
-    char *path, *partial, *replaced;
+    char *path, *partial, *replaced, *scratch;
     size_t size; /* of each of these */
     int lock;    /* the partial folder, while it stands and is this one's; else -1 */
     bool replace;
@@ -33,25 +33,22 @@ static radllm_status fail_folder(const rad_folder_output *folder, const char *ac
 /* Names that a model's folder has, and that may be removed with it. */
 static bool is_model_file(const char *name)
 {
-    static const char *const endings[] = {".safetensors",
-                                          ".safetensors.index.json",
-                                          ".safetensors.partial",
-                                          ".json",
-                                          ".json.partial",
-                                          ".jinja",
-                                          ".txt",
-                                          ".model"};
-    size_t size = strlen(name);
+    static const char *const endings[] = {
+        ".safetensors", ".safetensors.index.json", ".json", ".jinja", ".txt", ".model"};
+    static const char partial[] = ".partial"; /* what a killed attempt left */
+    size_t size = strlen(name), end = sizeof partial - 1;
+    if (size > end && strcmp(name + size - end, partial) == 0)
+        size -= end;
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         size_t tail = strlen(endings[i]);
-        if (size > tail && strcmp(name + size - tail, endings[i]) == 0)
+        if (size > tail && memcmp(name + size - tail, endings[i], tail) == 0)
             return true;
     }
     return false;
 }
 
-/* The one folder that a model's folder may hold. */
-#define INSIDE "1_Pooling"
+/* The folders that a model's folder may hold. */
+#define INSIDE "1_Pooling|additional_chat_templates"
 
 /* Looks at all names below `parent`/`path`: removes them, or tells whether all are of a model
  * (`strange` gets one that is not). Inside of INSIDE there is no further folder. */
@@ -70,8 +67,10 @@ static bool walk(int parent, const char *path, bool remove, char strange[256])
             continue;
         struct stat information;
         bool known = fstatat(dirfd(directory), name, &information, AT_SYMLINK_NOFOLLOW) == 0;
+        if (!known && errno == ENOENT) /* whoever writes it gave it its name */
+            continue;
         bool file = known && (S_ISREG(information.st_mode) || S_ISLNK(information.st_mode));
-        bool inside = known && top && S_ISDIR(information.st_mode) && strcmp(name, INSIDE) == 0;
+        bool inside = known && top && S_ISDIR(information.st_mode) && rad_is_one_of(name, INSIDE);
         fine = inside ? walk(dirfd(directory), name, remove, NULL) : file && is_model_file(name);
         if (fine && remove)
             fine = unlinkat(dirfd(directory), name, inside ? AT_REMOVEDIR : 0) == 0;
@@ -88,12 +87,44 @@ static bool remove_folder(const char *path)
     return walk(AT_FDCWD, path, true, NULL) && rmdir(path) == 0;
 }
 
+/* A folder is made beside its name and takes its place at the end: what stands in the way of that
+ * is told before hours of work. */
+static radllm_status check_place(const rad_folder_output *folder, radllm_error *error)
+{
+    struct stat own, parent;
+    const char *slash = strrchr(folder->path, '/'),
+               *last = slash != NULL ? slash + 1 : folder->path;
+    if (rad_is_one_of(last, ".|..") || last[0] == '\0')
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s: give the folder's own name, by which it can be replaced",
+                        folder->label);
+    bool there = stat(folder->path, &own) == 0;
+    snprintf(folder->scratch, folder->size, "%.*s.", (int)(last - folder->path), folder->path);
+    if (access(folder->scratch, W_OK | X_OK) != 0)
+        return fail_folder(folder, "make", errno, error);
+    if (there && stat(folder->scratch, &parent) == 0 && own.st_dev != parent.st_dev)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "%s is where a disk is mounted, which cannot be replaced; name a folder "
+                        "inside of it",
+                        folder->label);
+    const char *const beside[] = {folder->partial, folder->replaced};
+    for (size_t i = 0; i < 2; i++)
+        if (lstat(beside[i], &own) == 0 &&
+            (!S_ISDIR(own.st_mode) || !walk(AT_FDCWD, beside[i], false, NULL)))
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "%s%s, which is made on the way, is there and is no model's folder: "
+                            "remove it, or name another folder",
+                            folder->label, beside[i] + strlen(folder->path));
+    return RADLLM_OK;
+}
+
 static radllm_status check_target(const rad_folder_output *folder, radllm_error *error)
 {
     struct stat information;
     char strange[256] = "", quoted[RAD_QUOTE_SIZE];
-    if (lstat(folder->path, &information) != 0)
-        return RADLLM_OK;
+    radllm_status status = check_place(folder, error);
+    if (status != RADLLM_OK || lstat(folder->path, &information) != 0)
+        return status;
     if (!folder->replace)
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s exists; name another folder, or ask for it to be replaced (--force of "
@@ -173,8 +204,10 @@ radllm_status rad_folder_output_open(const rad_allocator *allocator, const char 
     folder->path = with_ending(folder, path, size, "");
     folder->partial = with_ending(folder, path, size, ".partial");
     folder->replaced = with_ending(folder, path, size, ".replaced");
+    folder->scratch = with_ending(folder, path, size, "");
     radllm_status status = RADLLM_OK;
-    if (folder->path == NULL || folder->partial == NULL || folder->replaced == NULL)
+    if (folder->path == NULL || folder->partial == NULL || folder->replaced == NULL ||
+        folder->scratch == NULL)
         status = rad_fail_memory(error, folder->size);
     if (status == RADLLM_OK)
         status = check_target(folder, error);
@@ -194,8 +227,10 @@ radllm_status rad_folder_output_file(rad_folder_output *folder, const char *name
     char *path = rad_alloc(&folder->allocator, bytes);
     if (path == NULL)
         return rad_fail_memory(error, bytes);
-    snprintf(path, bytes, "%s/" INSIDE, folder->partial);
-    if (strncmp(name, INSIDE "/", sizeof INSIDE) == 0)
+    const char *slash = strchr(name, '/');
+    snprintf(path, bytes, "%s/%.*s", folder->partial, slash != NULL ? (int)(slash - name) : 0,
+             name);
+    if (slash != NULL)
         (void)mkdir(path, 0777); /* opening the file tells what is wrong */
     snprintf(path, bytes, "%s/%s", folder->partial, name);
     radllm_status status = rad_output_open(&folder->allocator, path, out, error);
@@ -210,6 +245,8 @@ radllm_status rad_folder_output_commit(rad_folder_output *folder, radllm_error *
     if (status != RADLLM_OK)
         return status;
     bool there = lstat(folder->path, &information) == 0;
+    if (there) /* what a killed attempt left: the model before the one that stands there */
+        (void)remove_folder(folder->replaced);
     if (there && rename(folder->path, folder->replaced) != 0)
         return fail_folder(folder, "replace", errno, error);
     if (rename(folder->partial, folder->path) != 0) {
@@ -219,6 +256,7 @@ radllm_status rad_folder_output_commit(rad_folder_output *folder, radllm_error *
         return fail_folder(folder, "name", number, error);
     }
     unlock_partial(folder);
+    there = lstat(folder->replaced, &information) == 0;
     if (there && !remove_folder(folder->replaced))
         return fail_folder(folder, "remove what was replaced (PATH.replaced) of", errno, error);
     return RADLLM_OK;
@@ -235,5 +273,6 @@ void rad_folder_output_free(rad_folder_output *folder)
     rad_free(&allocator, folder->path, folder->size);
     rad_free(&allocator, folder->partial, folder->size);
     rad_free(&allocator, folder->replaced, folder->size);
+    rad_free(&allocator, folder->scratch, folder->size);
     rad_free(&allocator, folder, sizeof *folder);
 }
