@@ -489,12 +489,13 @@ bool rad_tree_number(const rad_tree *json, uint32_t at, double *out)
 int64_t rad_tree_number_of(rad_text text)
 {
     int64_t value = 0;
-    if (text.size == 0 || text.size > 9)
+    if (text.size == 0)
         return -1;
     for (size_t i = 0; i < text.size; i++) {
         if (text.data[i] < '0' || text.data[i] > '9')
             return -1;
-        value = 10 * value + (text.data[i] - '0');
+        if (value < INT64_MAX / 10) /* more is too large for whoever asks */
+            value = 10 * value + (text.data[i] - '0');
     }
     return value;
 }

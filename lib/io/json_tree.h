@@ -71,7 +71,8 @@ bool rad_tree_integer(const rad_tree *json, uint32_t at, int64_t *out);
  * no exponent; else to within some units of the last place. The same on all machines. */
 bool rad_tree_number(const rad_tree *json, uint32_t at, double *out);
 
-/* The number that a text of one to nine digits alone says; -1 for other texts. */
+/* The number that a text of digits alone says, or another great one where 63 bits do not hold it;
+ * -1 for other texts. */
 int64_t rad_tree_number_of(rad_text text);
 
 #endif

@@ -18,7 +18,8 @@ typedef struct entries {
     rad_text *texts;
     uint8_t *types;
     uint32_t size;
-    bool more; /* tokenizer_config.json has some that tokenizer.json lacks */
+    uint32_t room; /* for ids of tokens that tokenizer_config.json has and tokenizer.json lacks */
+    bool more;     /* there are some */
 } entries;
 
 static radllm_status bad_id(const rad_pipeline_reader *r, uint32_t key, const char *what)
@@ -55,7 +56,7 @@ static radllm_status put(entries *e, uint32_t key, uint32_t id_at, uint8_t type)
     bool outside = type == RAD_TOKEN_USER_DEFINED && entry->data == NULL;
     *entry = text;
     e->types[id] = type;
-    return flag_token(e->r, e->size, id, outside ? RAD_ADDED_OUTSIDE : 0);
+    return flag_token(e->r, e->room, id, outside ? RAD_ADDED_OUTSIDE : 0);
 }
 
 /* {"a": 0, "b": 1} */
@@ -182,16 +183,26 @@ static radllm_status put_beside(void *user, uint32_t at, int64_t id, rad_text co
     }
     id = found < 0 ? id : found;
     e->types[id] = special ? RAD_TOKEN_CONTROL : RAD_TOKEN_USER_DEFINED;
-    return flag_token(r, e->size, id, flags);
+    return flag_token(r, e->room, id, flags);
 }
 
+/* Of a token that tokenizer.json has, too, its own id counts. */
 static radllm_status count_beside(void *user, uint32_t at, int64_t id, rad_text content)
 {
-    uint64_t *size = user;
+    entries *e = user;
+    char quoted[RAD_QUOTE_SIZE];
     (void)at;
-    (void)content;
-    if ((uint64_t)id >= *size)
-        *size = (uint64_t)id + 1;
+    if (rad_vocabulary_find(&e->r->tokenizer->vocabulary, (const uint8_t *)content.data,
+                            content.size) >= 0)
+        return RADLLM_OK;
+    if (id >= e->room)
+        return rad_fail(e->r->error, RADLLM_E_LIMIT,
+                        "tokenizer_config.json: added_tokens_decoder gives the token \"%s\" the id "
+                        "%lld, which is behind the vocabulary and the rows of the embedding (at "
+                        "most %u): fetch the file again",
+                        rad_quote(quoted, content.data, content.size), (long long)id, e->room - 1);
+    if (id >= e->size)
+        e->size = (uint32_t)id + 1;
     return RADLLM_OK;
 }
 
@@ -235,12 +246,12 @@ static radllm_status gather(entries *e, uint32_t vocab, uint32_t added)
     const rad_tree *json = &r->json;
     bool list = rad_tree_kind_of(json, vocab) == RAD_TREE_ARRAY;
     if (list) {
-        size_t bytes = (size_t)e->size * sizeof *r->pipeline->scores;
+        size_t bytes = (size_t)e->room * sizeof *r->pipeline->scores;
         r->pipeline->scores = rad_arena_alloc_zero(r->arena, bytes, 8);
         if (r->pipeline->scores == NULL)
             return rad_fail_memory(r->error, bytes);
     }
-    memset(e->types, RAD_TOKEN_UNUSED, e->size);
+    memset(e->types, RAD_TOKEN_UNUSED, e->room);
     radllm_status status = list ? put_list(e, vocab) : put_object(e, vocab);
     if (status == RADLLM_OK && rad_tree_kind_of(json, added) == RAD_TREE_ARRAY)
         status = put_added(e, added);
@@ -249,8 +260,24 @@ static radllm_status gather(entries *e, uint32_t vocab, uint32_t added)
     if (status == RADLLM_OK)
         status = make_findable(e, list);
     if (status == RADLLM_OK)
+        status = each_beside(r, count_beside, e);
+    if (status == RADLLM_OK)
         status = each_beside(r, put_beside, e);
     return status == RADLLM_OK && e->more ? make_findable(e, list) : status;
+}
+
+/* Tokens that tokenizer_config.json adds stand behind those of tokenizer.json, or have rows of the
+ * embedding that these leave. */
+static uint64_t room_for(const rad_pipeline_reader *r, uint64_t size, uint64_t usual)
+{
+    const rad_tree *config = r->config;
+    uint32_t list =
+        config->count > 0 ? rad_tree_get(config, 0, "added_tokens_decoder") : RAD_TREE_NONE;
+    if (rad_tree_kind_of(config, list) != RAD_TREE_OBJECT)
+        return size;
+    uint64_t rows = (uint64_t)r->rows < usual + GAPS_MAX ? (uint64_t)r->rows : 0;
+    uint64_t room = (size > rows ? size : rows) + config->values[list].size;
+    return room < RAD_TRIE_IDS ? room : RAD_TRIE_IDS;
 }
 
 radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32_t added)
@@ -265,7 +292,6 @@ radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32
                         list ? "array" : "object");
     uint64_t size = count_ids(r, vocab, added);
     uint64_t known = json->values[vocab].size;
-    (void)each_beside(r, count_beside, &size);
     if (rad_tree_kind_of(json, added) == RAD_TREE_ARRAY)
         known += json->values[added].size;
     if (size > RAD_TRIE_IDS || size > 2 * known + GAPS_MAX)
@@ -274,10 +300,10 @@ radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32
                         "most %u ids more are supported, and %u in all: fetch the file again",
                         (unsigned long long)(size - 1), (unsigned long long)known,
                         (unsigned)(known + GAPS_MAX), RAD_TRIE_IDS);
-    entries e = {.r = r, .size = (uint32_t)size};
-    size_t bytes = (size + 1) * sizeof *e.texts;
+    entries e = {.r = r, .size = (uint32_t)size, .room = (uint32_t)room_for(r, size, 2 * known)};
+    size_t bytes = ((size_t)e.room + 1) * sizeof *e.texts;
     e.texts = rad_alloc_zero(json->allocator, bytes);
-    e.types = rad_arena_alloc(r->arena, size + 1, 1);
+    e.types = rad_arena_alloc(r->arena, (size_t)e.room + 1, 1);
     radllm_status status = e.texts != NULL && e.types != NULL ? gather(&e, vocab, added)
                                                               : rad_fail_memory(r->error, bytes);
     rad_free(json->allocator, e.texts, bytes);

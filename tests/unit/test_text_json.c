@@ -283,6 +283,7 @@ START_TEST(takes_added_tokens_from_beside)
                    "9", "<t>", "true", "false") "}}",
                NULL, NULL, NULL, &tokenizer, &error),
         &error);
+    ck_assert_uint_eq(rad_tokenizer_size(tokenizer), 4); /* its own id counts */
     text_check(tokenizer, "a <s> a <t>a", ALL, "0 2 0 1 3 0");
     ck_assert_int_eq(rad_tokenizer_type(tokenizer, 2), RAD_TOKEN_CONTROL);
     ck_assert_int_eq(rad_tokenizer_type(tokenizer, 3), RAD_TOKEN_CONTROL);
@@ -296,10 +297,16 @@ START_TEST(takes_added_tokens_from_beside)
         &error);
     ck_assert_uint_eq(rad_tokenizer_size(tokenizer), 6);
     rad_tokenizer_free(tokenizer);
-    radllm_status status = create(
-        SMALL, "{\"added_tokens_decoder\":{" BESIDE("999999999", "<z>", "true", "false") "}}", NULL,
-        NULL, NULL, &tokenizer, &error);
-    rad_assert_error(status, RADLLM_E_LIMIT, &error, "999999999");
+    /* Far behind all tokens, also where 32 or 64 bits do not hold it. */
+    static const char *const far[] = {
+        "{\"added_tokens_decoder\":{" BESIDE("8", "<z>", "true", "false") "}}",
+        "{\"added_tokens_decoder\":{" BESIDE("2147483648", "<z>", "true", "false") "}}",
+        "{\"added_tokens_decoder\":{" BESIDE("98765432109876543210", "<z>", "true", "false") "}}"};
+    for (size_t i = 0; i < sizeof far / sizeof *far; i++) {
+        radllm_status status = create(SMALL, far[i], NULL, NULL, NULL, &tokenizer, &error);
+        rad_assert_error(status, RADLLM_E_LIMIT, &error, "tokenizer_config.json");
+        rad_assert_error(status, RADLLM_E_LIMIT, &error, i == 1 ? " 2147483648," : "<z>");
+    }
 }
 END_TEST
 
