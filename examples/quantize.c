@@ -39,6 +39,8 @@ static void read_positional(const common_settings *common, const char *type, set
         type = words->items[--end];
     if (at < end)
         own->output = words->items[at++];
+    if (at < end && rewrite_find_type(words->items[at], name))
+        fail_usage("\"%s\" is a second type; give one", words->items[at]);
     if (at < end)
         fail_usage("\"%s\" is no type; types are %s", words->items[at], rewrite_type_names());
     if (type != NULL && !rewrite_find_type(type, name))

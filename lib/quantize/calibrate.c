@@ -162,6 +162,10 @@ radllm_status rad_importance_measure(const rad_host *host, const rad_model *mode
                           "longer text (some hundred thousand tokens are usual), or set the option "
                           "calibrate_context",
                           tokens.count, size);
+    if (status == RADLLM_OK && settings->n_chunks == 0)
+        status = rad_fail(error, RADLLM_E_ARGUMENT,
+                          "the option calibrate_chunks is 0, so that nothing would be measured; "
+                          "-1 takes the whole text");
     if (settings->n_chunks >= 0 && (uint64_t)settings->n_chunks < n_chunks)
         n_chunks = (uint64_t)settings->n_chunks;
     importance->chunk_tokens = size;

@@ -85,6 +85,9 @@ expect(quantize(plain), 2, "no output", "name the file to write")
 expect(quantize(plain, "Q8_0"), 2, "a type and no output", "name the file to write")
 expect(quantize(plain, out, "Q9_9"), 2, "an unknown type", "Q9_9")
 expect(quantize(plain, out, "-q", "Q9_9"), 2, "an unknown type by option", "Q9_9")
+expect(quantize(plain, out, "Q4_0", "Q8_0"), 2, "two types", "Q4_0", "second type")
+expect(quantize("--calibrate", text, "--chunks", "0", "--save-imatrix", out, plain), 1,
+       "importance of nothing", "calibrate_chunks is 0")
 expect(quantize(plain, plain, "Q8_0", "--force"), 1, "reading and writing one file", "name another one")
 expect(quantize(folder / "missing.gguf", out), 1, "no such file", "missing.gguf")
 expect(quantize(plain, out, "--tensor-type", "nothing=Q8_0"), 1, "a pattern without a tensor",
