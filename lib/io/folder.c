@@ -355,9 +355,59 @@ static radllm_status check_inner_folder(rad_folder *folder, const char *name, ra
                     folder->label, (int)(slash - name), name);
 }
 
+/* In the order of their names, which the folder does not keep. */
+static radllm_status find_templates(rad_folder *folder, DIR *directory, const char **names,
+                                    size_t *count, radllm_error *error)
+{
+    const struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        char name[sizeof RAD_FOLDER_TEMPLATES + NAME_MAX_] = RAD_FOLDER_TEMPLATES;
+        size_t head = sizeof RAD_FOLDER_TEMPLATES - 1, size = strlen(entry->d_name);
+        if (entry->d_name[0] == '.' || size > NAME_MAX_ ||
+            !rad_ends_with(entry->d_name, size, ".jinja"))
+            continue;
+        if (*count == RAD_FOLDER_TEMPLATES_MAX)
+            return rad_fail(error, RADLLM_E_LIMIT,
+                            "%s/" RAD_FOLDER_TEMPLATES ": at most %d files are read; fetch the "
+                            "model again",
+                            folder->label, RAD_FOLDER_TEMPLATES_MAX);
+        memcpy(name + head, entry->d_name, size + 1);
+        const char *kept = rad_arena_copy(&folder->source->arena, name, head + size);
+        if (kept == NULL)
+            return rad_fail_memory(error, head + size);
+        size_t at = (*count)++;
+        for (; at > 0 && strcmp(names[at - 1], kept) > 0; at--)
+            names[at] = names[at - 1];
+        names[at] = kept;
+    }
+    return RADLLM_OK;
+}
+
+static radllm_status add_templates(rad_folder *folder, radllm_error *error)
+{
+    static const char inner[] = RAD_FOLDER_TEMPLATES;
+    const char *names[RAD_FOLDER_TEMPLATES_MAX];
+    char *path = join(folder, inner, sizeof inner - 2);
+    size_t count = 0;
+    struct stat information;
+    if (path == NULL)
+        return rad_fail_memory(error, sizeof inner);
+    if (lstat(path, &information) != 0)
+        return RADLLM_OK;
+    radllm_status status = check_inner_folder(folder, inner, error);
+    DIR *directory = status == RADLLM_OK ? opendir(path) : NULL;
+    if (status == RADLLM_OK)
+        status = find_templates(folder, directory, names, &count, error);
+    if (directory != NULL)
+        (void)closedir(directory);
+    for (size_t i = 0; i < count && status == RADLLM_OK; i++)
+        status = add_file(folder, names[i], strlen(names[i]), true, error);
+    return status;
+}
+
 static radllm_status add_side_files(rad_folder *folder, radllm_error *error)
 {
-    radllm_status status = RADLLM_OK;
+    radllm_status status = add_templates(folder, error);
     for (size_t i = 0; i < sizeof side_files / sizeof *side_files && status == RADLLM_OK; i++) {
         if (!exists(folder, side_files[i]))
             continue;

@@ -81,6 +81,10 @@ typedef struct rad_folder_shape {
 radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *family,
                                    rad_folder_shape *shape, radllm_error *error);
 
+/* Chat templates with names, a file for each: NAME.jinja. */
+#define RAD_FOLDER_TEMPLATES     "additional_chat_templates/"
+#define RAD_FOLDER_TEMPLATES_MAX 64
+
 /* ---- hf_pooling.c ------------------------------------------------------------------------ */
 
 /* How the folder says that its model gives embeddings (files of sentence-transformers). */

@@ -12,11 +12,15 @@
 #define PAIRS_MAX  512   /* half of the greatest head */
 #define LAYERS_MAX 65536 /* more are refused later */
 
+#define TEMPLATE          "tokenizer.chat_template"
+#define TEMPLATE_NAME_MAX 64
+
 typedef struct reader {
     rad_folder *folder;
     const rad_folder_family *family;
     radllm_error *error;
     radllm_status status; /* the first failure is kept; later reads do nothing */
+    uint32_t n_templates;
 } reader;
 
 /* ---- metadata ------------------------------------------------------------------------------- */
@@ -200,10 +204,19 @@ static int64_t original_context(reader *r, const json_t *rope)
     return size_of(r, key, size_in(r, rope, key, 1, size_of(r, "max_position_embeddings", 1)));
 }
 
+/* In GGUF 0 means that nothing is scaled. */
+static double factor_of(reader *r, const json_t *rope, double fallback)
+{
+    double factor = real_in(r, rope, "factor", fallback);
+    if (factor <= 0.0)
+        fail_value(r, "rope_scaling.factor", "above 0");
+    return factor;
+}
+
 static void put_llama3(reader *r, const json_t *rope)
 {
     put_text_key(r, "rope.scaling.type", "llama3");
-    put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 8.0));
+    put_real(r, "rope.scaling.factor", factor_of(r, rope, 8.0));
     put_real(r, "rope.scaling.low_freq_factor", real_in(r, rope, "low_freq_factor", 1.0));
     put_real(r, "rope.scaling.high_freq_factor", real_in(r, rope, "high_freq_factor", 4.0));
     put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
@@ -231,7 +244,7 @@ static void put_yarn_length(reader *r, const json_t *rope, double factor, bool l
 
 static void put_yarn(reader *r, const json_t *rope, bool latent)
 {
-    double factor = real_in(r, rope, "factor", 1.0);
+    double factor = factor_of(r, rope, 1.0);
     put_text_key(r, "rope.scaling.type", "yarn");
     put_real(r, "rope.scaling.factor", factor);
     put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
@@ -358,7 +371,7 @@ static void put_scaling(reader *r, const json_t *rope, const char *name, bool la
         put_yarn(r, rope, latent);
     } else if (strcmp(name, "linear") == 0) {
         put_text_key(r, "rope.scaling.type", "linear");
-        put_real(r, "rope.scaling.factor", real_in(r, rope, "factor", 1.0));
+        put_real(r, "rope.scaling.factor", factor_of(r, rope, 1.0));
     } else if (strcmp(name, "dynamic") == 0) {
         put_text_key(r, "rope.scaling.type", "dynamic");
         put_real(r, "rope.scaling.factor", stretch_of(r));
@@ -766,79 +779,124 @@ static void configure_bert(reader *r, rad_folder_shape *shape)
 
 /* ---- texts ---------------------------------------------------------------------------------- */
 
-/* A text, or the one named "default" of several: a list (the last counts) or an object. */
-static const json_t *template_of(const json_t *config)
+/* Names in GGUF are letters and digits, with '_' for all else, as llama.cpp's converter makes them;
+ * the default has none. The last of a name counts. */
+static void put_named_template(reader *r, rad_text name, const char *text, size_t size)
 {
-    const json_t *value = json_object_get(config, "chat_template"), *item, *found = value;
-    size_t i;
-    if (json_is_object(value))
-        found = json_object_get(value, "default");
-    json_array_foreach(value, i, item)
-    {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name != NULL && strcmp(name, "default") == 0)
-            found = json_object_get(item, "template");
-    }
-    return found;
-}
-
-/* What templates are called of which none is the default. */
-static void put_template_names(reader *r, const json_t *list)
-{
-    rad_arena *arena = &r->folder->source->arena;
-    size_t i, bytes = (json_array_size(list) + 1) * sizeof(rad_text);
-    rad_text *names = rad_arena_alloc_zero(arena, bytes, _Alignof(rad_text));
-    rad_meta *meta = add_entry(r, "tokenizer.chat_templates", RAD_META_STRING);
-    bool whole = names != NULL;
-    const json_t *item;
-    json_array_foreach(list, i, item)
-    {
-        const json_t *name = json_object_get(item, "name");
-        char *copy = rad_arena_copy(arena, json_string_value(name), json_string_length(name));
-        whole = whole && copy != NULL;
-        if (whole)
-            names[i] = (rad_text){copy, json_string_length(name)};
-    }
-    if (meta == NULL)
+    char key[sizeof TEMPLATE + TEMPLATE_NAME_MAX + 1] = TEMPLATE;
+    const rad_meta_table *table = &r->folder->source->metadata;
+    size_t end = sizeof TEMPLATE - 1, at = 0;
+    if (r->status != RADLLM_OK || name.size == 0)
         return;
-    if (!whole)
-        r->status = rad_fail_memory(r->error, bytes);
-    meta->strings = names;
-    meta->count = json_array_size(list);
-    mark_array(r);
-}
-
-static void put_template_of(reader *r, const char *name, bool *found)
-{
-    json_t *config = NULL;
-    if (r->status == RADLLM_OK && !*found)
-        r->status = rad_folder_json(r->folder, name, &config, r->error);
-    const json_t *text = template_of(config);
-    if (json_is_string(text)) {
-        put_text(r, "tokenizer.chat_template", json_string_value(text), json_string_length(text));
-        *found = true;
-    } else if (json_array_size(text) > 0) {
-        put_template_names(r, text);
+    if (name.size > TEMPLATE_NAME_MAX || r->n_templates++ == RAD_FOLDER_TEMPLATES_MAX) {
+        r->status = rad_fail(r->error, RADLLM_E_LIMIT,
+                             "%s: chat_template: at most %d chat templates are read, with names of "
+                             "%d bytes; fetch the model again",
+                             r->folder->label, RAD_FOLDER_TEMPLATES_MAX, TEMPLATE_NAME_MAX);
+        return;
     }
-    json_decref(config);
+    if (name.size != 7 || memcmp(name.data, "default", 7) != 0) {
+        key[end++] = '.';
+        for (size_t i = 0; i < name.size; i++) {
+            char c = name.data[i], small = (char)(c | 0x20);
+            bool kept = (c >= '0' && c <= '9') || (small >= 'a' && small <= 'z');
+            key[end++] = kept ? c : '_';
+        }
+        key[end] = '\0';
+    }
+    while (at < table->count && strcmp(table->entries[at].meta.key.data, key) != 0)
+        at++;
+    put_text(r, key, text, size);
+    if (r->status == RADLLM_OK && at + 1 < table->count)
+        table->entries[at].meta.strings =
+            table->entries[--r->folder->source->metadata.count].meta.strings;
 }
 
-static void put_template(reader *r)
+/* A file of one template. Whether it is there. */
+static bool put_template_file(reader *r, const char *file, rad_text name)
 {
     const rad_source *source = r->folder->source;
     char *text = NULL;
     size_t size = 0;
-    bool found = false;
     if (r->status == RADLLM_OK)
-        r->status = rad_source_side_file(source, &source->host.allocator, "chat_template.jinja",
-                                         (size_t)1 << 20, &text, &size, r->error);
-    if (text != NULL) {
-        put_text(r, "tokenizer.chat_template", text, size);
-        rad_free(&source->host.allocator, text, size + 1);
-        found = true;
+        r->status = rad_source_side_file(source, &source->host.allocator, file, (size_t)1 << 20,
+                                         &text, &size, r->error);
+    if (text == NULL)
+        return false;
+    put_named_template(r, name, text, size);
+    rad_free(&source->host.allocator, text, size + 1);
+    return true;
+}
+
+/* chat_template: a text, or several with names: a list, or an object. `named`: all of them count,
+ * and not the default alone. */
+static void put_template_of(reader *r, const char *file, bool named, bool *found)
+{
+    json_t *config = NULL, *value, *item;
+    const char *key;
+    size_t i;
+    if (r->status == RADLLM_OK && !*found)
+        r->status = rad_folder_json(r->folder, file, &config, r->error);
+    value = json_object_get(config, "chat_template");
+    const size_t count = json_is_string(value)  ? 1
+                         : json_is_array(value) ? json_array_size(value)
+                                                : json_object_size(value);
+    void *at = json_object_iter(value);
+    for (i = 0; i < count; i++, at = json_object_iter_next(value, at)) {
+        item = json_array_get(value, i);
+        key = json_is_array(value) ? json_string_value(json_object_get(item, "name"))
+              : at != NULL         ? json_object_iter_key(at)
+                                   : "default";
+        item = json_is_array(value) ? json_object_get(item, "template")
+               : at != NULL         ? json_object_iter_value(at)
+                                    : value;
+        bool is_default = key != NULL && strcmp(key, "default") == 0;
+        if (key == NULL || !json_is_string(item) || !(named || is_default))
+            continue;
+        put_named_template(r, (rad_text){key, strlen(key)}, json_string_value(item),
+                           json_string_length(item));
+        *found = *found || is_default;
     }
-    put_template_of(r, "tokenizer_config.json", &found);
-    put_template_of(r, "chat_template.json", &found); /* of what sees and reads */
+    json_decref(config);
+}
+
+/* What templates are called that are not the default. */
+static void put_template_names(reader *r)
+{
+    const rad_source *source = r->folder->source;
+    rad_text names[RAD_FOLDER_TEMPLATES_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < source->metadata.count && count < RAD_FOLDER_TEMPLATES_MAX; i++) {
+        const rad_text key = source->metadata.entries[i].meta.key;
+        if (key.size > sizeof TEMPLATE && memcmp(key.data, TEMPLATE ".", sizeof TEMPLATE) == 0)
+            names[count++] = (rad_text){key.data + sizeof TEMPLATE, key.size - sizeof TEMPLATE};
+    }
+    rad_meta *meta = count > 0 ? add_entry(r, TEMPLATE "s", RAD_META_STRING) : NULL;
+    if (meta == NULL)
+        return;
+    meta->strings = (const rad_text *)(const void *)rad_arena_copy(
+        &r->folder->source->arena, (const char *)names, count * sizeof *names);
+    meta->count = count;
+    if (meta->strings == NULL)
+        r->status = rad_fail_memory(r->error, count * sizeof *names);
+    mark_array(r);
+}
+
+/* Where templates stand in files of their own, those of tokenizer_config.json do not count but for
+ * its default, where that has no file. */
+static void put_templates(reader *r)
+{
+    static const rad_text plain = {"default", 7};
+    const char *file;
+    bool found = put_template_file(r, "chat_template.jinja", plain), named = !found;
+    for (size_t i = 0; (file = rad_source_template_file(r->folder->source, i)) != NULL; i++) {
+        const char *name = file + sizeof RAD_FOLDER_TEMPLATES - 1;
+        (void)put_template_file(r, file, (rad_text){name, strlen(name) - sizeof "jinja"});
+        named = false;
+    }
+    put_template_of(r, "tokenizer_config.json", named, &found);
+    put_template_of(r, "chat_template.json", named, &found); /* of what sees and reads */
+    put_template_names(r);
 }
 
 /* Moves the end of a path before its last part, whose beginning it returns. */
@@ -892,7 +950,7 @@ radllm_status rad_folder_configure(rad_folder *folder, const rad_folder_family *
     if (!rad_source_has_side_file(folder->source, "tokenizer.json") &&
         !rad_source_has_side_file(folder->source, "tokenizer.model"))
         put_text(&r, "tokenizer.ggml.model", "none", 4);
-    put_template(&r);
+    put_templates(&r);
     put_pooling(&r);
     shape->tied = bool_in(&r, folder->config, "tie_word_embeddings", family->tied);
     return r.status;

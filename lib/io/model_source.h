@@ -135,6 +135,8 @@ radllm_status rad_source_side_file(const rad_source *source, const rad_allocator
                                    const char *name, size_t most, char **data, size_t *size,
                                    radllm_error *error);
 bool rad_source_has_side_file(const rad_source *source, const char *name);
+/* The files of chat templates with names, by their number; NULL behind the last one. */
+const char *rad_source_template_file(const rad_source *source, size_t index);
 /* Maps all parts read-only (once; later calls do nothing); then rad_source_mapped gives pointers.
  * RADLLM_E_UNSUPPORTED for a callback source. */
 radllm_status rad_source_map(rad_source *source, radllm_error *error);

@@ -1,5 +1,5 @@
 /* Texts beside the weights, and a tokenizer.json that is opened by itself. */
-#include "io/source.h"
+#include "io/folder.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,6 +55,18 @@ radllm_status rad_source_side_file(const rad_source *source, const rad_allocator
     *data = text;
     *size = (size_t)bytes;
     return RADLLM_OK;
+}
+
+const char *rad_source_template_file(const rad_source *source, size_t index)
+{
+    const size_t size = sizeof RAD_FOLDER_TEMPLATES - 1;
+    source = owner_of(source);
+    for (size_t i = 0; i < source->n_parts; i++) {
+        const char *name = source->parts[i].side;
+        if (name != NULL && strncmp(name, RAD_FOLDER_TEMPLATES, size) == 0 && index-- == 0)
+            return name;
+    }
+    return NULL;
 }
 
 bool rad_source_is_vocabulary(const rad_source *source)

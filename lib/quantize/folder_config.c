@@ -6,6 +6,7 @@
 
 #include "base/numeric.h"
 #include "quantize/folder.h"
+#include "text/export_json.h"
 
 typedef struct builder {
     const rad_folder_model *model;
@@ -604,6 +605,11 @@ static int32_t padding(const rad_tokenizer *tokenizer)
     return id >= 0 ? id : rad_tokenizer_find(tokenizer, "<pad>", strlen("<pad>"));
 }
 
+static json_t *special(const rad_folder_model *model, int32_t id)
+{
+    return token(rad_tokenizer_special_id(model->tokenizer, id));
+}
+
 radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, radllm_error *error)
 {
     builder b = {.model = model, .h = &model->hparams, .object = json_object()};
@@ -625,8 +631,8 @@ radllm_status rad_folder_config(const rad_folder_model *model, json_t **out, rad
     put_integer(&b, "vocab_size", model->hparams.n_vocab);
     put(&b, "tie_word_embeddings", json_boolean(!has_tensor(&b, "output.weight")));
     put(&b, "torch_dtype", json_string(model->dtype));
-    put(&b, "bos_token_id", token(rad_tokenizer_bos(model->tokenizer)));
-    put(&b, "eos_token_id", token(rad_tokenizer_eos(model->tokenizer)));
+    put(&b, "bos_token_id", special(model, rad_tokenizer_bos(model->tokenizer)));
+    put(&b, "eos_token_id", special(model, rad_tokenizer_eos(model->tokenizer)));
     /* Families have defaults beyond small vocabularies. */
     int32_t pad = encoder ? padding(model->tokenizer) : rad_tokenizer_padding(model->tokenizer);
     if (!encoder || pad >= 0)
@@ -642,7 +648,7 @@ radllm_status rad_folder_generation_config(const rad_folder_model *model, json_t
     for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(model->tokenizer); id++)
         if (rad_tokenizer_is_end(model->tokenizer, id))
             b.failed = json_array_append_new(ends, json_integer(id)) != 0 || b.failed;
-    put(&b, "bos_token_id", token(rad_tokenizer_bos(model->tokenizer)));
+    put(&b, "bos_token_id", special(model, rad_tokenizer_bos(model->tokenizer)));
     put(&b, "eos_token_id", ends);
     return finish(&b, out, error);
 }

@@ -342,6 +342,11 @@ static bool has_files(const folder_writer *w)
     return has_text(w, "tokenizer.json") || has_text(w, "tokenizer.model");
 }
 
+static const char *template_file(const folder_writer *w, size_t index)
+{
+    return rad_source_template_file(rad_derived_base(w->plan->source), index);
+}
+
 static radllm_status copy_tokenizer(folder_writer *w)
 {
     static const char *const names[] = {"tokenizer.json",          "tokenizer.model",
@@ -351,12 +356,14 @@ static radllm_status copy_tokenizer(folder_writer *w)
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names && status == RADLLM_OK; i++)
         status = copy_text(w, names[i]);
+    const char *name;
+    for (size_t i = 0; status == RADLLM_OK && (name = template_file(w, i)) != NULL; i++)
+        status = copy_text(w, name);
     return status;
 }
 
 static radllm_status write_tokenizer(folder_writer *w)
 {
-    rad_text chat_template = {"", 0};
     radllm_status status = RADLLM_OK;
     if (strcmp(rad_tokenizer_kind(w->model.tokenizer), "none") == 0)
         return RADLLM_OK;
@@ -371,15 +378,13 @@ static radllm_status write_tokenizer(folder_writer *w)
             return status;
         status = end_file(w, rad_tokenizer_write_json(w->model.tokenizer, w->file, w->error));
     }
-    if (status == RADLLM_OK && !has_text(w, "chat_template.jinja"))
-        status =
-            rad_meta_text(w->plan->source, "tokenizer.chat_template", &chat_template, w->error);
+    bool apart = has_text(w, "chat_template.jinja") || template_file(w, 0) != NULL;
     if (status == RADLLM_OK)
         status = begin_file(w, "tokenizer_config.json");
     if (status != RADLLM_OK)
         return status;
     return end_file(w,
-                    rad_tokenizer_write_config(w->model.tokenizer, chat_template,
+                    rad_tokenizer_write_config(w->model.tokenizer, apart ? NULL : w->plan->source,
                                                w->model.hparams.context_length, w->file, w->error));
 }
 
@@ -484,11 +489,10 @@ static radllm_status write_all(folder_writer *w, const char *path)
 static radllm_status make_text(folder_writer *w, bool config, rad_tokenizer_file *file)
 {
     rad_output *output = NULL;
-    const rad_text none = {"", 0};
     radllm_status status = rad_output_open_memory(w->allocator, &output, w->error);
     if (status == RADLLM_OK)
         status = config
-                     ? rad_tokenizer_write_config(w->model.tokenizer, none,
+                     ? rad_tokenizer_write_config(w->model.tokenizer, w->plan->source,
                                                   w->model.hparams.context_length, output, w->error)
                      : rad_tokenizer_write_json(w->model.tokenizer, output, w->error);
     if (status == RADLLM_OK)

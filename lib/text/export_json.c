@@ -545,15 +545,52 @@ radllm_status rad_tokenizer_write_json(const rad_tokenizer *tokenizer, rad_outpu
     return w.status;
 }
 
+int32_t rad_tokenizer_special_id(const rad_tokenizer *tokenizer, int32_t id)
+{
+    bool text = tokenizer->model == RAD_MODEL_BYTE_LEVEL && id >= 0 &&
+                rad_tokenizer_type(tokenizer, id) == RAD_TOKEN_NORMAL;
+    return text ? -1 : id;
+}
+
 static void put_token(json_writer *w, const char *key, int32_t id)
 {
+    id = rad_tokenizer_special_id(w->tokenizer, id);
     if (id < 0)
         return;
     put(w, key);
     put_entry(w, id);
 }
 
-radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_text chat_template,
+/* The default template; or, where there are others with names, a list of all. */
+static void put_templates(json_writer *w, const rad_source *source)
+{
+    static const char key[] = "tokenizer.chat_template", begin[] = ",\n\"chat_template\": ";
+    const size_t head = sizeof key - 1;
+    uint32_t n = 0;
+    rad_text text = {NULL, 0};
+    for (uint64_t i = 0; i < rad_source_n_meta(source) && w->status == RADLLM_OK; i++) {
+        const rad_text name = rad_source_meta(source, i)->key;
+        if (name.size < head + 2 || memcmp(name.data, key, head) != 0 || name.data[head] != '.')
+            continue;
+        w->status = rad_meta_text(source, name.data, &text, w->error);
+        put(w, n++ == 0 ? begin : "");
+        put(w, n == 1 ? "[{\"name\": " : ",\n{\"name\": ");
+        put_string(w, (rad_text){name.data + head + 1, name.size - head - 1});
+        put(w, ", \"template\": ");
+        put_string(w, text);
+        put(w, "}");
+    }
+    if (w->status == RADLLM_OK)
+        w->status = rad_meta_text(source, key, &text, w->error);
+    if (text.size > 0 && w->status == RADLLM_OK) {
+        put(w, n == 0 ? begin : ",\n{\"name\": \"default\", \"template\": ");
+        put_string(w, text);
+        put(w, n == 0 ? "" : "}");
+    }
+    put(w, n == 0 ? "" : "]");
+}
+
+radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, const rad_source *source,
                                          uint64_t context, rad_output *output, radllm_error *error)
 {
     static const char *const names[][3] = {{",\n\"cls_token\": ", "[CLS]", "<s>"},
@@ -580,10 +617,8 @@ radllm_status rad_tokenizer_write_config(const rad_tokenizer *tokenizer, rad_tex
             id = rad_tokenizer_find(tokenizer, names[i][kind], strlen(names[i][kind]));
         put_token(&w, names[i][0], id);
     }
-    if (chat_template.size > 0) {
-        put(&w, ",\n\"chat_template\": ");
-        put_string(&w, chat_template);
-    }
+    if (source != NULL)
+        put_templates(&w, source);
     put(&w, "}\n");
     return w.status;
 }

@@ -332,9 +332,22 @@ with_lock = os.open(made / "taken.partial", os.O_RDONLY)
 fcntl.flock(with_lock, fcntl.LOCK_EX)
 expect(convert(target, made / "taken"), 1, "two that write one folder", "another program")
 os.close(with_lock)
-(made / "taken.partial" / "config.json").write_text("left by a killed attempt")
+for left in ("taken.partial", "taken.replaced"):
+    (made / left).mkdir(exist_ok=True)
+    (made / left / "chat_template.jinja.partial").write_text("left by a killed attempt")
 expect(convert(target, made / "taken"), 0, "what a killed attempt left")
-check(not (made / "taken.partial").exists(), "is gone")
+(made / "taken.replaced").mkdir()
+(made / "taken.replaced" / "config.json").write_text("left by another one")
+expect(convert(target, made / "taken", "--force"), 0, "and one that replaced a folder")
+check(not list(made.glob("taken.*")), "is gone")
+(made / "taken.replaced").mkdir()
+(made / "taken.replaced" / "thesis.odt").write_text("years of work")
+refused(convert(target, made / "taken", "--force"), "not what is no model's", "taken.replaced")
+shutil.rmtree(made / "taken.replaced")
+refused(convert(target, f"{made}/taken/.", "--force"), "a folder by another name", "own name")
+(made / "nowhere.gguf").symlink_to("there/is/none.gguf")
+refused(convert(source, made / "nowhere.gguf", "--force"), "a link to nothing", "leads to no file")
+check((made / "nowhere.gguf").is_symlink(), "which stays")
 refused(convert(source, source, "--force"), "onto itself", "is the file to read and the one to write")
 result = convert("--dry-run", source, made / "dry.gguf", "--json")
 report = json.loads(result.out)
@@ -344,8 +357,8 @@ for arguments, text in ((("--type", "Q9"), "no type"), (("--shard-size", "x"), "
                         (("--to", "zip"), "neither gguf nor folder")):
     expect(convert(source, made / "u", *arguments), 2, " ".join(arguments), text)
 expect(convert(), 2, "without names", "name the folder")
-expect(convert(source, made / "no" / "where.gguf"), 1, "a folder that is not there", "make the folder")
-expect(convert(target, made / "no" / "where"), 1, "the same for folders")
+refused(convert(source, made / "no" / "where.gguf"), "a folder that is not there", "make the folder")
+refused(convert(target, made / "no" / "where"), "the same for folders", "No such file")
 check("/dev/full" if not os.path.exists("/dev/full") else
       convert(source, "/dev/full", "--to", "gguf", "--force").code == 1, "a full disk")
 
@@ -508,6 +521,38 @@ check([{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single
       [{key: token[key] for key in ("id", "content", "lstrip", "rstrip", "single_word", "normalized",
                                     "special")} for token in added["added_tokens"]][-4:],
       "the same properties")
+
+# Chat templates with names: GGUF's keys for them, and a list in tokenizer_config.json.
+def templates(path):
+    return {key[len("tokenizer.chat_template"):]: value for key, value in metadata(path).items()
+            if key.startswith("tokenizer.chat_template")}
+
+
+(path / "tokenizer_config.json").write_text(json.dumps({"chat_template": [
+    {"name": "tool-use", "template": "old"}, {"name": "default", "template": "D"}, {"name": "x"},
+    {"name": "rag", "template": "R\"\u00e4\\\n"}, {"name": "tool-use", "template": "T"}]}))
+named = {"": "D", ".tool_use": "T", ".rag": "R\"\u00e4\\\n", "s": ["tool_use", "rag"]}
+expect(convert(path, gguf, "--force"), 0, "templates with names: to GGUF")
+expect(convert(gguf, back, "--force"), 0, "templates with names: and back")
+check(templates(path) == templates(gguf) == templates(back) == named,
+      f"templates with names: all come along {templates(back)}")
+config = json.loads((back / "tokenizer_config.json").read_text())
+check({entry["name"]: entry["template"] for entry in config["chat_template"]} ==
+      {"default": "D", "tool_use": "T", "rag": named[".rag"]}, "templates with names: a list of all")
+check("bos_token" not in config and "eos_token" not in config and
+      json.loads((back / "config.json").read_text())["bos_token_id"] is None,
+      "no piece of text is named as the beginning or the end")
+(path / "additional_chat_templates").mkdir()
+(path / "additional_chat_templates" / "tool_use.jinja").write_text("file")
+(path / "additional_chat_templates" / "notes.txt").write_text("no template")
+expect(convert(path, back, "--force"), 0, "templates in files: from folder to folder")
+expect(convert(path, back, "--force"), 0, "templates in files: once more")
+expect(convert(path, gguf, "--force"), 0, "templates in files: to GGUF")
+check(templates(path) == templates(gguf) == templates(back) ==
+      {"": "D", ".tool_use": "file", "s": ["tool_use"]} and
+      [file.name for file in (back / "additional_chat_templates").iterdir()] == ["tool_use.jinja"],
+      f"templates in files: these count {templates(gguf)}")
+shutil.rmtree(path / "additional_chat_templates")
 
 # What fills batches up, and what stands for words that training took out.
 (path / "tokenizer_config.json").write_text('{"pad_token": "<w>", "mask_token": {"content": "<r>"}}')

@@ -178,8 +178,10 @@ START_TEST(a_folder_is_a_model)
                "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"},{}]}");
     source = accept(inside(""));
     const rad_meta *names = rad_source_find_meta(source, "tokenizer.chat_templates");
-    ck_assert(names != NULL && names->is_array && names->count == 2);
-    ck_assert(names->strings[0].size == 3 && names->strings[1].size == 0);
+    ck_assert(names != NULL && names->is_array && names->count == 1);
+    ck_assert(names->strings[0].size == 3 && memcmp(names->strings[0].data, "rag", 3) == 0);
+    ck_assert_int_eq(rad_meta_text(source, "tokenizer.chat_template.rag", &text, NULL), RADLLM_OK);
+    ck_assert(text.size == 1 && *text.data == 'x');
     ck_assert_ptr_null(rad_source_find_meta(source, "tokenizer.chat_template"));
     rad_source_release(source);
     unlink(inside("tokenizer_config.json"));
@@ -340,6 +342,10 @@ static const struct {
      RADLLM_E_FORMAT, "short_factor"},
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":1e9}}", RADLLM_E_FORMAT,
      "factor"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", RADLLM_E_FORMAT,
+     "rope_scaling.factor"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"llama3\",\"factor\":-1}}", RADLLM_E_FORMAT,
+     "rope_scaling.factor"},
     {"{" LLAMA ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", RADLLM_E_FORMAT,
      "factor"},
     {"{\"model_type\":\"qwen2_moe\",\"hidden_size\":8,\"num_hidden_layers\":2147483647,"
