@@ -124,14 +124,16 @@ INLINE vi load_code_group(bool wide_codes, const int8_t *levels, const uint8_t *
 
 enum { CODE_BITS = 7 };
 
-/* The integer part of one super-block for n tokens. */
-INLINE void code_products(bool wide_codes, int n, const int8_t *levels, const uint8_t *codes,
-                          const third_bits *third, const super_scales *scales, const token_view *x,
-                          vi *total)
+/* The integer part of one super-block for n tokens. quarter: bytes of a quarter of it. */
+INLINE void code_products(bool wide_codes, int n, const int8_t *levels, const uint8_t *block,
+                          size_t quarter, const uint8_t *codes, const third_bits *third,
+                          const super_scales *scales, const token_view *x, vi *total)
 {
     const int sub_groups = wide_codes ? 8 : 4;
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
         vi partial[DIRECT_TOKENS];
+        if (n >= FETCH_FROM)
+            fetch_ahead(block + (size_t)unit * quarter, quarter);
         UNROLL for (int group = 0; group < UNIT_GROUPS; group++)
         {
             int at = unit * UNIT_GROUPS + group;
@@ -166,8 +168,9 @@ INLINE void code_direct(bool wide_codes, int n, const code_format *format, const
             vi_pair_sums((const void *)x.sums, pairs);
         UNROLL for (int t = 0; t < n; t++) total[t] =
             super_sum_products(sub_groups, n, &scales, &x, pairs, t);
-        code_products(wide_codes, n, table.levels, lanes + format->codes * RAD_LANE_ROWS, &third,
-                      &scales, &x, total);
+        code_products(wide_codes, n, table.levels, lanes,
+                      (size_t)format->n_bytes * RAD_LANE_ROWS / 4,
+                      lanes + format->codes * RAD_LANE_ROWS, &third, &scales, &x, total);
         UNROLL for (int t = 0; t < n; t++)
             vf_store(acc + t * 16, vf_fma(vf_multiply(vf_load(scales.d), token_scale(n, &x, 0, t)),
                                           vf_from_int(total[t]), vf_load(acc + t * 16)));

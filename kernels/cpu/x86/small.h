@@ -14,6 +14,8 @@ INLINE void ternary_half(bool row, int n, const uint8_t *words, int half, const 
 {
     const vi minus = vi_set16(-1);
     vi partial[DIRECT_TOKENS];
+    if (n >= FETCH_FROM)
+        fetch_ahead(words, 512);
     UNROLL for (int t = 0; t < n; t++)
     {
         UNROLL for (int j = 0; j < 4; j++) total[t] =
@@ -110,6 +112,8 @@ INLINE void block_16_direct(int n, const uint8_t *lanes, uint32_t n_blocks, toke
         uint32_t end = n_blocks - first < 4 ? n_blocks - first : 4;
         for (uint32_t b = 0; b < end; b++, lanes += NVFP4_BYTES) {
             vi scales = vi_load(lanes);
+            if (n >= FETCH_FROM)
+                fetch_ahead(lanes, NVFP4_BYTES);
             UNROLL for (int s = 0; s < 4; s++)
             {
                 const vi offset = vi_set32(s % 2 == 0 ? 0xfff4 : (int)0xfff40000);
@@ -184,6 +188,8 @@ INLINE void wide_block_direct(rad_type type, int n, const uint8_t *lanes, uint32
     for (uint32_t b = 0; b < n_blocks; b++, lanes += WIDE_BLOCK_BYTES) {
         const int at = (int)b % per_chunk * steps;
         vf scale = vf_load_f16(lanes);
+        if (n >= FETCH_FROM)
+            fetch_ahead(lanes, WIDE_BLOCK_BYTES);
         UNROLL for (int step = 0; step < steps; step++)
         {
             vi partial[DIRECT_TOKENS], start[DIRECT_TOKENS];
