@@ -111,7 +111,7 @@ static radllm_status check_kind(const reader *r)
  * it opens one. */
 static radllm_status check_beginning(const reader *r)
 {
-    static const char *const changing[] = {"pissa", "corda", "olora", "loftq"};
+    static const char *const changing[] = {"pissa", "corda", "olora", "loftq", "lora_ga"};
     const char *name = json_string_value(json_object_get(r->config, "init_lora_weights"));
     char what[256];
     for (size_t i = 0; name != NULL && i < sizeof changing / sizeof *changing; i++) {
@@ -331,7 +331,8 @@ static radllm_status find_target(const reader *r, const rad_tensor *tensor, cons
     char quoted[RAD_QUOTE_SIZE];
     return rad_fail(r->error, RADLLM_E_ARGUMENT,
                     "%s: tensor '%s' names nothing in a model of architecture %s: the adapter "
-                    "belongs to another model, or it changes what cannot be changed",
+                    "belongs to another model, or it changes what stands otherwise in this one: "
+                    "merge it into the model by PEFT then",
                     rad_source_label(r->source),
                     rad_quote(quoted, tensor->name.data, tensor->name.size), r->architecture);
 }
@@ -379,12 +380,15 @@ static radllm_status describe_pair(reader *r, const rad_tensor *tensor, char nam
         status = name_parameter(r, tensor, inner, name);
     else if (inner)
         return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
+    /* Patterns mean modules, and parameters with their own names. */
+    size_t size = strlen(name);
+    bool matrix = !parameter && is_parameter(r, name, "weight");
+    snprintf(name + size, NAME_SIZE - size, "%s", matrix ? ".weight" : "");
     if (status == RADLLM_OK)
         status = alpha_of(r, name, &out->alpha);
     if (status != RADLLM_OK)
         return status;
     out->rank = rank_of(r, name);
-    size_t size = strlen(name);
     snprintf(name + size, NAME_SIZE - size, "%s", parameter ? "" : ".weight");
     return find_target(r, tensor, name, parameter, out);
 }
@@ -423,11 +427,13 @@ static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adap
     }
     if (strstr(name, "lora_") != NULL)
         return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
-    /* NAME.base_layer.weight is the model's own, NAME.base_layer.bias was trained. */
+    /* NAME.base_layer.weight is the model's own, and so is its bias where none was trained. */
     char *base = strstr(name, ".base_layer.");
     if (base != NULL) {
-        out->role =
-            rad_ends_with(name, strlen(name), ".weight") ? RAD_ADAPTER_COPY : RAD_ADAPTER_WHOLE;
+        const char *trained = json_string_value(json_object_get(r->config, "bias"));
+        bool bias = trained != NULL && strcmp(trained, "none") != 0 &&
+                    rad_ends_with(name, strlen(name), ".bias");
+        out->role = bias ? RAD_ADAPTER_WHOLE : RAD_ADAPTER_COPY;
         memmove(base, base + strlen(".base_layer"), strlen(base + strlen(".base_layer")) + 1);
     }
     return find_target(r, tensor, name, false, out);
@@ -442,7 +448,9 @@ static radllm_status describe_gguf(const reader *r, const rad_tensor *tensor,
     out->role = RAD_ADAPTER_A;
     if (!cut_ending(name, ".lora_a")) {
         out->role = RAD_ADAPTER_B;
-        if (!cut_ending(name, ".lora_b"))
+        if (rad_ends_with(name, strlen(name), "_norm.weight"))
+            out->role = RAD_ADAPTER_WHOLE; /* the converter takes them along */
+        else if (!cut_ending(name, ".lora_b"))
             return refuse(r, tensor->name.data,
                           "is neither .lora_a nor .lora_b: the file is damaged, or newer than this "
                           "library");

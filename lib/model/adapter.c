@@ -185,8 +185,9 @@ static radllm_status fail_shape(const binder *b, const rad_adapter_tensor *tenso
 
 typedef struct search {
     const char *name;
-    rad_weight *found;
-    uint32_t n; /* weights that are rows of it */
+    rad_weight *found; /* the first one */
+    uint32_t n;        /* weights that are rows of it, side by side */
+    bool scattered;    /* there are others */
 } search;
 
 static radllm_status look_at(rad_model *model, rad_weight *weight, void *data, radllm_error *error)
@@ -196,7 +197,8 @@ static radllm_status look_at(rad_model *model, rad_weight *weight, void *data, r
     search *s = data;
     if (!has_name(weight, s->name))
         return RADLLM_OK;
-    s->found = weight;
+    s->found = s->n == 0 ? weight : s->found;
+    s->scattered = s->scattered || weight != s->found + s->n;
     s->n++;
     return RADLLM_OK;
 }
@@ -219,9 +221,11 @@ static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tens
 {
     search s = {.name = tensor->target};
     if (!b->merge)
-        return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
-                      "takes the place of the model's own (modules_to_save, or bias), which no "
-                      "session can do by itself: set the option adapter_merge");
+        return refuse(
+            b, RADLLM_E_UNSUPPORTED, tensor,
+            "takes the place of the model's own (modules_to_save, or bias), which no "
+            "session can do by itself: set the option adapter_merge, or merge it into a file "
+            "(radllm-convert --lora)");
     (void)rad_for_each_weight(b->model, look_at, &s, NULL);
     if (s.found == NULL && !b->model->hparams.architecture->encoder &&
         strcmp(s.name, "output.weight") == 0) { /* tied */
@@ -234,7 +238,7 @@ static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tens
                       "the adapter belongs to another model, or has to be merged by PEFT");
     const rad_tensor *own = s.found->tensor, *other = tensor->tensor;
     own = own != NULL ? own : b->model->embedding.tensor;
-    if (s.n != 1 || s.found->n_experts > 1 || tensor->transposed ||
+    if (s.scattered || s.found->n_experts > 1 || tensor->transposed ||
         tensor->rows != RAD_ADAPTER_ROWS_PLAIN || is_reordered(b, s.found))
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
                       "takes the place of what stands in another form in the model, which is not "
@@ -246,7 +250,7 @@ static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tens
     if (rad_type_find((uint32_t)other->type)->family != RAD_FAMILY_FLOAT)
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor, "must be F32, F16 or BF16");
     b->adapter->wholes[b->adapter->n_wholes++] =
-        (rad_adapter_whole){other, s.found, tensor->less_one};
+        (rad_adapter_whole){other, s.found, s.n, tensor->less_one};
     return RADLLM_OK;
 }
 

@@ -17,7 +17,8 @@ typedef struct rad_adapter_pair {
 /* A tensor that takes the place of the model's own, read when the adapter is merged. */
 typedef struct rad_adapter_whole {
     const rad_tensor *tensor; /* of the adapter's source */
-    const rad_weight *weight;
+    const rad_weight *weight; /* the first one of `n` that are rows of the model's tensor */
+    uint32_t n;
     bool less_one;
 } rad_adapter_whole;
 

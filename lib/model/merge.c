@@ -26,8 +26,9 @@ static const rad_adapter_whole *whole_of(const rad_model *model, const rad_weigh
     for (uint32_t i = 0; i < model->merged.n; i++) {
         const rad_adapter *adapter = model->merged.uses[i].adapter;
         for (uint32_t k = 0; k < adapter->n_wholes; k++) {
-            if (adapter->wholes[k].weight == weight) {
-                found = &adapter->wholes[k];
+            const rad_adapter_whole *whole = &adapter->wholes[k];
+            if (weight >= whole->weight && weight < whole->weight + whole->n) {
+                found = whole;
                 *source = adapter->source;
             }
         }
@@ -44,7 +45,8 @@ static radllm_status check_encoder(const rad_model *model, const rad_weight *wei
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
                     "%s: tensor %s is of type %s, which this version does not write, so that no "
-                    "adapter can be merged into it: leave adapter_merge out",
+                    "adapter can be merged into it: merge it into a file of another type "
+                    "(radllm-convert --lora ADAPTER --type BF16), or leave adapter_merge out",
                     rad_source_label(model->source), weight->tensor->name.data, info->name);
 }
 

@@ -75,13 +75,16 @@ static void set(const opened *o, const char *key, const char *value)
     rad_assert_ok(radllm_options_set_text(o->options, key, value, RADLLM_NUL, o->error), o->error);
 }
 
-static opened open_model(const char *path, const char *load)
+static opened open_model(const char *path, const char *load, const char *adapter, bool merge)
 {
     opened o = {0};
     ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
     rad_assert_ok(radllm_options_new(NULL, &o.options, o.error), o.error);
     set(&o, "load", load);
     set(&o, "cache", "f32");
+    if (adapter != NULL)
+        set(&o, "adapter", adapter);
+    set(&o, "adapter_merge", merge ? "true" : "false");
     rad_assert_ok(radllm_model_open(NULL, path, o.options, NULL, &o.model, o.error), o.error);
     rad_assert_ok(radllm_engine_new(NULL, o.model, o.options, &o.engine, o.error), o.error);
     return o;
@@ -196,7 +199,7 @@ START_TEST(file_agrees)
         return;
     golden g = read_golden(models[_i].file);
     snprintf(path, sizeof path, "tests/golden/encoders/%s.gguf", models[_i].file);
-    opened o = open_model(rad_test_source_path(path), "copy");
+    opened o = open_model(rad_test_source_path(path), "copy", NULL, false);
     check_vectors(&o, &g, models[_i].file);
     check_texts(&o, &g);
     close_model(&o);
@@ -213,8 +216,10 @@ START_TEST(folder_agrees)
     char path[1024], gguf[256];
     snprintf(path, sizeof path, "%s/%s", folders, models[_i].folder);
     snprintf(gguf, sizeof gguf, "tests/golden/encoders/%s.gguf", models[_i].file);
-    opened copied = open_model(path, "copy"), mapped = open_model(path, "map"),
-           file = open_model(models[_i].folder_alone ? path : rad_test_source_path(gguf), "copy");
+    opened copied = open_model(path, "copy", NULL, false),
+           mapped = open_model(path, "map", NULL, false),
+           file = open_model(models[_i].folder_alone ? path : rad_test_source_path(gguf), "copy",
+                             NULL, false);
     check_vectors(&copied, &g, path);
     check_texts(&copied, &g);
     float *a = embed(&copied, &g, "auto", "auto"), *b = embed(&mapped, &g, "auto", "auto"),
@@ -231,9 +236,44 @@ START_TEST(folder_agrees)
 }
 END_TEST
 
+/* Vectors of the last tokens with an adapter, beside the model and merged, by its folder and by
+ * GGUF (tools/oracle/make_adapters.py). */
+START_TEST(adapter_agrees)
+{
+    static const char *const names[][2] = {{"bert", "bert-all"},
+                                           {"qwen3-embedding", "qwen3-embedding-all"}};
+    char path[1024], adapter[256], model[64];
+    size_t size;
+    snprintf(path, sizeof path, "tests/golden/adapters/%s.logits.f32", names[_i][1]);
+    float *expected = (float *)(void *)rad_test_read_file(rad_test_source_path(path), &size);
+    snprintf(path, sizeof path, "tests/golden/adapters/%s", names[_i][1]);
+    snprintf(adapter, sizeof adapter, "%s", rad_test_source_path(path));
+    snprintf(model, sizeof model, "%s-f32", names[_i][0]);
+    golden g = read_golden(model);
+    const size_t n = size / sizeof *expected;
+    g.n_ids = 16; /* of the adapter's golden file, the first ones of the encoder's */
+    for (int way = 0; way < 4; way++) {
+        char gguf[256];
+        snprintf(gguf, sizeof gguf, "tests/golden/encoders/%s.gguf", model);
+        snprintf(path, sizeof path, "%s/%s", folders, names[_i][0]);
+        opened o =
+            open_model(way < 2 ? rad_test_source_path(gguf) : path, "copy", adapter, way % 2 == 1);
+        float *vectors = embed(&o, &g, "none", "auto");
+        double error = rad_test_relative_error(vectors + g.n_ids * g.width - n, expected, n);
+        printf("# %s, way %d: relative error %.3g (at most 1e-5)\n", names[_i][1], way, error);
+        ck_assert_msg(error < 1e-5, "relative error %g", error);
+        free(vectors);
+        close_model(&o);
+    }
+    free(expected);
+    free_golden(&g);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "embeddings");
+    tcase_add_loop_test(cases, adapter_agrees, 0, 2);
     tcase_add_loop_test(cases, file_agrees, 0, sizeof models / sizeof *models);
     tcase_add_loop_test(cases, folder_agrees, 0, sizeof models / sizeof *models);
 }

@@ -351,6 +351,121 @@ START_TEST(what_an_adapter_is)
 }
 END_TEST
 
+/* ---- in any order ---------------------------------------------------------------------------- */
+
+enum { MANY = 5, PROMPTS = 10, ROUNDS_OF_ALL = 40 };
+
+/* Of some matrices of a model's layers, of any shape. */
+static void write_adapter_for(const char *path, gguf_builder *of, int which)
+{
+    static const char *const names[] = {"attn_q", "attn_output", "ffn_down", "attn_k", "ffn_up"};
+    gguf_builder file = empty_adapter();
+    for (size_t i = 0; i < 5; i++) {
+        char name[64];
+        for (int layer = 0; layer < 2; layer++) {
+            snprintf(name, sizeof name, "blk.%d.%s.weight", layer, names[i]);
+            const gguf_tensor_entry *own = gguf_find_tensor(of, name);
+            if (own != NULL && (which == 0 || (int)i % 2 == which - 1))
+                add_pair(&file, name, own->dims[0], own->dims[1], which == 0 ? 4 : 3 + 14 * which);
+        }
+    }
+    gguf_write(&file, path);
+    gguf_builder_free(&file);
+}
+
+/* All that a session may do before it is asked, its adapters set, forked or restored. */
+static void change_session(radllm_engine *engine, radllm_session **sessions, int *set, int at,
+                           const prompt *p, uint32_t *random)
+{
+    const char *path = rad_test_temp_path("any.snap");
+    int other = next_id(random) % MANY;
+    switch (next_id(random) % 6) {
+    case 0:
+        if (other == at)
+            break;
+        radllm_session_free(sessions[at]);
+        rad_assert_ok(radllm_session_fork(sessions[other], &sessions[at], error), error);
+        set[at] = set[other];
+        break;
+    case 1:
+        rad_assert_ok(radllm_session_snapshot(sessions[at], path, NULL, error), error);
+        radllm_session_free(sessions[at]);
+        sessions[at] = new_session(engine);
+        attach(sessions[at], set[at]);
+        rad_assert_ok(radllm_session_restore(sessions[at], path, NULL, error), error);
+        break;
+    case 2:
+        rad_assert_ok(radllm_session_rewind(sessions[at], 0, error), error);
+        rad_assert_ok(radllm_session_feed(sessions[at], p->ids, p->n / 2, NULL, error), error);
+        break;
+    default:
+        break;
+    }
+    if (next_id(random) % 3 != 0) {
+        set[at] = next_id(random) % SETS;
+        attach(sessions[at], set[at]);
+    }
+}
+
+/* Sessions get adapters, lose them, are forked, restored and guess ahead, in each other's company;
+ * each answer is the one that is given alone. */
+START_TEST(in_any_order)
+{
+    static prompt prompts[PROMPTS];
+    static result expected[PROMPTS][SETS];
+    uint32_t random = 12345u + (uint32_t)_i;
+    gguf_builder builder = make_model(_i == 0 ? 0 : 2);
+    for (int i = 0; i < ADAPTERS; i++)
+        write_adapter_for(adapter_path(i), &builder, i);
+    open_builder(builder);
+    for (int i = 0; i < ADAPTERS; i++)
+        rad_assert_ok(radllm_adapter_open(model, adapter_path(i), NULL, &adapters[i], error),
+                      error);
+    for (uint32_t i = 0; i < PROMPTS; i++) {
+        prompts[i] = make_prompt(i % 2, 33 + 16 * (i % 4), i, 72 + 9 * i);
+        for (int k = 0; k < SETS; k++)
+            expected[i][k] = ask_set(k, &prompts[i], 512, 2);
+    }
+    radllm_engine *engine;
+    set_integer("sessions", MANY + 1);
+    set_integer("batch", 61);
+    rad_assert_ok(radllm_engine_new_with_draft(NULL, model, model, options, &engine, error), error);
+    radllm_session *sessions[MANY];
+    int set[MANY] = {0};
+    for (int i = 0; i < MANY; i++)
+        sessions[i] = new_session(engine);
+    const char *times = getenv("RAD_TEST_ROUNDS");
+    for (int round = times != NULL ? atoi(times) : ROUNDS_OF_ALL; round > 0; round--) {
+        static const char *const guesses[] = {"off", "lookup", "draft"};
+        radllm_request *requests[MANY];
+        result got[MANY];
+        int chosen[MANY];
+        for (int i = 0; i < MANY; i++) {
+            chosen[i] = next_id(&random) % PROMPTS;
+            change_session(engine, sessions, set, i, &prompts[chosen[i]], &random);
+        }
+        for (int i = 0; i < MANY; i++) {
+            set_text("speculate", guesses[next_id(&random) % 3]);
+            requests[i] = new_request(sessions[i], &prompts[chosen[i]], &got[i]);
+            rad_assert_ok(radllm_request_submit(requests[i], error), error);
+        }
+        rad_assert_error(radllm_session_set_adapters(sessions[0], adapters, NULL, 1, error),
+                         RADLLM_E_STATE, error, "request");
+        for (uint32_t pending = 1; pending > 0;)
+            rad_assert_ok(radllm_engine_step(engine, &pending, error), error);
+        for (int i = 0; i < MANY; i++) {
+            read_result(requests[i], &got[i]);
+            assert_same(&got[i], &expected[chosen[i]][set[i]]);
+        }
+    }
+    ck_assert_int_gt(number(engine, "tokens_shared"), 0);
+    for (int i = 0; i < MANY; i++)
+        radllm_session_free(sessions[i]);
+    radllm_engine_free(engine);
+    close_all();
+}
+END_TEST
+
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 static void refuse(const char *path, radllm_status status, const char *part)
@@ -396,6 +511,9 @@ START_TEST(wrong_gguf)
     file = make_adapter(0);
     gguf_tensor_random(&file, "blk.0.attn_q.weight", 2, (uint64_t[]){WIDTH, Q}, 1.0f);
     refuse_gguf(&file, RADLLM_E_UNSUPPORTED, "neither .lora_a nor .lora_b");
+    file = make_adapter(0);
+    gguf_tensor_random(&file, "output_norm.weight", 1, (uint64_t[]){WIDTH}, 1.0f);
+    refuse_gguf(&file, RADLLM_E_UNSUPPORTED, "set the option adapter_merge");
     refuse(rad_test_temp_path("sharing.gguf"), RADLLM_E_ARGUMENT, "this is no adapter");
     refuse(rad_test_temp_path("nothing.gguf"), RADLLM_E_IO, "nothing.gguf");
     file = empty_adapter();
@@ -540,6 +658,11 @@ START_TEST(wrong_configurations)
          "says olora"},
         {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"corda\"", RADLLM_E_UNSUPPORTED,
          "says corda"},
+        {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"lora_ga\"", RADLLM_E_UNSUPPORTED,
+         "says lora_ga"},
+        {"\"r\":4,\"lora_alpha\":1,\"target_parameters\":[\"q_proj.weight\"],"
+         "\"rank_pattern\":{\"q_proj\":4,\"q_proj.weight\":5}",
+         RADLLM_E_FORMAT, "has the rank 4, the configuration says 5"},
         {"\"r\":4,\"lora_alpha\":1,\"init_lora_weights\":\"loftq\"", RADLLM_E_UNSUPPORTED,
          "path_initial_model_for_weight_conversion"},
         {"\"r\":4,\"lora_alpha\":1,\"peft_type\":\"IA3\"", RADLLM_E_FORMAT, "duplicate"},
@@ -629,8 +752,11 @@ START_TEST(wrong_names)
                  RADLLM_E_ARGUMENT, "experts.1.up_proj.lora_A.weight' (of blk.0.ffn_up_exps");
     refuse_names(Q_MODULE ".lora_A.weight", "base_model.model.lm_head.weight", RADLLM_E_UNSUPPORTED,
                  "modules_to_save");
+    refuse_names(Q_MODULE ".lora_A.weight", Q_MODULE ".base_layer.bias", RADLLM_E_FORMAT,
+                 "has no companion B"); /* the model's own */
+    write_config("\"r\":4,\"lora_alpha\":8,\"bias\":\"lora_only\"");
     refuse_names(Q_MODULE ".lora_A.weight", Q_MODULE ".base_layer.bias", RADLLM_E_UNSUPPORTED,
-                 "bias");
+                 "base_layer.bias' (of blk.0.attn_q.bias) takes the place of the model's own");
     refuse_names(Q_MODULE ".lora_embedding_A", Q_MODULE ".lora_embedding_B", RADLLM_E_ARGUMENT,
                  "of an embedding");
     /* As an adapter for a model it is refused; without one it can be listed. */
@@ -882,6 +1008,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, adapters_change_between_requests);
     tcase_add_test(cases, what_was_fed_is_computed_anew);
     tcase_add_test(cases, files_keep_to_their_adapters);
+    tcase_add_loop_test(cases, in_any_order, 0, 2);
     tcase_add_test(cases, the_option);
     tcase_add_test(cases, what_an_adapter_is);
     cases = rad_test_case(suite, "files");

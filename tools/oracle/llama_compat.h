@@ -19,6 +19,24 @@ template <typename Params> void flash_attention_off(Params &, long)
 {
 }
 
+// An adapter for all that a context computes: a call of its own in older versions, a list in newer
+// ones. Which of the two there is, the header tells by the names of its functions.
+template <typename Context>
+auto use_adapter(Context *context, llama_adapter_lora *adapter, int)
+    -> decltype(llama_set_adapters_lora(context, &adapter, size_t(1),
+                                        static_cast<float *>(nullptr)))
+{
+    float scale = 1.0f;
+    return llama_set_adapters_lora(context, &adapter, 1, &scale);
+}
+
+template <typename Context>
+auto use_adapter(Context *context, llama_adapter_lora *adapter, long)
+    -> decltype(llama_set_adapter_lora(context, adapter, 1.0f))
+{
+    return llama_set_adapter_lora(context, adapter, 1.0f);
+}
+
 // Messages below the level of an error are dropped.
 inline void only_errors(ggml_log_level level, const char *text, void *)
 {

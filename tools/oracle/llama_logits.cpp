@@ -1,7 +1,7 @@
 // Feeds token ids to a model through llama.cpp's library and writes the logits of every position
 // as little-endian float32: the second opinion beside the logits made by `transformers`.
 //
-// Usage: llama_logits MODEL.gguf OUT.f32 [--f16-cache] < ids (separated by spaces)
+// Usage: llama_logits MODEL.gguf OUT.f32 [--f16-cache] [--lora ADAPTER.gguf] < ids (by spaces)
 //
 // Each line of ids is a sequence of its own. The key-value cache is float32 unless --f16-cache is
 // given, and flash attention is off. Build instructions are in README.md beside this file.
@@ -45,10 +45,16 @@ static llama_context *new_context(llama_model *model, size_t n_tokens, bool f16_
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        std::fprintf(stderr, "usage: %s MODEL.gguf OUT.f32 [--f16-cache] < ids\n", argv[0]);
+        std::fprintf(stderr, "usage: %s MODEL.gguf OUT.f32 [--f16-cache] [--lora FILE] < ids\n",
+                     argv[0]);
         return 2;
     }
-    const bool f16_cache = argc > 3 && std::strcmp(argv[3], "--f16-cache") == 0;
+    bool f16_cache = false;
+    const char *lora = nullptr;
+    for (int i = 3; i < argc; i++) {
+        f16_cache = f16_cache || std::strcmp(argv[i], "--f16-cache") == 0;
+        lora = std::strcmp(argv[i - 1], "--lora") == 0 ? argv[i] : lora;
+    }
     const std::vector<std::vector<llama_token>> lines = read_lines();
 
     llama_log_set(only_errors, nullptr);
@@ -61,10 +67,15 @@ int main(int argc, char **argv)
         std::perror(model != nullptr ? argv[2] : argv[1]);
         return 1;
     }
+    llama_adapter_lora *adapter = lora != nullptr ? llama_adapter_lora_init(model, lora) : nullptr;
+    if (lora != nullptr && adapter == nullptr) {
+        return 1;
+    }
     const size_t n_vocab = static_cast<size_t>(llama_vocab_n_tokens(llama_model_get_vocab(model)));
     for (const std::vector<llama_token> &ids : lines) {
         llama_context *context = new_context(model, ids.size(), f16_cache);
-        if (context == nullptr || !decode_all(context, ids)) {
+        if (context == nullptr || (adapter != nullptr && use_adapter(context, adapter, 0) != 0) ||
+            !decode_all(context, ids)) {
             std::fprintf(stderr, "%s: llama_decode failed\n", argv[0]);
             return 1;
         }

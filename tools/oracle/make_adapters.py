@@ -47,6 +47,12 @@ ADAPTERS = {
 # With whole tensors in place of the model's own: only to be merged.
 ADAPTERS["llama-whole"] = ("llama-mha", torch.float16, dict(
     r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["v_proj", "norm"]))
+# The same of fused ones: queries, keys and values, gates and ups; and of biases.
+ADAPTERS["phi3-whole"] = ("phi3", torch.float16, dict(
+    r=2, lora_alpha=4, target_modules=["o_proj"],
+    modules_to_save=["layers.0.self_attn.qkv_proj", "layers.1.mlp.gate_up_proj"]))
+ADAPTERS["gpt2-whole"] = ("gpt2", torch.bfloat16, dict(
+    r=2, lora_alpha=4, fan_in_fan_out=True, target_modules=["c_fc"], bias="all"))
 # Of one of two that the model has tied: only to be merged into a file.
 ADAPTERS["tied-head"] = ("llama3-gqa-tied", torch.float16, dict(
     r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["lm_head"]))
@@ -75,6 +81,11 @@ SWAPPED = {"mixtral-gates-first": "mixtral-gates"}
 # by PEFT, which turns them into parameters. Experts without a pair: by zeros there.
 MODULES = {"mixtral-experts": ("mixtral", torch.float16, dict(
     r=2, lora_alpha=5, target_modules=["w1", "w2", "w3"]), {(0, 3), (1, 0), (1, 7)})}
+# Of models for embeddings: their last layer's vectors.
+EMBEDDINGS = {
+    "bert-all": ("bert", torch.float16, dict(r=2, lora_alpha=6, target_modules="all-linear")),
+    "qwen3-embedding-all": ("qwen3-embedding", torch.bfloat16, dict(
+        r=2, lora_alpha=4, use_rslora=True, target_modules="all-linear"))}
 # Two at once, with scales that PEFT is told as alphas.
 PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
 # From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.
@@ -88,23 +99,26 @@ def base_of(name):
 
 def load_base(scratch, base):
     folder = os.path.join(scratch, base)
-    return transformers.AutoModelForCausalLM.from_pretrained(
+    embeds = any(base == one for one, _, _ in EMBEDDINGS.values())
+    kind = transformers.AutoModel if embeds else transformers.AutoModelForCausalLM
+    return kind.from_pretrained(
         folder, attn_implementation="eager", experts_implementation="eager",
         dtype=torch.float32).double().eval()
 
 
 def make_adapter(scratch, folder, name):
-    base, dtype, config = ADAPTERS[name]
+    base, dtype, config = ADAPTERS.get(name) or EMBEDDINGS[name]
+    task = "FEATURE_EXTRACTION" if name in EMBEDDINGS else "CAUSAL_LM"
     torch.manual_seed(sum(map(ord, name)))
     model = peft.get_peft_model(load_base(scratch, base),
-                                peft.LoraConfig(task_type="CAUSAL_LM", **config))
+                                peft.LoraConfig(task_type=task, **config))
     with torch.no_grad():
         for key, tensor in model.named_parameters():
             if "magnitude" in key:
                 tensor.mul_(1 + torch.randn(tensor.shape) * 0.2).copy_(tensor.to(dtype))
             elif "lora_" in key:  # large enough that an adapter left out, or one row, is noticed
                 tensor.copy_((torch.randn(tensor.shape) * 0.15).to(dtype))
-            elif "modules_to_save" in key:
+            elif "modules_to_save" in key or (tensor.requires_grad and key.endswith("bias")):
                 tensor.add_(torch.randn(tensor.shape) * 0.1).copy_(tensor.to(dtype))
     model.save_pretrained(folder, save_embedding_layers=False)
     path = os.path.join(folder, "adapter_model.safetensors")
@@ -194,14 +208,15 @@ def logits_of(golden, scratch, base, adapters):
                 module.scaling[names[-1]] *= scale
     model.base_model.set_adapter(names)
     places = [f"architectures/{base}.ids.json", f"architectures/{base}-f32.ids.json",
-              f"folders/{base}.ids.json"]
+              f"folders/{base}.ids.json", f"encoders/{base}-f32.ids.json"]
     with open(next(path for path in (os.path.join(golden, place) for place in places)
                    if os.path.exists(path))) as file:
         ids = json.load(file)["ids"][:N_IDS]
+    model = model.double().eval()
     with torch.no_grad():
-        logits = model.double().eval()(torch.tensor([ids])).logits[0].numpy()
+        logits = model(torch.tensor([ids]))[0][0].numpy()  # or the last layer's vectors
         with model.disable_adapter():
-            without = model(torch.tensor([ids])).logits[0].numpy()
+            without = model(torch.tensor([ids]))[0][0].numpy()
     effect = np.linalg.norm(logits - without) / np.linalg.norm(without)
     return ids, logits[-N_POSITIONS:].astype("<f4"), effect
 
@@ -305,7 +320,7 @@ def main():
     folder = os.path.join(golden, "adapters")
     sys.argv = ["make_folder.py", golden, scratch]
     make_folder.main()
-    for name, (base, _, _) in ADAPTERS.items():
+    for name, (base, _, _) in {**ADAPTERS, **EMBEDDINGS}.items():
         if wanted and name not in wanted:
             continue
         shutil.rmtree(os.path.join(folder, name), ignore_errors=True)
