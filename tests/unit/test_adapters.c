@@ -522,6 +522,43 @@ START_TEST(wrong_gguf)
 }
 END_TEST
 
+/* What a model says by itself. */
+static result ask_model(const char *path, const prompt *p)
+{
+    radllm_model *first = model;
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &model, error), error);
+    result r = ask_alone(p);
+    radllm_model_free(model);
+    model = first;
+    return r;
+}
+
+/* Norms that llama.cpp's converter took along take the place of the model's own when merged. */
+START_TEST(norms_in_gguf)
+{
+    open_all();
+    prompt p = make_prompt(1, 0, 1, 40);
+    gguf_builder file = make_adapter(1), changed = make_model(0);
+    gguf_tensor_random(&file, "output_norm.weight", 1, (uint64_t[]){WIDTH}, 1.0f);
+    const gguf_tensor_entry *norm = gguf_find_tensor(&file, "output_norm.weight"),
+                            *own = gguf_find_tensor(&changed, "output_norm.weight");
+    ck_assert_uint_eq(own->type, norm->type);
+    memcpy(own->data, norm->data, norm->data_size);
+    gguf_write(&file, rad_test_temp_path("norms.gguf"));
+    gguf_write(&changed, rad_test_temp_path("changed.gguf"));
+    set_integer("adapter_merge", 1);
+    set_text("adapter", adapter_path(1));
+    result expected = ask_model(rad_test_temp_path("changed.gguf"), &p);
+    radllm_options_reset(options, "adapter", NULL);
+    set_text("adapter", rad_test_temp_path("norms.gguf"));
+    result got = ask_model(rad_test_temp_path("sharing.gguf"), &p);
+    assert_same(&got, &expected);
+    gguf_builder_free(&file);
+    gguf_builder_free(&changed);
+    close_all();
+}
+END_TEST
+
 /* A pair of other shapes in place of one that fits. */
 static void refuse_shapes(const char *name, uint64_t columns, uint64_t rank, uint64_t b_rank,
                           uint64_t rows, radllm_status status, const char *part)
@@ -1013,6 +1050,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, what_an_adapter_is);
     cases = rad_test_case(suite, "files");
     tcase_add_test(cases, wrong_gguf);
+    tcase_add_test(cases, norms_in_gguf);
     tcase_add_test(cases, wrong_shapes);
     tcase_add_test(cases, wrong_configurations);
     tcase_add_test(cases, patterns);
