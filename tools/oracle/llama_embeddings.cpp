@@ -1,11 +1,12 @@
 // Feeds token ids to a model through llama.cpp's library and writes its embeddings, not brought to
 // length 1, as little-endian float32: the second opinion beside the vectors made by `transformers`.
 //
-// Usage: llama_embeddings MODEL.gguf OUT.f32 < ids (separated by spaces)
+// Usage: llama_embeddings MODEL.gguf OUT.f32 [--lora ADAPTER.gguf] < ids (separated by spaces)
 //
 // Each line of ids is a text of its own. Pooling is as the file says, or the mean.
 
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <sstream>
 #include <string>
@@ -15,8 +16,9 @@
 
 int main(int argc, char **argv)
 {
-    if (argc != 3) {
-        std::fprintf(stderr, "usage: %s MODEL.gguf OUT.f32 < ids\n", argv[0]);
+    const char *lora = argc == 5 && std::strcmp(argv[3], "--lora") == 0 ? argv[4] : nullptr;
+    if (argc != 3 && lora == nullptr) {
+        std::fprintf(stderr, "usage: %s MODEL.gguf OUT.f32 [--lora FILE] < ids\n", argv[0]);
         return 2;
     }
     llama_log_set(only_errors, nullptr);
@@ -27,6 +29,10 @@ int main(int argc, char **argv)
     FILE *out = model != nullptr ? std::fopen(argv[2], "wb") : nullptr;
     if (out == nullptr) {
         std::perror(model != nullptr ? argv[2] : argv[1]);
+        return 1;
+    }
+    llama_adapter_lora *adapter = lora != nullptr ? llama_adapter_lora_init(model, lora) : nullptr;
+    if (lora != nullptr && adapter == nullptr) {
         return 1;
     }
     for (std::string line; std::getline(std::cin, line);) {
@@ -43,7 +49,8 @@ int main(int argc, char **argv)
         params.embeddings = true;
         flash_attention_off(params, 0);
         llama_context *context = llama_init_from_model(model, params);
-        if (context == nullptr || !decode_all(context, ids)) {
+        if (context == nullptr || (adapter != nullptr && use_adapter(context, adapter, 0) != 0) ||
+            !decode_all(context, ids)) {
             std::fprintf(stderr, "%s: the text was not computed\n", argv[0]);
             return 1;
         }
