@@ -46,8 +46,10 @@ static float number_of_fp8(const rad_packed_scaled *w, uint8_t code, float scale
     return rad_f16_to_f32(rad_e4m3_to_f16(code)) * (scale * 256.0f);
 }
 
-/* The rows and columns of blocks that the configuration names, for scales of blocks. */
-static radllm_status block_shape(const rad_packing *packing, uint32_t *rows, uint32_t *columns)
+/* The rows and columns of blocks that the configuration names, for scales of blocks; where it names
+ * none, those that are usual. */
+static radllm_status block_shape(const rad_packing *packing, bool *named, uint32_t *rows,
+                                 uint32_t *columns)
 {
     const json_t *shape = json_object_get(packing->config, "weight_block_size");
     const json_t *groups = json_object_get(packing->config, "config_groups"), *group;
@@ -59,7 +61,8 @@ static radllm_status block_shape(const rad_packing *packing, uint32_t *rows, uin
             shape = found;
     }
     *rows = *columns = 128;
-    if (!json_is_array(shape))
+    *named = json_is_array(shape);
+    if (!*named)
         return RADLLM_OK;
     const json_int_t r = json_integer_value(json_array_get(shape, 0)),
                      c = json_integer_value(json_array_get(shape, 1));
@@ -82,21 +85,24 @@ static radllm_status place_scales(const rad_packing *packing, const char *module
                                   rad_packed_scaled *w)
 {
     const uint64_t rows = stored->dims[0], columns = stored->dims[1], parts = dim_of(scales, 1);
-    radllm_status status = block_shape(packing, &w->block_rows, &w->block_columns);
+    bool named;
+    radllm_status status = block_shape(packing, &named, &w->block_rows, &w->block_columns);
     if (status != RADLLM_OK)
         return status;
     w->grid_columns = (uint32_t)((columns + w->block_columns - 1) / w->block_columns);
     const uint64_t grid_rows = (rows + w->block_rows - 1) / w->block_rows;
+    const bool blocks =
+        scales->n_dims == 2 && scales->dims[0] == grid_rows && parts == w->grid_columns;
     if (scales->n_elements == 1) {
         w->block_rows = (uint32_t)rows;
         w->block_columns = (uint32_t)columns;
         w->grid_columns = 1;
-    } else if (scales->n_dims <= 2 && dim_of(scales, 0) == rows && parts > 0 &&
-               columns % parts == 0 && (w->block_rows > 1 || parts != w->grid_columns)) {
+    } else if (!(named && blocks) && scales->n_dims <= 2 && dim_of(scales, 0) == rows &&
+               parts > 0 && columns % parts == 0) {
         w->block_rows = 1;
         w->block_columns = (uint32_t)(columns / parts);
         w->grid_columns = (uint32_t)parts;
-    } else if (scales->n_dims != 2 || scales->dims[0] != grid_rows || parts != w->grid_columns) {
+    } else if (!blocks) {
         return rad_packed_fail(packing, module,
                                "has scales for neither the tensor, nor its rows, nor its blocks");
     }

@@ -257,29 +257,42 @@ START_TEST(fp8_lies)
 }
 END_TEST
 
-/* Blocks of a row that the configuration names are those, also where the row has as many equal
- * parts.
- */
+/* The blocks that the configuration names are those, also where a row has as many equal parts. */
 START_TEST(fp8_blocks_of_a_row)
 {
+    static const struct {
+        const char *settings, *shape;
+        uint64_t rows;
+        uint32_t columns, first;
+    } cases[] = {{"\"weight_block_size\":[1,48]", "[4,64]", 4, 64, 48},
+                 {"\"weight_block_size\":[64,64]", "[1,96]", 1, 96, 64},
+                 {"\"weight_block_size\":null", "[1,96]", 1, 96, 48}};
     static uint8_t one[256];
     static const float scales[8] = {1, 2, 1, 2, 1, 2, 1, 2};
     memset(one, 0x38, sizeof one);
-    const part parts[] = {{".weight", "F8_E4M3", "[4,64]", one, 256},
-                          {".weight_scale_inv", "F32", "[4,2]", scales, 32},
-                          END};
-    rad_source *source = NULL;
-    radllm_error error = {0};
-    float row[64];
-    write_folder("\"quant_method\":\"fp8\",\"weight_block_size\":[1,48]", parts);
-    rad_assert_ok(rad_source_open(NULL, inside(""), &source, &error), &error);
-    const rad_tensor *tensor = rad_source_find_tensor(source, tensor_name);
-    ck_assert_ptr_nonnull(tensor);
-    ck_assert_int_eq(tensor->type, RAD_TYPE_F32);
-    rad_assert_ok(rad_source_read_tensor(source, tensor, 0, row, sizeof row, &error), &error);
-    for (int i = 0; i < 64; i++)
-        ck_assert(row[i] == (i < 48 ? 1.0f : 2.0f));
-    rad_source_release(source);
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        char settings[96], grid[16];
+        const uint64_t rows = cases[c].rows;
+        const part parts[] = {{".weight", "F8_E4M3", cases[c].shape, one, rows * cases[c].columns},
+                              {".weight_scale_inv", "F32", grid, scales, rows * 8},
+                              END};
+        rad_source *source = NULL;
+        radllm_error error = {0};
+        float row[96];
+        snprintf(settings, sizeof settings, "\"quant_method\":\"fp8\",%s", cases[c].settings);
+        snprintf(grid, sizeof grid, "[%llu,2]", (unsigned long long)rows);
+        write_folder(settings, parts);
+        rad_assert_ok(rad_source_open(NULL, inside(""), &source, &error), &error);
+        const rad_tensor *tensor = rad_source_find_tensor(source, tensor_name);
+        ck_assert_ptr_nonnull(tensor);
+        ck_assert_int_eq(tensor->type, RAD_TYPE_F32);
+        rad_assert_ok(
+            rad_source_read_tensor(source, tensor, 0, row, cases[c].columns * sizeof *row, &error),
+            &error);
+        for (uint32_t i = 0; i < cases[c].columns; i++)
+            ck_assert(row[i] == (i < cases[c].first ? 1.0f : 2.0f));
+        rad_source_release(source);
+    }
 }
 END_TEST
 
