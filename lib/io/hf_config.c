@@ -244,10 +244,12 @@ static void put_yarn_length(reader *r, const json_t *rope, double factor, bool l
 
 static void put_yarn(reader *r, const json_t *rope, bool latent)
 {
-    double factor = factor_of(r, rope, 1.0);
+    int64_t original = original_context(r, rope);
+    double factor =
+        factor_of(r, rope, (double)size_of(r, "max_position_embeddings", 1) / (double)original);
     put_text_key(r, "rope.scaling.type", "yarn");
     put_real(r, "rope.scaling.factor", factor);
-    put_integer(r, "rope.scaling.original_context_length", original_context(r, rope));
+    put_integer(r, "rope.scaling.original_context_length", original);
     put_real(r, "rope.scaling.yarn_beta_fast", real_in(r, rope, "beta_fast", 32.0));
     put_real(r, "rope.scaling.yarn_beta_slow", real_in(r, rope, "beta_slow", 1.0));
     put_bool(r, "rope.scaling.yarn_exact", !bool_in(r, rope, "truncate", true));

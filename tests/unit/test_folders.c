@@ -435,6 +435,20 @@ START_TEST(a_key_of_other_families_is_passed_over)
 }
 END_TEST
 
+/* A factor that is null follows from how much longer the context became. */
+START_TEST(yarn_without_a_factor)
+{
+    double factor = 0.0;
+    write_model("{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":null,"
+                "\"original_max_position_embeddings\":8}}");
+    rad_source *source = accept(inside(""));
+    rad_assert_ok(rad_meta_real(source, "llama.rope.scaling.factor", 0.0, 1e9, 0.0, &factor, NULL),
+                  NULL);
+    ck_assert(factor == 4.0);
+    rad_source_release(source);
+}
+END_TEST
+
 /* The embedding takes the output's place only where the configuration does not say otherwise. */
 START_TEST(an_output_that_is_missing_is_noticed)
 {
@@ -739,6 +753,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(cases, config_is_refused, 0, sizeof configs / sizeof *configs);
     tcase_add_test(cases, a_key_of_other_families_is_passed_over);
+    tcase_add_test(cases, yarn_without_a_factor);
     tcase_add_test(cases, an_output_that_is_missing_is_noticed);
     tcase_add_test(cases, an_output_of_its_own_is_used);
     tcase_add_test(cases, nothing_is_left_out_in_silence);
