@@ -197,9 +197,9 @@ static bool fits_turned(const rad_derived_tensor *wanted)
            rad_mul_u64(rows, from->dims[2], &rows) && rows == wanted->dims[1] * wanted->dims[2];
 }
 
-/* Whether rows make up the whole. `vector`: each number is a row. */
+/* Whether rows make up the whole. */
 static bool fits_rows(const rad_derived_tensor *wanted, const struct rad_derivation *d,
-                      uint64_t rows, bool vector)
+                      uint64_t rows)
 {
     const rad_tensor *from = wanted->from[0];
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
@@ -209,7 +209,7 @@ static bool fits_rows(const rad_derived_tensor *wanted, const struct rad_derivat
            rows <= wanted->n_from * (d->rows_each - wanted->first) &&
            (wanted->first > 0 || wanted->n_from == 1 || rows == wanted->n_from * d->rows_each) &&
            (info->block_elements == 1 || d->decoded || d->columns % info->block_elements == 0) &&
-           (!d->decoded || (!vector && is_decodable(from))) &&
+           (!d->decoded || is_decodable(from)) &&
            (wanted->order.a == 0 || (order > 0 && d->rows_each % order == 0)) &&
            (wanted->added == 0.0f || info->family == RAD_FAMILY_FLOAT) &&
            (wanted->change == NULL || (info->decode != NULL && wanted->n_from == 1)) &&
@@ -225,10 +225,10 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
     uint64_t rows = 1, each = from->n_elements;
     for (int i = 1; i < 4; i++)
         rows *= wanted->dims[i]; /* at most what the parts hold: checked below */
-    bool vector = rows == 1 && !turned;
+    d->decoded = rad_tensor_is_own(from);
+    bool vector = rows == 1 && !turned && !d->decoded; /* one row of blocks stays one */
     uint64_t row = wanted->row != 0 ? wanted->row : vector ? 1 : wanted->dims[0];
     bool blocks = wanted->form == RAD_DERIVED_CODES || wanted->form == RAD_DERIVED_SCALES;
-    d->decoded = rad_tensor_is_own(from);
     d->columns = row;
     if (!blocks && row != 0)
         rows = wanted->dims[0] / row * rows;
@@ -236,7 +236,7 @@ static radllm_status measure(const rad_source *source, const rad_derived_tensor 
         rows = wanted->form == RAD_DERIVED_CODES ? wanted->dims[2] * wanted->dims[3]
                                                  : wanted->dims[1] * wanted->dims[2];
     d->rows_each = d->columns > 0 ? each / d->columns : 0;
-    if (each == 0 || (turned ? !fits_turned(wanted) : !fits_rows(wanted, d, rows, vector)))
+    if (each == 0 || (turned ? !fits_turned(wanted) : !fits_rows(wanted, d, rows)))
         return fail_shape(source, from, wanted->name, error);
     for (uint32_t i = 1; i < wanted->n_from; i++)
         if ((d->decoded

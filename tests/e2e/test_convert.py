@@ -12,6 +12,7 @@ from e2e import *
 GOLDEN = SOURCE / "tests" / "golden"
 sys.path.insert(0, str(GOLDEN))
 import make_folder  # noqa: E402
+import make_packed  # noqa: E402
 
 make_folder_script = GOLDEN / "make_folder.py"
 folders = folder / "folders"
@@ -292,6 +293,18 @@ for name in ("no.gguf", "no"):
             "stand apart, as ExLlamaV2 writes them")
 refused(convert(packed / "awq", made / "no.gguf", "--type", "Q4_0"), "quantized once already",
         "quantized already")
+
+# A matrix of one row, which is a vector in GGUF.
+gate = "model.layers.0.mlp.shared_expert_gate"
+settings = json.loads((folders / "qwen2moe/config.json").read_text())
+given = weights(folders / "qwen2moe")
+n = given[gate + ".weight"][1][1]
+given.update({gate + ".weight": ("F8_E4M3", [1, n], bytes([0x38, 0xB8] * (n // 2))),
+              gate + ".weight_scale": ("F32", [1], struct.pack("<f", 0.5))})
+make_packed.write(made / "gate", {**settings, "quantization_config": {"quant_method": "fp8"}}, given)
+expect(convert(made / "gate", made / "gate.gguf", "--type", "F32"), 0, "one row of FP8")
+check(tensors(made / "gate.gguf")["blk.0.ffn_gate_inp_shexp.weight"][1:] ==
+      ([n], struct.pack(f"<{n}f", *[0.5, -0.5] * (n // 2))), "is decoded")
 
 # Matrices of NVFP4 with scales in tensors beside them: a folder holds the products.
 source = GOLDEN / "types/nvfp4.gguf"
