@@ -139,6 +139,34 @@ static radllm_status add_kind(rad_pipeline_reader *r, rad_normalizer_kind kind)
     return add_normalizer(r, (rad_normalizer){.kind = kind});
 }
 
+/* true or false of tokenizer_config.json. */
+static bool configured(const rad_tree *config, const char *key, bool fallback)
+{
+    rad_tree_kind kind = rad_tree_kind_of(config, rad_tree_get(config, 0, key));
+    return kind == RAD_TREE_TRUE || (fallback && kind != RAD_TREE_FALSE);
+}
+
+/* BERT's own class makes its normalizer anew, from tokenizer_config.json alone; older files do not
+ * name the class. */
+static void follow_class(const rad_pipeline_reader *r, uint32_t part, bool *chinese, bool *strip,
+                         bool *lowercase)
+{
+    static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast",
+                                          "DistilBertTokenizer", "DistilBertTokenizerFast"};
+    const rad_tree *config = r->config;
+    if (config->count == 0 || part != rad_tree_get(&r->json, 0, "normalizer"))
+        return;
+    uint32_t name = rad_tree_get(config, 0, "tokenizer_class");
+    bool is_own = rad_tree_kind_of(config, name) == RAD_TREE_NULL;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        is_own = is_own || rad_tree_is(config, name, classes[i]);
+    if (!is_own)
+        return;
+    *lowercase = configured(config, "do_lower_case", true);
+    *strip = configured(config, "strip_accents", *lowercase);
+    *chinese = configured(config, "tokenize_chinese_chars", true);
+}
+
 static radllm_status read_bert(rad_pipeline_reader *r, uint32_t part)
 {
     bool clean, chinese, strip, lowercase;
@@ -150,6 +178,8 @@ static radllm_status read_bert(rad_pipeline_reader *r, uint32_t part)
         status = rad_read_flag(r, part, what, "lowercase", true, &lowercase);
     if (status == RADLLM_OK)
         status = rad_read_flag(r, part, what, "strip_accents", lowercase, &strip);
+    if (status == RADLLM_OK)
+        follow_class(r, part, &chinese, &strip, &lowercase);
     if (status == RADLLM_OK && clean)
         status = add_kind(r, RAD_NORMAL_BERT_CLEAN);
     if (status == RADLLM_OK && chinese)

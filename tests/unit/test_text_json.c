@@ -249,6 +249,54 @@ START_TEST(takes_ends_and_templates_from_beside)
 }
 END_TEST
 
+/* What transformers' AutoTokenizer gives for a folder of model_type bert with these files. */
+START_TEST(follows_the_class_of_bert)
+{
+    static const struct {
+        const char *normalizer, *config, *ids;
+    } cases[] = {
+        {"\"lowercase\":true", "{\"tokenizer_class\":\"BertTokenizer\",\"do_lower_case\":false}",
+         "7 14 5 13 11 9 15 16 10"},
+        {"\"lowercase\":false",
+         "{\"tokenizer_class\":\"BertTokenizerFast\",\"do_lower_case\":true}",
+         "5 13 5 13 10 10 15 16 10"},
+        {"\"lowercase\":false", "{\"tokenizer_class\":\"BertTokenizer\"}",
+         "5 13 5 13 10 10 15 16 10"},
+        {"\"lowercase\":true", "{\"tokenizer_class\":\"BertTokenizer\",\"strip_accents\":false}",
+         "5 13 5 13 9 9 15 16 10"},
+        {"\"lowercase\":true,\"strip_accents\":false",
+         "{\"tokenizer_class\":\"BertTokenizer\",\"strip_accents\":null}",
+         "5 13 5 13 10 10 15 16 10"},
+        {"\"lowercase\":true",
+         "{\"tokenizer_class\":\"BertTokenizer\",\"tokenize_chinese_chars\":false}",
+         "5 13 5 13 10 10 15 17 10"},
+        {"\"lowercase\":false", "{\"do_lower_case\":true}", "5 13 5 13 10 10 15 16 10"},
+        {"\"lowercase\":false", "{\"strip_accents\":true}", "5 13 5 13 10 10 15 16 10"},
+        {"\"lowercase\":false",
+         "{\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"do_lower_case\":true}",
+         "7 14 5 13 11 9 15 16 10"},
+        {"\"lowercase\":false", NULL, "7 14 5 13 11 9 15 16 10"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[800];
+        radllm_error error = {0};
+        rad_tokenizer *tokenizer = NULL;
+        snprintf(
+            text, sizeof text,
+            "{\"normalizer\":{\"type\":\"BertNormalizer\",%s},\"pre_tokenizer\":{\"type\":"
+            "\"BertPreTokenizer\"},\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\","
+            "\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,"
+            "\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,\"[MASK]\":4,\"a\":5,"
+            "\"b\":6,\"A\":7,\"B\":8,\"\\u00e9\":9,\"e\":10,\"\\u00c9\":11,\"E\":12,\"##b\":13,"
+            "\"##B\":14,\"\\u65e5\":15,\"\\u672c\":16,\"##\\u672c\":17}}}",
+            cases[i].normalizer);
+        rad_assert_ok(create(text, cases[i].config, NULL, NULL, NULL, &tokenizer, &error), &error);
+        text_check(tokenizer, "AB ab \u00c9 \u00e9 \u65e5\u672c e", 0, cases[i].ids);
+        rad_tokenizer_free(tokenizer);
+    }
+}
+END_TEST
+
 #define BESIDE(id, content, special, strip)                                                        \
     "\"" id "\":{\"content\":\"" content "\",\"special\":" special ",\"lstrip\":" strip            \
     ",\"rstrip\":" strip ",\"normalized\":false}"
@@ -673,6 +721,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, reads_what_is_no_utf8);
     cases = rad_test_case(suite, "beside");
     tcase_add_test(cases, takes_ends_and_templates_from_beside);
+    tcase_add_test(cases, follows_the_class_of_bert);
     tcase_add_test(cases, takes_added_tokens_from_beside);
     tcase_add_test(cases, chats_with_a_built_in_template);
     cases = rad_test_case(suite, "hostile");
