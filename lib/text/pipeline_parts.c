@@ -146,25 +146,25 @@ static bool configured(const rad_tree *config, const char *key, bool fallback)
     return kind == RAD_TREE_TRUE || (fallback && kind != RAD_TREE_FALSE);
 }
 
-/* BERT's own class makes its normalizer anew, from tokenizer_config.json alone; older files do not
- * name the class. */
-static void follow_class(const rad_pipeline_reader *r, uint32_t part, bool *chinese, bool *strip,
-                         bool *lowercase)
+/* Whether tokenizer_config.json names a class that makes the whole of such a part (`key`) anew,
+ * from that file alone: one of `classes`, or, with `usual`, none. */
+static bool is_of_class(const rad_pipeline_reader *r, uint32_t part, const char *key,
+                        const char *classes, bool usual)
 {
-    static const char *const classes[] = {"BertTokenizer", "BertTokenizerFast",
-                                          "DistilBertTokenizer", "DistilBertTokenizerFast"};
+    static const char fast[] = "Fast";
     const rad_tree *config = r->config;
-    if (config->count == 0 || part != rad_tree_get(&r->json, 0, "normalizer"))
-        return;
-    uint32_t name = rad_tree_get(config, 0, "tokenizer_class");
-    bool is_own = rad_tree_kind_of(config, name) == RAD_TREE_NULL;
-    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        is_own = is_own || rad_tree_is(config, name, classes[i]);
-    if (!is_own)
-        return;
-    *lowercase = configured(config, "do_lower_case", true);
-    *strip = configured(config, "strip_accents", *lowercase);
-    *chinese = configured(config, "tokenize_chinese_chars", true);
+    if (config->count == 0 || part != rad_tree_get(&r->json, 0, key))
+        return false;
+    uint32_t at = rad_tree_get(config, 0, "tokenizer_class");
+    if (rad_tree_kind_of(config, at) != RAD_TREE_STRING)
+        return usual && rad_tree_kind_of(config, at) == RAD_TREE_NULL;
+    rad_text text = rad_tree_text(config, at);
+    char name[40];
+    if (text.size >= sizeof name || memchr(text.data, '\0', text.size) != NULL)
+        return false;
+    memcpy(name, text.data, text.size);
+    name[text.size - (rad_ends_with(text.data, text.size, fast) ? sizeof fast - 1 : 0)] = '\0';
+    return rad_is_one_of(name, classes);
 }
 
 static radllm_status read_bert(rad_pipeline_reader *r, uint32_t part)
@@ -178,8 +178,12 @@ static radllm_status read_bert(rad_pipeline_reader *r, uint32_t part)
         status = rad_read_flag(r, part, what, "lowercase", true, &lowercase);
     if (status == RADLLM_OK)
         status = rad_read_flag(r, part, what, "strip_accents", lowercase, &strip);
-    if (status == RADLLM_OK)
-        follow_class(r, part, &chinese, &strip, &lowercase);
+    /* Older files do not name BERT's class. */
+    if (is_of_class(r, part, "normalizer", "BertTokenizer|DistilBertTokenizer", true)) {
+        lowercase = configured(r->config, "do_lower_case", true);
+        strip = configured(r->config, "strip_accents", lowercase);
+        chinese = configured(r->config, "tokenize_chinese_chars", true);
+    }
     if (status == RADLLM_OK && clean)
         status = add_kind(r, RAD_NORMAL_BERT_CLEAN);
     if (status == RADLLM_OK && chinese)
@@ -388,6 +392,8 @@ static radllm_status read_byte_level(rad_pipeline_reader *r, uint32_t part)
     radllm_status status = rad_read_flag(r, part, "a ByteLevel", "add_prefix_space", true, &prefix);
     if (status == RADLLM_OK)
         status = rad_read_flag(r, part, "a ByteLevel", "use_regex", true, &regex);
+    if (is_of_class(r, part, "pre_tokenizer", "GPT2Tokenizer|RobertaTokenizer", false))
+        prefix = configured(r->config, "add_prefix_space", false);
     if (status == RADLLM_OK && prefix)
         status = add_splitter(r, (rad_splitter){.kind = RAD_SPLIT_PREFIX_SPACE});
     rad_splitter split = {.kind = RAD_SPLIT_PATTERN, .behavior = RAD_BEHAVIOR_ISOLATED};

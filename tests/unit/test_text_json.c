@@ -297,6 +297,35 @@ START_TEST(follows_the_class_of_bert)
 }
 END_TEST
 
+/* So it is with the space that GPT-2 and RoBERTa put in front of a text. */
+START_TEST(follows_the_class_of_gpt2)
+{
+    static const struct {
+        const char *prefix, *config, *ids;
+    } cases[] = {
+        {"false", "{\"tokenizer_class\":\"GPT2Tokenizer\",\"add_prefix_space\":true}", "2 0"},
+        {"true", "{\"tokenizer_class\":\"RobertaTokenizerFast\",\"add_prefix_space\":false}", "0"},
+        {"true", "{\"tokenizer_class\":\"GPT2TokenizerFast\"}", "0"},
+        {"false", "{\"tokenizer_class\":\"BloomTokenizerFast\",\"add_prefix_space\":true}", "0"},
+        {"true", "{\"tokenizer_class\":\"BloomTokenizerFast\"}", "2 0"},
+        {"true", NULL, "2 0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[400];
+        radllm_error error = {0};
+        rad_tokenizer *tokenizer = NULL;
+        snprintf(text, sizeof text,
+                 "{\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":%s,\"use_regex\":"
+                 "true,\"trim_offsets\":true},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,"
+                 "\"b\":1,\"\\u0120\":2},\"merges\":[]}}",
+                 cases[i].prefix);
+        rad_assert_ok(create(text, cases[i].config, NULL, NULL, NULL, &tokenizer, &error), &error);
+        text_check(tokenizer, "a", 0, cases[i].ids);
+        rad_tokenizer_free(tokenizer);
+    }
+}
+END_TEST
+
 #define BESIDE(id, content, special, strip)                                                        \
     "\"" id "\":{\"content\":\"" content "\",\"special\":" special ",\"lstrip\":" strip            \
     ",\"rstrip\":" strip ",\"normalized\":false}"
@@ -722,6 +751,7 @@ static void add_cases(Suite *suite)
     cases = rad_test_case(suite, "beside");
     tcase_add_test(cases, takes_ends_and_templates_from_beside);
     tcase_add_test(cases, follows_the_class_of_bert);
+    tcase_add_test(cases, follows_the_class_of_gpt2);
     tcase_add_test(cases, takes_added_tokens_from_beside);
     tcase_add_test(cases, chats_with_a_built_in_template);
     cases = rad_test_case(suite, "hostile");
