@@ -102,11 +102,15 @@ static void put_template_names(rad_hf_reader *r)
     rad_meta *meta = count > 0 ? rad_hf_add_entry(r, TEMPLATE "s", RAD_META_STRING) : NULL;
     if (meta == NULL)
         return;
-    meta->strings = (const rad_text *)(const void *)rad_arena_copy(
-        &r->folder->source->arena, (const char *)names, count * sizeof *names);
+    const size_t bytes = count * sizeof *names;
+    rad_text *kept = rad_arena_alloc(&r->folder->source->arena, bytes, _Alignof(rad_text));
+    if (kept == NULL) {
+        r->status = rad_fail_memory(r->error, bytes);
+        return;
+    }
+    memcpy(kept, names, bytes);
+    meta->strings = kept;
     meta->count = count;
-    if (meta->strings == NULL)
-        r->status = rad_fail_memory(r->error, count * sizeof *names);
     rad_hf_mark_array(r);
 }
 
