@@ -192,6 +192,25 @@ START_TEST(tokens_across_words)
 }
 END_TEST
 
+/* Whatever the file says, no space is put in front of bytes, and so none is taken off. */
+START_TEST(bytes_have_no_space_in_front)
+{
+    gguf_builder file = text_byte_level("gpt-2", NULL, 0, NULL, 0);
+    gguf_key_bool(&file, "tokenizer.ggml.add_space_prefix", 1);
+    rad_tokenizer *t = text_tokenizer(&file);
+    char back[8];
+    size_t size = 0;
+    text_check(t, " a", 0, "32 97");
+    text_check(t, "a", 0, "97");
+    rad_assert_ok(
+        rad_tokenizer_decode(t, (const int32_t[]){32, 97}, 2, 0, back, sizeof back, &size, NULL),
+        NULL);
+    ck_assert_uint_eq(size, 2);
+    ck_assert_mem_eq(back, " a", 2);
+    rad_tokenizer_free(t);
+}
+END_TEST
+
 START_TEST(bytes_that_are_no_utf8)
 {
     rad_tokenizer *t = byte_level("gpt-2");
@@ -550,6 +569,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(encoding, spaces_of_sentencepiece);
     tcase_add_test(encoding, ties_go_left);
     tcase_add_test(encoding, tokens_across_words);
+    tcase_add_test(encoding, bytes_have_no_space_in_front);
     tcase_add_test(encoding, bytes_that_are_no_utf8);
     tcase_add_test(encoding, words_of_bert);
     tcase_add_test(encoding, added_tokens_are_found_as_the_file_says);
