@@ -383,9 +383,13 @@ bool rad_derived_is_changed(const rad_tensor *tensor)
 
 uint64_t rad_derived_unit(const rad_tensor *tensor, bool *costly)
 {
-    const struct rad_derivation *d = tensor->view != NULL ? tensor->view->derivation : NULL;
-    *costly = d != NULL && d->form == RAD_DERIVED_TURNED;
-    return d != NULL ? tensor->view->n_numbers : 0;
+    *costly = false;
+    for (const rad_tensor *t = tensor; t != NULL && t->view != NULL; t = rad_derived_origin(t)) {
+        const struct rad_derivation *d = t->view->derivation;
+        *costly = *costly || t->view->form == RAD_VIEW_COLUMNS ||
+                  (d != NULL && d->form == RAD_DERIVED_TURNED);
+    }
+    return tensor->view != NULL && tensor->view->derivation != NULL ? tensor->view->n_numbers : 0;
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */
@@ -446,11 +450,11 @@ static radllm_status read_wide_rows(const struct rad_derivation *d, const rad_te
     return status;
 }
 
-/* Columns first..first+n-1 of one row of from[k], each to its place. `room`: a row's bytes and a
- * row's numbers. */
+/* Columns first..first+n-1 of one row of from[k]: *found, in `values`, which has room for a row's
+ * numbers, as `stored` for its bytes. */
 static radllm_status read_across(const struct rad_derivation *d, uint32_t k, uint64_t row,
-                                 uint64_t first, uint64_t n, uint8_t *room, uint8_t *out,
-                                 radllm_error *error)
+                                 uint64_t first, uint64_t n, float *values, uint8_t *stored,
+                                 const float **found, radllm_error *error)
 {
     const rad_tensor *from = d->from[k];
     const rad_type_info *info = rad_type_find((uint32_t)from->type);
@@ -459,27 +463,49 @@ static radllm_status read_across(const struct rad_derivation *d, uint32_t k, uin
         begin = first / block * block;
         end = (first + n + block - 1) / block * block;
     }
-    float *values = (float *)(void *)room;
-    uint8_t *stored = room + from->dims[0] * sizeof(float);
     radllm_status status = rad_source_read_tensor(
         d->base, from, row * d->row_bytes + begin / block * info->block_bytes, stored,
         (size_t)((end - begin) / block * info->block_bytes), error);
-    if (status != RADLLM_OK)
-        return status;
-    info->decode(stored, values, (size_t)(end - begin));
-    for (uint64_t i = 0; i < n; i++, out += d->columns * sizeof(float))
-        memcpy(out, &values[first - begin + i], sizeof(float));
-    return RADLLM_OK;
+    if (status == RADLLM_OK)
+        info->decode(stored, values, (size_t)(end - begin));
+    *found = values + (first - begin);
+    return status;
+}
+
+/* Rows whose numbers stand side by side as they become: a line of memory, so that rows far apart
+ * are not fetched for each number. */
+enum { TURNED_ROWS = 16 };
+
+/* Columns first..first+n-1 of `count` rows from `row` on of one matrix, to columns of `out`. */
+static radllm_status turn_rows(const struct rad_derivation *d, uint64_t matrix, uint64_t row,
+                               uint32_t count, uint64_t first, uint64_t n, uint8_t *room,
+                               uint8_t *out, radllm_error *error)
+{
+    const uint64_t turned = d->from[0]->dims[0], rows = d->columns / d->n_from;
+    const float *found[TURNED_ROWS];
+    float line[TURNED_ROWS];
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < count && status == RADLLM_OK; i++)
+        status =
+            read_across(d, (uint32_t)((row + i) % d->n_from), matrix * rows + (row + i) / d->n_from,
+                        first, n, (float *)(void *)room + i * turned,
+                        room + TURNED_ROWS * turned * sizeof(float), &found[i], error);
+    for (uint64_t c = 0; c < n && status == RADLLM_OK; c++) {
+        for (uint32_t i = 0; i < count; i++)
+            line[i] = found[i][c];
+        memcpy(out + (c * d->columns + row) * sizeof(float), line, count * sizeof(float));
+    }
+    return status;
 }
 
 /* Columns as rows, and the rows behind them. */
 static radllm_status read_turned(const struct rad_derivation *d, uint64_t first, uint64_t count,
                                  uint8_t *out, radllm_error *error)
 {
-    const uint64_t turned = d->from[0]->dims[0], rows = d->columns / d->n_from;
+    const uint64_t turned = d->from[0]->dims[0];
     const uint64_t all = turned + (d->behind != NULL ? d->behind->dims[1] : 0);
     const rad_allocator *allocator = &d->base->host.allocator;
-    size_t bytes = (size_t)(turned * sizeof(float) + d->row_bytes);
+    size_t bytes = (size_t)(TURNED_ROWS * turned * sizeof(float) + d->row_bytes);
     uint8_t *room = rad_alloc(allocator, bytes);
     radllm_status status = room != NULL ? RADLLM_OK : rad_fail_memory(error, bytes);
     while (count > 0 && status == RADLLM_OK) {
@@ -488,9 +514,12 @@ static radllm_status read_turned(const struct rad_derivation *d, uint64_t first,
         if (at >= turned)
             status = read_wide_rows(d, d->behind, matrix * (all - turned) + at - turned, n,
                                     d->columns, out, error);
-        for (uint64_t i = 0; at < turned && i < d->columns && status == RADLLM_OK; i++)
-            status = read_across(d, (uint32_t)(i % d->n_from), matrix * rows + i / d->n_from, at, n,
-                                 room, out + i * sizeof(float), error);
+        for (uint64_t row = 0; at < turned && row < d->columns && status == RADLLM_OK;
+             row += TURNED_ROWS) {
+            uint64_t some = d->columns - row;
+            status = turn_rows(d, matrix, row, some < TURNED_ROWS ? (uint32_t)some : TURNED_ROWS,
+                               at, n, room, out, error);
+        }
         out += n * d->columns * sizeof(float);
         first += n;
         count -= n;

@@ -15,6 +15,10 @@
 #define TASK_ELEMENTS ((uint64_t)1 << 16)
 /* Longest row of a tensor whose rows are put together. The longest in use have 53,248 elements. */
 #define ROW_ELEMENTS ((uint64_t)1 << 18)
+/* A task of what is turned reads a bit of each row that is stored: the larger the task, the fewer
+ * and longer are these reads. Of one task, and of those of all threads together. */
+#define TURNED_ELEMENTS     ((uint64_t)1 << 21)
+#define ALL_TURNED_ELEMENTS ((uint64_t)1 << 22)
 /* Bytes of an element at most (F64, which is copied alone). */
 #define ELEMENT_BYTES 8
 /* Tasks of a step for each thread. */
@@ -295,13 +299,19 @@ radllm_status rad_data_check(const rad_tensor *tensor, rad_type type, radllm_err
     return RADLLM_OK;
 }
 
+static uint64_t turned_elements(const writer *w)
+{
+    uint64_t share = ALL_TURNED_ELEMENTS / rad_pool_size(w->pool);
+    share = share < TURNED_ELEMENTS ? share : TURNED_ELEMENTS;
+    return share > ROW_ELEMENTS ? share : ROW_ELEMENTS;
+}
+
 /* How many elements a task takes: whole rows where these are put together as they are read. */
 static void set_task(writer *w)
 {
     bool costly;
     uint64_t row = unit_of(w->tensor, &costly);
-    /* a task looks at all rows of what is turned */
-    uint64_t most = costly ? ROW_ELEMENTS : TASK_ELEMENTS;
+    uint64_t most = costly ? turned_elements(w) : TASK_ELEMENTS;
     w->task_elements = TASK_ELEMENTS;
     if (w->tensor->view != NULL && row != 0)
         w->task_elements = row > most ? row : most / row * row;
@@ -311,8 +321,9 @@ static radllm_status make_room(writer *w, radllm_error *error)
 {
     const rad_allocator *allocator = &w->host->allocator;
     size_t workers = rad_pool_size(w->pool);
-    size_t bytes =
-        (size_t)(w->task_elements > TASK_ELEMENTS ? ROW_ELEMENTS : TASK_ELEMENTS) * ELEMENT_BYTES;
+    uint64_t elements = w->task_elements > TASK_ELEMENTS ? ROW_ELEMENTS : TASK_ELEMENTS;
+    elements = w->task_elements > elements ? turned_elements(w) : elements;
+    size_t bytes = (size_t)elements * ELEMENT_BYTES;
     if (bytes <= w->task_bytes)
         return RADLLM_OK;
     rad_data_writer_release(w);
