@@ -156,6 +156,10 @@ typedef struct rad_kernels {
                     uint32_t last_row, uint32_t first_token, uint32_t last_token, float *y,
                     size_t y_stride, void *scratch);
 
+    /* rad_pack_lane_group(), sooner. */
+    void (*pack_lane_group)(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
+                            uint8_t *group);
+
     /* The rest of a layer: kernels/cpu/layer.h says what each computes, in which order. */
     const struct rad_layer_kernels *layer;
 } rad_kernels;

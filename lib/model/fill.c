@@ -66,8 +66,9 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
     }
     for (uint32_t row = first; lane && row < last; row += RAD_LANE_ROWS) {
         uint32_t n = last - row < RAD_LANE_ROWS ? last - row : RAD_LANE_ROWS;
-        rad_pack_lane_group(matrix->type, matrix->n_columns, rows + (row - first) * copy->row_bytes,
-                            n, copy->target + row / RAD_LANE_ROWS * copy->group_bytes);
+        copy->model->kernels->pack_lane_group(
+            matrix->type, matrix->n_columns, rows + (row - first) * copy->row_bytes, n,
+            copy->target + row / RAD_LANE_ROWS * copy->group_bytes);
     }
 }
 

@@ -236,8 +236,34 @@ static void check_decode(const unit *unit)
     weights_free(&w);
 }
 
+/* Lanes by each table, from whole groups and from some rows, equal those that the plain function
+ * makes. */
+static void check_pack(const unit *unit)
+{
+    static const uint32_t rows[] = {RAD_LANE_ROWS, 1, RAD_LANE_ROWS - 1};
+    const rad_type type = *(const rad_type *)unit->data;
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const uint32_t n_columns = info->block_elements == 1 ? 48 : info->block_elements * 3;
+    table tables[MAX_TABLES];
+    int n_tables = unit_tables(unit, tables);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && n_tables > 0; i++) {
+        weights w = weights_new(type, CONTENT_RANDOM_BITS, rows[i], n_columns);
+        for (int t = 0; t < n_tables; t++) {
+            check_begin("%s %s, %u rows", unit->name, tables[t].name, rows[i]);
+            output got = output_new(w.lane_memory.size, 0);
+            PRODUCT_KERNEL(&tables[t], pack_lane_group)
+            (type, n_columns, w.file.data, rows[i], got.data);
+            expect(memcmp(got.data, w.lane.data, got.size) == 0, "lanes");
+            expect_intact(&got, "the lanes");
+            output_free(&got);
+        }
+        weights_free(&w);
+    }
+}
+
 typedef struct layout_job {
     const rad_matrix *w;
+    const rad_kernels *kernels;
     uint8_t *out;
 } layout_job;
 
@@ -250,37 +276,53 @@ static void time_decode(void *data)
 static void time_pack(void *data)
 {
     const layout_job *job = data;
-    rad_pack_lane_group(job->w->type, job->w->n_columns, job->w->data, RAD_LANE_ROWS, job->out);
+    job->kernels->pack_lane_group(job->w->type, job->w->n_columns, job->w->data, RAD_LANE_ROWS,
+                                  job->out);
 }
 
-static void bench_layouts(const unit *unit)
+static void bench_decode(const unit *unit)
 {
     const rad_type type = *(const rad_type *)unit->data;
-    const char *name = rad_type_find((uint32_t)type)->name;
     weights w = {.file = {.data = NULL}};
-    for (int which = 0; which < 3; which++) {
-        static const char *const whats[] = {"decode_row %s file %u", "decode_row %s lane %u",
-                                            "pack_lane_group %s %u"};
-        if (which > 0 && !rad_has_lane_layout(type, chosen.columns))
-            break;
-        char text[64];
-        snprintf(text, sizeof text, whats[which], name, chosen.columns);
-        if (!time_wanted("%s", text))
+    for (int lane = 0; lane <= rad_has_lane_layout(type, chosen.columns); lane++) {
+        if (!time_wanted("%s %s %u", unit->name, lane ? "lane" : "file", chosen.columns))
             continue;
         if (w.file.data == NULL)
             w = weights_new(type, CONTENT_NORMAL, RAD_LANE_ROWS, chosen.columns);
-        output out = output_new((size_t)RAD_LANE_ROWS * chosen.columns * sizeof(float), 0);
-        layout_job job = {which == 1 ? &w.lane : &w.file, out.data};
-        const double n_rows = which == 2 ? RAD_LANE_ROWS : 1, n = chosen.columns;
-        double row = (double)w.file_memory.size / RAD_LANE_ROWS;
-        double bytes = n_rows * (row + (which == 2 ? row : n * sizeof(float)));
-        time_call(&(timed){.call = which == 2 ? time_pack : time_decode,
+        output out = output_new(chosen.columns * sizeof(float), 0);
+        layout_job job = {lane ? &w.lane : &w.file, NULL, out.data};
+        double bytes = (double)(w.file_memory.size / RAD_LANE_ROWS + out.size);
+        time_call(&(timed){.call = time_decode,
                            .data = &job,
-                           .elements = n_rows * n,
+                           .elements = chosen.columns,
                            .bytes = bytes,
                            .seconds_at_peak = peak_copying(bytes)});
         output_free(&out);
     }
+    weights_free(&w);
+}
+
+static void bench_pack(const unit *unit)
+{
+    const rad_type type = *(const rad_type *)unit->data;
+    table tables[MAX_TABLES];
+    int n_tables = all_tables(tables);
+    if (!rad_has_lane_layout(type, chosen.columns))
+        return;
+    weights w = weights_new(type, CONTENT_NORMAL, RAD_LANE_ROWS, chosen.columns);
+    output out = output_new(w.lane_memory.size, 0);
+    double bytes = (double)(w.file_memory.size + out.size);
+    for (int t = 0; t < n_tables; t++) {
+        layout_job job = {&w.file, tables[t].products, out.data};
+        if (job.kernels != NULL &&
+            time_wanted("%s %s %u", unit->name, tables[t].name, chosen.columns))
+            time_call(&(timed){.call = time_pack,
+                               .data = &job,
+                               .elements = (double)RAD_LANE_ROWS * chosen.columns,
+                               .bytes = bytes,
+                               .seconds_at_peak = peak_copying(bytes)});
+    }
+    output_free(&out);
     weights_free(&w);
 }
 
@@ -341,15 +383,24 @@ static void check_types(const unit *unit)
 
 void add_layout_units(void)
 {
-    static char names[N_TYPES][32];
+    static char names[N_TYPES][2][32];
     unit_add(&(unit){.name = "tables", .check = check_tables});
     unit_add(&(unit){.name = "types", .check = check_types});
     for (size_t i = 0; i < N_TYPES; i++) {
-        snprintf(names[i], sizeof names[i], "decode_row %s",
-                 rad_type_find((uint32_t)all_types[i])->name);
-        unit_add(&(unit){.name = names[i],
+        const char *name = rad_type_find((uint32_t)all_types[i])->name;
+        snprintf(names[i][0], sizeof names[i][0], "decode_row %s", name);
+        unit_add(&(unit){.name = names[i][0],
                          .check = check_decode,
-                         .bench = bench_layouts,
+                         .bench = bench_decode,
+                         .data = &all_types[i]});
+        if (!rad_has_lane_layout(all_types[i], RAD_SUPER_BLOCK))
+            continue;
+        snprintf(names[i][1], sizeof names[i][1], "pack_lane_group %s", name);
+        unit_add(&(unit){.name = names[i][1],
+                         .check = check_pack,
+                         .bench = bench_pack,
+                         .entries = ENTRY_BIT(pack_lane_group),
+                         .of_products = true,
                          .data = &all_types[i]});
     }
 }

@@ -11,7 +11,7 @@
 
 #define PRODUCT_ENTRIES(entry)                                                                     \
     entry(quantize_q8_32) entry(quantize_q8_64) entry(quantize_q8_256) entry(quantize_q8_row)      \
-        entry(product)
+        entry(product) entry(pack_lane_group)
 
 #define LAYER_ENTRIES(entry)                                                                       \
     entry(rms_norm) entry(layer_norm) entry(rotate) entry(silu_multiply) entry(gelu_tanh_multiply) \

@@ -116,6 +116,7 @@ const rad_kernels TABLE_NAME = {
     .quantize_q8_256 = rad_quantize_q8_256_scalar,
     .quantize_q8_row = rad_quantize_q8_row_scalar,
     .product = product,
+    .pack_lane_group = rad_pack_lane_group,
     .layer = &TABLE_LAYER,
 };
 

@@ -57,4 +57,21 @@ static void pack_full_block(const rad_lane_field *fields, const uint8_t *rows, s
     }
 }
 
+/* rad_pack_lane_group(): whole groups whose blocks are packed as they stand in the file here. */
+static void pack_lane_group(rad_type type, uint32_t n_columns, const uint8_t *rows, uint32_t n_rows,
+                            uint8_t *group)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const rad_lane_form *form = rad_lane_form_of(type);
+    if (info == NULL || form == NULL || form->is_recoded || n_rows < RAD_LANE_ROWS) {
+        rad_pack_lane_group(type, n_columns, rows, n_rows, group);
+        return;
+    }
+    const uint32_t n_blocks = n_columns / info->block_elements;
+    for (uint32_t b = 0; b < n_blocks; b++)
+        pack_full_block(form->fields, rows + (size_t)b * info->block_bytes,
+                        (size_t)n_blocks * info->block_bytes,
+                        group + (size_t)b * form->block_bytes * RAD_LANE_ROWS);
+}
+
 #endif

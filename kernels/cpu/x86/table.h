@@ -451,6 +451,7 @@ const rad_kernels TABLE_NAME = {
     .quantize_q8_256 = quantize_q8_256,
     .quantize_q8_row = quantize_q8_row,
     .product = product,
+    .pack_lane_group = pack_lane_group,
     .layer = TABLE_LAYER,
 };
 
