@@ -86,6 +86,9 @@ void measure_test(const runtime *run, bench_row *row, int64_t repeats);
  * Another seed gives others. The caller frees them. */
 int32_t *random_tokens(int64_t count, int64_t below, uint64_t seed);
 
+/* describe.c: fills in what does not depend on tests, engines and files' places. */
+void describe_model(const runtime *run, const radllm_file *file, bench_model *model);
+
 /* report.c: all rows on standard output. */
 void report_rows(const bench_row *rows, size_t count, bench_format format);
 
@@ -97,5 +100,8 @@ int speculation_main(int argc, char **argv);
 
 /* shared.c: `radllm-bench shared`, the same. */
 int shared_main(int argc, char **argv);
+
+/* bandwidth.c: `radllm-bench bandwidth`, the same. */
+int bandwidth_main(int argc, char **argv);
 
 #endif

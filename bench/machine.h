@@ -23,6 +23,14 @@ machine_limits machine_measure(uint32_t threads, const char *isa, double seconds
 /* Keeps the greater figure of each: what else the machine does can only lower them. */
 void machine_keep_better(machine_limits *limits, const machine_limits *again);
 
+/* reader.c: the same reading in pieces, between other work. Its threads sleep meanwhile. Where
+ * there are no memory or threads for it the program ends with a message. */
+typedef struct machine_reader machine_reader;
+machine_reader *machine_reader_new(uint32_t threads, const char *isa);
+/* Bytes a second: the best of the loops, each of which reads a piece. */
+double machine_reader_read(machine_reader *reader);
+void machine_reader_free(machine_reader *reader);
+
 /* Seconds to map a file and read all of it once; 0 where that failed. */
 double machine_sum_file(const char *path, uint32_t threads);
 

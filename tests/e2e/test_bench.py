@@ -135,6 +135,20 @@ check(result.code == 0 and f"{row['prompt_tokens_all']} without a cache" in resu
       "in words", result)
 expect(bench("shared", "-m", MODEL, "-b", "0"), 2, "no session")
 
+# ---- reading memory and generating in turns ----
+
+TURNS = ["--turns", "3", "-n", "2", "-t", "1"]
+result = bench("bandwidth", "-m", MODEL, *TURNS, "--json")
+expect(result, 0, "share of the bandwidth")
+found = json.loads(result.out)
+share = found["bytes_per_token"] * found["tokens_per_second"] / found["read_bytes_per_second"]
+check(0 < found["share_lower_quartile"] <= found["share_of_bandwidth"]
+      <= found["share_upper_quartile"] and found["turns"] == 3
+      and 0.2 < share / found["share_of_bandwidth"] < 5, "its figures", result)
+result = bench("bandwidth", "-m", MODEL, *TURNS)
+check(result.code == 0 and "GB/s" in result.text(), "in words", result)
+expect(bench("bandwidth", "-m", MODEL, "--turns", "0"), 2, "no turn")
+
 # ---- perplexity, computed again from the logits of radllm-generate ----
 
 TEXT = " ".join(f"Report {i}: there is no pleural effusion, and the heart has a normal size."
