@@ -130,13 +130,13 @@ static void measure(const runtime *run, const common_settings *common, const set
 
 int bandwidth_main(int argc, char **argv)
 {
-    settings own = {60, 8};
+    settings own = {30, 32};
     common_settings common;
     const argument table[] = {
         {'\0', "turns", "N", ARGUMENT_INTEGER, &own.n_turns, NULL, 1, MAX_TURNS,
-         "turns of reading and generating (60)"},
+         "turns of reading and generating (30)"},
         {'n', "n-gen", "N", ARGUMENT_INTEGER, &own.n_tokens, NULL, 1, MAX_TOKENS,
-         "tokens of a turn (8)"},
+         "tokens of a turn (32)"},
     };
     const program_usage usage = {
         "bandwidth -m MODEL [OPTION]...",
