@@ -179,6 +179,8 @@ radllm_status rad_split_read(rad_source *source, radllm_error *error)
     if (rad_meta_table_find(&source->metadata, "split.count") == NULL)
         return RADLLM_OK;
     size_t prefix = 0;
+    if (keys.count == 0) /* llama-gguf-split --merge leaves this in the whole model */
+        keys.count = 1;
     status = check_first(source, &keys, &prefix, error);
     for (int64_t part = 1; status == RADLLM_OK && part < keys.count; part++)
         status = read_part(source, prefix, (uint32_t)part, &keys, error);

@@ -135,15 +135,18 @@ START_TEST(reads_a_first_part_without_tensors)
 }
 END_TEST
 
+/* Also with a count of 0, which llama-gguf-split --merge writes. */
 START_TEST(reads_one_of_one)
 {
-    gguf_builder file = make_part(0);
-    gguf_key_u16(&file, "split.count", 1);
-    gguf_key_i32(&file, "split.tensors.count", 2);
-    rad_source *source = gguf_accept(&file);
-    ck_assert_uint_eq(rad_source_n_parts(source), 1);
-    rad_source_release(source);
-    gguf_builder_free(&file);
+    for (uint16_t count = 0; count < 2; count++) {
+        gguf_builder file = make_part(0);
+        gguf_key_u16(&file, "split.count", count);
+        gguf_key_i32(&file, "split.tensors.count", 2);
+        rad_source *source = gguf_accept(&file);
+        ck_assert_uint_eq(rad_source_n_parts(source), 1);
+        rad_source_release(source);
+        gguf_builder_free(&file);
+    }
 }
 END_TEST
 
@@ -247,9 +250,9 @@ START_TEST(refuses_wrong_split_keys)
     gguf_builder file = make_part(0);
     gguf_key_u16(&file, "split.no", 3);
     refuse_part(0, &file, RADLLM_E_FORMAT, "the key 'split.no' is 3, but 'split.count' is 3");
-    file = make_part(0);
+    file = make_part(0); /* as if it were merged, but the others are missing */
     gguf_key_u16(&file, "split.count", 0);
-    refuse_part(0, &file, RADLLM_E_FORMAT, "the key 'split.no' is 0, but 'split.count' is 0");
+    refuse_part(0, &file, RADLLM_E_FORMAT, "but the 1 parts hold 2 tensors");
     file = make_part(0);
     gguf_key_i32(&file, "split.count", -1);
     write_part(0, &file);
