@@ -16,6 +16,7 @@ struct rad_file {
     rad_allocator allocator;
     int descriptor;
     uint64_t size;
+    struct timespec written; /* when it was last, as it was opened */
     const uint8_t *mapped;
     char label[RAD_PATH_LABEL_SIZE]; /* the path, for messages */
 };
@@ -88,6 +89,7 @@ static radllm_status open_with(const rad_allocator *allocator, const char *path,
         return status;
     }
     file->size = (uint64_t)information.st_size;
+    file->written = information.st_mtim;
     *out = file;
     return RADLLM_OK;
 }
@@ -157,6 +159,19 @@ radllm_status rad_file_read(const rad_file *file, uint64_t offset, void *buffer,
         size -= (size_t)got;
     }
     return RADLLM_OK;
+}
+
+radllm_status rad_file_check(const rad_file *file, radllm_error *error)
+{
+    struct stat now;
+    if (fstat(file->descriptor, &now) != 0 ||
+        ((uint64_t)now.st_size == file->size && now.st_mtim.tv_sec == file->written.tv_sec &&
+         now.st_mtim.tv_nsec == file->written.tv_nsec))
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_IO,
+                    "%s: the file was written to while it was read, so that what was read may be "
+                    "of two models; try again when nothing writes it",
+                    file->label);
 }
 
 radllm_status rad_file_map(rad_file *file, const uint8_t **data, radllm_error *error)

@@ -83,6 +83,8 @@ uint64_t rad_file_size(const rad_file *file); /* when it was opened */
 /* Any thread. */
 radllm_status rad_file_read(const rad_file *file, uint64_t offset, void *buffer, size_t size,
                             radllm_error *error);
+/* RADLLM_E_IO where it was written to since it was opened, whatever its length is now. */
+radllm_status rad_file_check(const rad_file *file, radllm_error *error);
 radllm_status rad_file_map(rad_file *file, const uint8_t **data, radllm_error *error);
 
 /* ---- hash -------------------------------------------------------------------------------------

@@ -112,6 +112,9 @@ radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t 
 radllm_status rad_source_read_tensor(const rad_source *source, const rad_tensor *tensor,
                                      uint64_t offset, void *buffer, size_t size,
                                      radllm_error *error);
+/* RADLLM_E_IO where one of its files, or of those of what it is made of, was written to since it
+ * was opened: what was read may be half of one model and half of another. */
+radllm_status rad_source_check(const rad_source *source, radllm_error *error);
 /* Where a row's columns stand in another order than the matrix's, as quantizers that look at
  * activations leave them: *n numbers, the matrix's column of each that the row holds, RAD_NO_COLUMN
  * where it holds none (groups are padded: *n is dims[0] or more, and what is read has *n columns).

@@ -295,6 +295,16 @@ radllm_status rad_source_read(const rad_source *source, uint32_t part, uint64_t 
     return RADLLM_OK;
 }
 
+radllm_status rad_source_check(const rad_source *source, radllm_error *error)
+{
+    radllm_status status = RADLLM_OK;
+    for (; source != NULL && status == RADLLM_OK; source = source->base)
+        for (size_t i = 0; i < source->n_parts && status == RADLLM_OK; i++)
+            if (source->parts[i].file != NULL)
+                status = rad_file_check(source->parts[i].file, error);
+    return status;
+}
+
 radllm_status rad_source_map(rad_source *source, radllm_error *error)
 {
     if (source->read != NULL)

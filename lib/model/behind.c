@@ -16,6 +16,7 @@ struct rad_loader {
     rad_filler fill;
     rad_allocator allocator;
     atomic_bool stop;
+    atomic_bool changed_file; /* the file was written to before it was read to its end */
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
@@ -51,8 +52,9 @@ static void *loader_main(void *argument)
     rad_loader *loader = argument;
     let_the_first_step_pass(loader);
     /* A failure is not lost: rows of what is not ready are read by those who compute, who meet the
-     * same error and have somebody to tell. */
-    (void)rad_fill_matrices(&loader->fill, NULL);
+     * same error and have somebody to tell. A file that was changed is told to all from now on. */
+    if (rad_fill_matrices(&loader->fill, NULL) == RADLLM_OK)
+        atomic_store(&loader->changed_file, rad_source_check(loader->model->source, NULL) != 0);
     rad_fill_end(&loader->fill);
     pthread_mutex_lock(&loader->mutex);
     loader->ended = true;
@@ -118,6 +120,13 @@ void rad_behind_free(rad_loader *loader)
         rad_fill_end(&loader->fill);
     }
     rad_free(&allocator, loader, sizeof *loader);
+}
+
+radllm_status rad_model_check(const rad_model *model, radllm_error *error)
+{
+    if (model->loader == NULL || !atomic_load(&model->loader->changed_file))
+        return RADLLM_OK;
+    return rad_source_check(model->source, error);
 }
 
 void rad_model_step_begins(const rad_model *model)

@@ -322,6 +322,8 @@ radllm_status rad_model_fill(rad_model *model, const rad_model_settings *setting
     if (model->behind && rad_behind_start(model, &fill))
         return RADLLM_OK; /* the loader owns `fill` now */
     status = rad_fill_matrices(&fill, error);
+    if (status == RADLLM_OK)
+        status = rad_source_check(model->source, error);
     rad_fill_end(&fill);
     rad_merge_finish(model);
     return status;

@@ -236,6 +236,9 @@ bool rad_model_is_ready(const rad_model *model, const rad_weight *weight);
 /* The rows are of one expert, where they are of a stack. */
 radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
                                   uint32_t n, void *buffer, radllm_error *error);
+/* RADLLM_E_IO where the file was written to while its matrices were read behind the first tokens.
+ */
+radllm_status rad_model_check(const rad_model *model, radllm_error *error);
 /* Around each step that computes with the model, so that the first one is not disturbed. */
 void rad_model_step_begins(const rad_model *model);
 void rad_model_step_ends(const rad_model *model);

@@ -481,6 +481,8 @@ static radllm_status write_all(folder_writer *w, const char *path)
     if (status == RADLLM_OK)
         status = write_index(w);
     if (status == RADLLM_OK)
+        status = rad_source_check(w->plan->source, w->error);
+    if (status == RADLLM_OK)
         status = rad_folder_output_commit(w->folder, w->error);
     return status;
 }

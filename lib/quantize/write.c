@@ -529,6 +529,8 @@ radllm_status rad_quantize_write(const rad_quantize_plan *plan, const char *path
     if (status == RADLLM_OK)
         status = write_tensors(w, plan, cancel, error);
     if (status == RADLLM_OK)
+        status = rad_source_check(plan->source, error);
+    if (status == RADLLM_OK)
         status = rad_gguf_finish(file, error);
     rad_data_writer_free(w);
     rad_gguf_writer_free(file);

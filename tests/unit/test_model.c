@@ -1,9 +1,11 @@
 /* Model files whose container is fine and whose contents are not: each is refused with a message
  * that names the key or tensor. */
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -613,6 +615,18 @@ START_TEST(a_file_has_the_hash_of_its_models)
 }
 END_TEST
 
+/* The last byte anew, and a time of change that no clock was too coarse for. */
+static void write_again(const char *path)
+{
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    FILE *file = fopen(path, "r+b");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fseek(file, -1, SEEK_END), 0);
+    ck_assert_int_eq(fputc(7, file), 7);
+    ck_assert_int_eq(fclose(file), 0);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
 START_TEST(the_file_is_truncated_before_loading)
 {
     gguf_builder file = gguf_tiny_llama();
@@ -626,6 +640,13 @@ START_TEST(the_file_is_truncated_before_loading)
     ck_assert_int_eq(truncate(path, 8000), 0);
     rad_assert_error(radllm_model_load(NULL, opened_file, NULL, NULL, &model, error), RADLLM_E_IO,
                      error, "short.gguf");
+    radllm_file_free(opened_file);
+    /* Of the same length, but not the same. */
+    gguf_write(&file, path);
+    rad_assert_ok(radllm_file_open(NULL, path, &opened_file, error), error);
+    write_again(path);
+    rad_assert_error(radllm_model_load(NULL, opened_file, NULL, NULL, &model, error), RADLLM_E_IO,
+                     error, "short.gguf: the file was written to while it was read");
     radllm_file_free(opened_file);
     radllm_error_free(error);
     gguf_builder_free(&file);
@@ -691,6 +712,32 @@ START_TEST(the_file_is_truncated_before_it_is_copied)
 }
 END_TEST
 
+START_TEST(the_file_is_rewritten_before_it_is_copied)
+{
+    gguf_builder file = gguf_tiny_llama();
+    const char *path = rad_test_temp_path("behind.gguf");
+    gguf_write(&file, path);
+    radllm_options *options = behind();
+    int32_t tokens[] = {1, 5, 9, 40};
+    opened o = open_file(path, options);
+    write_again(path);
+    /* It is told when all was read. */
+    const struct timespec moment = {.tv_nsec = 10000000};
+    radllm_status status = RADLLM_OK;
+    for (int i = 0; i < 3000 && status == RADLLM_OK; i++) {
+        status = radllm_session_feed(o.session, tokens, 1, NULL, o.error);
+        if (status == RADLLM_OK)
+            status = radllm_session_rewind(o.session, 0, o.error);
+        nanosleep(&moment, NULL);
+    }
+    rad_assert_error(status, RADLLM_E_IO, o.error,
+                     "behind.gguf: the file was written to while it was read");
+    close_file(&o);
+    radllm_options_free(options);
+    gguf_builder_free(&file);
+}
+END_TEST
+
 /* A model that is freed while it is copied, at several moments. */
 START_TEST(a_model_is_freed_before_it_is_copied)
 {
@@ -740,6 +787,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(files, the_file_is_truncated_before_loading);
     tcase_add_test(files, the_file_is_deleted_before_it_is_copied);
     tcase_add_test(files, the_file_is_truncated_before_it_is_copied);
+    tcase_add_test(files, the_file_is_rewritten_before_it_is_copied);
     tcase_add_test(files, a_model_is_freed_before_it_is_copied);
     tcase_add_test(files, a_file_has_the_hash_of_its_models);
 }

@@ -1,8 +1,10 @@
 /* Quantizing model files by the public functions: which tensor gets which type, the file, and what
  * failures leave. The encoders themselves are tested in test_quant.c. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "unit/quantize_support.h"
@@ -401,6 +403,17 @@ START_TEST(full_disk_and_missing_folder)
         radllm_quantization_write(f.plan, rad_test_temp_path("short.gguf"), NULL, f.error),
         RADLLM_E_IO, f.error, "in.gguf");
     ck_assert(!exists(rad_test_temp_path("short.gguf")));
+    close_plan(&f);
+    /* Or another one of the same length. */
+    write_large(in);
+    open_plan(&f, in, "Q8_0");
+    rad_assert_ok(make_plan(&f), f.error);
+    const struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = 1}};
+    ck_assert_int_eq(utimensat(AT_FDCWD, in, times, 0), 0);
+    rad_assert_error(
+        radllm_quantization_write(f.plan, rad_test_temp_path("mixed.gguf"), NULL, f.error),
+        RADLLM_E_IO, f.error, "in.gguf: the file was written to while it was read");
+    ck_assert(!exists(rad_test_temp_path("mixed.gguf")));
     close_plan(&f);
 }
 END_TEST

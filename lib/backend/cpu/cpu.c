@@ -275,8 +275,11 @@ void rad_cpu_backend_lend(rad_backend *backend, uint8_t value, float *memory)
 static radllm_status cpu_run(rad_backend *backend, const rad_batch *batch,
                              const radllm_cancel *cancel, radllm_error *error)
 {
+    radllm_status status = rad_model_check(((rad_cpu_backend *)backend)->model, error);
+    if (status != RADLLM_OK)
+        return status;
     rad_cpu_backend_begin(backend, batch);
-    radllm_status status = run_ops((rad_cpu_backend *)backend, cancel, error);
+    status = run_ops((rad_cpu_backend *)backend, cancel, error);
     rad_cpu_backend_end(backend);
     return status;
 }
