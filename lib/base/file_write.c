@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,8 +41,13 @@ static radllm_status fail_write(const rad_output *output, const char *action, in
 {
     char text[128];
     const char *remedy = "check the path and the storage device";
-    if (number == ENOSPC || number == EDQUOT || number == EFBIG)
+    if (number == ENOSPC || number == EDQUOT)
         remedy = "free space or write to another disk";
+    else if (number == EFBIG)
+        remedy = "raise the limit of a file's size (ulimit -f), or write to a disk whose file "
+                 "system takes files as large";
+    else if (number == EPIPE)
+        remedy = "what reads it has ended";
     else if (number == EACCES || number == EPERM || number == EROFS)
         remedy = "check the permissions of the folder";
     else if (number == ENOENT || number == ENOTDIR)
@@ -82,6 +89,21 @@ static radllm_status make_paths(rad_output *output, const char *path, radllm_err
     return RADLLM_OK;
 }
 
+bool rad_is_kept_by_owner(const char *path)
+{
+    struct stat own, parent;
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    size_t size = slash != NULL ? (size_t)(slash - path) + 1 : 0;
+    if (size + 2 > sizeof folder || lstat(path, &own) != 0)
+        return false;
+    memcpy(folder, path, size);
+    memcpy(folder + size, ".", 2);
+    uid_t user = geteuid();
+    return user != 0 && stat(folder, &parent) == 0 && (parent.st_mode & S_ISVTX) != 0 &&
+           user != own.st_uid && user != parent.st_uid;
+}
+
 /* Whether nobody else writes the temporary file, as far as the file system can tell. What a killed
  * attempt left is locked by nobody. */
 static bool is_alone(const rad_output *output)
@@ -96,6 +118,11 @@ static bool is_alone(const rad_output *output)
 static radllm_status open_target(rad_output *output, mode_t mode, radllm_error *error)
 {
     const char *target = output->temporary != NULL ? output->temporary : output->path;
+    if (output->temporary != NULL && rad_is_kept_by_owner(output->path))
+        return rad_fail(error, RADLLM_E_IO,
+                        "%s: the file is another user's, in a folder where only its owner may "
+                        "replace it; give another name",
+                        output->label);
     int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT;
     flags |= output->temporary != NULL ? O_NOFOLLOW : O_TRUNC;
     do
@@ -163,13 +190,39 @@ static radllm_status append(rad_output *output, const void *data, size_t size, r
     return RADLLM_OK;
 }
 
+/* write(), without the signals that a file at its size limit and a closed pipe send to whoever
+ * writes: they would end a host that is not prepared for them, and the error says the same. */
+static ssize_t write_quietly(int descriptor, const uint8_t *data, size_t size)
+{
+    static const struct timespec at_once = {0, 0};
+    static const int numbers[] = {SIGXFSZ, SIGPIPE};
+    sigset_t ours, before, waiting;
+    sigemptyset(&ours);
+    sigemptyset(&waiting);
+    (void)sigpending(&waiting);
+    for (int i = 0; i < 2; i++)
+        if (sigismember(&waiting, numbers[i]) == 0) /* what the host has waiting stays */
+            sigaddset(&ours, numbers[i]);
+    bool blocked = pthread_sigmask(SIG_BLOCK, &ours, &before) == 0;
+    ssize_t put = write(descriptor, data, size);
+    int number = errno;
+    if (put < 0 && (number == EFBIG || number == EPIPE))
+        while (sigtimedwait(&ours, NULL, &at_once) < 0 && errno == EINTR)
+            ;
+    if (blocked)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = number;
+    return put;
+}
+
 static radllm_status write_all(rad_output *output, const uint8_t *data, size_t size,
                                radllm_error *error)
 {
     if (output->in_memory)
         return size > 0 ? append(output, data, size, error) : RADLLM_OK;
     while (size > 0) {
-        ssize_t put = write(output->descriptor, data, size < WRITE_CHUNK ? size : WRITE_CHUNK);
+        ssize_t put =
+            write_quietly(output->descriptor, data, size < WRITE_CHUNK ? size : WRITE_CHUNK);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)

@@ -23,6 +23,9 @@ radllm_status rad_output_write(rad_output *output, const void *data, size_t size
 /* What was written into memory, and a NUL behind it, which the caller frees (size + 1 bytes). */
 radllm_status rad_output_take(rad_output *output, char **data, size_t *size, radllm_error *error);
 uint64_t rad_output_position(const rad_output *output); /* bytes written so far */
+/* Whether what stands at path is another user's, in a folder where only owners may give names (the
+ * sticky bit, as /tmp has it): it cannot be replaced. */
+bool rad_is_kept_by_owner(const char *path);
 /* Hands the bytes to the storage device and gives the file its name. Then free it. */
 radllm_status rad_output_commit(rad_output *output, radllm_error *error);
 /* Removes what was written, unless it was committed. */

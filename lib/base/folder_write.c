@@ -50,8 +50,9 @@ static bool is_model_file(const char *name)
 /* The folders that a model's folder may hold. */
 #define INSIDE "1_Pooling|additional_chat_templates"
 
-/* Looks at all names below `parent`/`path`: removes them, or tells whether all are of a model
- * (`strange` gets one that is not). Inside of INSIDE there is no further folder. */
+/* Looks at all names below `parent`/`path`: removes them, or tells whether all are of a model and
+ * can be removed (`strange` gets one that is not; none: nothing can be removed there). Inside of
+ * INSIDE there is no further folder. */
 static bool walk(int parent, const char *path, bool remove, char strange[256])
 {
     int number = openat(parent, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -59,7 +60,7 @@ static bool walk(int parent, const char *path, bool remove, char strange[256])
     bool top = parent == AT_FDCWD;
     if (directory == NULL && number >= 0)
         (void)close(number);
-    bool fine = directory != NULL;
+    bool fine = directory != NULL && faccessat(parent, path, W_OK | X_OK, AT_EACCESS) == 0;
     struct dirent *entry;
     while (fine && (entry = readdir(directory)) != NULL) {
         const char *name = entry->d_name;
@@ -107,6 +108,11 @@ static radllm_status check_place(const rad_folder_output *folder, radllm_error *
                         "%s is where a disk is mounted, which cannot be replaced; name a folder "
                         "inside of it",
                         folder->label);
+    if (there && rad_is_kept_by_owner(folder->path))
+        return rad_fail(error, RADLLM_E_IO,
+                        "%s: the folder is another user's, in one where only its owner may replace "
+                        "it; give another name",
+                        folder->label);
     const char *const beside[] = {folder->partial, folder->replaced};
     for (size_t i = 0; i < 2; i++)
         if (lstat(beside[i], &own) == 0 &&
@@ -134,7 +140,10 @@ static radllm_status check_target(const rad_folder_output *folder, radllm_error 
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s is no folder and is not replaced by one; remove it first",
                         folder->label);
-    if (!walk(AT_FDCWD, folder->path, false, strange))
+    bool fine = walk(AT_FDCWD, folder->path, false, strange);
+    if (!fine && strange[0] == '\0')
+        return fail_folder(folder, "empty", EACCES, error);
+    if (!fine)
         return rad_fail(error, RADLLM_E_ARGUMENT,
                         "%s holds '%s', which is no file of a model: it is not replaced; name "
                         "another folder, or remove it yourself",

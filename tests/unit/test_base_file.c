@@ -1,6 +1,5 @@
 /* Files, clock, process and SHA-256 of lib/base. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include "base/file_path.h"
 #include "base/file_write.h"
+#include "base/folder_write.h"
 #include "base/limits.h"
 #include "base/platform.h"
 #include "unit/harness.h"
@@ -252,19 +252,77 @@ START_TEST(writes_alone_and_behind_links)
 }
 END_TEST
 
+/* Another user in a folder like /tmp. */
+static bool is_refused_to_others(const char *path, bool folder)
+{
+    radllm_error error = {0};
+    rad_output *output;
+    rad_folder_output *folder_output;
+    if (setresuid(65534, 65534, 65534) != 0)
+        return false;
+    radllm_status status =
+        folder ? rad_folder_output_open(&rad_default_allocator, path, true, &folder_output, &error)
+               : rad_output_open(&rad_default_allocator, path, &output, &error);
+    return status == RADLLM_E_IO && strstr(error.message, "only its owner may replace it") != NULL;
+}
+
+START_TEST(what_others_keep_is_told_before)
+{
+    char folder[] = "/tmp/radllm-kept-XXXXXX", file[64], inner[64];
+    if (geteuid() != 0)
+        RAD_SKIP("needs the rights to be another user");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    ck_assert_int_eq(chmod(folder, 01777), 0);
+    snprintf(file, sizeof file, "%s/model.gguf", folder);
+    snprintf(inner, sizeof inner, "%s/model", folder);
+    rad_test_write_file(file, "before", 6);
+    ck_assert_int_eq(mkdir(inner, 0777), 0);
+    for (int i = 0; i < 2; i++) {
+        int status = 1;
+        pid_t child = fork();
+        if (child == 0)
+            _exit(is_refused_to_others(i == 0 ? file : inner, i == 1) ? 0 : 1);
+        ck_assert_int_eq(waitpid(child, &status, 0), child);
+        ck_assert_int_eq(status, 0);
+    }
+    ck_assert(!rad_is_kept_by_owner(file)); /* from root nothing is kept */
+    ck_assert_int_eq(unlink(file), 0);
+    ck_assert_int_eq(rmdir(inner), 0);
+    ck_assert_int_eq(rmdir(folder), 0); /* nothing was left */
+}
+END_TEST
+
 START_TEST(reports_a_limit_of_the_file_size)
 {
     struct rlimit limit = {100000, 100000};
-    signal(SIGXFSZ, SIG_IGN);
     ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     char path[1024];
     snprintf(path, sizeof path, "%s", rad_test_temp_path("limited"));
     radllm_error error = {0};
     rad_assert_error(write_file(path, 300000, 1000, &error), RADLLM_E_IO, &error,
-                     "File too large; free space or write to another disk");
+                     "File too large; raise the limit of a file's size (ulimit -f)");
     ck_assert_int_ne(access(path, F_OK), 0);
     strcat(path, ".partial");
     ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
+/* The signal would end this process. */
+START_TEST(reports_a_closed_pipe)
+{
+    int ends[2];
+    char path[64];
+    static const uint8_t bytes[100000];
+    radllm_error error = {0};
+    rad_output *output;
+    ck_assert_int_eq(pipe(ends), 0);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", ends[1]);
+    rad_assert_ok(rad_output_open(&rad_default_allocator, path, &output, &error), &error);
+    ck_assert_int_eq(close(ends[0]), 0);
+    rad_assert_error(rad_output_write(output, bytes, sizeof bytes, &error), RADLLM_E_IO, &error,
+                     "what reads it has ended");
+    rad_output_free(output);
+    ck_assert_int_eq(close(ends[1]), 0);
 }
 END_TEST
 
@@ -404,7 +462,9 @@ static void add_cases(Suite *suite)
     cases = rad_test_case(suite, "writing");
     tcase_add_test(cases, writes_whole_files_only);
     tcase_add_test(cases, writes_alone_and_behind_links);
+    tcase_add_test(cases, what_others_keep_is_told_before);
     tcase_add_test(cases, reports_a_limit_of_the_file_size);
+    tcase_add_test(cases, reports_a_closed_pipe);
     tcase_add_test(cases, reports_a_full_device);
     cases = rad_test_case(suite, "others");
     tcase_add_test(cases, clock_and_process);

@@ -448,14 +448,14 @@ START_TEST(a_full_disk_loses_nothing)
     snprintf(partial, sizeof partial, "%s.partial", path);
     uint8_t *bytes = write_one(one, path, &size);
     struct rlimit old, small;
-    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* of what tells of this test's progress */
     ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
     for (size_t limit = 0; limit < size; limit += 30011) {
         small = (struct rlimit){limit, old.rlim_max};
         ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
         radllm_status status = radllm_session_snapshot(one, path, NULL, error);
         ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
-        rad_assert_error(status, RADLLM_E_IO, error, "free space");
+        rad_assert_error(status, RADLLM_E_IO, error, "ulimit -f");
         ck_assert_int_ne(access(partial, F_OK), 0);
     }
     uint8_t *kept = rad_test_read_file(path, &after);
