@@ -17,6 +17,22 @@ static radllm_cancel *own_cancel;
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t end_at_once;
 
+/* A mapped model that became shorter. Only what a signal handler may call. */
+static void on_bus_error(int number, siginfo_t *information, void *context)
+{
+    static const char words[] =
+        ": a mapped file became shorter, or cannot be read any more; leave the model's files alone "
+        "while they are in use, or use load=copy\n";
+    (void)context;
+    if (information->si_code != BUS_ADRERR) {
+        signal(number, SIG_DFL);
+        return; /* to the same fault, which ends the program */
+    }
+    if (write(STDERR_FILENO, own_name, strlen(own_name)) >= 0)
+        (void)!write(STDERR_FILENO, words, sizeof words - 1);
+    _exit(EXIT_CODE_FAILED);
+}
+
 void program_start(const char *name)
 {
     own_name = name;
@@ -29,6 +45,12 @@ void program_start(const char *name)
     /* A closed pipe and a file at its size limit are errors of write(), not the program's end. */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);
+    struct sigaction bus;
+    memset(&bus, 0, sizeof bus);
+    bus.sa_sigaction = on_bus_error;
+    bus.sa_flags = SA_SIGINFO;
+    sigemptyset(&bus.sa_mask);
+    sigaction(SIGBUS, &bus, NULL);
     if (radllm_error_new(&own_error) != RADLLM_OK)
         fail("out of memory");
 }

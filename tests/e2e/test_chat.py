@@ -47,6 +47,16 @@ if not FORMAT:
     other = chat("/system You are short.\nIs there an effusion?\n", "--json")
     same = chat("Is there an effusion?\n", "--system", "You are short.", "--json")
     check(other.out == same.out and other.code == 0, "/system is --system", other)
+mapped = write("mapped.gguf", pathlib.Path(MODEL).read_bytes())
+process = start("radllm-chat", "-m", mapped, *COMMON[2:], "--option", "load=map", stdin=subprocess.PIPE)
+process.stdin.write(b"Is there an effusion?\n")
+process.stdin.flush()
+while process.stdout.read(1) not in (b"\n", b""):
+    pass
+os.truncate(mapped, 4096)
+_, said = process.communicate(b"And a mass?\n", timeout=300)
+check(process.returncode == 1 and b"a mapped file became shorter" in said,
+      "a mapped file that becomes shorter is an error", Result(process.returncode, b"", said))
 result = chat("a\\\nb\n", "--json")
 check(result.text().count("\n") == 1, "a backslash goes on with the message", result)
 result = chat("word " * 5000 + "\nIs there an effusion?\n", "-c", "256")
