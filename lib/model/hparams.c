@@ -8,6 +8,7 @@
 
 #define KEY_SIZE 160
 
+#define REFETCH        "fetch or convert the model again"
 #define WINDOW_PATTERN "attention.sliding_window_pattern"
 
 /* Reads keys of the form ARCHITECTURE.NAME. The first failure is kept; later reads do nothing. */
@@ -73,7 +74,7 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     if (!integers || meta->count != n_layers) {
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: key %s must be a number or an array of %u integers, one for each "
-                             "layer; it has %llu items",
+                             "layer; it has %llu items; " REFETCH,
                              rad_source_label(r->source), r->key, n_layers,
                              (unsigned long long)meta->count);
         return fallback;
@@ -81,7 +82,7 @@ static int64_t per_layer(reader *r, const char *name, uint32_t layer, uint32_t n
     int64_t value = (int64_t)rad_meta_item_u64(meta, layer);
     if (value < minimum || value > maximum) {
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s, layer %u: %lld is not between %lld and %lld",
+                             "%s: key %s, layer %u: %lld is not between %lld and %lld; " REFETCH,
                              rad_source_label(r->source), r->key, layer, (long long)value,
                              (long long)minimum, (long long)maximum);
         return fallback;
@@ -173,7 +174,7 @@ static void read_groups(reader *r, rad_hparams *h)
         router->n_experts / router->n_groups * router->n_groups_used < router->n_used)
         r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                              "%s: key %s.expert_group_count: %u experts in %u groups, of which %u "
-                             "are used, cannot give %u experts to a token",
+                             "are used, cannot give %u experts to a token; " REFETCH,
                              rad_source_label(r->source), r->architecture, router->n_experts,
                              router->n_groups, router->n_groups_used, router->n_used);
 }
@@ -197,7 +198,7 @@ static void read_expert_sizes(reader *r, rad_hparams *h)
         if (shared * h->expert_ffn > RAD_MAX_FFN && r->status == RADLLM_OK)
             r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                                  "%s: key %s.expert_shared_count: %llu shared experts of %u are "
-                                 "more than any model has",
+                                 "more than any model has; " REFETCH,
                                  rad_source_label(r->source), r->architecture,
                                  (unsigned long long)shared, h->expert_ffn);
         else
@@ -243,7 +244,7 @@ static const rad_meta *layer_flags(reader *r, const char *name, uint32_t n_layer
         return meta;
     r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                          "%s: key %s must be an array of %u bools, one for each layer; it has %llu "
-                         "items of type %s",
+                         "items of type %s; " REFETCH,
                          rad_source_label(r->source), r->key, n_layers,
                          (unsigned long long)meta->count, rad_meta_type_name(meta->type));
     return NULL;
@@ -294,7 +295,7 @@ static void read_layers(reader *r, rad_hparams *h)
         if (r->status == RADLLM_OK && layer->n_heads % layer->n_kv_heads != 0) {
             r->status = rad_fail(r->error, RADLLM_E_FORMAT,
                                  "%s: key %s.attention.head_count_kv: %u key/value heads do not "
-                                 "divide %u heads (layer %u)",
+                                 "divide %u heads (layer %u); " REFETCH,
                                  rad_source_label(r->source), r->architecture, layer->n_kv_heads,
                                  layer->n_heads, i);
         }
@@ -349,7 +350,7 @@ static void read_latent(reader *r, rad_hparams *h)
         r->status =
             rad_fail(r->error, RADLLM_E_FORMAT,
                      "%s: key %s.rope.dimension_count: %u of a head's %u key values rotate; "
-                     "some must be left that do not",
+                     "some must be left that do not; " REFETCH,
                      rad_source_label(r->source), r->architecture, latent->rotated, key);
         return;
     }
@@ -365,12 +366,11 @@ static void read_head_dim(reader *r, rad_hparams *h)
     if (r->status != RADLLM_OK)
         return;
     if (!has(r, "attention.key_length") && h->width % heads != 0) {
-        r->status = rad_fail(r->error, RADLLM_E_FORMAT,
-                             "%s: key %s.attention.head_count: %u heads do not divide "
-                             "embedding_length %u, and there is no key %s.attention.key_length; "
-                             "fetch or convert the model again",
-                             rad_source_label(r->source), r->architecture, heads, h->width,
-                             r->architecture);
+        r->status = rad_fail(
+            r->error, RADLLM_E_FORMAT,
+            "%s: key %s.attention.head_count: %u heads do not divide "
+            "embedding_length %u, and there is no key %s.attention.key_length; " REFETCH,
+            rad_source_label(r->source), r->architecture, heads, h->width, r->architecture);
         return;
     }
     int64_t fallback = h->width / heads;
@@ -482,7 +482,7 @@ static void read_rope(reader *r, rad_hparams *h)
         r->status =
             rad_fail(r->error, RADLLM_E_FORMAT,
                      "%s: key %s.rope.dimension_count: %lld must be even and at most the "
-                     "head dimension %u",
+                     "head dimension %u; " REFETCH,
                      rad_source_label(r->source), r->architecture, (long long)rotated, h->head_dim);
     h->rope.n_pairs = (uint32_t)rotated / 2;
     h->rope.exact = h->architecture->yarn_exact;
@@ -612,7 +612,7 @@ static void read_vocabulary_size(reader *r, uint32_t n_vocab, rad_hparams *h)
         r->status =
             rad_fail(r->error, RADLLM_E_FORMAT,
                      "%s: key %s.vocab_size is %lld, but tokenizer.ggml.tokens has %u "
-                     "entries",
+                     "entries; " REFETCH,
                      rad_source_label(r->source), r->architecture, (long long)declared, n_vocab);
 }
 

@@ -96,7 +96,8 @@ static radllm_status bad_merge(radllm_error *error, uint64_t index, const rad_te
                                const char *what)
 {
     char quoted[RAD_QUOTE_SIZE];
-    return rad_fail(error, RADLLM_E_FORMAT, "tokenizer.ggml.merges[%llu], \"%s\", %s",
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "tokenizer.ggml.merges[%llu], \"%s\", %s; convert the model again",
                     (unsigned long long)index, rad_quote(quoted, text->data, text->size), what);
 }
 
@@ -165,6 +166,20 @@ static void begin_merge(const rad_vocabulary *vocabulary, const rad_text *text, 
     prefetch_merge(vocabulary, merge, RAD_FIND_SLOT);
 }
 
+/* A token of text that only merging leads to. */
+static int32_t find_merged(const rad_vocabulary *vocabulary)
+{
+    for (uint32_t id = 0; id < vocabulary->size; id++) {
+        size_t size;
+        uint32_t code;
+        const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);
+        if (vocabulary->types[id] == RAD_TOKEN_NORMAL && size > 0 &&
+            rad_utf8_decode(text, text + size, &code) < size)
+            return (int32_t)id;
+    }
+    return -1;
+}
+
 static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *source,
                                  radllm_error *error)
 {
@@ -176,6 +191,13 @@ static radllm_status read_merges(rad_tokenizer *tokenizer, const rad_source *sou
                         "the key %s is missing: tokenizer.ggml.model \"gpt2\" needs it", key);
     if (!meta->is_array || (meta->type != RAD_META_STRING && meta->count > 0))
         return rad_fail(error, RADLLM_E_FORMAT, "%s must be an array of strings", key);
+    int32_t lost = meta->count == 0 ? find_merged(vocabulary) : -1;
+    if (lost >= 0)
+        rad_log_line(
+            &tokenizer->host, RADLLM_LOG_WARNING,
+            "%s is empty, so that no text becomes tokenizer.ggml.tokens[%d] and others: the "
+            "merges may have been lost when the model was converted",
+            key, lost);
     if (meta->count > RAD_VOCABULARY_MAX)
         return rad_fail(error, RADLLM_E_LIMIT, "%s has %llu entries; at most %u are supported", key,
                         (unsigned long long)meta->count, RAD_VOCABULARY_MAX);

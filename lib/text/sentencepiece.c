@@ -166,6 +166,11 @@ radllm_status rad_sentencepiece_make(rad_tokenizer *tokenizer, radllm_error *err
     if (rules->score_keys == NULL)
         return rad_fail_memory(error, bytes);
     tokenizer->words_are_apart = true;
+    if (vocabulary->scores == NULL)
+        rad_log_line(
+            &tokenizer->host, RADLLM_LOG_WARNING,
+            "the model file has no tokenizer.ggml.scores: pieces are joined from the left, "
+            "which may cut text otherwise than in training");
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         size_t size;
         const uint8_t *text = rad_vocabulary_entry(vocabulary, id, &size);

@@ -102,8 +102,9 @@ static radllm_status read_id(const rad_tokenizer *tokenizer, const rad_source *s
         return status;
     if (value >= (int64_t)size || (value < 0 && rad_source_find_meta(source, key) != NULL))
         return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s is %lld, but the vocabulary has %u tokens (0 to %u)", key,
-                        (long long)value, size, size - 1);
+                        "%s is %lld, but the vocabulary has %u tokens (0 to %u); convert the model "
+                        "again",
+                        key, (long long)value, size, size - 1);
     *out = (int32_t)value;
     return RADLLM_OK;
 }

@@ -157,6 +157,35 @@ START_TEST(spaces_of_sentencepiece)
 }
 END_TEST
 
+static void count_lines(void *user, int32_t level, const char *line)
+{
+    ck_assert_int_eq(level, RADLLM_LOG_WARNING);
+    *(int *)user += strstr(line, "no tokenizer.ggml.scores") != NULL ||
+                    strstr(line, "tokenizer.ggml.merges is empty") != NULL;
+}
+
+START_TEST(what_merges_is_missed)
+{
+    static const char *const pieces[] = {BLOCK, "a", "aa"};
+    int lines = 0;
+    const rad_host host = {.log = count_lines, .log_user = &lines, .log_level = RADLLM_LOG_WARNING};
+    for (int i = 0; i < 3; i++) {
+        gguf_builder file = i < 2 ? text_sentencepiece(pieces, 3)
+                                  : text_byte_level("gpt-2", (const char *[]){"a a"}, 1, NULL, 0);
+        rad_tokenizer *tokenizer;
+        radllm_error error = {0};
+        if (i == 1)
+            gguf_remove_key(&file, "tokenizer.ggml.scores");
+        if (i == 2)
+            gguf_key_strings(&file, "tokenizer.ggml.merges", NULL, 0);
+        rad_assert_ok(text_create(&file, &host, &tokenizer, &error), &error);
+        ck_assert_int_eq(lines, i);
+        rad_tokenizer_free(tokenizer);
+        gguf_builder_free(&file);
+    }
+}
+END_TEST
+
 /* Of equal scores the leftmost pair merges first. */
 START_TEST(ties_go_left)
 {
@@ -567,6 +596,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(encoding, no_merge_makes_a_control_token);
     tcase_add_test(encoding, user_defined_tokens_are_always_read);
     tcase_add_test(encoding, spaces_of_sentencepiece);
+    tcase_add_test(encoding, what_merges_is_missed);
     tcase_add_test(encoding, ties_go_left);
     tcase_add_test(encoding, tokens_across_words);
     tcase_add_test(encoding, bytes_have_no_space_in_front);
