@@ -145,6 +145,10 @@ const char *rad_source_template_file(const rad_source *source, size_t index);
 radllm_status rad_source_map(rad_source *source, radllm_error *error);
 const uint8_t *rad_source_mapped(const rad_source *source, uint32_t part); /* NULL: not mapped */
 
+/* Adds to a message that names one of a folder's hyper-parameters as GGUF does what config.json
+ * calls it. */
+void rad_source_name_key(const rad_source *source, radllm_error *error);
+
 /* ---- typed access ------------------------------------------------------------------------ */
 
 /* "u32", "string", ...; static storage. */

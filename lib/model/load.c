@@ -243,6 +243,7 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
     model->layout = settings->file_layout || settings->map ? RAD_LAYOUT_FILE : RAD_LAYOUT_LANE;
     radllm_status status = bind_all(model, settings, error);
     if (status != RADLLM_OK) {
+        rad_source_name_key(source, error);
         rad_model_free(model);
         return status;
     }

@@ -352,7 +352,7 @@ static const struct {
      "\"num_attention_heads\":2,\"intermediate_size\":4,\"vocab_size\":6,"
      "\"max_position_embeddings\":32,\"num_experts\":2,\"num_experts_per_tok\":1,"
      "\"decoder_sparse_step\":2}",
-     RADLLM_E_FORMAT, "block_count"},
+     RADLLM_E_FORMAT, "num_hidden_layers"},
     {"{\"model_type\":\"qwen2_moe\",\"hidden_size\":8,\"num_hidden_layers\":2,"
      "\"num_attention_heads\":2,\"intermediate_size\":4,\"vocab_size\":6,"
      "\"max_position_embeddings\":32,\"num_experts\":2,\"num_experts_per_tok\":1,"
@@ -368,9 +368,9 @@ static const struct {
      "rms_norm_eps"},
     {"{" LLAMA ",\"hidden_act\":3}", RADLLM_E_FORMAT, "hidden_act"},
     {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},
-    {"{" LLAMA ",\"rms_norm_eps\":-1}", RADLLM_E_FORMAT, "epsilon"},
+    {"{" LLAMA ",\"rms_norm_eps\":-1}", RADLLM_E_FORMAT, "(in config.json: rms_norm_eps)"},
     {"{" LLAMA ",\"num_key_value_heads\":0}", RADLLM_E_FORMAT, "num_key_value_heads"},
-    {"{" LLAMA ",\"num_key_value_heads\":3}", RADLLM_E_FORMAT, "head_count_kv"},
+    {"{" LLAMA ",\"num_key_value_heads\":3}", RADLLM_E_FORMAT, "config.json: num_key_value_heads)"},
     {"{" LLAMA ",\"num_key_value_heads\":-9223372036854775808}", RADLLM_E_FORMAT, "num_key_value"},
     {"{" LLAMA ",\"head_dim\":2147483647}", RADLLM_E_FORMAT, "key_length"},
     {"{" LLAMA ",\"num_local_experts\":2147483647}", RADLLM_E_FORMAT, "num_experts_per_tok"},
@@ -378,7 +378,7 @@ static const struct {
      "mrope"},
     {"{" LLAMA ",\"rope_scaling\":[]}", RADLLM_E_FORMAT, "rope"},
     {"{" LLAMA ",\"rope_theta\":1e400}", RADLLM_E_FORMAT, "faulty"},
-    {"{" LLAMA ",\"rope_theta\":0.0}", RADLLM_E_FORMAT, "freq_base"},
+    {"{" LLAMA ",\"rope_theta\":0.0}", RADLLM_E_FORMAT, "(in config.json: rope_theta)"},
     {"{" LLAMA ",\"tie_word_embeddings\":1}", RADLLM_E_FORMAT, "tie_word_embeddings"},
     {"{\"model_type\":\"llama\",\"hidden_size\":16,\"num_hidden_layers\":1,\"num_attention_heads\":"
      "2,"
@@ -392,7 +392,9 @@ static const struct {
      "heads\":2,"
      "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32,"
      "\"num_local_experts\":2147483647,\"num_experts_per_tok\":2}",
-     RADLLM_E_FORMAT, "expert_count"},
+     RADLLM_E_FORMAT, "(in config.json: num_local_experts"},
+    {"{" LLAMA ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"beta_fast\":-1}}",
+     RADLLM_E_FORMAT, "(in config.json: a key of rope_scaling"},
     {"{\"model_type\":\"gpt2\",\"n_embd\":8,\"n_layer\":1,\"n_head\":2,\"vocab_size\":6,"
      "\"n_positions\":32}",
      RADLLM_E_FORMAT, "token_embd.weight is missing"},
