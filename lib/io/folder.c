@@ -335,6 +335,9 @@ static const char *const side_files[] = {"adapter_config.json",
                                          "vocab.json",
                                          "merges.txt",
                                          "modules.json",
+                                         "sentence_bert_config.json",
+                                         "sentence_roberta_config.json",
+                                         "sentence_xlm-roberta_config.json",
                                          RAD_FOLDER_POOLING};
 
 /* The folder inside the folder may be no link, which could lead anywhere. */

@@ -349,10 +349,16 @@ static const char *template_file(const folder_writer *w, size_t index)
 
 static radllm_status copy_tokenizer(folder_writer *w)
 {
-    static const char *const names[] = {"tokenizer.json",          "tokenizer.model",
-                                        "tokenizer_config.json",   "added_tokens.json",
-                                        "special_tokens_map.json", "chat_template.jinja",
-                                        "chat_template.json"};
+    static const char *const names[] = {"tokenizer.json",
+                                        "tokenizer.model",
+                                        "tokenizer_config.json",
+                                        "added_tokens.json",
+                                        "special_tokens_map.json",
+                                        "chat_template.jinja",
+                                        "chat_template.json",
+                                        "sentence_bert_config.json",
+                                        "sentence_roberta_config.json",
+                                        "sentence_xlm-roberta_config.json"};
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names && status == RADLLM_OK; i++)
         status = copy_text(w, names[i]);

@@ -344,7 +344,20 @@ static radllm_status read_normalizer(rad_pipeline_reader *r, uint32_t part)
 
 radllm_status rad_read_normalizers(rad_pipeline_reader *r, uint32_t part)
 {
-    return rad_read_parts(r, part, "a normalizer", "normalizers", read_normalizer);
+    rad_pipeline *pipeline = r->pipeline;
+    radllm_status status = rad_read_parts(r, part, "a normalizer", "normalizers", read_normalizer);
+    bool lowers = !r->lowers;
+    for (uint32_t i = 0; i < pipeline->n_normalizers; i++)
+        lowers = lowers || pipeline->normalizers[i].kind == RAD_NORMAL_LOWERCASE;
+    if (status != RADLLM_OK || lowers)
+        return status;
+    status = add_kind(r, RAD_NORMAL_LOWERCASE); /* before all others */
+    for (uint32_t i = pipeline->n_normalizers; status == RADLLM_OK && i-- > 1;) {
+        rad_normalizer first = pipeline->normalizers[i];
+        pipeline->normalizers[i] = pipeline->normalizers[i - 1];
+        pipeline->normalizers[i - 1] = first;
+    }
+    return status;
 }
 
 /* ---- pre-tokenizers ------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@ typedef struct rad_pipeline_reader {
     rad_tree json;
     const rad_tree *config; /* tokenizer_config.json; count 0: there is none */
     int64_t rows;           /* of rad_tokenizer_files */
+    bool lowers;            /* texts are read in lower case, whatever tokenizer.json says */
     rad_arena *arena;       /* of what is kept */
     rad_tokenizer *tokenizer;
     rad_pipeline *pipeline;

@@ -430,6 +430,13 @@ radllm_status rad_tokenizer_create_spm(const rad_host *host, const rad_tokenizer
     tokenizer->spm = spm;
     radllm_status status =
         rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
+    bool lowers = false;
+    if (status == RADLLM_OK)
+        status = rad_tokenizer_side_lowers(&side, &lowers, error);
+    if (status == RADLLM_OK && lowers)
+        status = rad_fail(error, RADLLM_E_UNSUPPORTED,
+                          "sentence_bert_config.json: do_lower_case is not supported beside a "
+                          "tokenizer.model; make a tokenizer.json of it (save_pretrained)");
     if (status == RADLLM_OK)
         status = spm != NULL ? make(&m, &files->tokenizer) : rad_fail_memory(error, sizeof *spm);
     rad_tokenizer_side_free(&side);

@@ -260,7 +260,8 @@ radllm_status rad_tokenizer_side_parse(rad_tokenizer_side *side, const rad_token
     } texts[] = {{&side->config, &files->config, "tokenizer_config.json"},
                  {&side->map, &files->special_tokens_map, "special_tokens_map.json"},
                  {&side->generation, &files->generation_config, "generation_config.json"},
-                 {&side->added, &files->added, "added_tokens.json"}};
+                 {&side->added, &files->added, "added_tokens.json"},
+                 {&side->sentences, &files->sentences, "sentence_bert_config.json"}};
     radllm_status status = RADLLM_OK;
     *side = (rad_tokenizer_side){0};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -270,12 +271,28 @@ radllm_status rad_tokenizer_side_parse(rad_tokenizer_side *side, const rad_token
     return status;
 }
 
+radllm_status rad_tokenizer_side_lowers(const rad_tokenizer_side *side, bool *lowers,
+                                        radllm_error *error)
+{
+    const rad_tree *json = &side->sentences;
+    rad_tree_kind kind = RAD_TREE_NULL;
+    if (json->count > 0)
+        kind = rad_tree_kind_of(json, rad_tree_get(json, 0, "do_lower_case"));
+    *lowers = kind == RAD_TREE_TRUE;
+    if (kind <= RAD_TREE_TRUE)
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_FORMAT,
+                    "sentence_bert_config.json: do_lower_case must be true or false; fetch the "
+                    "file again");
+}
+
 void rad_tokenizer_side_free(rad_tokenizer_side *side)
 {
     rad_tree_free(&side->config);
     rad_tree_free(&side->map);
     rad_tree_free(&side->generation);
     rad_tree_free(&side->added);
+    rad_tree_free(&side->sentences);
 }
 
 /* What stands around a text: as tokenizer.json says, or else the configuration. */
@@ -326,6 +343,8 @@ static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *f
     r.config = &side.config;
     r.rows = files->rows;
     if (status == RADLLM_OK)
+        status = rad_tokenizer_side_lowers(&side, &r.lowers, error);
+    if (status == RADLLM_OK)
         status = rad_tree_parse(&r.json, files->tokenizer.data, files->tokenizer.size,
                                 TOKENIZER_VALUES, "tokenizer.json", error);
     if (status == RADLLM_OK)
@@ -371,6 +390,17 @@ static radllm_status count_rows(const rad_source *source, int64_t *rows, radllm_
     return rad_meta_integer(source, key, 0, INT32_MAX, 0, rows, error);
 }
 
+/* What sentence-transformers reads where modules.json says that the model is one of its own. */
+static const char *sentences_of(const rad_source *source)
+{
+    static const char *const names[] = {"sentence_bert_config.json", "sentence_roberta_config.json",
+                                        "sentence_xlm-roberta_config.json"};
+    for (int i = 0; i < 3 && rad_source_has_side_file(source, "modules.json"); i++)
+        if (rad_source_has_side_file(source, names[i]))
+            return names[i];
+    return ""; /* which no file is named */
+}
+
 radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source *source,
                                           rad_tokenizer **out, radllm_error *error)
 {
@@ -388,6 +418,7 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
                  {generation ? "generation_config.json" : "config.json", &files.generation_config,
                   SIDE_BYTES},
                  {"chat_template.jinja", &files.chat_template, SIDE_BYTES},
+                 {sentences_of(source), &files.sentences, SIDE_BYTES},
                  {"added_tokens.json", &files.added, SIDE_BYTES}};
     const size_t count = sizeof names / sizeof *names - (json ? 1 : 0);
     const rad_allocator *allocator = host != NULL && host->allocator.allocate != NULL

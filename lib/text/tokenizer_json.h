@@ -19,6 +19,7 @@ typedef struct rad_tokenizer_files {
     rad_tokenizer_file special_tokens_map; /* special_tokens_map.json */
     rad_tokenizer_file generation_config;  /* generation_config.json */
     rad_tokenizer_file chat_template;      /* chat_template.jinja */
+    rad_tokenizer_file sentences;          /* sentence_bert_config.json */
     int64_t rows;                          /* of the embedding; 0: not known */
 } rad_tokenizer_files;
 
@@ -39,12 +40,15 @@ radllm_status rad_tokenizer_create_folder(const rad_host *host, const rad_source
 
 /* The JSON texts beside a tokenizer, parsed; of those that are not there `count` is 0. */
 typedef struct rad_tokenizer_side {
-    rad_tree config, map, generation, added;
+    rad_tree config, map, generation, added, sentences;
 } rad_tokenizer_side;
 
 /* rad_tokenizer_side_free also after a failure. */
 radllm_status rad_tokenizer_side_parse(rad_tokenizer_side *side, const rad_tokenizer_files *files,
                                        const rad_allocator *allocator, radllm_error *error);
+/* Whether texts are read in lower case, as sentence-transformers is told to. */
+radllm_status rad_tokenizer_side_lowers(const rad_tokenizer_side *side, bool *lowers,
+                                        radllm_error *error);
 void rad_tokenizer_side_free(rad_tokenizer_side *side);
 /* Which tokens begin and end a text and an answer. What the texts do not say stays as it is. */
 radllm_status rad_tokenizer_side_apply(rad_tokenizer *tokenizer, const rad_tokenizer_side *side,

@@ -262,6 +262,48 @@ START_TEST(a_folder_has_a_tokenizer)
 }
 END_TEST
 
+START_TEST(sentence_transformers_may_want_lower_case)
+{
+    static const char *const wanted[] = {"{\"do_lower_case\":false}", "{\"do_lower_case\":true}"};
+    radllm_error *error;
+    radllm_model *model;
+    int32_t ids[8];
+    size_t n;
+    write_model("{" LLAMA "}");
+    write_text("tokenizer.json",
+               "{\"version\":\"1.0\",\"added_tokens\":[],\"normalizer\":{\"type\":\"Replace\","
+               "\"pattern\":{\"String\":\"x\"},\"content\":\"e\"},"
+               "\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},\"post_processor\":null,"
+               "\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"unk_token\":\"u\","
+               "\"vocab\":{\"u\":0,\"liver\":1,\"spleen\":2}}}");
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    for (int i = 0; i < 3; i++) { /* at last without what says that the model is one of theirs */
+        write_text("sentence_bert_config.json", wanted[i > 0]);
+        write_text("modules.json", "[]");
+        if (i == 2)
+            unlink(inside("modules.json"));
+        rad_assert_ok(radllm_model_open(NULL, inside(""), NULL, NULL, &model, error), error);
+        rad_assert_ok(radllm_tokenize(model, "SPLEXN liver", RADLLM_NUL, 0, ids, 8, &n, error),
+                      error);
+        ck_assert(n == 2 && ids[0] == (i == 1 ? 2 : 0) && ids[1] == 1);
+        radllm_model_free(model);
+    }
+    write_text("modules.json", "[]");
+    write_text("sentence_bert_config.json", "{\"do_lower_case\":1}");
+    radllm_status status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    rad_assert_error(status, RADLLM_E_FORMAT, error, "do_lower_case must be true or false");
+    unlink(inside("tokenizer.json"));
+    write_text("tokenizer.model", "\x0a\x09\x0a\x05<unk>\x18\x02");
+    write_text("sentence_bert_config.json", wanted[1]);
+    status = radllm_model_open(NULL, inside(""), NULL, NULL, &model, error);
+    rad_assert_error(status, RADLLM_E_UNSUPPORTED, error, "do_lower_case is not supported");
+    unlink(inside("tokenizer.model"));
+    unlink(inside("modules.json"));
+    unlink(inside("sentence_bert_config.json"));
+    radllm_error_free(error);
+}
+END_TEST
+
 /* Without a tokenizer.json it is that of tokenizer.model. */
 START_TEST(a_folder_has_a_sentencepiece_model)
 {
@@ -751,6 +793,7 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "folders");
     tcase_add_test(cases, a_folder_is_a_model);
     tcase_add_test(cases, a_folder_has_a_tokenizer);
+    tcase_add_test(cases, sentence_transformers_may_want_lower_case);
     tcase_add_test(cases, a_folder_has_a_sentencepiece_model);
     tcase_add_test(cases, numbers_of_8_bits_are_widened_exactly);
     tcase_add_loop_test(cases, config_is_refused, 0, sizeof configs / sizeof *configs);
