@@ -109,19 +109,27 @@ void rad_hf_put_text_key(rad_hf_reader *r, const char *name, const char *text)
 
 /* ---- values of the configuration ------------------------------------------------------------ */
 
-/* The value of the first of several keys ("a|b") that is there and not null. */
-json_t *rad_hf_find(const json_t *object, const char *names)
+/* Its name as well: of the first of `names` where there is none. */
+static json_t *find_named(const json_t *object, const char *names, char name[64])
 {
-    while (*names != '\0') {
-        char name[64];
-        size_t size = strcspn(names, "|");
-        snprintf(name, sizeof name, "%.*s", (int)size, names);
+    const char *rest = names;
+    while (*rest != '\0') {
+        size_t size = strcspn(rest, "|");
+        snprintf(name, 64, "%.*s", (int)size, rest);
         json_t *value = json_object_get(object, name);
         if (value != NULL && !json_is_null(value))
             return value;
-        names += size + (names[size] == '|');
+        rest += size + (rest[size] == '|');
     }
+    snprintf(name, 64, "%.*s", (int)strcspn(names, "|"), names);
     return NULL;
+}
+
+/* The value of the first of several keys ("a|b") that is there and not null. */
+json_t *rad_hf_find(const json_t *object, const char *names)
+{
+    char name[64];
+    return find_named(object, names, name);
 }
 
 void rad_hf_fail_value(rad_hf_reader *r, const char *names, const char *wanted)
@@ -138,7 +146,8 @@ void rad_hf_fail_value(rad_hf_reader *r, const char *names, const char *wanted)
 int64_t rad_hf_size_in(rad_hf_reader *r, const json_t *object, const char *names, int64_t minimum,
                        int64_t fallback)
 {
-    json_t *value = rad_hf_find(object, names);
+    char name[64];
+    json_t *value = find_named(object, names, name);
     if (value == NULL && fallback >= 0)
         return fallback;
     int64_t number = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
@@ -150,7 +159,7 @@ int64_t rad_hf_size_in(rad_hf_reader *r, const json_t *object, const char *names
         return number;
     char wanted[64];
     snprintf(wanted, sizeof wanted, "a whole number from %d to %d", (int)minimum, INT32_MAX);
-    rad_hf_fail_value(r, names, wanted);
+    rad_hf_fail_value(r, name, wanted);
     return minimum;
 }
 
@@ -161,20 +170,22 @@ int64_t rad_hf_size(rad_hf_reader *r, const char *names, int64_t fallback)
 
 double rad_hf_real_in(rad_hf_reader *r, const json_t *object, const char *names, double fallback)
 {
-    json_t *value = rad_hf_find(object, names);
+    char name[64];
+    json_t *value = find_named(object, names, name);
     if (value == NULL)
         return fallback;
     if (json_is_number(value) && json_number_value(value) - json_number_value(value) == 0.0)
         return json_number_value(value);
-    rad_hf_fail_value(r, names, "a finite number");
+    rad_hf_fail_value(r, name, "a finite number");
     return fallback;
 }
 
 bool rad_hf_bool_in(rad_hf_reader *r, const json_t *object, const char *names, bool fallback)
 {
-    json_t *value = rad_hf_find(object, names);
+    char name[64];
+    json_t *value = find_named(object, names, name);
     if (value != NULL && !json_is_boolean(value))
-        rad_hf_fail_value(r, names, "true or false");
+        rad_hf_fail_value(r, name, "true or false");
     return value != NULL ? json_is_true(value) : fallback;
 }
 

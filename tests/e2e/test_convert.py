@@ -642,6 +642,19 @@ refused(convert(made / "lacking.gguf", made / "no"), "a vocabulary without lette
         "would be others in tokenizer.json")
 check(not (made / "no").exists(), "leaves nothing")
 
+# What sentence-transformers does to texts is kept, or GGUF is refused.
+path = folder / "lower-case"
+shutil.copytree(folders / "xlm-roberta", path)
+(path / "modules.json").write_text("[]")
+(path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+expect(convert(path, made / "lower-case"), 0, "do_lower_case: from folder to folder")
+tokens = [run("radllm-tokenize", "-m", model, "-p", text).out for model, text in
+          ((path, "THE Lungs"), (made / "lower-case", "THE Lungs"),
+           (folders / "xlm-roberta", "the lungs"), (folders / "xlm-roberta", "THE Lungs"))]
+check(tokens[0] == tokens[1] == tokens[2] != tokens[3], "do_lower_case: the same tokens")
+expect(convert(path, made / "lower-case.gguf"), 1, "do_lower_case of Unigram: not to GGUF",
+       "would be others in GGUF")
+
 # Unigram beside an encoder: the same vectors from the file.
 path = folder / "tokenizers" / "xlm"
 shutil.copytree(folders / "xlm-roberta", path)

@@ -412,6 +412,7 @@ static const struct {
     {"{" LLAMA ",\"rms_norm_eps\":\"1\"}", RADLLM_E_FORMAT, "rms_norm_eps"},
     {"{" LLAMA ",\"rms_norm_eps\":-1}", RADLLM_E_FORMAT, "(in config.json: rms_norm_eps)"},
     {"{" LLAMA ",\"num_key_value_heads\":0}", RADLLM_E_FORMAT, "num_key_value_heads"},
+    {"{" LLAMA ",\"n_routed_experts\":0}", RADLLM_E_FORMAT, "n_routed_experts must be"},
     {"{" LLAMA ",\"num_key_value_heads\":3}", RADLLM_E_FORMAT, "config.json: num_key_value_heads)"},
     {"{" LLAMA ",\"num_key_value_heads\":-9223372036854775808}", RADLLM_E_FORMAT, "num_key_value"},
     {"{" LLAMA ",\"head_dim\":2147483647}", RADLLM_E_FORMAT, "key_length"},
