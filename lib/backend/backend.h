@@ -29,7 +29,8 @@ typedef enum rad_op_kind {
                        out += scale * number * B (A in); EMBED: the row of A that the token names
                        (lookup), in place of A in. Behind EXPERT_PRODUCT (experts): for the rows
                        of choices, by the pair at `slot` + the chosen expert, which `other`, what
-                       ROUTE made, tells */
+                       ROUTE made, tells. Behind HEAD_PRODUCT (n_heads > 0): parts `to` of out, by
+                       parts `from` of in, and each head's rows of A or of B */
     RAD_OP_HEAD_NORM,    /* in place: rms norm of each head of out, times `weight` */
     RAD_OP_ROTATE,       /* out = other, with its parts `to` rotated by the table `in` */
     RAD_OP_COPY,         /* parts `to` of out = parts `from` of in, `width` floats each */
@@ -67,7 +68,7 @@ typedef struct rad_op {
     bool per_output;        /* runs on the output rows, not on all tokens */
     const rad_weight *weight, *bias;
     uint32_t width;   /* of a row of out; of the keys for RAD_OP_STORE. Rows are contiguous */
-    uint32_t n_heads; /* of out (head norm, rotate, copy, head product) */
+    uint32_t n_heads; /* of out (head norm, rotate, copy, head product and what adapts it) */
     rad_parts from, to;
     bool by_choice; /* expert product, adapt: in has a row for each choice of a token */
     float number;

@@ -199,6 +199,10 @@ static void emit_head_product(writer *w, const rad_weight *weight, uint8_t in, r
     op->from = from;
     op->out = out;
     op->to = to;
+    rad_op *adapt = emit_adapt(w, weight, in, out, op->width);
+    adapt->n_heads = op->n_heads;
+    adapt->from = from;
+    adapt->to = to;
 }
 
 /* The queries of all heads, before rotation. */

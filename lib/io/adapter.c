@@ -77,17 +77,20 @@ static radllm_status check_kind(const reader *r)
 {
     static const struct {
         const char *key, *what;
+        bool empty; /* empty is a choice as well */
     } refused[] = {
-        {"use_qalora", "asks for QALoRA, which is not supported"},
-        {"lora_bias", "asks for biases of B, which are not supported"},
-        {"layer_replication", "asks for layers that are repeated, which is not supported"},
-        {"trainable_token_indices", "asks for single tokens, which are not supported"},
-        {"alora_invocation_tokens", "asks for an adapter that begins at some tokens (aLoRA), which "
-                                    "is not supported"},
-        {"use_bdlora", "asks for block-diagonal matrices, which are not supported"},
-        {"kasa_config", "asks for KaSA, which is not supported"},
-        {"monteclora_config", "asks for MonteCLoRA, which is not supported"},
-        {"arrow_config", "asks for routing among adapters, which is not supported"},
+        {"use_qalora", "asks for QALoRA, which is not supported", false},
+        {"lora_bias", "asks for biases of B, which are not supported", false},
+        {"layer_replication", "asks for layers that are repeated, which is not supported", false},
+        {"trainable_token_indices", "asks for single tokens, which are not supported", false},
+        {"alora_invocation_tokens",
+         "asks for an adapter that begins at some tokens (aLoRA), which "
+         "is not supported",
+         true},
+        {"use_bdlora", "asks for block-diagonal matrices, which are not supported", true},
+        {"kasa_config", "asks for KaSA, which is not supported", true},
+        {"monteclora_config", "asks for MonteCLoRA, which is not supported", true},
+        {"arrow_config", "asks for routing among adapters, which is not supported", true},
     };
     const char *kind = json_string_value(json_object_get(r->config, "peft_type"));
     char quoted[RAD_QUOTE_SIZE];
@@ -100,7 +103,9 @@ static radllm_status check_kind(const reader *r)
                         "%s/" CONFIG ": peft_type \"%s\" is not supported; LORA is",
                         rad_source_label(r->source), rad_quote(quoted, kind, strlen(kind)));
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        if (asks(r, refused[i].key))
+        const json_t *value = json_object_get(r->config, refused[i].key);
+        if (asks(r, refused[i].key) ||
+            (refused[i].empty && (json_is_array(value) || json_is_object(value))))
             return fail_key(r, RADLLM_E_UNSUPPORTED, refused[i].key, refused[i].what);
     }
     return RADLLM_OK;
@@ -125,6 +130,30 @@ static radllm_status check_beginning(const reader *r)
         return fail_key(r, RADLLM_E_UNSUPPORTED, "init_lora_weights", what);
     }
     return RADLLM_OK;
+}
+
+/* Keys that a later version of PEFT may know: as in PEFT itself, a warning. Those that are known
+ * are honoured, are refused above, or say what the tensors say as well. */
+static void report_unknown(const reader *r)
+{
+    static const char known[] =
+        "peft_type|r|lora_alpha|use_rslora|use_dora|rank_pattern|alpha_pattern|init_lora_weights|"
+        "modules_to_save|target_modules|target_parameters|bias|exclude_modules|lora_dropout|"
+        "fan_in_fan_out|layers_to_transform|layers_pattern|megatron_config|megatron_core|"
+        "loftq_config|eva_config|corda_config|lora_ga_config|velora_config|qalora_group_size|"
+        "ensure_weight_tying|runtime_config|task_type|auto_mapping|peft_version|revision|"
+        "base_model_name_or_path|inference_mode|merge_weights";
+    char quoted[RAD_QUOTE_SIZE];
+    const char *key;
+    json_t *value;
+    json_object_foreach(r->config, key, value)
+    {
+        if (asks(r, key) && !rad_is_one_of(key, known))
+            rad_log_line(&r->source->host, RADLLM_LOG_WARNING,
+                         "%s/" CONFIG ": the key '%s' is not known, and ignored: where it changes "
+                         "what the adapter computes, merge it into its model with PEFT",
+                         rad_source_label(r->source), rad_quote(quoted, key, strlen(key)));
+    }
 }
 
 static radllm_status read_flag(const reader *r, const char *key, bool *out)
@@ -200,6 +229,8 @@ static radllm_status read_config(reader *r)
         status = check_kind(r);
     if (status == RADLLM_OK)
         status = check_beginning(r);
+    if (status == RADLLM_OK)
+        report_unknown(r);
     if (status == RADLLM_OK)
         status = read_ranks(r);
     if (status == RADLLM_OK)
@@ -298,7 +329,8 @@ static void set_target(const char *name, const char *gguf, rad_form form, bool p
                       {FORM_STACK_TURNED, RAD_ADAPTER_ALL},
                       {FORM_STACK_GATE, RAD_ADAPTER_FIRST_HALF},
                       {FORM_TURNS_GATE, RAD_ADAPTER_EVEN}};
-    bool plain = form == FORM_PLAIN || form == FORM_TRANSPOSED || form == FORM_PLUS_ONE;
+    bool plain = form == FORM_PLAIN || form == FORM_TRANSPOSED || form == FORM_PLUS_ONE ||
+                 form == FORM_LATENT_BOTH;
     out->rows = plain && !parameter      ? RAD_ADAPTER_ROWS_PLAIN
                 : form == FORM_HEADS_QKV ? RAD_ADAPTER_ROWS_HEADS_QKV
                 : form == FORM_EXPERTS   ? RAD_ADAPTER_ROWS_EXPERT

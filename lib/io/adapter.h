@@ -29,7 +29,7 @@ typedef enum rad_adapter_rows {
      * rank}, B {rank x experts, rows}; or, by its first versions where a matrix is stored as
      * [out, in], A {rows, experts x rank}, B {rank x experts, columns}. */
     RAD_ADAPTER_ROWS_PARAMETER,
-    RAD_ADAPTER_ROWS_OTHER /* as the model computes no matrix (latent attention) */
+    RAD_ADAPTER_ROWS_OTHER /* as the model computes no matrix (biases of experts) */
 } rad_adapter_rows;
 
 /* Which rows of a parameter are the target's. */

@@ -166,9 +166,9 @@ static const rad_name_row deepseek_rows[] = {
     {"attn_q_b.weight", "self_attn.q_b_proj.weight", FORM_PLAIN},
     {"attn_kv_a_mqa.weight", "self_attn.kv_a_proj_with_mqa.weight", FORM_PLAIN},
     {"attn_kv_a_norm.weight", "self_attn.kv_a_layernorm.weight", FORM_PLAIN},
+    {"attn_kv_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_BOTH}, /* adapters name it so */
     {"attn_k_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_KEYS},
     {"attn_v_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_VALUES},
-    {"attn_kv_b.weight", "self_attn.kv_b_proj.weight", FORM_LATENT_BOTH},
     {"exp_probs_b.bias", "mlp.gate.e_score_correction_bias", FORM_PLAIN},
     {"ffn_gate_shexp.weight", "mlp.shared_experts.gate_proj.weight", FORM_PLAIN},
     {"ffn_up_shexp.weight", "mlp.shared_experts.up_proj.weight", FORM_PLAIN},
@@ -276,10 +276,12 @@ static const rad_name_row bert_rows[] = {
 static const rad_name_row nomic_rows[] = {
     {"token_embd.weight", BERT_END("embeddings.word_embeddings.weight"), FORM_PLAIN},
     {"token_types.weight", BERT_END("embeddings.token_type_embeddings.weight"), FORM_PLAIN},
-    {"token_embd_norm.weight", BERT_END("emb_ln.weight"), FORM_PLAIN},
-    {"token_embd_norm.bias", BERT_END("emb_ln.bias"), FORM_PLAIN},
+    {"token_embd_norm.weight",
+     BERT_END("emb_ln.weight") "|" BERT_END("embeddings.LayerNorm.weight"), FORM_PLAIN},
+    {"token_embd_norm.bias", BERT_END("emb_ln.bias") "|" BERT_END("embeddings.LayerNorm.bias"),
+     FORM_PLAIN},
     {"", BERT_END("pooler.") "|cls.", FORM_NONE_OF},
-    LAYERS("encoder.layers.|bert.encoder.layers."),
+    LAYERS("encoder.layers.|bert.encoder.layers.|layers."),
     {"attn_qkv.weight", "attn.Wqkv.weight", FORM_PLAIN},
     {"attn_qkv.bias", "attn.Wqkv.bias", FORM_PLAIN},
     {"attn_output.weight", "attn.out_proj.weight", FORM_PLAIN},
@@ -294,6 +296,14 @@ static const rad_name_row nomic_rows[] = {
     {"ffn_down.bias", "mlp.fc2.bias", FORM_PLAIN},
     {"layer_output_norm.weight", "norm2.weight", FORM_PLAIN},
     {"layer_output_norm.bias", "norm2.bias", FORM_PLAIN},
+    /* As `transformers` calls them from version 5 on: files have the names above, adapters these.
+     */
+    {"attn_output_norm.weight", "post_attention_layernorm.weight", FORM_PLAIN},
+    {"attn_output_norm.bias", "post_attention_layernorm.bias", FORM_PLAIN},
+    {"layer_output_norm.weight", "post_mlp_layernorm.weight", FORM_PLAIN},
+    {"layer_output_norm.bias", "post_mlp_layernorm.bias", FORM_PLAIN},
+    ATTENTION,
+    FEED_FORWARD,
     END};
 
 static const rad_name_row bloom_rows[] = {

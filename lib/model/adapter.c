@@ -14,6 +14,7 @@ typedef struct couple {
     const rad_adapter_tensor *a, *b;
     const rad_adapter_tensor *lengths; /* NULL: none */
     const rad_weight *weight;          /* one of those that are rows of the tensor */
+    bool part;                         /* it is that one's alone */
 } couple;
 
 typedef struct binder {
@@ -143,18 +144,46 @@ static const rad_weight *find_stack(const rad_model *model, const char *target)
     return found != NULL && found->tensor != NULL ? found : NULL;
 }
 
+/* Where short vectors of latent attention are in the cache, a layer has no kv_b, but what it is
+ * made of: the heads' products of keys, returned here, and those of values behind them. */
+static const rad_weight *find_latent(const rad_model *model, const char *target)
+{
+    char name[64];
+    uint32_t last, first = slots_of(model, target, &last);
+    if (!model->hparams.latent.compressed || first >= last || first == embedding_slot(model))
+        return NULL;
+    snprintf(name, sizeof name, "blk.%u.attn_kv_b.weight", first / RAD_LAYER_WEIGHTS);
+    return strcmp(target, name) == 0 ? weight_at(model, first + RAD_WEIGHT_KEY_B) : NULL;
+}
+
+/* The slot of one of queries, keys and values by its own name, where they are rows of one tensor in
+ * every file, but three modules in `transformers` (nomic-bert); 0: none. */
+static uint32_t slot_of_part(const rad_model *model, const char *target)
+{
+    static const char *const names[] = {"q", "k", "v"};
+    uint32_t last, first = slots_of(model, target, &last);
+    for (uint32_t i = 0; i < 3 && first < last && first < embedding_slot(model); i++) {
+        char name[64], fused[64];
+        uint32_t layer = first / RAD_LAYER_WEIGHTS;
+        snprintf(name, sizeof name, "blk.%u.attn_%s.weight", layer, names[i]);
+        snprintf(fused, sizeof fused, "blk.%u.attn_qkv.weight", layer);
+        if (strcmp(target, name) == 0 && is_at(model, first + RAD_WEIGHT_QUERY + i, fused))
+            return first + RAD_WEIGHT_QUERY + i;
+    }
+    return 0;
+}
+
 /* The couples that a tensor belongs to: *n, one behind the other. */
 static radllm_status find_couples(const binder *b, const rad_adapter_tensor *tensor, couple **out,
                                   uint32_t *n)
 {
     uint32_t last, slot = slots_of(b->model, tensor->target, &last);
-    const rad_weight *weight;
+    const rad_weight *weight, *latent = find_latent(b->model, tensor->target);
     *n = 1;
     if (tensor->rows == RAD_ADAPTER_ROWS_OTHER)
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
-                      "changes the keys and values of latent attention, or what belongs to experts "
-                      "and is no matrix, which is not supported: merge the adapter into the model "
-                      "by PEFT");
+                      "changes what belongs to experts and is no matrix, which is not supported: "
+                      "merge the adapter into the model by PEFT");
     if (is_of_experts(tensor)) {
         bool one = tensor->rows == RAD_ADAPTER_ROWS_EXPERT;
         weight = find_stack(b->model, tensor->target);
@@ -162,11 +191,18 @@ static radllm_status find_couples(const binder *b, const rad_adapter_tensor *ten
             return fail_absent(b, tensor);
         slot = rad_adapter_slot(b->model, weight) + (one ? tensor->expert : 0);
         *n = one ? 1 : weight->n_experts;
+    } else if (latent != NULL) {
+        weight = latent;
+        slot = rad_adapter_slot(b->model, latent);
+        *n = 2;
     } else {
+        const uint32_t part = slot_of_part(b->model, tensor->target);
         while (slot < last && !is_at(b->model, slot, tensor->target))
             slot++;
+        slot = slot >= last && part > 0 ? part : slot;
         if (slot >= last)
             return fail_absent(b, tensor);
+        b->couples[slot].part = part > 0 && slot == part;
         weight = weight_at(b->model, slot);
         if (!is_product(weight))
             return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
@@ -174,7 +210,7 @@ static radllm_status find_couples(const binder *b, const rad_adapter_tensor *ten
     }
     *out = &b->couples[slot];
     for (uint32_t i = 0; i < *n; i++)
-        (*out)[i].weight = weight;
+        (*out)[i].weight = weight + (latent != NULL ? i : 0);
     return RADLLM_OK;
 }
 
@@ -345,6 +381,10 @@ static radllm_status check_lengths(const binder *b, const couple *c, bool lookup
     if (lookup)
         return refuse(b, RADLLM_E_UNSUPPORTED, c->lengths,
                       "is of DoRA of an embedding, which is not supported");
+    if (c->weight->by_head)
+        return refuse(b, RADLLM_E_UNSUPPORTED, c->lengths,
+                      "is of DoRA of keys and values that the model has apart, which is not "
+                      "supported: merge the adapter into the model by PEFT");
     return check_shape(b, c->lengths, rows, 1);
 }
 
@@ -355,6 +395,7 @@ typedef struct extents {
     uint64_t rank, columns, rows;
     uint64_t all_rows; /* in the tensor, of which `rows` are the weight's */
     bool swapped;      /* a parameter of PEFT's first versions: A and B have changed places */
+    bool keys;         /* of latent attention: what is computed has them changed over */
 } extents;
 
 static extents measure(const binder *b, const couple *c)
@@ -369,7 +410,14 @@ static extents measure(const binder *b, const couple *c)
                  .columns = lookup ? b->model->hparams.n_vocab : rad_weight_inputs(c->weight),
                  .rows = lookup                ? rad_weight_inputs(c->weight)
                          : is_of_experts(c->a) ? rad_weight_rows(c->weight)
+                         : c->part             ? c->weight->matrix.n_rows
                                                : c->weight->tensor->dims[1]};
+    if (c->weight->by_head) { /* of kv_b */
+        const rad_latent *latent = &b->model->hparams.latent;
+        x.columns = latent->rank;
+        x.rows = (uint64_t)c->weight->n_experts * (latent->plain + latent->value);
+        x.keys = (size_t)(c - b->couples) % RAD_LAYER_WEIGHTS == RAD_WEIGHT_KEY_B;
+    }
     x.rank /= x.n_experts;
     x.all_rows = c->a->part == RAD_ADAPTER_ALL ? x.rows : 2 * x.rows;
     x.swapped = parameter && dims[0] != x.columns && dims[0] == x.all_rows;
@@ -410,6 +458,11 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
     pair->a =
         (rad_matrix){.n_rows = x.lookup ? columns : rank, .n_columns = x.lookup ? rank : columns};
     pair->b = (rad_matrix){.n_rows = rows, .n_columns = rank};
+    if (c->weight->by_head) {
+        pair->a.n_columns = rad_weight_inputs(c->weight);
+        pair->a.n_rows = x.keys ? rank * c->weight->n_experts : rank;
+        pair->b.n_rows = x.keys ? rad_weight_rows(c->weight) : c->weight->matrix.n_rows;
+    }
     if (c->lengths != NULL)
         pair->lengths = (rad_matrix){.n_rows = rows, .n_columns = 1};
     return RADLLM_OK;
@@ -470,11 +523,14 @@ static radllm_status make_pairs(binder *b, uint64_t *used)
         if (!is_there(c))
             continue;
         radllm_status status = check_couple(b, c, pair);
+        if (status == RADLLM_OK && adapter->slots[slot] != 0)
+            status = refuse(b, RADLLM_E_FORMAT, c->a, "is there in two forms");
         if (status != RADLLM_OK)
             return status;
-        bool swapped = measure(b, c).swapped;
-        if (!place_matrix(&pair->a, swapped ? c->b : c->a, used) ||
-            !place_matrix(&pair->b, swapped ? c->a : c->b, used) ||
+        extents x = measure(b, c);
+        bool over = x.swapped || x.keys;
+        if (!place_matrix(&pair->a, over ? c->b : c->a, used) ||
+            !place_matrix(&pair->b, over ? c->a : c->b, used) ||
             (c->lengths != NULL && !place_matrix(&pair->lengths, c->lengths, used)))
             return rad_fail_memory(b->error, SIZE_MAX);
         uint32_t rank = pair->b.n_columns;
@@ -492,6 +548,7 @@ typedef struct row_order {
     bool regroup;  /* from heads' queries, keys and values (BLOOM) */
     int halves;    /* 1: from (i, i + n/2) to (2i, 2i + 1); -1: back */
     uint32_t head; /* rows of a head */
+    uint32_t step; /* rows from one head to the next; 0: as many as it has */
     uint32_t n_rows;
     rad_adapter_part part;
 } row_order;
@@ -499,6 +556,8 @@ typedef struct row_order {
 static uint32_t stored_row(const row_order *order, uint32_t row)
 {
     uint32_t head = row / order->head, i = row % order->head, half = order->head / 2;
+    if (order->step > 0)
+        return head * order->step + i;
     if (order->part == RAD_ADAPTER_SECOND_HALF)
         return order->n_rows / 2 + row;
     if (order->part == RAD_ADAPTER_EVEN || order->part == RAD_ADAPTER_ODD)
@@ -610,6 +669,25 @@ static radllm_status read_matrix(binder *b, const rad_adapter_tensor *tensor,
     return status == RADLLM_OK ? check_finite(b, tensor, matrix) : status;
 }
 
+/* What changes kv_b, whose rows are each head's for its key, then those for its value. To the
+ * heads' products of keys, which go from queries to short vectors, it is the transpose: for each
+ * head A is that of its rows of B, and B is that of A. */
+static radllm_status read_latent(binder *b, const couple *c, bool keys, rad_adapter_pair *pair)
+{
+    const rad_latent *latent = &b->model->hparams.latent;
+    const uint32_t rank = pair->b.n_columns, head = latent->plain + latent->value;
+    const row_order plain = {.head = 1}, of_keys = {.head = rank, .step = head * rank};
+    const row_order of_values = {.head = latent->value, .step = head};
+    const steps a = {0, latent->rank, 1}, turned_a = {0, 1, latent->rank}, turned_b = {0, 1, rank};
+    const steps values = {(size_t)latent->plain * rank, rank, 1};
+    radllm_status status = keys ? read_matrix(b, c->b, &of_keys, turned_b, &pair->a)
+                                : read_matrix(b, c->a, &plain, a, &pair->a);
+    if (status != RADLLM_OK)
+        return status;
+    return keys ? read_matrix(b, c->a, &plain, turned_a, &pair->b)
+                : read_matrix(b, c->b, &of_values, values, &pair->b);
+}
+
 /* Of expert number `expert` of the tensor, where it has several. */
 static radllm_status read_pair(binder *b, const couple *c, uint32_t expert, rad_adapter_pair *pair)
 {
@@ -617,6 +695,8 @@ static radllm_status read_pair(binder *b, const couple *c, uint32_t expert, rad_
     extents x = measure(b, c);
     size_t rank = pair->b.n_columns, columns = pair->a.n_columns, n = x.n_experts;
     bool stack = c->a->rows == RAD_ADAPTER_ROWS_STACK;
+    if (c->weight->by_head)
+        return read_latent(b, c, x.keys, pair);
     steps a = {n > 1 || stack ? expert * rank * columns : 0, columns, 1};
     steps by = {stack ? expert * rank * pair->b.n_rows : n > 1 ? expert : 0, rank * n, n};
     if (x.table)
@@ -805,47 +885,4 @@ uint64_t rad_adapter_bytes(const rad_adapter *adapter)
     return adapter->data_bytes + adapter->n_slots * sizeof *adapter->slots +
            (adapter->n_pairs + (size_t)1) * sizeof *adapter->pairs +
            adapter->n_tensors * sizeof *adapter->wholes;
-}
-
-/* ---- sets ------------------------------------------------------------------------------------ */
-
-void rad_adapters_text(const rad_adapter_set *set, char text[RAD_ADAPTERS_TEXT])
-{
-    text[0] = '\0';
-    for (uint32_t i = 0; i < set->n; i++) {
-        const uint8_t *digest = set->uses[i].adapter->digest;
-        for (int k = 0; k < 32; k++)
-            text += snprintf(text, 3, "%02x", digest[k]);
-        text += snprintf(text, 88 - 64, "=%.9g\n", (double)set->uses[i].scale);
-    }
-}
-
-radllm_status rad_adapter_set_add(rad_adapter_set *set, rad_adapter *adapter, float scale,
-                                  radllm_error *error)
-{
-    if (!(fabsf(scale) <= 1e6f))
-        return rad_fail(error, RADLLM_E_ARGUMENT,
-                        "the scale of an adapter must be a number from -1e6 to 1e6");
-    if (scale == 0.0f)
-        return RADLLM_OK;
-    if (set->n == RAD_ADAPTERS_MAX)
-        return rad_fail(error, RADLLM_E_LIMIT,
-                        "a session can have %d adapters; merge some of them by PEFT",
-                        RAD_ADAPTERS_MAX);
-    set->uses[set->n++] = (rad_adapter_use){rad_adapter_retain(adapter), scale};
-    return RADLLM_OK;
-}
-
-void rad_adapter_set_copy(rad_adapter_set *to, const rad_adapter_set *from)
-{
-    *to = *from;
-    for (uint32_t i = 0; i < to->n; i++)
-        (void)rad_adapter_retain(to->uses[i].adapter);
-}
-
-void rad_adapter_set_clear(rad_adapter_set *set)
-{
-    for (uint32_t i = 0; i < set->n; i++)
-        rad_adapter_release(set->uses[i].adapter);
-    set->n = 0;
 }

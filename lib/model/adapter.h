@@ -7,6 +7,7 @@
 #include "io/adapter.h"
 #include "model/model.h"
 
+/* The heads' products of latent attention have rows for each head in A (keys) or in B (values). */
 typedef struct rad_adapter_pair {
     rad_matrix a; /* [rank, columns]; of an embedding [tokens, rank], whose rows are looked up */
     rad_matrix b; /* [rows, rank] */
@@ -55,8 +56,8 @@ void rad_adapter_forget_numbers(rad_adapter *adapter);
 uint64_t rad_adapter_bytes(const rad_adapter *adapter);
 
 /* Which pair changes a weight: those of layers, then the embedding's and the output's; of a stack
- * of experts the first one's, the others' follow. Rows of the pair's B begin with row
- * weight->first, those of an expert's with its own first. */
+ * of experts the first one's, the others' follow. Where a pair's B has more rows than the weight,
+ * its own begin with row weight->first. */
 uint32_t rad_adapter_slot(const rad_model *model, const rad_weight *weight);
 static inline const rad_adapter_pair *rad_adapter_find(const rad_adapter *adapter, uint32_t slot)
 {

@@ -15,7 +15,8 @@ static const rad_adapter_pair *pair_of(const rad_model *model, const rad_adapter
     *lookup = weight == &model->embedding;
     if (!*lookup && weight != &model->output && (at < first || at >= end))
         return NULL; /* norms and tables before and behind the layers */
-    return rad_adapter_find(use->adapter, rad_adapter_slot(model, weight) + expert);
+    uint32_t slot = rad_adapter_slot(model, weight) + (weight->by_head ? 0 : expert);
+    return rad_adapter_find(use->adapter, slot);
 }
 
 /* The tensor that takes a weight's place, of the last adapter that has one. */
@@ -50,10 +51,10 @@ static radllm_status check_encoder(const rad_model *model, const rad_weight *wei
                     rad_source_label(model->source), weight->tensor->name.data, info->name);
 }
 
-/* Matrices of a weight that have pairs of their own. */
+/* Matrices of a weight, experts' or heads'. */
 static uint32_t n_experts_of(const rad_weight *weight)
 {
-    return weight->matrix.n_rows == 0 || weight->by_head ? 1 : weight->n_experts;
+    return weight->matrix.n_rows == 0 ? 1 : weight->n_experts;
 }
 
 static radllm_status mark_weight(rad_model *model, rad_weight *weight, void *data,
@@ -130,12 +131,13 @@ static void decode(const rad_matrix *matrix, uint32_t row, float *out)
     rad_matrix_decode_row(matrix, row, out);
 }
 
-/* The rows [rank][columns] that are added up: A, or the transpose of B. */
-static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms, float *row)
+/* The rows [rank][columns] that are added up: A, from row `first` on, or the transpose of B. */
+static void decode_terms(const rad_adapter_pair *pair, uint32_t first, bool lookup, float *terms,
+                         float *row)
 {
     uint32_t rank = pair->b.n_columns, columns = lookup ? pair->b.n_rows : pair->a.n_columns;
     for (uint32_t k = 0; !lookup && k < rank; k++)
-        decode(&pair->a, k, terms + (size_t)k * columns);
+        decode(&pair->a, first + k, terms + (size_t)k * columns);
     for (uint32_t i = 0; lookup && i < columns; i++) {
         decode(&pair->b, i, row);
         for (uint32_t k = 0; k < rank; k++)
@@ -146,7 +148,9 @@ static void decode_terms(const rad_adapter_pair *pair, bool lookup, float *terms
 typedef struct merger {
     float *terms, *factors, *values; /* values: all rows */
     float *own, *row;                /* DoRA: all rows as the model has them, and room for one */
-    uint32_t first, n, columns;      /* rows of the tensor, or of one expert */
+    uint32_t first, n, columns;      /* rows of a matrix: of one expert or head, where they are */
+    uint32_t rows, base;             /* all of it, and where it begins in pairs of more rows */
+    uint32_t head;                   /* which one; 0 of all others */
 } merger;
 
 /* Adds the product of row `row` of B, which is in m->factors, and A to a row. */
@@ -162,7 +166,8 @@ static void add_product(const merger *m, uint32_t rank, float by, float *values)
 
 /* What a row is multiplied with to get its length: that of the model's own row and this product
  * alone is 1, whatever else is added. */
-static float length_factor(const merger *m, const rad_adapter_pair *pair, uint32_t r, float by)
+static float length_factor(const merger *m, const rad_adapter_pair *pair, uint32_t first,
+                           uint32_t r, float by)
 {
     double sum = 0.0;
     float length;
@@ -170,21 +175,23 @@ static float length_factor(const merger *m, const rad_adapter_pair *pair, uint32
     add_product(m, pair->b.n_columns, by, m->row);
     for (uint32_t i = 0; i < m->columns; i++)
         sum += (double)m->row[i] * (double)m->row[i];
-    decode(&pair->lengths, m->first + r, &length);
+    decode(&pair->lengths, first + r, &length);
     return sum > 0.0 ? (float)((double)length / sqrt(sum)) : 0.0f;
 }
 
 static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup, float scale)
 {
     float by = (float)(pair->scale * (double)scale);
-    decode_terms(pair, lookup, m->terms, m->factors);
+    uint32_t rank = pair->b.n_columns;
+    uint32_t first = m->first + (pair->b.n_rows > m->rows ? m->base : 0);
+    decode_terms(pair, pair->a.n_rows > rank ? m->head * rank : 0, lookup, m->terms, m->factors);
     for (uint32_t r = 0; r < m->n; r++) {
         float *values = m->values + (size_t)r * m->columns;
-        decode(lookup ? &pair->a : &pair->b, m->first + r, m->factors);
+        decode(lookup ? &pair->a : &pair->b, first + r, m->factors);
         add_product(m, pair->b.n_columns, by, values);
         if (pair->lengths.n_rows == 0)
             continue;
-        float factor = length_factor(m, pair, r, by);
+        float factor = length_factor(m, pair, first, r, by);
         for (uint32_t i = 0; i < m->columns; i++)
             values[i] *= factor;
     }
@@ -220,7 +227,8 @@ radllm_status rad_merge_vector(const rad_model *model, const rad_weight *weight,
                                       values, error);
 }
 
-radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
+/* The same for rows that are all the weight's. */
+static radllm_status merge_part(const rad_model *model, const rad_weight *weight, uint64_t first,
                                 size_t n, float *values, radllm_error *error)
 {
     const rad_source *source = NULL;
@@ -231,7 +239,7 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
         status = read_whole(model, source, whole, first, n, values, error);
     if (status != RADLLM_OK || weight->matrix.n_rows == 0)
         return status;
-    const uint32_t rows = rad_weight_rows(weight), n_experts = n_experts_of(weight);
+    const uint32_t rows = rad_weight_rows(weight);
     bool lengths = false;
     for (uint32_t i = 0; i < model->merged.n; i++) {
         const rad_adapter *adapter = model->merged.uses[i].adapter;
@@ -244,17 +252,21 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
         return rad_fail_memory(error, bytes);
     merger m = {.values = values,
                 .columns = (uint32_t)columns,
+                .rows = rows,
                 .terms = terms,
                 .factors = terms + rank * columns};
     m.row = m.factors + rank + 1;
     m.own = m.row + columns;
     if (lengths)
         memcpy(m.own, values, n * sizeof *values);
-    uint32_t row = (uint32_t)(first / columns), end = row + (uint32_t)(n / columns);
+    uint32_t row = (uint32_t)(first / columns - weight->first);
+    uint32_t end = row + (uint32_t)(n / columns);
     for (; row < end; row += m.n, m.values += m.n * columns, m.own += m.n * columns) {
-        uint32_t expert = n_experts > 1 ? row / rows : 0;
-        m.first = n_experts > 1 ? row % rows : row;
-        m.n = n_experts > 1 && end - row > rows - m.first ? rows - m.first : end - row;
+        uint32_t expert = row / rows;
+        m.first = row % rows;
+        m.head = weight->by_head ? expert : 0;
+        m.base = weight->by_head ? expert * rows : (uint32_t)weight->first;
+        m.n = end - row < rows - m.first ? end - row : rows - m.first;
         for (uint32_t i = 0; i < model->merged.n; i++) {
             bool lookup;
             const rad_adapter_use *use = &model->merged.uses[i];
@@ -265,6 +277,34 @@ radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight
     }
     rad_free(&model->host.allocator, terms, bytes);
     return RADLLM_OK;
+}
+
+/* Whether a weight has some of the rows of its tensor, side by side with others'. */
+static bool is_part(const rad_weight *weight)
+{
+    return weight->matrix.n_rows > 0 && weight->n_experts == 1 &&
+           weight->matrix.n_rows < weight->tensor->dims[1];
+}
+
+radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
+                                size_t n, float *values, radllm_error *error)
+{
+    if (!is_part(weight))
+        return merge_part(model, weight, first, n, values, error);
+    radllm_status status = RADLLM_OK;
+    const uint64_t columns = rad_weight_inputs(weight), last = first + n;
+    const rad_weight *part = weight;
+    while (part[-1].tensor == weight->tensor) /* the first role of a layer is none of these */
+        part--;
+    for (; part->tensor == weight->tensor && status == RADLLM_OK; part++) {
+        uint64_t begin = part->first * columns, end = begin + part->matrix.n_rows * columns;
+        begin = begin > first ? begin : first;
+        end = end < last ? end : last;
+        if (begin < end)
+            status = merge_part(model, part, begin, (size_t)(end - begin), values + (begin - first),
+                                error);
+    }
+    return status;
 }
 
 radllm_status rad_merge_rows(const rad_model *model, const rad_weight *weight, uint32_t first,

@@ -236,12 +236,30 @@ START_TEST(folder_agrees)
 }
 END_TEST
 
+static void write_merged(const char *model, const char *adapter, const char *out)
+{
+    opened o = {0};
+    radllm_file *file;
+    radllm_quantization *plan;
+    ck_assert_int_eq(radllm_error_new(&o.error), RADLLM_OK);
+    rad_assert_ok(radllm_options_new(NULL, &o.options, o.error), o.error);
+    set(&o, "adapter", adapter);
+    set(&o, "quantize", "COPY");
+    rad_assert_ok(radllm_file_open(NULL, model, &file, o.error), o.error);
+    rad_assert_ok(radllm_quantization_new(NULL, file, NULL, o.options, &plan, o.error), o.error);
+    rad_assert_ok(radllm_quantization_write(plan, out, NULL, o.error), o.error);
+    radllm_quantization_free(plan);
+    radllm_file_free(file);
+    close_model(&o);
+}
+
 /* Vectors of the last tokens with an adapter, beside the model and merged, by its folder and by
  * GGUF (tools/oracle/make_adapters.py). */
 START_TEST(adapter_agrees)
 {
     static const char *const names[][2] = {{"bert", "bert-all"},
-                                           {"qwen3-embedding", "qwen3-embedding-all"}};
+                                           {"qwen3-embedding", "qwen3-embedding-all"},
+                                           {"nomic-bert", "nomic-bert-all"}};
     char path[1024], adapter[256], model[64];
     size_t size;
     snprintf(path, sizeof path, "tests/golden/adapters/%s.logits.f32", names[_i][1]);
@@ -252,12 +270,15 @@ START_TEST(adapter_agrees)
     golden g = read_golden(model);
     const size_t n = size / sizeof *expected;
     g.n_ids = 16; /* of the adapter's golden file, the first ones of the encoder's */
-    for (int way = 0; way < 4; way++) {
-        char gguf[256];
+    for (int way = 0; way < 6; way++) { /* the last two: merged into a file */
+        char gguf[256], source[1024];
         snprintf(gguf, sizeof gguf, "tests/golden/encoders/%s.gguf", model);
         snprintf(path, sizeof path, "%s/%s", folders, names[_i][0]);
-        opened o =
-            open_model(way < 2 ? rad_test_source_path(gguf) : path, "copy", adapter, way % 2 == 1);
+        snprintf(source, sizeof source, "%s", way % 4 < 2 ? rad_test_source_path(gguf) : path);
+        if (way >= 4)
+            write_merged(way == 4 ? source : path, adapter, rad_test_temp_path("merged.gguf"));
+        opened o = way >= 4 ? open_model(rad_test_temp_path("merged.gguf"), "copy", NULL, false)
+                            : open_model(source, "copy", adapter, way % 2 == 1);
         float *vectors = embed(&o, &g, "none", "auto");
         double error = rad_test_relative_error(vectors + g.n_ids * g.width - n, expected, n);
         printf("# %s, way %d: relative error %.3g (at most 1e-5)\n", names[_i][1], way, error);
@@ -273,7 +294,7 @@ END_TEST
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "embeddings");
-    tcase_add_loop_test(cases, adapter_agrees, 0, 2);
+    tcase_add_loop_test(cases, adapter_agrees, 0, 3);
     tcase_add_loop_test(cases, file_agrees, 0, sizeof models / sizeof *models);
     tcase_add_loop_test(cases, folder_agrees, 0, sizeof models / sizeof *models);
 }

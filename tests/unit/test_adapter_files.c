@@ -215,6 +215,17 @@ START_TEST(wrong_configurations)
         {"\"r\":4,\"lora_alpha\":1,\"layer_replication\":[[0,2]]", RADLLM_E_UNSUPPORTED,
          "layer_replication"},
         {"\"r\":4,\"lora_alpha\":1,\"alora_invocation_tokens\":[1]", RADLLM_E_UNSUPPORTED, "aLoRA"},
+        {"\"r\":4,\"lora_alpha\":1,\"alora_invocation_tokens\":[]", RADLLM_E_UNSUPPORTED,
+         "key alora_invocation_tokens asks for an adapter that begins at some tokens (aLoRA)"},
+        {"\"r\":4,\"lora_alpha\":1,\"arrow_config\":{}", RADLLM_E_UNSUPPORTED, "arrow_config"},
+        {"\"r\":4,\"lora_alpha\":1,\"kasa_config\":{}", RADLLM_E_UNSUPPORTED, "kasa_config"},
+        {"\"r\":4,\"lora_alpha\":1,\"monteclora_config\":{}", RADLLM_E_UNSUPPORTED,
+         "monteclora_config"},
+        {"\"r\":4,\"lora_alpha\":1,\"use_bdlora\":{\"nblocks\":2}", RADLLM_E_UNSUPPORTED,
+         "use_bdlora"},
+        {"\"r\":4,\"lora_alpha\":1,\"use_qalora\":true", RADLLM_E_UNSUPPORTED, "use_qalora"},
+        {"\"r\":4,\"lora_alpha\":1,\"trainable_token_indices\":{\"embed_tokens\":[3]}",
+         RADLLM_E_UNSUPPORTED, "trainable_token_indices"},
         {"\"r\":4,\"lora_alpha\":1,\"rank_pattern\":{\"q_proj\":0}", RADLLM_E_FORMAT,
          "rank_pattern"},
         {"\"r\":4,\"lora_alpha\":1,\"rank_pattern\":{\"[qk]_proj\":5}", RADLLM_E_FORMAT,
@@ -393,6 +404,14 @@ START_TEST(names_without_tensors)
                  "\"target_modules\":[\"q_proj\",\"self_attn\",\"v_proj\",\"proj\",\"c_attn\"]");
     rad_assert_ok(radllm_adapter_open(model, in_folder(""), NULL, &adapter, error), error);
     ck_assert_ptr_nonnull(strstr(line, "target_modules names 'v_proj'"));
+    radllm_adapter_free(adapter);
+    line[0] = '\0'; /* keys that ask for nothing, that change nothing, and one of a later version */
+    write_config("\"r\":4,\"lora_alpha\":1,\"arrow_config\":null,\"layer_replication\":[],"
+                 "\"use_qalora\":false,\"qalora_group_size\":16,\"eva_config\":{\"rho\":2},"
+                 "\"megatron_core\":\"megatron.core\",\"exclude_modules\":[\"k_proj\"],"
+                 "\"velora_config\":{},\"use_newlora\":true,\"newlora_config\":null");
+    rad_assert_ok(radllm_adapter_open(model, in_folder(""), NULL, &adapter, error), error);
+    ck_assert_ptr_nonnull(strstr(line, "the key 'use_newlora' is not known, and ignored"));
     radllm_adapter_free(adapter);
     radllm_model_free(model);
     radllm_host_free(host);

@@ -1,6 +1,7 @@
-/* Adapters of experts: sessions with different ones in one batch give the bits that each gives
- * alone, on models of any arrangement; memory that fails; and whatever is wrong with an adapter is
- * told by its tensor. (What they compute: tests/golden/test_golden_adapters.c.) */
+/* Adapters of experts, and of the heads' products of latent attention: sessions with different ones
+ * in one batch give the bits that each gives alone, on models of any arrangement; memory that
+ * fails; and whatever is wrong with an adapter is told by its tensor. (What they compute:
+ * tests/golden/test_golden_adapters.c.) */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,6 +86,38 @@ static void open_all(bool apart)
     }
 }
 
+/* DeepSeek-V3's, whose file has keys and values of short vectors apart, and adapters change both at
+ * once: of the last layer, which computes the output rows only, and of the one before. */
+static gguf_builder make_latent(uint64_t rank)
+{
+    gguf_builder file = empty_adapter();
+    gguf_key_string(&file, "general.architecture", "deepseek2");
+    for (int layer = 1; layer < 3; layer++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.attn_kv_b.weight.lora_a", layer);
+        gguf_tensor_random(&file, name, 2, (uint64_t[]){64, rank}, 0.4f);
+        snprintf(name, sizeof name, "blk.%d.attn_kv_b.weight.lora_b", layer);
+        gguf_tensor_random(&file, name, 2, (uint64_t[]){rank, (uint64_t)4 * (32 + 16)}, 0.4f);
+    }
+    return file;
+}
+
+static void open_latent(void)
+{
+    gguf_builder base =
+        gguf_load(rad_test_source_path("tests/golden/architectures/deepseek2-v3-q8_0.gguf"));
+    gguf_key_u32(&base, "deepseek2.context_length", CONTEXT);
+    open_builder(base);
+    for (int i = 0; i < ADAPTERS; i++) {
+        gguf_builder file = make_latent(2 + 3 * (uint64_t)i);
+        gguf_write(&file, rad_test_temp_path("latent.gguf"));
+        gguf_builder_free(&file);
+        const char *path = i == 0 ? rad_test_source_path(ADAPTERS_FOLDER "deepseek2-v3-all")
+                                  : rad_test_temp_path("latent.gguf");
+        rad_assert_ok(radllm_adapter_open(model, path, NULL, &adapters[i], error), error);
+    }
+}
+
 static const adapter_set sets[SETS] = {
     {0, {0}, {0}},
     {1, {0}, {1.0f}},
@@ -101,7 +134,10 @@ START_TEST(company_changes_nothing)
 {
     prompt prompts[2 * SETS];
     result expected[2 * SETS];
-    open_all(_i == 1);
+    if (_i == 2)
+        open_latent();
+    else
+        open_all(_i == 1);
     for (int i = 0; i < 2 * SETS; i++) {
         prompts[i] = make_prompt(1, i % 2 == 0 ? 40 : 0, (uint32_t)i, 40 + 5 * (size_t)i);
         expected[i] = ask_set(i % SETS, &prompts[i], 512, 2);
@@ -416,6 +452,45 @@ START_TEST(wrong_folders)
 }
 END_TEST
 
+static void refuse_latent(gguf_builder *file, const char *name, uint64_t columns, uint64_t rows,
+                          radllm_status status, const char *part)
+{
+    char full[64];
+    for (int i = 0; i < 2; i++) {
+        snprintf(full, sizeof full, "%s.lora_%c", name, i == 0 ? 'a' : 'b');
+        if (gguf_find_tensor(file, full) != NULL)
+            gguf_remove_tensor(file, full);
+        gguf_tensor_random(file, full, 2, (uint64_t[]){i == 0 ? columns : 2, i == 0 ? 2 : rows},
+                           0.4f);
+    }
+    gguf_write(file, rad_test_temp_path("wrong.gguf"));
+    gguf_builder_free(file);
+    refuse(rad_test_temp_path("wrong.gguf"), status, part);
+}
+
+START_TEST(wrong_latent)
+{
+    open_latent();
+    gguf_builder file = make_latent(2);
+    refuse_latent(&file, "blk.1.attn_kv_b.weight", 64, 190, RADLLM_E_ARGUMENT,
+                  "lora_b' (of blk.1.attn_kv_b.weight) is 190 x 2; the model needs 192 x 2");
+    file = make_latent(2);
+    refuse_latent(&file, "blk.2.attn_kv_b.weight", 32, 192, RADLLM_E_ARGUMENT,
+                  "lora_a' (of blk.2.attn_kv_b.weight) is 2 x 32; the model needs 2 x 64");
+    file = make_latent(2);
+    refuse_latent(&file, "blk.3.attn_kv_b.weight", 64, 192, RADLLM_E_ARGUMENT,
+                  "what the model does not have");
+    file = make_latent(2);
+    refuse_latent(&file, "blk.1.attn_k_b.weight", 32, 64, RADLLM_E_UNSUPPORTED, "no plain matrix");
+    file = make_latent(2);
+    gguf_remove_tensor(&file, "blk.1.attn_kv_b.weight.lora_b");
+    gguf_write(&file, rad_test_temp_path("wrong.gguf"));
+    gguf_builder_free(&file);
+    refuse(rad_test_temp_path("wrong.gguf"), RADLLM_E_FORMAT, "has no companion B");
+    close_all();
+}
+END_TEST
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Opens and attaches with every allocation failing in turn; nothing is lost. */
@@ -454,7 +529,8 @@ END_TEST
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "experts");
-    tcase_add_loop_test(cases, company_changes_nothing, 0, 2);
+    tcase_add_loop_test(cases, company_changes_nothing, 0, 3);
+    tcase_add_test(cases, wrong_latent);
     tcase_add_test(cases, arrangements_agree);
     cases = rad_test_case(suite, "files");
     tcase_add_loop_test(cases, wrong_stacks, 0, 2);

@@ -44,6 +44,12 @@ ADAPTERS = {
     "phi3-fused": ("phi3", torch.float16, dict(
         r=2, lora_alpha=4, target_modules=["qkv_proj", "gate_up_proj", "down_proj"])),
 }
+# Of latent attention: what makes keys and values of short vectors, which files have in two forms.
+ADAPTERS["deepseek2-lite-all"] = ("deepseek2-lite", torch.float16, dict(
+    r=3, lora_alpha=6, target_modules="all-linear", rank_pattern={"layers.0.self_attn.kv_b_proj": 5}))
+ADAPTERS["deepseek2-v3-all"] = ("deepseek2-v3", torch.bfloat16, dict(
+    r=2, lora_alpha=4, use_rslora=True, target_modules="all-linear",
+    alpha_pattern={"kv_b_proj": 7}))
 # With whole tensors in place of the model's own: only to be merged.
 ADAPTERS["llama-whole"] = ("llama-mha", torch.float16, dict(
     r=2, lora_alpha=4, target_modules=["o_proj"], modules_to_save=["v_proj", "norm"]))
@@ -61,6 +67,8 @@ ADAPTERS["tied-embedding"] = ("gemma2", torch.bfloat16, dict(
 # With lengths of rows (DoRA): only to be merged as well.
 ADAPTERS["llama-dora"] = ("llama-mha", torch.float16, dict(
     r=3, lora_alpha=6, use_dora=True, target_modules=["q_proj", "k_proj", "down_proj"]))
+ADAPTERS["deepseek2-lite-dora"] = ("deepseek2-lite", torch.float16, dict(
+    r=2, lora_alpha=4, use_dora=True, target_modules=["kv_b_proj"]))
 ADAPTERS["gpt2-dora"] = ("gpt2", torch.float32, dict(
     r=2, lora_alpha=4, use_dora=True, use_rslora=True, fan_in_fan_out=True,
     target_modules=["c_attn", "c_fc"]))
@@ -85,7 +93,11 @@ MODULES = {"mixtral-experts": ("mixtral", torch.float16, dict(
 EMBEDDINGS = {
     "bert-all": ("bert", torch.float16, dict(r=2, lora_alpha=6, target_modules="all-linear")),
     "qwen3-embedding-all": ("qwen3-embedding", torch.bfloat16, dict(
-        r=2, lora_alpha=4, use_rslora=True, target_modules="all-linear"))}
+        r=2, lora_alpha=4, use_rslora=True, target_modules="all-linear")),
+    # Queries, keys and values are three modules of different ranks, and one matrix in files.
+    "nomic-bert-all": ("nomic-bert", torch.float16, dict(
+        r=2, lora_alpha=6, target_modules="all-linear", rank_pattern={"k_proj": 3},
+        alpha_pattern={"layers.1.self_attn.v_proj": 2}))}
 # Two at once, with scales that PEFT is told as alphas.
 PAIRS = {"llama-both": ("llama-all", 0.5, "llama-attention", -1.25)}
 # From the Q8_0 file of the base, whose weights are others: `transformers` takes them widened.

@@ -2,7 +2,8 @@
  * run. For each place in the sets, in its order, two steps over all runs: A x of each row (or the
  * row of a table that its token names), then B times that, scaled and added to what the model's own
  * matrix gave. A row's bits depend on its own input and its own set alone (numeric contract).
- * Behind a product of experts the rows are those of choices, and a run's are of one expert too. */
+ * Behind a product of experts the rows are those of choices, and a run's are of one expert too.
+ * Behind products by heads one step does both, for a head and some rows. */
 #include "backend/cpu/cpu.h"
 
 #include <string.h>
@@ -50,15 +51,30 @@ static size_t scratch_bytes(const rad_program *program, uint32_t rank)
     return aligned(bytes);
 }
 
+/* What a task by heads needs; 0: there are none. */
+static size_t heads_bytes(const rad_program *program, uint32_t rank)
+{
+    size_t columns = 0;
+    for (uint32_t i = 0; i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if (op->kind == RAD_OP_ADAPT && op->n_heads > 0 && op->weight->matrix.n_columns > columns)
+            columns = op->weight->matrix.n_columns;
+    }
+    return columns == 0 ? 0 : aligned(TOKENS * (columns + rank) * sizeof(float));
+}
+
 static rad_cpu_adapter_layout lay_out(const rad_program *program,
                                       const rad_backend_settings *settings, uint32_t rank)
 {
-    rad_cpu_adapter_layout at = {.rank = rank, .scratch_bytes = scratch_bytes(program, rank)};
+    rad_cpu_adapter_layout at = {.rank = rank,
+                                 .scratch_bytes = scratch_bytes(program, rank),
+                                 .heads_bytes = heads_bytes(program, rank)};
     size_t choices = (size_t)settings->max_tokens * program->model->hparams.router.n_used;
     size_t rows = choices > settings->max_tokens ? choices : settings->max_tokens;
     at.out = aligned(rows * rank * sizeof(float));
     at.scratch = at.out + aligned(OUT_FLOATS * sizeof(float)) * settings->n_threads;
-    at.runs = at.scratch + at.scratch_bytes * settings->n_threads;
+    at.heads = at.scratch + at.scratch_bytes * settings->n_threads;
+    at.runs = at.heads + at.heads_bytes * settings->n_threads;
     at.expert_runs = at.runs + 2 * aligned(settings->max_spans * sizeof(rad_adapter_run));
     at.total = at.expert_runs + aligned(choices * sizeof(rad_adapter_run));
     return at;
@@ -288,7 +304,7 @@ static void b_task(void *data, uint32_t index, uint32_t worker)
     uint32_t token = index % token_blocks * TOKENS, row = index / token_blocks * job->b_rows;
     uint32_t n = run->n_rows - token < TOKENS ? run->n_rows - token : TOKENS;
     uint32_t left = rows_of_b(op) - row, rows = left < job->b_rows ? left : job->b_rows;
-    uint32_t first = op->lookup || op->experts ? 0 : (uint32_t)op->weight->first;
+    uint32_t first = pair->b.n_rows > op->width ? (uint32_t)op->weight->first : 0;
     rad_matrix part = part_of(&pair->b, first + row, rows);
     float *sums =
         (float *)(void *)(cpu->adapter_memory + cpu->adapters.out) + (size_t)worker * OUT_FLOATS;
@@ -297,6 +313,43 @@ static void b_task(void *data, uint32_t index, uint32_t worker)
     for (uint32_t t = 0; t < n; t++)
         cpu->kernels->layer->add_scaled(sums + (size_t)t * rows, run->scale, rows,
                                         out + (size_t)t * op->width);
+}
+
+/* Of a pair for products by heads either A or B has rows for each head, and the other has its own
+ * for all. */
+static void head_task(void *data, uint32_t index, uint32_t worker)
+{
+    const adapt_job *job = data;
+    const rad_cpu_backend *cpu = job->cpu;
+    const rad_op *op = job->op;
+    const rad_adapter_run *run = run_of_task(job, &index);
+    const rad_adapter_pair *pair = run->pair;
+    uint32_t rank = pair->b.n_columns, columns = pair->a.n_columns;
+    uint32_t head = index % op->n_heads, token = index / op->n_heads * TOKENS;
+    uint32_t n = run->n_rows - token < TOKENS ? run->n_rows - token : TOKENS;
+    size_t row = run->first_row + token;
+    const float *in = rad_cpu_value(cpu, op->in) + row * op->from.row + op->from.first +
+                      (size_t)head * op->from.stride;
+    float *out = rad_cpu_value(cpu, op->out) + row * op->to.row + op->to.first +
+                 (size_t)head * op->to.stride;
+    float *x = (float *)(void *)(cpu->adapter_memory + cpu->adapters.heads +
+                                 worker * cpu->adapters.heads_bytes);
+    float *hidden = x + (size_t)n * columns;
+    float *sums =
+        (float *)(void *)(cpu->adapter_memory + cpu->adapters.out) + (size_t)worker * OUT_FLOATS;
+    for (uint32_t t = 0; t < n; t++)
+        memcpy(x + (size_t)t * columns, in + t * (size_t)op->from.row, columns * sizeof *x);
+    rad_matrix a = part_of(&pair->a, pair->a.n_rows > rank ? head * rank : 0, rank);
+    multiply(cpu, &a, x, n, hidden, rank, worker);
+    uint32_t begin = pair->b.n_rows > op->width ? head * op->width : 0;
+    for (uint32_t first = 0, rows; first < op->width; first += rows) {
+        rows = op->width - first < OUT_FLOATS / TOKENS ? op->width - first : OUT_FLOATS / TOKENS;
+        rad_matrix b = part_of(&pair->b, begin + first, rows);
+        multiply(cpu, &b, hidden, n, sums, rows, worker);
+        for (uint32_t t = 0; t < n; t++)
+            cpu->kernels->layer->add_scaled(sums + (size_t)t * rows, run->scale, rows,
+                                            out + t * (size_t)op->to.row + first);
+    }
 }
 
 /* What the pass does with each run; returns whether anything. */
@@ -321,6 +374,8 @@ static bool begin_pass(adapt_job *job, uint32_t pass)
 static uint32_t tasks_of(const adapt_job *job, const rad_adapter_run *run, bool second)
 {
     uint32_t rank = run->pair->b.n_columns, token_blocks = blocks(run->n_rows, TOKENS);
+    if (job->op->n_heads > 0)
+        return job->op->n_heads * token_blocks;
     if (second)
         return blocks(rows_of_b(job->op), job->b_rows) * token_blocks;
     return job->op->lookup ? token_blocks : blocks(rank, rows_of_a(run)) * token_blocks;
@@ -329,7 +384,7 @@ static uint32_t tasks_of(const adapt_job *job, const rad_adapter_run *run, bool 
 static void run_stage(adapt_job *job, bool second)
 {
     uint32_t count = 0;
-    uint64_t work = 0;
+    uint64_t work = 0, heads = job->op->n_heads;
     for (uint32_t i = 0; i < job->n_runs; i++) {
         rad_adapter_run *run = &job->runs[i];
         run->first_task = count;
@@ -337,9 +392,10 @@ static void run_stage(adapt_job *job, bool second)
             continue;
         count += tasks_of(job, run, second);
         uint64_t wide = second ? rows_of_b(job->op) : run->pair->a.n_columns;
+        wide = heads > 0 ? heads * (wide + job->op->width) : wide;
         work += wide * run->pair->b.n_columns * run->n_rows;
     }
-    rad_cpu_parallel(job->cpu, second ? b_task : a_task, job, count, work);
+    rad_cpu_parallel(job->cpu, heads > 0 ? head_task : second ? b_task : a_task, job, count, work);
 }
 
 /* Rows of B for a task: a few tasks for each thread, and never more than its sums have room for. */
@@ -383,6 +439,7 @@ void rad_cpu_adapt(rad_cpu_backend *cpu, const rad_op *op)
         if (!begin_pass(&job, pass))
             continue;
         run_stage(&job, false);
-        run_stage(&job, true);
+        if (op->n_heads == 0)
+            run_stage(&job, true);
     }
 }

@@ -65,6 +65,8 @@ typedef struct rad_cpu_adapter_layout {
     size_t out;           /* sums of a task, for each worker */
     size_t scratch;       /* for each worker */
     size_t scratch_bytes; /* of one worker */
+    size_t heads;         /* of a task by heads, for each worker: its input, and A x */
+    size_t heads_bytes;   /* of one worker */
     size_t runs;          /* rad_adapter_run[], by token and by output */
     size_t expert_runs;   /* the same by choice, of the operation in progress */
     size_t total;

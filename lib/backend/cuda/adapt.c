@@ -279,7 +279,8 @@ static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const rad_c
                                   .n_tokens = run->n_rows};
     radllm_status status =
         launch(b, kernel_of(pair->a.type, false), grid_of(&a, RAD_CUDA_ADAPT_A_ROWS), 0, &a);
-    a.matrix = copy->data + (pair->b.data - here) + op->weight->first * row_bytes;
+    uint64_t first = pair->b.n_rows > op->width ? op->weight->first : 0; /* of a pair for several */
+    a.matrix = copy->data + (pair->b.data - here) + first * row_bytes;
     a.x = a.y;
     a.y = rad_cuda_value(b, op->out) + (uint64_t)run->first_row * op->width;
     a.x_stride = a.n_columns = pair->b.n_columns;

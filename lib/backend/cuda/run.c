@@ -19,7 +19,8 @@ static uint32_t read_by(const rad_cuda_chain *c, const rad_op *op)
 /* Floats of a row of what it writes. */
 static uint64_t written_width(const rad_cuda_chain *c, const rad_op *op)
 {
-    if (op->kind == RAD_OP_COPY || op->kind == RAD_OP_HEAD_PRODUCT)
+    bool by_head = op->kind == RAD_OP_ADAPT && op->n_heads > 0;
+    if (op->kind == RAD_OP_COPY || op->kind == RAD_OP_HEAD_PRODUCT || by_head)
         return op->to.row;
     if (op->kind == RAD_OP_EXPERT_PRODUCT || op->experts)
         return (uint64_t)op->width * c->program->model->hparams.router.n_used;
@@ -195,7 +196,7 @@ static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t en
     uint32_t n = 0;
     for (uint32_t i = *at; i < end && n < RAD_CUDA_PRODUCT_PARTS; i++) {
         const rad_op *op = &b->program->ops[i];
-        if (op->kind == RAD_OP_ADAPT)
+        if (op->kind == RAD_OP_ADAPT && n > 0) /* else a product may read what it adds to */
             continue;
         if (op->kind != RAD_OP_PRODUCT || !b->on_device[i] ||
             (n > 0 && !rad_cuda_can_join(b, joined[0], op)))
