@@ -5,15 +5,20 @@
 
 #include "model/fill.h"
 
+/* Whether a weight is one of a layer's: the others stand alone before and behind them. */
+static bool is_of_layer(const rad_model *model, const rad_weight *weight)
+{
+    uintptr_t at = (uintptr_t)weight, first = (uintptr_t)model->layers;
+    return at >= first && at < first + model->hparams.n_layers * sizeof *model->layers;
+}
+
 /* Which pair of an adapter changes a weight, or one expert's rows of it; *lookup: as an embedding.
  */
 static const rad_adapter_pair *pair_of(const rad_model *model, const rad_adapter_use *use,
                                        const rad_weight *weight, uint32_t expert, bool *lookup)
 {
-    uintptr_t at = (uintptr_t)weight, first = (uintptr_t)model->layers;
-    uintptr_t end = first + model->hparams.n_layers * sizeof *model->layers;
     *lookup = weight == &model->embedding;
-    if (!*lookup && weight != &model->output && (at < first || at >= end))
+    if (!*lookup && weight != &model->output && !is_of_layer(model, weight))
         return NULL; /* norms and tables before and behind the layers */
     uint32_t slot = rad_adapter_slot(model, weight) + (weight->by_head ? 0 : expert);
     return rad_adapter_find(use->adapter, slot);
@@ -280,16 +285,16 @@ static radllm_status merge_part(const rad_model *model, const rad_weight *weight
 }
 
 /* Whether a weight has some of the rows of its tensor, side by side with others'. */
-static bool is_part(const rad_weight *weight)
+static bool is_part(const rad_model *model, const rad_weight *weight)
 {
-    return weight->matrix.n_rows > 0 && weight->n_experts == 1 &&
+    return is_of_layer(model, weight) && weight->matrix.n_rows > 0 && weight->n_experts == 1 &&
            weight->matrix.n_rows < weight->tensor->dims[1];
 }
 
 radllm_status rad_merge_numbers(const rad_model *model, const rad_weight *weight, uint64_t first,
                                 size_t n, float *values, radllm_error *error)
 {
-    if (!is_part(weight))
+    if (!is_part(model, weight))
         return merge_part(model, weight, first, n, values, error);
     radllm_status status = RADLLM_OK;
     const uint64_t columns = rad_weight_inputs(weight), last = first + n;
