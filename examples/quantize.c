@@ -134,7 +134,7 @@ static void write_file(const radllm_quantization *plan, const settings *own,
     double start = clock_seconds();
     radllm_status status =
         own->dry_run
-            ? radllm_quantization_check(plan, NULL, 0, 0, 0, program_error())
+            ? radllm_quantization_check(plan, own->output, 0, 0, 0, program_error())
             : radllm_quantization_write(plan, own->output, program_cancel(), program_error());
     rewrite_end(state);
     check(status, NULL);

@@ -852,9 +852,9 @@ RADLLM_API radllm_status radllm_quantization_write_folder(const radllm_quantizat
                                                           const radllm_cancel *cancel,
                                                           radllm_error *error);
 /* What radllm_quantization_write() (folder 0) or radllm_quantization_write_folder() (folder 1, with
- * its arguments) would refuse before it writes: the same status and message. Writes nothing; looks
- * at `path` for a folder alone, where it may be NULL. A folder becomes a GGUF file, and anything a
- * folder, only where it is a whole model: RADLLM_E_FORMAT names what is missing. */
+ * its arguments) would refuse before it writes: the same status and message. Writes nothing; `path`
+ * may be NULL and is not looked at then. A folder becomes a GGUF file, and anything a folder, only
+ * where it is a whole model: RADLLM_E_FORMAT names what is missing. */
 RADLLM_API radllm_status radllm_quantization_check(const radllm_quantization *quantization,
                                                    const char *path, int32_t folder,
                                                    uint64_t shard_bytes, uint32_t flags,

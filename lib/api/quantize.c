@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/file.h"
+#include "base/file_write.h"
 #include "quantize/folder.h"
 
 /* ---- importance ---------------------------------------------------------------------------------
@@ -285,6 +286,8 @@ radllm_status radllm_quantization_check(const radllm_quantization *quantization,
     radllm_status status =
         folder != 0 ? rad_quantize_write_folder(&quantization->plan, path, &settings, NULL, error)
                     : rad_quantize_check(&quantization->plan, error);
+    if (status == RADLLM_OK && folder == 0 && path != NULL)
+        status = rad_output_open(&quantization->allocator, path, NULL, error);
     rad_fpenv_leave(saved);
     return status;
 }

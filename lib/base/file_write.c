@@ -115,14 +115,34 @@ static bool is_alone(const rad_output *output)
            opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-static radllm_status open_target(rad_output *output, mode_t mode, radllm_error *error)
+/* 0, or errno of making a file of this name; the name may hold one that can be written. */
+static int cannot_make(const char *path)
 {
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+    int size =
+        snprintf(folder, sizeof folder, "%.*s.", slash != NULL ? (int)(slash - path) + 1 : 0, path);
+    if (size >= (int)sizeof folder)
+        return ENAMETOOLONG;
+    return access(folder, W_OK | X_OK) == 0 ? 0 : errno;
+}
+
+/* look: says what is in the way and leaves all as it is. */
+static radllm_status open_target(rad_output *output, mode_t mode, bool look, radllm_error *error)
+{
+    struct stat information;
     const char *target = output->temporary != NULL ? output->temporary : output->path;
     if (output->temporary != NULL && rad_is_kept_by_owner(output->path))
         return rad_fail(error, RADLLM_E_IO,
                         "%s: the file is another user's, in a folder where only its owner may "
                         "replace it; give another name",
                         output->label);
+    if (look && output->temporary == NULL) /* to open a pipe waits for its reader */
+        return access(target, W_OK) == 0 ? RADLLM_OK : fail_write(output, "create", errno, error);
+    if (look && lstat(target, &information) != 0) {
+        int number = cannot_make(target);
+        return number == 0 ? RADLLM_OK : fail_write(output, "create", number, error);
+    }
     int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY | O_CREAT;
     flags |= output->temporary != NULL ? O_NOFOLLOW : O_TRUNC;
     do
@@ -137,6 +157,8 @@ static radllm_status open_target(rad_output *output, mode_t mode, radllm_error *
                         "%s: another program or thread writes this file now (" SUFFIX
                         "); wait for it, or give another path",
                         output->label);
+    if (look)
+        return RADLLM_OK;
     output->made = true;
     /* What an earlier attempt left may have had other rights. */
     if (ftruncate(output->descriptor, 0) != 0 ||
@@ -159,8 +181,8 @@ static radllm_status open_output(const rad_allocator *allocator, const char *pat
     rad_path_label(output->label, path);
     radllm_status status = make_paths(output, path, error);
     if (status == RADLLM_OK)
-        status = open_target(output, mode, error);
-    if (status != RADLLM_OK)
+        status = open_target(output, mode, out == NULL, error);
+    if (status != RADLLM_OK || out == NULL)
         rad_output_free(output);
     else
         *out = output;

@@ -10,6 +10,7 @@
  * else writes the same file now. One thread at a time. */
 typedef struct rad_output rad_output;
 
+/* out may be NULL: then nothing is made, and only what would be refused is. */
 radllm_status rad_output_open(const rad_allocator *allocator, const char *path, rad_output **out,
                               radllm_error *error);
 /* The same; nobody but the file's owner can read it. */

@@ -18,11 +18,15 @@ typedef struct translator {
 
 static radllm_status fail_shape(const translator *t, const rad_stored *stored, const char *what)
 {
-    char quoted[RAD_QUOTE_SIZE];
+    char quoted[RAD_QUOTE_SIZE], shape[96] = "";
+    for (uint32_t i = 0, n = 0; i < stored->n_dims && n < sizeof shape; i++)
+        n += (uint32_t)snprintf(shape + n, sizeof shape - n, "%s%llu", i > 0 ? " x " : "",
+                                (unsigned long long)stored->dims[i]);
     return rad_fail(t->error, RADLLM_E_FORMAT,
-                    "%s: tensor '%s' %s; the file does not belong to config.json: fetch both again",
+                    "%s: tensor '%s' of shape %s %s; the file does not belong to config.json: "
+                    "fetch both again",
                     t->folder->source->parts[stored->part].label,
-                    rad_quote(quoted, stored->name.data, stored->name.size), what);
+                    rad_quote(quoted, stored->name.data, stored->name.size), shape, what);
 }
 
 /* Adds a tensor of one part's bytes as they are, to be changed by the caller; NULL: no memory. */
@@ -50,7 +54,8 @@ static rad_tensor *add_tensor(const translator *t, const char *name, const rad_s
                                            .n_elements = stored->n_elements,
                                            .n_bytes = stored->n_bytes,
                                            .part = stored->part,
-                                           .offset = stored->offset}};
+                                           .offset = stored->offset,
+                                           .stored = stored->name.data}};
     for (uint32_t i = 0; i < stored->n_dims; i++) /* what is beyond four is in the last one */
         entry->tensor.dims[i < 3 ? i : 3] *= stored->dims[stored->n_dims - 1 - i];
     if (entry->tensor.n_dims == 0)
@@ -254,7 +259,8 @@ static radllm_status make_positions(const translator *t, const char *name, const
 {
     const uint64_t first = t->shape->first_position;
     if (stored->n_dims != 2 || stored->n_elements == 0 || stored->dims[0] <= first)
-        return fail_shape(t, stored, "must have two dimensions, and more rows than are left out");
+        return fail_shape(t, stored,
+                          "must have two dimensions, and more rows than pad_token_id leaves out");
     if (first == 0)
         return make_plain(t, name, stored);
     radllm_status status = check_numbers(t, stored);
@@ -315,7 +321,8 @@ static radllm_status make_heads_qkv(const translator *t, const char *name, const
     const uint64_t heads = t->shape->n_heads, all = stored->n_dims > 0 ? stored->dims[0] : 0;
     const bool vector = stored->n_dims == 1;
     if ((!vector && stored->n_dims != 2) || stored->n_elements == 0 || all % (3 * heads) != 0)
-        return fail_shape(t, stored, "must have three rows for each value of a head");
+        return fail_shape(
+            t, stored, "must have three rows for each value of n_head (num_attention_heads) heads");
     uint64_t head = all / 3 / heads, columns = vector ? 1 : stored->dims[1];
     if (stored->packed != NULL) {
         rad_view *packed;
@@ -352,7 +359,10 @@ static radllm_status make_latent(const translator *t, const char *name, const ra
     uint64_t rows;
     if (stored->n_dims != 2 || stored->n_elements == 0 ||
         !rad_mul_u64(heads, plain + value, &rows) || rows != stored->dims[0])
-        return fail_shape(t, stored, "must have the rows of all heads' keys and values");
+        return fail_shape(
+            t, stored,
+            "must have rows for the keys and values of all heads: num_attention_heads times "
+            "qk_nope_head_dim and v_head_dim");
     uint64_t rank = stored->dims[1];
     size_t size = number_bytes(stored);
     radllm_status status = check_numbers(t, stored);

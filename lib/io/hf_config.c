@@ -125,7 +125,8 @@ static bool put_layer_types(rad_hf_reader *r, const rad_folder_shape *shape, con
                             bool patterned)
 {
     if (types != NULL && (!json_is_array(types) || json_array_size(types) != shape->n_layers))
-        rad_hf_fail_value(r, "layer_types", "a list of one text for each layer");
+        rad_hf_fail_value(r, "layer_types",
+                          "a list of one text for each of num_hidden_layers layers");
     if (r->status != RADLLM_OK || shape->n_layers > LAYERS_MAX)
         return false;
     uint8_t *pattern = rad_arena_alloc_zero(&r->folder->source->arena, shape->n_layers, 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 static const char *const names[][2] = {
+    {"vocab_size", "vocab_size"},
     {"context_length", "max_position_embeddings, n_positions, seq_length or max_seq_len"},
     {"embedding_length", "hidden_size, n_embd, n_embed or d_model"},
     {"block_count", "num_hidden_layers, n_layer or n_layers"},
@@ -30,7 +31,8 @@ static const char *const names[][2] = {
     {"expert_count", "num_local_experts, num_experts or n_routed_experts"},
     {"expert_used_count", "num_experts_per_tok"},
     {"expert_feed_forward_length", "moe_intermediate_size or intermediate_size"},
-    {"expert_shared_feed_forward_length", "shared_expert_intermediate_size"},
+    {"expert_shared_feed_forward_length",
+     "shared_expert_intermediate_size, or n_shared_experts and moe_intermediate_size"},
     {"expert_shared_count", "n_shared_experts"},
     {"expert_group_count", "n_group"},
     {"expert_group_used_count", "topk_group"},

@@ -53,6 +53,7 @@ typedef struct rad_tensor {
     uint32_t part;        /* file part */
     uint64_t offset;      /* absolute, inside that part; with a view: of its first piece */
     const rad_view *view; /* NULL: n_bytes stand at offset as they are used */
+    const char *stored;   /* of a folder: what it calls the tensor, or a part of it; else NULL */
 } rad_tensor;
 
 typedef struct rad_source rad_source;

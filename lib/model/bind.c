@@ -55,8 +55,36 @@ typedef enum extent {
     EXTENT_EXPERTS,
     EXTENT_EXPERT_FFN,
     EXTENT_SHARED_FFN,
-    EXTENT_ONE
+    EXTENT_ONE,
+    EXTENT_VOCABULARY,
+    EXTENT_PLACES,
+    EXTENT_TYPES,
+    N_EXTENTS
 } extent;
+
+/* The keys that they come from, the one that decides first. */
+static const char *const extent_keys[N_EXTENTS] = {
+    [EXTENT_WIDTH] = "embedding_length",
+    [EXTENT_Q] = "attention.head_count and attention.key_length",
+    [EXTENT_K] = "attention.head_count_kv and attention.key_length",
+    [EXTENT_V] = "attention.head_count_kv and attention.value_length",
+    [EXTENT_ATTENDED] = "attention.head_count and attention.value_length",
+    [EXTENT_Q_RANK] = "attention.q_lora_rank",
+    [EXTENT_RANK] = "attention.kv_lora_rank",
+    [EXTENT_RANK_ROTATED] = "attention.kv_lora_rank and rope.dimension_count",
+    [EXTENT_PLAIN] = "attention.key_length_mla",
+    [EXTENT_VALUE] = "attention.value_length_mla",
+    [EXTENT_PLAIN_VALUE] = "attention.head_count, key_length and value_length",
+    [EXTENT_Q_NORM] = "attention.key_length",
+    [EXTENT_K_NORM] = "attention.key_length",
+    [EXTENT_HEADS] = "attention.head_count",
+    [EXTENT_FFN] = "feed_forward_length",
+    [EXTENT_EXPERTS] = "expert_count",
+    [EXTENT_EXPERT_FFN] = "expert_feed_forward_length",
+    [EXTENT_SHARED_FFN] = "expert_shared_feed_forward_length",
+    [EXTENT_VOCABULARY] = "vocab_size or the number of tokens",
+    [EXTENT_PLACES] = "context_length",
+    [EXTENT_TYPES] = "tokenizer.ggml.token_type_count"};
 
 typedef struct role_row {
     const char *name; /* behind "blk.N." */
@@ -194,6 +222,14 @@ static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, e
         return h->expert_ffn;
     case EXTENT_SHARED_FFN:
         return h->shared_ffn;
+    case EXTENT_VOCABULARY:
+        return h->n_vocab;
+    case EXTENT_PLACES:
+        return h->context_length;
+    case EXTENT_TYPES:
+        return h->n_token_types;
+    case N_EXTENTS:
+        break;
     }
     return 1;
 }
@@ -204,7 +240,43 @@ typedef struct shape {
     bool is_matrix;
     uint32_t n_experts;     /* 1: no stack */
     uint64_t first, n_part; /* of rows (a vector: values), those that are bound; n_part 0: all */
+    extent of_columns, of_rows, of_stack; /* what the sizes come from */
 } shape;
+
+/* Of one matrix, or vector, that is written in extents. */
+static shape shape_of(const rad_hparams *h, const rad_layer_params *layer, extent columns,
+                      extent rows)
+{
+    return (shape){.columns = extent_of(h, layer, columns),
+                   .rows = extent_of(h, layer, rows),
+                   .is_matrix = rows != EXTENT_NONE,
+                   .n_experts = 1,
+                   .of_columns = columns,
+                   .of_rows = rows};
+}
+
+/* As GGUF counts dimensions, or as folders do: from the last. */
+static void write_shape(const rad_model *model, const uint64_t dims[4], char text[96])
+{
+    int n = 4, length = 0;
+    while (n > 1 && dims[n - 1] == 1)
+        n--;
+    for (int i = 0; i < n; i++) {
+        int at = rad_source_is_gguf(model->source) ? i : n - 1 - i;
+        length += snprintf(text + length, (size_t)(96 - length), "%s%llu", i > 0 ? " x " : "",
+                           (unsigned long long)dims[at]);
+    }
+}
+
+/* The key that a tensor's shape contradicts. */
+static const char *deciding_key(const rad_tensor *tensor, const shape *wanted)
+{
+    if (tensor->dims[0] != wanted->columns)
+        return extent_keys[wanted->of_columns];
+    if (wanted->is_matrix && tensor->dims[1] != wanted->rows)
+        return extent_keys[wanted->of_rows];
+    return wanted->n_experts > 1 ? extent_keys[wanted->of_stack] : NULL;
+}
 
 static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
                                  const shape *wanted, radllm_error *error)
@@ -215,14 +287,21 @@ static radllm_status check_shape(const rad_model *model, const rad_tensor *tenso
     if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == stacked &&
         tensor->dims[3] == 1)
         return RADLLM_OK;
+    const uint64_t asked[4] = {columns, rows, stacked, 1};
+    const char *key = deciding_key(tensor, wanted), *stored = tensor->stored;
+    bool below = key != NULL && strncmp(key, "tokenizer.", 10) != 0;
+    char is[96], must[96], quoted[RAD_QUOTE_SIZE] = "";
+    if (stored != NULL)
+        rad_quote(quoted, stored, strlen(stored));
+    write_shape(model, tensor->dims, is);
+    write_shape(model, asked, must);
     return rad_fail(error, RADLLM_E_FORMAT,
-                    "%s: tensor %s has the shape %llu x %llu x %llu x %llu; the metadata asks for "
-                    "%llu x %llu x %llu; the two are not of one model: fetch or convert it again",
-                    rad_source_label(model->source), tensor->name.data,
-                    (unsigned long long)tensor->dims[0], (unsigned long long)tensor->dims[1],
-                    (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
-                    (unsigned long long)columns, (unsigned long long)rows,
-                    (unsigned long long)stacked);
+                    "%s: tensor %s%s%s%s has the shape %s; the metadata asks for %s%s%s%s%s; the "
+                    "two are not of one model: fetch or convert it again",
+                    rad_source_label(model->source), tensor->name.data, stored != NULL ? " (" : "",
+                    quoted, stored != NULL ? ")" : "", is, must, key != NULL ? ", by " : "",
+                    below ? model->hparams.architecture->name : "", below ? "." : "",
+                    key != NULL ? key : "");
 }
 
 /* Vectors are stored in a float type and kept as F32. */
@@ -638,12 +717,9 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
     const rad_layer_params *params = &h->layers[index];
     const role_row *row = &role_rows[role];
     rad_weight *weight = &model->layers[index].weights[role];
-    shape wanted = {extent_of(h, params, row->columns),
-                    extent_of(h, params, row->rows),
-                    row->rows != EXTENT_NONE,
-                    stack_of(h, params, role),
-                    0,
-                    0};
+    shape wanted = shape_of(h, params, row->columns, row->rows);
+    wanted.n_experts = stack_of(h, params, role);
+    wanted.of_stack = is_by_head(role) ? EXTENT_HEADS : EXTENT_EXPERTS;
     bool fused = is_fused(model, index, role);
     if (fused) {
         take_part(h, params, role, &wanted);
@@ -722,7 +798,7 @@ static radllm_status bind_divisors(rad_model *model, const char *name, const cha
 {
     char full[96];
     rad_weight divisors = {0};
-    shape wanted = {model->hparams.rope.n_pairs, 1, false, 1, 0, 0};
+    shape wanted = {.columns = model->hparams.rope.n_pairs, .rows = 1, .n_experts = 1};
     radllm_status status = bind_tensor(model, name, wanted, false, true, &divisors, error);
     snprintf(full, sizeof full, "%s.%s", model->hparams.architecture->name, key);
     const rad_meta *meta = rad_source_find_meta(model->source, full);
@@ -761,11 +837,11 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
 {
     const rad_hparams *h = &model->hparams;
     const rad_architecture *a = h->architecture;
-    const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
-    const shape vector = {h->width, 1, false, 1, 0, 0};
-    const shape logits = {h->n_vocab, 1, false, 1, 0, 0};
-    const shape places = {h->width, h->context_length, true, 1, 0, 0};
-    const shape types = {h->width, h->n_token_types, true, 1, 0, 0};
+    const shape table = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_VOCABULARY);
+    const shape vector = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_NONE);
+    const shape logits = shape_of(h, NULL, EXTENT_VOCABULARY, EXTENT_NONE);
+    const shape places = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_PLACES);
+    const shape types = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_TYPES);
     bool normed = a->embedding_norm || a->encoder;
     bool learned = a->learned_positions || (a->alibi == RAD_ALIBI_KEYED && h->max_alibi_bias == 0);
     const struct {
@@ -866,12 +942,8 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
             continue;
         if (!required && !(h->architecture->qkv_biases && row->need == NEED_HEADS_OPTIONAL))
             continue;
-        shape wanted = {extent_of(h, params, row->columns),
-                        extent_of(h, params, row->rows),
-                        row->rows != EXTENT_NONE,
-                        stack_of(h, params, role),
-                        0,
-                        0};
+        shape wanted = shape_of(h, params, row->columns, row->rows);
+        wanted.n_experts = stack_of(h, params, role);
         const bool fused = is_usually_fused(h->architecture, role);
         if (fused) {
             take_part(h, params, role, &wanted);
@@ -887,10 +959,10 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
 radllm_status rad_bind_list(const rad_hparams *h, bool tied, rad_give_shape give, void *user,
                             radllm_error *error)
 {
-    const shape table = {h->width, h->n_vocab, true, 1, 0, 0};
-    const shape vector = {h->width, 1, false, 1, 0, 0};
-    const shape places = {h->width, h->context_length, true, 1, 0, 0};
-    const shape types = {h->width, h->n_token_types, true, 1, 0, 0};
+    const shape table = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_VOCABULARY);
+    const shape vector = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_NONE);
+    const shape places = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_PLACES);
+    const shape types = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_TYPES);
     const bool encoder = h->architecture->encoder;
     radllm_status status = give_shape(&table, "token_embd.weight", give, user, error);
     if (status == RADLLM_OK && h->n_token_types > 0)

@@ -113,6 +113,13 @@ expect(quantize("--imatrix", gguf, plain, gguf, "--force"), 1, "the model in its
 expect(quantize("--imatrix", gguf, "--save-imatrix", out, plain, out), 2, "both in one", "another one")
 expect(quantize(eight, folder, "COPY", "--force"), 1, "a folder is no file", "is a folder")
 check(eight.read_bytes() == before and gguf.read_bytes()[:4] == b"GGUF", "all of it stays")
+kept = folder / "kept.gguf.partial"  # as one that is another user's
+kept.symlink_to("nowhere")
+for name in ("radllm-quantize", "radllm-convert"):
+    said = [run(name, plain, folder / "kept.gguf", *more).err for more in ([], ["--dry-run"])]
+    check(said[0] == said[1] and "cannot create the file" in said[0],
+          f"{name}: --dry-run says of the output what writing says {said}")
+kept.unlink()
 link = folder / "link.gguf"
 link.symlink_to(eight.name)
 expect(quantize(plain, link, "Q4_0"), 1, "nor behind a link", "exists")

@@ -252,19 +252,56 @@ START_TEST(writes_alone_and_behind_links)
 }
 END_TEST
 
-/* Another user in a folder like /tmp. */
+/* Another user in a folder like /tmp; asked first, then done. */
 static bool is_refused_to_others(const char *path, bool folder)
 {
-    radllm_error error = {0};
     rad_output *output;
     rad_folder_output *folder_output;
-    if (setresuid(65534, 65534, 65534) != 0)
-        return false;
-    radllm_status status =
-        folder ? rad_folder_output_open(&rad_default_allocator, path, true, &folder_output, &error)
-               : rad_output_open(&rad_default_allocator, path, &output, &error);
-    return status == RADLLM_E_IO && strstr(error.message, "only its owner may replace it") != NULL;
+    bool refused = setresuid(65534, 65534, 65534) == 0;
+    for (int real = 0; real < 2 && refused; real++) {
+        radllm_error error = {0};
+        radllm_status status =
+            folder ? rad_folder_output_open(&rad_default_allocator, path, true,
+                                            real ? &folder_output : NULL, &error)
+                   : rad_output_open(&rad_default_allocator, path, real ? &output : NULL, &error);
+        refused =
+            status == RADLLM_E_IO && strstr(error.message, "only its owner may replace it") != NULL;
+    }
+    return refused;
 }
+
+/* What opening would refuse is told without a trace. */
+START_TEST(asks_without_writing)
+{
+    const rad_allocator *allocator = &rad_default_allocator;
+    char path[1024], partial[1100], below[1100];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("asked"));
+    snprintf(partial, sizeof partial, "%s.partial", path);
+    snprintf(below, sizeof below, "%s/none/asked", path);
+    radllm_error error = {0};
+    rad_output *output;
+    rad_assert_ok(rad_output_open(allocator, path, NULL, &error), &error);
+    rad_assert_ok(rad_output_open(allocator, "/dev/null", NULL, &error), &error);
+    ck_assert_int_ne(access(path, F_OK), 0);
+    ck_assert_int_ne(access(partial, F_OK), 0);
+    rad_assert_error(rad_output_open(allocator, below, NULL, &error), RADLLM_E_IO, &error,
+                     "make the folder first");
+    rad_test_write_file(partial, "left", 4);
+    rad_assert_ok(rad_output_open(allocator, path, NULL, &error), &error);
+    size_t size;
+    free(rad_test_read_file(partial, &size));
+    ck_assert_uint_eq(size, 4); /* a killed attempt's, which the next one replaces */
+    rad_assert_ok(rad_output_open(allocator, path, &output, &error), &error);
+    rad_assert_error(rad_output_open(allocator, path, NULL, &error), RADLLM_E_IO, &error,
+                     "another program or thread writes this file now");
+    ck_assert_int_eq(access(partial, F_OK), 0);
+    rad_output_free(output);
+    ck_assert_int_eq(symlink("nowhere", partial), 0);
+    rad_assert_error(rad_output_open(allocator, path, NULL, &error), RADLLM_E_IO, &error,
+                     "cannot create the file");
+    ck_assert_int_eq(unlink(partial), 0);
+}
+END_TEST
 
 START_TEST(what_others_keep_is_told_before)
 {
@@ -463,6 +500,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, writes_whole_files_only);
     tcase_add_test(cases, writes_alone_and_behind_links);
     tcase_add_test(cases, what_others_keep_is_told_before);
+    tcase_add_test(cases, asks_without_writing);
     tcase_add_test(cases, reports_a_limit_of_the_file_size);
     tcase_add_test(cases, reports_a_closed_pipe);
     tcase_add_test(cases, reports_a_full_device);

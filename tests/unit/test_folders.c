@@ -426,7 +426,18 @@ static const struct {
     {"{\"model_type\":\"llama\",\"hidden_size\":16,\"num_hidden_layers\":1,\"num_attention_heads\":"
      "2,"
      "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32}",
-     RADLLM_E_FORMAT, "has the shape"},
+     RADLLM_E_FORMAT,
+     "token_embd.weight (model.embed_tokens.weight) has the shape 6 x 8; the metadata asks for 6 x "
+     "16, by llama.embedding_length; the two are not of one model: fetch or convert it again (in "
+     "config.json: hidden_size"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":"
+     "2,"
+     "\"intermediate_size\":12,\"vocab_size\":6,\"max_position_embeddings\":32}",
+     RADLLM_E_FORMAT, "12 x 8, by llama.feed_forward_length"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":1,\"num_attention_heads\":"
+     "2,"
+     "\"intermediate_size\":4,\"vocab_size\":7,\"max_position_embeddings\":32}",
+     RADLLM_E_FORMAT, "(in config.json: vocab_size)"},
     {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_hidden_layers\":2,\"num_attention_heads\":"
      "2,"
      "\"intermediate_size\":4,\"vocab_size\":6,\"max_position_embeddings\":32}",
