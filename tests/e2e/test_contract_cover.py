@@ -34,4 +34,9 @@ expect(result, 0, "the same again")
 check(f"{count} of {count} passed in an earlier run" in result.text() and " ways" not in result.text()
       and results() == ["OK"] * count, "what passed is not run again", result)
 expect(cover("--cover", "sample", "--match", "no such model"), 0, "nothing that matches")
+# The suite of what runs under emulation has programs that take no models.
+result = cover("--cover", "sample", "--suite", "emulated", "--match", "gptq-4")
+expect(result, 0, "another suite")
+check(f"{count} of {count} passed in an earlier run" in result.text(), "its models alone are taken",
+      result)
 finish()
