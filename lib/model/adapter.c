@@ -15,6 +15,8 @@ typedef struct couple {
     const rad_adapter_tensor *lengths; /* NULL: none */
     const rad_weight *weight;          /* one of those that are rows of the tensor */
     bool part;                         /* it is that one's alone */
+    uint64_t first, all; /* where the model has apart what the adapter's tensors are of together:
+                            its rows of all; 0: it has them all */
 } couple;
 
 typedef struct binder {
@@ -173,12 +175,46 @@ static uint32_t slot_of_part(const rad_model *model, const char *target)
     return 0;
 }
 
+/* What the adapter's file has as one matrix and the model apart (Phi-3 of ExLlamaV2): queries, keys
+ * and values, or gates and ups. The first of *n weights, which have *all rows together; NULL: there
+ * are none. */
+static const rad_weight *pieces_at(const rad_model *model, const rad_adapter_tensor *tensor,
+                                   uint32_t *n, uint64_t *all)
+{
+    static const char *const names[] = {"attn_q", "attn_k", "attn_v", "ffn_gate", "ffn_up"};
+    const rad_architecture *a = model->hparams.architecture;
+    uint32_t last, first = slots_of(model, tensor->target, &last);
+    const uint32_t layer = first / RAD_LAYER_WEIGHTS;
+    char name[64], fused[64];
+    if (first >= last || first == embedding_slot(model))
+        return NULL;
+    snprintf(name, sizeof name, "blk.%u.attn_qkv.weight", layer);
+    snprintf(fused, sizeof fused, "blk.%u.ffn_up.weight", layer);
+    const bool qkv = strcmp(tensor->target, name) == 0;
+    if (!qkv && (!a->fused_gate_up || strcmp(tensor->target, fused) != 0 ||
+                 strstr(tensor->tensor->name.data, ".up_proj.") != NULL))
+        return NULL;
+    const uint32_t count = qkv ? 3 : 2;
+    const rad_weight *weight = weight_at(model, first) + (qkv ? RAD_WEIGHT_QUERY : RAD_WEIGHT_GATE);
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        snprintf(name, sizeof name, "blk.%u.%s.weight", layer, names[(qkv ? 0 : 3) + i]);
+        if (!has_name(&weight[i], name) || !is_product(&weight[i]))
+            return NULL;
+        rows += weight[i].matrix.n_rows;
+    }
+    *n = count;
+    *all = rows;
+    return weight;
+}
+
 /* The couples that a tensor belongs to: *n, one behind the other. */
 static radllm_status find_couples(const binder *b, const rad_adapter_tensor *tensor, couple **out,
                                   uint32_t *n)
 {
     uint32_t last, slot = slots_of(b->model, tensor->target, &last);
     const rad_weight *weight, *latent = find_latent(b->model, tensor->target);
+    uint64_t all = 0;
     *n = 1;
     if (tensor->rows == RAD_ADAPTER_ROWS_OTHER)
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
@@ -195,6 +231,9 @@ static radllm_status find_couples(const binder *b, const rad_adapter_tensor *ten
         weight = latent;
         slot = rad_adapter_slot(b->model, latent);
         *n = 2;
+    } else if (tensor->role != RAD_ADAPTER_TABLE &&
+               (weight = pieces_at(b->model, tensor, n, &all)) != NULL) {
+        slot = rad_adapter_slot(b->model, weight);
     } else {
         const uint32_t part = slot_of_part(b->model, tensor->target);
         while (slot < last && !is_at(b->model, slot, tensor->target))
@@ -209,8 +248,12 @@ static radllm_status find_couples(const binder *b, const rad_adapter_tensor *ten
                           "changes what is no plain matrix in the model, which is not supported");
     }
     *out = &b->couples[slot];
-    for (uint32_t i = 0; i < *n; i++)
-        (*out)[i].weight = weight + (latent != NULL ? i : 0);
+    for (uint32_t i = 0, first = 0; i < *n; i++) {
+        (*out)[i].weight = weight + (latent != NULL || all > 0 ? i : 0);
+        (*out)[i].first = first;
+        (*out)[i].all = all;
+        first += all > 0 ? weight[i].matrix.n_rows : 0;
+    }
     return RADLLM_OK;
 }
 
@@ -419,7 +462,7 @@ static extents measure(const binder *b, const couple *c)
         x.keys = (size_t)(c - b->couples) % RAD_LAYER_WEIGHTS == RAD_WEIGHT_KEY_B;
     }
     x.rank /= x.n_experts;
-    x.all_rows = c->a->part == RAD_ADAPTER_ALL ? x.rows : 2 * x.rows;
+    x.all_rows = c->all > 0 ? c->all : c->a->part == RAD_ADAPTER_ALL ? x.rows : 2 * x.rows;
     x.swapped = parameter && dims[0] != x.columns && dims[0] == x.all_rows;
     return x;
 }
@@ -436,7 +479,8 @@ static radllm_status check_extents(const binder *b, const couple *c, const exten
                      : check_shape(b, c->a, x->swapped ? x->all_rows : x->columns, all_ranks);
     if (status == RADLLM_OK)
         status = check_shape(b, c->b, all_ranks, x->swapped ? x->columns : x->all_rows);
-    return status == RADLLM_OK ? check_lengths(b, c, x->lookup, x->rows) : status;
+    return status == RADLLM_OK ? check_lengths(b, c, x->lookup, c->all > 0 ? c->all : x->rows)
+                               : status;
 }
 
 static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_pair *pair)
@@ -492,7 +536,6 @@ static void share_pair(const binder *b, uint32_t slot, uint32_t number, const ch
 {
     uint32_t last;
     (void)slots_of(b->model, target, &last);
-    b->adapter->slots[slot] = number;
     for (uint32_t next = slot + 1; slot < embedding_slot(b->model) && next < last; next++) {
         if (is_at(b->model, next, target))
             b->adapter->slots[next] = number;
@@ -536,7 +579,9 @@ static radllm_status make_pairs(binder *b, uint64_t *used)
         uint32_t rank = pair->b.n_columns;
         adapter->rank = rank > adapter->rank ? rank : adapter->rank;
         adapter->lengths = adapter->lengths || c->lengths != NULL;
-        share_pair(b, slot, (uint32_t)(++pair - adapter->pairs), c->a->target);
+        adapter->slots[slot] = (uint32_t)(++pair - adapter->pairs);
+        if (c->all == 0)
+            share_pair(b, slot, adapter->slots[slot], c->a->target);
     }
     return RADLLM_OK;
 }
@@ -550,10 +595,11 @@ typedef struct row_order {
     uint32_t head; /* rows of a head */
     uint32_t step; /* rows from one head to the next; 0: as many as it has */
     uint32_t n_rows;
+    uint32_t first; /* rows before its own */
     rad_adapter_part part;
 } row_order;
 
-static uint32_t stored_row(const row_order *order, uint32_t row)
+static uint32_t stored_row_of_own(const row_order *order, uint32_t row)
 {
     uint32_t head = row / order->head, i = row % order->head, half = order->head / 2;
     if (order->step > 0)
@@ -573,12 +619,19 @@ static uint32_t stored_row(const row_order *order, uint32_t row)
     return row;
 }
 
+static uint32_t stored_row(const row_order *order, uint32_t row)
+{
+    return order->first + stored_row_of_own(order, row);
+}
+
 static row_order order_of(const binder *b, const couple *c)
 {
     const rad_hparams *h = &b->model->hparams;
     uint32_t slot = (uint32_t)(c - b->couples), role = slot % RAD_LAYER_WEIGHTS;
-    row_order order = {
-        .head = h->head_dim, .n_rows = (uint32_t)measure(b, c).all_rows, .part = c->b->part};
+    row_order order = {.head = h->head_dim,
+                       .n_rows = (uint32_t)measure(b, c).all_rows,
+                       .first = (uint32_t)c->first,
+                       .part = c->b->part};
     bool heads = slot < embedding_slot(b->model) &&
                  (role == RAD_WEIGHT_QUERY || role == RAD_WEIGHT_KEY) && h->head_dim % 2 == 0;
     if (c->b->rows == RAD_ADAPTER_ROWS_HEADS_QKV)

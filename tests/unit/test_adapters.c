@@ -211,6 +211,98 @@ START_TEST(the_option)
 }
 END_TEST
 
+/* One tensor of several, row behind row. */
+static void fuse(gguf_builder *file, const char *const names[], int n, const char *fused)
+{
+    uint8_t data[65536];
+    uint64_t dims[2] = {WIDTH, 0};
+    size_t size = 0;
+    for (int i = 0; i < n; i++) {
+        const gguf_tensor_entry *tensor = gguf_find_tensor(file, names[i]);
+        ck_assert_uint_le(size + tensor->data_size, sizeof data);
+        memcpy(data + size, tensor->data, tensor->data_size);
+        size += tensor->data_size;
+        dims[1] += tensor->dims[1];
+        gguf_remove_tensor(file, names[i]);
+    }
+    gguf_tensor(file, fused, 0, 2, dims, data, size);
+}
+
+/* gguf_tiny_llama() as a model of Phi-3. */
+static gguf_builder make_phi3(bool apart)
+{
+    gguf_builder file = make_model(0);
+    gguf_key_string(&file, "general.architecture", "phi3");
+    for (size_t i = 0; i < file.n_keys; i++) {
+        gguf_key_entry *key = &file.keys[i];
+        if (key->size < 6 || memcmp(key->name, "llama.", 6) != 0)
+            continue;
+        memmove(key->name + 4, key->name + 5, key->size - 5);
+        memcpy(key->name, "phi3", 4);
+        key->size--;
+    }
+    for (int layer = 0; layer < 2 && !apart; layer++) {
+        char names[6][64];
+        static const char *const parts[] = {"attn_q",   "attn_k", "attn_v",
+                                            "ffn_gate", "ffn_up", "attn_qkv"};
+        for (int i = 0; i < 6; i++)
+            snprintf(names[i], sizeof names[i], "blk.%d.%s.weight", layer, parts[i]);
+        fuse(&file, (const char *const[]){names[0], names[1], names[2]}, 3, names[5]);
+        fuse(&file, (const char *const[]){names[3], names[4]}, 2, names[4]);
+    }
+    return file;
+}
+
+/* An adapter of fused matrices on a model that has them apart, as ExLlamaV2 writes Phi-3. */
+START_TEST(fused_matrices_are_changed_apart)
+{
+    prompt p = make_prompt(1, 0, 1, 40);
+    result results[2][3];
+    gguf_builder file = empty_adapter();
+    gguf_key_string(&file, "general.architecture", "phi3");
+    for (int layer = 0; layer < 2; layer++) {
+        char name[64];
+        snprintf(name, sizeof name, "blk.%d.attn_qkv.weight", layer);
+        add_pair(&file, name, WIDTH, Q + 2 * K, RANK);
+        snprintf(name, sizeof name, "blk.%d.ffn_up.weight", layer);
+        add_pair(&file, name, WIDTH, 2 * FFN, RANK);
+    }
+    gguf_write(&file, adapter_path(0));
+    gguf_builder_free(&file);
+    for (int apart = 0; apart < 2; apart++) {
+        open_builder(make_phi3(apart == 1));
+        results[apart][0] = ask_alone(&p);
+        rad_assert_ok(radllm_adapter_open(model, adapter_path(0), NULL, &adapters[0], error),
+                      error);
+        results[apart][1] = ask_set(1, &p, 512, 2);
+        radllm_model *plain = model;
+        set_text("adapter", adapter_path(0));
+        set_integer("adapter_merge", 1);
+        rad_assert_ok(radllm_model_open(NULL, rad_test_temp_path("sharing.gguf"), options, NULL,
+                                        &model, error),
+                      error);
+        results[apart][2] = ask_alone(&p);
+        radllm_model_free(model);
+        model = plain;
+        close_all();
+    }
+    for (int i = 0; i < 3; i++)
+        assert_same(&results[1][i], &results[0][i]);
+    ck_assert_uint_ne(results[0][1].hash, results[0][0].hash);
+    ck_assert_uint_ne(results[0][2].hash, results[0][0].hash);
+    /* Rows that are not those of all. */
+    file = empty_adapter();
+    gguf_key_string(&file, "general.architecture", "phi3");
+    add_pair(&file, "blk.0.attn_qkv.weight", WIDTH, Q + K, RANK);
+    gguf_write(&file, adapter_path(1));
+    gguf_builder_free(&file);
+    open_builder(make_phi3(true));
+    rad_assert_error(radllm_adapter_open(model, adapter_path(1), NULL, &adapters[1], error),
+                     RADLLM_E_ARGUMENT, error, "is 48 x 4; the model needs 64 x 4");
+    close_all();
+}
+END_TEST
+
 START_TEST(what_an_adapter_is)
 {
     open_all();
@@ -453,6 +545,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, files_keep_to_their_adapters);
     tcase_add_loop_test(cases, in_any_order, 0, 2);
     tcase_add_test(cases, the_option);
+    tcase_add_test(cases, fused_matrices_are_changed_apart);
     tcase_add_test(cases, what_an_adapter_is);
 }
 
