@@ -7,6 +7,7 @@
 #define RAD_CUDA_ATTEND_FEW_H
 
 #include "kernels/cuda/attend_many.h"
+#include "kernels/cuda/last_block.h"
 #include "kernels/cuda/quantize.h"
 
 #define FEW_WORDS (3 * WARP_ROWS + 1)
@@ -283,23 +284,6 @@ RAD_DEVICE void attend_part(const rad_cuda_attend_arguments &a, const few_task &
 }
 
 /* ---- groups ---------------------------------------------------------------------------------- */
-
-/* Whether this block is the last of n that come here: it then sees what they wrote. */
-RAD_DEVICE bool is_last(uint32_t *counter, uint32_t n, uint32_t *flag)
-{
-    rad_barrier();
-    if (rad_thread() == 0) {
-        rad_fence();
-        bool last = rad_atomic_add_u32(counter, 1) + 1 == n;
-        *flag = last ? 1 : 0;
-        if (last) {
-            *counter = 0;
-            rad_fence();
-        }
-    }
-    rad_barrier();
-    return *flag != 0;
-}
 
 /* n states of each query from `unit` on into the totals, one by one, by way of shared memory that
  * held queries and tiles. */

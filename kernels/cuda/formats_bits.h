@@ -103,34 +103,34 @@ RAD_DEVICE uint32_t look_up_8(uint32_t levels_low, uint32_t levels_high, uint32_
 }
 
 /* Addresses of a row's sections in a chunk. */
-struct rad_cuda_row {
+struct rad_weights_row {
     const uint8_t *chunk;
     uint32_t row; /* of the group */
 };
 
-RAD_DEVICE const uint8_t *section_at(rad_cuda_row at, uint32_t offset, uint32_t bytes)
+RAD_DEVICE const uint8_t *section_at(rad_weights_row at, uint32_t offset, uint32_t bytes)
 {
     return at.chunk + offset * RAD_CUDA_GROUP_ROWS + at.row * bytes;
 }
 
-RAD_DEVICE void header_16(rad_cuda_row at, uint32_t offset, uint32_t *h)
+RAD_DEVICE void header_16(rad_weights_row at, uint32_t offset, uint32_t *h)
 {
     rad_u4 v = rad_load16_once(section_at(at, offset, 16));
     h[0] = v.x, h[1] = v.y, h[2] = v.z, h[3] = v.w;
 }
 
-RAD_DEVICE void header_8(rad_cuda_row at, uint32_t offset, uint32_t *h)
+RAD_DEVICE void header_8(rad_weights_row at, uint32_t offset, uint32_t *h)
 {
     rad_u2 v = rad_load8(section_at(at, offset, 8));
     h[0] = v.x, h[1] = v.y;
 }
 
-RAD_DEVICE void header_4(rad_cuda_row at, uint32_t offset, uint32_t *h)
+RAD_DEVICE void header_4(rad_weights_row at, uint32_t offset, uint32_t *h)
 {
     h[0] = *(const uint32_t *)section_at(at, offset, 4);
 }
 
-RAD_DEVICE void header_2(rad_cuda_row at, uint32_t offset, uint32_t *h)
+RAD_DEVICE void header_2(rad_weights_row at, uint32_t offset, uint32_t *h)
 {
     h[0] = *(const uint16_t *)section_at(at, offset, 2);
 }

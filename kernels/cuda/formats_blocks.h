@@ -61,7 +61,7 @@ template <class CODES, int CODE_OFFSET> struct rad_scaled_format : CODES {
         N_HEADER = 4,
         CHUNK_BYTES = AT + 16
     };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, AT, h);
     }
@@ -81,7 +81,7 @@ template <class CODES> struct rad_minimum_format : CODES {
         N_HEADER = 8,
         CHUNK_BYTES = AT + 32
     };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, AT, h);
         header_16(at, AT + 16, h + 4);

@@ -22,7 +22,7 @@ template <uint32_t A, uint32_t B, uint32_t C, uint32_t D> struct rad_format_iq3 
     {
         return section;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_4(at, 128, h);
         header_2(at, 132, h + 1);
@@ -87,7 +87,7 @@ template <int N_THIRD> struct rad_codes_3 {
 /* Third bits of 64 columns in 8 bytes. Sub-scales of 32 columns (IQ2_XXS) or 16. */
 template <int SUB_BLOCK> struct rad_format_iq2 : rad_codes_3<2> {
     enum { SUB = SUB_BLOCK, N_HEADER = 1 + 32 / SUB, CHUNK_BYTES = AT + 4 * (32 / SUB) + 2 };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         if constexpr (SUB == 16)
             header_8(at, AT, h);
@@ -125,7 +125,7 @@ RAD_DEVICE uint32_t look_up_iq1(uint32_t codes, uint32_t bit)
 /* A third bit for 32 columns, above their sub-scale of three bits. */
 struct rad_format_iq1_s : rad_codes_3<0> {
     enum { SUB = 32, N_HEADER = 2, CHUNK_BYTES = 70 };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_4(at, 64, h);
         header_2(at, 68, h + 1);
@@ -150,7 +150,7 @@ struct rad_format_iq1_s : rad_codes_3<0> {
 /* A third bit for 8 columns. */
 struct rad_format_iq1_m : rad_codes_3<0> {
     enum { SUB = 16, N_HEADER = 4, CHUNK_BYTES = 78 };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_8(at, 64, h);
         header_4(at, 72, h + 2);

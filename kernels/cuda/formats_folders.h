@@ -33,7 +33,7 @@ template <int BITS, int ELEMENTS> struct rad_format_affine {
     {
         return BITS == 8 ? section / 2 : section;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         if constexpr (N_HEADER == 8) {
             header_16(at, AT, h);
@@ -88,7 +88,7 @@ struct rad_format_int8 : rad_codes_8 {
         SCALE_AT = 256,
         CHUNK_BYTES = 272
     };
-    RAD_DEVICE void load_header(rad_cuda_row, uint32_t *)
+    RAD_DEVICE void load_header(rad_weights_row, uint32_t *)
     {
     }
 };
@@ -96,7 +96,7 @@ struct rad_format_int8 : rad_codes_8 {
 /* An output from its integer sum, the scale of its activations, and the columns that `tiles` marks
  * as outliers, which are multiplied as floats in increasing order. at: the row in its first chunk.
  */
-RAD_DEVICE float int8_output(rad_cuda_row at, const uint8_t *tiles, uint32_t n_columns,
+RAD_DEVICE float int8_output(rad_weights_row at, const uint8_t *tiles, uint32_t n_columns,
                              const float *x, float scale, int32_t products)
 {
     const float row_scale = *(const float *)section_at(at, rad_format_int8::SCALE_AT, 16);
@@ -105,10 +105,10 @@ RAD_DEVICE float int8_output(rad_cuda_row at, const uint8_t *tiles, uint32_t n_c
         uint32_t marks = *(const uint32_t *)(tiles + first / RAD_CUDA_CHUNK * RAD_CUDA_TILE_BYTES +
                                              RAD_CUDA_TILE_MARKS + first % RAD_CUDA_CHUNK / 8);
         for (uint32_t column = first; marks != 0; column++, marks >>= 1) {
-            const rad_cuda_row in = {at.chunk + (uint64_t)(column / RAD_CUDA_CHUNK) *
-                                                    rad_format_int8::CHUNK_BYTES *
-                                                    RAD_CUDA_GROUP_ROWS,
-                                     at.row};
+            const rad_weights_row in = {at.chunk + (uint64_t)(column / RAD_CUDA_CHUNK) *
+                                                       rad_format_int8::CHUNK_BYTES *
+                                                       RAD_CUDA_GROUP_ROWS,
+                                        at.row};
             const uint32_t at_column = column % RAD_CUDA_CHUNK;
             if (marks % 2 != 0)
                 sum =

@@ -42,7 +42,7 @@ struct rad_format_iq4_xs : rad_codes_iq4 {
         N_HEADER = 2,
         CHUNK_BYTES = 136
     };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_8(at, 128, h);
     }
@@ -71,7 +71,7 @@ struct rad_format_mxfp4 {
     {
         return section;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_8(at, 128, h);
     }
@@ -103,7 +103,7 @@ struct rad_format_nvfp4 {
     {
         return section;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, 128, h);
     }

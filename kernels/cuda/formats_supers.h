@@ -15,7 +15,7 @@ template <int HEADER_AT> struct rad_scales_k {
         N_HEADER = 4,
         CHUNK_BYTES = HEADER_AT + 16
     };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, HEADER_AT, h);
     }
@@ -94,7 +94,7 @@ struct rad_format_q6_k {
     {
         return section < 8 ? section / 4 * 4 + section % 4 / 2 + 2 : section / 2 * 4 - 13;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, 192, h);
         header_2(at, 208, h + 4);
@@ -146,7 +146,7 @@ struct rad_format_q2_k {
     {
         return section / 2 * 4 + 3;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_16(at, 64, h);
         header_4(at, 80, h + 4);
@@ -189,7 +189,7 @@ struct rad_format_q3_k {
         CHUNK_BYTES = 110,
         IN_TURN = 0
     };
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_4(at, 96, h);
         header_4(at, 100, h + 1);

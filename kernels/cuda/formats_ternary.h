@@ -20,7 +20,7 @@ struct rad_format_tq2_0 {
     {
         return section / 2 * 4 + 3;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_2(at, 64, h);
     }
@@ -49,7 +49,7 @@ struct rad_format_i2_s {
     {
         return section / 2 * 4 + 3;
     }
-    RAD_DEVICE void load_header(rad_cuda_row, uint32_t *)
+    RAD_DEVICE void load_header(rad_weights_row, uint32_t *)
     {
     }
     /* The first 32 of 128 columns are in the upper two bits. */
@@ -77,7 +77,7 @@ struct rad_format_q1_0 {
     {
         return 4 * section + 3;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_4(at, 32, h);
     }
@@ -109,7 +109,7 @@ struct rad_format_q2_0 {
     {
         return 2 * section + 1;
     }
-    RAD_DEVICE void load_header(rad_cuda_row at, uint32_t *h)
+    RAD_DEVICE void load_header(rad_weights_row at, uint32_t *h)
     {
         header_8(at, 64, h);
     }

@@ -86,6 +86,16 @@ typedef struct rad_cuda_product_part {
     uint64_t y_stride;
 } rad_cuda_product_part;
 
+/* An activation of what a product gives, which its blocks do where `counters` are there: y of the
+ * first part becomes f(y), or f(y, y of the second), as `elements` has it for `kind`, and is
+ * quantized. Parts then have equally many rows, a multiple of 32 and of tile_block, and no experts.
+ */
+typedef struct rad_cuda_behind {
+    uint32_t *counters; /* one for each 256 rows of a part; all 0 before and after the kernel */
+    uint8_t *tiles;     /* not those that the product reads */
+    uint32_t kind, tile_block;
+} rad_cuda_behind;
+
 /* y = W x for up to RAD_CUDA_PRODUCT_TOKENS tokens. Rows of a block: 1 << rows_log2, which is 3 to
  * 5 (rad_cuda_few_rows_log2()); grid x: for each part its rows over these, rounded up.
  *
@@ -101,6 +111,7 @@ typedef struct rad_cuda_few_arguments {
     uint32_t rows_log2;
     const float *x; /* INT8: what the tiles were made of, input i at i * x_stride */
     uint64_t x_stride;
+    rad_cuda_behind behind;
 } rad_cuda_few_arguments;
 
 /* ---- products of some tokens --------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #define RAD_CUDA_PRODUCTS_FEW_H
 
 #include "kernels/cuda/formats.h"
+#include "kernels/cuda/products_behind.h"
 
 enum {
     RAD_FEW_THREADS = 256,
@@ -49,7 +50,7 @@ template <class F> struct rad_few_weights {
     uint32_t header[F::N_HEADER > 0 ? F::N_HEADER : 1];
 };
 
-template <class F> RAD_DEVICE void few_load(rad_few_weights<F> &w, rad_cuda_row at)
+template <class F> RAD_DEVICE void few_load(rad_few_weights<F> &w, rad_weights_row at)
 {
 #pragma unroll
     for (int s = 0; s < F::N_LANE + F::N_WHOLE; s++) {
@@ -296,8 +297,8 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     const uint32_t lane_row = rad_lane() & (rows - 1), slot = thread >> a.rows_log2;
     const uint32_t n_steps = a.n_columns / 32;
     const uint64_t chunk_stride = (uint64_t)F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
-    rad_cuda_row at = {job.group + slot * chunk_stride,
-                       (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) + lane_row};
+    rad_weights_row at = {job.group + slot * chunk_stride,
+                          (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) + lane_row};
     rad_few_weights<F> w = {};
     few_chain chain = {0.0f, 0};
     uint32_t phase = 0;
@@ -352,15 +353,17 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
         }
     }
     const uint32_t row = job.first_row + lane_row;
-    if (warp >= a.n_tokens || rad_lane() >= rows || row >= job.part->n_rows)
-        return;
-    if constexpr (F::FAMILY == RAD_CUDA_ROW)
-        chain.sum *= (float)chain.whole;
-    if constexpr (F::FAMILY == RAD_CUDA_INT8)
-        chain.sum = int8_output(
-            {job.group, at.row}, job.tiles + (uint64_t)warp * job.n_chunks * RAD_CUDA_TILE_BYTES,
-            a.n_columns, a.x + (job.first_input + warp) * a.x_stride, chain.sum, chain.whole);
-    finish_product(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
+    if (warp < a.n_tokens && rad_lane() < rows && row < job.part->n_rows) {
+        if constexpr (F::FAMILY == RAD_CUDA_ROW)
+            chain.sum *= (float)chain.whole;
+        if constexpr (F::FAMILY == RAD_CUDA_INT8)
+            chain.sum = int8_output({job.group, at.row},
+                                    job.tiles + (uint64_t)warp * job.n_chunks * RAD_CUDA_TILE_BYTES,
+                                    a.n_columns, a.x + (job.first_input + warp) * a.x_stride,
+                                    chain.sum, chain.whole);
+        finish_product(*job.part, job.expert, (uint64_t)job.first_output + warp, row, chain.sum);
+    }
+    go_on_behind(a);
 }
 
 #define RAD_FEW(name, format)                                                                      \

@@ -26,11 +26,11 @@ template <class F> struct many_row {
  * words is one that goes on from chunk to chunk, so that the compiler does not make it anew for
  * each. */
 struct many_place {
-    rad_cuda_row at;
+    rad_weights_row at;
     const uint8_t *word;
 };
 
-RAD_DEVICE many_place many_place_at(rad_cuda_row at)
+RAD_DEVICE many_place many_place_at(rad_weights_row at)
 {
     return {at, section_at(at, 0, 16) + rad_lane() % 4 * 4};
 }
@@ -41,7 +41,7 @@ RAD_DEVICE void many_advance(many_place &place, uint64_t bytes)
     place.word += bytes;
 }
 
-RAD_DEVICE rad_cuda_row many_other(many_place place)
+RAD_DEVICE rad_weights_row many_other(many_place place)
 {
     return {place.at.chunk, place.at.row + 8};
 }
@@ -65,7 +65,7 @@ template <class F> RAD_DEVICE void many_load(many_row<F> w[2], many_place place)
     F::load_header(many_other(place), w[1].header);
 }
 
-template <class F> RAD_DEVICE void many_load_whole(many_row<F> &w, rad_cuda_row at, int s)
+template <class F> RAD_DEVICE void many_load_whole(many_row<F> &w, rad_weights_row at, int s)
 {
     rad_u4 v = rad_load16(section_at(at, (uint32_t)(F::N_LANE + s) * 16, 16));
     w.whole[4 * s] = v.x;

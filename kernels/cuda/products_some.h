@@ -302,17 +302,18 @@ template <class F> RAD_DEVICE void some_product(const rad_cuda_few_arguments &a)
             rad_barrier();
     }
     const uint32_t row = job.few.first_row + chain_row;
-    if (token >= a.n_tokens || row >= job.few.part->n_rows)
-        return;
-    if constexpr (F::FAMILY == RAD_CUDA_ROW)
-        chain.sum *= (float)chain.whole;
-    if constexpr (F::FAMILY == RAD_CUDA_INT8)
-        chain.sum = int8_output({job.few.group, row % RAD_CUDA_GROUP_ROWS},
-                                job.few.tiles + (uint64_t)token * n_chunks * RAD_CUDA_TILE_BYTES,
-                                a.n_columns, a.x + (job.few.first_input + token) * a.x_stride,
-                                chain.sum, chain.whole);
-    finish_product(*job.few.part, job.few.expert, (uint64_t)job.few.first_output + token, row,
-                   chain.sum);
+    if (token < a.n_tokens && row < job.few.part->n_rows) {
+        if constexpr (F::FAMILY == RAD_CUDA_ROW)
+            chain.sum *= (float)chain.whole;
+        if constexpr (F::FAMILY == RAD_CUDA_INT8)
+            chain.sum = int8_output(
+                {job.few.group, row % RAD_CUDA_GROUP_ROWS},
+                job.few.tiles + (uint64_t)token * n_chunks * RAD_CUDA_TILE_BYTES, a.n_columns,
+                a.x + (job.few.first_input + token) * a.x_stride, chain.sum, chain.whole);
+        finish_product(*job.few.part, job.few.expert, (uint64_t)job.few.first_output + token, row,
+                       chain.sum);
+    }
+    go_on_behind(a);
 }
 
 #define RAD_SOME_BLOCKS(name, format, blocks)                                                      \

@@ -16,7 +16,7 @@ typedef struct allocation {
     uint8_t *data;
     uint64_t size;
     bool host;
-    uint32_t *written; /* rad_device_memory */
+    rad_written *written; /* rad_device_memory */
 } allocation;
 
 typedef enum operation_kind { LAUNCH, COPY, FILL, RECORD, WAIT, GRAPH, GEMM } operation_kind;

@@ -116,7 +116,7 @@ RAD_DEVICE void rad_warp_barrier(RAD_HOST_PLACE)
 
 RAD_DEVICE void rad_fence(void)
 {
-    __asm__ volatile("" ::: "memory"); /* blocks run one after another */
+    rad_host_fence();
 }
 
 /* in[0] the value, in[1] the lane that it is taken from. */

@@ -7,6 +7,8 @@ usage: mutants.py BUILD [--all | --list] [--jobs N] [SOURCE[:KIND[:NUMBER]]...]
 Kinds of faults, each numbered by where it stands in a source (NAME.cu or a header of kernels):
   barrier   a rad_barrier() or rad_warp_barrier() is removed
   lane      a shuffle takes another lane's value, or a lane takes its neighbour for itself
+  last      what lets the last of several blocks go on (last_block.h, and the number of them): a fence
+            is gone, a counter stays as it is, a block too few or too many is waited for
   copy      a load, store or asynchronous copy of 16 bytes is 16 bytes off, or a loop ends one early
 Without arguments: the sample below, two or more of each kind, which continuous integration runs.
 --all: every one of the sources that stand in TESTS. Before them the unchanged sources must pass.
@@ -37,13 +39,15 @@ TESTS = {
     "quantize.cu": ("quantize", "products"),
     "pack.cu": ("pack", "products"),
     "products_few.h": ("products_few_block", "products"),
+    "products_behind.h": ("products_few_block", "behind"),
+    "last_block.h": ("products_few_block", "behind"),
     "norm.cu": ("norm", "layer"),
     "experts.cu": ("experts", "experts"),
     "sample.cu": ("sample", "experts"),
     "candidates.cu": ("candidates", "experts"),
 }
 
-SAMPLE = ["norm.cu:barrier:0", "experts.cu:barrier:4", "norm.cu:lane:0", "experts.cu:lane:1",
+SAMPLE = ["last_block.h:last", "products_behind.h:last", "norm.cu:barrier:0", "experts.cu:barrier:4", "norm.cu:lane:0", "experts.cu:lane:1",
           "norm.cu:copy:0", "experts.cu:copy:0"]
 
 # Faults that change nothing: file:kind:number, and why.
@@ -99,6 +103,11 @@ PATTERNS = {
              # Not where a loop begins: all elements have their turn then.
              (re.compile(r"(?<!uint32_t [a-z] = )\brad_lane\(\)(?!;)"),
               lambda m: "(rad_lane() ^ 1u)")],
+    "last": [(re.compile(r"\brad_fence\(\);"), lambda m: ";"),
+             (re.compile(r"\*counter = 0;"), lambda m: ";"),
+             (re.compile(r"\+ 1 == n;"), lambda m: "== n;"),
+             (re.compile(r">> a\.rows_log2\) \* a\.n_parts;"),
+              lambda m: m[0].replace("a.n_parts", "a.n_parts - 1"))],
     "copy": [(re.compile(r"\brad_(copy_async16|load16_once|load16|store16)\("),
               lambda m: f"rad_mutant_{m[1]}("),
              (re.compile(r"(for \([^;]*;[^;<]*<\s)([^;&]+);"), lambda m: f"{m[1]}{m[2]} - 1;")],

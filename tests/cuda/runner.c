@@ -91,6 +91,15 @@ struct rad_runner {
     void *describe_user;
     const rad_device_memory *memory, *found; /* the one that was found last */
     uint32_t n_memory, launch, first_launch;
+
+    /* What blocks of the launch let others see of their writes to memory of the device, by their
+     * numbers: the first so many. Of the block that runs: its number + 1, its writes, which of them
+     * came since the last barrier, and who fenced how many of them, and when; when it added to a
+     * counter, and when it fenced behind that (times as block_time; 0: never). */
+    uint32_t *published, published_capacity;
+    uint32_t block, n_writes, writes_time, writer, n_before;
+    uint32_t fenced_by, n_fenced, added_by, acquired_time, acquired_by;
+    bool added;
 };
 
 __thread rad_here rad_host_here;
@@ -100,7 +109,7 @@ static __thread thread *current;
 static __thread struct {
     uintptr_t shared;
     size_t shared_bytes; /* 0: no thread runs */
-    bool waited;
+    bool waited, added;
 } watched;
 
 /* ---- memory -----------------------------------------------------------------------------------
@@ -167,6 +176,7 @@ void rad_runner_free(rad_runner *runner)
     munmap(runner->shared - runner->page, runner->shared_bytes + 2 * runner->page);
     free(runner->signal_stack);
     free(runner->shadow);
+    free(runner->published);
     free(runner);
 }
 
@@ -283,8 +293,67 @@ static const rad_device_memory *find_memory(rad_runner *runner, uintptr_t at)
     return NULL;
 }
 
+/* ---- what one block tells another ----------------------------------------------------------- */
+
+/* Of the block's writes those that a thread has behind it: its own, and those before a barrier. */
+static uint32_t writes_behind(const rad_runner *runner, uint32_t me)
+{
+    bool all = runner->writes_time != runner->block_time || runner->writer == me;
+    return all ? runner->n_writes : runner->n_before;
+}
+
+static void note_write(rad_runner *runner, uint32_t me)
+{
+    if (runner->writes_time != runner->block_time) {
+        runner->writes_time = runner->block_time;
+        runner->n_before = runner->n_writes;
+        runner->writer = me;
+    } else if (runner->writer != me) {
+        runner->writer = RAD_RUNNER_THREADS; /* several */
+    }
+    runner->n_writes++;
+}
+
+void rad_host_fence(void)
+{
+    rad_runner *runner = running;
+    uint32_t me = rad_host_here.thread;
+    runner->fenced_by = me;
+    runner->n_fenced = writes_behind(runner, me);
+    if (runner->added && runner->added_by == me) {
+        runner->acquired_time = runner->block_time;
+        runner->acquired_by = me;
+    }
+}
+
+/* A thread adds to a counter: what it has fenced can be seen by who adds to it later. */
+static void note_addition(rad_runner *runner, uint32_t me)
+{
+    runner->added = watched.added = true;
+    runner->added_by = me;
+    runner->acquired_time = 0;
+    if (runner->fenced_by == me)
+        runner->published[runner->block - 1] = runner->n_fenced;
+}
+
+static void check_seen(const rad_runner *runner, const rad_written *written, uint32_t me)
+{
+    if (written->launch != runner->launch || written->block == runner->block)
+        return;
+    if (written->count > runner->published[written->block - 1])
+        rad_host_fail("reads what block number %u wrote, without a fence there before it added to "
+                      "a counter",
+                      written->block - 1);
+    if (runner->acquired_time == 0 ||
+        (runner->acquired_time == runner->block_time && runner->acquired_by != me))
+        rad_host_fail("reads what block number %u wrote, without a fence and a barrier behind its "
+                      "own addition to a counter",
+                      written->block - 1);
+}
+
 /* Before it has waited a thread writes nothing, and reads nothing that an earlier kernel wrote. */
-static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bool writes)
+static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bool writes,
+                                                   bool atomic)
 {
     rad_runner *runner = running;
     const rad_device_memory *m = current != NULL && size > 0 ? find_memory(runner, at) : NULL;
@@ -292,15 +361,23 @@ static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bo
         return;
     uint64_t first = at - (uintptr_t)m->begin,
              end = first + size < m->bytes ? first + size : m->bytes;
+    uint32_t me = rad_host_here.thread;
     if (writes && !current->waited)
         rad_host_fail("writes to memory before rad_wait_for_earlier()");
+    if (writes && atomic)
+        note_addition(runner, me);
+    else if (writes)
+        note_write(runner, me);
     for (uint64_t word = first / 4; 4 * word < end; word++) {
-        if (writes)
-            m->written[word] = runner->launch;
-        else if (m->written[word] >= runner->first_launch)
+        if (writes) /* what atomic operations make is anyone's */
+            m->written[word] =
+                (rad_written){runner->launch, runner->block, atomic ? 0 : runner->n_writes};
+        else if (!current->waited && m->written[word].launch >= runner->first_launch)
             rad_host_fail("reads before rad_wait_for_earlier() what a kernel before it wrote, at "
                           "byte %llu of an allocation of %llu",
                           (unsigned long long)(4 * word), (unsigned long long)m->bytes);
+        else if (!atomic && runner->added)
+            check_seen(runner, &m->written[word], me);
     }
 }
 
@@ -339,8 +416,8 @@ void rad_host_watch(const void *address, size_t size, bool writes, bool atomic)
     size_t first = (uintptr_t)address - watched.shared;
     if (first < watched.shared_bytes)
         watch_shared(running, first, first + size, writes, atomic);
-    else if (writes || !watched.waited)
-        watch_memory((uintptr_t)address, size, writes);
+    else if (writes || !watched.waited || watched.added)
+        watch_memory((uintptr_t)address, size, writes, atomic);
 }
 
 /* ---- what threads call ------------------------------------------------------------------------
@@ -540,6 +617,9 @@ static bool begin_block(rad_runner *runner)
         }
     }
     runner->block_time++;
+    runner->n_writes = runner->writes_time = runner->n_before = runner->n_fenced = 0;
+    runner->writer = runner->fenced_by = RAD_RUNNER_THREADS;
+    runner->added = false;
     choose_turns(runner);
     return true;
 }
@@ -551,6 +631,7 @@ static void run_as(thread *t)
     watched.shared = (uintptr_t)running->shared;
     watched.shared_bytes = t ? running->shared_bytes : 0;
     watched.waited = t == NULL || t->waited;
+    watched.added = t != NULL && running->added;
 }
 
 /* Lets threads run until none can go on; false when one failed. */
@@ -743,11 +824,27 @@ static void forget_shared(rad_runner *runner)
     runner->static_used = 0;
 }
 
+/* Nothing was let be seen yet. */
+static void forget_published(rad_runner *runner, uint64_t n)
+{
+    if (n > runner->published_capacity) {
+        uint32_t *more = realloc(runner->published, n * sizeof *more);
+        if (more == NULL)
+            abort();
+        runner->published = more;
+        runner->published_capacity = (uint32_t)n;
+    }
+    if (runner->published_capacity > 0)
+        memset(runner->published, 0, runner->published_capacity * sizeof *runner->published);
+}
+
 static void run_blocks(rad_runner *runner, const uint32_t grid[3])
 {
     uint64_t n = (uint64_t)grid[0] * grid[1] * grid[2];
+    forget_published(runner, n);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t block = runner->order % 2 == 1 ? n - 1 - i : i;
+        runner->block = (uint32_t)block + 1;
         rad_host_here.block[0] = (uint32_t)(block % grid[0]);
         rad_host_here.block[1] = (uint32_t)(block / grid[0] % grid[1]);
         rad_host_here.block[2] = (uint32_t)(block / grid[0] / grid[1]);

@@ -30,17 +30,25 @@ void rad_runner_free(rad_runner *runner);
  * once; others: a shuffled order of their own, copies late or at once. */
 typedef uint32_t rad_order;
 
-/* Memory of the device, and of each of its words the number of the launch that wrote it last. */
+/* Who wrote a word of the device's memory last: the launch (0: none), the block of it (one more
+ * than its number), and the how manieth of the block's writes that was. */
+typedef struct rad_written {
+    uint32_t launch, block, count;
+} rad_written;
+
+/* Memory of the device, and who wrote each of its words. */
 typedef struct rad_device_memory {
     const uint8_t *begin;
     uint64_t bytes;
-    uint32_t *written; /* 0: none; bytes / 4 + 1 of them */
+    rad_written *written; /* bytes / 4 + 1 of them */
 } rad_device_memory;
 
 /* For the launches from here on: all of it, this launch's number, and that of the first launch
  * which may still run when this one begins. What those wrote may be read behind
  * rad_wait_for_earlier() alone (seen where accesses are watched); no thread may write before it,
- * nor return without it. */
+ * nor return without it. What another block of the launch wrote may be read by a block that has
+ * added to a counter in memory: if that one fenced what it wrote before it added to one, and this
+ * one has fenced since. */
 void rad_runner_set_memory(rad_runner *runner, const rad_device_memory *memory, uint32_t n,
                            uint32_t launch, uint32_t first);
 
@@ -85,6 +93,7 @@ void rad_host_copy_async(void *shared, const void *global);
 void rad_host_copy_commit(void);
 void rad_host_copy_wait(int n);
 void rad_host_wait_for_earlier(void);
+void rad_host_fence(void);
 /* Accesses to memory are told (cuda/watch.c), so that races in shared memory are found, and what
  * comes too early behind other kernels. */
 void rad_host_watch(const void *address, size_t size, bool writes, bool atomic);

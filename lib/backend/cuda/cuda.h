@@ -77,6 +77,8 @@ typedef struct rad_cuda_layout {
     uint64_t tables[RAD_CACHE_GROUPS];      /* uint32_t[n_spans][stride] */
     uint64_t blocks[RAD_CUDA_BLOCK_TOKENS]; /* rad_cuda_attend_block[], by a block's tokens - 1 */
     uint64_t tiles;                         /* quantized input of products */
+    uint64_t tiles_behind;                  /* the same, made by the blocks of a product */
+    uint64_t pieces;                        /* counters of those: rad_cuda_behind */
     uint64_t states, states_bytes;          /* of attention */
     uint64_t counters;                      /* the same: rad_cuda_attend_counters() */
     uint64_t slopes;                        /* float[n_layers][max_heads], with ALiBi */
@@ -177,7 +179,9 @@ typedef struct rad_cuda_backend {
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
+    uint32_t apart;                   /* RAD_CUDA_APART_..: what stays a kernel of its own */
     int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
+    uint8_t *tiles;                   /* where */
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
     const rad_op *tiles_maker;        /* that wrote them with its result; NULL: none */
     rad_type tiles_type;
@@ -271,9 +275,26 @@ radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
 radllm_status rad_cuda_run_candidates(rad_cuda_backend *b);
 /* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
-radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n);
+/* behind: NULL, or an operation that the product's blocks go on with (rad_cuda_find_behind()). */
+radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                                    const rad_op *behind);
+/* How such products are launched where one launch of few tokens does them; else the kernel is NULL.
+ */
+rad_cuda_few_launch rad_cuda_few_of(const rad_cuda_backend *b, const rad_op *const *ops,
+                                    uint32_t n);
 /* Tiles of slots that stand by expert, at most. */
 uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_tokens);
+
+/* ---- behind.c -----------------------------------------------------------------------------------
+ */
+
+/* What stays a kernel of its own, though others could do it, as a set: for measurements, by the
+ * words of the environment variable RADLLM_CUDA_APART. */
+enum { RAD_CUDA_APART_GATE = 1 /* gate: activations behind products */ };
+uint32_t rad_cuda_apart(void);
+/* The operation from `next` on that the blocks of products can go on with; NULL: none. */
+const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                                   uint32_t next, uint32_t end);
 
 /* ---- fast.c -------------------------------------------------------------------------------------
  */

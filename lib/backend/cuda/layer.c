@@ -18,24 +18,32 @@ static const rad_op *reader_of(const rad_cuda_backend *b, const rad_op *op)
     return NULL;
 }
 
-uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block)
+bool rad_cuda_wants_tiles(const rad_cuda_backend *b, const rad_op *op, uint32_t piece,
+                          rad_activation_kind *kind, uint32_t *block)
 {
     const rad_op *reader = reader_of(b, op);
     if (reader == NULL || reader->weight->matrix.n_columns != op->width ||
         reader->per_output != op->per_output ||
         rad_cuda_weight_of(b, reader->weight)->columns != NULL)
-        return NULL;
-    rad_activation_kind kind = activation_of(reader->weight);
-    *block = rad_activation_block(kind, op->width);
-    if ((kind != RAD_ACTIVATION_Q8_256 && kind != RAD_ACTIVATION_Q8_64 &&
-         kind != RAD_ACTIVATION_Q8_32) ||
-        op->width % *block != 0 || piece % *block != 0)
+        return false;
+    *kind = activation_of(reader->weight);
+    *block = rad_activation_block(*kind, op->width);
+    return (*kind == RAD_ACTIVATION_Q8_256 || *kind == RAD_ACTIVATION_Q8_64 ||
+            *kind == RAD_ACTIVATION_Q8_32) &&
+           op->width % *block == 0 && piece % *block == 0;
+}
+
+uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block)
+{
+    rad_activation_kind kind;
+    if (!rad_cuda_wants_tiles(b, op, piece, &kind, block))
         return NULL;
     b->tiles_value = op->out;
     b->tiles_kind = kind;
     b->tiles_columns = NULL;
     b->tiles_maker = op;
-    return rad_cuda_at(b, b->layout.tiles);
+    b->tiles = rad_cuda_at(b, b->layout.tiles);
+    return b->tiles;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -149,7 +157,7 @@ static uint32_t kind_of_gate(rad_gate gate)
     }
 }
 
-static uint32_t kind_of_elements(const rad_cuda_backend *b, const rad_op *op)
+uint32_t rad_cuda_kind_of_elements(const rad_cuda_backend *b, const rad_op *op)
 {
     rad_gate gate = b->model->hparams.architecture->gate;
     switch (op->kind) {
@@ -181,7 +189,7 @@ static radllm_status run_elements(rad_cuda_backend *b, const rad_op *op)
                                      .out_stride = op->width,
                                      .n = op->width,
                                      .n_rows = n_rows,
-                                     .kind = kind_of_elements(b, op),
+                                     .kind = rad_cuda_kind_of_elements(b, op),
                                      .number = op->number};
     if (op->kind == RAD_OP_GATED || op->kind == RAD_OP_GELU)
         a.tiles = rad_cuda_tiles_for(b, op, op->width, &a.tile_block);

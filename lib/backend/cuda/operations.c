@@ -116,6 +116,7 @@ static radllm_status quantize(rad_cuda_backend *b, const rad_op *op, uint32_t n_
     b->tiles_value = op->in;
     b->tiles_kind = kind;
     b->tiles_columns = columns;
+    b->tiles = rad_cuda_at(b, b->layout.tiles);
     return quantize_rows(b, op, rad_cuda_value(b, op->in), rad_weight_inputs(op->weight), n_rows);
 }
 
@@ -168,6 +169,7 @@ static const rad_cuda_kernel *dot_kernel(rad_type type)
 typedef struct parts {
     rad_cuda_product_part of[RAD_CUDA_PRODUCT_PARTS];
     uint32_t n, n_rows; /* rows of all */
+    rad_cuda_behind behind;
 } parts;
 
 static parts one_part(rad_cuda_product_part part)
@@ -230,7 +232,8 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
                                 .n_parts = p->n,
                                 .n_columns = n_columns,
                                 .n_tokens = 1,
-                                .rows_log2 = how.rows_log2};
+                                .rows_log2 = how.rows_log2,
+                                .behind = p->behind};
     rad_cuda_grid grid = {cut_parts(p, 1u << how.rows_log2, a.parts), 1, 1};
     if (in->experts != NULL) {
         grid.z = in->n_slots;
@@ -337,12 +340,37 @@ bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op
            rad_cuda_weight_of(b, next->weight)->columns == NULL;
 }
 
-radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n)
+rad_cuda_few_launch rad_cuda_few_of(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n)
+{
+    const rad_matrix *matrix = &ops[0]->weight->matrix;
+    uint32_t n_tokens = rad_cuda_rows(b, ops[0]);
+    uint64_t n_rows = 0;
+    for (uint32_t i = 0; i < n; i++)
+        n_rows += rad_weight_rows(ops[i]->weight);
+    rad_cuda_few_launch few = rad_cuda_few_choose(matrix->type, n_rows, matrix->n_columns, n_tokens,
+                                                  &b->device->properties);
+    if (n_tokens > few.n_tokens)
+        few.kernel = NULL;
+    return few;
+}
+
+/* What the blocks of a product go on with. */
+static rad_cuda_behind behind_of(rad_cuda_backend *b, const rad_op *op)
+{
+    rad_cuda_behind behind = {.counters = rad_cuda_at(b, b->layout.pieces),
+                              .kind = rad_cuda_kind_of_elements(b, op)};
+    (void)rad_cuda_tiles_for(b, op, RAD_CUDA_CHUNK, &behind.tile_block);
+    b->tiles = rad_cuda_at(b, b->layout.tiles_behind); /* the others are being read */
+    behind.tiles = b->tiles;
+    return behind;
+}
+
+radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                                    const rad_op *behind)
 {
     const rad_op *op = ops[0];
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
-                 .tiles = rad_cuda_at(b, b->layout.tiles),
                  .n_tokens = rad_cuda_rows(b, op)};
     parts p = {.n = n};
     for (uint32_t i = 0; i < n; i++) {
@@ -352,6 +380,9 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *op
     if (is_half(op->weight))
         return multiply_halves(b, op, &p, &in);
     radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
+    in.tiles = b->tiles;
+    if (behind != NULL)
+        p.behind = behind_of(b, behind);
     return status == RADLLM_OK ? multiply(b, op, &p, &in) : status;
 }
 
@@ -502,7 +533,7 @@ static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uin
         uint32_t rows_log2 = rad_cuda_few_rows_log2(type, part.n_rows, n_columns,
                                                     b->device->properties.multiprocessors);
         rad_cuda_few_arguments a = {.parts = {part},
-                                    .tiles = rad_cuda_at(b, b->layout.tiles),
+                                    .tiles = b->tiles,
                                     .x = rad_cuda_value(b, op->in),
                                     .x_stride = rad_weight_inputs(op->weight),
                                     .experts = rad_cuda_at(b, b->layout.expert_of),
@@ -518,7 +549,7 @@ static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uin
             rad_cuda_few_shared_bytes(type, rows_log2), &a);
     }
     rad_cuda_many_arguments a = {.parts = {part},
-                                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                                 .tiles = b->tiles,
                                  .tile_expert = rad_cuda_at(b, b->layout.tile_expert),
                                  .tile_first = rad_cuda_at(b, b->layout.tile_first),
                                  .starts = rad_cuda_at(b, b->layout.starts),
@@ -542,7 +573,7 @@ static radllm_status multiply_slots(rad_cuda_backend *b, const rad_op *op, uint3
     uint32_t n_slots = n_tokens * n_used, most = MOST_GRID_ROWS / n_used * n_used;
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
-                 .tiles = rad_cuda_at(b, b->layout.tiles),
+                 .tiles = b->tiles,
                  .n_tokens = 1,
                  .experts = rad_cuda_at(b, b->layout.slot_expert),
                  .slots_per_input = op->by_choice ? 1 : n_used};
@@ -692,7 +723,7 @@ radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op)
     case RAD_OP_ATTEND:
         return run_attend(b, op);
     case RAD_OP_PRODUCT:
-        return rad_cuda_run_products(b, &op, 1);
+        return rad_cuda_run_products(b, &op, 1, NULL);
     case RAD_OP_HEAD_PRODUCT:
         return run_head_product(b, op);
     case RAD_OP_ROUTE:

@@ -62,6 +62,12 @@ radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op);
 /* All but products, attention and experts; RADLLM_E_INTERNAL where an operation is none of these.
  */
 radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op);
+/* Which of RAD_CUDA_SILU_MULTIPLY and so on an operation on elements is. */
+uint32_t rad_cuda_kind_of_elements(const rad_cuda_backend *b, const rad_op *op);
+/* Whether an operation's result will be wanted quantized, in which way and in blocks of how many
+ * columns, which divide `piece`. */
+bool rad_cuda_wants_tiles(const rad_cuda_backend *b, const rad_op *op, uint32_t piece,
+                          rad_activation_kind *kind, uint32_t *block);
 /* Where an operation's result will be wanted quantized, it can be so at once, by blocks of `piece`
  * columns: where its tiles go, and how many columns have a scale; NULL: not so. */
 uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block);

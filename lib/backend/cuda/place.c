@@ -300,6 +300,21 @@ static uint64_t tiles_bytes(const rad_cuda_means *means, const rad_program *prog
     return most;
 }
 
+/* Activations that the blocks of a product of few tokens make, quantized. */
+static bool lay_out_behind(const rad_program *program, const rad_backend_settings *settings,
+                           uint64_t *used, rad_cuda_layout *layout)
+{
+    uint32_t width = 0, most = RAD_CUDA_SOME_TOKENS;
+    for (uint32_t i = 0; i < program->n_ops; i++) {
+        const rad_op *op = &program->ops[i];
+        if ((op->kind == RAD_OP_GATED || op->kind == RAD_OP_GELU) && op->width > width)
+            width = op->width;
+    }
+    most = settings->max_tokens < most ? settings->max_tokens : most;
+    return place(used, rad_cuda_tiles_bytes(most, width), 1, &layout->tiles_behind) &&
+           place(used, width / RAD_CUDA_CHUNK + 1, sizeof(uint32_t), &layout->pieces);
+}
+
 /* The inputs, or all others. */
 static bool lay_out_values(const rad_program *program, const rad_backend_settings *settings,
                            bool inputs, uint64_t *used, rad_cuda_layout *layout)
@@ -386,6 +401,7 @@ bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,
     bool fits = lay_out_values(program, settings, false, &used, layout) &&
                 lay_out_told(means, program, settings, &used, layout) &&
                 place(&used, tiles_bytes(means, program, settings), 1, &layout->tiles) &&
+                lay_out_behind(program, settings, &used, layout) &&
                 place(&used, layout->states_bytes, 1, &layout->states) &&
                 place(&used, rad_cuda_attend_counters(layout->states_bytes), sizeof(uint32_t),
                       &layout->counters) &&

@@ -207,17 +207,21 @@ static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t en
     return n;
 }
 
+/* behind: what their blocks go on with; NULL: nothing. */
 static radllm_status run_joined(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op *const *joined,
-                                uint32_t n, radllm_error *error)
+                                uint32_t n, const rad_op *behind, radllm_error *error)
 {
     radllm_status status = bring_all(c, read_by(c, joined[0]), b, error);
     if (status != RADLLM_OK)
         return status;
-    status = rad_cuda_run_products(b, joined, n);
+    for (uint32_t i = 0; i < n;
+         i++) /* before: tiles of what comes behind them are none of theirs */
+        note_result(c, b, joined[i], true);
+    status = rad_cuda_run_products(b, joined, n, behind);
     if (status != RADLLM_OK)
         return rad_cuda_failed(b->device, status, error);
-    for (uint32_t i = 0; i < n; i++)
-        note_result(c, b, joined[i], true);
+    if (behind != NULL)
+        note_result(c, b, behind, true);
     return RADLLM_OK;
 }
 
@@ -260,7 +264,10 @@ static radllm_status run_next(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t *
     if (n == 0)
         return op->kind == RAD_OP_ADAPT ? (adapters ? adapt(c, b, first, error) : RADLLM_OK)
                                         : run_op(c, b, op, b->on_device[first], error);
-    radllm_status status = run_joined(c, b, joined, n, error);
+    const rad_op *behind = rad_cuda_find_behind(b, joined, n, *at + 1, end);
+    radllm_status status = run_joined(c, b, joined, n, behind, error);
+    if (behind != NULL)
+        *at = (uint32_t)(behind - b->program->ops);
     for (uint32_t i = first; i < *at && adapters && status == RADLLM_OK; i++)
         status = b->program->ops[i].kind == RAD_OP_ADAPT ? adapt(c, b, i, error) : RADLLM_OK;
     return status;

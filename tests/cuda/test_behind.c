@@ -1,0 +1,222 @@
+/* Products whose blocks go on with an activation and its tiles: the bits of the kernels that do so
+ * one behind the other, for every format, activation and number of tokens, and again and again with
+ * the same counters. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/layout.h"
+#include "cuda/support.h"
+#include "kernels/cuda/kernels_layer.h"
+
+enum { COLUMNS = 512, COUNTERS = 8, SOME = 6 };
+
+static void *make(size_t n, size_t size)
+{
+    void *memory = calloc(n > 0 ? n : 1, size);
+    ck_assert_ptr_nonnull(memory);
+    return memory;
+}
+
+/* Rows in the device's layout; without an encoder bytes of which no scale is large. */
+static uint8_t *make_weights(rad_cuda_device *device, rad_type type, uint64_t seed, uint32_t n_rows)
+{
+    const rad_type_info *info = rad_type_find((uint32_t)type);
+    const rad_cuda_form *form = rad_cuda_form_of(type);
+    const size_t n_blocks = COLUMNS / form->block_elements;
+    const uint64_t size = rad_cuda_matrix_bytes(type, n_rows, COLUMNS);
+    const uint64_t group_bytes = rad_cuda_matrix_bytes(type, 1, COLUMNS);
+    uint8_t *blocks = make(n_rows * n_blocks, form->block_bytes), *groups = make(size, 1);
+    float row[COLUMNS];
+    rad_test_bytes(seed, blocks, n_rows * n_blocks * form->block_bytes);
+    for (size_t i = 0; i < n_rows * n_blocks * form->block_bytes; i++)
+        blocks[i] &= 0x3b;
+    for (uint32_t r = 0; r < n_rows && info->encode != NULL && !rad_cuda_is_recoded(type); r++) {
+        rad_test_floats(seed + r, row, COLUMNS);
+        info->encode(row, NULL, blocks + r * n_blocks * form->block_bytes, COLUMNS);
+    }
+    for (uint32_t r = 0; r < n_rows; r += 32)
+        rad_cuda_pack_group(form, blocks + r * n_blocks * form->block_bytes,
+                            n_rows - r < 32 ? n_rows - r : 32, COLUMNS,
+                            groups + r / 32 * group_bytes);
+    uint8_t *there = rad_test_upload(device, groups, size);
+    free(blocks);
+    free(groups);
+    return there;
+}
+
+/* How a product is launched, and what comes behind it. */
+typedef struct way {
+    rad_type type;
+    uint32_t rows_log2; /* of few tokens; SOME */
+    uint32_t n_tokens, n_rows, kind, tile_block;
+} way;
+
+static void quantize(rad_cuda_device *device, const way *w, rad_cuda_few_arguments *a)
+{
+    const rad_activation_kind kind = rad_type_find((uint32_t)w->type)->activation;
+    const bool outliers = kind == RAD_ACTIVATION_Q8_OUTLIERS;
+    const bool whole = outliers || kind == RAD_ACTIVATION_Q8_ROW;
+    float *x = make((size_t)w->n_tokens * COLUMNS, sizeof *x);
+    rad_test_floats(w->n_rows, x, (size_t)w->n_tokens * COLUMNS);
+    rad_cuda_quantize_arguments q = {
+        .x = rad_test_upload(device, x, (uint64_t)w->n_tokens * COLUMNS * sizeof *x),
+        .tiles = rad_test_upload(device, NULL, rad_cuda_tiles_bytes(w->n_tokens, COLUMNS)),
+        .n_inputs = COLUMNS,
+        .n_columns = COLUMNS,
+        .block = rad_activation_block(kind, COLUMNS),
+        .threshold = 0.9f};
+    rad_test_launch(device,
+                    outliers ? &rad_cuda_kernel_quantize_outliers
+                    : whole  ? &rad_cuda_kernel_quantize_row
+                             : &rad_cuda_kernel_quantize,
+                    1, w->n_tokens, 1, 0, &q);
+    a->tiles = q.tiles;
+    a->x = q.x;
+    a->x_stride = COLUMNS;
+    free(x);
+}
+
+static void launch(rad_cuda_device *device, const way *w, rad_cuda_few_arguments *a)
+{
+    rad_cuda_few_launch how = rad_cuda_some_launch(w->type);
+    if (w->rows_log2 != SOME)
+        how = (rad_cuda_few_launch){rad_cuda_few_kernel(w->type), w->rows_log2,
+                                    rad_cuda_few_shared_bytes(w->type, w->rows_log2), 8};
+    const uint32_t of_part = (w->n_rows + (1u << how.rows_log2) - 1) >> how.rows_log2;
+    a->rows_log2 = how.rows_log2;
+    for (uint32_t i = 0; i < a->n_parts; i++)
+        a->parts[i].first_block = i * of_part;
+    rad_test_launch(device, how.kernel, a->n_parts * of_part, 1, 1, how.shared_bytes, a);
+}
+
+typedef struct results {
+    float *y[2];
+    uint8_t *tiles;
+} results;
+
+static results fetch(rad_cuda_device *device, const way *w, const rad_cuda_few_arguments *a,
+                     const uint8_t *tiles)
+{
+    const size_t n = (size_t)w->n_tokens * w->n_rows;
+    const size_t n_tiles = rad_cuda_tiles_bytes(w->n_tokens, w->n_rows);
+    results got = {{make(n, sizeof(float)), make(n, sizeof(float))}, make(n_tiles, 1)};
+    for (uint32_t i = 0; i < a->n_parts; i++)
+        rad_test_download(device, got.y[i], a->parts[i].y, n * sizeof(float));
+    rad_test_download(device, got.tiles, tiles, n_tiles);
+    return got;
+}
+
+static void free_results(results *r)
+{
+    free(r->y[0]);
+    free(r->y[1]);
+    free(r->tiles);
+}
+
+static void check(rad_cuda_device *device, const way *w)
+{
+    const uint64_t n = (uint64_t)w->n_tokens * w->n_rows, size = n * sizeof(float);
+    const uint64_t n_tiles = rad_cuda_tiles_bytes(w->n_tokens, w->n_rows);
+    const uint32_t zeros[COUNTERS] = {0};
+    const char *name = rad_type_find((uint32_t)w->type)->name;
+    uint32_t counters[COUNTERS];
+    rad_cuda_few_arguments a = {.n_parts = w->kind <= RAD_CUDA_CLAMPED_MULTIPLY ? 2 : 1,
+                                .n_columns = COLUMNS,
+                                .n_tokens = w->n_tokens};
+    quantize(device, w, &a);
+    for (uint32_t i = 0; i < a.n_parts; i++)
+        a.parts[i] =
+            (rad_cuda_product_part){.weights = make_weights(device, w->type, 100 + i, w->n_rows),
+                                    .y = rad_test_upload(device, NULL, size),
+                                    .n_rows = w->n_rows,
+                                    .y_stride = w->n_rows};
+    launch(device, w, &a);
+    rad_cuda_elements_arguments e = {.in = a.parts[0].y,
+                                     .other = a.parts[1].y,
+                                     .out = a.parts[0].y,
+                                     .in_stride = w->n_rows,
+                                     .other_stride = w->n_rows,
+                                     .out_stride = w->n_rows,
+                                     .n = w->n_rows,
+                                     .n_rows = w->n_tokens,
+                                     .kind = w->kind,
+                                     .tiles = rad_test_upload(device, NULL, n_tiles),
+                                     .tile_block = w->tile_block};
+    rad_test_launch(device, &rad_cuda_kernel_elements, (w->n_rows + 1023) / 1024, w->n_tokens, 1, 0,
+                    &e);
+    results wanted = fetch(device, w, &a, e.tiles);
+    for (uint32_t i = 0; i < a.n_parts; i++)
+        a.parts[i].y = rad_test_upload(device, NULL, size);
+    a.behind = (rad_cuda_behind){.counters = rad_test_upload(device, zeros, sizeof zeros),
+                                 .tiles = rad_test_upload(device, NULL, n_tiles),
+                                 .kind = w->kind,
+                                 .tile_block = w->tile_block};
+    for (int again = 0; again < 2; again++) {
+        launch(device, w, &a);
+        results got = fetch(device, w, &a, a.behind.tiles);
+        for (uint32_t i = 0; i < a.n_parts; i++)
+            rad_test_same_floats(got.y[i], wanted.y[i], n, name);
+        ck_assert_msg(memcmp(got.tiles, wanted.tiles, n_tiles) == 0, "%s: tiles", name);
+        rad_test_download(device, counters, a.behind.counters, sizeof counters);
+        ck_assert_msg(memcmp(counters, zeros, sizeof zeros) == 0, "%s: counters", name);
+        free_results(&got);
+    }
+    free_results(&wanted);
+}
+
+static const rad_type types[] = {
+    RAD_TYPE_Q4_0,   RAD_TYPE_Q4_1,    RAD_TYPE_Q5_0,   RAD_TYPE_Q5_1,    RAD_TYPE_Q8_0,
+    RAD_TYPE_IQ4_NL, RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4,  RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,
+    RAD_TYPE_Q4_K,   RAD_TYPE_Q5_K,    RAD_TYPE_Q6_K,   RAD_TYPE_Q2_K,    RAD_TYPE_Q3_K,
+    RAD_TYPE_IQ4_XS, RAD_TYPE_IQ3_XXS, RAD_TYPE_IQ3_S,  RAD_TYPE_IQ2_XXS, RAD_TYPE_IQ2_S,
+    RAD_TYPE_IQ1_M,  RAD_TYPE_IQ1_S,   RAD_TYPE_TQ2_0,  RAD_TYPE_I2_S,    RAD_TYPE_INT8,
+    RAD_TYPE_A2_32,  RAD_TYPE_A4_32,   RAD_TYPE_A8_32,  RAD_TYPE_A2_128,  RAD_TYPE_A3_128,
+    RAD_TYPE_A4_128, RAD_TYPE_A5_128,  RAD_TYPE_A6_128, RAD_TYPE_A8_128};
+enum { N_TYPES = sizeof types / sizeof types[0] };
+
+START_TEST(formats)
+{
+    const uint32_t order = (uint32_t)_i % RAD_TEST_ORDERS;
+    rad_cuda_device *device = rad_test_device(order);
+    const way few = {types[_i], 5 - order, 1, 288, RAD_CUDA_SILU_MULTIPLY, 32};
+    const way some = {types[_i], SOME, 2 + order, 288, RAD_CUDA_SILU_MULTIPLY, 32};
+    check(device, &few);
+    check(device, &some);
+    rad_test_device_close(device);
+}
+END_TEST
+
+/* Blocks of 8, 16 and 32 rows, pieces that are whole and the last one that is not; many tokens. */
+static const way ways[] = {
+    {RAD_TYPE_Q4_0, 3, 1, 256, RAD_CUDA_SILU_MULTIPLY, 32},
+    {RAD_TYPE_Q4_0, 4, 2, 576, RAD_CUDA_CLAMPED_MULTIPLY, 64},
+    {RAD_TYPE_Q4_0, 5, 8, 544, RAD_CUDA_RELU2_MULTIPLY, 32},
+    {RAD_TYPE_Q4_K, 5, 1, 768, RAD_CUDA_GELU_TANH_MULTIPLY, 256},
+    {RAD_TYPE_Q4_K, 4, 5, 512, RAD_CUDA_GELU_TANH, 256},
+    {RAD_TYPE_I2_S, 5, 8, 512, RAD_CUDA_SILU_MULTIPLY, 256},
+    {RAD_TYPE_Q6_K, SOME, 16, 288, RAD_CUDA_SILU_MULTIPLY, 32},
+    {RAD_TYPE_Q4_0, SOME, 9, 256, RAD_CUDA_GELU_ERF, 256},
+    {RAD_TYPE_Q8_0, SOME, 4, 320, RAD_CUDA_GELU_TANH_MULTIPLY, 64},
+};
+
+START_TEST(shapes)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check(device, &ways[_i]);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    tcase_add_loop_test(rad_test_case(suite, "formats"), formats, 0, N_TYPES);
+    tcase_add_loop_test(rad_test_case(suite, "shapes"), shapes, 0,
+                        (int)(sizeof ways / sizeof ways[0]));
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_behind", add_cases);
+}

@@ -1,0 +1,91 @@
+/* Operations that are one launch have the bits of those that are several, in whole models; and they
+ * are fewer launches. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cuda/models.h"
+#include "golden/logits.h"
+
+#define N_IDS 7
+#define ALL   "gate"
+
+static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
+
+typedef struct way {
+    const char *model, *options;
+    size_t chunk;
+    const char *apart; /* what makes more launches apart */
+    uint32_t more;     /* so many for each layer */
+} way;
+
+static float *logits_with(const char *apart, const way *w, unsigned long long *launches,
+                          size_t *n_logits)
+{
+    char path[1024], name[128];
+    uint32_t n_vocab;
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("counts"));
+    snprintf(name, sizeof name, "architectures/%s-q8_0", w->model);
+    setenv("RADLLM_CUDA_APART", apart, 1);
+    setenv("RAD_EMULATED_COUNTS", path, 1);
+    radllm_options *options = options_on("cuda", w->options);
+    float *logits = rad_test_logits(model_path(name), options, ids, N_IDS, w->chunk, &n_vocab);
+    radllm_options_free(options);
+    unsetenv("RAD_EMULATED_COUNTS");
+    unsetenv("RADLLM_CUDA_APART");
+    *launches = calls_of(path, "launch");
+    *n_logits = (size_t)N_IDS * n_vocab;
+    return logits;
+}
+
+static uint32_t layers_of(const char *model)
+{
+    char name[128];
+    int64_t layers;
+    snprintf(name, sizeof name, "architectures/%s-q8_0", model);
+    radllm_options *options = options_on("cuda", "");
+    opened o = open_file(model_path(name), options);
+    rad_assert_ok(radllm_model_number(o.model, "layers", &layers, o.error), o.error);
+    close_file(&o);
+    radllm_options_free(options);
+    return (uint32_t)layers;
+}
+
+/* A token at a time: the first step is launched, the second written down, the others replay that.
+ */
+static const way ways[] = {
+    {"llama3-gqa-tied", "cache=f16", 1, "gate", 1}, {"llama3-gqa-tied", "cache=q8_0", 3, "gate", 0},
+    {"qwen2", "cache=f32", 1, "gate", 1},           {"gpt2", "cache=f16", 1, "gate", 1},
+    {"gemma2", "cache=f16", 1, "gate", 1},          {"bitnet", "cache=f16", 1, "gate", 0},
+    {"mixtral", "cache=f16", 1, "gate", 0},         {"qwen2moe", "cache=f16", 1, "gate", 1},
+    {"bloom", "cache=f16", 0, "gate", 0},
+};
+
+START_TEST(bits_are_the_same)
+{
+    const way *w = &ways[_i];
+    unsigned long long launches[3];
+    size_t n;
+    float *together = logits_with("", w, &launches[0], &n);
+    float *apart = logits_with(ALL, w, &launches[1], &n);
+    ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %s", w->model, w->options);
+    free(apart);
+    if (w->chunk == 1) {
+        apart = logits_with(w->apart, w, &launches[2], &n);
+        ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %s", w->model, w->apart);
+        ck_assert_uint_eq(launches[2] - launches[0], 2ull * w->more * layers_of(w->model));
+        free(apart);
+    }
+    free(together);
+}
+END_TEST
+
+static void add_cases(Suite *suite)
+{
+    TCase *cases = rad_test_case(suite, "together");
+    tcase_add_loop_test(cases, bits_are_the_same, 0, (int)(sizeof ways / sizeof ways[0]));
+}
+
+int main(void)
+{
+    return rad_test_main("cuda_together", add_cases);
+}
