@@ -169,7 +169,8 @@ static void put_windows(rad_hf_reader *r, const rad_folder_shape *shape)
     else if ((patterned || (window != 0 && (types != NULL || kind > RAD_CONFIG_WINDOW_ALWAYS))) &&
              !put_layer_types(r, shape, types, patterned))
         window = 0;
-    if (window != 0 || kind == RAD_CONFIG_WINDOW_ALWAYS || qwen)
+    bool plain = strcmp(r->family->architecture, "llama") == 0; /* it has none without the key */
+    if (window != 0 || (kind == RAD_CONFIG_WINDOW_ALWAYS && !plain) || qwen)
         rad_hf_put_integer(r, "attention.sliding_window", window);
 }
 

@@ -204,7 +204,7 @@ static void put_yarn(builder *b)
         usual = 1.0;
     }
     if (fabs(length - usual) > 1e-6 * usual)
-        put(b, "attention_factor", json_real(rounded(length, 7)));
+        put_real(b, "attention_factor", length);
 }
 
 static void put_divisors(builder *b, const char *key, const float *divisors)
@@ -229,7 +229,7 @@ static void put_longrope(builder *b, builder *scaling)
     put_divisors(scaling, "short_factor", b->model->divisors[0]);
     put_divisors(scaling, "long_factor", b->model->divisors[1]);
     if (fabs(rope->attention_factor - usual) > 1e-6 * usual)
-        put(scaling, "attention_factor", json_real(rounded(rope->attention_factor, 7)));
+        put_real(scaling, "attention_factor", rope->attention_factor);
 }
 
 static void put_llama3(builder *b)
@@ -301,6 +301,8 @@ static void put_windows(builder *b)
         put_flag(b, "use_sliding_window", true);
     if (is_type(b, "qwen3_moe") || (!listed && (n == 0 || (!later && n == b->h->n_layers))))
         return;
+    if (listed && n > 0 && find(b, "attention.sliding_window_pattern") == NULL)
+        return; /* the family's own, here and there */
     json_t *types = json_array();
     for (uint32_t i = 0; i < b->h->n_layers; i++) {
         bool local = b->h->layers[i].window > 0 || b->h->layers[i].local;
@@ -362,7 +364,8 @@ static void put_experts(builder *b)
     if (local)
         return;
     put_integer(b, "moe_intermediate_size", h->expert_ffn);
-    put_flag(b, "norm_topk_prob", h->router.normalise);
+    if (!is_type(b, "qwen2_moe") || find(b, "expert_weights_norm") != NULL) /* else: false */
+        put_flag(b, "norm_topk_prob", h->router.normalise);
     if (is_deepseek(b))
         put_deepseek_experts(b);
     else
@@ -435,7 +438,11 @@ static void put_usual(builder *b)
     put_integer(b, "num_hidden_layers", h->n_layers);
     put_integer(b, "num_attention_heads", h->layers[0].n_heads);
     put_integer(b, "num_key_value_heads", latent ? h->layers[0].n_heads : h->layers[0].n_kv_heads);
-    if (!phi && !latent && !is_type(b, "phi3"))
+    /* Of these the heads divide the width where nothing else is said. */
+    bool divided =
+        find(b, "attention.key_length") == NULL &&
+        rad_is_one_of(b->model->model_type, "llama|mistral|mixtral|qwen2|qwen2_moe|bitnet");
+    if (!latent && !divided && !phi && !is_type(b, "phi3"))
         put_integer(b, "head_dim", h->head_dim);
     put_integer(b, "max_position_embeddings",
                 dynamic ? (uint64_t)h->rope.original_context : h->context_length);
@@ -645,11 +652,17 @@ radllm_status rad_folder_generation_config(const rad_folder_model *model, json_t
 {
     builder b = {.model = model, .object = json_object()};
     json_t *ends = json_array();
-    for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(model->tokenizer); id++)
-        if (rad_tokenizer_is_end(model->tokenizer, id))
+    const rad_tokenizer *tokenizer = model->tokenizer;
+    const int32_t eos = rad_tokenizer_eos(tokenizer);
+    bool text = rad_tokenizer_special_id(tokenizer, eos) < 0; /* readers' choice, and no end */
+    for (int32_t id = 0; id < (int32_t)rad_tokenizer_size(tokenizer); id++)
+        if (rad_tokenizer_is_end(tokenizer, id) && !(text && id == eos))
             b.failed = json_array_append_new(ends, json_integer(id)) != 0 || b.failed;
-    put(&b, "bos_token_id", special(model, rad_tokenizer_bos(model->tokenizer)));
-    put(&b, "eos_token_id", ends);
+    put(&b, "bos_token_id", special(model, rad_tokenizer_bos(tokenizer)));
+    bool none = json_array_size(ends) == 0;
+    if (none)
+        json_decref(ends);
+    put(&b, "eos_token_id", none ? json_null() : ends);
     return finish(&b, out, error);
 }
 

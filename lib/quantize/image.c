@@ -308,7 +308,7 @@ static radllm_status add_tokenizer(image *m, const rad_tokenizer *tokenizer)
     if (rows > UINT32_MAX)
         return rad_fail(m->error, RADLLM_E_FORMAT, "%s: the embedding has too many rows",
                         rad_source_label(m->from));
-    return rad_tokenizer_export(tokenizer, (uint32_t)rows, put_meta, m->to, m->error);
+    return rad_tokenizer_export(tokenizer, m->from, (uint32_t)rows, put_meta, m->to, m->error);
 }
 
 /* Whether the entries that were made give the same tokens. */

@@ -12,6 +12,7 @@ typedef struct exporter {
     const rad_tokenizer *tokenizer;
     const rad_pipeline *pipeline;
     uint32_t size;
+    bool strips; /* readers take it for granted that tokens do */
     rad_put_meta put;
     void *user;
     rad_arena arena; /* of lists, until they were given */
@@ -107,10 +108,21 @@ static rad_text name_gap(exporter *x, uint32_t id)
     return (rad_text){name, (size_t)size};
 }
 
+/* Whether an id stands for nothing; a Unigram that was made of GGUF has a piece for it. */
+static bool is_gap(const exporter *x, uint32_t id)
+{
+    char name[24];
+    int size = snprintf(name, sizeof name, " [PAD%u]", id);
+    rad_text text = id < x->tokenizer->vocabulary.size ? entry_of(x, id) : (rad_text){0};
+    bool unigram = x->pipeline != NULL && x->pipeline->model == RAD_PIPELINE_UNIGRAM;
+    return text.size == 0 ||
+           (unigram && text.size == (size_t)size && memcmp(text.data, name, text.size) == 0);
+}
+
 static int32_t type_of(const exporter *x, uint32_t id)
 {
     const rad_tokenizer *t = x->tokenizer;
-    if (id >= t->vocabulary.size || entry_of(x, id).size == 0)
+    if (is_gap(x, id))
         return RAD_TOKEN_UNUSED;
     if (x->pipeline == NULL) /* of a tokenizer.model, which GGUF follows */
         return t->vocabulary.types[id];
@@ -129,8 +141,9 @@ static void put_tokens(exporter *x)
     rad_text *texts = list_of(x, x->size, sizeof *texts);
     uint8_t *types = list_of(x, x->size, 4);
     for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++) {
-        rad_text text = id < x->tokenizer->vocabulary.size ? entry_of(x, id) : (rad_text){0};
-        texts[id] = text.size == 0 ? name_gap(x, id) : is_wordpiece(x) ? name_piece(x, text) : text;
+        texts[id] = is_gap(x, id)     ? name_gap(x, id)
+                    : is_wordpiece(x) ? name_piece(x, entry_of(x, id))
+                                      : entry_of(x, id);
         types[4 * id] = (uint8_t)type_of(x, id);
     }
     put(x,
@@ -146,14 +159,16 @@ static void put_added(exporter *x)
     const rad_tokenizer *t = x->tokenizer;
     const uint8_t *added = x->pipeline != NULL ? x->pipeline->added : t->added;
     uint32_t n = 0, count = added != NULL ? t->vocabulary.size : 0;
-    uint32_t *ids = list_of(x, count, sizeof *ids);
-    uint8_t *flags = list_of(x, count, 1);
+    uint32_t *ids = list_of(x, count + (uint64_t)1, sizeof *ids);
+    uint8_t *flags = list_of(x, count + (uint64_t)1, 1);
     for (uint32_t id = 0; id < count && x->status == RADLLM_OK; id++) {
         if ((added[id] & RAD_ADDED_KEPT) == 0)
             continue;
         ids[n] = id;
         flags[n++] = added[id] & RAD_ADDED_KEPT;
     }
+    if (n == 0 && x->strips)
+        n = 1; /* one that is as all are says that this is all */
     if (n == 0)
         return;
     put(x,
@@ -228,22 +243,26 @@ static void put_numbers(exporter *x, const float *scores)
         KEY("scores"));
 }
 
-/* SentencePiece joins what makes the piece with the highest score: earlier merges get higher ones.
- * Pieces that no merge makes get the lowest. */
+/* SentencePiece joins what makes the piece with the highest score, and numbers pieces by merge:
+ * earlier merges get higher scores. Pieces that no merge makes come behind, as its trainer puts the
+ * characters; others have no score. */
 static void put_scores(exporter *x)
 {
-    uint32_t count;
+    const rad_vocabulary *vocabulary = &x->tokenizer->vocabulary;
+    uint32_t count, rank = 0;
     const rad_pair **pairs = sorted_pairs(x, &count);
     float *scores = list_of(x, x->size, sizeof *scores);
-    if (x->status != RADLLM_OK)
-        return;
-    for (uint32_t id = 0; id < x->size; id++)
-        scores[id] = x->tokenizer->vocabulary.types[id < x->tokenizer->vocabulary.size ? id : 0] ==
-                             RAD_TOKEN_NORMAL
-                         ? -1e9f
-                         : 0.0f;
-    for (uint32_t i = count; i-- > 0;)
-        scores[pairs[i]->merged] = -(float)i;
+    uint8_t *made = list_of(x, x->size, 1);
+    for (uint32_t i = 0; i < count && x->status == RADLLM_OK; i++) {
+        const int32_t id = pairs[i]->merged;
+        if (made[id] == 0)
+            scores[id] = -(float)rank++;
+        made[id] = 1;
+    }
+    for (uint32_t id = 0; id < vocabulary->size && x->status == RADLLM_OK; id++)
+        if (made[id] == 0 && vocabulary->types[id] == RAD_TOKEN_NORMAL &&
+            type_of(x, id) == RAD_TOKEN_NORMAL)
+            scores[id] = -(float)rank++;
     put_numbers(x, scores);
 }
 
@@ -443,12 +462,14 @@ static void put_ids(exporter *x)
     put_flag(x, KEY("add_eos_token"), t->add_eos);
 }
 
-radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size,
-                                   rad_put_meta put_meta, void *user, radllm_error *error)
+radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, const rad_source *source,
+                                   uint32_t size, rad_put_meta put_meta, void *user,
+                                   radllm_error *error)
 {
     exporter x = {.tokenizer = tokenizer,
                   .pipeline = tokenizer->pipeline,
                   .size = size,
+                  .strips = rad_strips_by_name(source),
                   .put = put_meta,
                   .user = user,
                   .arena = {.allocator = &tokenizer->host.allocator},

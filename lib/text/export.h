@@ -7,11 +7,12 @@
 
 typedef radllm_status (*rad_put_meta)(void *user, const rad_meta *meta, radllm_error *error);
 
-/* Gives the entries of a tokenizer that was made of a folder's files, with `size` tokens: the
- * embedding may have more rows than there are tokens. RADLLM_E_UNSUPPORTED for parts that GGUF has
- * no words for. */
-radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, uint32_t size, rad_put_meta put,
-                                   void *user, radllm_error *error);
+/* Gives the entries of a tokenizer that was made of the files of a folder, `source`, with `size`
+ * tokens: the embedding may have more rows than there are tokens. RADLLM_E_UNSUPPORTED for parts
+ * that GGUF has no words for. */
+radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, const rad_source *source,
+                                   uint32_t size, rad_put_meta put, void *user,
+                                   radllm_error *error);
 
 /* The pairs that merge, by rank, in the arena; none where pieces merge by score. */
 radllm_status rad_tokenizer_merges(const rad_tokenizer *tokenizer, rad_arena *arena,

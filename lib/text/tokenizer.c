@@ -381,14 +381,21 @@ static void set_added(rad_tokenizer *tokenizer, const char *text, uint8_t flags)
         tokenizer->added[id] = flags;
 }
 
+bool rad_strips_by_name(const rad_source *source)
+{
+    const rad_meta *name = rad_source_find_meta(source, "general.name");
+    bool named = name != NULL && !name->is_array && name->type == RAD_META_STRING;
+    return named &&
+           (contains_any_case(name->strings, "phi-3") || contains_any_case(name->strings, "phi3"));
+}
+
 /* The special tokens of Phi-3 swallow the white space behind them, and the mask of some others that
  * before it. Other converters' files have no field for this, so that models are known by name. */
 static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *source,
                                  radllm_error *error)
 {
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
-    const rad_meta *name = rad_source_find_meta(source, "general.name");
-    bool found, named = name != NULL && !name->is_array && name->type == RAD_META_STRING;
+    bool found;
     tokenizer->added = rad_arena_alloc_zero(&vocabulary->arena, vocabulary->size, 1);
     if (tokenizer->added == NULL)
         return rad_fail_memory(error, vocabulary->size);
@@ -397,8 +404,7 @@ static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *sou
         return status;
     if (strncmp(tokenizer->pre, "jina-v2-", 8) == 0)
         set_added(tokenizer, "<mask>", RAD_ADDED_LSTRIP);
-    if (!named ||
-        !(contains_any_case(name->strings, "phi-3") || contains_any_case(name->strings, "phi3")))
+    if (!rad_strips_by_name(source))
         return RADLLM_OK;
     for (uint32_t id = 0; id < vocabulary->size; id++) {
         uint8_t type = vocabulary->types[id];

@@ -14,6 +14,9 @@
  */
 #define RAD_KEY_ADDED_IDS   "radllm.tokenizer.added_ids"
 #define RAD_KEY_ADDED_FLAGS "radllm.tokenizer.added_flags"
+/* Whether readers know the model by its name, where these keys are not there: Phi-3, whose special
+ * tokens swallow the white space behind them. */
+bool rad_strips_by_name(const rad_source *source);
 
 typedef enum rad_tokenizer_model {
     RAD_MODEL_SENTENCEPIECE, /* "llama" */
