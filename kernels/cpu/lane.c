@@ -22,16 +22,30 @@ static const rad_lane_field q4_k[] = {
     {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 3, PLAIN}, {16, 4, 32, PLAIN}, {0}};
 static const rad_lane_field q5_k[] = {
     {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 3, PLAIN}, {16, 4, 40, PLAIN}, {0}};
-/* d, sub-scales, nibbles, upper bits. */
-static const rad_lane_field q6_k[] = {
-    {208, 2, 1, PLAIN}, {192, 4, 4, PLAIN}, {0, 4, 32, PLAIN}, {128, 4, 16, PLAIN}, {0}};
+/* d, sub-scales, then in the order in which they are multiplied, so that memory is read in order:
+ * of each half of the columns the nibbles (two times 16 bytes) and the upper bits of those with the
+ * same 16 columns of 32. */
+#define Q6_K_UNIT(low, high)                                                                       \
+    {low, 4, 4, PLAIN}, {(low) + 32, 4, 4, PLAIN},                                                 \
+    {                                                                                              \
+        high, 4, 4, PLAIN                                                                          \
+    }
+static const rad_lane_field q6_k[] = {{208, 2, 1, PLAIN},
+                                      {192, 4, 4, PLAIN},
+                                      Q6_K_UNIT(0, 128),
+                                      Q6_K_UNIT(16, 144),
+                                      Q6_K_UNIT(64, 160),
+                                      Q6_K_UNIT(80, 176),
+                                      {0}};
 
 /* d, dmin, sub-scales, quants. */
 static const rad_lane_field q2_k[] = {
     {80, 2, 1, PLAIN}, {82, 2, 1, PLAIN}, {0, 4, 4, PLAIN}, {16, 4, 16, PLAIN}, {0}};
-/* d, sub-scales, third bits, pairs of bits. */
+/* d, sub-scales, then in the order in which they are multiplied: third bits, which all columns
+ * share, in front of the first pairs of bits that they belong to. */
 static const rad_lane_field q3_k[] = {
-    {108, 2, 1, PLAIN}, {96, 4, 3, PLAIN}, {0, 4, 8, PLAIN}, {32, 4, 16, PLAIN}, {0}};
+    {108, 2, 1, PLAIN}, {96, 4, 3, PLAIN}, {0, 4, 4, PLAIN},  {32, 4, 4, PLAIN},
+    {16, 4, 4, PLAIN},  {48, 4, 4, PLAIN}, {64, 4, 8, PLAIN}, {0}};
 /* d, upper and lower bits of sub-scales, codes. */
 static const rad_lane_field iq4_xs[] = {
     {0, 2, 1, PLAIN}, {2, 2, 1, PLAIN}, {4, 4, 1, PLAIN}, {8, 4, 32, PLAIN}, {0}};

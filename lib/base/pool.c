@@ -2,10 +2,17 @@
  *
  * A loop is published in one 64-bit word: the generation in the high half (odd while the loop is
  * open) and the number of workers inside it in the low half. A worker joins by raising the low half
- * while the loop is open, draws indices from a counter until there are none, and leaves. The
- * calling thread draws too, then closes the loop and waits only for those who joined: a worker that
- * the operating system did not run in time is never waited for, so an oversubscribed machine loses
- * nothing but that worker's help. Between loops workers spin for at most SPIN_NS, then sleep. */
+ * while the loop is open, draws indices until there are none, and leaves. The calling thread draws
+ * too, then closes the loop and waits only for those who joined: a worker that the operating system
+ * did not run in time is never waited for, so an oversubscribed machine loses nothing but that
+ * worker's help. Between loops workers spin for at most SPIN_NS, then sleep.
+ *
+ * Each worker has a share of the indices, side by side, and draws them one by one from its
+ * beginning, so that it reads memory in order: two threads that took pieces of 32 KB in turn read
+ * 37 GB/s where in order they read 60. Who has none left takes the second half of
+ * what another one has (Blumofe and Leiserson 1999, for ranges in place of tasks). A share goes
+ * into one word, begin and end; a word that was seen never comes back within a loop, since an index
+ * in front of its begin or in it has been drawn or has moved away. */
 #include "base/limits.h"
 #include "base/platform.h"
 
@@ -43,6 +50,7 @@
 #define ACTIVE_MASK    (GENERATION_ONE - 1)
 
 typedef struct pool_worker {
+    _Alignas(CACHE_LINE) atomic_ullong share; /* end << 32 | begin */
     struct rad_pool *pool;
     pthread_t thread;
     uint32_t number;
@@ -50,10 +58,8 @@ typedef struct pool_worker {
 
 struct rad_pool {
     _Alignas(CACHE_LINE) atomic_ullong state; /* generation << 32 | workers inside */
-    _Alignas(CACHE_LINE) atomic_ullong next;  /* index to draw; 64 bits, so overshoot is harmless */
     _Alignas(CACHE_LINE) rad_pool_fn task;    /* written only while no worker is inside */
     void *data;
-    uint32_t count;
     atomic_bool stop;
     atomic_uint sleepers;
     atomic_bool caller_sleeps;
@@ -67,7 +73,7 @@ struct rad_pool {
     radllm_executor_fn executor;
     void *executor_user;
     size_t bytes;
-    pool_worker workers[]; /* size - 1, without an executor */
+    pool_worker workers[]; /* size; the first is the caller */
 };
 
 static bool is_open(uint64_t state)
@@ -77,18 +83,65 @@ static bool is_open(uint64_t state)
 
 /* ---- the loop itself ---------------------------------------------------------------------- */
 
+static uint64_t share_of(uint64_t begin, uint64_t end)
+{
+    return end << 32 | begin;
+}
+
+static uint32_t begin_of(uint64_t share)
+{
+    return (uint32_t)share;
+}
+
+static uint32_t end_of(uint64_t share)
+{
+    return (uint32_t)(share >> 32);
+}
+
+/* The next index of a worker's own share; false: it is empty. */
+static bool draw_own(pool_worker *worker, uint32_t *index)
+{
+    unsigned long long share = atomic_load_explicit(&worker->share, memory_order_relaxed);
+    do {
+        *index = begin_of(share);
+        if (*index >= end_of(share))
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&worker->share, &share, share + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+/* Moves the second half of another worker's share to this one's, which is empty; false: there are
+ * none. An index that is on its way is its taker's, who draws it: nobody need find it. */
+static bool take_half(rad_pool *pool, uint32_t worker)
+{
+    for (uint32_t i = 1; i < pool->size; i++) {
+        pool_worker *other = &pool->workers[(worker + i) % pool->size];
+        unsigned long long share = atomic_load_explicit(&other->share, memory_order_relaxed);
+        while (begin_of(share) < end_of(share)) {
+            uint32_t end = end_of(share), middle = begin_of(share) + (end - begin_of(share)) / 2;
+            if (atomic_compare_exchange_weak_explicit(&other->share, &share,
+                                                      share_of(begin_of(share), middle),
+                                                      memory_order_relaxed, memory_order_relaxed)) {
+                atomic_store_explicit(&pool->workers[worker].share, share_of(middle, end),
+                                      memory_order_relaxed);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void draw_tasks(rad_pool *pool, uint32_t worker)
 {
     rad_pool_fn task = pool->task;
     void *data = pool->data;
-    uint64_t count = pool->count;
+    uint32_t index;
     rad_fpenv saved = rad_fpenv_enter();
-    for (;;) {
-        uint64_t index = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (index >= count)
-            break;
-        task(data, (uint32_t)index, worker);
-    }
+    do {
+        while (draw_own(&pool->workers[worker], &index))
+            task(data, index, worker);
+    } while (take_half(pool, worker));
     rad_fpenv_leave(saved);
 }
 
@@ -247,8 +300,10 @@ void rad_pool_run(rad_pool *pool, rad_pool_fn task, void *data, uint32_t count)
     }
     pool->task = task;
     pool->data = data;
-    pool->count = count;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+    for (uint64_t i = 0; i < pool->size; i++)
+        atomic_store_explicit(&pool->workers[i].share,
+                              share_of(count * i / pool->size, count * (i + 1) / pool->size),
+                              memory_order_relaxed);
     if (pool->executor != NULL)
         run_on_executor(pool, count);
     else
@@ -299,7 +354,7 @@ static void stop_threads(rad_pool *pool)
     pthread_cond_broadcast(&pool->wake);
     pthread_mutex_unlock(&pool->mutex);
     for (uint32_t i = 0; i < pool->n_started; i++)
-        pthread_join(pool->workers[i].thread, NULL);
+        pthread_join(pool->workers[i + 1].thread, NULL);
 }
 
 static bool init_locks(rad_pool *pool)
@@ -328,8 +383,7 @@ radllm_status rad_pool_create(const rad_host *host, uint32_t n_threads, rad_pool
     bool own_threads = host->executor == NULL;
     if (!own_threads && host->executor_workers < n_threads)
         n_threads = host->executor_workers > 0 ? host->executor_workers : 1;
-    uint32_t n_workers = own_threads ? n_threads - 1 : 0;
-    size_t bytes = sizeof(rad_pool) + n_workers * sizeof(pool_worker);
+    size_t bytes = sizeof(rad_pool) + n_threads * sizeof(pool_worker);
     rad_pool *pool = rad_alloc_zero(&host->allocator, bytes);
     if (pool == NULL)
         return rad_fail_memory(error, bytes);
@@ -344,18 +398,18 @@ radllm_status rad_pool_create(const rad_host *host, uint32_t n_threads, rad_pool
         return rad_fail(error, RADLLM_E_MEMORY,
                         "cannot make the locks of the thread pool; free memory");
     }
-    for (uint32_t i = 0; i < n_workers; i++) {
+    for (uint32_t i = 1; i < n_threads && own_threads; i++) {
         pool->workers[i].pool = pool;
-        pool->workers[i].number = i + 1;
+        pool->workers[i].number = i;
         int failure = start_thread(&pool->workers[i]);
         if (failure != 0) {
             rad_pool_free(pool);
             return rad_fail(error, RADLLM_E_MEMORY,
                             "cannot start thread %u of %u (system error %d); ask for fewer threads "
                             "or raise the limit of threads of this process",
-                            i + 2, n_threads, failure);
+                            i + 1, n_threads, failure);
         }
-        pool->n_started = i + 1;
+        pool->n_started = i;
     }
     *out = pool;
     return RADLLM_OK;

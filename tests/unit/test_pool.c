@@ -331,6 +331,37 @@ START_TEST(executors_run_every_index)
 }
 END_TEST
 
+/* A worker goes through its share in order, then through halves of others'. */
+typedef struct drawn {
+    uint32_t indices[100], n;
+} drawn;
+
+static void note_index(void *data, uint32_t index, uint32_t worker)
+{
+    drawn *all = data;
+    ck_assert_uint_eq(worker, 4);
+    ck_assert_uint_lt(all->n, 100);
+    all->indices[all->n++] = index;
+}
+
+START_TEST(indices_are_drawn_in_order)
+{
+    host.executor = backwards_executor; /* the last of five does it all */
+    host.executor_workers = 5;
+    rad_pool *pool = make_pool(5);
+    drawn all = {.n = 0};
+    uint32_t jumps = 0;
+    rad_pool_run(pool, note_index, &all, 100);
+    ck_assert_uint_eq(all.n, 100);
+    for (uint32_t i = 0; i < 20; i++)
+        ck_assert_uint_eq(all.indices[i], 80 + i);
+    for (uint32_t i = 1; i < 100; i++)
+        jumps += all.indices[i] != all.indices[i - 1] + 1;
+    ck_assert_uint_le(jumps, 4 * 5); /* halves of 20: 10, 5, 3, 1, 1 */
+    rad_pool_free(pool);
+}
+END_TEST
+
 /* ---- unequal workers
  * -----------------------------------------------------------------------------
  */
@@ -339,6 +370,7 @@ END_TEST
  * core that stands still: the others must have taken all of them. No clock decides, except that
  * somebody gives up after a minute. */
 typedef struct held_up {
+    atomic_bool begun;
     atomic_uint done, gave_up;
     atomic_uint tasks_of[8];
     atomic_int slow_worker;
@@ -348,8 +380,9 @@ typedef struct held_up {
 static void hold_up(void *data, uint32_t index, uint32_t worker)
 {
     held_up *all = data;
+    (void)index;
     atomic_fetch_add(&all->tasks_of[worker], 1);
-    if (index == 0) {
+    if (!atomic_exchange(&all->begun, true)) {
         atomic_store(&all->slow_worker, (int)worker);
         uint32_t waited = 0;
         for (; waited < 60000 && atomic_load(&all->done) + 1 < all->count; waited++)
@@ -488,6 +521,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, signals_stay_on_the_host_threads);
     tcase_add_test(cases, faults_reach_the_handler_of_the_host);
     tcase_add_test(cases, executors_run_every_index);
+    tcase_add_test(cases, indices_are_drawn_in_order);
     tcase_add_test(cases, a_worker_that_stands_still_holds_up_one_task);
     tcase_add_test(cases, loops_end_beside_busy_threads);
     tcase_add_test(cases, wrong_sizes_and_failing_memory_give_errors);

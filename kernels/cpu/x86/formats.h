@@ -102,13 +102,12 @@ INLINE size_t lane_block_bytes(rad_type type)
 /* Where the fields of a lane block begin (kernels/cpu/lane.c). */
 enum {
     Q6_K_SCALES = 32,
-    Q6_K_LOW = Q6_K_SCALES + 4 * 64,
-    Q6_K_HIGH = Q6_K_LOW + 32 * 64,
+    Q6_K_UNITS = Q6_K_SCALES + 4 * 64,
+    Q6_K_UNIT_BYTES = 12 * 64,
     Q2_K_SCALES = 64,
     Q2_K_QUANTS = Q2_K_SCALES + 4 * 64,
     Q3_K_SCALES = 32,
-    Q3_K_THIRD = Q3_K_SCALES + 3 * 64,
-    Q3_K_PAIRS = Q3_K_THIRD + 8 * 64,
+    Q3_K_UNITS = Q3_K_SCALES + 3 * 64,
     IQ4_XS_HIGH = 32,
     IQ4_XS_LOW = 64,
     IQ4_XS_CODES = IQ4_XS_LOW + 64,
@@ -167,9 +166,10 @@ static const int8_t levels_e2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 1
 /* Q3_K: the lower two bits of a unit's group, and the third. */
 INLINE vi load_group_q3_k(const uint8_t *block, int unit, int group)
 {
-    const int quarter = group / 4, word = unit % 2 * 4 + group % 4;
-    vi pairs = vi_load(block + Q3_K_PAIRS + unit / 2 * 512 + word * 64);
-    vi third = vi_shift_right(vi_load(block + Q3_K_THIRD + word * 64), unit / 2 * 4);
+    const int quarter = group / 4;
+    const uint8_t *words = block + Q3_K_UNITS + group % 4 * 64;
+    vi pairs = vi_load(words + (unit < 2 ? 256 + unit * 512 : 512 + unit * 256));
+    vi third = vi_shift_right(vi_load(words + unit % 2 * 512), unit / 2 * 4);
     third = quarter < 2 ? vi_shift_left(third, 2 - quarter) : vi_shift_right(third, quarter - 2);
     return vi_or(vi_and(vi_shift_right(pairs, 2 * quarter), vi_set8(3)), vi_and(third, vi_set8(4)));
 }
@@ -216,10 +216,10 @@ INLINE vi load_group(rad_type type, const uint8_t *block, int unit, int group)
         return vi_or(low, vi_and(vi_shift_left(bits, 4), vi_set8(16)));
     }
     default: { /* Q6_K */
-        int quarter = group / 4, word = unit % 2 * 4 + group % 4;
-        vi low = nibbles(block + Q6_K_LOW + unit / 2 * 1024 + (quarter & 1) * 512 + word * 64,
-                         quarter >= 2);
-        vi high = vi_load(block + Q6_K_HIGH + unit / 2 * 512 + word * 64);
+        const uint8_t *words = block + Q6_K_UNITS + unit * Q6_K_UNIT_BYTES + group % 4 * 64;
+        int quarter = group / 4;
+        vi low = nibbles(words + (quarter & 1) * 256, quarter >= 2);
+        vi high = vi_load(words + 512);
         vi moved = quarter == 0   ? vi_shift_left(high, 4)
                    : quarter == 1 ? vi_shift_left(high, 2)
                    : quarter == 2 ? high

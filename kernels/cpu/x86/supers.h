@@ -183,7 +183,8 @@ INLINE void super_products(rad_type type, int n, const uint8_t *block, const sup
     const size_t part = lane_block_bytes(type) * UNIT_GROUPS / 64;
     for (int unit = 0; unit < 64 / UNIT_GROUPS; unit++) {
         vi partial[DIRECT_TOKENS];
-        fetch_ahead(block + (size_t)unit * part, part);
+        if (n >= FETCH_FROM)
+            fetch_ahead(block + (size_t)unit * part, part);
         UNROLL for (int group = 0; group < UNIT_GROUPS; group++)
         {
             int at = unit_column(type, unit, group) / 4;

@@ -24,7 +24,7 @@
 #define PANEL_TOKENS      4
 #define PANEL_TOKENS_TWO  2
 #define SUMS_IN_REGISTERS 0 /* float sums while the blocks of a chunk pass */
-#define FETCH_FROM        1 /* tokens from which on blocks of 32 are asked for ahead */
+#define FETCH_FROM        1 /* tokens from which on lanes are asked for ahead */
 
 typedef struct vi {
     __m256i h[2];

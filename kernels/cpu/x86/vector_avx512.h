@@ -33,7 +33,7 @@
 #define PANEL_TOKENS      4
 #define PANEL_TOKENS_TWO  4
 #define SUMS_IN_REGISTERS 1 /* float sums while the blocks of a chunk pass */
-#define FETCH_FROM        2 /* tokens from which on blocks of 32 are asked for ahead */
+#define FETCH_FROM        2 /* tokens from which on lanes are asked for ahead */
 
 typedef __m512i vi;
 typedef __m512 vf;

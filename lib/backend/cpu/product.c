@@ -2,16 +2,12 @@
  * the weight among the threads. */
 #include "backend/cpu/cpu.h"
 
-/* Rows of one task: enough tasks for even work, not more. With many tokens a task takes the rows
- * that a kernel multiplies together, since each costs more. */
-#define TASKS_PER_THREAD 6
+/* Rows of one task: as many tasks as even work needs, since all wait for the last one. With many
+ * tokens a task takes the rows that a kernel multiplies together, since each costs more. */
+#define TASKS_PER_THREAD 24
 #define MANY_TOKENS      16
 #define MANY_TOKENS_ROWS 64
-#define FEW_TOKENS_ROWS  1024
-
-/* The last quarter of the rows is cut as much finer: threads draw tasks as they come, and one that
- * another program or a slower core holds up is then waited for less at the end. */
-#define FINE_SHARE 4
+#define FEW_TOKENS_ROWS  256
 
 void rad_cpu_quantize_row(const rad_kernels *kernels, const float *values, const rad_activations *x,
                           uint32_t row)
@@ -149,35 +145,15 @@ typedef struct product_job {
     rad_cpu_backend *cpu;
     const rad_op *op;
     rad_activations input;
-    bool ready;             /* the weight is in memory */
-    uint32_t rows_per_task; /* of the first n_coarse tasks */
-    uint32_t n_coarse;
-    uint32_t fine_rows; /* of the others */
+    bool ready; /* the weight is in memory */
+    uint32_t rows_per_task;
 } product_job;
-
-/* Returns the number of tasks. */
-static uint32_t cut_product(product_job *job, uint32_t n_rows)
-{
-    bool finer = job->input.n_tokens < MANY_TOKENS;
-    uint32_t rows = rad_cpu_rows_per_task(job->cpu, n_rows, job->input.n_tokens);
-    uint32_t fine = finer ? rows / FINE_SHARE / RAD_LANE_ROWS * RAD_LANE_ROWS : rows;
-    job->rows_per_task = rows;
-    job->fine_rows = fine < RAD_LANE_ROWS ? RAD_LANE_ROWS : fine;
-    job->n_coarse = (finer ? n_rows - n_rows / FINE_SHARE : n_rows) / rows;
-    uint32_t left = n_rows - job->n_coarse * rows;
-    return job->n_coarse + (left + job->fine_rows - 1) / job->fine_rows;
-}
 
 static void product_task(void *data, uint32_t index, uint32_t worker)
 {
     const product_job *job = data;
-    uint32_t n_rows = job->op->weight->matrix.n_rows, rows = job->rows_per_task;
-    uint32_t first = index * rows;
-    if (index >= job->n_coarse) {
-        rows = job->fine_rows;
-        first = job->n_coarse * job->rows_per_task + (index - job->n_coarse) * rows;
-    }
-    uint32_t last = first + rows;
+    uint32_t n_rows = job->op->weight->matrix.n_rows;
+    uint32_t first = index * job->rows_per_task, last = first + job->rows_per_task;
     rad_cpu_product_rows(job->cpu, job->op, 0, &job->input, first, last > n_rows ? n_rows : last,
                          job->ready, worker, rad_cpu_value(job->cpu, job->op->out), n_rows);
 }
@@ -236,6 +212,7 @@ void rad_cpu_product(rad_cpu_backend *cpu, const rad_op *op)
         product_by_blas(cpu, op, &job.input))
         return;
     uint32_t n_rows = op->weight->matrix.n_rows;
-    rad_cpu_parallel(cpu, product_task, &job, cut_product(&job, n_rows),
+    job.rows_per_task = rad_cpu_rows_per_task(cpu, n_rows, job.input.n_tokens);
+    rad_cpu_parallel(cpu, product_task, &job, (n_rows + job.rows_per_task - 1) / job.rows_per_task,
                      (uint64_t)n_rows * op->weight->matrix.n_columns);
 }
