@@ -112,6 +112,32 @@ static void store_integer_value(const float *value, uint32_t value_dim, rad_cach
     }
 }
 
+/* Up to NARROWED halves that stand `step` apart. */
+ALWAYS_INLINE void store_few_halves(const float *x, size_t n, size_t step, uint16_t *out)
+{
+    uint16_t halves[NARROWED];
+    store_halves(x, halves);
+    UNROLL
+    for (size_t i = 0; i < NARROWED; i++)
+        if (i < n)
+            out[i * step] = halves[i];
+}
+
+static void store_all_halves(const float *x, size_t n, size_t step, uint16_t *out)
+{
+    float rest[NARROWED] = {0};
+    size_t i = 0;
+    for (; i + NARROWED <= n; i += NARROWED)
+        if (step == 1)
+            store_halves(x + i, out + i);
+        else
+            store_few_halves(x + i, NARROWED, step, out + i * step);
+    if (i == n)
+        return;
+    memcpy(rest, x + i, (n - i) * sizeof *x);
+    store_few_halves(rest, n - i, step, out + i * step);
+}
+
 static void store_key(const float *key, uint32_t key_dim, rad_cache_type type, void *tile_keys,
                       uint32_t slot)
 {
@@ -121,8 +147,7 @@ static void store_key(const float *key, uint32_t key_dim, rad_cache_type type, v
             ((float *)tile_keys)[d * RAD_TILE_KEYS + slot] = key[d];
         break;
     case RAD_CACHE_F16:
-        for (size_t d = 0; d < key_dim; d++)
-            ((uint16_t *)tile_keys)[d * RAD_TILE_KEYS + slot] = rad_half_saturated(key[d]);
+        store_all_halves(key, key_dim, RAD_TILE_KEYS, (uint16_t *)tile_keys + slot);
         break;
     case RAD_CACHE_BF16:
         for (size_t d = 0; d < key_dim; d++)
@@ -146,8 +171,7 @@ static void store_value(const float *value, uint32_t value_dim, rad_cache_type t
         memcpy((float *)tile_values + row, value, value_dim * sizeof *value);
         break;
     case RAD_CACHE_F16:
-        for (size_t d = 0; d < value_dim; d++)
-            ((uint16_t *)tile_values)[row + d] = rad_half_saturated(value[d]);
+        store_all_halves(value, value_dim, 1, (uint16_t *)tile_values + row);
         break;
     case RAD_CACHE_BF16:
         for (size_t d = 0; d < value_dim; d++)

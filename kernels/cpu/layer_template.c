@@ -116,16 +116,28 @@ static void layer_norm(const float *x, const float *weight, const float *bias, f
 
 /* ---- one element at a time ------------------------------------------------------------------- */
 
+/* Compilers do not make vectors of such pairs. */
+static void rotate_pairs(float *x, const float *cosine, const float *sine, uint32_t n_pairs)
+{
+    uint32_t i = 0;
+    for (; i + VECTOR_WIDTH <= n_pairs; i += VECTOR_WIDTH) {
+        vector a, b, c = vector_load(cosine + i), s = vector_load(sine + i);
+        vector_load_pairs(x + 2 * i, &a, &b);
+        vector_store_pairs(x + 2 * i, vector_fms(a, c, vector_multiply(b, s)),
+                           vector_fma(a, s, vector_multiply(b, c)));
+    }
+    for (; i < n_pairs; i++) {
+        float a = x[2 * i], b = x[2 * i + 1];
+        x[2 * i] = fmaf(a, cosine[i], -(b * sine[i]));
+        x[2 * i + 1] = fmaf(a, sine[i], b * cosine[i]);
+    }
+}
+
 static void rotate(float *x, const float *cosine, const float *sine, uint32_t n_pairs,
                    int32_t interleaved)
 {
     if (interleaved) {
-        SAME_INDEX_ONLY
-        for (uint32_t i = 0; i < n_pairs; i++) {
-            float a = x[2 * i], b = x[2 * i + 1];
-            x[2 * i] = fmaf(a, cosine[i], -(b * sine[i]));
-            x[2 * i + 1] = fmaf(a, sine[i], b * cosine[i]);
-        }
+        rotate_pairs(x, cosine, sine, n_pairs);
         return;
     }
     float *second = x + n_pairs;
