@@ -47,8 +47,8 @@ INLINE vf lane_minimum(const uint8_t *block)
 /* Asks for the lanes that come later. Lanes stand in the order in which they are multiplied, so
  * that the processor looks ahead by itself where there is little to do between their loads: with
  * AVX-512 a single token is read so from memory at 33 GB/s, of Q4_K, where asking holds it down
- * to 28. With more tokens, and with AVX2, there is enough to do. Beyond the end of a matrix nothing
- * is read that matters. */
+ * to 28. With more tokens, and with AVX2 (but for Q8_0: 31 and 26), there is enough to do. Beyond
+ * the end of a matrix nothing is read that matters. */
 INLINE void fetch_ahead(const uint8_t *lanes, size_t bytes)
 {
     enum { LINE = 64, DISTANCE = 8192, SECOND_LEVEL_CACHE = 2 };
@@ -68,7 +68,7 @@ INLINE void block_direct(rad_type type, int n, const uint8_t *lanes, uint32_t n_
         uint32_t end = n_blocks - first < 8 ? n_blocks - first : 8;
         for (uint32_t b = 0; b < end; b++) {
             vi total[DIRECT_TOKENS], partial[DIRECT_TOKENS];
-            if (n >= FETCH_FROM)
+            if (n >= FETCH_FROM && (n > 1 || type != RAD_TYPE_Q8_0))
                 fetch_ahead(lanes, lane_block_bytes(type));
             UNROLL for (int t = 0; t < n; t++)
             {
