@@ -53,7 +53,7 @@ static radllm_status put(entries *e, uint32_t key, uint32_t id_at, uint8_t type)
     if (entry->data != NULL && (type == RAD_TOKEN_NORMAL || entry->size != text.size ||
                                 memcmp(entry->data, text.data, text.size) != 0))
         return bad_id(e->r, key, "belongs to another token already");
-    bool outside = type == RAD_TOKEN_USER_DEFINED && entry->data == NULL;
+    bool outside = type != RAD_TOKEN_NORMAL && entry->data == NULL;
     *entry = text;
     e->types[id] = type;
     return flag_token(e->r, e->room, id, outside ? RAD_ADDED_OUTSIDE : 0);
@@ -179,7 +179,7 @@ static radllm_status put_beside(void *user, uint32_t at, int64_t id, rad_text co
     if (found < 0) {
         e->more = true;
         e->texts[id] = content;
-        flags |= special ? 0 : RAD_ADDED_OUTSIDE;
+        flags |= RAD_ADDED_OUTSIDE;
     }
     id = found < 0 ? id : found;
     e->types[id] = special ? RAD_TOKEN_CONTROL : RAD_TOKEN_USER_DEFINED;

@@ -170,6 +170,31 @@ START_TEST(reads_control_tokens_where_it_may)
 }
 END_TEST
 
+/* Bytes are tokens of the model alone: no byte of a text becomes a token that was added. */
+START_TEST(takes_bytes_from_the_model)
+{
+    static const char *const special[] = {"true", "false"};
+    radllm_error error = {0};
+    rad_tokenizer *tokenizer;
+    char text[512];
+    snprintf(text, sizeof text,
+             "{\"added_tokens\":[{\"id\":3,\"content\":\"<0x41>\",\"special\":%s}],\"model\":{"
+             "\"type\":\"BPE\",\"byte_fallback\":true,\"unk_token\":\"<unk>\",\"vocab\":{"
+             "\"<unk>\":0,\"b\":1,\"<0x42>\":2},\"merges\":[]}}",
+             special[_i]);
+    rad_assert_ok(create(text, NULL, NULL, NULL, NULL, &tokenizer, &error), &error);
+    rad_tokens tokens = {.allocator = &rad_default_allocator};
+    rad_assert_ok(rad_tokenizer_encode(tokenizer, "AbB<0x41>", 9, RADLLM_TOKENIZE_PARSE_SPECIAL,
+                                       &tokens, &error),
+                  &error);
+    static const int32_t expected[] = {0, 1, 2, 3}; /* as the package has it */
+    ck_assert_uint_eq(tokens.count, 4);
+    ck_assert_mem_eq(tokens.ids, expected, sizeof expected);
+    rad_tokens_free(&tokens);
+    rad_tokenizer_free(tokenizer);
+}
+END_TEST
+
 START_TEST(reads_what_is_no_utf8)
 {
     rad_tokenizer *tokenizer = open_small("gpt2");
@@ -747,6 +772,7 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "package");
     tcase_add_loop_test(cases, gives_the_packages_tokens, 0, (int)N_NAMES);
     tcase_add_test(cases, reads_control_tokens_where_it_may);
+    tcase_add_loop_test(cases, takes_bytes_from_the_model, 0, 2);
     tcase_add_test(cases, reads_what_is_no_utf8);
     cases = rad_test_case(suite, "beside");
     tcase_add_test(cases, takes_ends_and_templates_from_beside);

@@ -51,6 +51,10 @@ CLASSES = {
     "limit": "a pattern takes too many steps, or a text becomes too long",
     "twins": "tokens that only their normal forms make equal are two here: one of them may be a "
              "control token, and they are no equal neighbours for CTC",
+    "choice": "of added tokens that only their normal forms make equal, the package finds one by "
+              "chance",
+    "nothing": "an added token has an empty normal form, which the package finds between all "
+               "characters",
     "package": "the package itself fails",
 }
 REFUSALS = ("behind a decoder that joins tokens", "behind a TemplateProcessing that adds tokens",
@@ -376,6 +380,7 @@ class Comparison:
                         self.theirs.get_added_tokens_decoder().items() if token.special}
         # The package shows these where it should leave them out.
         self.unskipped = {i for i, token in self.control.items() if token.normalized}
+        self.same, self.nothing = self.find_equal()
 
     def note(self, what, given, ours, theirs):
         """Counts a difference that no class explains."""
@@ -402,9 +407,24 @@ class Comparison:
                 return True
         return False
 
+    def find_equal(self):
+        """The added tokens that have a normal form with another one; whether one is empty."""
+        normal = {}
+        for i, token in self.theirs.get_added_tokens_decoder().items():
+            if token.normalized and self.theirs.normalizer:
+                normal.setdefault(ask_package(self.theirs.normalizer.normalize_str, token.content),
+                                  []).append(i)
+        return {i for ids in normal.values() if len(ids) > 1 for i in ids}, "" in normal
+
+    def is_choice(self, ours, theirs):
+        """Whether they differ in which of equal tokens was found, and the spaces beside it."""
+        return any(i in self.same for i in set(theirs) ^ set(ours))
+
     def class_of_tokens(self, text, ours, theirs):
-        if theirs is None:
-            return "package"
+        if theirs is None or "'prepend': ''" in str(self.data["normalizer"]):
+            return "package"  # a Prepend of nothing also confuses its ByteLevel
+        if not isinstance(ours, library.Failure) and self.is_choice(ours, theirs):
+            return "choice"
         if isinstance(ours, library.Failure):
             return "limit" if ours.status == library.LIMIT else None
         if not_in_every_unicode(text):
@@ -414,6 +434,9 @@ class Comparison:
     def tokens(self, text, add_special):
         """Compares the tokens of a text; returns them where they are equal, else None."""
         flags = library.PARSE_SPECIAL | (library.ADD_SPECIAL if add_special else 0)
+        if self.nothing:  # the package may take all memory
+            self.counts["nothing"] += 1
+            return None
         try:
             theirs = ask_package(self.theirs.encode, text, add_special_tokens=add_special).ids
         except PackageFailure:
