@@ -451,6 +451,10 @@ static void put_ids(exporter *x)
         mask = mask >= 0 ? mask : rad_tokenizer_find(t, "[MASK]", 6);
         eos = eos >= 0 ? eos : t->separator;
     }
+    for (int32_t id = 0; id < (int32_t)t->vocabulary.size && eos < 0; id++)
+        if (rad_token_bit(t->ends, id) && !rad_tokenizer_ends_by_text(t, id) &&
+            t->vocabulary.types[id] == RAD_TOKEN_CONTROL)
+            eos = id; /* generation_config.json alone says it */
     put_id(x, KEY("bos_token_id"), bos >= 0 ? bos : eos);
     put_id(x, KEY("eos_token_id"), eos >= 0 ? eos : bos);
     if (pipeline == NULL || !pipeline->bytes)

@@ -218,13 +218,18 @@ static radllm_status keep_template(rad_tokenizer *tokenizer, rad_pipeline *pipel
     return RADLLM_OK;
 }
 
-/* The id of a token that the configuration names, or else the map of special tokens. */
+/* The id of a token that the configuration names, or else the map of special tokens. Of files older
+ * than added_tokens_decoder the map counts first, as in `transformers`. */
 static void find_named(const rad_tokenizer *tokenizer, const rad_tokenizer_side *side,
                        const char *key, int32_t *id)
 {
-    int32_t found = token_of(tokenizer, &side->config, key);
+    const rad_tree *config = &side->config, *map = &side->map;
+    bool newer = config->count > 0 &&
+                 rad_tree_kind_of(config, rad_tree_get(config, 0, "added_tokens_decoder")) ==
+                     RAD_TREE_OBJECT;
+    int32_t found = token_of(tokenizer, newer ? config : map, key);
     if (found < 0)
-        found = token_of(tokenizer, &side->map, key);
+        found = token_of(tokenizer, newer ? map : config, key);
     if (found >= 0)
         *id = found;
 }

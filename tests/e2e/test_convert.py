@@ -633,20 +633,23 @@ for content, named in (("<pad>", {}), ("<fill>", {"pad_token": {"content": "<fil
     spelled = [ids(one, f"a{content}b") for one in (outer, file, path)]
     check(spelled[0] == spelled[1] == spelled[2] != b"", f"{content}: is text")
 
-# What ends answers: two tokens that readers would not know by their texts have keys.
-for ends in ([502, 503], [501, 502, 503]):
+# What ends answers: two tokens that readers would not know by their texts have keys, and where no file
+# names the end, a control token takes its place.
+for ends in ([502, 503], [501, 502, 503], [500, 501, 502, 503]):
     (path / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "top_k": 7}))
     name = f"ends{len(ends)}"
     expect(convert(path, made / (name + "-folder")), 0, f"{name}: from folder to folder")
     check(json.loads((made / (name + "-folder/generation_config.json")).read_text())["top_k"] == 7,
           f"{name}: how to sample is kept")
-    if len(ends) > 2:
+    if len(ends) > 3:
         refused(convert(path, made / (name + ".gguf")), f"{name}: refused", "eos_token_id")
         continue
     expect(convert(path, made / (name + ".gguf")), 0, f"{name}: to GGUF")
     expect(convert(made / (name + ".gguf"), made / (name + "-back")), 0, f"{name}: and back")
     again = json.loads((made / (name + "-back/generation_config.json")).read_text())["eos_token_id"]
     check(set(ends) <= set(again), f"{name}: all of them end answers {again}")
+    eos = metadata(made / (name + ".gguf")).get("tokenizer.ggml.eos_token_id")
+    check(eos == (501 if len(ends) == 3 else None), f"{name}: the end {eos}")
 
 # tokenizer.model alone: what GGUF follows, piece by piece and score by score.
 for name, file in (("bpe-bytes", SOURCE / "tests/unit/tokenizers/bpe-bytes.model"),

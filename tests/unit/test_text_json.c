@@ -231,7 +231,7 @@ START_TEST(takes_ends_and_templates_from_beside)
                          "{\"add_bos_token\":true,\"add_eos_token\":true,\"bos_token\":"
                          "{\"content\":\"<s>\"},\"chat_template\":[{\"name\":\"x\",\"template\":"
                          "\"no\"},{\"name\":\"default\",\"template\":\"yes\"}]}",
-                         "{\"bos_token\":\"a\",\"eos_token\":\"</s>\"}",
+                         "{\"bos_token\":null,\"eos_token\":\"</s>\"}",
                          "{\"eos_token_id\":[5,99,-1,\"x\"]}", NULL, &tokenizer, &error),
                   &error);
     text_check(tokenizer, "ab", ALL, "3 2 4");
@@ -242,6 +242,20 @@ START_TEST(takes_ends_and_templates_from_beside)
     rad_text text = rad_tokenizer_chat_template(tokenizer);
     ck_assert(text.size == 3 && memcmp(text.data, "yes", 3) == 0);
     rad_tokenizer_free(tokenizer);
+
+    /* The map counts first in folders that are older than added_tokens_decoder, second in others.
+     */
+    for (int newer = 0; newer < 2; newer++) {
+        static const char *const configs[] = {
+            "{\"eos_token\":\"</s>\"}", "{\"eos_token\":\"</s>\",\"added_tokens_decoder\":{}}"};
+        rad_assert_ok(create(SMALL, configs[newer],
+                             "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"<|x|>\"}", NULL,
+                             NULL, &tokenizer, &error),
+                      &error);
+        ck_assert_int_eq(rad_tokenizer_bos(tokenizer), 3);
+        ck_assert_int_eq(rad_tokenizer_eos(tokenizer), newer ? 4 : 5);
+        rad_tokenizer_free(tokenizer);
+    }
 
     /* Where tokenizer.json says what stands around a text, that counts. */
     static const char framed[] =
