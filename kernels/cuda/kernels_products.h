@@ -96,6 +96,15 @@ typedef struct rad_cuda_behind {
     uint32_t kind, tile_block;
 } rad_cuda_behind;
 
+/* Of the kernels normed_..: x is the RMS norm of `in`, of one token, which each block computes for
+ * itself; block 0 writes it to `out` as well, which is not `in`. weight: NULL: none. */
+typedef struct rad_cuda_before {
+    const float *in, *weight;
+    float *out;
+    float epsilon;
+    uint32_t tile_block; /* 32, 64 or 256, of which n_columns is a multiple */
+} rad_cuda_before;
+
 /* y = W x for up to RAD_CUDA_PRODUCT_TOKENS tokens. Rows of a block: 1 << rows_log2, which is 3 to
  * 5 (rad_cuda_few_rows_log2()); grid x: for each part its rows over these, rounded up.
  *
@@ -112,6 +121,7 @@ typedef struct rad_cuda_few_arguments {
     const float *x; /* INT8: what the tiles were made of, input i at i * x_stride */
     uint64_t x_stride;
     rad_cuda_behind behind;
+    rad_cuda_before before;
 } rad_cuda_few_arguments;
 
 /* ---- products of some tokens --------------------------------------------------------------------
@@ -153,7 +163,7 @@ typedef struct rad_cuda_many_arguments {
 
 /* DO(name, sums, header words) for each format: the words that a row's chunk comes to in shared
  * memory, for a token, and those of its header. TQ1_0 goes by tq2_0, IQ2_XS by iq2_s. */
-#define RAD_CUDA_FOR_FORMATS(DO)                                                                   \
+#define RAD_CUDA_FOR_NORMED_FORMATS(DO)                                                            \
     DO(q4_0, 8, 4)                                                                                 \
     DO(q4_1, 8, 8)                                                                                 \
     DO(q5_0, 8, 4)                                                                                 \
@@ -177,8 +187,6 @@ typedef struct rad_cuda_many_arguments {
     DO(iq1_m, 1, 4)                                                                                \
     DO(iq1_s, 1, 2)                                                                                \
     DO(tq2_0, 1, 1)                                                                                \
-    DO(i2_s, 1, 0)                                                                                 \
-    DO(int8, 1, 0)                                                                                 \
     DO(a2_32, 8, 8)                                                                                \
     DO(a3_32, 8, 8)                                                                                \
     DO(a4_32, 8, 8)                                                                                \
@@ -191,9 +199,16 @@ typedef struct rad_cuda_many_arguments {
     DO(a5_128, 8, 2)                                                                               \
     DO(a6_128, 8, 2)                                                                               \
     DO(a8_128, 8, 2)
+/* With those whose activations have a scale for a whole row. */
+#define RAD_CUDA_FOR_FORMATS(DO)                                                                   \
+    RAD_CUDA_FOR_NORMED_FORMATS(DO)                                                                \
+    DO(i2_s, 1, 0)                                                                                 \
+    DO(int8, 1, 0)
 
 #define RAD_CUDA_DECLARE_FEW(name, n_sums, n_header) RAD_CUDA_DECLARE(few_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
+#define RAD_CUDA_DECLARE_NORMED(name, n_sums, n_header) RAD_CUDA_DECLARE(normed_##name);
+RAD_CUDA_FOR_NORMED_FORMATS(RAD_CUDA_DECLARE_NORMED)
 #define RAD_CUDA_DECLARE_SOME(name, n_sums, n_header) RAD_CUDA_DECLARE(some_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_SOME)
 #define RAD_CUDA_DECLARE_MANY(name, n_sums, n_header) RAD_CUDA_DECLARE(many_##name);

@@ -1,66 +1,13 @@
-/* Norms. Sums have the CPU's order: sixteen interleaved partial sums, then a tree. So sixteen lanes
- * are enough for a sum, and what a row costs is the chain of its length / 16 additions; all else is
- * loads that are under way together. */
+/* Norms: loads that are under way together, and the chain of norm.h. */
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantize.h"
 
 #define THREADS 512
-#define LANES   16
 #define EACH    8                /* elements of a thread */
 #define PIECE   (EACH * THREADS) /* elements of a row that are worked on together */
-#define BATCH   8
-#define HEADS   16 /* of a block of head_norm */
-
-/* The tree over lanes 0 to 15, and the same over 16 to 31. Each step adds two numbers, so that the
- * order of the two does not matter. */
-RAD_DEVICE float sum_lanes(float lane)
-{
-    lane = lane + rad_shuffle_xor(lane, 8);
-    lane = lane + rad_shuffle_xor(lane, 4);
-    lane = lane + rad_shuffle_xor(lane, 2);
-    return lane + rad_shuffle_xor(lane, 1);
-}
-
-enum { OF_VALUES, OF_SQUARES, OF_DIFFERENCES };
-
-RAD_DEVICE float add_to_lane(int what, float x, float mean, float sum)
-{
-    if (what == OF_VALUES)
-        return sum + x;
-    float part = what == OF_DIFFERENCES ? x - mean : x;
-    return rad_fma(part, part, sum);
-}
-
-/* A lane's chain over `count` staged elements. What comes next is loaded while this is added. */
-template <int what>
-RAD_DEVICE float sum_of_lane(const float *staged, uint32_t count, float mean, float sum)
-{
-    const uint32_t batch = BATCH * LANES, n_whole = count / batch;
-    const float *at = staged + rad_thread();
-    float ahead[BATCH] = {};
-    if (n_whole > 0)
-#pragma unroll
-        for (int k = 0; k < BATCH; k++)
-            ahead[k] = at[k * LANES];
-    for (uint32_t b = 0; b < n_whole; b++) {
-        float now[BATCH];
-#pragma unroll
-        for (int k = 0; k < BATCH; k++)
-            now[k] = ahead[k];
-        at += batch;
-        if (b + 1 < n_whole)
-#pragma unroll
-            for (int k = 0; k < BATCH; k++)
-                ahead[k] = at[k * LANES];
-#pragma unroll
-        for (int k = 0; k < BATCH; k++)
-            sum = add_to_lane(what, now[k], mean, sum);
-    }
-    for (uint32_t i = n_whole * batch + rad_thread(); i < count; i += LANES)
-        sum = add_to_lane(what, staged[i], mean, sum);
-    return sum;
-}
+#define HEADS   16               /* of a block of head_norm */
 
 /* A row; what a thread has of a piece of it stays in registers where the row is one piece. */
 struct norm_row {
@@ -101,7 +48,7 @@ RAD_DEVICE float sum_of_row(norm_row &row, float x[EACH], float mean, float *sta
         for (uint32_t j = 0; j < EACH; j++)
             staged[rad_thread() + j * THREADS] = x[j];
         rad_barrier();
-        if (rad_thread() < LANES)
+        if (rad_thread() < RAD_NORM_LANES)
             sum = sum_of_lane<what>(staged, count, mean, sum);
     }
     if (row.add != NULL) {
@@ -194,21 +141,21 @@ RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
 }
 
 /* Sixteen lanes for each head. */
-RAD_CUDA_KERNEL(head_norm, HEADS *LANES, rad_cuda_head_norm_arguments, a)
+RAD_CUDA_KERNEL(head_norm, HEADS *RAD_NORM_LANES, rad_cuda_head_norm_arguments, a)
 {
-    uint32_t index = rad_block_x() * HEADS + rad_thread() / LANES;
+    uint32_t index = rad_block_x() * HEADS + rad_thread() / RAD_NORM_LANES;
     uint32_t row = index / a.n_heads, head = index - row * a.n_heads;
     bool is_one = row < a.n_rows;
-    uint32_t n = is_one ? a.n : 0, lane = rad_thread() % LANES;
+    uint32_t n = is_one ? a.n : 0, lane = rad_thread() % RAD_NORM_LANES;
     float *x =
         a.values + (is_one ? (uint64_t)row * a.row + a.first + (uint64_t)head * a.stride : 0);
     float sum = 0.0f;
 #pragma unroll 4
-    for (uint32_t i = lane; i < n; i += LANES)
+    for (uint32_t i = lane; i < n; i += RAD_NORM_LANES)
         sum = rad_fma(x[i], x[i], sum);
     sum = sum_lanes(sum);
     float factor = 1.0f / rad_sqrt(sum / (float)a.n + a.epsilon);
-    for (uint32_t i = lane; i < n; i += LANES) {
+    for (uint32_t i = lane; i < n; i += RAD_NORM_LANES) {
         float y = x[i] * factor;
         x[i] = a.weight != NULL ? y * a.weight[i] : y;
     }

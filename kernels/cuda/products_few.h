@@ -8,11 +8,7 @@
 
 #include "kernels/cuda/formats.h"
 #include "kernels/cuda/products_behind.h"
-
-enum {
-    RAD_FEW_THREADS = 256,
-    RAD_FEW_TILE_STRIDE = RAD_CUDA_TILE_BYTES + 16 /* tiles side by side meet different banks */
-};
+#include "kernels/cuda/products_normed.h"
 
 /* What a chunk of a row comes to for one token: words that go to shared memory, by family. */
 template <class F> struct rad_few {
@@ -209,6 +205,11 @@ template <class F> struct few_shared {
     uint8_t *tiles[2];
 };
 
+template <class F> RAD_DEVICE uint32_t few_shared_bytes(uint32_t n_slots)
+{
+    return 2 * (rad_few<F>::N_WORDS * RAD_FEW_THREADS * 4 + n_slots * (64 + RAD_FEW_TILE_STRIDE));
+}
+
 template <class F> RAD_DEVICE few_shared<F> few_shared_at(uint8_t *bytes, uint32_t n_slots)
 {
     few_shared<F> s;
@@ -288,7 +289,8 @@ RAD_DEVICE void few_find(const rad_cuda_few_arguments &a, uint64_t chunk_bytes, 
                     RAD_CUDA_GROUP_ROWS;
 }
 
-template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
+/* NORMED: x is the norm of a row, whose tiles are all in shared memory from the beginning on. */
+template <class F, bool NORMED> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
 {
     few_job job;
     few_find(a, F::CHUNK_BYTES, job);
@@ -307,8 +309,20 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
     for (uint32_t chunk = job.n_slots + warp; chunk < job.n_chunks; chunk += 8)
         prefetch_rows<F>(job.group + chunk * chunk_stride,
                          job.first_row & (RAD_CUDA_GROUP_ROWS - 1), rows);
+    few_norm_weights norm_weights;
+    if constexpr (NORMED)
+#pragma unroll
+        for (uint32_t i = 0; i < RAD_FEW_NORM_AHEAD; i++)
+            few_norm_load(a, i * 8 + warp, norm_weights.of[i]);
     rad_wait_for_earlier();
-    few_fetch(job, 0, 0, shared.tiles[0]);
+    uint8_t *normed = rad_dynamic_shared();
+    if constexpr (NORMED) { /* the row stands where sums will be, the tiles behind both */
+        const uint32_t row_bytes = a.n_columns * 4, others = few_shared_bytes<F>(job.n_slots);
+        normed += row_bytes > others ? row_bytes : others;
+        few_norm(a, norm_weights, (float *)rad_dynamic_shared(), normed);
+    } else {
+        few_fetch(job, 0, 0, shared.tiles[0]);
+    }
     for (uint32_t first = 0, round = 0; first < job.n_chunks; first += job.n_slots, round++) {
         const uint32_t chunk = first + slot;
         const uint32_t n = job.n_chunks - first < job.n_slots ? job.n_chunks - first : job.n_slots;
@@ -321,11 +335,14 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
             uint32_t *sums = odd ? shared.sums[1] : shared.sums[0];
             float *scales = odd ? shared.scales[1] : shared.scales[0];
             const uint8_t *tile =
-                (odd ? shared.tiles[1] : shared.tiles[0]) + slot * RAD_FEW_TILE_STRIDE;
-            few_fetch(job, last ? round + 1 : round, last ? 0 : token + 1,
-                      odd ? shared.tiles[0] : shared.tiles[1]);
-            rad_copy_async_wait(1);
-            rad_warp_barrier();
+                NORMED ? normed + chunk * RAD_FEW_TILE_STRIDE
+                       : (odd ? shared.tiles[1] : shared.tiles[0]) + slot * RAD_FEW_TILE_STRIDE;
+            if constexpr (!NORMED) {
+                few_fetch(job, last ? round + 1 : round, last ? 0 : token + 1,
+                          odd ? shared.tiles[0] : shared.tiles[1]);
+                rad_copy_async_wait(1);
+                rad_warp_barrier();
+            }
             if (chunk < job.n_chunks) {
                 few_sums<F>(w, tile, sums + thread);
                 if (lane_row < 8)
@@ -369,13 +386,20 @@ template <class F> RAD_DEVICE void few_product(const rad_cuda_few_arguments &a)
 #define RAD_FEW(name, format)                                                                      \
     RAD_CUDA_KERNEL_EARLY(few_##name, RAD_FEW_THREADS, rad_cuda_few_arguments, a)                  \
     {                                                                                              \
-        few_product<format>(a);                                                                    \
+        few_product<format, false>(a);                                                             \
     }
 /* Where ptxas else keeps to so few registers that some are spilled. */
 #define RAD_FEW_OF_TWO(name, format)                                                               \
     RAD_CUDA_KERNEL_EARLY_BLOCKS(few_##name, RAD_FEW_THREADS, 2, rad_cuda_few_arguments, a)        \
     {                                                                                              \
-        few_product<format>(a);                                                                    \
+        few_product<format, false>(a);                                                             \
+    }
+/* As many blocks on a multiprocessor as without the norm. */
+#define RAD_NORMED(name, format, blocks)                                                           \
+    RAD_CUDA_KERNEL_EARLY_BLOCKS(normed_##name, RAD_FEW_THREADS, blocks, rad_cuda_few_arguments,   \
+                                 a)                                                                \
+    {                                                                                              \
+        few_product<format, true>(a);                                                              \
     }
 
 #endif

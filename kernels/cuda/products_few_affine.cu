@@ -3,7 +3,8 @@
 
 #define AFFINE(bits, elements)                                                                     \
     typedef rad_format_affine<bits, elements> rad_format_a##bits##_##elements;                     \
-    RAD_FEW_OF_TWO(a##bits##_##elements, rad_format_a##bits##_##elements)
+    RAD_FEW_OF_TWO(a##bits##_##elements, rad_format_a##bits##_##elements)                          \
+    RAD_NORMED(a##bits##_##elements, rad_format_a##bits##_##elements, 2)
 
 AFFINE(2, 32)
 AFFINE(3, 32)

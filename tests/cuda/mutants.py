@@ -41,13 +41,16 @@ TESTS = {
     "products_few.h": ("products_few_block", "products"),
     "products_behind.h": ("products_few_block", "behind"),
     "last_block.h": ("products_few_block", "behind"),
+    "products_normed.h": ("products_few_block", "behind"),
     "norm.cu": ("norm", "layer"),
+    "norm.h": ("norm", "layer"),
     "experts.cu": ("experts", "experts"),
     "sample.cu": ("sample", "experts"),
     "candidates.cu": ("candidates", "experts"),
 }
 
-SAMPLE = ["last_block.h:last", "products_behind.h:last", "norm.cu:barrier:0", "experts.cu:barrier:4", "norm.cu:lane:0", "experts.cu:lane:1",
+SAMPLE = ["last_block.h:last", "products_behind.h:last",
+          "products_normed.h:barrier:0", "products_normed.h:copy:1", "norm.cu:barrier:0", "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1",
           "norm.cu:copy:0", "experts.cu:copy:0"]
 
 # Faults that change nothing: file:kind:number, and why.
@@ -71,7 +74,10 @@ HARMLESS = {
     "products_half_many.h:lane:2": "a lane's group of four",
     "candidates.cu:copy:3": "steps of powers of two",
     "candidates.cu:copy:4": "counts of fewer buckets: more keys are sorted than there need be",
-    "norm.cu:lane:4": "which lane of the first warp writes: all have the sum",
+    "norm.cu:lane:0": "which lane of the first warp writes: all have the sum",
+    "products_normed.h:lane:2": "a lane of the first half of a warp",
+    "products_normed.h:lane:3": "which lane of the first warp writes: all have the sum",
+    "products_normed.h:copy:7": "four columns at a time",
     "experts.cu:barrier:0": "each lane has read its own elements alone",
     "experts.cu:barrier:6": "each lane goes on with its own elements",
     "experts.cu:barrier:7": "each lane goes on with its own elements",

@@ -1,6 +1,6 @@
-/* Products whose blocks go on with an activation and its tiles: the bits of the kernels that do so
- * one behind the other, for every format, activation and number of tokens, and again and again with
- * the same counters. */
+/* Products whose blocks go on with an activation and its tiles, and those whose blocks begin with a
+ * norm: the bits of the kernels that do so one behind the other, for every format, activation and
+ * number of tokens, and again and again with the same counters. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,27 +18,29 @@ static void *make(size_t n, size_t size)
 }
 
 /* Rows in the device's layout; without an encoder bytes of which no scale is large. */
-static uint8_t *make_weights(rad_cuda_device *device, rad_type type, uint64_t seed, uint32_t n_rows)
+static uint8_t *make_weights(rad_cuda_device *device, rad_type type, uint64_t seed, uint32_t n_rows,
+                             uint32_t n_columns)
 {
     const rad_type_info *info = rad_type_find((uint32_t)type);
     const rad_cuda_form *form = rad_cuda_form_of(type);
-    const size_t n_blocks = COLUMNS / form->block_elements;
-    const uint64_t size = rad_cuda_matrix_bytes(type, n_rows, COLUMNS);
-    const uint64_t group_bytes = rad_cuda_matrix_bytes(type, 1, COLUMNS);
+    const size_t n_blocks = n_columns / form->block_elements;
+    const uint64_t size = rad_cuda_matrix_bytes(type, n_rows, n_columns);
+    const uint64_t group_bytes = rad_cuda_matrix_bytes(type, 1, n_columns);
     uint8_t *blocks = make(n_rows * n_blocks, form->block_bytes), *groups = make(size, 1);
-    float row[COLUMNS];
+    float *row = make(n_columns, sizeof *row);
     rad_test_bytes(seed, blocks, n_rows * n_blocks * form->block_bytes);
     for (size_t i = 0; i < n_rows * n_blocks * form->block_bytes; i++)
         blocks[i] &= 0x3b;
     for (uint32_t r = 0; r < n_rows && info->encode != NULL && !rad_cuda_is_recoded(type); r++) {
-        rad_test_floats(seed + r, row, COLUMNS);
-        info->encode(row, NULL, blocks + r * n_blocks * form->block_bytes, COLUMNS);
+        rad_test_floats(seed + r, row, n_columns);
+        info->encode(row, NULL, blocks + r * n_blocks * form->block_bytes, n_columns);
     }
     for (uint32_t r = 0; r < n_rows; r += 32)
         rad_cuda_pack_group(form, blocks + r * n_blocks * form->block_bytes,
-                            n_rows - r < 32 ? n_rows - r : 32, COLUMNS,
+                            n_rows - r < 32 ? n_rows - r : 32, n_columns,
                             groups + r / 32 * group_bytes);
     uint8_t *there = rad_test_upload(device, groups, size);
+    free(row);
     free(blocks);
     free(groups);
     return there;
@@ -125,11 +127,11 @@ static void check(rad_cuda_device *device, const way *w)
                                 .n_tokens = w->n_tokens};
     quantize(device, w, &a);
     for (uint32_t i = 0; i < a.n_parts; i++)
-        a.parts[i] =
-            (rad_cuda_product_part){.weights = make_weights(device, w->type, 100 + i, w->n_rows),
-                                    .y = rad_test_upload(device, NULL, size),
-                                    .n_rows = w->n_rows,
-                                    .y_stride = w->n_rows};
+        a.parts[i] = (rad_cuda_product_part){
+            .weights = make_weights(device, w->type, 100 + i, w->n_rows, COLUMNS),
+            .y = rad_test_upload(device, NULL, size),
+            .n_rows = w->n_rows,
+            .y_stride = w->n_rows};
     launch(device, w, &a);
     rad_cuda_elements_arguments e = {.in = a.parts[0].y,
                                      .other = a.parts[1].y,
@@ -209,11 +211,112 @@ START_TEST(shapes)
 }
 END_TEST
 
+/* ---- norms -----------------------------------------------------------------------------------
+ */
+
+typedef struct norm_way {
+    rad_type type;
+    uint32_t rows_log2, n_rows, n_columns;
+    bool plain; /* the norm has no weights */
+} norm_way;
+
+static void check_norm(rad_cuda_device *device, const norm_way *w)
+{
+    const uint64_t row_bytes = w->n_columns * sizeof(float), y_bytes = w->n_rows * sizeof(float);
+    const char *name = rad_type_find((uint32_t)w->type)->name;
+    const rad_activation_kind kind = rad_type_find((uint32_t)w->type)->activation;
+    const uint32_t block = rad_activation_block(kind, w->n_columns);
+    float *x = make(2 * w->n_columns, sizeof *x), *y[2], *out[2];
+    rad_test_floats(w->n_columns, x, 2 * (size_t)w->n_columns);
+    for (int i = 0; i < 2; i++) {
+        y[i] = make(w->n_rows, sizeof(float));
+        out[i] = make(w->n_columns, sizeof(float));
+    }
+    rad_cuda_norm_arguments norm = {
+        .in = rad_test_upload(device, x, row_bytes),
+        .weight = w->plain ? NULL : rad_test_upload(device, x + w->n_columns, row_bytes),
+        .out = rad_test_upload(device, NULL, row_bytes),
+        .n = w->n_columns,
+        .n_rows = 1,
+        .epsilon = 1e-5f,
+        .tiles = rad_test_upload(device, NULL, rad_cuda_tiles_bytes(1, w->n_columns)),
+        .tile_block = block};
+    rad_test_launch(device, &rad_cuda_kernel_norm, 1, 1, 1, 0, &norm);
+    rad_cuda_few_launch how = {rad_cuda_few_kernel(w->type), w->rows_log2,
+                               rad_cuda_few_shared_bytes(w->type, w->rows_log2), 8};
+    const uint32_t n_blocks = (w->n_rows + (1u << w->rows_log2) - 1) >> w->rows_log2;
+    rad_cuda_few_arguments a = {.tiles = norm.tiles,
+                                .n_parts = 1,
+                                .n_columns = w->n_columns,
+                                .n_tokens = 1,
+                                .rows_log2 = w->rows_log2};
+    a.parts[0] = (rad_cuda_product_part){
+        .weights = make_weights(device, w->type, 5, w->n_rows, w->n_columns),
+        .y = rad_test_upload(device, NULL, y_bytes),
+        .n_rows = w->n_rows,
+        .y_stride = w->n_rows};
+    rad_test_launch(device, how.kernel, n_blocks, 1, 1, how.shared_bytes, &a);
+    rad_test_download(device, y[0], a.parts[0].y, y_bytes);
+    rad_test_download(device, out[0], norm.out, row_bytes);
+    a.tiles = NULL;
+    a.parts[0].y = rad_test_upload(device, NULL, y_bytes);
+    a.before = (rad_cuda_before){.in = norm.in,
+                                 .weight = norm.weight,
+                                 .out = rad_test_upload(device, NULL, row_bytes),
+                                 .epsilon = norm.epsilon,
+                                 .tile_block = block};
+    how = rad_cuda_normed_launch(w->type, w->n_columns, how);
+    rad_test_launch(device, how.kernel, n_blocks, 1, 1, how.shared_bytes, &a);
+    rad_test_download(device, y[1], a.parts[0].y, y_bytes);
+    rad_test_download(device, out[1], a.before.out, row_bytes);
+    rad_test_same_floats(out[1], out[0], w->n_columns, "norm");
+    rad_test_same_floats(y[1], y[0], w->n_rows, name);
+    for (int i = 0; i < 2; i++) {
+        free(y[i]);
+        free(out[i]);
+    }
+    free(x);
+}
+
+START_TEST(norms_of_formats)
+{
+    const uint32_t order = (uint32_t)_i % RAD_TEST_ORDERS;
+    const rad_cuda_few_launch none = {0};
+    const uint32_t block = rad_type_find((uint32_t)types[_i])->block_elements;
+    const norm_way w = {types[_i], 5, 37, 512 + (block < 256 ? block : 256), false};
+    if (rad_cuda_normed_launch(w.type, w.n_columns, none).kernel == NULL)
+        return;
+    rad_cuda_device *device = rad_test_device(order);
+    check_norm(device, &w);
+    rad_test_device_close(device);
+}
+END_TEST
+
+/* One tile, more than warps have weights for beforehand, a row that is longer than all sums. */
+static const norm_way norm_ways[] = {
+    {RAD_TYPE_Q4_0, 5, 9, 32, false},    {RAD_TYPE_Q4_0, 4, 40, 2336, false},
+    {RAD_TYPE_Q4_K, 3, 24, 2048, true},  {RAD_TYPE_Q4_K, 5, 33, 4608, false},
+    {RAD_TYPE_Q8_0, 5, 16, 8480, false}, {RAD_TYPE_Q6_K, 4, 17, 8192, false},
+};
+
+START_TEST(norms_of_shapes)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check_norm(device, &norm_ways[_i]);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     tcase_add_loop_test(rad_test_case(suite, "formats"), formats, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "shapes"), shapes, 0,
                         (int)(sizeof ways / sizeof ways[0]));
+    tcase_add_loop_test(rad_test_case(suite, "norms of formats"), norms_of_formats, 0, N_TYPES);
+    tcase_add_loop_test(rad_test_case(suite, "norms of shapes"), norms_of_shapes, 0,
+                        (int)(sizeof norm_ways / sizeof norm_ways[0]));
 }
 
 int main(void)

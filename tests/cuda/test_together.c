@@ -7,7 +7,7 @@
 #include "golden/logits.h"
 
 #define N_IDS 7
-#define ALL   "gate"
+#define ALL   "gate add norm wide"
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
@@ -15,7 +15,8 @@ typedef struct way {
     const char *model, *options;
     size_t chunk;
     const char *apart; /* what makes more launches apart */
-    uint32_t more;     /* so many for each layer */
+    uint32_t more;     /* so many for each layer, */
+    uint32_t once;     /* and for the last norm */
 } way;
 
 static float *logits_with(const char *apart, const way *w, unsigned long long *launches,
@@ -53,11 +54,17 @@ static uint32_t layers_of(const char *model)
 /* A token at a time: the first step is launched, the second written down, the others replay that.
  */
 static const way ways[] = {
-    {"llama3-gqa-tied", "cache=f16", 1, "gate", 1}, {"llama3-gqa-tied", "cache=q8_0", 3, "gate", 0},
-    {"qwen2", "cache=f32", 1, "gate", 1},           {"gpt2", "cache=f16", 1, "gate", 1},
-    {"gemma2", "cache=f16", 1, "gate", 1},          {"bitnet", "cache=f16", 1, "gate", 0},
-    {"mixtral", "cache=f16", 1, "gate", 0},         {"qwen2moe", "cache=f16", 1, "gate", 1},
-    {"bloom", "cache=f16", 0, "gate", 0},
+    {"llama3-gqa-tied", "cache=f16", 1, "gate", 1, 0},
+    {"llama3-gqa-tied", "cache=f16", 1, "norm", 2, 1},
+    {"llama3-gqa-tied", "cache=f16", 1, "add norm", 2, 1},
+    {"llama3-gqa-tied", "cache=q8_0", 3, "", 0, 0},
+    {"qwen2", "cache=f32", 1, ALL, 3, 1},
+    {"gpt2", "cache=f16", 1, ALL, 1, 0},
+    {"gemma2", "cache=f16", 1, "gate", 1, 0},
+    {"bitnet", "cache=f16", 1, "gate", 0, 0},
+    {"mixtral", "cache=f16", 1, "gate", 0, 0},
+    {"qwen2moe", "cache=f16", 1, "gate", 1, 0},
+    {"bloom", "cache=f16", 0, "", 0, 0},
 };
 
 START_TEST(bits_are_the_same)
@@ -72,7 +79,8 @@ START_TEST(bits_are_the_same)
     if (w->chunk == 1) {
         apart = logits_with(w->apart, w, &launches[2], &n);
         ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %s", w->model, w->apart);
-        ck_assert_uint_eq(launches[2] - launches[0], 2ull * w->more * layers_of(w->model));
+        ck_assert_uint_eq(launches[2] - launches[0],
+                          2ull * (w->more * layers_of(w->model) + w->once));
         free(apart);
     }
     free(together);

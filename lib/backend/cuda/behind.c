@@ -1,5 +1,6 @@
-/* What products of few tokens are one launch with: an activation of what they give. (The kernels:
- * kernels/cuda/products_behind.h.) */
+/* What products are one launch with: a residual sum; of few tokens an activation of what they give
+ * (kernels/cuda/products_behind.h); of one token the norm that makes their input
+ * (kernels/cuda/products_few.h). */
 #include "backend/cuda/operations.h"
 
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 
 uint32_t rad_cuda_apart(void)
 {
-    static const char *const names[] = {"gate"};
+    static const char *const names[] = {"gate", "add", "norm", "wide"};
     const char *text = getenv("RADLLM_CUDA_APART");
     uint32_t apart = 0;
     for (uint32_t i = 0; text != NULL && i < sizeof names / sizeof names[0]; i++)
@@ -38,18 +39,76 @@ static bool is_activation(const rad_op *op, const rad_op *const *ops, uint32_t n
     return takes;
 }
 
-const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
-                                   uint32_t next, uint32_t end)
+static bool takes_activation(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                             const rad_op *op)
 {
     rad_activation_kind kind;
     uint32_t block;
+    return (b->apart & RAD_CUDA_APART_GATE) == 0 && is_activation(op, ops, n) &&
+           activation_of(ops[0]->weight) != RAD_ACTIVATION_F32 &&
+           rad_cuda_few_of(b, ops, n).kernel != NULL &&
+           rad_cuda_wants_tiles(b, op, RAD_CUDA_CHUNK, &kind, &block);
+}
+
+/* Whether something from an operation on reads a value that was there before. */
+static bool is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value)
+{
+    const rad_op *end = b->program->ops + b->program->n_ops;
+    rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
+    for (; op < end; op++) {
+        if ((rad_cuda_reads(&means, op, UINT32_MAX) >> value & 1) != 0)
+            return true;
+        if (op->kind != RAD_OP_STORE && op->out == value)
+            return false;
+    }
+    return value == b->program->logits || value == b->program->hidden;
+}
+
+/* A sum in place, of what is there and of the product alone. */
+static bool takes_sum(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                      const rad_op *op)
+{
+    return (b->apart & RAD_CUDA_APART_ADD) == 0 && op->kind == RAD_OP_ADD && n == 1 &&
+           b->cuda->fast[0] == 0 && op->in == op->out && op->other == ops[0]->out &&
+           op->other != op->out && ops[0]->in != op->out && op->width == ops[0]->width &&
+           op->per_output == ops[0]->per_output && !is_read(b, op + 1, op->other);
+}
+
+const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
+                                   uint32_t next, uint32_t end)
+{
     while (next < end && b->program->ops[next].kind == RAD_OP_ADAPT)
         next++;
     const rad_op *op = &b->program->ops[next];
-    if ((b->apart & RAD_CUDA_APART_GATE) != 0 || next == end || !b->on_device[next] ||
-        !is_activation(op, ops, n) || activation_of(ops[0]->weight) == RAD_ACTIVATION_F32 ||
-        rad_cuda_few_of(b, ops, n).kernel == NULL ||
-        !rad_cuda_wants_tiles(b, op, RAD_CUDA_CHUNK, &kind, &block) || !is_plain(b, ops[0], op))
+    if (next == end || !b->on_device[next] ||
+        !(takes_activation(b, ops, n, op) || takes_sum(b, ops, n, op)) || !is_plain(b, ops[0], op))
         return NULL;
     return op;
+}
+
+/* With more blocks than this for each multiprocessor most of them would repeat the norm while
+ * nothing but it keeps them from their weights; the first number: for measurements. */
+enum { FEW_BLOCKS = 4, MOST_BLOCKS = 8, MOST_SHARED = 96 * 1024 };
+
+bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const rad_op *const *ops,
+                         uint32_t n)
+{
+    const rad_weight *weight = ops[0]->weight;
+    const rad_cuda_properties *properties = &b->device->properties;
+    rad_activation_kind kind = activation_of(weight);
+    if ((b->apart & RAD_CUDA_APART_NORM) != 0 || kind == RAD_ACTIVATION_F32 ||
+        rad_cuda_rows(b, norm) != 1 || b->model->hparams.architecture->layer_norms ||
+        norm->bias != NULL || norm->in == norm->out || ops[0]->in != norm->out ||
+        ops[0]->per_output != norm->per_output || weight->matrix.n_columns != norm->width ||
+        norm->width % rad_activation_block(kind, norm->width) != 0 ||
+        rad_cuda_weight_of(b, weight)->columns != NULL)
+        return false;
+    rad_cuda_few_launch few = rad_cuda_few_of(b, ops, n);
+    uint32_t blocks = 0, most = (b->apart & RAD_CUDA_APART_WIDE) != 0 ? FEW_BLOCKS : MOST_BLOCKS;
+    for (uint32_t i = 0; i < n; i++)
+        blocks += (uint32_t)(rad_weight_rows(ops[i]->weight) >> few.rows_log2);
+    rad_cuda_few_launch how = rad_cuda_normed_launch(weight->matrix.type, norm->width, few);
+    return few.kernel != NULL && how.kernel != NULL &&
+           blocks <= most * properties->multiprocessors && how.shared_bytes <= MOST_SHARED &&
+           how.shared_bytes <= properties->shared_bytes;
 }

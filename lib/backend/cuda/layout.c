@@ -199,6 +199,12 @@ static const format_kernels kernels[] = {
 #undef KERNELS
 };
 
+static const rad_cuda_kernel *const normed[sizeof kernels / sizeof kernels[0]] = {
+#define NORMED(name, n_sums, n_header) [FORMAT_##name] = &rad_cuda_kernel_normed_##name,
+    RAD_CUDA_FOR_NORMED_FORMATS(NORMED)
+#undef NORMED
+};
+
 /* One more than the format; 0: none. */
 static const uint8_t formats[] = {
     [RAD_TYPE_Q4_0] = FORMAT_q4_0 + 1,       [RAD_TYPE_Q4_1] = FORMAT_q4_1 + 1,
@@ -268,6 +274,18 @@ uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2)
     const format_kernels *of = kernels_of(type);
     const uint32_t n_slots = 256u >> rows_log2;
     return of == NULL ? 0 : 2 * (of->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
+}
+
+rad_cuda_few_launch rad_cuda_normed_launch(rad_type type, uint32_t n_columns,
+                                           rad_cuda_few_launch few)
+{
+    const format_kernels *of = kernels_of(type);
+    uint32_t others = few.shared_bytes, row = n_columns * 4;
+    few.kernel = of != NULL ? normed[of - kernels] : NULL;
+    few.shared_bytes =
+        (row > others ? row : others) + (uint32_t)chunks_of(n_columns) * (RAD_CUDA_TILE_BYTES + 16);
+    few.n_tokens = 1;
+    return few;
 }
 
 /* At least one and a half blocks for each multiprocessor, where there are columns for all warps: a

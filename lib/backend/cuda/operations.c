@@ -170,6 +170,7 @@ typedef struct parts {
     rad_cuda_product_part of[RAD_CUDA_PRODUCT_PARTS];
     uint32_t n, n_rows; /* rows of all */
     rad_cuda_behind behind;
+    const rad_cuda_before *before; /* NULL: the input is there */
 } parts;
 
 static parts one_part(rad_cuda_product_part part)
@@ -234,6 +235,10 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
                                 .n_tokens = 1,
                                 .rows_log2 = how.rows_log2,
                                 .behind = p->behind};
+    if (p->before != NULL) {
+        how = rad_cuda_normed_launch(op->weight->matrix.type, n_columns, how);
+        a.before = *p->before;
+    }
     rad_cuda_grid grid = {cut_parts(p, 1u << how.rows_log2, a.parts), 1, 1};
     if (in->experts != NULL) {
         grid.z = in->n_slots;
@@ -246,8 +251,11 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
         status = launch(b, how.kernel, grid, how.shared_bytes, &a);
         a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
         a.x += a.n_tokens * a.x_stride;
-        for (uint32_t i = 0; i < p->n; i++)
-            a.parts[i].y += (size_t)a.n_tokens * a.parts[i].y_stride;
+        for (uint32_t i = 0; i < p->n; i++) {
+            size_t done = (size_t)a.n_tokens * a.parts[i].y_stride;
+            a.parts[i].y += done;
+            a.parts[i].add = a.parts[i].add != NULL ? a.parts[i].add + done : NULL;
+        }
     }
     return status;
 }
@@ -355,35 +363,55 @@ rad_cuda_few_launch rad_cuda_few_of(const rad_cuda_backend *b, const rad_op *con
 }
 
 /* What the blocks of a product go on with. */
-static rad_cuda_behind behind_of(rad_cuda_backend *b, const rad_op *op)
+static void set_behind(rad_cuda_backend *b, const rad_op *op, parts *p)
 {
-    rad_cuda_behind behind = {.counters = rad_cuda_at(b, b->layout.pieces),
-                              .kind = rad_cuda_kind_of_elements(b, op)};
-    (void)rad_cuda_tiles_for(b, op, RAD_CUDA_CHUNK, &behind.tile_block);
+    if (op->kind == RAD_OP_ADD) {
+        p->of[0].y = rad_cuda_value(b, op->out);
+        p->of[0].add = p->of[0].y;
+        return;
+    }
+    p->behind = (rad_cuda_behind){.counters = rad_cuda_at(b, b->layout.pieces),
+                                  .kind = rad_cuda_kind_of_elements(b, op)};
+    (void)rad_cuda_tiles_for(b, op, RAD_CUDA_CHUNK, &p->behind.tile_block);
     b->tiles = rad_cuda_at(b, b->layout.tiles_behind); /* the others are being read */
-    behind.tiles = b->tiles;
-    return behind;
+    p->behind.tiles = b->tiles;
 }
 
-radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
-                                    const rad_op *behind)
+static rad_cuda_before before_of(const rad_cuda_backend *b, const rad_op *norm, const rad_op *op)
 {
-    const rad_op *op = ops[0];
+    return (rad_cuda_before){.in = rad_cuda_value(b, norm->in),
+                             .weight = values_of(b, norm->weight),
+                             .out = rad_cuda_value(b, norm->out),
+                             .epsilon = b->model->hparams.norm_epsilon,
+                             .tile_block =
+                                 rad_activation_block(activation_of(op->weight), norm->width)};
+}
+
+radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products *products)
+{
+    const rad_op *op = products->ops[0];
     inputs in = {.x = rad_cuda_value(b, op->in),
                  .x_stride = rad_weight_inputs(op->weight),
                  .n_tokens = rad_cuda_rows(b, op)};
-    parts p = {.n = n};
-    for (uint32_t i = 0; i < n; i++) {
-        p.of[i] = part_of(b, ops[i]);
+    parts p = {.n = products->n};
+    rad_cuda_before before;
+    radllm_status status = RADLLM_OK;
+    for (uint32_t i = 0; i < p.n; i++) {
+        p.of[i] = part_of(b, products->ops[i]);
         p.n_rows += p.of[i].n_rows;
     }
-    if (is_half(op->weight))
-        return multiply_halves(b, op, &p, &in);
-    radllm_status status = is_float(op->weight) ? RADLLM_OK : quantize(b, op, in.n_tokens);
-    in.tiles = b->tiles;
-    if (behind != NULL)
-        p.behind = behind_of(b, behind);
-    return status == RADLLM_OK ? multiply(b, op, &p, &in) : status;
+    if (products->norm != NULL) {
+        before = before_of(b, products->norm, op);
+        p.before = &before;
+    } else if (!is_half(op->weight) && !is_float(op->weight)) {
+        status = quantize(b, op, in.n_tokens);
+        in.tiles = b->tiles;
+    }
+    if (products->behind != NULL)
+        set_behind(b, products->behind, &p);
+    if (status != RADLLM_OK)
+        return status;
+    return is_half(op->weight) ? multiply_halves(b, op, &p, &in) : multiply(b, op, &p, &in);
 }
 
 /* Heads' matrices times their parts of each row, a token at a time: its heads are slots. */
@@ -723,7 +751,7 @@ radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op)
     case RAD_OP_ATTEND:
         return run_attend(b, op);
     case RAD_OP_PRODUCT:
-        return rad_cuda_run_products(b, &op, 1, NULL);
+        return rad_cuda_run_products(b, &(rad_cuda_products){.ops = {op}, .n = 1});
     case RAD_OP_HEAD_PRODUCT:
         return run_head_product(b, op);
     case RAD_OP_ROUTE:

@@ -207,21 +207,27 @@ static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t en
     return n;
 }
 
-/* behind: what their blocks go on with; NULL: nothing. */
-static radllm_status run_joined(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op *const *joined,
-                                uint32_t n, const rad_op *behind, radllm_error *error)
+/* What reads a value's tiles is told them last: products write none. A sum takes the place of the
+ * product's own result, which then nobody reads. */
+static radllm_status run_products(rad_cuda_chain *c, rad_cuda_backend *b,
+                                  const rad_cuda_products *p, radllm_error *error)
 {
-    radllm_status status = bring_all(c, read_by(c, joined[0]), b, error);
+    bool adds = p->behind != NULL && p->behind->kind == RAD_OP_ADD;
+    uint32_t reads = read_by(c, p->norm != NULL ? p->norm : p->ops[0]);
+    if (adds)
+        reads |= read_by(c, p->behind) & ~VALUE(p->ops[0]->out);
+    radllm_status status = bring_all(c, reads, b, error);
     if (status != RADLLM_OK)
         return status;
-    for (uint32_t i = 0; i < n;
-         i++) /* before: tiles of what comes behind them are none of theirs */
-        note_result(c, b, joined[i], true);
-    status = rad_cuda_run_products(b, joined, n, behind);
+    if (p->norm != NULL)
+        note_result(c, b, p->norm, true);
+    for (uint32_t i = 0; i < p->n && !adds; i++)
+        note_result(c, b, p->ops[i], true);
+    status = rad_cuda_run_products(b, p);
     if (status != RADLLM_OK)
         return rad_cuda_failed(b->device, status, error);
-    if (behind != NULL)
-        note_result(c, b, behind, true);
+    if (p->behind != NULL)
+        note_result(c, b, p->behind, true);
     return RADLLM_OK;
 }
 
@@ -250,24 +256,42 @@ static radllm_status adapt(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t at, 
     return run_op(c, b, op, b->on_device[at] && b->adapters_there, error);
 }
 
+/* Products that are one launch from *at on, which becomes the last operation of it; none: n is 0.
+ */
+static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, uint32_t end)
+{
+    rad_cuda_products p = {.n = 0};
+    const rad_op *op = &b->program->ops[*at];
+    uint32_t last = *at;
+    if (op->kind == RAD_OP_NORM && b->on_device[*at]) {
+        p.norm = op;
+        last++;
+    }
+    p.n = last < end ? find_joined(b, &last, end, p.ops) : 0;
+    if (p.norm != NULL && (p.n == 0 || !rad_cuda_takes_norm(b, p.norm, p.ops, p.n)))
+        p.n = 0;
+    if (p.n == 0)
+        return p;
+    p.behind = rad_cuda_find_behind(b, p.ops, p.n, last + 1, end);
+    *at = p.behind != NULL ? (uint32_t)(p.behind - b->program->ops) : last;
+    return p;
+}
+
 /* One operation, or several that are one launch; *at becomes the last one's. */
 static radllm_status run_next(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t *at, uint32_t end,
                               bool adapters, radllm_error *error)
 {
-    const rad_op *op = &b->program->ops[*at], *joined[RAD_CUDA_PRODUCT_PARTS];
+    const rad_op *op = &b->program->ops[*at];
     uint32_t first = *at, n_fused = rad_cuda_fused(b, first, end);
-    uint32_t n = n_fused > 1 ? 0 : find_joined(b, at, end, joined);
     if (n_fused > 1) {
         *at += n_fused - 1;
         return run_fused(c, b, op, n_fused, error);
     }
-    if (n == 0)
+    rad_cuda_products products = find_products(b, at, end);
+    if (products.n == 0)
         return op->kind == RAD_OP_ADAPT ? (adapters ? adapt(c, b, first, error) : RADLLM_OK)
                                         : run_op(c, b, op, b->on_device[first], error);
-    const rad_op *behind = rad_cuda_find_behind(b, joined, n, *at + 1, end);
-    radllm_status status = run_joined(c, b, joined, n, behind, error);
-    if (behind != NULL)
-        *at = (uint32_t)(behind - b->program->ops);
+    radllm_status status = run_products(c, b, &products, error);
     for (uint32_t i = first; i < *at && adapters && status == RADLLM_OK; i++)
         status = b->program->ops[i].kind == RAD_OP_ADAPT ? adapt(c, b, i, error) : RADLLM_OK;
     return status;
