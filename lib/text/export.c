@@ -82,12 +82,12 @@ static rad_text entry_of(const exporter *x, uint32_t id)
 }
 
 /* GGUF marks beginnings of words, where tokenizer.json marks what continues them. */
-static rad_text name_piece(exporter *x, rad_text text)
+static rad_text name_piece(exporter *x, uint32_t id)
 {
-    rad_text prefix = x->pipeline->prefix;
+    rad_text prefix = x->pipeline->prefix, text = entry_of(x, id);
     bool bracketed = text.size > 1 && text.data[0] == '[' && text.data[text.size - 1] == ']';
-    if (bracketed)
-        return text;
+    if (bracketed || x->tokenizer->vocabulary.types[id] != RAD_TOKEN_NORMAL)
+        return text; /* added tokens are no words */
     if (text.size >= prefix.size && memcmp(text.data, prefix.data, prefix.size) == 0)
         return (rad_text){text.data + prefix.size, text.size - prefix.size};
     char *marked = list_of(x, text.size + 3, 1);
@@ -142,7 +142,7 @@ static void put_tokens(exporter *x)
     uint8_t *types = list_of(x, x->size, 4);
     for (uint32_t id = 0; id < x->size && x->status == RADLLM_OK; id++) {
         texts[id] = is_gap(x, id)     ? name_gap(x, id)
-                    : is_wordpiece(x) ? name_piece(x, entry_of(x, id))
+                    : is_wordpiece(x) ? name_piece(x, id)
                                       : entry_of(x, id);
         types[4 * id] = (uint8_t)type_of(x, id);
     }
@@ -359,6 +359,47 @@ static void put_unigram(exporter *x)
         put_charsmap(x, map);
 }
 
+/* Whether GGUF's readers do what a normalizer does, or (NFC) published files lose it. */
+static bool has_words(const exporter *x, const rad_normalizer *normalizer)
+{
+    const bool composes = normalizer->compose && !normalizer->compatibility;
+    const rad_text content = normalizer->content;
+    const bool spaces = content.size == 0 || (content.size == 1 && content.data[0] == ' ') ||
+                        (content.size == 3 && memcmp(content.data, MARK, 3) == 0);
+    const bool pieces = !is_wordpiece(x) && !x->pipeline->bytes;
+    switch (normalizer->kind) {
+    case RAD_NORMAL_FORM:
+        return is_wordpiece(x) ? !normalizer->compose && !normalizer->compatibility : composes;
+    case RAD_NORMAL_REPLACE:
+        return pieces && spaces;
+    case RAD_NORMAL_PREPEND:
+    case RAD_NORMAL_STRIP:
+    case RAD_NORMAL_CHARSMAP:
+        return pieces;
+    case RAD_NORMAL_LOWERCASE:
+    case RAD_NORMAL_DROP_NONSPACING:
+    case RAD_NORMAL_BERT_CLEAN:
+    case RAD_NORMAL_BERT_CHINESE:
+        return is_wordpiece(x);
+    default:
+        return false;
+    }
+}
+
+static void check_normalizers(exporter *x)
+{
+    const rad_pipeline *pipeline = x->pipeline;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pipeline->n_normalizers; i++) {
+        const rad_normalizer *one = &pipeline->normalizers[i];
+        if (!has_words(x, one))
+            refuse(x, "its normalizer changes texts in a way of its own");
+        n += one->kind == RAD_NORMAL_BERT_CLEAN || one->kind == RAD_NORMAL_BERT_CHINESE;
+    }
+    if (is_wordpiece(x) && n < 2)
+        refuse(x, "its normalizer does not clean texts, or leaves Chinese characters in words");
+}
+
 static bool has_normalizer(const exporter *x, rad_normalizer_kind kind)
 {
     for (uint32_t i = 0; i < x->pipeline->n_normalizers; i++)
@@ -381,6 +422,8 @@ static void put_case(exporter *x)
 static void put_kind(exporter *x)
 {
     const rad_pipeline *pipeline = x->pipeline;
+    if (pipeline != NULL)
+        check_normalizers(x);
     if (pipeline == NULL && x->tokenizer->spm != NULL && x->tokenizer->spm->unigram) {
         put_unigram(x);
     } else if (pipeline == NULL) {

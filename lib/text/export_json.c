@@ -81,12 +81,13 @@ static void put_entry(json_writer *w, int32_t id)
 {
     rad_text text = rad_tokenizer_entry(w->tokenizer, id);
     bool bracketed = text.size > 1 && text.data[0] == '[' && text.data[text.size - 1] == ']';
-    if (w->tokenizer->model != RAD_MODEL_WORDPIECE || bracketed) {
+    bool begins = text.size >= 3 && memcmp(text.data, MARK, 3) == 0;
+    bool added = !begins && rad_tokenizer_type(w->tokenizer, id) != RAD_TOKEN_NORMAL;
+    if (w->tokenizer->model != RAD_MODEL_WORDPIECE || bracketed || added) {
         put_string(w, text);
         return;
     }
     char piece[PIECE_MAX + 2] = "##";
-    bool begins = text.size >= 3 && memcmp(text.data, MARK, 3) == 0;
     if (text.size > PIECE_MAX && w->status == RADLLM_OK)
         w->status = rad_fail(w->error, RADLLM_E_UNSUPPORTED,
                              "a piece of the tokenizer has %zu bytes, which no word has: keep the "

@@ -545,6 +545,31 @@ for name in ("phi-3-other", "llama2-small"):
     check(sorted(numbers) == [-n for n in range(len(numbers))][::-1],
           f"{name}: scores count the pieces")
 
+# Added tokens of a WordPiece are no words, which GGUF marks; a normalizer that only a few texts show is
+# refused all the same.
+words = json.loads((SOURCE / "tests/unit/tokenizers/bert.json").read_text())
+size = 1 + max(*words["model"]["vocab"].values(), *(token["id"] for token in words["added_tokens"]))
+for n, special in enumerate((True, False)):
+    words["added_tokens"].append(dict(id=size + n, content=f"<e{n}>", special=special, lstrip=False,
+                                      rstrip=False, single_word=False, normalized=False))
+path = with_tokenizer("words", folder, size + 2)
+(path / "tokenizer.json").write_text(json.dumps(words))
+gguf, back, again = made / "words.gguf", made / "words-back", made / "words-again.gguf"
+expect(convert(path, gguf), 0, "WordPiece with added tokens: to GGUF")
+expect(convert(gguf, back), 0, "WordPiece with added tokens: and back")
+expect(convert(back, again), 0, "WordPiece with added tokens: and to GGUF again")
+spelled = [ids(one, "the<e0>chest <e1>. e1") for one in (path, gguf, back, again)]
+check(len(set(spelled)) == 1 and str(size + 1).encode() in spelled[0].split() and
+      str(size).encode() in spelled[0].split(), f"the same tokens everywhere {spelled}")
+wrong = differing_words(gguf, again)
+check(not wrong, f"the same keys {wrong}")
+plain = json.loads((SOURCE / "tests/unit/tokenizers/gpt2.json").read_text())
+path = with_tokenizer("normalized", folder, 512)
+for normalizer in ({"type": "StripAccents"}, {"type": "NFKC"}, {"type": "Prepend", "prepend": "a"},
+                   {"type": "Replace", "pattern": {"String": "\u2026"}, "content": "..."}):
+    (path / "tokenizer.json").write_text(json.dumps(dict(plain, normalizer=normalizer)))
+    refused(convert(path, made / "no.gguf"), normalizer["type"], "its normalizer")
+
 # How added tokens are found goes to GGUF and back, and counts there.
 path = with_tokenizer("added", folder, 512)
 added = json.loads((SOURCE / "tests/unit/tokenizers/gpt2.json").read_text())
@@ -694,7 +719,7 @@ tokens = [run("radllm-tokenize", "-m", model, "-p", text).out for model, text in
            (folders / "xlm-roberta", "the lungs"), (folders / "xlm-roberta", "THE Lungs"))]
 check(tokens[0] == tokens[1] == tokens[2] != tokens[3], "do_lower_case: the same tokens")
 expect(convert(path, made / "lower-case.gguf"), 1, "do_lower_case of Unigram: not to GGUF",
-       "would be others in GGUF")
+       "its normalizer changes texts")
 
 # Unigram beside an encoder: the same vectors from the file.
 path = folder / "tokenizers" / "xlm"
