@@ -289,10 +289,14 @@ static void put_pre(exporter *x)
         texts[n] = s->pattern.source;
         stages[n++] = split;
     }
-    if (rad_pretokenizer_name(stages, texts, n, x->pipeline->ignore_merges, name))
-        put_text(x, KEY("pre"), name);
-    else
+    if (!rad_pretokenizer_name(stages, texts, n, x->pipeline->ignore_merges, name)) {
         refuse(x, "its pre_tokenizer cuts text in a way of its own");
+        return;
+    }
+    put_text(x, KEY("pre"), name);
+    const bool composes = x->pipeline->n_normalizers > 0; /* check_normalizers() leaves no other */
+    if (composes != rad_pre_composes(name))
+        put_flag(x, RAD_KEY_NFC, composes);
 }
 
 /* Pieces and scores as they are. */

@@ -351,9 +351,8 @@ static void put_post_processor(json_writer *w)
 
 static void put_byte_level(json_writer *w)
 {
-    bool composed = strcmp(w->tokenizer->pre, "qwen2") == 0 || /* as all of this family are */
-                    strcmp(w->tokenizer->pre, "qwen35") == 0;
-    put(w, composed ? "\"normalizer\": {\"type\": \"NFC\"},\n" : "\"normalizer\": null,\n");
+    put(w, w->tokenizer->composes ? "\"normalizer\": {\"type\": \"NFC\"},\n"
+                                  : "\"normalizer\": null,\n");
     put_splits(w);
     put_post_processor(w);
     put(w, "\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": "

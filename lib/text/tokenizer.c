@@ -171,8 +171,14 @@ static radllm_status read_flags(rad_tokenizer *tokenizer, const rad_source *sour
         status = rad_meta_bool(source, KEY("add_eos_token"), add_eos, &add_eos, error);
     if (status != RADLLM_OK)
         return status;
-    if (tokenizer->model == RAD_MODEL_BYTE_LEVEL) /* whose texts begin as they are: none is false */
+    if (tokenizer->model ==
+        RAD_MODEL_BYTE_LEVEL) { /* whose texts begin as they are: none is false */
         tokenizer->add_space_prefix = false;
+        status = rad_meta_bool(source, RAD_KEY_NFC, rad_pre_composes(tokenizer->pre),
+                               &tokenizer->composes, error);
+        if (status != RADLLM_OK)
+            return status;
+    }
     if (tokenizer->model == RAD_MODEL_WORDPIECE) { /* always [CLS] text [SEP] */
         bool lowercase, strip;
         status = rad_meta_bool(source, KEY("normalizer.lowercase"), true, &lowercase, error);

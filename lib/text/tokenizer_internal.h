@@ -2,6 +2,8 @@
 #ifndef RAD_TOKENIZER_INTERNAL_H
 #define RAD_TOKENIZER_INTERNAL_H
 
+#include <string.h>
+
 #include "text/merge.h"
 #include "text/pipeline.h"
 #include "text/pretokenizer.h"
@@ -14,6 +16,13 @@
  */
 #define RAD_KEY_ADDED_IDS   "radllm.tokenizer.added_ids"
 #define RAD_KEY_ADDED_FLAGS "radllm.tokenizer.added_flags"
+/* Whether tokenizer.json had the normalizer NFC, where that is not as the pre-tokenizer's family
+ * has it. Texts are read as they are all the same, as by other readers. */
+#define RAD_KEY_NFC "radllm.tokenizer.nfc"
+static inline bool rad_pre_composes(const char *pre)
+{
+    return strcmp(pre, "qwen2") == 0 || strcmp(pre, "qwen35") == 0;
+}
 /* Whether readers know the model by its name, where these keys are not there: Phi-3, whose special
  * tokens swallow the white space behind them. */
 bool rad_strips_by_name(const rad_source *source);
@@ -57,6 +66,7 @@ struct rad_tokenizer {
     bool add_bos;
     bool add_eos;
     bool add_space_prefix;
+    bool composes;        /* of bytes: a tokenizer.json that is made of it says NFC */
     bool keep_case;       /* of WordPiece */
     bool keep_accents;    /* of WordPiece */
     bool words_are_apart; /* no token has U+2581 behind anything else: words merge alone */

@@ -570,6 +570,20 @@ for normalizer in ({"type": "StripAccents"}, {"type": "NFKC"}, {"type": "Prepend
     (path / "tokenizer.json").write_text(json.dumps(dict(plain, normalizer=normalizer)))
     refused(convert(path, made / "no.gguf"), normalizer["type"], "its normalizer")
 
+qwen = json.loads((SOURCE / "tests/unit/tokenizers/qwen2.json").read_text())
+for name, of, normalizer in (("composed", plain, {"type": "NFC"}), ("raw-qwen2", qwen, None),
+                             ("composed-qwen2", qwen, {"type": "NFC"})):
+    path = with_tokenizer(name, folder, 512)
+    (path / "tokenizer.json").write_text(json.dumps(dict(of, normalizer=normalizer)))
+    gguf, back, again = made / (name + ".gguf"), made / (name + "-back"), made / (name + "-2.gguf")
+    expect(convert(path, gguf), 0, f"{name}: to GGUF")
+    expect(convert(gguf, back), 0, f"{name}: and back")
+    expect(convert(back, again), 0, f"{name}: and to GGUF again")
+    wrong = differing_words(gguf, again)
+    check(json.loads((back / "tokenizer.json").read_text())["normalizer"] == normalizer and
+          ("radllm.tokenizer.nfc" in metadata(gguf)) == (name != "composed-qwen2") and not wrong,
+          f"{name}: the same normalizer {wrong}")
+
 # How added tokens are found goes to GGUF and back, and counts there.
 path = with_tokenizer("added", folder, 512)
 added = json.loads((SOURCE / "tests/unit/tokenizers/gpt2.json").read_text())
