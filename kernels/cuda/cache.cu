@@ -7,25 +7,6 @@
 
 #define THREADS 128
 
-/* One of the formats without blocks, element `index` of a tile. */
-RAD_DEVICE void store_number(uint8_t *tile, uint32_t index, uint32_t type, float x)
-{
-    switch (type) {
-    case RAD_CACHE_F32:
-        ((float *)tile)[index] = x;
-        break;
-    case RAD_CACHE_F16:
-        ((uint16_t *)tile)[index] = rad_half_saturated(x);
-        break;
-    case RAD_CACHE_BF16:
-        ((uint16_t *)tile)[index] = rad_bf16_saturated(x);
-        break;
-    default:
-        tile[index] = rad_fp8_saturated(x);
-        break;
-    }
-}
-
 /* Rounds half to even without a conversion that NaN could break; |x| < 2^22. */
 RAD_DEVICE int32_t nearest_integer(float x)
 {

@@ -46,4 +46,23 @@ RAD_DEVICE uint8_t *rad_cache_page(const rad_cuda_pages &pages, uint32_t sequenc
     return pages.pool + rad_cache_page_number(pages, sequence, tile) * pages.page_bytes;
 }
 
+/* One of the formats without blocks, element `index` of a tile. */
+RAD_DEVICE void store_number(uint8_t *tile, uint32_t index, uint32_t type, float x)
+{
+    switch (type) {
+    case RAD_CACHE_F32:
+        ((float *)tile)[index] = x;
+        break;
+    case RAD_CACHE_F16:
+        ((uint16_t *)tile)[index] = rad_half_saturated(x);
+        break;
+    case RAD_CACHE_BF16:
+        ((uint16_t *)tile)[index] = rad_bf16_saturated(x);
+        break;
+    default:
+        tile[index] = rad_fp8_saturated(x);
+        break;
+    }
+}
+
 #endif

@@ -45,17 +45,22 @@ RAD_DEVICE int32_t sum_of_16(const uint8_t *tile, int i)
 }
 
 /* What comes behind a product. */
-RAD_DEVICE void finish_product(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
+RAD_DEVICE float product_value(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
                                uint32_t row, float y)
 {
     if (part.scales != nullptr) /* times one is the same bits */
         y *= part.scales[expert];
     if (part.bias != nullptr)
         y += part.bias[(uint64_t)expert * part.n_rows + row];
-    const uint64_t at = output * part.y_stride + row;
     if (part.add != nullptr)
-        y = part.add[at] + y;
-    part.y[at] = y;
+        y = part.add[output * part.y_stride + row] + y;
+    return y;
+}
+
+RAD_DEVICE void finish_product(const rad_cuda_product_part &part, uint32_t expert, uint64_t output,
+                               uint32_t row, float y)
+{
+    part.y[output * part.y_stride + row] = product_value(part, expert, output, row, y);
 }
 
 #endif

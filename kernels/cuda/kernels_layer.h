@@ -22,25 +22,6 @@
 extern "C" {
 #endif
 
-/* What a batch says of each of its rows (tokens). A row that is only there to fill up a batch has
- * end 0: nothing is stored of it, and attention gives zeros. */
-typedef struct rad_cuda_row {
-    uint32_t position;
-    uint32_t end;      /* behind the last position that it sees: position + 1, or its span's end */
-    uint32_t sequence; /* whose pages: row of the page tables */
-    uint32_t token;
-} rad_cuda_row;
-
-/* Pages of one group of layers. The page of a sequence's tile t is number
- * tables[sequence * table_stride + (t < n_sinks ? t : n_sinks + t % n_slots)] of the pool. */
-typedef struct rad_cuda_pages {
-    uint8_t *pool;
-    const uint32_t *tables;
-    uint64_t page_bytes;
-    uint32_t table_stride, n_sinks, n_slots;
-    uint32_t reserved;
-} rad_cuda_pages;
-
 /* Number formats of unquantized rows. */
 enum { RAD_CUDA_F32 = 0, RAD_CUDA_F16 = 1, RAD_CUDA_BF16 = 2 };
 

@@ -105,6 +105,22 @@ typedef struct rad_cuda_before {
     uint32_t tile_block; /* 32, 64 or 256, of which n_columns is a multiple */
 } rad_cuda_before;
 
+/* Of the kernels normed_.., where `table` is there: the parts are queries, keys and values. The
+ * first two are rotated, all of each head, and keys and values go into the cache as well, in a
+ * format without blocks: what rotate_store does. dim, value_dim: of a head; multiples of a block's
+ * rows, which are 16 or 32, and where pairs are half a head apart of half of them the rows of both
+ * halves.
+ */
+typedef struct rad_cuda_heads {
+    const float *table; /* dim / 2 cosines, then as many sines */
+    const rad_cuda_row *row;
+    rad_cuda_pages pages;
+    uint64_t first;
+    uint32_t key_bytes, value_bytes, key_type, value_type; /* as for rad_cuda_store_arguments */
+    uint32_t dim, value_dim;
+    uint32_t interleaved; /* pairs (2i, 2i + 1), else (i, i + dim / 2) */
+} rad_cuda_heads;
+
 /* y = W x for up to RAD_CUDA_PRODUCT_TOKENS tokens. Rows of a block: 1 << rows_log2, which is 3 to
  * 5 (rad_cuda_few_rows_log2()); grid x: for each part its rows over these, rounded up.
  *
@@ -122,6 +138,7 @@ typedef struct rad_cuda_few_arguments {
     uint64_t x_stride;
     rad_cuda_behind behind;
     rad_cuda_before before;
+    rad_cuda_heads heads;
 } rad_cuda_few_arguments;
 
 /* ---- products of some tokens --------------------------------------------------------------------

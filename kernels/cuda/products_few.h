@@ -8,6 +8,7 @@
 
 #include "kernels/cuda/formats.h"
 #include "kernels/cuda/products_behind.h"
+#include "kernels/cuda/products_heads.h"
 #include "kernels/cuda/products_normed.h"
 
 /* What a chunk of a row comes to for one token: words that go to shared memory, by family. */
@@ -301,19 +302,40 @@ template <class F, bool NORMED> RAD_DEVICE void few_product(const rad_cuda_few_a
     const uint64_t chunk_stride = (uint64_t)F::CHUNK_BYTES * RAD_CUDA_GROUP_ROWS;
     rad_weights_row at = {job.group + slot * chunk_stride,
                           (job.first_row & (RAD_CUDA_GROUP_ROWS - 1)) + lane_row};
+    const uint32_t part = NORMED ? (uint32_t)(job.part - a.parts) : 0;
+    const uint64_t group_stride = (uint64_t)job.n_chunks * chunk_stride;
+    if constexpr (NORMED) {
+        const uint32_t row = heads_row(a, part, job.first_row, lane_row);
+        at = {job.part->weights + row / RAD_CUDA_GROUP_ROWS * group_stride + slot * chunk_stride,
+              row & (RAD_CUDA_GROUP_ROWS - 1)};
+    }
     rad_few_weights<F> w = {};
     few_chain chain = {0.0f, 0};
     uint32_t phase = 0;
     if (slot < job.n_chunks)
         few_load<F>(w, at);
-    for (uint32_t chunk = job.n_slots + warp; chunk < job.n_chunks; chunk += 8)
-        prefetch_rows<F>(job.group + chunk * chunk_stride,
-                         job.first_row & (RAD_CUDA_GROUP_ROWS - 1), rows);
+    for (uint32_t chunk = job.n_slots + warp; chunk < job.n_chunks; chunk += 8) {
+        if constexpr (NORMED) {
+            const uint32_t run = heads_are_apart(a, part) ? rows / 2 : rows;
+            for (uint32_t i = 0; i < rows; i += run) {
+                const uint32_t row = heads_row(a, part, job.first_row, i);
+                prefetch_rows<F>(job.part->weights + row / RAD_CUDA_GROUP_ROWS * group_stride +
+                                     chunk * chunk_stride,
+                                 row & (RAD_CUDA_GROUP_ROWS - 1), run);
+            }
+        } else {
+            prefetch_rows<F>(job.group + chunk * chunk_stride,
+                             job.first_row & (RAD_CUDA_GROUP_ROWS - 1), rows);
+        }
+    }
     few_norm_weights norm_weights;
     if constexpr (NORMED)
 #pragma unroll
         for (uint32_t i = 0; i < RAD_FEW_NORM_AHEAD; i++)
             few_norm_load(a, i * 8 + warp, norm_weights.of[i]);
+    if constexpr (NORMED)
+        if (a.heads.table != nullptr && warp == 0)
+            heads_look_up(a, part, heads_row(a, part, job.first_row, lane_row));
     rad_wait_for_earlier();
     uint8_t *normed = rad_dynamic_shared();
     if constexpr (NORMED) { /* the row stands where sums will be, the tiles behind both */
@@ -369,7 +391,16 @@ template <class F, bool NORMED> RAD_DEVICE void few_product(const rad_cuda_few_a
             }
         }
     }
-    const uint32_t row = job.first_row + lane_row;
+    const uint32_t row =
+        NORMED ? heads_row(a, part, job.first_row, lane_row) : job.first_row + lane_row;
+    if constexpr (NORMED)
+        if (a.heads.table != nullptr) {
+            const bool is_there = rad_lane() < rows;
+            if (warp == 0)
+                heads_finish(a, part, row, is_there,
+                             is_there ? product_value(*job.part, 0, 0, row, chain.sum) : 0.0f);
+            return;
+        }
     if (warp < a.n_tokens && rad_lane() < rows && row < job.part->n_rows) {
         if constexpr (F::FAMILY == RAD_CUDA_ROW)
             chain.sum *= (float)chain.whole;

@@ -42,6 +42,7 @@ TESTS = {
     "products_behind.h": ("products_few_block", "behind"),
     "last_block.h": ("products_few_block", "behind"),
     "products_normed.h": ("products_few_block", "behind"),
+    "products_heads.h": ("products_few_block", "behind"),
     "norm.cu": ("norm", "layer"),
     "norm.h": ("norm", "layer"),
     "experts.cu": ("experts", "experts"),
@@ -50,7 +51,7 @@ TESTS = {
 }
 
 SAMPLE = ["last_block.h:last", "products_behind.h:last",
-          "products_normed.h:barrier:0", "products_normed.h:copy:1", "norm.cu:barrier:0", "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1",
+          "products_normed.h:barrier:0", "products_normed.h:copy:1", "products_heads.h:lane", "norm.cu:barrier:0", "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1",
           "norm.cu:copy:0", "experts.cu:copy:0"]
 
 # Faults that change nothing: file:kind:number, and why.

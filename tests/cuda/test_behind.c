@@ -1,10 +1,12 @@
 /* Products whose blocks go on with an activation and its tiles, and those whose blocks begin with a
- * norm: the bits of the kernels that do so one behind the other, for every format, activation and
- * number of tokens, and again and again with the same counters. */
+ * norm and rotate and store what they give: the bits of the kernels that do so one behind the
+ * other, for every format, activation and number of tokens, and again and again with the same
+ * counters. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "backend/cuda/layout.h"
+#include "kernels/cpu/layer.h"
 #include "cuda/support.h"
 #include "kernels/cuda/kernels_layer.h"
 
@@ -309,6 +311,158 @@ START_TEST(norms_of_shapes)
 }
 END_TEST
 
+/* ---- heads -----------------------------------------------------------------------------------
+ */
+
+typedef struct heads_way {
+    rad_type type;
+    uint32_t rows_log2, n_heads, n_kv_heads, dim, value_dim;
+    uint32_t key_type, value_type; /* of the cache, without blocks */
+    bool interleaved, nowhere;     /* the row is only there to fill a batch up */
+} heads_way;
+
+enum { PAGES = 3 };
+
+/* Queries, keys and values, and the cache, one behind the other. */
+typedef struct made {
+    float *y[3];
+    uint8_t *pool;
+} made;
+
+static uint32_t number_bytes(uint32_t type)
+{
+    return type == RAD_CACHE_F32 ? 4 : type == RAD_CACHE_FP8 ? 1 : 2;
+}
+
+static made run_heads(rad_cuda_device *device, const heads_way *w, bool together)
+{
+    const uint32_t n_rows[3] = {w->n_heads * w->dim, w->n_kv_heads * w->dim,
+                                w->n_kv_heads * w->value_dim};
+    const uint32_t tables[PAGES] = {2, 0, 1};
+    const rad_cuda_row row = {.position = 37, .end = w->nowhere ? 0 : 38, .sequence = 0};
+    rad_cuda_heads h = {.key_bytes = 32 * w->dim * number_bytes(w->key_type),
+                        .value_bytes = 32 * w->value_dim * number_bytes(w->value_type),
+                        .key_type = w->key_type,
+                        .value_type = w->value_type,
+                        .dim = w->dim,
+                        .value_dim = w->value_dim,
+                        .first = 256,
+                        .interleaved = w->interleaved};
+    const uint64_t page = 256 + (uint64_t)w->n_kv_heads * (h.key_bytes + h.value_bytes);
+    float *x = make(2 * COLUMNS + w->dim, sizeof *x);
+    made result = {.pool = make(PAGES, page)};
+    rad_test_floats(w->dim, x, 2 * COLUMNS + w->dim);
+    h.table = rad_test_upload(device, x + 2 * (size_t)COLUMNS, w->dim * sizeof *x);
+    h.row = rad_test_upload(device, &row, sizeof row);
+    h.pages = (rad_cuda_pages){.pool = rad_test_upload(device, result.pool, PAGES * page),
+                               .tables = rad_test_upload(device, tables, sizeof tables),
+                               .page_bytes = page,
+                               .table_stride = PAGES,
+                               .n_slots = PAGES};
+    rad_cuda_few_arguments a = {
+        .n_parts = 3,
+        .n_columns = COLUMNS,
+        .n_tokens = 1,
+        .rows_log2 = w->rows_log2,
+        .before = {.in = rad_test_upload(device, x, COLUMNS * sizeof *x),
+                   .weight = rad_test_upload(device, x + COLUMNS, COLUMNS * sizeof *x),
+                   .out = rad_test_upload(device, NULL, COLUMNS * sizeof *x),
+                   .epsilon = 1e-5f,
+                   .tile_block = rad_activation_block(rad_type_find((uint32_t)w->type)->activation,
+                                                      COLUMNS)}};
+    uint32_t blocks = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        a.parts[i] = (rad_cuda_product_part){
+            .weights = make_weights(device, w->type, 20 + i, n_rows[i], COLUMNS),
+            .y = rad_test_upload(device, NULL, n_rows[i] * sizeof(float)),
+            .bias = i == 1 ? rad_test_upload(device, x, n_rows[i] * sizeof(float)) : NULL,
+            .n_rows = n_rows[i],
+            .first_block = blocks,
+            .y_stride = n_rows[i]};
+        blocks += n_rows[i] >> w->rows_log2;
+    }
+    if (together)
+        a.heads = h;
+    const rad_cuda_few_launch few = {NULL, w->rows_log2,
+                                     rad_cuda_few_shared_bytes(w->type, w->rows_log2), 8};
+    const rad_cuda_few_launch how = rad_cuda_normed_launch(w->type, COLUMNS, few);
+    rad_test_launch(device, how.kernel, blocks, 1, 1, how.shared_bytes, &a);
+    rad_cuda_rotate_store_arguments r = {.queries = {.in = a.parts[0].y,
+                                                     .out = a.parts[0].y,
+                                                     .table = h.table,
+                                                     .row = n_rows[0],
+                                                     .stride = w->dim,
+                                                     .n_heads = w->n_heads,
+                                                     .n_pairs = w->dim / 2,
+                                                     .n_rows = 1,
+                                                     .interleaved = w->interleaved},
+                                         .store = {.keys = a.parts[1].y,
+                                                   .values = a.parts[2].y,
+                                                   .rows = h.row,
+                                                   .pages = h.pages,
+                                                   .first = h.first,
+                                                   .key_bytes = h.key_bytes,
+                                                   .value_bytes = h.value_bytes,
+                                                   .key_type = h.key_type,
+                                                   .value_type = h.value_type,
+                                                   .key_dim = w->dim,
+                                                   .value_dim = w->value_dim,
+                                                   .n_heads = w->n_kv_heads,
+                                                   .n_rows = 1}};
+    r.keys = r.queries;
+    r.keys.in = r.keys.out = a.parts[1].y;
+    r.keys.row = n_rows[1];
+    r.keys.n_heads = w->n_kv_heads;
+    if (!together)
+        rad_test_launch(device, &rad_cuda_kernel_rotate_store, w->n_heads + w->n_kv_heads, 1, 1, 0,
+                        &r);
+    for (uint32_t i = 0; i < 3; i++) {
+        result.y[i] = make(n_rows[i], sizeof(float));
+        rad_test_download(device, result.y[i], a.parts[i].y, n_rows[i] * sizeof(float));
+    }
+    rad_test_download(device, result.pool, h.pages.pool, PAGES * page);
+    free(x);
+    return result;
+}
+
+static void check_heads(rad_cuda_device *device, const heads_way *w)
+{
+    const uint64_t page =
+        256 + (uint64_t)w->n_kv_heads * 32 *
+                  (w->dim * number_bytes(w->key_type) + w->value_dim * number_bytes(w->value_type));
+    made apart = run_heads(device, w, false), together = run_heads(device, w, true);
+    rad_test_same_floats(together.y[0], apart.y[0], w->n_heads * w->dim, "queries");
+    rad_test_same_floats(together.y[1], apart.y[1], w->n_kv_heads * w->dim, "keys");
+    rad_test_same_floats(together.y[2], apart.y[2], w->n_kv_heads * w->value_dim, "values");
+    ck_assert_msg(memcmp(together.pool, apart.pool, PAGES * page) == 0, "the cache");
+    for (int i = 0; i < 3; i++) {
+        free(apart.y[i]);
+        free(together.y[i]);
+    }
+    free(apart.pool);
+    free(together.pool);
+}
+
+static const heads_way head_ways[] = {
+    {RAD_TYPE_Q4_0, 5, 4, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, true, false},
+    {RAD_TYPE_Q4_0, 5, 2, 1, 64, 32, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
+    {RAD_TYPE_Q4_0, 4, 2, 2, 96, 96, RAD_CACHE_BF16, RAD_CACHE_FP8, false, false},
+    {RAD_TYPE_Q4_K, 4, 3, 1, 32, 48, RAD_CACHE_F32, RAD_CACHE_F32, false, false},
+    {RAD_TYPE_Q6_K, 5, 2, 1, 128, 128, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
+    {RAD_TYPE_Q2_K, 4, 1, 1, 16, 16, RAD_CACHE_FP8, RAD_CACHE_F16, true, false},
+    {RAD_TYPE_A4_128, 5, 1, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, false, true},
+};
+
+START_TEST(heads)
+{
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        check_heads(device, &head_ways[_i]);
+        rad_test_device_close(device);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     tcase_add_loop_test(rad_test_case(suite, "formats"), formats, 0, N_TYPES);
@@ -317,6 +471,8 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(rad_test_case(suite, "norms of formats"), norms_of_formats, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "norms of shapes"), norms_of_shapes, 0,
                         (int)(sizeof norm_ways / sizeof norm_ways[0]));
+    tcase_add_loop_test(rad_test_case(suite, "heads"), heads, 0,
+                        (int)(sizeof head_ways / sizeof head_ways[0]));
 }
 
 int main(void)

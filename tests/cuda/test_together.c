@@ -6,8 +6,9 @@
 #include "cuda/models.h"
 #include "golden/logits.h"
 
-#define N_IDS 7
-#define ALL   "gate add norm wide"
+#define N_IDS    7
+#define EMBEDDED "examples/models/radreport-q8_0.gguf"
+#define ALL      "gate add norm wide heads"
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
@@ -19,17 +20,24 @@ typedef struct way {
     uint32_t once;     /* and for the last norm */
 } way;
 
+/* Of the family in Q8_0, or a file. */
+static const char *path_of(const char *model)
+{
+    char name[128];
+    snprintf(name, sizeof name, "architectures/%s-q8_0", model);
+    return strchr(model, '/') != NULL ? rad_test_source_path(model) : model_path(name);
+}
+
 static float *logits_with(const char *apart, const way *w, unsigned long long *launches,
                           size_t *n_logits)
 {
-    char path[1024], name[128];
+    char path[1024];
     uint32_t n_vocab;
     snprintf(path, sizeof path, "%s", rad_test_temp_path("counts"));
-    snprintf(name, sizeof name, "architectures/%s-q8_0", w->model);
     setenv("RADLLM_CUDA_APART", apart, 1);
     setenv("RAD_EMULATED_COUNTS", path, 1);
     radllm_options *options = options_on("cuda", w->options);
-    float *logits = rad_test_logits(model_path(name), options, ids, N_IDS, w->chunk, &n_vocab);
+    float *logits = rad_test_logits(path_of(w->model), options, ids, N_IDS, w->chunk, &n_vocab);
     radllm_options_free(options);
     unsetenv("RAD_EMULATED_COUNTS");
     unsetenv("RADLLM_CUDA_APART");
@@ -40,11 +48,9 @@ static float *logits_with(const char *apart, const way *w, unsigned long long *l
 
 static uint32_t layers_of(const char *model)
 {
-    char name[128];
     int64_t layers;
-    snprintf(name, sizeof name, "architectures/%s-q8_0", model);
     radllm_options *options = options_on("cuda", "");
-    opened o = open_file(model_path(name), options);
+    opened o = open_file(path_of(model), options);
     rad_assert_ok(radllm_model_number(o.model, "layers", &layers, o.error), o.error);
     close_file(&o);
     radllm_options_free(options);
@@ -54,6 +60,9 @@ static uint32_t layers_of(const char *model)
 /* A token at a time: the first step is launched, the second written down, the others replay that.
  */
 static const way ways[] = {
+    {EMBEDDED, "cache=f16", 1, "heads", 1, 0},
+    {EMBEDDED, "cache=bf16", 1, "norm", 3, 0},
+    {EMBEDDED, "cache=q8_0", 1, "heads", 0, 0},
     {"llama3-gqa-tied", "cache=f16", 1, "gate", 1, 0},
     {"llama3-gqa-tied", "cache=f16", 1, "norm", 2, 1},
     {"llama3-gqa-tied", "cache=f16", 1, "add norm", 2, 1},

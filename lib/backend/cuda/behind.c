@@ -1,6 +1,6 @@
 /* What products are one launch with: a residual sum; of few tokens an activation of what they give
  * (kernels/cuda/products_behind.h); of one token the norm that makes their input
- * (kernels/cuda/products_few.h). */
+ * (kernels/cuda/products_normed.h), and rotation and store (kernels/cuda/products_heads.h). */
 #include "backend/cuda/operations.h"
 
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 uint32_t rad_cuda_apart(void)
 {
-    static const char *const names[] = {"gate", "add", "norm", "wide"};
+    static const char *const names[] = {"gate", "add", "norm", "wide", "heads"};
     const char *text = getenv("RADLLM_CUDA_APART");
     uint32_t apart = 0;
     for (uint32_t i = 0; text != NULL && i < sizeof names / sizeof names[0]; i++)
@@ -111,4 +111,38 @@ bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const ra
     return few.kernel != NULL && how.kernel != NULL &&
            blocks <= most * properties->multiprocessors && how.shared_bytes <= MOST_SHARED &&
            how.shared_bytes <= properties->shared_bytes;
+}
+
+static bool has_blocks(uint32_t cache_type)
+{
+    return cache_type == RAD_CACHE_Q8_0 || cache_type == RAD_CACHE_Q4_0;
+}
+
+/* Heads that a block's rows divide, rotated whole. */
+static bool are_heads(const rad_cuda_backend *b, const rad_op *rotate, uint32_t rows)
+{
+    const rad_hparams *h = &b->model->hparams;
+    const rad_cache_format *format = &b->cache->plan.format;
+    bool whole = rotate->to.first == 0 && rotate->to.stride == h->head_dim &&
+                 2 * h->rope.n_pairs == h->head_dim;
+    return whole && rows >= 16 && h->head_dim % rows == 0 && h->value_dim % rows == 0 &&
+           !has_blocks((uint32_t)format->keys) && !has_blocks((uint32_t)format->values);
+}
+
+const rad_op *rad_cuda_find_heads(const rad_cuda_backend *b, const rad_cuda_products *products,
+                                  uint32_t next, uint32_t end)
+{
+    const rad_op *const *of = products->ops;
+    while (next < end && b->program->ops[next].kind == RAD_OP_ADAPT)
+        next++;
+    const rad_op *ops = &b->program->ops[next];
+    if ((b->apart & RAD_CUDA_APART_HEADS) != 0 || products->norm == NULL || products->n != 3 ||
+        next >= end || ops->kind != RAD_OP_ROTATE || rad_cuda_fused(b, next, end) != 3)
+        return NULL;
+    bool same = ops[0].out == of[0]->out && ops[1].out == of[1]->out &&
+                ops[2].other == of[2]->out && ops[0].in == ops[1].in &&
+                of[0]->width == ops[0].width && of[1]->width == ops[1].width;
+    bool fit = are_heads(b, &ops[0], 1u << rad_cuda_few_of(b, of, 3).rows_log2) &&
+               are_heads(b, &ops[1], 16);
+    return same && fit && is_plain(b, of[0], ops) ? ops : NULL;
 }

@@ -281,6 +281,7 @@ typedef struct rad_cuda_products {
     const rad_op *ops[RAD_CUDA_PRODUCT_PARTS];
     uint32_t n;
     const rad_op *behind; /* that their blocks go on with; NULL: none */
+    const rad_op *heads;  /* of queries, keys, values: both rotations and the store; NULL: not so */
 } rad_cuda_products;
 radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products *products);
 /* How such products are launched where one launch of few tokens does them; else the kernel is NULL.
@@ -296,16 +297,21 @@ uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_token
 /* What stays a kernel of its own, though others could do it, as a set: for measurements, by the
  * words of the environment variable RADLLM_CUDA_APART. */
 enum {
-    RAD_CUDA_APART_GATE = 1, /* gate: activations behind products */
-    RAD_CUDA_APART_ADD = 2,  /* add: residual sums behind products */
-    RAD_CUDA_APART_NORM = 4, /* norm: norms before products of one token */
-    RAD_CUDA_APART_WIDE = 8  /* wide: those of them with more blocks than are there at a time */
+    RAD_CUDA_APART_GATE = 1,  /* gate: activations behind products */
+    RAD_CUDA_APART_ADD = 2,   /* add: residual sums behind products */
+    RAD_CUDA_APART_NORM = 4,  /* norm: norms before products of one token */
+    RAD_CUDA_APART_WIDE = 8,  /* wide: those of them with more blocks than are there at a time */
+    RAD_CUDA_APART_HEADS = 16 /* heads: rotation and store behind products with norms */
 };
 uint32_t rad_cuda_apart(void);
 /* The operation from `next` on that the blocks of products can go on with; NULL: none. */
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
                                    uint32_t next, uint32_t end);
 /* Whether the blocks of products that read a norm's result can compute it. */
+/* Whether blocks that do so for queries, keys and values can rotate and store as well: the first of
+ * these three operations, from `next` on; NULL: not so. */
+const rad_op *rad_cuda_find_heads(const rad_cuda_backend *b, const rad_cuda_products *products,
+                                  uint32_t next, uint32_t end);
 bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const rad_op *const *ops,
                          uint32_t n);
 

@@ -247,6 +247,22 @@ uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end)
     return n;
 }
 
+rad_cuda_heads rad_cuda_heads_of(const rad_cuda_backend *b, const rad_op *ops)
+{
+    rad_cuda_store_arguments store = store_of(b, &ops[2]);
+    return (rad_cuda_heads){.table = rad_cuda_value(b, ops[0].in),
+                            .row = store.rows,
+                            .pages = store.pages,
+                            .first = store.first,
+                            .key_bytes = store.key_bytes,
+                            .value_bytes = store.value_bytes,
+                            .key_type = store.key_type,
+                            .value_type = store.value_type,
+                            .dim = store.key_dim,
+                            .value_dim = store.value_dim,
+                            .interleaved = rotation_of(b, &ops[0]).interleaved};
+}
+
 radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops)
 {
     if (ops[0].kind == RAD_OP_ADD)

@@ -171,6 +171,7 @@ typedef struct parts {
     uint32_t n, n_rows; /* rows of all */
     rad_cuda_behind behind;
     const rad_cuda_before *before; /* NULL: the input is there */
+    rad_cuda_heads heads;
 } parts;
 
 static parts one_part(rad_cuda_product_part part)
@@ -238,6 +239,7 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
     if (p->before != NULL) {
         how = rad_cuda_normed_launch(op->weight->matrix.type, n_columns, how);
         a.before = *p->before;
+        a.heads = p->heads;
     }
     rad_cuda_grid grid = {cut_parts(p, 1u << how.rows_log2, a.parts), 1, 1};
     if (in->experts != NULL) {
@@ -407,6 +409,8 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products
         status = quantize(b, op, in.n_tokens);
         in.tiles = b->tiles;
     }
+    if (products->heads != NULL)
+        p.heads = rad_cuda_heads_of(b, products->heads);
     if (products->behind != NULL)
         set_behind(b, products->behind, &p);
     if (status != RADLLM_OK)

@@ -73,6 +73,8 @@ bool rad_cuda_wants_tiles(const rad_cuda_backend *b, const rad_op *op, uint32_t 
 uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piece, uint32_t *block);
 /* How many operations from `at` on are one launch; 1 where that one stands alone. */
 uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end);
+/* What such products need to know of their heads. */
+rad_cuda_heads rad_cuda_heads_of(const rad_cuda_backend *b, const rad_op *ops);
 /* Runs those of which there are more than one. */
 radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops);
 

@@ -214,6 +214,8 @@ static radllm_status run_products(rad_cuda_chain *c, rad_cuda_backend *b,
 {
     bool adds = p->behind != NULL && p->behind->kind == RAD_OP_ADD;
     uint32_t reads = read_by(c, p->norm != NULL ? p->norm : p->ops[0]);
+    if (p->heads != NULL)
+        reads |= VALUE(p->heads->in);
     if (adds)
         reads |= read_by(c, p->behind) & ~VALUE(p->ops[0]->out);
     radllm_status status = bring_all(c, reads, b, error);
@@ -273,7 +275,10 @@ static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, 
     if (p.n == 0)
         return p;
     p.behind = rad_cuda_find_behind(b, p.ops, p.n, last + 1, end);
-    *at = p.behind != NULL ? (uint32_t)(p.behind - b->program->ops) : last;
+    p.heads = rad_cuda_find_heads(b, &p, last + 1, end);
+    *at = p.behind != NULL  ? (uint32_t)(p.behind - b->program->ops)
+          : p.heads != NULL ? (uint32_t)(p.heads + 2 - b->program->ops)
+                            : last;
     return p;
 }
 
