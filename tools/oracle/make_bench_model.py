@@ -300,4 +300,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except OSError as error:  # no such folder, a full disk, a vocabulary that is not there
+        sys.exit(f"make_bench_model.py: {error.filename or 'writing'}: {error.strerror}")
