@@ -165,6 +165,7 @@ typedef struct rad_backend_settings {
      * never run at the same time. NULL: with threads of its own. */
     const rad_backend *threads_of;
     const rad_observer *observer; /* NULL: none */
+    uint32_t apart;               /* on a GPU: RAD_CUDA_APART_.. (backend/cuda/cuda.h) */
 } rad_backend_settings;
 
 /* The CPU backend. `program` and `cache` must outlive it. */

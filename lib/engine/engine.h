@@ -31,6 +31,7 @@ typedef struct rad_device_settings {
     uint64_t limits[RAD_CUDA_GPUS]; /* bytes, by place in `gpus`; 0: none */
     int64_t split[RAD_CUDA_GPUS];   /* layers, by place; -1: as many as there is room for */
     bool fast;                      /* fast=cublas */
+    uint32_t apart;                 /* RAD_CUDA_APART_.. */
 } rad_device_settings;
 
 typedef struct rad_engine_settings {

@@ -140,6 +140,7 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
                                            .max_spans = s->n_sessions,
                                            .adapters = &model->adapters,
                                            .blas = s->blas,
+                                           .apart = s->device.apart,
                                            .observer = s->observer};
     plan->activation_bytes = rad_cpu_backend_bytes(&program, &plan->backend);
     if (plan->activation_bytes != 0 &&

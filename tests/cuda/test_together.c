@@ -8,16 +8,17 @@
 
 #define N_IDS    7
 #define EMBEDDED "examples/models/radreport-q8_0.gguf"
-#define ALL      "gate add norm wide heads"
+/* As the option gpu_apart has them. */
+enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, ALL = 31 };
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
 typedef struct way {
     const char *model, *options;
     size_t chunk;
-    const char *apart; /* what makes more launches apart */
-    uint32_t more;     /* so many for each layer, */
-    uint32_t once;     /* and for the last norm */
+    int apart;     /* what makes more launches apart */
+    uint32_t more; /* so many for each layer, */
+    uint32_t once; /* and for the last norm */
 } way;
 
 /* Of the family in Q8_0, or a file. */
@@ -28,19 +29,17 @@ static const char *path_of(const char *model)
     return strchr(model, '/') != NULL ? rad_test_source_path(model) : model_path(name);
 }
 
-static float *logits_with(const char *apart, const way *w, unsigned long long *launches,
-                          size_t *n_logits)
+static float *logits_with(int apart, const way *w, unsigned long long *launches, size_t *n_logits)
 {
-    char path[1024];
+    char path[1024], pairs[128];
     uint32_t n_vocab;
     snprintf(path, sizeof path, "%s", rad_test_temp_path("counts"));
-    setenv("RADLLM_CUDA_APART", apart, 1);
     setenv("RAD_EMULATED_COUNTS", path, 1);
-    radllm_options *options = options_on("cuda", w->options);
+    snprintf(pairs, sizeof pairs, "%s gpu_apart=%d", w->options, apart);
+    radllm_options *options = options_on("cuda", pairs);
     float *logits = rad_test_logits(path_of(w->model), options, ids, N_IDS, w->chunk, &n_vocab);
     radllm_options_free(options);
     unsetenv("RAD_EMULATED_COUNTS");
-    unsetenv("RADLLM_CUDA_APART");
     *launches = calls_of(path, "launch");
     *n_logits = (size_t)N_IDS * n_vocab;
     return logits;
@@ -60,20 +59,20 @@ static uint32_t layers_of(const char *model)
 /* A token at a time: the first step is launched, the second written down, the others replay that.
  */
 static const way ways[] = {
-    {EMBEDDED, "cache=f16", 1, "heads", 1, 0},
-    {EMBEDDED, "cache=bf16", 1, "norm", 3, 0},
-    {EMBEDDED, "cache=q8_0", 1, "heads", 0, 0},
-    {"llama3-gqa-tied", "cache=f16", 1, "gate", 1, 0},
-    {"llama3-gqa-tied", "cache=f16", 1, "norm", 2, 1},
-    {"llama3-gqa-tied", "cache=f16", 1, "add norm", 2, 1},
-    {"llama3-gqa-tied", "cache=q8_0", 3, "", 0, 0},
+    {EMBEDDED, "cache=f16", 1, HEADS, 1, 0},
+    {EMBEDDED, "cache=bf16", 1, NORM, 3, 0},
+    {EMBEDDED, "cache=q8_0", 1, HEADS, 0, 0},
+    {"llama3-gqa-tied", "cache=f16", 1, GATE, 1, 0},
+    {"llama3-gqa-tied", "cache=f16", 1, NORM, 2, 1},
+    {"llama3-gqa-tied", "cache=f16", 1, ADD | NORM, 2, 1},
+    {"llama3-gqa-tied", "cache=q8_0", 3, 0, 0, 0},
     {"qwen2", "cache=f32", 1, ALL, 3, 1},
     {"gpt2", "cache=f16", 1, ALL, 1, 0},
-    {"gemma2", "cache=f16", 1, "gate", 1, 0},
-    {"bitnet", "cache=f16", 1, "gate", 0, 0},
-    {"mixtral", "cache=f16", 1, "gate", 0, 0},
-    {"qwen2moe", "cache=f16", 1, "gate", 1, 0},
-    {"bloom", "cache=f16", 0, "", 0, 0},
+    {"gemma2", "cache=f16", 1, GATE, 1, 0},
+    {"bitnet", "cache=f16", 1, GATE, 0, 0},
+    {"mixtral", "cache=f16", 1, GATE, 0, 0},
+    {"qwen2moe", "cache=f16", 1, GATE, 1, 0},
+    {"bloom", "cache=f16", 0, 0, 0, 0},
 };
 
 START_TEST(bits_are_the_same)
@@ -81,13 +80,13 @@ START_TEST(bits_are_the_same)
     const way *w = &ways[_i];
     unsigned long long launches[3];
     size_t n;
-    float *together = logits_with("", w, &launches[0], &n);
+    float *together = logits_with(0, w, &launches[0], &n);
     float *apart = logits_with(ALL, w, &launches[1], &n);
     ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %s", w->model, w->options);
     free(apart);
     if (w->chunk == 1) {
         apart = logits_with(w->apart, w, &launches[2], &n);
-        ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %s", w->model, w->apart);
+        ck_assert_msg(memcmp(together, apart, n * sizeof *apart) == 0, "%s %d", w->model, w->apart);
         ck_assert_uint_eq(launches[2] - launches[0],
                           2ull * (w->more * layers_of(w->model) + w->once));
         free(apart);

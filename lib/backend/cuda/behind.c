@@ -3,19 +3,6 @@
  * (kernels/cuda/products_normed.h), and rotation and store (kernels/cuda/products_heads.h). */
 #include "backend/cuda/operations.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-uint32_t rad_cuda_apart(void)
-{
-    static const char *const names[] = {"gate", "add", "norm", "wide", "heads"};
-    const char *text = getenv("RADLLM_CUDA_APART");
-    uint32_t apart = 0;
-    for (uint32_t i = 0; text != NULL && i < sizeof names / sizeof names[0]; i++)
-        apart |= strstr(text, names[i]) != NULL ? 1u << i : 0;
-    return apart;
-}
-
 /* Whether no row has adapters for the operations from `first` up to `end`, as far as these adapt.
  */
 static bool is_plain(const rad_cuda_backend *b, const rad_op *first, const rad_op *end)
@@ -44,7 +31,7 @@ static bool takes_activation(const rad_cuda_backend *b, const rad_op *const *ops
 {
     rad_activation_kind kind;
     uint32_t block;
-    return (b->apart & RAD_CUDA_APART_GATE) == 0 && is_activation(op, ops, n) &&
+    return (b->settings.apart & RAD_CUDA_APART_GATE) == 0 && is_activation(op, ops, n) &&
            activation_of(ops[0]->weight) != RAD_ACTIVATION_F32 &&
            rad_cuda_few_of(b, ops, n).kernel != NULL &&
            rad_cuda_wants_tiles(b, op, RAD_CUDA_CHUNK, &kind, &block);
@@ -68,7 +55,7 @@ static bool is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value)
 static bool takes_sum(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
                       const rad_op *op)
 {
-    return (b->apart & RAD_CUDA_APART_ADD) == 0 && op->kind == RAD_OP_ADD && n == 1 &&
+    return (b->settings.apart & RAD_CUDA_APART_ADD) == 0 && op->kind == RAD_OP_ADD && n == 1 &&
            b->cuda->fast[0] == 0 && op->in == op->out && op->other == ops[0]->out &&
            op->other != op->out && ops[0]->in != op->out && op->width == ops[0]->width &&
            op->per_output == ops[0]->per_output && !is_read(b, op + 1, op->other);
@@ -96,7 +83,7 @@ bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const ra
     const rad_weight *weight = ops[0]->weight;
     const rad_cuda_properties *properties = &b->device->properties;
     rad_activation_kind kind = activation_of(weight);
-    if ((b->apart & RAD_CUDA_APART_NORM) != 0 || kind == RAD_ACTIVATION_F32 ||
+    if ((b->settings.apart & RAD_CUDA_APART_NORM) != 0 || kind == RAD_ACTIVATION_F32 ||
         rad_cuda_rows(b, norm) != 1 || b->model->hparams.architecture->layer_norms ||
         norm->bias != NULL || norm->in == norm->out || ops[0]->in != norm->out ||
         ops[0]->per_output != norm->per_output || weight->matrix.n_columns != norm->width ||
@@ -104,7 +91,8 @@ bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const ra
         rad_cuda_weight_of(b, weight)->columns != NULL)
         return false;
     rad_cuda_few_launch few = rad_cuda_few_of(b, ops, n);
-    uint32_t blocks = 0, most = (b->apart & RAD_CUDA_APART_WIDE) != 0 ? FEW_BLOCKS : MOST_BLOCKS;
+    uint32_t blocks = 0,
+             most = (b->settings.apart & RAD_CUDA_APART_WIDE) != 0 ? FEW_BLOCKS : MOST_BLOCKS;
     for (uint32_t i = 0; i < n; i++)
         blocks += (uint32_t)(rad_weight_rows(ops[i]->weight) >> few.rows_log2);
     rad_cuda_few_launch how = rad_cuda_normed_launch(weight->matrix.type, norm->width, few);
@@ -136,8 +124,9 @@ const rad_op *rad_cuda_find_heads(const rad_cuda_backend *b, const rad_cuda_prod
     while (next < end && b->program->ops[next].kind == RAD_OP_ADAPT)
         next++;
     const rad_op *ops = &b->program->ops[next];
-    if ((b->apart & RAD_CUDA_APART_HEADS) != 0 || products->norm == NULL || products->n != 3 ||
-        next >= end || ops->kind != RAD_OP_ROTATE || rad_cuda_fused(b, next, end) != 3)
+    if ((b->settings.apart & RAD_CUDA_APART_HEADS) != 0 || products->norm == NULL ||
+        products->n != 3 || next >= end || ops->kind != RAD_OP_ROTATE ||
+        rad_cuda_fused(b, next, end) != 3)
         return NULL;
     bool same = ops[0].out == of[0]->out && ops[1].out == of[1]->out &&
                 ops[2].other == of[2]->out && ops[0].in == ops[1].in &&

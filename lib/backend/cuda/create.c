@@ -223,8 +223,7 @@ static radllm_status lay_out(rad_cuda_chain *c, const rad_cache *cache, radllm_e
                                          .model = program->model,
                                          .cache = cache,
                                          .cpu = c->cpu,
-                                         .settings = c->settings,
-                                         .apart = rad_cuda_apart()};
+                                         .settings = c->settings};
     for (uint32_t k = 0; k < c->n; k++) {
         rad_cuda_backend *b = &c->parts[k];
         rad_cuda_means means = {b->model, &cache->plan, &b->device->properties, c->library};

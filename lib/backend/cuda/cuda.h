@@ -179,7 +179,6 @@ typedef struct rad_cuda_backend {
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t longest_span, most_keys; /* rows; keys that a row can see */
     bool grouped;                     /* experts' slots stand by expert, in the layer in progress */
-    uint32_t apart;                   /* RAD_CUDA_APART_..: what stays a kernel of its own */
     int tiles_value;                  /* whose quantized form stands in the tiles; -1: none */
     uint8_t *tiles;                   /* where */
     rad_activation_kind tiles_kind;   /* F32: rounded to 16 bits, as tiles_type says */
@@ -295,15 +294,14 @@ uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_token
  */
 
 /* What stays a kernel of its own, though others could do it, as a set: for measurements, by the
- * words of the environment variable RADLLM_CUDA_APART. */
+ * option gpu_apart. */
 enum {
-    RAD_CUDA_APART_GATE = 1,  /* gate: activations behind products */
-    RAD_CUDA_APART_ADD = 2,   /* add: residual sums behind products */
-    RAD_CUDA_APART_NORM = 4,  /* norm: norms before products of one token */
-    RAD_CUDA_APART_WIDE = 8,  /* wide: those of them with more blocks than are there at a time */
-    RAD_CUDA_APART_HEADS = 16 /* heads: rotation and store behind products with norms */
+    RAD_CUDA_APART_GATE = 1,  /* activations behind products */
+    RAD_CUDA_APART_ADD = 2,   /* residual sums behind products */
+    RAD_CUDA_APART_NORM = 4,  /* norms before products of one token */
+    RAD_CUDA_APART_WIDE = 8,  /* those of them with more blocks than are there at a time */
+    RAD_CUDA_APART_HEADS = 16 /* rotation and store behind products with norms */
 };
-uint32_t rad_cuda_apart(void);
 /* The operation from `next` on that the blocks of products can go on with; NULL: none. */
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
                                    uint32_t next, uint32_t end);
