@@ -425,6 +425,28 @@ static radllm_status describe_pair(reader *r, const rad_tensor *tensor, char nam
     return find_target(r, tensor, name, parameter, out);
 }
 
+/* What PEFT may store of a tensor beside what changes it: the model's own (base_layer; its bias is
+ * that where none was trained), and where embeddings are stored, what modules_to_save names thrice:
+ * as NAME.weight, and inside the module that holds it and the model's own. Takes the module's name
+ * out. */
+static rad_adapter_role role_of_whole(const reader *r, char name[NAME_SIZE])
+{
+    static const char *const inner[] = {".base_layer.", ".original_module.", ".modules_to_save."};
+    char *at = NULL, plain[NAME_SIZE + sizeof BASE];
+    size_t i = 0;
+    while (i < 3 && (at = strstr(name, inner[i])) == NULL)
+        i++;
+    if (at == NULL)
+        return RAD_ADAPTER_WHOLE;
+    memmove(at, at + strlen(inner[i]) - 1, strlen(at + strlen(inner[i]) - 1) + 1);
+    const char *trained = json_string_value(json_object_get(r->config, "bias"));
+    bool bias = trained != NULL && strcmp(trained, "none") != 0 &&
+                rad_ends_with(name, strlen(name), ".bias");
+    snprintf(plain, sizeof plain, BASE "%s", name);
+    bool whole = (i == 0 && bias) || (i == 2 && rad_source_find_tensor(r->source, plain) == NULL);
+    return whole ? RAD_ADAPTER_WHOLE : RAD_ADAPTER_COPY;
+}
+
 static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adapter_tensor *out)
 {
     static const struct {
@@ -459,15 +481,7 @@ static radllm_status describe_peft(reader *r, const rad_tensor *tensor, rad_adap
     }
     if (strstr(name, "lora_") != NULL)
         return refuse(r, tensor->name.data, "is of a kind of LoRA that is not supported");
-    /* NAME.base_layer.weight is the model's own, and so is its bias where none was trained. */
-    char *base = strstr(name, ".base_layer.");
-    if (base != NULL) {
-        const char *trained = json_string_value(json_object_get(r->config, "bias"));
-        bool bias = trained != NULL && strcmp(trained, "none") != 0 &&
-                    rad_ends_with(name, strlen(name), ".bias");
-        out->role = bias ? RAD_ADAPTER_WHOLE : RAD_ADAPTER_COPY;
-        memmove(base, base + strlen(".base_layer"), strlen(base + strlen(".base_layer")) + 1);
-    }
+    out->role = role_of_whole(r, name);
     return find_target(r, tensor, name, false, out);
 }
 

@@ -281,7 +281,7 @@ static const rad_name_row nomic_rows[] = {
     {"token_embd_norm.bias", BERT_END("emb_ln.bias") "|" BERT_END("embeddings.LayerNorm.bias"),
      FORM_PLAIN},
     {"", BERT_END("pooler.") "|cls.", FORM_NONE_OF},
-    LAYERS("encoder.layers.|bert.encoder.layers.|layers."),
+    LAYERS("encoder.layers.|bert.encoder.layers.|layers.|nomic_bert.layers."),
     {"attn_qkv.weight", "attn.Wqkv.weight", FORM_PLAIN},
     {"attn_qkv.bias", "attn.Wqkv.bias", FORM_PLAIN},
     {"attn_output.weight", "attn.out_proj.weight", FORM_PLAIN},
@@ -331,12 +331,12 @@ static const rad_name_row bloom_rows[] = {
     END};
 
 static const rad_name_row mpt_rows[] = {
-    {"token_embd.weight", "transformer.wte.weight", FORM_PLAIN},
-    {"position_embd.weight", "transformer.wpe.weight", FORM_PLAIN},
-    {"output_norm.weight", "transformer.norm_f.weight", FORM_PLAIN},
-    {"output_norm.bias", "transformer.norm_f.bias", FORM_PLAIN},
+    {"token_embd.weight", "transformer.wte.weight|wte.weight", FORM_PLAIN},
+    {"position_embd.weight", "transformer.wpe.weight|wpe.weight", FORM_PLAIN},
+    {"output_norm.weight", "transformer.norm_f.weight|norm_f.weight", FORM_PLAIN},
+    {"output_norm.bias", "transformer.norm_f.bias|norm_f.bias", FORM_PLAIN},
     {"output.weight", "lm_head.weight", FORM_PLAIN},
-    LAYERS("transformer.blocks."),
+    LAYERS("transformer.blocks.|blocks."),
     {"attn_norm.weight", "norm_1.weight", FORM_PLAIN},
     {"attn_norm.bias", "norm_1.bias", FORM_PLAIN},
     {"attn_qkv.weight", "attn.Wqkv.weight", FORM_PLAIN},

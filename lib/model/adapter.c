@@ -322,6 +322,11 @@ static radllm_status place_whole(const binder *b, const rad_adapter_tensor *tens
         return refuse(b, RADLLM_E_UNSUPPORTED, tensor,
                       "takes the place of what stands in another form in the model, which is not "
                       "supported: merge the adapter into the model by PEFT");
+    const bool by_token = own == b->model->embedding.tensor || own == b->model->output.tensor;
+    if (by_token && own->dims[0] == other->dims[0] && own->dims[1] != other->dims[1])
+        return refuse(b, RADLLM_E_ARGUMENT, tensor,
+                      "is for a vocabulary of another size (tokens were added in training): resize "
+                      "the model's embeddings, merge the adapter by PEFT, and use that model");
     for (int i = 0; i < 4; i++) {
         if (own->dims[i] != other->dims[i])
             return fail_shape(b, tensor, own->dims[0], own->dims[1]);

@@ -458,6 +458,75 @@ START_TEST(parts_that_are_left_out)
 }
 END_TEST
 
+/* Names that PEFT gives: what holds a module is taken out, the model's own is passed over, and a
+ * model without a head has its modules' names less the beginning. */
+START_TEST(names_of_peft)
+{
+    static const struct {
+        const char *architecture, *names[2];
+        rad_adapter_role roles[2];
+        const char *target;
+    } rows[] = {
+        {"llama",
+         {"lm_head.original_module.weight", "lm_head.modules_to_save.weight"},
+         {RAD_ADAPTER_COPY, RAD_ADAPTER_WHOLE},
+         "output.weight"},
+        {"llama",
+         {"lm_head.modules_to_save.weight", "lm_head.weight"},
+         {RAD_ADAPTER_COPY, RAD_ADAPTER_WHOLE},
+         "output.weight"},
+        {"mpt",
+         {"blocks.1.attn.Wqkv.lora_A.weight", "transformer.blocks.1.attn.Wqkv.lora_B.weight"},
+         {RAD_ADAPTER_A, RAD_ADAPTER_B},
+         "blk.1.attn_qkv.weight"},
+        {"gpt2",
+         {"h.1.mlp.c_fc.lora_A.weight", "transformer.h.1.mlp.c_fc.lora_B.weight"},
+         {RAD_ADAPTER_A, RAD_ADAPTER_B},
+         "blk.1.ffn_up.weight"},
+        {"nomic-bert",
+         {"nomic_bert.layers.1.mlp.down_proj.lora_A.weight",
+          "layers.1.mlp.down_proj.lora_B.weight"},
+         {RAD_ADAPTER_A, RAD_ADAPTER_B},
+         "blk.1.ffn_down.weight"},
+        {"qwen2",
+         {"layers.1.mlp.up_proj.lora_A.weight", "model.layers.1.mlp.up_proj.lora_B.weight"},
+         {RAD_ADAPTER_A, RAD_ADAPTER_B},
+         "blk.1.ffn_up.weight"},
+    };
+    const rad_host host = {0};
+    rad_source *source;
+    rad_adapter_description found;
+    open_all();
+    write_config("\"r\":4,\"lora_alpha\":8");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char names[2][160];
+        for (int k = 0; k < 2; k++)
+            snprintf(names[k], sizeof names[k], "base_model.model.%s", rows[i].names[k]);
+        write_tensors(names[0], names[1], 4);
+        rad_assert_ok(rad_source_open(&host, in_folder(""), &source, error), error);
+        rad_assert_ok(rad_adapter_describe(source, rows[i].architecture, &found, error), error);
+        ck_assert_uint_eq(found.count, 2);
+        for (int k = 0; k < 2; k++) {
+            const rad_adapter_tensor *tensor = &found.tensors[k];
+            bool first = strcmp(tensor->tensor->name.data, names[0]) == 0;
+            ck_assert_int_eq(tensor->role, rows[i].roles[first ? 0 : 1]);
+            ck_assert_str_eq(tensor->target, rows[i].target);
+        }
+        rad_adapter_forget(source, &found);
+        rad_source_release(source);
+    }
+    /* An embedding of more or fewer tokens than the model has. */
+    radllm_model *other;
+    write_tensors("base_model.model.model.embed_tokens.weight", Q_MODULE ".lora_B.weight", 4);
+    set_integer("adapter_merge", 1);
+    set_text("adapter", in_folder(""));
+    rad_assert_error(
+        radllm_model_open(NULL, rad_test_temp_path("sharing.gguf"), options, NULL, &other, error),
+        RADLLM_E_ARGUMENT, error, "for a vocabulary of another size");
+    close_all();
+}
+END_TEST
+
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 /* Opens and attaches with every allocation failing in turn; nothing is lost, and what failed can
@@ -545,6 +614,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, wrong_names);
     tcase_add_test(cases, names_without_tensors);
     tcase_add_test(cases, parts_that_are_left_out);
+    tcase_add_test(cases, names_of_peft);
     tcase_add_test(cases, memory_fails);
     tcase_add_test(cases, memory_fails_while_merging);
 }
