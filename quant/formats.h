@@ -41,6 +41,8 @@ RAD_DECLARE_BLOCK_FORMAT(q1_0)
 RAD_DECLARE_BLOCK_FORMAT(q2_0)
 RAD_DECLARE_BLOCK_FORMAT(i2_s)
 void rad_decode_nf4(const void *blocks, float *values, size_t n);
+void rad_decode_nf4_int8(const void *blocks, float *values, size_t n);
+void rad_unpack_nf4_int8(const void *block, rad_block *out);
 void rad_decode_fp4(const void *blocks, float *values, size_t n);
 void rad_decode_int8(const void *blocks, float *values, size_t n);
 void rad_decode_fp8(const void *blocks, float *values, size_t n);

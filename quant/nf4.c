@@ -1,7 +1,10 @@
 /* NF4 and FP4 of bitsandbytes, as folders are read: blocks of 64, an F32 scale (the block's
  * greatest magnitude), then 64 4-bit codes in eight words of 32 bits: element e is nibble e / 8 of
  * word e % 8, so that one shift of the words gives eight elements in their lanes. Weight = level *
- * scale, rounded once. */
+ * scale, rounded once.
+ *
+ * NF4_INT8, what nf4=int8 makes of NF4: blocks of 32 with the bytes of IQ4_NL, an F16 scale and
+ * codes of levels that are whole numbers. */
 #include "quant/formats.h"
 
 enum { BLOCK = RAD_SCALED_BLOCK, BYTES = 36, CODES = 4 };
@@ -60,4 +63,46 @@ void rad_pack_nf4(float scale, const uint8_t codes[RAD_SCALED_BLOCK], uint8_t *b
             bits |= (uint32_t)codes[8 * i + word] << 4 * i;
         rad_store_u32(block + CODES + 4 * word, bits);
     }
+}
+
+/* The levels of NF4 times STEPS, rounded. Of all factors up to 127 this one leaves the least error
+ * for normal numbers: 0.47 % of their root of the mean square, where NF4 itself is 9.2 % off. */
+#define STEPS 124.115f
+static const int8_t levels_int8[16] = {-124, -86, -65, -49, -35, -23, -11, 0,
+                                       10,   20,  31,  42,  55,  70,  90,  124};
+enum { SMALL_BLOCK = 32, SMALL_BYTES = 18 };
+
+void rad_unpack_nf4_int8(const void *block, rad_block *out)
+{
+    const uint8_t *bytes = block;
+    out->scale = rad_load_f16(bytes);
+    out->minimum = 0.0f;
+    for (int j = 0; j < 16; j++) {
+        out->quants[j] = levels_int8[bytes[2 + j] & 15];
+        out->quants[j + 16] = levels_int8[bytes[2 + j] >> 4];
+    }
+}
+
+void rad_decode_nf4_int8(const void *blocks, float *values, size_t n)
+{
+    rad_decode_blocks(blocks, values, n, (rad_block_shape){SMALL_BLOCK, SMALL_BYTES},
+                      rad_unpack_nf4_int8);
+}
+
+bool rad_round_nf4(uint8_t *blocks, size_t n)
+{
+    for (; n > 0; n--, blocks += BYTES) {
+        const uint16_t scale = rad_f32_to_f16(rad_load_f32(blocks) / STEPS);
+        if ((scale & 0x7c00) == 0x7c00)
+            return false;
+        uint8_t codes[BLOCK], *out = blocks;
+        for (uint32_t e = 0; e < BLOCK; e++)
+            codes[e] = rad_load_u32(blocks + CODES + e % 8 * 4) >> e / 8 * 4 & 15;
+        for (uint32_t first = 0; first < BLOCK; first += SMALL_BLOCK, out += SMALL_BYTES) {
+            rad_store_u16(out, scale);
+            for (uint32_t j = 0; j < 16; j++)
+                out[2 + j] = (uint8_t)(codes[first + j] | codes[first + j + 16] << 4);
+        }
+    }
+    return true;
 }

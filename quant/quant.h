@@ -75,6 +75,7 @@ typedef enum rad_type {
     RAD_TYPE_A5_128 = 89,
     RAD_TYPE_A6_128 = 90,
     RAD_TYPE_A8_128 = 91,
+    RAD_TYPE_NF4_INT8 = 92, /* NF4 with rounded levels: option nf4=int8 */
     /* Of weights that folders store in several tensors, put together as they are read. */
     RAD_TYPE_NF4 = 112,
     RAD_TYPE_FP4 = 113,
@@ -184,6 +185,9 @@ void rad_decode_unpacked(const rad_block *block, rad_family family, float values
 extern const float rad_levels_nf4[16];
 extern const float rad_levels_fp4[16];
 void rad_pack_nf4(float scale, const uint8_t codes[RAD_SCALED_BLOCK], uint8_t *block);
+/* Makes NF4_INT8 of n blocks of NF4, in their place: two blocks of 32 of each, the same bytes.
+ * False where a scale is beyond F16, which leaves the blocks behind it as they were. */
+bool rad_round_nf4(uint8_t *blocks, size_t n);
 
 /* The bits of an F16 number 2^8 times as small as one of type E4M3 (fp8.c). */
 static inline uint16_t rad_e4m3_to_f16(uint8_t code)

@@ -121,6 +121,13 @@ static const rad_type_info types[] = {
                        .activation = RAD_ACTIVATION_Q8_OUTLIERS,
                        .decode = rad_decode_int8,
                        .family = RAD_FAMILY_INT8},
+    [RAD_TYPE_NF4_INT8] = {.name = "NF4_INT8",
+                           .block_elements = 32,
+                           .block_bytes = 18,
+                           .activation = RAD_ACTIVATION_Q8_32,
+                           .decode = rad_decode_nf4_int8,
+                           .family = RAD_FAMILY_BLOCK,
+                           .unpack = rad_unpack_nf4_int8},
 };
 
 const rad_type_info *rad_type_find(uint32_t type)

@@ -283,13 +283,13 @@ static void put_found(json_t *object, const char *key, const char *asked, char *
     free(found);
 }
 
-/* Options of the engine that decide what an answer is. Numbers of a policy belong to it alone, so
- * that they are left out where they were not set. */
-static bool engine_changes_answers(const radllm_options *options, const char *name)
+/* Options of model and engine that decide what an answer is. Numbers of a policy belong to it
+ * alone, and a rounding to one format, so that they are left out where they were not set. */
+static bool setting_changes_answers(const radllm_options *options, const char *name)
 {
     static const char *const always[] = {"context", "cache", "fast", "attention"};
-    static const char *const where_set[] = {"window", "sinks", "recompute_period", "cache_keys",
-                                            "cache_values"};
+    static const char *const where_set[] = {"window",     "sinks",        "recompute_period",
+                                            "cache_keys", "cache_values", "nf4"};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
         if (strcmp(name, always[i]) == 0)
             return true;
@@ -329,7 +329,7 @@ json_t *settings_json(const radllm_model *model, const radllm_options *options)
                           strcmp(info.name, "draft_tokens") == 0 ||
                           strcmp(info.name, "cache_salt") == 0;
         bool changes_answers = ((info.scope & RADLLM_SCOPE_REQUEST) != 0 && !speed_only) ||
-                               engine_changes_answers(options, info.name);
+                               setting_changes_answers(options, info.name);
         if (!changes_answers)
             continue;
         char *text = option_text(options, info.name);

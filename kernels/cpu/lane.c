@@ -78,6 +78,7 @@ CODES(iq1_s_codes, RAD_IQ1_S_CODES_BYTES)
 static const rad_lane_form forms[] = {
     [RAD_TYPE_Q4_0] = {q4_0, 18, false},
     [RAD_TYPE_IQ4_NL] = {q4_0, 18, false},
+    [RAD_TYPE_NF4_INT8] = {q4_0, 18, false},
     [RAD_TYPE_Q4_1] = {q4_1, 20, false},
     [RAD_TYPE_Q5_0] = {q5_0, 22, false},
     [RAD_TYPE_Q5_1] = {q5_1, 24, false},

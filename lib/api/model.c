@@ -143,6 +143,7 @@ radllm_status radllm_model_text(const radllm_model *model, const char *name, cha
          model->chat_template != NULL ? rad_chat_template_name(model->chat_template) : ""},
         {"isa", inner->kernels->name},
         {"layout", inner->layout == RAD_LAYOUT_LANE ? "lane" : "file"},
+        {"nf4", inner->nf4_int8 ? "int8" : "float"},
         {"load", inner->mapped ? "map" : "copy"},
         {"cache_type", rad_model_is_f32(inner) ? "f32" : "f16"},
         {"tokenizer", rad_tokenizer_kind(inner->tokenizer)},

@@ -22,6 +22,7 @@ void rad_options_model(const radllm_options *options, rad_model_settings *settin
         .map = rad_option_integer(options, RAD_OPTION_LOAD) == 2,
         .map_large = rad_option_integer(options, RAD_OPTION_LOAD) == 0,
         .wait = (rad_wait)rad_option_integer(options, RAD_OPTION_LOAD_WAIT),
+        .nf4_int8 = !on_device && rad_option_integer(options, RAD_OPTION_NF4) == 1,
         .file_layout = on_device || rad_option_integer(options, RAD_OPTION_LAYOUT) == 1,
         .any_layout = rad_option_integer(options, RAD_OPTION_LAYOUT) == 0,
         .vocabulary_only = rad_option_integer(options, RAD_OPTION_VOCAB_ONLY) != 0,

@@ -41,6 +41,10 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                            "16 rows (faster, same bits), where codebook formats and TQ1_0 "
                            "take 1.2 to 1.55 times their file's bytes. auto: lane, but these as in "
                            "the file where memory_budget is too small for the weights otherwise"},
+    [RAD_OPTION_NF4] = {"nf4", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "float", "float|int8",
+                        "weights in bitsandbytes' NF4 on the CPU. float: exact. int8: levels and "
+                        "activations rounded to 8 bits, which is faster and other bits; nothing "
+                        "changes on a GPU"},
     [RAD_OPTION_MEMORY_BUDGET] = {"memory_budget", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0,
                                   9007199254740992.0, "0", "",
                                   "bytes that weights and engine may take together; 0: no limit"},

@@ -428,9 +428,11 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
                         rad_source_label(model->source), tensor->name.data);
     weight->threshold = rad_tensor_threshold(tensor);
     /* An expert begins with a group of lanes. */
-    bool lane = !file_layout && rad_has_lane_layout(tensor->type, n_columns) &&
+    rad_type type =
+        model->nf4_int8 && tensor->type == RAD_TYPE_NF4 ? RAD_TYPE_NF4_INT8 : tensor->type;
+    bool lane = !file_layout && rad_has_lane_layout(type, n_columns) &&
                 (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
-    weight->matrix = (rad_matrix){.type = tensor->type,
+    weight->matrix = (rad_matrix){.type = type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
                                   .n_rows = (uint32_t)(wanted->n_part != 0 ? wanted->n_part : rows),
                                   .n_columns = n_columns};

@@ -54,9 +54,9 @@ static void copy_rows(void *data, uint32_t index, uint32_t worker)
     uint8_t *rows = lane ? copy->scratch + (size_t)worker * copy->rows_per_task * copy->row_bytes
                          : copy->target + first * copy->row_bytes;
     radllm_error error = {.status = RADLLM_OK};
-    radllm_status status = rad_source_read_tensor(
-        copy->model->source, copy->tensor, copy->offset + first * copy->row_bytes, rows,
-        (size_t)((last - first) * copy->row_bytes), &error);
+    radllm_status status = rad_weight_read(copy->model, copy->weight, copy->tensor,
+                                           copy->offset + first * copy->row_bytes, rows,
+                                           (size_t)((last - first) * copy->row_bytes), &error);
     if (status == RADLLM_OK && copy->weight->merged)
         status = rad_merge_rows(copy->model, copy->weight, copy->first_row + first, last - first,
                                 rows, &error);

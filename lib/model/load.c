@@ -240,6 +240,7 @@ radllm_status rad_model_bind(const rad_host *host, rad_source *source,
     model->kernels = kernels;
     model->vocabulary_only = settings->vocabulary_only;
     model->mapped = settings->map || (settings->map_file && rad_source_is_file(source));
+    model->nf4_int8 = settings->nf4_int8;
     model->layout = settings->file_layout || settings->map ? RAD_LAYOUT_FILE : RAD_LAYOUT_LANE;
     radllm_status status = bind_all(model, settings, error);
     if (status != RADLLM_OK) {
@@ -344,6 +345,20 @@ bool rad_model_is_ready(const rad_model *model, const rad_weight *weight)
     return weight->order < atomic_load_explicit(&model->n_ready, memory_order_acquire);
 }
 
+radllm_status rad_weight_read(const rad_model *model, const rad_weight *weight,
+                              const rad_tensor *tensor, uint64_t offset, void *buffer, size_t size,
+                              radllm_error *error)
+{
+    radllm_status status =
+        rad_source_read_tensor(model->source, tensor, offset, buffer, size, error);
+    if (status != RADLLM_OK || weight->matrix.type == tensor->type ||
+        rad_round_nf4(buffer, size / rad_type_find((uint32_t)tensor->type)->block_bytes))
+        return status;
+    return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                    "%s: tensor %s has a scale that is too great for nf4=int8; use nf4=float",
+                    rad_source_label(model->source), tensor->name.data);
+}
+
 radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
                                   uint32_t n, void *buffer, radllm_error *error)
 {
@@ -356,6 +371,6 @@ radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weig
         offset = 0;
         first %= rad_weight_rows(weight);
     }
-    return rad_source_read_tensor(model->source, tensor, offset + first * row_bytes, buffer,
-                                  (size_t)(n * row_bytes), error);
+    return rad_weight_read(model, weight, tensor, offset + first * row_bytes, buffer,
+                           (size_t)(n * row_bytes), error);
 }

@@ -176,6 +176,7 @@ typedef struct rad_model_settings {
     bool vocabulary_only;
     bool any_isa;       /* isa=auto: the best one */
     rad_isa isa;        /* else exactly this one */
+    bool nf4_int8;      /* nf4=int8 */
     uint32_t n_threads; /* for loading; 0: all processors */
     uint64_t budget;    /* bytes; 0: no limit */
 } rad_model_settings;
@@ -190,6 +191,7 @@ typedef struct rad_model {
     bool mapped;
     bool behind;       /* matrices are copied behind the first tokens */
     rad_layout layout; /* of the matrices that have a choice */
+    bool nf4_int8;     /* NF4 is rounded as it is read */
 
     rad_hparams hparams;
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */
@@ -233,6 +235,10 @@ double rad_model_rope_frequency(const rad_model *model, bool local, uint32_t con
 /* Whether a weight is in memory. While it is not, its rows are read from the file, in the file's
  * layout; RADLLM_E_IO when the file has become shorter. */
 bool rad_model_is_ready(const rad_model *model, const rad_weight *weight);
+/* Whole rows of one of a weight's tensors, as its kernels take them in the file's layout. */
+radllm_status rad_weight_read(const rad_model *model, const rad_weight *weight,
+                              const rad_tensor *tensor, uint64_t offset, void *buffer, size_t size,
+                              radllm_error *error);
 /* The rows are of one expert, where they are of a stack. */
 radllm_status rad_model_read_rows(const rad_model *model, const rad_weight *weight, uint32_t first,
                                   uint32_t n, void *buffer, radllm_error *error);

@@ -5,8 +5,9 @@
  *   test_contract HASHES.json MODEL...          compares with the committed hashes
  *   test_contract --update HASHES.json MODEL... writes them: after a change of the numeric version
  *
- * --attention=POLICY, --cache=TYPE (q8_0/f16: of keys and of values) and --adapter=PATH among the
- * models are for those that follow: each policy, number format and adapter has hashes of its own.
+ * --attention=POLICY, --cache=TYPE (q8_0/f16: of keys and of values), --nf4=HOW and --adapter=PATH
+ * among the models are for those that follow: each policy, number format and adapter has hashes of
+ * its own.
  * What is computed beside a session with an adapter has none.
  *
  * A pairwise cover of the ways to compute is tried; RADLLM_CONTRACT=full in the environment tries
@@ -63,12 +64,13 @@ static const policy *find_policy(const char *name)
     exit(1);
 }
 
-/* A model's file, the policy it is run under, the number formats of its keys and values, and an
- * adapter; "": none. */
+/* A model's file, the policy it is run under, the number formats of its keys and values, how NF4 is
+ * computed, and an adapter; "": none. */
 typedef struct subject {
     const char *path;
     const policy *attention;
     const char *cache;
+    const char *nf4;
     const char *adapter;
 } subject;
 
@@ -117,6 +119,7 @@ static void open_objects(run_objects *r, const subject *what, const combination 
                                         {"layout", value_of(c, "layout")},
                                         {"load", behind ? "copy" : value_of(c, "load")},
                                         {"load_wait", behind ? "no" : "yes"},
+                                        {"nf4", what->nf4},
                                         {"cache", keys},
                                         {"cache_values", values != NULL ? values + 1 : keys}};
     radllm_error_new(&r->error);
@@ -279,14 +282,16 @@ static const char *last_part(const char *path)
     return slash != NULL ? slash + 1 : path;
 }
 
-/* "q8_0.gguf" of a path, and what is asked for of policy, number format and adapter; in a static
+/* "q8_0.gguf" of a path, and what is asked for of policy, number formats and adapter; in a static
  * buffer. */
 static const char *name_of(const subject *what)
 {
     static char name[128];
     bool own = what->attention != &policies[0], formats = strcmp(what->cache, "auto") != 0;
-    snprintf(name, sizeof name, "%s%s%s%s%s%s%s", last_part(what->path), own ? " " : "",
+    bool rounded = strcmp(what->nf4, "float") != 0;
+    snprintf(name, sizeof name, "%s%s%s%s%s%s%s%s%s", last_part(what->path), own ? " " : "",
              own ? what->attention->name : "", formats ? " cache " : "", formats ? what->cache : "",
+             rounded ? " nf4 " : "", rounded ? what->nf4 : "",
              what->adapter[0] != '\0' ? " adapter " : "", last_part(what->adapter));
     return name;
 }
@@ -372,11 +377,12 @@ static void update(const char *hashes_path, const subject *subjects, int count,
     json_decref(all);
 }
 
-/* Models, --attention=POLICY, --cache=TYPE and --adapter=PATH, by malloc. */
+/* Models, --attention=POLICY, --cache=TYPE, --nf4=HOW and --adapter=PATH, by malloc. */
 static subject *read_subjects(char **words, int n_words, int *count)
 {
-    static const char option[] = "--attention=", format[] = "--cache=", lora[] = "--adapter=";
-    const char *cache = "auto", *adapter = "";
+    static const char option[] = "--attention=", format[] = "--cache=", lora[] = "--adapter=",
+                      rounding[] = "--nf4=";
+    const char *cache = "auto", *nf4 = "float", *adapter = "";
     subject *subjects = malloc((size_t)n_words * sizeof *subjects);
     const policy *attention = &policies[0];
     *count = 0;
@@ -385,10 +391,12 @@ static subject *read_subjects(char **words, int n_words, int *count)
             attention = find_policy(words[i] + strlen(option));
         else if (strncmp(words[i], format, strlen(format)) == 0)
             cache = words[i] + strlen(format);
+        else if (strncmp(words[i], rounding, strlen(rounding)) == 0)
+            nf4 = words[i] + strlen(rounding);
         else if (strncmp(words[i], lora, strlen(lora)) == 0)
             adapter = words[i] + strlen(lora);
         else
-            subjects[(*count)++] = (subject){words[i], attention, cache, adapter};
+            subjects[(*count)++] = (subject){words[i], attention, cache, nf4, adapter};
     }
     return subjects;
 }

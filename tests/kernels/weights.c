@@ -17,7 +17,8 @@ const rad_type all_types[N_TYPES] = {
     RAD_TYPE_MXFP4,   RAD_TYPE_NVFP4,  RAD_TYPE_Q1_0,    RAD_TYPE_Q2_0,   RAD_TYPE_A2_32,
     RAD_TYPE_A3_32,   RAD_TYPE_A4_32,  RAD_TYPE_A5_32,   RAD_TYPE_A6_32,  RAD_TYPE_A8_32,
     RAD_TYPE_A2_128,  RAD_TYPE_A3_128, RAD_TYPE_A4_128,  RAD_TYPE_A5_128, RAD_TYPE_A6_128,
-    RAD_TYPE_A8_128,  RAD_TYPE_NF4,    RAD_TYPE_FP4,     RAD_TYPE_FP8,    RAD_TYPE_INT8};
+    RAD_TYPE_A8_128,  RAD_TYPE_NF4,    RAD_TYPE_FP4,     RAD_TYPE_FP8,    RAD_TYPE_INT8,
+    RAD_TYPE_NF4_INT8};
 const char *const content_names[N_CONTENTS] = {"normal",    "random bits", "ones", "zeros",
                                                "minus 128", "tiny",        "huge"};
 

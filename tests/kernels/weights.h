@@ -5,7 +5,7 @@
 #include "tests/kernels/check.h"
 
 /* Every type that products take. */
-enum { N_TYPES = 45 };
+enum { N_TYPES = 46 };
 extern const rad_type all_types[N_TYPES];
 
 /* What weights and activations are filled with. */

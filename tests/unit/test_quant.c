@@ -461,6 +461,41 @@ START_TEST(exact_levels)
 }
 END_TEST
 
+/* What nf4=int8 makes of NF4 is the same weights in the same places, but for the rounding of their
+ * level to a 124.115th and of the scale to F16. */
+START_TEST(rounded_nf4)
+{
+    enum { BLOCKS = 40, ELEMENTS = RAD_SCALED_BLOCK * BLOCKS };
+    const rad_type_info *exact = rad_type_find(RAD_TYPE_NF4),
+                        *rounded = rad_type_find(RAD_TYPE_NF4_INT8);
+    uint8_t blocks[BLOCKS * 36], codes[RAD_SCALED_BLOCK];
+    float before[ELEMENTS], after[ELEMENTS];
+    uint32_t state = 7;
+    ck_assert_uint_eq(2 * rounded->block_bytes, exact->block_bytes);
+    for (int b = 0; b < BLOCKS; b++) {
+        for (int i = 0; i < RAD_SCALED_BLOCK; i++) {
+            state = state * 1664525u + 1013904223u;
+            codes[i] = (uint8_t)(state >> 28);
+        }
+        rad_pack_nf4(b == 0 ? 0.0f : ldexpf(1.0f + (float)b / BLOCKS, b % 24 - 8), codes,
+                     blocks + (size_t)b * 36);
+    }
+    exact->decode(blocks, before, ELEMENTS);
+    ck_assert(rad_round_nf4(blocks, BLOCKS));
+    rounded->decode(blocks, after, ELEMENTS);
+    for (int i = 0; i < ELEMENTS; i++) {
+        int b = i / RAD_SCALED_BLOCK;
+        double scale = b == 0 ? 0.0 : ldexp(1.0 + (double)b / BLOCKS, b % 24 - 8);
+        ck_assert_double_le(fabs((double)after[i] - before[i]), scale * (0.00366 + 1.0 / 1024));
+    }
+    static const float scales[] = {8.1e6f, 8.2e6f, INFINITY, NAN};
+    for (int i = 0; i < 4; i++) {
+        rad_pack_nf4(scales[i], codes, blocks);
+        ck_assert_int_eq(rad_round_nf4(blocks, 1), i == 0);
+    }
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "quant");
@@ -476,6 +511,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, lanes);
     tcase_add_test(cases, level_steps);
     tcase_add_test(cases, exact_levels);
+    tcase_add_test(cases, rounded_nf4);
 }
 
 int main(void)

@@ -32,6 +32,7 @@ INLINE int quant_bits(rad_type type)
     case RAD_TYPE_Q8_0:
     case RAD_TYPE_IQ4_NL:
     case RAD_TYPE_IQ4_XS:
+    case RAD_TYPE_NF4_INT8:
         return 8;
     default:
         return 4;
@@ -55,6 +56,7 @@ INLINE int quant_offset(rad_type type)
     case RAD_TYPE_Q8_0:
     case RAD_TYPE_IQ4_NL:
     case RAD_TYPE_IQ4_XS:
+    case RAD_TYPE_NF4_INT8:
         return SIGNED_BYTES ? 0 : 128;
     default:
         return 0;
@@ -73,6 +75,7 @@ INLINE size_t lane_block_bytes(rad_type type)
     switch (type) {
     case RAD_TYPE_Q4_0:
     case RAD_TYPE_IQ4_NL:
+    case RAD_TYPE_NF4_INT8:
         return 18 * 16;
     case RAD_TYPE_MXFP4:
         return 17 * 16;
@@ -160,6 +163,10 @@ static const int8_t levels_iq4[16] = {
     LEVEL(-127), LEVEL(-104), LEVEL(-83), LEVEL(-65), LEVEL(-49), LEVEL(-35),
     LEVEL(-22),  LEVEL(-10),  LEVEL(1),   LEVEL(13),  LEVEL(25),  LEVEL(38),
     LEVEL(53),   LEVEL(69),   LEVEL(89),  LEVEL(113)};
+static const int8_t levels_nf4[16] = {LEVEL(-124), LEVEL(-86), LEVEL(-65), LEVEL(-49),
+                                      LEVEL(-35),  LEVEL(-23), LEVEL(-11), LEVEL(0),
+                                      LEVEL(10),   LEVEL(20),  LEVEL(31),  LEVEL(42),
+                                      LEVEL(55),   LEVEL(70),  LEVEL(90),  LEVEL(124)};
 #undef LEVEL
 static const int8_t levels_e2m1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
 
@@ -183,6 +190,8 @@ INLINE vi load_group(rad_type type, const uint8_t *block, int unit, int group)
         return nibbles(block + 32 + group % 4 * 64, group >= 4);
     case RAD_TYPE_IQ4_NL:
         return vi_lookup16(levels_iq4, nibbles(block + 32 + group % 4 * 64, group >= 4));
+    case RAD_TYPE_NF4_INT8:
+        return vi_lookup16(levels_nf4, nibbles(block + 32 + group % 4 * 64, group >= 4));
     case RAD_TYPE_IQ4_XS:
         return vi_lookup16(levels_iq4, nibbles(block + IQ4_XS_CODES + unit * 512 + group / 8 * 256 +
                                                    group % 4 * 64,

@@ -304,6 +304,8 @@ FEW_UNPACK(I2_S, unpack_ternary(true, lanes, n_blocks, &out->whole))
 FEW_DIRECTS(NVFP4, block_16_direct(1, lanes, n_blocks, *x, acc),
             block_16_direct(4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(NVFP4, unpack_nvfp4(lanes, n_blocks, &out->blocks_16))
+DIRECT(NF4_INT8, block, 1)
+FEW_UNPACK(NF4_INT8, unpack_blocks(RAD_TYPE_NF4_INT8, lanes, n_blocks, &out->blocks))
 FEW_DIRECTS(Q1_0, wide_block_direct(RAD_TYPE_Q1_0, 1, lanes, n_blocks, *x, acc),
             wide_block_direct(RAD_TYPE_Q1_0, 4, lanes, n_blocks, *x, acc))
 FEW_UNPACK(Q1_0, unpack_wide_blocks(RAD_TYPE_Q1_0, lanes, n_blocks, &out->blocks))
@@ -385,6 +387,11 @@ static const format_kernels formats[] = {
     FORMAT_ENTRY(IQ4_XS, supers_8_32_signed, SIGNED_BYTES ? 0 : 128),
     FORMAT_ENTRY(MXFP4, blocks_5, 12),
     FEW_ENTRY(NVFP4, NVFP4, blocks_16, 12),
+    [RAD_TYPE_NF4_INT8] = {{direct_NF4_INT8_1, NULL, NULL, NULL},
+                           unpack_NF4_INT8,
+                           &blocks_8,
+                           SIGNED_BYTES ? 0 : 128,
+                           false},
     FEW_ENTRY(Q1_0, Q1_0, blocks_4, 1),
     FEW_ENTRY(Q2_0, Q2_0, blocks_4, 1),
     FEW_ENTRY(IQ1_S, IQ1_S, supers_7_32_offset, 9),
