@@ -5,6 +5,7 @@
 
 #define MODULE_NAME 192
 #define AUTO_ROUND  "auto-round"
+#define EXL2_ENDING "|.q_weight"
 
 static const rad_packed_method methods[] = {
     {"gptq", NULL, rad_gptq_configure, ".qweight", rad_gptq_weight},
@@ -169,6 +170,33 @@ static void leave_out_scales(rad_packing *packing)
             table->items[i].used = true;
 }
 
+/* The first tensor that is a part of some quantized weight and belongs to none that was found. */
+static const rad_stored *find_rest(const rad_packing *packing, const char *endings)
+{
+    const rad_stored_table *table = &packing->folder->stored;
+    char module[MODULE_NAME];
+    for (size_t i = 0; i < table->count; i++)
+        if (!table->items[i].used && take_module(table->items[i].name, endings, module))
+            return &table->items[i];
+    return NULL;
+}
+
+/* Else the weight would be said to be missing, or to have another shape. */
+static radllm_status refuse_rest(const rad_packing *packing, const char *what)
+{
+    const rad_stored *rest =
+        find_rest(packing, ".qweight|.weight_packed|.SCB|.weight.absmax|.weight_scale_inv|"
+                           ".weight_scale" EXL2_ENDING);
+    char quoted[RAD_QUOTE_SIZE];
+    if (rest == NULL)
+        return RADLLM_OK;
+    return rad_fail(packing->error, RADLLM_E_FORMAT,
+                    "%s: the tensor '%s' is part of a quantized weight, and %s %s; fetch all files "
+                    "of one model",
+                    packing->folder->label, rad_quote(quoted, rest->name.data, rest->name.size),
+                    packing->file, what);
+}
+
 /* The entries that were made join the others. */
 static radllm_status join_tables(rad_packing *packing)
 {
@@ -285,6 +313,8 @@ static radllm_status pack(rad_packing *packing, const char *fallback)
     if (status == RADLLM_OK)
         leave_out_scales(packing);
     if (status == RADLLM_OK)
+        status = refuse_rest(packing, "says another quant_method or format");
+    if (status == RADLLM_OK)
         status = join_tables(packing);
     rad_free(&packing->folder->source->host.allocator, packing->made.items,
              packing->made.capacity * sizeof *packing->made.items);
@@ -333,5 +363,7 @@ radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
             return status;
         }
     }
-    return status;
+    if (status == RADLLM_OK && find_rest(&packing, EXL2_ENDING + 1) != NULL)
+        return pack(&packing, "exl2"); /* whose tensors say it all: at first nothing else did */
+    return status == RADLLM_OK ? refuse_rest(&packing, "has no quantization_config") : status;
 }

@@ -505,6 +505,9 @@ radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_store
                                "does not have qweight I32 [columns, rows / 8], scales [groups, "
                                "rows] of floats and qzeros I32 [groups, rows / 8]");
     radllm_status status = check_groups(packing, module, n_in, groups, &group_size);
+    if (status == RADLLM_OK && n_in % group_size != 0)
+        return rad_packed_fail(
+            packing, module, "has columns that are no multiple of the configuration's group_size");
     if (status == RADLLM_OK)
         status = begin(packing, module, n_in, groups, &a);
     if (status != RADLLM_OK)

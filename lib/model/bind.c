@@ -311,7 +311,8 @@ static radllm_status bind_vector(const rad_model *model, rad_weight *weight, rad
     if (type == RAD_TYPE_F32 || type == RAD_TYPE_F16 || type == RAD_TYPE_BF16)
         return RADLLM_OK;
     return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s: tensor %s is a vector of type %s; F32, F16 and BF16 are supported",
+                    "%s: tensor %s is a vector of type %s, and must be F32, F16 or BF16: fetch or "
+                    "convert it again",
                     rad_source_label(model->source), weight->tensor->name.data,
                     rad_type_find(type)->name);
 }

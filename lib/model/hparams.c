@@ -379,10 +379,11 @@ static void read_head_dim(reader *r, rad_hparams *h)
         fallback = h->head_dim;
     h->value_dim = (uint32_t)integer(r, "attention.value_length", 1, RAD_MAX_HEAD_DIM, fallback);
     if (r->status == RADLLM_OK && (h->head_dim % 2 != 0 || h->head_dim > RAD_MAX_HEAD_DIM))
-        r->status = rad_fail(r->error, RADLLM_E_UNSUPPORTED,
-                             "%s: a head dimension of %u is not supported; it must be even and at "
-                             "most %d",
-                             rad_source_label(r->source), h->head_dim, RAD_MAX_HEAD_DIM);
+        r->status =
+            rad_fail(r->error, RADLLM_E_UNSUPPORTED,
+                     "%s: a head dimension of %u (key %s.attention.key_length) is not "
+                     "supported; it must be even and at most %d: take another model",
+                     rad_source_label(r->source), h->head_dim, r->architecture, RAD_MAX_HEAD_DIM);
 }
 
 static bool text_is(rad_text text, const char *word)

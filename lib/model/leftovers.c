@@ -60,12 +60,14 @@ radllm_status rad_check_leftovers(const rad_model *model, radllm_error *error)
         const rad_tensor *tensor = rad_source_tensor(model->source, i);
         char quoted[RAD_QUOTE_SIZE];
         if (!is_bound[i] && !is_redundant(model, tensor))
-            status = rad_fail(error, RADLLM_E_UNSUPPORTED,
-                              "%s: tensor \"%s\" has no place in a model of architecture %s with "
-                              "%u layers as this version computes it",
-                              rad_source_label(model->source),
-                              rad_quote(quoted, tensor->name.data, tensor->name.size),
-                              model->hparams.architecture->name, model->hparams.n_layers);
+            status =
+                rad_fail(error, RADLLM_E_UNSUPPORTED,
+                         "%s: tensor \"%s\" has no place in a model of architecture %s with "
+                         "%u layers as this version computes it: fetch all files of one model, or "
+                         "take a newer version",
+                         rad_source_label(model->source),
+                         rad_quote(quoted, tensor->name.data, tensor->name.size),
+                         model->hparams.architecture->name, model->hparams.n_layers);
     }
     rad_free(&model->host.allocator, is_bound, (size_t)n);
     return status;

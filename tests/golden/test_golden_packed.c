@@ -241,6 +241,14 @@ static const struct {
      "quant_method is \"hqq\""},
     {"gptq-4", "\"quant_method\": \"gptq\", ", "", -1, RADLLM_E_UNSUPPORTED,
      "quant_method is not said"},
+    {"gptq-4", "quantization_config", "quantization_confiX", -1, RADLLM_E_FORMAT,
+     "config.json has no quantization_config"},
+    {"int8", "quantization_config", "quantization_confiX", -1, RADLLM_E_FORMAT, ".SCB' is part of"},
+    {"nf4", "quantization_config", "quantization_confiX", -1, RADLLM_E_FORMAT, ".absmax' is part"},
+    {"gptq-4", "\"quant_method\": \"gptq\"", "\"quant_method\": \"fp8\"", -1, RADLLM_E_FORMAT,
+     "says another quant_method"},
+    {"gptq-4", "q_proj.g_idx", "q_proj.g_idX", -1, RADLLM_E_UNSUPPORTED, "fetch all files"},
+    {"awq", "\"group_size\": 32", "\"group_size\": 33", -1, RADLLM_E_FORMAT, "no multiple of"},
     {"gptq-4-order", "gptq_v2", "marlin", -1, RADLLM_E_UNSUPPORTED,
      "checkpoint_format is \"marlin\""},
     {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"rotation\": \"hadamard\"", -1, RADLLM_E_UNSUPPORTED,
@@ -425,7 +433,8 @@ static const struct {
     {"gptq-4", "\"bits\": 4",
      "\"bits\": 4, \"checkpoint_format\": \"gptq\", \"format\": \"gptq_v2\""},
     {"bytes-8", "int-quantized", "naive-quantized"},
-    {"int8", "\"quant_method\": \"bitsandbytes\", ", ""}, /* as it was saved at first */
+    {"exl2", "quantization_config", "quantization_confiX"}, /* as it was written at first */
+    {"int8", "\"quant_method\": \"bitsandbytes\", ", ""},   /* as it was saved at first */
     {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"seed\": 1000000000000000000000000000000"},
     {"integers-4-empty", "pack-quantized", "pack-quantized"}, /* weight_g_idx is -1 throughout */
 };
