@@ -422,11 +422,6 @@ static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const sha
         (info->family == RAD_FAMILY_INT8 && tensor->dims[0] > RAD_INT8_COLUMNS_MAX))
         return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
                         rad_source_label(model->source), tensor->name.data);
-    if (info->family == RAD_FAMILY_INT8 && weight->n_experts > 1)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: tensor %s: experts in the 8 bits of bitsandbytes are not supported; "
-                        "take a model in 4 bits, or a GGUF file",
-                        rad_source_label(model->source), tensor->name.data);
     weight->threshold = rad_tensor_threshold(tensor);
     /* An expert begins with a group of lanes. */
     rad_type type =

@@ -283,6 +283,8 @@ WIDE = {
     "gptq-encoder": (sizes(4, 32, desc_act=True), lambda s, i: gptq(s, 4, 32, i)),
     "fp8-encoder": (packed_scaled.BLOCKS,
                     lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
+    "int8-experts": (packed_scaled.bnb(8, llm_int8_threshold=0.8),
+                     lambda s, i: packed_scaled.eight_bits(s)),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}

@@ -39,7 +39,7 @@ static const struct {
     {"bitnet", 2e-2},        {"bitnet-divided", 2e-2},
     {"gptq-4-wide", 1e-4},   {"gptq-8-wide", 1e-4},
     {"awq-wide", 1e-4},      {"integers-4-wide", 1e-4},
-    {"bytes-8-wide", 1e-4},
+    {"bytes-8-wide", 1e-4},  {"int8-experts", 2e-2},
 };
 #define N_CASES (int)(sizeof cases / sizeof *cases)
 

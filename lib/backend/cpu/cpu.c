@@ -81,7 +81,8 @@ static bool place_experts(const rad_program *program, uint64_t tokens, uint64_t 
             continue;
         const rad_matrix *matrix = &op->weight->matrix;
         columns = matrix->n_columns > columns ? matrix->n_columns : columns;
-        floats = floats || rad_type_find(matrix->type)->activation == RAD_ACTIVATION_F32;
+        const rad_activation_kind kind = rad_type_find(matrix->type)->activation;
+        floats = floats || kind == RAD_ACTIVATION_F32 || kind == RAD_ACTIVATION_Q8_OUTLIERS;
     }
     uint64_t n_tiles = rows / RAD_TILE_TOKENS + groups; /* each group's last one may be partial */
     uint64_t tiles = rad_tiles_bytes(n_tiles * RAD_TILE_TOKENS, columns);

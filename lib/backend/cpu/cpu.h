@@ -48,7 +48,7 @@ typedef struct rad_cpu_layout {
     size_t stream;       /* rows read from the file, for each worker */
     size_t stream_bytes; /* of one worker; 0 when all weights are in memory */
     /* For experts, with a row for each choice of a token; columns: the widest input. */
-    size_t choice_values; /* only where a stack of experts is not quantized */
+    size_t choice_values; /* only where a stack of experts reads floats */
     size_t choice_quants, choice_scales, choice_sums, choice_tiles;
     size_t choice_token;  /* uint32_t[]: the token of each row */
     size_t choice_row;    /* uint32_t[token][rank]: the row of a choice */

@@ -191,7 +191,8 @@ static rad_activations group_input(const expert_job *job, const rad_expert_group
         .quants = (int8_t *)(cpu->memory + at->choice_quants) + row * n,
         .scales = (float *)(void *)(cpu->memory + at->choice_scales) + row * scales,
         .sums = (int16_t *)(void *)(cpu->memory + at->choice_sums) + row * (n / 16),
-        .tiles = group->n_rows > 1 ? tiles : NULL,
+        .tiles = group->n_rows > 1 && job->kind != RAD_ACTIVATION_Q8_OUTLIERS ? tiles : NULL,
+        .threshold = job->op->weight->threshold,
     };
 }
 
@@ -200,14 +201,16 @@ static void copy_row(const rad_activations *from, uint32_t row, const rad_activa
 {
     size_t n = from->n_columns, sums = n / 16;
     size_t scales = scales_of_row(from->kind, n);
-    if (from->kind == RAD_ACTIVATION_F32) {
+    if (from->kind == RAD_ACTIVATION_F32 || from->kind == RAD_ACTIVATION_Q8_OUTLIERS)
         memcpy((float *)to->values + to_row * n, from->values + row * n, n * sizeof(float));
+    if (from->kind == RAD_ACTIVATION_F32)
         return;
-    }
     memcpy((int8_t *)to->quants + to_row * n, from->quants + row * n, n);
     memcpy((float *)to->scales + to_row * scales, from->scales + row * scales,
            scales * sizeof(float));
-    memcpy((int16_t *)to->sums + to_row * sums, from->sums + row * sums, sums * sizeof(int16_t));
+    if (from->kind != RAD_ACTIVATION_Q8_OUTLIERS)
+        memcpy((int16_t *)to->sums + to_row * sums, from->sums + row * sums,
+               sums * sizeof(int16_t));
 }
 
 /* Four rows of a group: brought together from the tokens, or quantized where they stand. */
