@@ -1,8 +1,10 @@
-/* Finds each role's tensor by name and checks its shape and type. */
+/* Finds each role's tensor by name. */
 #include "model/bind.h"
 
 #include <stdio.h>
 #include <string.h>
+
+#include "model/bind_weight.h"
 
 typedef enum need {
     NEED_ALWAYS,
@@ -34,133 +36,97 @@ typedef enum need {
     NEED_SINKS             /* where heads have sinks */
 } need;
 
-/* Sizes that shapes are written in; they depend on the layer. */
-typedef enum extent {
-    EXTENT_NONE,
-    EXTENT_WIDTH,
-    EXTENT_Q,
-    EXTENT_K,
-    EXTENT_V,
-    EXTENT_ATTENDED, /* of all heads, as the output's product takes it */
-    EXTENT_Q_RANK,
-    EXTENT_RANK,
-    EXTENT_RANK_ROTATED,
-    EXTENT_PLAIN,
-    EXTENT_VALUE,
-    EXTENT_PLAIN_VALUE,
-    EXTENT_Q_NORM, /* a query, or all of a token */
-    EXTENT_K_NORM,
-    EXTENT_HEADS,
-    EXTENT_FFN,
-    EXTENT_EXPERTS,
-    EXTENT_EXPERT_FFN,
-    EXTENT_SHARED_FFN,
-    EXTENT_ONE,
-    EXTENT_VOCABULARY,
-    EXTENT_PLACES,
-    EXTENT_TYPES,
-    N_EXTENTS
-} extent;
-
-/* The keys that they come from, the one that decides first. */
-static const char *const extent_keys[N_EXTENTS] = {
-    [EXTENT_WIDTH] = "embedding_length",
-    [EXTENT_Q] = "attention.head_count and attention.key_length",
-    [EXTENT_K] = "attention.head_count_kv and attention.key_length",
-    [EXTENT_V] = "attention.head_count_kv and attention.value_length",
-    [EXTENT_ATTENDED] = "attention.head_count and attention.value_length",
-    [EXTENT_Q_RANK] = "attention.q_lora_rank",
-    [EXTENT_RANK] = "attention.kv_lora_rank",
-    [EXTENT_RANK_ROTATED] = "attention.kv_lora_rank and rope.dimension_count",
-    [EXTENT_PLAIN] = "attention.key_length_mla",
-    [EXTENT_VALUE] = "attention.value_length_mla",
-    [EXTENT_PLAIN_VALUE] = "attention.head_count, key_length and value_length",
-    [EXTENT_Q_NORM] = "attention.key_length",
-    [EXTENT_K_NORM] = "attention.key_length",
-    [EXTENT_HEADS] = "attention.head_count",
-    [EXTENT_FFN] = "feed_forward_length",
-    [EXTENT_EXPERTS] = "expert_count",
-    [EXTENT_EXPERT_FFN] = "expert_feed_forward_length",
-    [EXTENT_SHARED_FFN] = "expert_shared_feed_forward_length",
-    [EXTENT_VOCABULARY] = "vocab_size or the number of tokens",
-    [EXTENT_PLACES] = "context_length",
-    [EXTENT_TYPES] = "tokenizer.ggml.token_type_count"};
-
 typedef struct role_row {
-    const char *name; /* behind "blk.N." */
-    extent columns;   /* dims[0] */
-    extent rows;      /* dims[1]; none: a vector */
+    const char *name;   /* behind "blk.N." */
+    rad_extent columns; /* dims[0] */
+    rad_extent rows;    /* dims[1]; none: a vector */
     need need;
 } role_row;
 
 static const role_row role_rows[RAD_LAYER_WEIGHTS] = {
-    [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FIRST_NORM},
-    [RAD_WEIGHT_ATTENTION_NORM_BIAS] = {"attn_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
+    [RAD_WEIGHT_ATTENTION_NORM] = {"attn_norm.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
+                                   NEED_FIRST_NORM},
+    [RAD_WEIGHT_ATTENTION_NORM_BIAS] = {"attn_norm.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
                                         NEED_NORM_BIAS},
-    [RAD_WEIGHT_QUERY_A] = {"attn_q_a.weight", EXTENT_WIDTH, EXTENT_Q_RANK, NEED_LATENT_QUERY},
-    [RAD_WEIGHT_QUERY_A_NORM] = {"attn_q_a_norm.weight", EXTENT_Q_RANK, EXTENT_NONE,
+    [RAD_WEIGHT_QUERY_A] = {"attn_q_a.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_Q_RANK,
+                            NEED_LATENT_QUERY},
+    [RAD_WEIGHT_QUERY_A_NORM] = {"attn_q_a_norm.weight", RAD_EXTENT_Q_RANK, RAD_EXTENT_NONE,
                                  NEED_LATENT_QUERY},
-    [RAD_WEIGHT_QUERY_B] = {"attn_q_b.weight", EXTENT_Q_RANK, EXTENT_Q, NEED_LATENT_QUERY},
-    [RAD_WEIGHT_KV_A] = {"attn_kv_a_mqa.weight", EXTENT_WIDTH, EXTENT_RANK_ROTATED, NEED_LATENT},
-    [RAD_WEIGHT_KV_A_NORM] = {"attn_kv_a_norm.weight", EXTENT_RANK, EXTENT_NONE, NEED_LATENT},
-    [RAD_WEIGHT_KV_B] = {"attn_kv_b.weight", EXTENT_RANK, EXTENT_PLAIN_VALUE, NEED_EXPANDED},
-    [RAD_WEIGHT_KEY_B] = {"attn_k_b.weight", EXTENT_PLAIN, EXTENT_RANK, NEED_COMPRESSED},
-    [RAD_WEIGHT_VALUE_B] = {"attn_v_b.weight", EXTENT_RANK, EXTENT_VALUE, NEED_COMPRESSED},
-    [RAD_WEIGHT_QUERY] = {"attn_q.weight", EXTENT_WIDTH, EXTENT_Q, NEED_QUERY},
-    [RAD_WEIGHT_KEY] = {"attn_k.weight", EXTENT_WIDTH, EXTENT_K, NEED_HEADS},
-    [RAD_WEIGHT_VALUE] = {"attn_v.weight", EXTENT_WIDTH, EXTENT_V, NEED_HEADS},
-    [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", EXTENT_Q, EXTENT_NONE, NEED_HEADS_OPTIONAL},
-    [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", EXTENT_K, EXTENT_NONE, NEED_HEADS_OPTIONAL},
-    [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", EXTENT_V, EXTENT_NONE, NEED_HEADS_OPTIONAL},
-    [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", EXTENT_Q_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
-    [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", EXTENT_K_NORM, EXTENT_NONE, NEED_HEAD_NORMS},
-    [RAD_WEIGHT_QUERY_NORM_BIAS] = {"attn_q_norm.bias", EXTENT_Q_NORM, EXTENT_NONE,
+    [RAD_WEIGHT_QUERY_B] = {"attn_q_b.weight", RAD_EXTENT_Q_RANK, RAD_EXTENT_Q, NEED_LATENT_QUERY},
+    [RAD_WEIGHT_KV_A] = {"attn_kv_a_mqa.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_RANK_ROTATED,
+                         NEED_LATENT},
+    [RAD_WEIGHT_KV_A_NORM] = {"attn_kv_a_norm.weight", RAD_EXTENT_RANK, RAD_EXTENT_NONE,
+                              NEED_LATENT},
+    [RAD_WEIGHT_KV_B] = {"attn_kv_b.weight", RAD_EXTENT_RANK, RAD_EXTENT_PLAIN_VALUE,
+                         NEED_EXPANDED},
+    [RAD_WEIGHT_KEY_B] = {"attn_k_b.weight", RAD_EXTENT_PLAIN, RAD_EXTENT_RANK, NEED_COMPRESSED},
+    [RAD_WEIGHT_VALUE_B] = {"attn_v_b.weight", RAD_EXTENT_RANK, RAD_EXTENT_VALUE, NEED_COMPRESSED},
+    [RAD_WEIGHT_QUERY] = {"attn_q.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_Q, NEED_QUERY},
+    [RAD_WEIGHT_KEY] = {"attn_k.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_K, NEED_HEADS},
+    [RAD_WEIGHT_VALUE] = {"attn_v.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_V, NEED_HEADS},
+    [RAD_WEIGHT_QUERY_BIAS] = {"attn_q.bias", RAD_EXTENT_Q, RAD_EXTENT_NONE, NEED_HEADS_OPTIONAL},
+    [RAD_WEIGHT_KEY_BIAS] = {"attn_k.bias", RAD_EXTENT_K, RAD_EXTENT_NONE, NEED_HEADS_OPTIONAL},
+    [RAD_WEIGHT_VALUE_BIAS] = {"attn_v.bias", RAD_EXTENT_V, RAD_EXTENT_NONE, NEED_HEADS_OPTIONAL},
+    [RAD_WEIGHT_QUERY_NORM] = {"attn_q_norm.weight", RAD_EXTENT_Q_NORM, RAD_EXTENT_NONE,
+                               NEED_HEAD_NORMS},
+    [RAD_WEIGHT_KEY_NORM] = {"attn_k_norm.weight", RAD_EXTENT_K_NORM, RAD_EXTENT_NONE,
+                             NEED_HEAD_NORMS},
+    [RAD_WEIGHT_QUERY_NORM_BIAS] = {"attn_q_norm.bias", RAD_EXTENT_Q_NORM, RAD_EXTENT_NONE,
                                     NEED_QK_NORM_BIAS},
-    [RAD_WEIGHT_KEY_NORM_BIAS] = {"attn_k_norm.bias", EXTENT_K_NORM, EXTENT_NONE,
+    [RAD_WEIGHT_KEY_NORM_BIAS] = {"attn_k_norm.bias", RAD_EXTENT_K_NORM, RAD_EXTENT_NONE,
                                   NEED_QK_NORM_BIAS},
-    [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", EXTENT_ATTENDED, EXTENT_WIDTH, NEED_ALWAYS},
-    [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_OPTIONAL},
-    [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", EXTENT_WIDTH, EXTENT_NONE,
-                                        NEED_SANDWICH},
-    [RAD_WEIGHT_ATTENTION_SUB_NORM] = {"attn_sub_norm.weight", EXTENT_ATTENDED, EXTENT_NONE,
+    [RAD_WEIGHT_OUTPUT] = {"attn_output.weight", RAD_EXTENT_ATTENDED, RAD_EXTENT_WIDTH,
+                           NEED_ALWAYS},
+    [RAD_WEIGHT_OUTPUT_BIAS] = {"attn_output.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
+                                NEED_OPTIONAL},
+    [RAD_WEIGHT_POST_ATTENTION_NORM] = {"post_attention_norm.weight", RAD_EXTENT_WIDTH,
+                                        RAD_EXTENT_NONE, NEED_SANDWICH},
+    [RAD_WEIGHT_ATTENTION_SUB_NORM] = {"attn_sub_norm.weight", RAD_EXTENT_ATTENDED, RAD_EXTENT_NONE,
                                        NEED_SUB_NORM},
-    [RAD_WEIGHT_FFN_SUB_NORM] = {"ffn_sub_norm.weight", EXTENT_FFN, EXTENT_NONE, NEED_SUB_NORM},
-    [RAD_WEIGHT_POST_ATTENTION_NORM_BIAS] = {"post_attention_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
-                                             NEED_SANDWICH_BIAS},
-    [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", EXTENT_HEADS, EXTENT_NONE, NEED_SINKS},
-    [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM_BIAS},
-    [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_FFN_NORM},
-    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_GATE},
-    [RAD_WEIGHT_UP] = {"ffn_up.weight", EXTENT_WIDTH, EXTENT_FFN, NEED_DENSE},
-    [RAD_WEIGHT_DOWN] = {"ffn_down.weight", EXTENT_FFN, EXTENT_WIDTH, NEED_DENSE},
-    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", EXTENT_FFN, EXTENT_NONE, NEED_GATE_OPTIONAL},
-    [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", EXTENT_FFN, EXTENT_NONE, NEED_DENSE_OPTIONAL},
-    [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", EXTENT_WIDTH, EXTENT_NONE, NEED_DENSE_OPTIONAL},
-    [RAD_WEIGHT_ROUTER] = {"ffn_gate_inp.weight", EXTENT_WIDTH, EXTENT_EXPERTS, NEED_EXPERTS},
-    [RAD_WEIGHT_ROUTER_BIAS] = {"ffn_gate_inp.bias", EXTENT_EXPERTS, EXTENT_NONE,
+    [RAD_WEIGHT_FFN_SUB_NORM] = {"ffn_sub_norm.weight", RAD_EXTENT_FFN, RAD_EXTENT_NONE,
+                                 NEED_SUB_NORM},
+    [RAD_WEIGHT_POST_ATTENTION_NORM_BIAS] = {"post_attention_norm.bias", RAD_EXTENT_WIDTH,
+                                             RAD_EXTENT_NONE, NEED_SANDWICH_BIAS},
+    [RAD_WEIGHT_SINKS] = {"attn_sinks.weight", RAD_EXTENT_HEADS, RAD_EXTENT_NONE, NEED_SINKS},
+    [RAD_WEIGHT_FFN_NORM_BIAS] = {"ffn_norm.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
+                                  NEED_FFN_NORM_BIAS},
+    [RAD_WEIGHT_FFN_NORM] = {"ffn_norm.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE, NEED_FFN_NORM},
+    [RAD_WEIGHT_GATE] = {"ffn_gate.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_FFN, NEED_GATE},
+    [RAD_WEIGHT_UP] = {"ffn_up.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_FFN, NEED_DENSE},
+    [RAD_WEIGHT_DOWN] = {"ffn_down.weight", RAD_EXTENT_FFN, RAD_EXTENT_WIDTH, NEED_DENSE},
+    [RAD_WEIGHT_GATE_BIAS] = {"ffn_gate.bias", RAD_EXTENT_FFN, RAD_EXTENT_NONE, NEED_GATE_OPTIONAL},
+    [RAD_WEIGHT_UP_BIAS] = {"ffn_up.bias", RAD_EXTENT_FFN, RAD_EXTENT_NONE, NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_DOWN_BIAS] = {"ffn_down.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
+                              NEED_DENSE_OPTIONAL},
+    [RAD_WEIGHT_ROUTER] = {"ffn_gate_inp.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_EXPERTS,
+                           NEED_EXPERTS},
+    [RAD_WEIGHT_ROUTER_BIAS] = {"ffn_gate_inp.bias", RAD_EXTENT_EXPERTS, RAD_EXTENT_NONE,
                                 NEED_EXPERTS_OPTIONAL},
-    [RAD_WEIGHT_CHOICE_BIAS] = {"exp_probs_b.bias", EXTENT_EXPERTS, EXTENT_NONE,
+    [RAD_WEIGHT_CHOICE_BIAS] = {"exp_probs_b.bias", RAD_EXTENT_EXPERTS, RAD_EXTENT_NONE,
                                 NEED_EXPERTS_OPTIONAL},
-    [RAD_WEIGHT_EXPERT_GATES] = {"ffn_gate_exps.weight", EXTENT_WIDTH, EXTENT_EXPERT_FFN,
+    [RAD_WEIGHT_EXPERT_GATES] = {"ffn_gate_exps.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_EXPERT_FFN,
                                  NEED_EXPERTS},
-    [RAD_WEIGHT_EXPERT_UPS] = {"ffn_up_exps.weight", EXTENT_WIDTH, EXTENT_EXPERT_FFN, NEED_EXPERTS},
-    [RAD_WEIGHT_EXPERT_DOWNS] = {"ffn_down_exps.weight", EXTENT_EXPERT_FFN, EXTENT_WIDTH,
+    [RAD_WEIGHT_EXPERT_UPS] = {"ffn_up_exps.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_EXPERT_FFN,
+                               NEED_EXPERTS},
+    [RAD_WEIGHT_EXPERT_DOWNS] = {"ffn_down_exps.weight", RAD_EXTENT_EXPERT_FFN, RAD_EXTENT_WIDTH,
                                  NEED_EXPERTS},
-    [RAD_WEIGHT_EXPERT_GATE_BIASES] = {"ffn_gate_exps.bias", EXTENT_EXPERT_FFN, EXTENT_NONE,
+    [RAD_WEIGHT_EXPERT_GATE_BIASES] = {"ffn_gate_exps.bias", RAD_EXTENT_EXPERT_FFN, RAD_EXTENT_NONE,
                                        NEED_EXPERTS_OPTIONAL},
-    [RAD_WEIGHT_EXPERT_UP_BIASES] = {"ffn_up_exps.bias", EXTENT_EXPERT_FFN, EXTENT_NONE,
+    [RAD_WEIGHT_EXPERT_UP_BIASES] = {"ffn_up_exps.bias", RAD_EXTENT_EXPERT_FFN, RAD_EXTENT_NONE,
                                      NEED_EXPERTS_OPTIONAL},
-    [RAD_WEIGHT_EXPERT_DOWN_BIASES] = {"ffn_down_exps.bias", EXTENT_WIDTH, EXTENT_NONE,
+    [RAD_WEIGHT_EXPERT_DOWN_BIASES] = {"ffn_down_exps.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
                                        NEED_EXPERTS_OPTIONAL},
-    [RAD_WEIGHT_SHARED_ROUTER] = {"ffn_gate_inp_shexp.weight", EXTENT_WIDTH, EXTENT_ONE,
+    [RAD_WEIGHT_SHARED_ROUTER] = {"ffn_gate_inp_shexp.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_ONE,
                                   NEED_SHARED_GATED},
-    [RAD_WEIGHT_SHARED_GATE] = {"ffn_gate_shexp.weight", EXTENT_WIDTH, EXTENT_SHARED_FFN,
+    [RAD_WEIGHT_SHARED_GATE] = {"ffn_gate_shexp.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_SHARED_FFN,
                                 NEED_SHARED},
-    [RAD_WEIGHT_SHARED_UP] = {"ffn_up_shexp.weight", EXTENT_WIDTH, EXTENT_SHARED_FFN, NEED_SHARED},
-    [RAD_WEIGHT_SHARED_DOWN] = {"ffn_down_shexp.weight", EXTENT_SHARED_FFN, EXTENT_WIDTH,
+    [RAD_WEIGHT_SHARED_UP] = {"ffn_up_shexp.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_SHARED_FFN,
+                              NEED_SHARED},
+    [RAD_WEIGHT_SHARED_DOWN] = {"ffn_down_shexp.weight", RAD_EXTENT_SHARED_FFN, RAD_EXTENT_WIDTH,
                                 NEED_SHARED},
-    [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", EXTENT_WIDTH, EXTENT_NONE, NEED_SANDWICH},
-    [RAD_WEIGHT_POST_FFN_NORM_BIAS] = {"post_ffw_norm.bias", EXTENT_WIDTH, EXTENT_NONE,
+    [RAD_WEIGHT_POST_FFN_NORM] = {"post_ffw_norm.weight", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
+                                  NEED_SANDWICH},
+    [RAD_WEIGHT_POST_FFN_NORM_BIAS] = {"post_ffw_norm.bias", RAD_EXTENT_WIDTH, RAD_EXTENT_NONE,
                                        NEED_SANDWICH_BIAS},
 };
 
@@ -176,294 +142,6 @@ static uint32_t stack_of(const rad_hparams *h, const rad_layer_params *layer, in
     if (role >= RAD_WEIGHT_EXPERT_GATES && role <= RAD_WEIGHT_EXPERT_DOWN_BIASES)
         return h->router.n_experts;
     return is_by_head(role) ? layer->n_heads : 1;
-}
-
-static uint64_t extent_of(const rad_hparams *h, const rad_layer_params *layer, extent which)
-{
-    const rad_latent *latent = &h->latent;
-    switch (which) {
-    case EXTENT_NONE:
-    case EXTENT_ONE:
-        return 1;
-    case EXTENT_WIDTH:
-        return h->width;
-    case EXTENT_Q:
-        return (uint64_t)layer->n_heads *
-               (latent->rank > 0 ? latent->plain + latent->rotated : h->head_dim);
-    case EXTENT_K:
-        return (uint64_t)layer->n_kv_heads * h->head_dim;
-    case EXTENT_V:
-        return (uint64_t)layer->n_kv_heads * h->value_dim;
-    case EXTENT_ATTENDED:
-        return (uint64_t)layer->n_heads * (latent->rank > 0 ? latent->value : h->value_dim);
-    case EXTENT_Q_RANK:
-        return latent->query_rank;
-    case EXTENT_RANK:
-        return latent->rank;
-    case EXTENT_RANK_ROTATED:
-        return latent->rank + latent->rotated;
-    case EXTENT_PLAIN:
-        return latent->plain;
-    case EXTENT_VALUE:
-        return latent->value;
-    case EXTENT_PLAIN_VALUE:
-        return (uint64_t)layer->n_heads * (latent->plain + latent->value);
-    case EXTENT_Q_NORM:
-        return (uint64_t)(h->architecture->qk_layer_norms ? layer->n_heads : 1) * h->head_dim;
-    case EXTENT_K_NORM:
-        return (uint64_t)(h->architecture->qk_layer_norms ? layer->n_kv_heads : 1) * h->head_dim;
-    case EXTENT_HEADS:
-        return layer->n_heads;
-    case EXTENT_FFN:
-        return layer->ffn_length;
-    case EXTENT_EXPERTS:
-        return h->router.n_experts;
-    case EXTENT_EXPERT_FFN:
-        return h->expert_ffn;
-    case EXTENT_SHARED_FFN:
-        return h->shared_ffn;
-    case EXTENT_VOCABULARY:
-        return h->n_vocab;
-    case EXTENT_PLACES:
-        return h->context_length;
-    case EXTENT_TYPES:
-        return h->n_token_types;
-    case N_EXTENTS:
-        break;
-    }
-    return 1;
-}
-
-/* What a tensor must be: a matrix, a vector, or a stack of one of the two. */
-typedef struct shape {
-    uint64_t columns, rows; /* rows is 1 for a vector */
-    bool is_matrix;
-    uint32_t n_experts;     /* 1: no stack */
-    uint64_t first, n_part; /* of rows (a vector: values), those that are bound; n_part 0: all */
-    extent of_columns, of_rows, of_stack; /* what the sizes come from */
-} shape;
-
-/* Of one matrix, or vector, that is written in extents. */
-static shape shape_of(const rad_hparams *h, const rad_layer_params *layer, extent columns,
-                      extent rows)
-{
-    return (shape){.columns = extent_of(h, layer, columns),
-                   .rows = extent_of(h, layer, rows),
-                   .is_matrix = rows != EXTENT_NONE,
-                   .n_experts = 1,
-                   .of_columns = columns,
-                   .of_rows = rows};
-}
-
-/* As GGUF counts dimensions, or as folders do: from the last. */
-static void write_shape(const rad_model *model, const uint64_t dims[4], char text[96])
-{
-    int n = 4, length = 0;
-    while (n > 1 && dims[n - 1] == 1)
-        n--;
-    for (int i = 0; i < n; i++) {
-        int at = rad_source_is_gguf(model->source) ? i : n - 1 - i;
-        length += snprintf(text + length, (size_t)(96 - length), "%s%llu", i > 0 ? " x " : "",
-                           (unsigned long long)dims[at]);
-    }
-}
-
-/* The key that a tensor's shape contradicts. */
-static const char *deciding_key(const rad_tensor *tensor, const shape *wanted)
-{
-    if (tensor->dims[0] != wanted->columns)
-        return extent_keys[wanted->of_columns];
-    if (wanted->is_matrix && tensor->dims[1] != wanted->rows)
-        return extent_keys[wanted->of_rows];
-    return wanted->n_experts > 1 ? extent_keys[wanted->of_stack] : NULL;
-}
-
-static radllm_status check_shape(const rad_model *model, const rad_tensor *tensor,
-                                 const shape *wanted, radllm_error *error)
-{
-    uint64_t columns = wanted->columns;
-    uint64_t rows = wanted->is_matrix ? wanted->rows : wanted->n_experts;
-    uint64_t stacked = wanted->is_matrix ? wanted->n_experts : 1;
-    if (tensor->dims[0] == columns && tensor->dims[1] == rows && tensor->dims[2] == stacked &&
-        tensor->dims[3] == 1)
-        return RADLLM_OK;
-    const uint64_t asked[4] = {columns, rows, stacked, 1};
-    const char *key = deciding_key(tensor, wanted), *stored = tensor->stored;
-    bool below = key != NULL && strncmp(key, "tokenizer.", 10) != 0;
-    char is[96], must[96], quoted[RAD_QUOTE_SIZE] = "";
-    if (stored != NULL)
-        rad_quote(quoted, stored, strlen(stored));
-    write_shape(model, tensor->dims, is);
-    write_shape(model, asked, must);
-    return rad_fail(error, RADLLM_E_FORMAT,
-                    "%s: tensor %s%s%s%s has the shape %s; the metadata asks for %s%s%s%s%s; the "
-                    "two are not of one model: fetch or convert it again",
-                    rad_source_label(model->source), tensor->name.data, stored != NULL ? " (" : "",
-                    quoted, stored != NULL ? ")" : "", is, must, key != NULL ? ", by " : "",
-                    below ? model->hparams.architecture->name : "", below ? "." : "",
-                    key != NULL ? key : "");
-}
-
-/* Vectors are stored in a float type and kept as F32. */
-static radllm_status bind_vector(const rad_model *model, rad_weight *weight, radllm_error *error)
-{
-    rad_type type = weight->tensor->type;
-    if (type == RAD_TYPE_F32 || type == RAD_TYPE_F16 || type == RAD_TYPE_BF16)
-        return RADLLM_OK;
-    return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                    "%s: tensor %s is a vector of type %s, and must be F32, F16 or BF16: fetch or "
-                    "convert it again",
-                    rad_source_label(model->source), weight->tensor->name.data,
-                    rad_type_find(type)->name);
-}
-
-/* One F32 number that is a scale: it must be finite. */
-static radllm_status read_scale(const rad_model *model, const rad_tensor *tensor, uint64_t offset,
-                                float *scale, radllm_error *error)
-{
-    radllm_status status =
-        rad_source_read(model->source, tensor->part, offset, scale, sizeof *scale, error);
-    if (status == RADLLM_OK && !(*scale - *scale == 0.0f))
-        return rad_fail(error, RADLLM_E_FORMAT,
-                        "%s: tensor %s: its scale (byte %llu) is not a finite number; the file is "
-                        "damaged: fetch it again",
-                        rad_source_label(model->source), tensor->name.data,
-                        (unsigned long long)offset);
-    return status;
-}
-
-/* A scale for each matrix of a stack. */
-static radllm_status bind_scales(rad_model *model, rad_weight *weight, radllm_error *error)
-{
-    const rad_tensor *tensor = weight->scale_tensor;
-    if (tensor->type != RAD_TYPE_F32)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s, of scales, must be F32",
-                        rad_source_label(model->source), tensor->name.data);
-    size_t bytes = weight->n_experts * sizeof(float);
-    float *scales = rad_arena_alloc(&model->arena, bytes, 64);
-    if (scales == NULL)
-        return rad_fail_memory(error, bytes);
-    weight->scales = scales;
-    radllm_status status = RADLLM_OK;
-    for (uint32_t i = 0; i < weight->n_experts && status == RADLLM_OK; i++)
-        status = read_scale(model, tensor, tensor->offset + i * sizeof(float), &scales[i], error);
-    return status;
-}
-
-/* The scale of a whole matrix: behind its blocks in I2_S, or a tensor of its own beside it, as
- * files in NVFP4 have it: NAME.scale where the matrix is NAME.weight, or NAME.weight.scale. A
- * stack may have one for each of its matrices. */
-static radllm_status bind_scale(rad_model *model, rad_weight *weight, radllm_error *error)
-{
-    const rad_tensor *tensor = weight->tensor;
-    uint64_t tail = rad_type_find(tensor->type)->tail_bytes;
-    weight->scale = 1.0f;
-    if (tensor->view != NULL)
-        weight->scale = rad_tensor_scale(tensor);
-    else if (tail != 0)
-        return read_scale(model, tensor, tensor->offset + tensor->n_bytes - tail, &weight->scale,
-                          error);
-    char name[128];
-    if (rad_ends_with(tensor->name.data, tensor->name.size, ".weight")) {
-        snprintf(name, sizeof name, "%.*s.scale", (int)(tensor->name.size - strlen(".weight")),
-                 tensor->name.data);
-        weight->scale_tensor = rad_source_find_tensor(model->source, name);
-    }
-    if (weight->scale_tensor == NULL) {
-        snprintf(name, sizeof name, "%s.scale", tensor->name.data);
-        weight->scale_tensor = rad_source_find_tensor(model->source, name);
-    }
-    tensor = weight->scale_tensor;
-    if (tensor == NULL)
-        return RADLLM_OK;
-    if (weight->n_experts > 1 && tensor->n_elements == weight->n_experts)
-        return bind_scales(model, weight, error);
-    if (tensor->type != RAD_TYPE_F32 || tensor->n_elements != 1)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: tensor %s, the scale of a matrix, must be one F32 number",
-                        rad_source_label(model->source), tensor->name.data);
-    return read_scale(model, tensor, tensor->offset, &weight->scale, error);
-}
-
-static void count_parameters(rad_model *model, const rad_weight *weight)
-{
-    uint64_t n = weight->n_values;
-    if (weight->matrix.n_rows != 0)
-        n = (uint64_t)weight->matrix.n_rows * rad_weight_inputs(weight);
-    model->n_parameters += n;
-    if (weight->n_experts > 1 && !weight->by_head)
-        n = n / weight->n_experts * model->hparams.router.n_used;
-    model->n_active_parameters += n;
-}
-
-static radllm_status bind_matrix(rad_model *model, rad_weight *weight, const shape *wanted,
-                                 bool file_layout, radllm_error *error)
-{
-    const rad_tensor *tensor = weight->tensor;
-    const rad_type_info *info = rad_type_find(tensor->type);
-    if (info->activation == RAD_ACTIVATION_NONE)
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: tensor %s has the type %s, which is none for weights; convert the "
-                        "model again, to F16, Q8_0 or Q4_K_M for example",
-                        rad_source_label(model->source), tensor->name.data, info->name);
-    uint64_t rows = tensor->dims[1] * tensor->dims[2]; /* of all experts: bounds keep it small */
-    uint32_t n_columns;
-    const uint32_t *columns = rad_tensor_columns(tensor, &n_columns);
-    if (columns != NULL &&
-        (weight->by_head || weight == &model->embedding || weight == &model->positions))
-        return rad_fail(error, RADLLM_E_UNSUPPORTED,
-                        "%s: tensor %s has its columns in another order, which this version does "
-                        "not compute for this kind of tensor",
-                        rad_source_label(model->source), tensor->name.data);
-    if (weight->parts != NULL)
-        rows *= weight->n_experts;
-    if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
-        (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX) ||
-        (info->family == RAD_FAMILY_INT8 && tensor->dims[0] > RAD_INT8_COLUMNS_MAX))
-        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
-                        rad_source_label(model->source), tensor->name.data);
-    weight->threshold = rad_tensor_threshold(tensor);
-    /* An expert begins with a group of lanes. */
-    rad_type type =
-        model->nf4_int8 && tensor->type == RAD_TYPE_NF4 ? RAD_TYPE_NF4_INT8 : tensor->type;
-    bool lane = !file_layout && rad_has_lane_layout(type, n_columns) &&
-                (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
-    weight->matrix = (rad_matrix){.type = type,
-                                  .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
-                                  .n_rows = (uint32_t)(wanted->n_part != 0 ? wanted->n_part : rows),
-                                  .n_columns = n_columns};
-    count_parameters(model, weight);
-    return bind_scale(model, weight, error);
-}
-
-static radllm_status missing(const rad_model *model, const char *name, radllm_error *error)
-{
-    return rad_fail(
-        error, RADLLM_E_FORMAT,
-        "%s: tensor %s is missing; the file is no complete %s model, fetch or convert it "
-        "again",
-        rad_source_label(model->source), name, model->hparams.architecture->name);
-}
-
-static radllm_status bind_tensor(rad_model *model, const char *name, shape wanted, bool required,
-                                 bool file_layout, rad_weight *weight, radllm_error *error)
-{
-    weight->n_experts = wanted.n_experts;
-    weight->first = wanted.first;
-    weight->tensor = rad_source_find_tensor(model->source, name);
-    if (weight->tensor == NULL) {
-        if (!required)
-            return RADLLM_OK;
-        return missing(model, name, error);
-    }
-    radllm_status status = check_shape(model, weight->tensor, &wanted, error);
-    if (status != RADLLM_OK)
-        return status;
-    if (wanted.is_matrix)
-        return bind_matrix(model, weight, &wanted, file_layout, error);
-    weight->n_values = wanted.n_part != 0 ? wanted.n_part : weight->tensor->n_elements;
-    count_parameters(model, weight);
-    return bind_vector(model, weight, error);
 }
 
 /* ---- experts that are a tensor each ---------------------------------------------------------- */
@@ -486,10 +164,10 @@ static bool has_expert_tensors(const rad_model *model, uint32_t layer, int role)
 }
 
 static radllm_status check_expert(const rad_model *model, const rad_tensor *tensor,
-                                  const rad_tensor *first, shape wanted, radllm_error *error)
+                                  const rad_tensor *first, rad_shape wanted, radllm_error *error)
 {
     wanted.n_experts = 1;
-    radllm_status status = check_shape(model, tensor, &wanted, error);
+    radllm_status status = rad_shape_check(model, tensor, &wanted, error);
     if (status != RADLLM_OK)
         return status;
     uint32_t n, n_first;
@@ -529,7 +207,7 @@ static radllm_status take_part_scales(rad_model *model, rad_weight *weight, radl
 }
 
 /* Mixtral files of the first months: one weight, whose rows stand in many places. */
-static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, shape wanted,
+static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, rad_shape wanted,
                                   bool file_layout, rad_weight *weight, radllm_error *error)
 {
     size_t bytes = wanted.n_experts * sizeof *weight->parts;
@@ -541,7 +219,7 @@ static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, sh
         name_expert(layer, role, e, name, sizeof name);
         parts[e].tensor = rad_source_find_tensor(model->source, name);
         if (parts[e].tensor == NULL)
-            return missing(model, name, error);
+            return rad_bind_missing(model, name, error);
         radllm_status status = check_expert(model, parts[e].tensor, parts[0].tensor, wanted, error);
         if (status != RADLLM_OK)
             return status;
@@ -549,7 +227,7 @@ static radllm_status bind_experts(rad_model *model, uint32_t layer, int role, sh
     weight->n_experts = wanted.n_experts;
     weight->parts = parts;
     weight->tensor = parts[0].tensor;
-    radllm_status status = bind_matrix(model, weight, &wanted, file_layout, error);
+    radllm_status status = rad_bind_matrix(model, weight, &wanted, file_layout, error);
     return status == RADLLM_OK ? take_part_scales(model, weight, error) : status;
 }
 
@@ -686,7 +364,7 @@ static void name_tensor(const rad_hparams *h, uint32_t layer, int role, bool fus
 }
 
 /* Gates and ups as parts of one tensor, in this order. */
-static void take_half(const rad_layer_params *params, int role, shape *wanted)
+static void take_half(const rad_layer_params *params, int role, rad_shape *wanted)
 {
     if (!is_gate_or_up(role))
         return;
@@ -696,10 +374,11 @@ static void take_half(const rad_layer_params *params, int role, shape *wanted)
 }
 
 /* Queries, keys and values as parts of one tensor, in this order. */
-static void take_part(const rad_hparams *h, const rad_layer_params *params, int role, shape *wanted)
+static void take_part(const rad_hparams *h, const rad_layer_params *params, int role,
+                      rad_shape *wanted)
 {
-    uint64_t q = extent_of(h, params, EXTENT_Q), k = extent_of(h, params, EXTENT_K),
-             v = extent_of(h, params, EXTENT_V);
+    uint64_t q = rad_extent_of(h, params, RAD_EXTENT_Q), k = rad_extent_of(h, params, RAD_EXTENT_K),
+             v = rad_extent_of(h, params, RAD_EXTENT_V);
     if (!is_qkv(role))
         return;
     int part = (role - RAD_WEIGHT_QUERY) % 3;
@@ -715,9 +394,9 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
     const rad_layer_params *params = &h->layers[index];
     const role_row *row = &role_rows[role];
     rad_weight *weight = &model->layers[index].weights[role];
-    shape wanted = shape_of(h, params, row->columns, row->rows);
+    rad_shape wanted = rad_shape_of(h, params, row->columns, row->rows);
     wanted.n_experts = stack_of(h, params, role);
-    wanted.of_stack = is_by_head(role) ? EXTENT_HEADS : EXTENT_EXPERTS;
+    wanted.of_stack = is_by_head(role) ? RAD_EXTENT_HEADS : RAD_EXTENT_EXPERTS;
     bool fused = is_fused(model, index, role);
     if (fused) {
         take_part(h, params, role, &wanted);
@@ -728,7 +407,7 @@ static radllm_status bind_role(rad_model *model, uint32_t index, int role, bool 
     char name[64];
     name_tensor(h, index, role, fused, name, sizeof name);
     weight->by_head = is_by_head(role);
-    return bind_tensor(model, name, wanted, required, file_layout, weight, error);
+    return rad_bind_tensor(model, name, wanted, required, file_layout, weight, error);
 }
 
 static radllm_status bind_layer(rad_model *model, uint32_t index, bool file_layout,
@@ -759,7 +438,7 @@ static radllm_status check_alike(const rad_model *model, int role, radllm_error 
         return RADLLM_OK;
     char name[64];
     name_tensor(h, without - 1, role, is_fused(model, without - 1, role), name, sizeof name);
-    return missing(model, name, error);
+    return rad_bind_missing(model, name, error);
 }
 
 /* Reads a list of divisors of rotations from the tensor, or from the array of a folder's
@@ -796,8 +475,8 @@ static radllm_status bind_divisors(rad_model *model, const char *name, const cha
 {
     char full[96];
     rad_weight divisors = {0};
-    shape wanted = {.columns = model->hparams.rope.n_pairs, .rows = 1, .n_experts = 1};
-    radllm_status status = bind_tensor(model, name, wanted, false, true, &divisors, error);
+    rad_shape wanted = {.columns = model->hparams.rope.n_pairs, .rows = 1, .n_experts = 1};
+    radllm_status status = rad_bind_tensor(model, name, wanted, false, true, &divisors, error);
     snprintf(full, sizeof full, "%s.%s", model->hparams.architecture->name, key);
     const rad_meta *meta = rad_source_find_meta(model->source, full);
     if (status != RADLLM_OK || (divisors.tensor == NULL && meta == NULL))
@@ -835,16 +514,16 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
 {
     const rad_hparams *h = &model->hparams;
     const rad_architecture *a = h->architecture;
-    const shape table = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_VOCABULARY);
-    const shape vector = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_NONE);
-    const shape logits = shape_of(h, NULL, EXTENT_VOCABULARY, EXTENT_NONE);
-    const shape places = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_PLACES);
-    const shape types = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_TYPES);
+    const rad_shape table = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_VOCABULARY);
+    const rad_shape vector = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_NONE);
+    const rad_shape logits = rad_shape_of(h, NULL, RAD_EXTENT_VOCABULARY, RAD_EXTENT_NONE);
+    const rad_shape places = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_PLACES);
+    const rad_shape types = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_TYPES);
     bool normed = a->embedding_norm || a->encoder;
     bool learned = a->learned_positions || (a->alibi == RAD_ALIBI_KEYED && h->max_alibi_bias == 0);
     const struct {
         const char *name;
-        const shape *wanted;
+        const rad_shape *wanted;
         bool expected, required;
         bool file_layout; /* where rows are only looked up */
         rad_weight *weight;
@@ -864,8 +543,8 @@ static radllm_status bind_ends(rad_model *model, bool file_layout, radllm_error 
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < sizeof ends / sizeof *ends && status == RADLLM_OK; i++) {
         if (ends[i].expected)
-            status = bind_tensor(model, ends[i].name, *ends[i].wanted, ends[i].required,
-                                 ends[i].file_layout, ends[i].weight, error);
+            status = rad_bind_tensor(model, ends[i].name, *ends[i].wanted, ends[i].required,
+                                     ends[i].file_layout, ends[i].weight, error);
     }
     if (model->output.tensor != NULL || a->encoder)
         model->embedding.matrix.layout = RAD_LAYOUT_FILE;
@@ -880,11 +559,11 @@ static radllm_status check_end_biases(const rad_model *model, radllm_error *erro
         weights[RAD_WEIGHT_POST_ATTENTION_NORM_BIAS].tensor == NULL)
         return RADLLM_OK;
     if (model->embedding_norm.tensor != NULL && model->embedding_norm_bias.tensor == NULL)
-        return missing(model, "token_embd_norm.bias", error);
+        return rad_bind_missing(model, "token_embd_norm.bias", error);
     if (model->output_norm.tensor != NULL && model->output_norm_bias.tensor == NULL)
-        return missing(model, "output_norm.bias", error);
+        return rad_bind_missing(model, "output_norm.bias", error);
     if (model->hparams.architecture->output_bias && model->output_bias.tensor == NULL)
-        return missing(model, "output.bias", error);
+        return rad_bind_missing(model, "output.bias", error);
     return RADLLM_OK;
 }
 
@@ -911,7 +590,7 @@ radllm_status rad_bind_tensors(rad_model *model, bool file_layout, radllm_error 
 
 /* ---- shapes of a model that is not at hand --------------------------------------------------- */
 
-static radllm_status give_shape(const shape *wanted, const char *name, rad_give_shape give,
+static radllm_status give_shape(const rad_shape *wanted, const char *name, rad_give_shape give,
                                 void *user, radllm_error *error)
 {
     uint64_t dims[4] = {wanted->columns, wanted->is_matrix ? wanted->rows : wanted->n_experts,
@@ -940,7 +619,7 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
             continue;
         if (!required && !(h->architecture->qkv_biases && row->need == NEED_HEADS_OPTIONAL))
             continue;
-        shape wanted = shape_of(h, params, row->columns, row->rows);
+        rad_shape wanted = rad_shape_of(h, params, row->columns, row->rows);
         wanted.n_experts = stack_of(h, params, role);
         const bool fused = is_usually_fused(h->architecture, role);
         if (fused) {
@@ -957,10 +636,10 @@ static radllm_status list_layer(const rad_hparams *h, uint32_t index, rad_give_s
 radllm_status rad_bind_list(const rad_hparams *h, bool tied, rad_give_shape give, void *user,
                             radllm_error *error)
 {
-    const shape table = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_VOCABULARY);
-    const shape vector = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_NONE);
-    const shape places = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_PLACES);
-    const shape types = shape_of(h, NULL, EXTENT_WIDTH, EXTENT_TYPES);
+    const rad_shape table = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_VOCABULARY);
+    const rad_shape vector = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_NONE);
+    const rad_shape places = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_PLACES);
+    const rad_shape types = rad_shape_of(h, NULL, RAD_EXTENT_WIDTH, RAD_EXTENT_TYPES);
     const bool encoder = h->architecture->encoder;
     radllm_status status = give_shape(&table, "token_embd.weight", give, user, error);
     if (status == RADLLM_OK && h->n_token_types > 0)
