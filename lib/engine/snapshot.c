@@ -52,6 +52,8 @@ static void write_settings(const rad_session *session, const char *model_hash,
                       placement->bits, placement->n_layers,
                       placement->experts_here ? " without experts" : "",
                       placement->output ? " and the output" : "");
+    if (engine->model->rounds_nf4)
+        n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "nf4=int8\n");
     if (choice != 0)
         n += snprintf(text + n, SETTINGS_BASE - (size_t)n, "rotations=%u\n", choice);
     rad_cache_describe(&engine->cache->plan, text + n, SETTINGS_BASE - (size_t)n);

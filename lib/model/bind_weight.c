@@ -128,6 +128,7 @@ radllm_status rad_bind_matrix(rad_model *model, rad_weight *weight, const rad_sh
         model->nf4_int8 && tensor->type == RAD_TYPE_NF4 ? RAD_TYPE_NF4_INT8 : tensor->type;
     bool lane = !file_layout && rad_has_lane_layout(type, n_columns) &&
                 (weight->n_experts == 1 || tensor->dims[1] % RAD_LANE_ROWS == 0);
+    model->rounds_nf4 = model->rounds_nf4 || type == RAD_TYPE_NF4_INT8;
     weight->matrix = (rad_matrix){.type = type,
                                   .layout = lane ? RAD_LAYOUT_LANE : RAD_LAYOUT_FILE,
                                   .n_rows = (uint32_t)(wanted->n_part != 0 ? wanted->n_part : rows),

@@ -191,7 +191,8 @@ typedef struct rad_model {
     bool mapped;
     bool behind;       /* matrices are copied behind the first tokens */
     rad_layout layout; /* of the matrices that have a choice */
-    bool nf4_int8;     /* NF4 is rounded as it is read */
+    bool nf4_int8;     /* NF4 is to be rounded as it is read */
+    bool rounds_nf4;   /* and there is some */
 
     rad_hparams hparams;
     rad_weight embedding, output_norm, output; /* output: the embedding itself when tied */

@@ -219,6 +219,55 @@ START_TEST(logits_agree)
 }
 END_TEST
 
+typedef struct held {
+    radllm_model *model;
+    radllm_engine *engine;
+    radllm_session *session;
+} held;
+
+static held hold(const char *path, const char *nf4, radllm_error *error)
+{
+    held h;
+    radllm_options *options;
+    ck_assert_int_eq(radllm_options_new(NULL, &options, NULL), RADLLM_OK);
+    rad_assert_ok(radllm_options_set_text(options, "nf4", nf4, RADLLM_NUL, error), error);
+    rad_assert_ok(radllm_model_open(NULL, path, options, NULL, &h.model, error), error);
+    rad_assert_ok(radllm_engine_new(NULL, h.model, options, &h.engine, error), error);
+    rad_assert_ok(radllm_session_new(h.engine, &h.session, error), error);
+    radllm_options_free(options);
+    return h;
+}
+
+static void let_go(held *h)
+{
+    radllm_session_free(h->session);
+    radllm_engine_free(h->engine);
+    radllm_model_free(h->model);
+}
+
+/* Keys that floats made are not gone on with in integers; where nothing is NF4 the option changes
+ * nothing. */
+START_TEST(snapshots_know_rounding)
+{
+    static const char *const names[] = {"nf4", "awq"};
+    char path[1024], file[256];
+    snprintf(file, sizeof file, "%s", rad_test_temp_path("snapshot"));
+    radllm_error *error;
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    snprintf(path, sizeof path, "%s/%s", folders, names[_i]);
+    held exact = hold(path, "float", error), rounded = hold(path, "int8", error);
+    rad_assert_ok(radllm_session_feed(exact.session, ids, N_IDS, NULL, error), error);
+    rad_assert_ok(radllm_session_snapshot(exact.session, file, NULL, error), error);
+    radllm_status status = radllm_session_restore(rounded.session, file, NULL, error);
+    ck_assert_int_eq(status, _i == 0 ? RADLLM_E_ARGUMENT : RADLLM_OK);
+    if (_i == 0)
+        ck_assert_ptr_nonnull(strstr(radllm_error_message(error), "nf4=int8"));
+    let_go(&exact);
+    let_go(&rounded);
+    radllm_error_free(error);
+}
+END_TEST
+
 /* ---- lies ----------------------------------------------------------------------------------- */
 
 /* What is put in the place of a text of config.json or of the header (of the same length there), or
@@ -533,6 +582,7 @@ static void add_cases(Suite *suite)
     TCase *all = rad_test_case(suite, "packed");
     tcase_add_loop_test(all, decoded_weights, 0, N_CASES);
     tcase_add_loop_test(all, logits_agree, 0, N_CASES);
+    tcase_add_loop_test(all, snapshots_know_rounding, 0, 2);
     tcase_add_loop_test(all, lies_are_found, 0, sizeof lies / sizeof *lies);
     tcase_add_loop_test(all, other_words, 0, sizeof words / sizeof *words);
     tcase_add_loop_test(all, encoders_agree, 0, 2);
