@@ -110,6 +110,15 @@ static radllm_status order_columns(ordering *o, const uint32_t *starts)
     return status;
 }
 
+/* An index of groups that was made and never filled, which other programs do not look at either. */
+static bool is_unfilled(const ordering *o)
+{
+    uint32_t any = o->a->n_groups == 1 || o->a->quant_form != RAD_QUANTS_BY_COLUMN;
+    for (uint32_t i = 0; i < o->a->n_in; i++)
+        any |= o->groups[i];
+    return any == 0;
+}
+
 /* Groups of equal size, or as the file's index of groups says. */
 static radllm_status read_groups(ordering *o, const rad_stored *index, uint64_t group_size)
 {
@@ -118,6 +127,13 @@ static radllm_status read_groups(ordering *o, const rad_stored *index, uint64_t 
     if (index != NULL)
         status = rad_source_read(o->packing->folder->source, index->part, index->offset, o->groups,
                                  a->n_in * sizeof *o->groups, o->packing->error);
+    if (index != NULL && status == RADLLM_OK && is_unfilled(o)) {
+        if (json_is_true(json_object_get(o->packing->config, "desc_act")))
+            return rad_packed_fail(o->packing, o->module,
+                                   "has a g_idx of zeros, though its columns are grouped by it "
+                                   "(desc_act)");
+        index = NULL;
+    }
     for (uint32_t i = 0; i < a->n_in && status == RADLLM_OK; i++) {
         if (index == NULL)
             o->groups[i] = (uint32_t)(i / group_size);

@@ -488,6 +488,48 @@ static const struct {
     {"integers-4-empty", "pack-quantized", "pack-quantized"}, /* weight_g_idx is -1 throughout */
 };
 
+/* A folder in `folder` whose indexes of groups are all zeros. */
+static void unfill(const char *name, const char *folder)
+{
+    static const char *const modules[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
+                                          "gate_proj", "up_proj", "down_proj"};
+    size_t config_size, file_size;
+    char *config = read_text(name, "config.json", &config_size), tensor[32];
+    char *file = read_text(name, "model.safetensors", &file_size);
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+        snprintf(tensor, sizeof tensor, "%s.g_idx", modules[i]);
+        memset(file + find_bytes(file, tensor), 0, (i == 6 ? 160 : 128) * 4);
+    }
+    ck_assert_int_eq(mkdir(folder, 0700), 0);
+    write_text(folder, "config.json", config, config_size);
+    write_text(folder, "model.safetensors", file, file_size);
+    free(config);
+    free(file);
+}
+
+START_TEST(unfilled_indexes)
+{
+    const char *folder = rad_test_temp_path("unfilled");
+    char plain_path[1024];
+    rad_host host = {.allocator = rad_test_allocator(&memory)};
+    rad_source *packed, *plain;
+    radllm_error error = {.status = RADLLM_OK};
+    unfill("gptq-8", folder);
+    snprintf(plain_path, sizeof plain_path, "%s/gptq-8-f32", folders);
+    rad_assert_ok(rad_source_open(&host, folder, &packed, &error), &error);
+    rad_assert_ok(rad_source_open(&host, plain_path, &plain, &error), &error);
+    for (uint64_t i = 0; i < rad_source_n_tensors(plain); i++)
+        compare_tensor(packed, plain, rad_source_tensor(plain, i));
+    rad_source_release(packed);
+    rad_source_release(plain);
+    folder = rad_test_temp_path("unfilled-order");
+    unfill("gptq-4-order", folder);
+    rad_assert_error(rad_source_open(&host, folder, &packed, &error), RADLLM_E_FORMAT, &error,
+                     "g_idx of zeros");
+    rad_test_memory_check(&memory);
+}
+END_TEST
+
 static void tell(const char *from, const char *to, char *text, size_t *size, size_t at)
 {
     const size_t old = strlen(from), new = strlen(to);
@@ -585,6 +627,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(all, snapshots_know_rounding, 0, 2);
     tcase_add_loop_test(all, lies_are_found, 0, sizeof lies / sizeof *lies);
     tcase_add_loop_test(all, other_words, 0, sizeof words / sizeof *words);
+    tcase_add_test(all, unfilled_indexes);
     tcase_add_loop_test(all, encoders_agree, 0, 2);
     tcase_add_test(all, modelopt_is_named);
     tcase_add_loop_test(all, memory_fails, 0, 2);
