@@ -350,10 +350,10 @@ RADLLM_API radllm_status radllm_model_number(const radllm_model *model, const ch
  * use), "layout", "load", "nf4" (how weights in NF4 are computed), "cache_type" (the number format
  * `cache=auto` stands for), "tokenizer", "unicode_version", "kind" ("base": it goes on with texts;
  * "instruct": it was taught to follow instructions; "chat": it holds conversations), "kind_reason"
- * (how that was decided: from what the file says of itself, its chat template, or the token that
- * ends its answers), "adapters" (a line HASH=SCALE for each that sessions begin with, or that was
- * merged), "pooling" (of embeddings: "none", "mean", "cls", "last"; "" where the model does not
- * say: it is no embedding model). */
+ * (how that was decided: from what the file says of itself, its chat template, the token that ends
+ * its answers, or the file's name), "adapters" (a line HASH=SCALE for each that sessions begin
+ * with, or that was merged), "pooling" (of embeddings: "none", "mean", "cls", "last"; "" where the
+ * model does not say: it is no embedding model). */
 RADLLM_API radllm_status radllm_model_text(const radllm_model *model, const char *name,
                                            char *buffer, size_t capacity, size_t *length,
                                            radllm_error *error);

@@ -26,10 +26,10 @@ static const char *find_word(rad_text text, const char *const *words)
     return NULL;
 }
 
-/* What the file calls itself; false where it does not say. */
-static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
+/* What a model's name says, in words that `what` has; false: nothing. */
+static bool by_words(rad_text text, const char *what, rad_model_kind *kind,
+                     char reason[RAD_KIND_REASON])
 {
-    static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
     /* Models of these families that were not taught have other names. */
     static const char *const instruct[] = {"*instruct", "inst",     "it",      "sft",     "dpo",
                                            "orpo",      "rlhf",     "*alpaca", "*hermes", "*wizard",
@@ -41,20 +41,36 @@ static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[
         rad_model_kind kind;
         const char *const *words;
     } kinds[] = {{RAD_KIND_INSTRUCT, instruct}, {RAD_KIND_CHAT, chat}, {RAD_KIND_BASE, base}};
-    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
-        rad_text text;
-        if (rad_meta_text(source, keys[k], &text, NULL) != RADLLM_OK || text.data == NULL)
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        const char *word = find_word(text, kinds[i].words);
+        if (word == NULL)
             continue;
-        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-            const char *word = find_word(text, kinds[i].words);
-            if (word == NULL)
-                continue;
-            *kind = kinds[i].kind;
-            snprintf(reason, RAD_KIND_REASON, "%s has the word \"%s\"", keys[k], word);
-            return true;
-        }
+        *kind = kinds[i].kind;
+        snprintf(reason, RAD_KIND_REASON, "%s has the word \"%s\"", what, word);
+        return true;
     }
     return false;
+}
+
+/* What the file calls itself; false where it does not say. */
+static bool by_name(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
+{
+    static const char *const keys[] = {"general.finetune", "general.name", "general.basename"};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
+        rad_text text;
+        if (rad_meta_text(source, keys[k], &text, NULL) == RADLLM_OK && text.data != NULL &&
+            by_words(text, keys[k], kind, reason))
+            return true;
+    }
+    return false;
+}
+
+/* What the file is called: many of 2023 say of themselves the family alone. */
+static bool by_file(const rad_source *source, rad_model_kind *kind, char reason[RAD_KIND_REASON])
+{
+    const char *label = rad_source_label(source), *end = strrchr(label, '/');
+    const char *name = end != NULL ? end + 1 : label;
+    return by_words((rad_text){name, strlen(name)}, "the file's name", kind, reason);
 }
 
 /* The token of a turn's end ends answers. */
@@ -118,6 +134,8 @@ rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokeni
     }
     if (by_end(tokenizer, reason))
         return RAD_KIND_INSTRUCT;
+    if (by_file(source, &kind, reason))
+        return kind;
     snprintf(reason, RAD_KIND_REASON,
              "it has no chat template, and neither its name nor the token that ends its texts says "
              "otherwise");

@@ -9,7 +9,8 @@ typedef enum rad_model_kind { RAD_KIND_BASE, RAD_KIND_INSTRUCT, RAD_KIND_CHAT } 
 #define RAD_KIND_REASON 160
 
 /* Decided by the first that says it: the keys general.finetune, general.name and general.basename;
- * a chat template; the token that ends answers. `reason` receives which, in words. chat_template:
+ * a chat template; the token that ends answers; the file's name. `reason` receives which, in words.
+ * chat_template:
  * "" where there is none. */
 rad_model_kind rad_kind_of(const rad_source *source, const rad_tokenizer *tokenizer,
                            rad_text chat_template, char reason[RAD_KIND_REASON]);

@@ -91,6 +91,11 @@ check(kind("with-template", "{{ messages }}") == ("chat", "it has a chat templat
 check(kind("tiny-base", "{{ messages }}")[0] == "base", "what it says of itself counts first")
 qwen = kind("little-qwen", "{{ messages }}", "qwen3-embedding")
 check(qwen[0] == "base" and "<|endoftext|>" in qwen[1], "Qwen's base models have a template too")
+# Files that say of themselves no more than their family.
+little = (SOURCE / "tests/golden/architectures/llama-mha-q8_0.gguf").read_bytes()
+for name, wanted in (("llama-2-7b-chat.Q4_K_M.gguf", "chat"), ("little-7b.Q8_0.gguf", "base")):
+    report = json.loads(run("radllm-inspect", write(name, little), "--json").out)
+    check(report["model_kind"] == wanted, f"by the file's name: {name}")
 check("  model            base: " in run("radllm-inspect", folder / "tiny").text(), "in words")
 
 small = shared("models/stories260K/stories260K.gguf")
