@@ -486,8 +486,12 @@ static radllm_status make(const translator *t, rad_form form, const char *name,
         return make_turns(t, name, stored, form == FORM_TURNS_UP);
     case FORM_HEADS_QKV:
         return make_heads_qkv(t, name, stored);
+    case FORM_LATENT_BOTH:
+        return t->shape->latent_whole ? make_plain(t, name, stored) : RADLLM_OK;
     case FORM_LATENT_KEYS:
     case FORM_LATENT_VALUES:
+        if (t->shape->latent_whole)
+            return RADLLM_OK;
         return make_latent(t, name, stored, form == FORM_LATENT_VALUES);
     case FORM_POSITIONS:
         return make_positions(t, name, stored);

@@ -72,9 +72,10 @@ typedef struct rad_folder_family rad_folder_family;
 typedef struct rad_folder_shape {
     uint32_t n_layers, n_heads, n_experts;
     uint32_t latent_plain, latent_value; /* of a head, where attention is latent */
-    uint32_t extra_layers;               /* behind the model's own, which are left out */
-    uint32_t first_position;             /* rows of the table of positions that none uses */
-    bool tied;                           /* the output is the embedding */
+    bool latent_whole;       /* its matrix of keys and values is packed, and stays one */
+    uint32_t extra_layers;   /* behind the model's own, which are left out */
+    uint32_t first_position; /* rows of the table of positions that none uses */
+    bool tied;               /* the output is the embedding */
 } rad_folder_shape;
 
 /* Turns config.json and the texts beside it into metadata. */

@@ -80,6 +80,18 @@ static void put_expert_layers(rad_hf_reader *r, const rad_folder_shape *shape)
     rad_hf_mark_array(r);
 }
 
+/* Rows of a packed matrix cannot be turned into columns: then it is used as a whole, and the cache
+ * holds the keys and values of all heads. */
+static bool is_latent_whole(const rad_stored_table *table)
+{
+    for (size_t i = 0; i < table->count; i++)
+        if (table->items[i].packed != NULL &&
+            rad_ends_with(table->items[i].name.data, table->items[i].name.size,
+                          ".kv_b_proj.weight"))
+            return true;
+    return false;
+}
+
 /* DeepSeek's routers and attention. */
 static void put_deepseek(rad_hf_reader *r, rad_folder_shape *shape)
 {
@@ -93,10 +105,13 @@ static void put_deepseek(rad_hf_reader *r, rad_folder_shape *shape)
     if (rad_hf_find(config, "q_lora_rank") != NULL)
         rad_hf_put_integer(r, "attention.q_lora_rank", rad_hf_size(r, "q_lora_rank", -1));
     rad_hf_put_integer(r, "rope.dimension_count", rotated);
-    rad_hf_put_integer(r, "attention.key_length_mla", plain + rotated);
-    rad_hf_put_integer(r, "attention.value_length_mla", value);
-    rad_hf_put_integer(r, "attention.key_length", rank + rotated);
-    rad_hf_put_integer(r, "attention.value_length", rank);
+    shape->latent_whole = is_latent_whole(&r->folder->stored);
+    if (!shape->latent_whole) {
+        rad_hf_put_integer(r, "attention.key_length_mla", plain + rotated);
+        rad_hf_put_integer(r, "attention.value_length_mla", value);
+    }
+    rad_hf_put_integer(r, "attention.key_length", (shape->latent_whole ? plain : rank) + rotated);
+    rad_hf_put_integer(r, "attention.value_length", shape->latent_whole ? value : rank);
     shape->latent_plain = (uint32_t)plain;
     shape->latent_value = (uint32_t)value;
 }

@@ -32,6 +32,15 @@ FUSED = {"self_attn.qkv_proj": (WIDTH + 2 * KV, WIDTH), "self_attn.o_proj": (WID
 EXPERTS = {**{name: MODULES[name] for name in list(MODULES)[:4]},
            **{f"block_sparse_moe.experts.{e}.{part}": shape for e in range(3)
               for part, shape in (("w1", (FFN, WIDTH)), ("w2", (WIDTH, FFN)), ("w3", (FFN, WIDTH)))}}
+LATENT = {"model_type": "deepseek_v2", "architectures": ["DeepseekV2ForCausalLM"], "kv_lora_rank": 64,
+          "num_key_value_heads": HEADS, "q_lora_rank": None, "qk_nope_head_dim": 32,
+          "qk_rope_head_dim": 16, "v_head_dim": 32, "first_k_dense_replace": 1,
+          "n_routed_experts": 2, "num_experts_per_tok": 1, "n_shared_experts": 1,
+          "moe_intermediate_size": 64}
+LATENT_MODULES = {"self_attn.q_proj": (HEADS * 48, WIDTH), "self_attn.o_proj": (WIDTH, WIDTH),
+                  "self_attn.kv_a_proj_with_mqa": (80, WIDTH),
+                  "self_attn.kv_b_proj": (HEADS * 64, 64),
+                  **{name: shape for name, shape in MODULES.items() if "mlp" in name}}
 BERT = {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu",
         "hidden_size": WIDTH, "intermediate_size": FFN, "num_hidden_layers": 1,
         "num_attention_heads": HEADS, "vocab_size": VOCABULARY, "layer_norm_eps": 1e-12,
@@ -285,6 +294,8 @@ WIDE = {
                     lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
     "int8-experts": (packed_scaled.bnb(8, llm_int8_threshold=0.8),
                      lambda s, i: packed_scaled.eight_bits(s)),
+    "fp8-latent": (packed_scaled.BLOCKS,
+                   lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}
@@ -327,6 +338,9 @@ def make(folder, name, settings, quantize):
         config.update(model_type="mixtral", architectures=["MixtralForCausalLM"],
                       num_local_experts=3, num_experts_per_tok=2, sliding_window=None)
         modules = EXPERTS
+    if name.endswith("latent"):
+        config.update(LATENT)
+        modules = LATENT_MODULES
     layer = "encoder.layer.0." if modules is ENCODER else "model.layers.0."
     plain = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "model.norm.weight": (WIDTH,),
              layer + "input_layernorm.weight": (WIDTH,),
@@ -337,6 +351,8 @@ def make(folder, name, settings, quantize):
                       layer + "mlp.ffn_sub_norm.weight": (FFN,)})
     if name.endswith("experts"):
         plain[layer + "block_sparse_moe.gate.weight"] = (3, WIDTH)
+    if name.endswith("latent"):
+        plain[layer + "self_attn.kv_a_layernorm.weight"] = (64,)
     packed = {layer + module: shape for module, shape in modules.items()}
     if modules is ENCODER:
         plain = {**ENCODER_PLAIN, **{f"{module}.bias": shape[:1] for module, shape in packed.items()}}
