@@ -429,10 +429,6 @@ static radllm_status check_lengths(const binder *b, const couple *c, bool lookup
     if (lookup)
         return refuse(b, RADLLM_E_UNSUPPORTED, c->lengths,
                       "is of DoRA of an embedding, which is not supported");
-    if (c->weight->by_head)
-        return refuse(b, RADLLM_E_UNSUPPORTED, c->lengths,
-                      "is of DoRA of keys and values that the model has apart, which is not "
-                      "supported: merge the adapter into the model by PEFT");
     return check_shape(b, c->lengths, rows, 1);
 }
 
@@ -511,6 +507,7 @@ static radllm_status check_couple(const binder *b, const couple *c, rad_adapter_
         pair->a.n_columns = rad_weight_inputs(c->weight);
         pair->a.n_rows = x.keys ? rank * c->weight->n_experts : rank;
         pair->b.n_rows = x.keys ? rad_weight_rows(c->weight) : c->weight->matrix.n_rows;
+        rows = x.keys ? c->weight->n_experts * pair->a.n_columns : pair->b.n_rows;
     }
     if (c->lengths != NULL)
         pair->lengths = (rad_matrix){.n_rows = rows, .n_columns = 1};
@@ -729,21 +726,25 @@ static radllm_status read_matrix(binder *b, const rad_adapter_tensor *tensor,
 
 /* What changes kv_b, whose rows are each head's for its key, then those for its value. To the
  * heads' products of keys, which go from queries to short vectors, it is the transpose: for each
- * head A is that of its rows of B, and B is that of A. */
+ * head A is that of its rows of B, B is that of A, and lengths are those of columns. */
 static radllm_status read_latent(binder *b, const couple *c, bool keys, rad_adapter_pair *pair)
 {
     const rad_latent *latent = &b->model->hparams.latent;
     const uint32_t rank = pair->b.n_columns, head = latent->plain + latent->value;
     const row_order plain = {.head = 1}, of_keys = {.head = rank, .step = head * rank};
     const row_order of_values = {.head = latent->value, .step = head};
+    const row_order columns = {.head = latent->plain, .step = head};
     const steps a = {0, latent->rank, 1}, turned_a = {0, 1, latent->rank}, turned_b = {0, 1, rank};
     const steps values = {(size_t)latent->plain * rank, rank, 1};
+    const steps lengths = {keys ? 0 : latent->plain, 1, 1};
     radllm_status status = keys ? read_matrix(b, c->b, &of_keys, turned_b, &pair->a)
                                 : read_matrix(b, c->a, &plain, a, &pair->a);
-    if (status != RADLLM_OK)
-        return status;
-    return keys ? read_matrix(b, c->a, &plain, turned_a, &pair->b)
-                : read_matrix(b, c->b, &of_values, values, &pair->b);
+    if (status == RADLLM_OK)
+        status = keys ? read_matrix(b, c->a, &plain, turned_a, &pair->b)
+                      : read_matrix(b, c->b, &of_values, values, &pair->b);
+    if (status == RADLLM_OK && c->lengths != NULL)
+        status = read_matrix(b, c->lengths, keys ? &columns : &of_values, lengths, &pair->lengths);
+    return status;
 }
 
 /* Of expert number `expert` of the tensor, where it has several. */

@@ -11,8 +11,10 @@
 typedef struct rad_adapter_pair {
     rad_matrix a; /* [rank, columns]; of an embedding [tokens, rank], whose rows are looked up */
     rad_matrix b; /* [rows, rank] */
-    rad_matrix lengths; /* [rows, 1]: DoRA (Liu et al. 2024), only to be merged; no rows: none */
-    double scale;       /* alpha / rank, or what the file asks for */
+    /* DoRA (Liu et al. 2024), only to be merged: [rows, 1]; of the heads' products of keys
+     * [heads x columns, 1]; no rows: none. */
+    rad_matrix lengths;
+    double scale; /* alpha / rank, or what the file asks for */
 } rad_adapter_pair;
 
 /* A tensor that takes the place of the model's own, read when the adapter is merged. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "model/fill.h"
+#include "model/merge_columns.h"
 
 /* Whether a weight is one of a layer's: the others stand alone before and behind them. */
 static bool is_of_layer(const rad_model *model, const rad_weight *weight)
@@ -184,22 +185,27 @@ static float length_factor(const merger *m, const rad_adapter_pair *pair, uint32
     return sum > 0.0 ? (float)((double)length / sqrt(sum)) : 0.0f;
 }
 
-static void add_pair(const merger *m, const rad_adapter_pair *pair, bool lookup, float scale)
+static radllm_status add_pair(const merger *m, const rad_model *model, const rad_weight *weight,
+                              const rad_adapter_pair *pair, float by, radllm_error *error)
 {
-    float by = (float)(pair->scale * (double)scale);
+    const bool lookup = weight == &model->embedding;
+    const bool columns = rad_adapter_has_columns(model, weight, pair);
     uint32_t rank = pair->b.n_columns;
     uint32_t first = m->first + (pair->b.n_rows > m->rows ? m->base : 0);
     decode_terms(pair, pair->a.n_rows > rank ? m->head * rank : 0, lookup, m->terms, m->factors);
-    for (uint32_t r = 0; r < m->n; r++) {
+    radllm_status status =
+        columns ? rad_merge_columns(model, weight, pair, m->head, by, m->row, error) : RADLLM_OK;
+    for (uint32_t r = 0; r < m->n && status == RADLLM_OK; r++) {
         float *values = m->values + (size_t)r * m->columns;
         decode(lookup ? &pair->a : &pair->b, first + r, m->factors);
         add_product(m, pair->b.n_columns, by, values);
         if (pair->lengths.n_rows == 0)
             continue;
-        float factor = length_factor(m, pair, first, r, by);
+        float factor = columns ? 1.0f : length_factor(m, pair, first, r, by);
         for (uint32_t i = 0; i < m->columns; i++)
-            values[i] *= factor;
+            values[i] *= columns ? m->row[i] : factor;
     }
+    return status;
 }
 
 /* Numbers first..first+n-1 of a whole tensor as floats. */
@@ -266,22 +272,24 @@ static radllm_status merge_part(const rad_model *model, const rad_weight *weight
         memcpy(m.own, values, n * sizeof *values);
     uint32_t row = (uint32_t)(first / columns - weight->first);
     uint32_t end = row + (uint32_t)(n / columns);
-    for (; row < end; row += m.n, m.values += m.n * columns, m.own += m.n * columns) {
+    for (; row < end && status == RADLLM_OK;
+         row += m.n, m.values += m.n * columns, m.own += m.n * columns) {
         uint32_t expert = row / rows;
         m.first = row % rows;
         m.head = weight->by_head ? expert : 0;
         m.base = weight->by_head ? expert * rows : (uint32_t)weight->first;
         m.n = end - row < rows - m.first ? end - row : rows - m.first;
-        for (uint32_t i = 0; i < model->merged.n; i++) {
+        for (uint32_t i = 0; i < model->merged.n && status == RADLLM_OK; i++) {
             bool lookup;
             const rad_adapter_use *use = &model->merged.uses[i];
             const rad_adapter_pair *pair = pair_of(model, use, weight, expert, &lookup);
             if (pair != NULL)
-                add_pair(&m, pair, lookup, use->scale);
+                status = add_pair(&m, model, weight, pair,
+                                  (float)(pair->scale * (double)use->scale), error);
         }
     }
     rad_free(&model->host.allocator, terms, bytes);
-    return RADLLM_OK;
+    return status;
 }
 
 /* Whether a weight has some of the rows of its tensor, side by side with others'. */
