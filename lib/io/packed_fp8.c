@@ -47,13 +47,14 @@ static float number_of_fp8(const rad_packed_scaled *w, uint8_t code, float scale
 }
 
 /* The rows and columns of blocks that the configuration names, for scales of blocks; where it names
- * none, those that are usual. */
-static radllm_status block_shape(const rad_packing *packing, bool *named, uint32_t *rows,
+ * none, those that are usual. all: they are those of every matrix, not of some. */
+static radllm_status block_shape(const rad_packing *packing, bool *named, bool *all, uint32_t *rows,
                                  uint32_t *columns)
 {
     const json_t *shape = json_object_get(packing->config, "weight_block_size");
     const json_t *groups = json_object_get(packing->config, "config_groups"), *group;
     const char *key;
+    *all = json_is_array(shape);
     json_object_foreach((json_t *)(uintptr_t)groups, key, group)
     {
         const json_t *found = json_object_get(json_object_get(group, "weights"), "block_structure");
@@ -85,14 +86,17 @@ static radllm_status place_scales(const rad_packing *packing, const char *module
                                   rad_packed_scaled *w)
 {
     const uint64_t rows = stored->dims[0], columns = stored->dims[1], parts = dim_of(scales, 1);
-    bool named;
-    radllm_status status = block_shape(packing, &named, &w->block_rows, &w->block_columns);
+    bool named, all;
+    radllm_status status = block_shape(packing, &named, &all, &w->block_rows, &w->block_columns);
     if (status != RADLLM_OK)
         return status;
     w->grid_columns = (uint32_t)((columns + w->block_columns - 1) / w->block_columns);
     const uint64_t grid_rows = (rows + w->block_rows - 1) / w->block_rows;
     const bool blocks =
         scales->n_dims == 2 && scales->dims[0] == grid_rows && parts == w->grid_columns;
+    if (all && !blocks && (scales->n_elements != 1 || grid_rows != 1 || w->grid_columns != 1))
+        return rad_packed_fail(packing, module,
+                               "has not the scales of blocks of weight_block_size");
     if (scales->n_elements == 1) {
         w->block_rows = (uint32_t)rows;
         w->block_columns = (uint32_t)columns;

@@ -176,7 +176,7 @@ static radllm_status check_expert(const rad_model *model, const rad_tensor *tens
     if (n != n_first)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "%s: tensor %s has groups of columns of other sizes than the first "
-                        "expert's: this version wants them alike",
+                        "expert's: this version wants them alike; fetch the model in another form",
                         rad_source_label(model->source), tensor->name.data);
     if (tensor->type == first->type && rad_type_find(tensor->type)->tail_bytes == 0)
         return RADLLM_OK;

@@ -113,14 +113,15 @@ radllm_status rad_bind_matrix(rad_model *model, rad_weight *weight, const rad_sh
         (weight->by_head || weight == &model->embedding || weight == &model->positions))
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "%s: tensor %s has its columns in another order, which this version does "
-                        "not compute for this kind of tensor",
+                        "not compute for this kind of tensor: fetch the model in another form",
                         rad_source_label(model->source), tensor->name.data);
     if (weight->parts != NULL)
         rows *= weight->n_experts;
     if (rows > INT32_MAX || tensor->dims[0] > INT32_MAX ||
         (info->family == RAD_FAMILY_ROW && tensor->dims[0] > RAD_ROW_COLUMNS_MAX) ||
         (info->family == RAD_FAMILY_INT8 && tensor->dims[0] > RAD_INT8_COLUMNS_MAX))
-        return rad_fail(error, RADLLM_E_UNSUPPORTED, "%s: tensor %s is too large",
+        return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                        "%s: tensor %s is too large: take a smaller model",
                         rad_source_label(model->source), tensor->name.data);
     weight->threshold = rad_tensor_threshold(tensor);
     /* An expert begins with a group of lanes. */

@@ -241,7 +241,7 @@ START_TEST(fp8_lies)
         refuse(FP8, parts, RADLLM_E_FORMAT, "scale");
     }
     part shape[] = {weight, {".weight_scale_inv", "F32", "[1,2]", ones, 8}, END};
-    refuse(FP8, shape, RADLLM_E_FORMAT, "scales for neither");
+    refuse(FP8, shape, RADLLM_E_FORMAT, "scales of blocks");
     part type[] = {weight, {".weight_scale_inv", "I32", "[2,1]", ones, 8}, END};
     refuse(FP8, type, RADLLM_E_FORMAT, "scales of a type");
     part alone[] = {weight, END};
