@@ -10,9 +10,15 @@
 
 enum { SHOWN_ITEMS = 6, SHOWN_BYTES = 200, SHOWN_TENSORS = 40 };
 
-typedef enum file_kind { KIND_MODEL, KIND_TENSORS, KIND_VOCABULARY, KIND_METADATA } file_kind;
+typedef enum file_kind {
+    KIND_MODEL,
+    KIND_TENSORS,
+    KIND_VOCABULARY,
+    KIND_METADATA,
+    KIND_ADAPTER
+} file_kind;
 
-static const char *const kind_names[] = {"model", "tensors", "vocabulary", "metadata"};
+static const char *const kind_names[] = {"model", "tensors", "vocabulary", "metadata", "adapter"};
 
 static uint64_t file_number(const radllm_file *file, const char *name)
 {
@@ -71,13 +77,26 @@ static bool describes_model(const radllm_file *file)
     return found;
 }
 
+/* What changes a model, by PEFT's names or GGUF's keys. */
+static bool is_adapter(const radllm_file *file)
+{
+    static const char begins[] = "base_model.model.";
+    radllm_tensor_info info = {.size = sizeof info};
+    if (has_key(file, "adapter.type"))
+        return true;
+    return file_number(file, "tensors") != 0 &&
+           radllm_file_tensor(file, 0, &info, program_error()) == RADLLM_OK &&
+           strncmp(info.name, begins, sizeof begins - 1) == 0;
+}
+
 /* Checks as deep as the kind of file allows; ends the program when the file is refused. */
 static file_kind check_file(const radllm_file *file, const common_settings *common)
 {
     bool tensors = file_number(file, "tensors") != 0;
     bool vocabulary = !tensors && has_key(file, "tokenizer.ggml.model");
-    bool adapter = has_key(file, "adapter.type"); /* to be checked with its model: --lora */
-    if (!vocabulary && !adapter && has_key(file, "general.architecture")) {
+    if (is_adapter(file))
+        return KIND_ADAPTER; /* to be checked with its model: --lora */
+    if (!vocabulary && has_key(file, "general.architecture")) {
         radllm_status status = radllm_file_check_model(file, program_error());
         if (status == RADLLM_OK)
             return KIND_MODEL;
@@ -415,7 +434,8 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
 {
     static const char *const described[] = {"a model that this version can run",
                                             "a container of tensors, no model",
-                                            "a vocabulary without weights", "metadata alone"};
+                                            "a vocabulary without weights", "metadata alone",
+                                            "an adapter (LoRA), to be given to its model: --lora"};
     output_text("File ");
     output_escaped(path, strlen(path));
     output_format("\n  %-16s %s\n", "kind", described[kind]);

@@ -119,8 +119,10 @@ adapter = golden / "adapters" / "llama-all"
 plans = [json.loads(inspect(base, "--json", "-c", "64", *more).out)["plan"]
          for more in ((), ("--lora", adapter, "--lora", f"{adapter}.gguf=0.5"))]
 check(plans[0]["weights"] + 50000 < plans[1]["weights"], "the plan counts adapters")
-expect(inspect(adapter), 0, "a folder of PEFT is listed")
-expect(inspect(f"{adapter}.gguf"), 0, "an adapter in GGUF is listed")
+for path in (adapter, f"{adapter}.gguf"):
+    result = inspect(path)
+    expect(result, 0, "an adapter is listed")
+    check("an adapter (LoRA)" in result.text(), "as what it is", result)
 wrong = inspect(golden / "architectures" / "qwen2-q8_0.gguf", "--lora", adapter)
 expect(wrong, 1, "an adapter of another model", "lora_", "the model needs")
 texts = [run("radllm-generate", "-m", base, "-p", "abc", "-n", "12", "--temp", "0",
