@@ -522,7 +522,7 @@ static radllm_status check_tokenizer(folder_writer *w)
     if (status == RADLLM_OK)
         status = rad_tokenizer_create_json(&w->plan->host, &files, &made, w->error);
     if (status == RADLLM_OK)
-        status = rad_tokenizer_compare(w->model.tokenizer, made, "tokenizer.json", w->error);
+        status = rad_tokenizer_compare(w->model.tokenizer, made, "tokenizer.json", false, w->error);
     rad_tokenizer_free(made);
     rad_free(w->allocator, files.tokenizer.data, files.tokenizer.size + 1);
     rad_free(w->allocator, files.config.data, files.config.size + 1);

@@ -13,6 +13,8 @@ typedef struct image {
     char architecture[64];
     bool halves;           /* rotated pairs are halves of a head, which GGUF has by turns */
     radllm_error *no_file; /* fails with what no GGUF file can say */
+    bool keyed;            /* the tokenizer's parts stand in a key of their own */
+    bool again;            /* they must */
     uint64_t n_heads, n_kv_heads;
     const rad_tensor **stack; /* room for the experts of one tensor */
     uint64_t n_experts;
@@ -308,7 +310,8 @@ static radllm_status add_tokenizer(image *m, const rad_tokenizer *tokenizer)
     if (rows > UINT32_MAX)
         return rad_fail(m->error, RADLLM_E_FORMAT, "%s: the embedding has too many rows",
                         rad_source_label(m->from));
-    return rad_tokenizer_export(tokenizer, m->from, (uint32_t)rows, put_meta, m->to, m->error);
+    return rad_tokenizer_export(tokenizer, m->from, (uint32_t)rows, &m->keyed, put_meta, m->to,
+                                m->error);
 }
 
 /* Whether the entries that were made give the same tokens. */
@@ -317,10 +320,25 @@ static radllm_status check_tokenizer(const rad_host *host, image *m, const rad_t
     rad_tokenizer *made = NULL;
     if (strcmp(rad_tokenizer_kind(tokenizer), "none") == 0)
         return RADLLM_OK;
-    radllm_status status = rad_tokenizer_create(host, m->to, &made, m->error);
+    radllm_error why = {.status = RADLLM_OK};
+    radllm_status status = rad_tokenizer_create(host, m->to, &made, &why);
+    if (status == RADLLM_E_MEMORY)
+        return rad_fail(m->error, status, "%s", why.message);
+    if (status != RADLLM_OK) /* tokens that GGUF's spelling makes equal, for example */
+        status =
+            rad_fail(m->error, RADLLM_E_UNSUPPORTED,
+                     "the folder's tokenizer has no form in GGUF (%s); run the folder as it is",
+                     why.message);
+    const bool parts = rad_tokenizer_has_parts(tokenizer);
     if (status == RADLLM_OK)
-        status = rad_tokenizer_compare(tokenizer, made, "GGUF", m->error);
+        status = rad_tokenizer_compare(tokenizer, made, "GGUF", parts, m->error);
     rad_tokenizer_free(made);
+    if (status == RADLLM_OK && m->keyed)
+        rad_log_line(
+            host, RADLLM_LOG_WARNING,
+            "GGUF's own keys do not say all that this tokenizer does: programs that do not "
+            "know radllm.tokenizer.json may cut some texts otherwise");
+    m->again = status == RADLLM_E_UNSUPPORTED && parts && !m->keyed;
     return status;
 }
 
@@ -387,10 +405,29 @@ static radllm_status fill(const rad_host *host, image *m)
         status = put_off(m, add_tokenizer(m, tokenizer));
     if (status == RADLLM_OK)
         status = rad_derived_finish(m->to, m->error);
-    if (status == RADLLM_OK && m->no_file->status == RADLLM_OK)
-        status = put_off(m, check_tokenizer(host, m, tokenizer));
+    if (status == RADLLM_OK && m->no_file->status == RADLLM_OK) {
+        status = check_tokenizer(host, m, tokenizer);
+        status = m->again ? RADLLM_OK : put_off(m, status);
+    }
     rad_tokenizer_free(tokenizer);
     return status;
+}
+
+/* What GGUF's own keys turn out not to say is made with a key more. */
+static radllm_status make(const rad_host *host, image *m)
+{
+    radllm_status status = rad_derived_new(m->from, &m->to, m->error);
+    if (status == RADLLM_OK)
+        status = fill(host, m);
+    if (!m->again)
+        return status;
+    rad_source_release(m->to);
+    *m->error = (radllm_error){.status = RADLLM_OK};
+    m->keyed = true;
+    m->again = false;
+    m->to = NULL;
+    status = rad_derived_new(m->from, &m->to, m->error);
+    return status == RADLLM_OK ? fill(host, m) : status;
 }
 
 radllm_status rad_image_make(const rad_host *host, rad_source *source, rad_source **out,
@@ -405,9 +442,7 @@ radllm_status rad_image_make(const rad_host *host, rad_source *source, rad_sourc
     image m = {.from = source, .no_file = no_file, .allocator = &host->allocator, .error = &own};
     radllm_status status = read_shape(&m);
     if (status == RADLLM_OK)
-        status = rad_derived_new(source, &m.to, &own);
-    if (status == RADLLM_OK)
-        status = fill(host, &m);
+        status = make(host, &m);
     if (status == RADLLM_OK) {
         *out = m.to;
         return RADLLM_OK;

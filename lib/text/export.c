@@ -3,16 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "text/tokenizer_internal.h"
+#include "text/json_writer.h"
 
 #define KEY(name) "tokenizer.ggml." name
-#define MARK      "\xE2\x96\x81"
 
 typedef struct exporter {
     const rad_tokenizer *tokenizer;
     const rad_pipeline *pipeline;
     uint32_t size;
     bool strips; /* readers take it for granted that tokens do */
+    bool keyed;  /* the parts of tokenizer.json stand in a key of their own */
     rad_put_meta put;
     void *user;
     rad_arena arena; /* of lists, until they were given */
@@ -93,7 +93,7 @@ static rad_text name_piece(exporter *x, uint32_t id)
     char *marked = list_of(x, text.size + 3, 1);
     if (marked == NULL)
         return text;
-    memcpy(marked, MARK, 3);
+    memcpy(marked, RAD_MARK, 3);
     memcpy(marked + 3, text.data, text.size);
     return (rad_text){marked, text.size + 3};
 }
@@ -126,14 +126,16 @@ static int32_t type_of(const exporter *x, uint32_t id)
         return RAD_TOKEN_UNUSED;
     if (x->pipeline == NULL) /* of a tokenizer.model, which GGUF follows */
         return t->vocabulary.types[id];
-    if ((int32_t)id == t->unknown && !x->pipeline->bytes)
+    if ((int32_t)id == t->unknown && !x->pipeline->bytes && !x->keyed)
         return is_wordpiece(x) ? RAD_TOKEN_CONTROL : RAD_TOKEN_UNKNOWN;
+    if (x->keyed && t->vocabulary.types[id] != RAD_TOKEN_NORMAL)
+        return t->vocabulary.types[id];
     rad_text text = entry_of(x, id);
     if (x->pipeline->byte_fallback && text.size == 6 && memcmp(text.data, "<0x", 3) == 0)
         for (int byte = 0; byte < 256; byte++)
             if (x->pipeline->fallback[byte] == (int32_t)id)
                 return RAD_TOKEN_BYTE;
-    return t->vocabulary.types[id];
+    return x->keyed && (int32_t)id == t->unknown ? RAD_TOKEN_UNKNOWN : t->vocabulary.types[id];
 }
 
 static void put_tokens(exporter *x)
@@ -158,16 +160,17 @@ static void put_added(exporter *x)
 {
     const rad_tokenizer *t = x->tokenizer;
     const uint8_t *added = x->pipeline != NULL ? x->pipeline->added : t->added;
+    const uint8_t kept = RAD_ADDED_KEPT | (x->keyed ? RAD_ADDED_OUTSIDE : 0);
     uint32_t n = 0, count = added != NULL ? t->vocabulary.size : 0;
     uint32_t *ids = list_of(x, count + (uint64_t)1, sizeof *ids);
     uint8_t *flags = list_of(x, count + (uint64_t)1, 1);
     for (uint32_t id = 0; id < count && x->status == RADLLM_OK; id++) {
-        if ((added[id] & RAD_ADDED_KEPT) == 0)
+        if ((added[id] & kept) == 0)
             continue;
         ids[n] = id;
-        flags[n++] = added[id] & RAD_ADDED_KEPT;
+        flags[n++] = added[id] & kept;
     }
-    if (n == 0 && x->strips)
+    if (n == 0 && x->strips && !x->keyed)
         n = 1; /* one that is as all are says that this is all */
     if (n == 0)
         return;
@@ -268,35 +271,53 @@ static void put_scores(exporter *x)
 
 /* ---- kinds ---------------------------------------------------------------------------------- */
 
-/* The name of the pre-tokenizer that cuts text as the parts of this one do. */
-static void put_pre(exporter *x)
+/* The name of the pre-tokenizer that cuts text as the parts of this one do; false: it has none. */
+static bool name_pre(const rad_pipeline *pipeline, char name[64])
 {
     rad_split_fn stages[RAD_SPLIT_STAGES];
     rad_text texts[RAD_SPLIT_STAGES];
     size_t n = 0;
-    char name[64];
-    for (uint32_t i = 0; i < x->pipeline->n_splitters; i++) {
-        const rad_splitter *s = &x->pipeline->splitters[i];
+    for (uint32_t i = 0; i < pipeline->n_splitters; i++) {
+        const rad_splitter *s = &pipeline->splitters[i];
         rad_split_fn split = s->pattern.split;
         if (s->pattern.find == rad_pattern_number && s->behavior == RAD_BEHAVIOR_ISOLATED)
             split = rad_pretokenizer_digits();
         bool isolated = s->behavior == RAD_BEHAVIOR_ISOLATED && !s->invert;
         if (s->kind != RAD_SPLIT_PATTERN || n == RAD_SPLIT_STAGES ||
-            (split == NULL && (s->pattern.regex == NULL || !isolated))) {
-            refuse(x, "its pre_tokenizer cuts text in a way of its own");
-            return;
-        }
+            (split == NULL && (s->pattern.regex == NULL || !isolated)))
+            return false;
         texts[n] = s->pattern.source;
         stages[n++] = split;
     }
-    if (!rad_pretokenizer_name(stages, texts, n, x->pipeline->ignore_merges, name)) {
-        refuse(x, "its pre_tokenizer cuts text in a way of its own");
-        return;
+    return rad_pretokenizer_name(stages, texts, n, pipeline->ignore_merges, name) &&
+           rad_pretokenizer_find(name, strlen(name))->ignore_merges == pipeline->ignore_merges;
+}
+
+static void put_pre(exporter *x)
+{
+    char name[64] = "default";
+    bool named = name_pre(x->pipeline, name);
+    put_text(x, KEY("pre"), named ? name : "default"); /* what is not named has a key of ours */
+    if (!x->keyed && rad_pre_composes(name))
+        put_flag(x, RAD_KEY_NFC, false);
+}
+
+/* Scores that floats do not hold. */
+static void put_doubles(exporter *x)
+{
+    double *scores = list_of(x, x->size, sizeof *scores);
+    bool exact = true;
+    for (uint32_t id = 0; id < x->tokenizer->vocabulary.size && x->status == RADLLM_OK; id++) {
+        scores[id] = x->pipeline->scores[id];
+        exact = exact && (double)(float)scores[id] == scores[id];
     }
-    put_text(x, KEY("pre"), name);
-    const bool composes = x->pipeline->n_normalizers > 0; /* check_normalizers() leaves no other */
-    if (composes != rad_pre_composes(name))
-        put_flag(x, RAD_KEY_NFC, composes);
+    if (!exact)
+        put(x,
+            (rad_meta){.type = RAD_META_F64,
+                       .is_array = true,
+                       .count = x->size,
+                       .items = (const uint8_t *)scores},
+            RAD_KEY_SCORES);
 }
 
 /* Pieces and scores as they are. */
@@ -312,6 +333,8 @@ static void put_pieces(exporter *x, const char *model)
                      : x->pipeline != NULL  ? (float)x->pipeline->scores[id]
                                             : vocabulary->scores[id];
     put_numbers(x, scores);
+    if (x->keyed)
+        put_doubles(x);
 }
 
 static bool prepends_mark(const rad_pipeline *pipeline)
@@ -363,47 +386,6 @@ static void put_unigram(exporter *x)
         put_charsmap(x, map);
 }
 
-/* Whether GGUF's readers do what a normalizer does, or (NFC) published files lose it. */
-static bool has_words(const exporter *x, const rad_normalizer *normalizer)
-{
-    const bool composes = normalizer->compose && !normalizer->compatibility;
-    const rad_text content = normalizer->content;
-    const bool spaces = content.size == 0 || (content.size == 1 && content.data[0] == ' ') ||
-                        (content.size == 3 && memcmp(content.data, MARK, 3) == 0);
-    const bool pieces = !is_wordpiece(x) && !x->pipeline->bytes;
-    switch (normalizer->kind) {
-    case RAD_NORMAL_FORM:
-        return is_wordpiece(x) ? !normalizer->compose && !normalizer->compatibility : composes;
-    case RAD_NORMAL_REPLACE:
-        return pieces && spaces;
-    case RAD_NORMAL_PREPEND:
-    case RAD_NORMAL_STRIP:
-    case RAD_NORMAL_CHARSMAP:
-        return pieces;
-    case RAD_NORMAL_LOWERCASE:
-    case RAD_NORMAL_DROP_NONSPACING:
-    case RAD_NORMAL_BERT_CLEAN:
-    case RAD_NORMAL_BERT_CHINESE:
-        return is_wordpiece(x);
-    default:
-        return false;
-    }
-}
-
-static void check_normalizers(exporter *x)
-{
-    const rad_pipeline *pipeline = x->pipeline;
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < pipeline->n_normalizers; i++) {
-        const rad_normalizer *one = &pipeline->normalizers[i];
-        if (!has_words(x, one))
-            refuse(x, "its normalizer changes texts in a way of its own");
-        n += one->kind == RAD_NORMAL_BERT_CLEAN || one->kind == RAD_NORMAL_BERT_CHINESE;
-    }
-    if (is_wordpiece(x) && n < 2)
-        refuse(x, "its normalizer does not clean texts, or leaves Chinese characters in words");
-}
-
 static bool has_normalizer(const exporter *x, rad_normalizer_kind kind)
 {
     for (uint32_t i = 0; i < x->pipeline->n_normalizers; i++)
@@ -423,11 +405,20 @@ static void put_case(exporter *x)
         put_flag(x, KEY("normalizer.strip_accents"), strip);
 }
 
+/* Whether vocabulary and merges spell bytes in letters, wherever texts are spelled so. */
+static bool spells_bytes(const rad_pipeline *pipeline)
+{
+    bool found = pipeline->bytes;
+    for (uint32_t i = 0; i < pipeline->n_splitters; i++)
+        found = found || pipeline->splitters[i].kind == RAD_SPLIT_LETTERS;
+    for (uint32_t i = 0; i < pipeline->n_normalizers; i++)
+        found = found || pipeline->normalizers[i].kind == RAD_NORMAL_LETTERS;
+    return found;
+}
+
 static void put_kind(exporter *x)
 {
     const rad_pipeline *pipeline = x->pipeline;
-    if (pipeline != NULL)
-        check_normalizers(x);
     if (pipeline == NULL && x->tokenizer->spm != NULL && x->tokenizer->spm->unigram) {
         put_unigram(x);
     } else if (pipeline == NULL) {
@@ -440,7 +431,7 @@ static void put_kind(exporter *x)
         put_text(x, KEY("pre"), "default");
         put_case(x);
         put_tokens(x);
-    } else if (pipeline->model == RAD_PIPELINE_BPE && pipeline->bytes) {
+    } else if (pipeline->model == RAD_PIPELINE_BPE && spells_bytes(pipeline)) {
         put_text(x, KEY("model"), "gpt2");
         put_pre(x);
         put_tokens(x);
@@ -450,6 +441,8 @@ static void put_kind(exporter *x)
         put_text(x, KEY("pre"), "default");
         put_tokens(x);
         put_scores(x);
+        if (x->keyed)
+            put_merges(x);
         put_flag(x, KEY("add_space_prefix"), prepends_mark(pipeline));
     } else {
         refuse(x, "its model is neither BPE of bytes, nor BPE with byte_fallback, nor Unigram, nor "
@@ -493,7 +486,8 @@ static void put_ids(exporter *x)
         eos = pipeline->after[0];
     if (is_wordpiece(x)) {
         put_id(x, KEY("cls_token_id"), bos);
-        put_id(x, KEY("seperator_token_id"), eos >= 0 ? eos : t->separator); /* readers' spelling */
+        int32_t separator = eos >= 0 && eos != bos ? eos : t->separator;
+        put_id(x, KEY("seperator_token_id"), separator); /* readers' spelling */
         padding = padding >= 0 ? padding : rad_tokenizer_find(t, "[PAD]", 5);
         mask = mask >= 0 ? mask : rad_tokenizer_find(t, "[MASK]", 6);
         eos = eos >= 0 ? eos : t->separator;
@@ -513,14 +507,69 @@ static void put_ids(exporter *x)
     put_flag(x, KEY("add_eos_token"), t->add_eos);
 }
 
+static bool has_space(const exporter *x, int32_t id)
+{
+    rad_text text = entry_of(x, (uint32_t)id);
+    return text.size > 0 && memchr(text.data, ' ', text.size) != NULL;
+}
+
+/* Merges of texts with spaces in them, whose parts GGUF's texts do not keep apart. */
+static void put_apart(exporter *x, rad_json_writer *w)
+{
+    uint32_t count = 0;
+    bool apart = false;
+    const rad_pair **pairs = sorted_pairs(x, &count);
+    for (uint32_t i = 0; i < count && !apart; i++)
+        apart = has_space(x, pairs[i]->left) || has_space(x, pairs[i]->right);
+    for (uint32_t i = 0; i < count && apart; i++) {
+        rad_json(w, i == 0 ? ", \"merges\": [\n[" : ",\n[");
+        rad_json_entry(w, pairs[i]->left);
+        rad_json(w, ", ");
+        rad_json_entry(w, pairs[i]->right);
+        rad_json(w, "]");
+    }
+    rad_json(w, apart ? "]" : "");
+}
+
+/* What the keys above do not say. */
+static void put_parts(exporter *x)
+{
+    rad_output *output = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    if (x->status != RADLLM_OK)
+        return;
+    const rad_allocator *allocator = x->arena.allocator;
+    x->status = rad_output_open_memory(allocator, &output, x->error);
+    if (x->status != RADLLM_OK)
+        return;
+    rad_json_writer w = {.tokenizer = x->tokenizer, .output = output, .error = x->error};
+    rad_json(&w, "{");
+    rad_json_parts(&w, true);
+    put_apart(x, &w);
+    rad_json(&w, "}}");
+    x->status = w.status == RADLLM_OK ? rad_output_take(output, &text, &size, x->error) : w.status;
+    rad_output_free(output);
+    if (x->status != RADLLM_OK)
+        return;
+    rad_text value = {text, size};
+    put(x, (rad_meta){.type = RAD_META_STRING, .count = 1, .strings = &value}, RAD_KEY_PARTS);
+    rad_free(allocator, text, size + 1);
+}
+
 radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, const rad_source *source,
-                                   uint32_t size, rad_put_meta put_meta, void *user,
+                                   uint32_t size, bool *keyed, rad_put_meta put_meta, void *user,
                                    radllm_error *error)
 {
+    char name[64];
+    const rad_pipeline *pipeline = tokenizer->pipeline;
+    *keyed = *keyed || !rad_tokenizer_is_plain(tokenizer) ||
+             (pipeline != NULL && pipeline->bytes && !name_pre(pipeline, name));
     exporter x = {.tokenizer = tokenizer,
                   .pipeline = tokenizer->pipeline,
                   .size = size,
                   .strips = rad_strips_by_name(source),
+                  .keyed = *keyed,
                   .put = put_meta,
                   .user = user,
                   .arena = {.allocator = &tokenizer->host.allocator},
@@ -539,69 +588,11 @@ radllm_status rad_tokenizer_export(const rad_tokenizer *tokenizer, const rad_sou
                         "the tokenizer has %u tokens, but the embedding has %u rows; the files "
                         "belong to different models: fetch all files of one model",
                         tokenizer->vocabulary.size, size);
-    if (x.pipeline != NULL && (x.pipeline->n_before > 1 || x.pipeline->n_after > 1))
-        refuse(&x, "its post_processor adds several tokens");
     put_kind(&x);
     put_ids(&x);
     put_added(&x);
+    if (x.keyed)
+        put_parts(&x);
     rad_arena_free(&x.arena);
     return x.status;
-}
-
-/* ---- comparing ------------------------------------------------------------------------------ */
-
-static const char *const probes[] = {
-    "The chest X-ray shows no acute cardiopulmonary abnormality.",
-    " leading and  double   spaces, trailing ",
-    "I'm, you've, it's, they'd, WE'LL, I'M",
-    "12345 67 8,900.12 mm3 1e-5",
-    "Befund: Gr\xC3\xB6\xC3\x9F"
-    "e 3\xC3\x97"
-    "4 cm, \xC3\xBC"
-    "bergewichtig",
-    "line one\nline two\r\n\r\n\tindented\n\n\nend",
-    "\xE8\x82\xBA\xE7\xBB\x93\xE8\x8A\x82 \xE3\x81\xB2\xE3\x82\x89\xE3\x81\x8C\xE3\x81\xAA \xED\x95"
-    "\x9C\xEA\xB5\xAD\xEC\x96\xB4",
-    "\xD0\x9F\xD1\x80\xD0\xB8\xD0\xB2\xD0\xB5\xD1\x82, \xD9\x85\xD8\xB1\xD8\xAD\xD8\xA8\xD8\xA7 "
-    "\xE0\xA4\xA8\xE0\xA4\xAE",
-    "emoji \xF0\x9F\x98\x80\xF0\x9F\x91\x8D\xF0\x9F\x8F\xBD and symbols "
-    "\xE2\x82\xAC\xC2\xB5\xE2\x89\xA4",
-    "for (int i = 0; i < n; i++) { a[i] += b_c->d * 0x1F; } // (x!=y)&&z",
-    "UPPER lower MiXeD snake_case camelCase kebab-case",
-    "!!! ??? ... --- ___ ::: (((a)))",
-    "a",
-    " ",
-    "\n",
-    "",
-};
-
-static bool same_tokens(const rad_tokens *a, const rad_tokens *b)
-{
-    return a->count == b->count &&
-           (a->count == 0 || memcmp(a->ids, b->ids, a->count * sizeof *a->ids) == 0);
-}
-
-radllm_status rad_tokenizer_compare(const rad_tokenizer *a, const rad_tokenizer *b,
-                                    const char *form, radllm_error *error)
-{
-    rad_tokens first = {.allocator = &a->host.allocator}, second = first;
-    radllm_status status = RADLLM_OK;
-    for (size_t i = 0; i < sizeof probes / sizeof *probes && status == RADLLM_OK; i++) {
-        first.count = second.count = 0;
-        status = rad_tokenizer_encode(a, probes[i], strlen(probes[i]), RADLLM_TOKENIZE_ADD_SPECIAL,
-                                      &first, error);
-        if (status == RADLLM_OK)
-            status = rad_tokenizer_encode(b, probes[i], strlen(probes[i]),
-                                          RADLLM_TOKENIZE_ADD_SPECIAL, &second, error);
-        char quoted[RAD_QUOTE_SIZE];
-        if (status == RADLLM_OK && !same_tokens(&first, &second))
-            status = rad_fail(
-                error, RADLLM_E_UNSUPPORTED,
-                "the tokenizer: the tokens of \"%s\" would be others in %s, which has no words for "
-                "some part of it; keep the model as it is",
-                rad_quote(quoted, probes[i], strlen(probes[i])), form);
-    }
-    rad_tokens_free(&first);
-    rad_tokens_free(&second);
-    return status;
 }

@@ -148,7 +148,7 @@ enum {
     RAD_ADDED_SINGLE_WORD = 4,
     RAD_ADDED_NORMALIZED = 8,
     RAD_ADDED_KEPT = 15,    /* those above, which GGUF files keep by these numbers */
-    RAD_ADDED_OUTSIDE = 16, /* the model does not have it */
+    RAD_ADDED_OUTSIDE = 16, /* the model does not have it; kept, too, beside the parts */
     RAD_ADDED_BESIDE = 32   /* while files are read: tokenizer_config.json says what it is like */
 };
 

@@ -269,11 +269,35 @@ bool rad_charsmap_make(rad_charsmap *map, uint8_t *bytes, size_t size)
     return true;
 }
 
+static radllm_status damaged_charsmap(const rad_pipeline_reader *r)
+{
+    return rad_fail(r->error, RADLLM_E_FORMAT,
+                    "tokenizer.json: the precompiled_charsmap of a Precompiled is damaged; fetch "
+                    "the file again");
+}
+
+/* That of GGUF's key, where the part has none. */
+static radllm_status take_charsmap(rad_pipeline_reader *r)
+{
+    const rad_meta *meta = rad_source_find_meta(r->gguf, "tokenizer.ggml.precompiled_charsmap");
+    rad_normalizer normalizer = {.kind = RAD_NORMAL_CHARSMAP};
+    if (meta == NULL || !meta->is_array ||
+        (meta->type != RAD_META_U8 && meta->type != RAD_META_I8) || meta->count > UINT32_MAX)
+        return damaged_charsmap(r);
+    size_t size = (size_t)meta->count;
+    uint8_t *bytes = rad_arena_alloc(r->arena, size + 8, 4);
+    if (bytes == NULL)
+        return rad_fail_memory(r->error, size + 8);
+    memcpy(bytes, meta->items, size);
+    return rad_charsmap_make(&normalizer.charsmap, bytes, size) ? add_normalizer(r, normalizer)
+                                                                : damaged_charsmap(r);
+}
+
 static radllm_status read_charsmap(rad_pipeline_reader *r, uint32_t part)
 {
     uint32_t at = rad_tree_get(&r->json, part, "precompiled_charsmap");
     if (rad_tree_kind_of(&r->json, at) == RAD_TREE_NULL)
-        return RADLLM_OK;
+        return r->gguf != NULL ? take_charsmap(r) : RADLLM_OK;
     if (rad_tree_kind_of(&r->json, at) != RAD_TREE_STRING)
         return wrong_kind(r, "a Precompiled", "precompiled_charsmap", "a string");
     rad_text text = rad_tree_text(&r->json, at);
@@ -285,9 +309,7 @@ static radllm_status read_charsmap(rad_pipeline_reader *r, uint32_t part)
         return rad_fail_memory(r->error, room);
     rad_normalizer normalizer = {.kind = RAD_NORMAL_CHARSMAP};
     if (!decode_base64(text, bytes, &size) || !rad_charsmap_make(&normalizer.charsmap, bytes, size))
-        return rad_fail(r->error, RADLLM_E_FORMAT,
-                        "tokenizer.json: the precompiled_charsmap of a Precompiled is damaged; "
-                        "fetch the file again");
+        return damaged_charsmap(r);
     return add_normalizer(r, normalizer);
 }
 

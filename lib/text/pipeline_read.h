@@ -9,6 +9,7 @@ typedef struct rad_pipeline_reader {
     rad_tree json;
     const rad_tree *config; /* tokenizer_config.json; count 0: there is none */
     int64_t rows;           /* of rad_tokenizer_files */
+    const rad_source *gguf; /* NULL, or what has the vocabulary and the merges in keys of its own */
     bool lowers;            /* texts are read in lower case, whatever tokenizer.json says */
     rad_arena *arena;       /* of what is kept */
     rad_tokenizer *tokenizer;
@@ -43,6 +44,8 @@ radllm_status rad_read_splitters(rad_pipeline_reader *r, uint32_t part);
 radllm_status rad_read_frame(rad_pipeline_reader *r, uint32_t part);
 /* Reads the model's vocabulary and the added tokens into the tokenizer's vocabulary. */
 radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32_t added);
+/* The same of r->gguf. */
+radllm_status rad_read_gguf_vocabulary(rad_pipeline_reader *r, uint32_t model);
 /* The rest of the model; after the pre-tokenizers. */
 radllm_status rad_read_model(rad_pipeline_reader *r, uint32_t model);
 /* How added tokens are found; after the normalizers. */

@@ -283,6 +283,8 @@ static uint64_t room_for(const rad_pipeline_reader *r, uint64_t size, uint64_t u
 radllm_status rad_read_vocabulary(rad_pipeline_reader *r, uint32_t model, uint32_t added)
 {
     const rad_tree *json = &r->json;
+    if (r->gguf != NULL)
+        return rad_read_gguf_vocabulary(r, model);
     uint32_t vocab = rad_tree_get(json, model, "vocab");
     rad_tree_kind kind = rad_tree_kind_of(json, vocab);
     bool list = r->pipeline->model == RAD_PIPELINE_UNIGRAM;
@@ -376,14 +378,16 @@ static bool has_inner_mark(const uint8_t *text, size_t size)
     return false;
 }
 
-static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t index, uint8_t *joined,
-                               int32_t *made)
+/* `at` is the merge in tokenizer.json, `text` it in GGUF. */
+static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, const rad_text *text,
+                               uint32_t index, uint8_t *joined, int32_t *made)
 {
     rad_tokenizer *tokenizer = r->tokenizer;
     const rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     rad_text left = {0}, right = {0};
     size_t skipped = r->pipeline->prefix.size;
-    if (!merge_halves(vocabulary, &r->json, at, &left, &right))
+    if (text != NULL ? !cut_at_space(vocabulary, *text, &left, &right)
+                     : !merge_halves(vocabulary, &r->json, at, &left, &right))
         return rad_fail(r->error, RADLLM_E_FORMAT,
                         "tokenizer.json: merge %u is neither two texts nor one with a space "
                         "between two; fetch the file again",
@@ -410,18 +414,11 @@ static radllm_status add_merge(rad_pipeline_reader *r, uint32_t at, uint32_t ind
     return RADLLM_OK;
 }
 
-static radllm_status read_merges(rad_pipeline_reader *r, uint32_t model)
+/* The merges of tokenizer.json (`merges`) or of GGUF (`meta`). */
+static radllm_status add_merges(rad_pipeline_reader *r, uint32_t merges, const rad_meta *meta,
+                                uint32_t count)
 {
     const rad_tree *json = &r->json;
-    uint32_t merges = rad_tree_get(json, model, "merges");
-    if (rad_tree_kind_of(json, merges) != RAD_TREE_ARRAY)
-        return rad_fail(r->error, RADLLM_E_FORMAT,
-                        "tokenizer.json: the model has no array of merges");
-    uint32_t count = json->values[merges].size;
-    if (count > RAD_VOCABULARY_MAX)
-        return rad_fail(r->error, RADLLM_E_LIMIT,
-                        "tokenizer.json: %u merges; at most %u are supported", count,
-                        RAD_VOCABULARY_MAX);
     radllm_status status = rad_merge_rules_make(&r->tokenizer->rules, r->arena, count, r->error);
     if (status != RADLLM_OK)
         return status;
@@ -429,14 +426,44 @@ static radllm_status read_merges(rad_pipeline_reader *r, uint32_t model)
     uint8_t *joined = rad_alloc(json->allocator, room);
     if (joined == NULL)
         return rad_fail_memory(r->error, room);
-    uint32_t at = rad_tree_first(merges);
+    uint32_t at = meta == NULL ? rad_tree_first(merges) : 0;
     int32_t made = 0;
     r->tokenizer->rules.last_counts = true;
-    for (uint32_t i = 0; i < count && status == RADLLM_OK; i++, at = json->values[at].next)
-        status = add_merge(r, at, i, joined, &made);
+    for (uint32_t i = 0; i < count && status == RADLLM_OK; i++) {
+        status = add_merge(r, at, meta != NULL ? &meta->strings[i] : NULL, i, joined, &made);
+        at = meta == NULL ? json->values[at].next : 0;
+    }
     rad_merge_rules_end(&r->tokenizer->rules);
     rad_free(json->allocator, joined, room);
     return status;
+}
+
+static radllm_status read_merges(rad_pipeline_reader *r, uint32_t model)
+{
+    const rad_tree *json = &r->json;
+    const rad_meta *meta = NULL;
+    uint32_t merges = rad_tree_get(json, model, "merges");
+    uint64_t count;
+    const bool listed = rad_tree_kind_of(json, merges) == RAD_TREE_ARRAY;
+    if (r->gguf != NULL && !listed) {
+        meta = rad_source_find_meta(r->gguf, "tokenizer.ggml.merges");
+        if (meta == NULL || !meta->is_array || (meta->type != RAD_META_STRING && meta->count > 0))
+            return rad_fail(
+                r->error, RADLLM_E_FORMAT,
+                "tokenizer.ggml.merges must be an array of strings beside " RAD_KEY_PARTS
+                "; convert the model again");
+        count = meta->count;
+    } else if (!listed) {
+        return rad_fail(r->error, RADLLM_E_FORMAT,
+                        "tokenizer.json: the model has no array of merges");
+    } else {
+        count = json->values[merges].size;
+    }
+    if (count > RAD_VOCABULARY_MAX)
+        return rad_fail(r->error, RADLLM_E_LIMIT,
+                        "tokenizer.json: %llu merges; at most %u are supported",
+                        (unsigned long long)count, RAD_VOCABULARY_MAX);
+    return add_merges(r, merges, meta, (uint32_t)count);
 }
 
 static void find_fallback(rad_pipeline_reader *r)
@@ -560,7 +587,8 @@ static radllm_status read_unigram(rad_pipeline_reader *r, uint32_t model)
 {
     rad_pipeline *pipeline = r->pipeline;
     const rad_tree *json = &r->json;
-    uint32_t size = json->values[rad_tree_get(json, model, "vocab")].size;
+    uint32_t size = r->gguf != NULL ? r->tokenizer->vocabulary.size
+                                    : json->values[rad_tree_get(json, model, "vocab")].size;
     uint32_t at = rad_tree_get(json, model, "unk_id");
     int64_t unknown = -1;
     radllm_status status =
@@ -574,7 +602,11 @@ static radllm_status read_unigram(rad_pipeline_reader *r, uint32_t model)
     r->tokenizer->unknown = (int32_t)unknown;
     double least = INFINITY;
     for (uint32_t i = 0; i < size; i++)
-        least = pipeline->scores[i] < least ? pipeline->scores[i] : least;
+        if (pipeline->scores[i] < least && rad_pipeline_knows(pipeline, (int32_t)i) &&
+            r->tokenizer->vocabulary.types[i] != RAD_TOKEN_UNUSED)
+            least = pipeline->scores[i];
+    if (least == INFINITY)
+        least = 0; /* of no pieces */
     pipeline->unknown_score = least - 10;
     find_fallback(r);
     return make_trie(r);
@@ -652,16 +684,11 @@ static radllm_status read_added_flags(rad_pipeline_reader *r, uint32_t at, int32
     return status == RADLLM_OK ? flag_token(r, size, id, flags) : status;
 }
 
-static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)
+static radllm_status take_token(added_pass *p, int32_t id, rad_text content, bool normalized)
 {
     rad_pipeline_reader *r = p->r;
     rad_pipeline *pipeline = r->pipeline;
     const uint8_t *bytes = (const uint8_t *)content.data;
-    int32_t id = rad_vocabulary_find(&r->tokenizer->vocabulary, bytes, content.size);
-    bool normalized;
-    radllm_status status = read_added_flags(r, at, id, &normalized);
-    if (status != RADLLM_OK)
-        return status;
     rad_slice view = {bytes, NULL, 0, content.size};
     if (normalized && !rad_normalize(pipeline, p->space, &view))
         return rad_pipeline_report(p->space->failure, content.size, r->error);
@@ -681,6 +708,30 @@ static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)
     return RADLLM_OK;
 }
 
+static radllm_status take_added(added_pass *p, uint32_t at, rad_text content)
+{
+    int32_t id = rad_vocabulary_find(&p->r->tokenizer->vocabulary, (const uint8_t *)content.data,
+                                     content.size);
+    bool normalized;
+    radllm_status status = read_added_flags(p->r, at, id, &normalized);
+    return status == RADLLM_OK ? take_token(p, id, content, normalized) : status;
+}
+
+/* Of GGUF: types and flags were read before. */
+static radllm_status run_gguf(added_pass *p)
+{
+    const rad_tokenizer *t = p->r->tokenizer;
+    const uint8_t *flags = p->r->pipeline->added;
+    radllm_status status = RADLLM_OK;
+    for (int32_t id = 0; id < (int32_t)t->vocabulary.size && status == RADLLM_OK; id++) {
+        uint8_t type = t->vocabulary.types[id];
+        rad_text text = rad_tokenizer_entry(t, id);
+        if (text.size > 0 && (type == RAD_TOKEN_CONTROL || type == RAD_TOKEN_USER_DEFINED))
+            status = take_token(p, id, text, (flags[id] & RAD_ADDED_NORMALIZED) != 0);
+    }
+    return status;
+}
+
 /* Whether tokenizer_config.json says what a token is like. */
 static bool is_beside(const rad_pipeline_reader *r, rad_text content)
 {
@@ -693,6 +744,8 @@ static bool is_beside(const rad_pipeline_reader *r, rad_text content)
 static radllm_status run_pass(added_pass *p, uint32_t added)
 {
     const rad_tree *json = &p->r->json;
+    if (p->r->gguf != NULL)
+        return run_gguf(p);
     if (rad_tree_kind_of(json, added) != RAD_TREE_ARRAY)
         return RADLLM_OK;
     radllm_status status = RADLLM_OK;

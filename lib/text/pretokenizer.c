@@ -179,7 +179,7 @@ rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, boo
     return !everywhere && is_pattern(BLOOM_PATTERN, pattern, size) ? rad_split_bloom : NULL;
 }
 
-static const char *pattern_of(rad_split_fn split)
+const char *rad_pretokenizer_expression(rad_split_fn split)
 {
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
         if (patterns[i].split == split)
@@ -259,7 +259,8 @@ const char *rad_pretokenizer_pattern(const rad_pretokenizer *p, size_t stage)
 {
     if (stage >= stages_of(p))
         return NULL;
-    return p->expressions[stage] != NULL ? p->expressions[stage] : pattern_of(p->stages[stage]);
+    return p->expressions[stage] != NULL ? p->expressions[stage]
+                                         : rad_pretokenizer_expression(p->stages[stage]);
 }
 
 static bool is_stage(const rad_pretokenizer *p, size_t stage, rad_split_fn split, rad_text text)

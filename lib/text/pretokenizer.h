@@ -46,6 +46,8 @@ rad_split_fn rad_pretokenizer_find_pattern(const char *pattern, size_t size, boo
 const char *rad_pretokenizer_pattern(const rad_pretokenizer *pretokenizer, size_t stage);
 bool rad_pretokenizer_name(const rad_split_fn *splits, const rad_text *texts, size_t n_stages,
                            bool ignore_merges, char name[64]);
+/* An expression that a scanner of such an expression stands for. */
+const char *rad_pretokenizer_expression(rad_split_fn split);
 /* The scanner that a part "Digits" of a tokenizer.json is: one digit at a time. */
 rad_split_fn rad_pretokenizer_digits(void);
 

@@ -133,7 +133,7 @@ static radllm_status read_ids(rad_tokenizer *tokenizer, const rad_source *source
         /* bos, eos, unknown, separator, by rad_tokenizer_model */
         [RAD_MODEL_SENTENCEPIECE] = {1, 2, 0, -1},   [RAD_MODEL_BYTE_LEVEL] = {11, 11, -1, -1},
         [RAD_MODEL_WORDPIECE] = {101, -1, 100, 102}, [RAD_MODEL_NONE] = {-1, -1, -1, -1},
-        [RAD_MODEL_SPM] = {-1, 1, -1, -1},
+        [RAD_MODEL_SPM] = {-1, 1, -1, -1},           [RAD_MODEL_PIPELINE] = {-1, -1, -1, -1},
     };
     const int32_t *fallback = defaults[tokenizer->model];
     bool no_bos = tokenizer->pretokenizer != NULL && tokenizer->pretokenizer->no_bos;
@@ -354,9 +354,10 @@ static bool contains_any_case(const rad_text *text, const char *word)
 }
 
 /* Our own keys: the ids of added tokens that are not found as others are, and how they are. */
-static radllm_status read_added(rad_tokenizer *tokenizer, const rad_source *source, bool *found,
-                                radllm_error *error)
+radllm_status rad_tokenizer_read_added(const rad_tokenizer *tokenizer, const rad_source *source,
+                                       uint8_t *added, bool *found, radllm_error *error)
 {
+    const uint8_t kept = RAD_ADDED_KEPT | (tokenizer->pipeline != NULL ? RAD_ADDED_OUTSIDE : 0);
     const rad_meta *ids = rad_source_find_meta(source, RAD_KEY_ADDED_IDS);
     const rad_meta *flags = rad_source_find_meta(source, RAD_KEY_ADDED_FLAGS);
     *found = ids != NULL && flags != NULL;
@@ -375,7 +376,7 @@ static radllm_status read_added(rad_tokenizer *tokenizer, const rad_source *sour
                             RAD_KEY_ADDED_IDS "[%llu] is %llu, but the vocabulary has %u tokens",
                             (unsigned long long)i, (unsigned long long)id,
                             tokenizer->vocabulary.size);
-        tokenizer->added[id] = (uint8_t)(rad_meta_item_u64(flags, i) & RAD_ADDED_KEPT);
+        added[id] = (uint8_t)(rad_meta_item_u64(flags, i) & kept);
     }
     return RADLLM_OK;
 }
@@ -405,7 +406,8 @@ static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *sou
     tokenizer->added = rad_arena_alloc_zero(&vocabulary->arena, vocabulary->size, 1);
     if (tokenizer->added == NULL)
         return rad_fail_memory(error, vocabulary->size);
-    radllm_status status = read_added(tokenizer, source, &found, error);
+    radllm_status status =
+        rad_tokenizer_read_added(tokenizer, source, tokenizer->added, &found, error);
     if (status != RADLLM_OK || found)
         return status;
     if (strncmp(tokenizer->pre, "jina-v2-", 8) == 0)
@@ -426,11 +428,27 @@ static radllm_status find_strips(rad_tokenizer *tokenizer, const rad_source *sou
 
 /* ---- the whole ---------------------------------------------------------------------- */
 
+/* Of a file that has the parts of a tokenizer.json: what these say of tokens counts. */
+static radllm_status make_parts(rad_tokenizer *tokenizer, const rad_source *source,
+                                radllm_error *error)
+{
+    tokenizer->pretokenizer = NULL;
+    radllm_status status = rad_tokenizer_read_parts(tokenizer, source, error);
+    int32_t unknown = tokenizer->unknown;
+    if (status == RADLLM_OK)
+        status = read_ids(tokenizer, source, error);
+    tokenizer->unknown = unknown;
+    return status == RADLLM_OK ? find_ends(tokenizer, source, error) : status;
+}
+
 static radllm_status make(rad_tokenizer *tokenizer, const rad_source *source, radllm_error *error)
 {
     rad_vocabulary *vocabulary = &tokenizer->vocabulary;
     bool byte_level;
     radllm_status status = read_model(tokenizer, source, error);
+    if (status == RADLLM_OK && tokenizer->model != RAD_MODEL_NONE &&
+        rad_source_find_meta(source, RAD_KEY_PARTS) != NULL)
+        return make_parts(tokenizer, source, error);
     byte_level = tokenizer->model == RAD_MODEL_BYTE_LEVEL;
     if (status == RADLLM_OK)
         status = tokenizer->model == RAD_MODEL_NONE

@@ -16,13 +16,21 @@
  */
 #define RAD_KEY_ADDED_IDS   "radllm.tokenizer.added_ids"
 #define RAD_KEY_ADDED_FLAGS "radllm.tokenizer.added_flags"
+/* The parts of a tokenizer.json, without its vocabulary, merges and added tokens: where GGUF's own
+ * keys do not say all that they do. Scores of a Unigram that floats do not hold. */
+#define RAD_KEY_PARTS  "radllm.tokenizer.json"
+#define RAD_KEY_SCORES "radllm.tokenizer.scores"
 /* Whether tokenizer.json had the normalizer NFC, where that is not as the pre-tokenizer's family
- * has it. Texts are read as they are all the same, as by other readers. */
+ * has it and the parts are not there. Texts are read as they are all the same, as by other
+ * readers. */
 #define RAD_KEY_NFC "radllm.tokenizer.nfc"
 static inline bool rad_pre_composes(const char *pre)
 {
     return strcmp(pre, "qwen2") == 0 || strcmp(pre, "qwen35") == 0;
 }
+/* Reads the flags into added[], one for each token; *found: there are such keys. */
+radllm_status rad_tokenizer_read_added(const rad_tokenizer *tokenizer, const rad_source *source,
+                                       uint8_t *added, bool *found, radllm_error *error);
 /* Whether readers know the model by its name, where these keys are not there: Phi-3, whose special
  * tokens swallow the white space behind them. */
 bool rad_strips_by_name(const rad_source *source);

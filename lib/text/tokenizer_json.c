@@ -330,21 +330,63 @@ static radllm_status apply_side(rad_tokenizer *tokenizer, rad_pipeline *pipeline
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *files,
-                          radllm_error *error)
+static radllm_status begin(rad_tokenizer *tokenizer, rad_pipeline_reader *r, radllm_error *error)
 {
     rad_arena *arena = &tokenizer->vocabulary.arena;
     rad_pipeline *pipeline = rad_arena_alloc_zero(arena, sizeof *pipeline, 16);
     if (pipeline == NULL)
         return rad_fail_memory(error, sizeof *pipeline);
+    pipeline->chat_template.data = "";
     tokenizer->model = RAD_MODEL_PIPELINE;
     tokenizer->pipeline = pipeline;
-    rad_pipeline_reader r = {.arena = arena, .tokenizer = tokenizer, .pipeline = pipeline};
-    r.error = error;
-    r.json.allocator = &tokenizer->host.allocator;
+    *r = (rad_pipeline_reader){
+        .arena = arena, .tokenizer = tokenizer, .pipeline = pipeline, .error = error};
+    r->json.allocator = &tokenizer->host.allocator;
+    return RADLLM_OK;
+}
+
+radllm_status rad_tokenizer_read_parts(rad_tokenizer *tokenizer, const rad_source *source,
+                                       radllm_error *error)
+{
+    rad_pipeline_reader r;
+    rad_text text = {NULL, 0};
+    const rad_tree none = {0};
+    radllm_status status = rad_meta_text(source, RAD_KEY_PARTS, &text, error);
+    if (status == RADLLM_OK && text.size > TOKENIZER_BYTES)
+        status = rad_fail(error, RADLLM_E_LIMIT,
+                          RAD_KEY_PARTS " has %zu bytes; at most %zu are supported", text.size,
+                          TOKENIZER_BYTES);
+    if (status == RADLLM_OK)
+        status = begin(tokenizer, &r, error);
+    if (status != RADLLM_OK)
+        return status;
+    r.config = &none;
+    r.gguf = source;
+    char *copy = rad_alloc(r.json.allocator, text.size + 1); /* which parsing changes */
+    if (copy == NULL)
+        return rad_fail_memory(error, text.size + 1);
+    if (text.size > 0)
+        memcpy(copy, text.data, text.size);
+    status = rad_tree_parse(&r.json, copy, text.size, TOKENIZER_VALUES, RAD_KEY_PARTS, error);
+    if (status == RADLLM_OK)
+        status = read_tokenizer(&r);
+    rad_tree_free(&r.json);
+    rad_free(r.json.allocator, copy, text.size + 1);
+    tokenizer->add_bos = r.pipeline->n_before > 0;
+    tokenizer->add_eos = r.pipeline->n_after > 0;
+    return status;
+}
+
+static radllm_status make(rad_tokenizer *tokenizer, const rad_tokenizer_files *files,
+                          radllm_error *error)
+{
+    rad_pipeline_reader r;
     rad_tokenizer_side side;
-    radllm_status status =
-        rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
+    radllm_status status = begin(tokenizer, &r, error);
+    if (status != RADLLM_OK)
+        return status;
+    rad_pipeline *pipeline = r.pipeline;
+    status = rad_tokenizer_side_parse(&side, files, &tokenizer->host.allocator, error);
     r.config = &side.config;
     r.rows = files->rows;
     if (status == RADLLM_OK)

@@ -32,6 +32,11 @@ bool rad_is_outer_padding(const rad_tree *config, int64_t rows, int64_t id, rad_
 radllm_status rad_tokenizer_create_json(const rad_host *host, const rad_tokenizer_files *files,
                                         rad_tokenizer **out, radllm_error *error);
 
+/* Makes a tokenizer of the parts of a tokenizer.json that a GGUF file has under RAD_KEY_PARTS, and
+ * of its vocabulary. Which tokens begin and end answers is left to the caller. */
+radllm_status rad_tokenizer_read_parts(rad_tokenizer *tokenizer, const rad_source *source,
+                                       radllm_error *error);
+
 /* Whether the source has a tokenizer.json or tokenizer.model beside it, and the tokenizer of such a
  * source. rad_tokenizer_create asks and calls these. */
 bool rad_tokenizer_is_folder(const rad_source *source);

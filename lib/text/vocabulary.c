@@ -296,14 +296,19 @@ static radllm_status read_scores(rad_vocabulary *vocabulary, const rad_source *s
     return RADLLM_OK;
 }
 
-radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *source,
-                                  radllm_error *error)
+radllm_status rad_vocabulary_read_entries(rad_vocabulary *vocabulary, const rad_source *source,
+                                          radllm_error *error)
 {
     radllm_status status = read_entries(vocabulary, source, error);
     if (status == RADLLM_OK)
         status = read_types(vocabulary, source, error);
-    if (status == RADLLM_OK)
-        status = read_scores(vocabulary, source, error);
+    return status == RADLLM_OK ? read_scores(vocabulary, source, error) : status;
+}
+
+radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *source,
+                                  radllm_error *error)
+{
+    radllm_status status = rad_vocabulary_read_entries(vocabulary, source, error);
     if (status == RADLLM_OK)
         status = rad_vocabulary_index(vocabulary, false, "tokenizer.ggml.tokens", error);
     return status;

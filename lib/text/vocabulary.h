@@ -41,6 +41,9 @@ uint64_t rad_text_hash(uint64_t seed, const uint8_t *text, size_t size);
  * allocator; freeing the arena frees it, also after a failure. The pieces are made later. */
 radllm_status rad_vocabulary_read(rad_vocabulary *vocabulary, const rad_source *source,
                                   radllm_error *error);
+/* The same; the entries are not findable yet. */
+radllm_status rad_vocabulary_read_entries(rad_vocabulary *vocabulary, const rad_source *source,
+                                          radllm_error *error);
 /* Parts of it, for vocabularies from elsewhere: fills the entries, and makes them findable. Of two
  * equal texts the last counts, or both are an error. `key` names the list in messages. */
 radllm_status rad_vocabulary_fill(rad_vocabulary *vocabulary, const rad_text *texts, uint64_t count,

@@ -1,7 +1,8 @@
 /* Fuzzes vocabularies and tokenizing: the input says a kind of tokenizer, tokens, merges, and a
- * text. Whatever they are, the vocabulary is refused with a message or makes a tokenizer whose ids
- * are in range, whose streaming detokenizer gives whole characters and the same text as decoding at
- * once, and which gives valid text back where every byte has a token. */
+ * text; with FLAG_PARTS the parts of a tokenizer.json, too, and how added tokens are found.
+ * Whatever they are, the vocabulary is refused with a message or makes a tokenizer whose ids are in
+ * range, whose streaming detokenizer gives whole characters and the same text as decoding at once,
+ * and which gives valid text back where every byte has a token. */
 #include "fuzz_tokens.h"
 
 /* ---- the vocabulary -------------------------------------------------------------------------- */
@@ -13,7 +14,8 @@ enum {
     FLAG_PARSE = 4,
     FLAG_EOS = 8,
     FLAG_NO_PREFIX = 16,
-    FLAG_TRIM = 32
+    FLAG_TRIM = 32,
+    FLAG_PARTS = 64
 };
 
 typedef struct token {
@@ -29,6 +31,7 @@ typedef struct vocabulary {
     input merges[256];
     size_t n_merges;
     input charsmap; /* of "t5" */
+    input parts;
 } vocabulary;
 
 static const char *const kinds[] = {"llama", "gpt2", "bert", "t5"};
@@ -36,13 +39,18 @@ static const char *const pres[] = {
     "default",   "gpt-2",  "llama-bpe", "qwen2",  "deepseek-llm", "deepseek-coder", "deepseek-v3",
     "starcoder", "tekken", "gpt-4o",    "falcon", "bloom",        "unknown"};
 
+static bool has_merges(const vocabulary *v)
+{
+    return v->kind == KIND_GPT2 || (v->flags & FLAG_PARTS) != 0;
+}
+
 static void read_vocabulary(input *in, vocabulary *v)
 {
     v->kind = take_byte(in) % 4;
     v->flags = take_byte(in);
     v->pre = take_byte(in) % (sizeof pres / sizeof *pres);
     v->n_tokens = take_byte(in);
-    v->n_merges = v->kind == KIND_GPT2 ? take_byte(in) : 0;
+    v->n_merges = has_merges(v) ? take_byte(in) : 0;
     for (size_t i = 0; i < v->n_tokens; i++) {
         size_t size = take_byte(in);
         v->tokens[i].type = take_byte(in) % 8;
@@ -54,6 +62,11 @@ static void read_vocabulary(input *in, vocabulary *v)
         v->merges[i] = take_bytes(in, size % 32);
     }
     v->charsmap = take_bytes(in, v->kind == KIND_T5 ? take_byte(in) : 0);
+    v->parts = (input){NULL, 0};
+    if ((v->flags & FLAG_PARTS) != 0) {
+        size_t size = take_byte(in);
+        v->parts = take_bytes(in, size + 256 * (size_t)take_byte(in));
+    }
 }
 
 /* The tokens of all bytes, in the spelling of the kind. */
@@ -62,6 +75,19 @@ static size_t byte_token(const vocabulary *v, uint32_t byte, char out[8])
     if (v->kind == KIND_GPT2)
         return byte_letter(byte, out);
     return (size_t)snprintf(out, 8, "<0x%02X>", byte);
+}
+
+/* Flags of added tokens are their scores. */
+static void write_parts(const vocabulary *v, gguf_text *file, size_t count, size_t bytes)
+{
+    gguf_begin_key(file, "radllm.tokenizer.json", RAD_META_STRING);
+    gguf_put_string(file, v->parts.data, v->parts.size);
+    gguf_begin_array(file, "radllm.tokenizer.added_ids", RAD_META_U32, count);
+    for (size_t i = 0; i < count; i++)
+        gguf_put_number(file, i, 4);
+    gguf_begin_array(file, "radllm.tokenizer.added_flags", RAD_META_U8, count);
+    for (size_t i = 0; i < count; i++)
+        gguf_put_number(file, i < bytes ? 0 : (uint8_t)v->tokens[i - bytes].score, 1);
 }
 
 static void write_tokens(const vocabulary *v, gguf_text *file)
@@ -79,6 +105,8 @@ static void write_tokens(const vocabulary *v, gguf_text *file)
         gguf_put_number(file, v->kind == KIND_GPT2 ? RAD_TOKEN_NORMAL : RAD_TOKEN_BYTE, 4);
     for (size_t i = 0; i < v->n_tokens; i++)
         gguf_put_number(file, v->tokens[i].type, 4);
+    if ((v->flags & FLAG_PARTS) != 0)
+        write_parts(v, file, count, bytes);
     if (v->kind != KIND_LLAMA && v->kind != KIND_T5)
         return;
     gguf_begin_array(file, "tokenizer.ggml.scores", RAD_META_F32, count);
@@ -115,8 +143,9 @@ static gguf_text write_vocabulary(const vocabulary *v)
                          v->charsmap.size);
         gguf_put(&file, v->charsmap.data, v->charsmap.size);
     }
-    if (v->kind == KIND_GPT2) {
+    if (v->kind == KIND_GPT2)
         gguf_key_string(&file, "tokenizer.ggml.pre", pres[v->pre]);
+    if (has_merges(v)) {
         gguf_begin_array(&file, "tokenizer.ggml.merges", RAD_META_STRING, v->n_merges);
         for (size_t i = 0; i < v->n_merges; i++)
             gguf_put_string(&file, v->merges[i].data, v->merges[i].size);
@@ -133,7 +162,7 @@ static void check_round_trip(const vocabulary *v, const rad_tokenizer *tokenizer
     for (size_t i = 0; i < v->n_tokens; i++)
         if (v->tokens[i].type > 1)
             return;
-    if ((v->flags & FLAG_ALL_BYTES) == 0 || v->kind != KIND_GPT2 ||
+    if ((v->flags & (FLAG_ALL_BYTES | FLAG_PARTS)) != FLAG_ALL_BYTES || v->kind != KIND_GPT2 ||
         !is_utf8((const char *)text.data, text.size))
         return;
     rad_tokens tokens = {.allocator = &rad_default_allocator};
@@ -185,6 +214,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     radllm_status status = rad_tokenizer_create(&host, source, &tokenizer, &error);
     rad_source_release(source);
     free(file.data);
+    if ((v.flags & FLAG_PARTS) != 0) {
+        check_made(status, &error, tokenizer, v.flags, text, size, &m);
+        return 0;
+    }
     if (status == RADLLM_OK) {
         check_tokenizer(&v, tokenizer, text, &host.allocator);
         rad_tokenizer_free(tokenizer);

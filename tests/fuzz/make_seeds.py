@@ -248,14 +248,20 @@ def split_seeds():
 
 # ---- tokenizers and chats (see fuzz_tokenizer.c, fuzz_chat.c) --------------------------------------
 
-def tokenizer_input(kind, flags, pre, tokens, merges, sample, charsmap=b""):
-    out = bytes([kind, flags, pre, len(tokens)]) + (bytes([len(merges)]) if kind == 1 else b"")
+def tokenizer_input(kind, flags, pre, tokens, merges, sample, charsmap=b"", parts=None):
+    """parts: of a tokenizer.json, under radllm.tokenizer.json."""
+    merged = kind == 1 or parts is not None
+    flags |= 64 if parts is not None else 0
+    out = bytes([kind, flags, pre, len(tokens)]) + (bytes([len(merges)]) if merged else b"")
     for name, type_, score in tokens:
         out += struct.pack("<BBb", len(name.encode()), type_, score) + name.encode()
-    for merge in merges if kind == 1 else []:
+    for merge in merges if merged else []:
         out += bytes([len(merge.encode())]) + merge.encode()
     if kind == 3:
         out += bytes([len(charsmap)]) + charsmap
+    if parts is not None:
+        text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()
+        out += struct.pack("<H", len(text)) + text
     return out + sample.encode()
 
 
@@ -276,6 +282,24 @@ def tokenizer_seeds():
     charsmap = struct.pack("<I", 8) + bytes(8) + b"a\0"
     seeds["t5"] = tokenizer_input(3, 6, 0, pieces + [("\u2581li", 1, -2), ("ver", 1, -3)], [], TEXT, charsmap)
     seeds["t5-bytes"] = tokenizer_input(3, 37, 0, pieces, [], TEXT)
+    levels = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
+    found = [("<|end|>", 3, 8), ("It's", 4, 9), ("\u00e9t\u00e9", 4, 24), ("[PAD260]", 5, 0)]
+    seeds["parts-gpt2"] = tokenizer_input(1, 7, 0, words + found, merges, TEXT, parts={
+        "normalizer": sequence("normalizers", {"type": "NFC"}, {"type": "Lowercase"}), "pre_tokenizer": levels,
+        "decoder": levels, "model": {"type": "BPE", "unk_token": "th", "ignore_merges": True}})
+    seeds["parts-llama"] = tokenizer_input(0, 7, 0, pieces, ["t h", "th e"], TEXT, parts={
+        "normalizer": {"type": "Replace", "pattern": {"Regex": " +"}, "content": "\u2581"},
+        "decoder": sequence("decoders", {"type": "ByteFallback"}, {"type": "Fuse"}),
+        "model": {"type": "BPE", "byte_fallback": True, "fuse_unk": True, "merges": [["t", "h"]]}})
+    seeds["parts-t5"] = tokenizer_input(3, 6, 0, pieces, [], TEXT, charsmap, parts={
+        "normalizer": {"type": "Precompiled"},
+        "pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first"},
+        "post_processor": {"type": "BertProcessing", "cls": ["<s>", 1], "sep": ["</s>", 2]},
+        "model": {"type": "Unigram", "unk_id": 0}})
+    seeds["parts-bert"] = tokenizer_input(2, 2, 0, [("[UNK]", 2, 0), ("\u2581the", 1, 0), ("ver", 1, 0)], [], TEXT, parts={
+        "normalizer": {"type": "BertNormalizer", "strip_accents": False}, "pre_tokenizer": {"type": "BertPreTokenizer"},
+        "decoder": {"type": "WordPiece", "prefix": "##"},
+        "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"}})
     for pre in range(12):
         seeds[f"gpt2-{pre}"] = tokenizer_input(1, 5, pre, words + special * (pre % 2), merges, TEXT)
     return seeds

@@ -4,6 +4,8 @@
     compare_random_tokenizers.py BUILD_FOLDER [--files N] [--texts N] [--seed N] [--keep FOLDER]
     compare_random_tokenizers.py BUILD_FOLDER --letters STEP
 
+    compare_random_tokenizers.py BUILD_FOLDER --converted [--files N] [--texts N] [--seed N]
+
 BUILD_FOLDER is where the library was built. Each file is a small model of any kind, trained on
 text of this repository, with a normalizer, a pre-tokenizer, a decoder, a post-processor and added
 tokens drawn at random; file number i of a run is the first of a run with the seed SEED + i.
@@ -14,6 +16,10 @@ Differences that docs/tokenizers.md declares are counted apart, and so are its r
 else is shown, and the exit status is 1. --keep holds a file in FOLDER while it is compared, and
 keeps it where something differs: what is left behind a crash is the file that did it. The package
 panics on some texts and says so on standard error; such texts are counted apart.
+
+--converted compares no package: each file stands in a folder with a model, which becomes a GGUF file,
+a folder again, and a GGUF file again. The two GGUF files must be equal, and tokens and texts the
+same from the four.
 
 --letters asks another question: for every STEP-th letter with case (1: all, a minute), whether a
 pattern that ignores case, with the letter alone or in a set, finds the same letters in both.
@@ -26,6 +32,7 @@ import json
 import os
 import random
 import re
+import subprocess
 import sys
 import tempfile
 
@@ -528,6 +535,9 @@ def compare_file(arguments, ours, path, seed, text):
     with open(path, "w", encoding="utf-8") as file:
         file.write(made)
     try:
+        if arguments.converted:
+            with tempfile.TemporaryDirectory() as scratch:
+                return compare_converted(arguments, ours, scratch, seed, made)
         with ours.vocabulary(path) as opened:
             counts = Comparison(opened, path, seed, arguments.show).run(arguments.texts)
             counts["files compared"] += 1
@@ -556,6 +566,103 @@ def compare_files(arguments, ours, folder):
     for name, count in sorted(total.items()):
         print(f"{count:9} {name}" + (f": {CLASSES[name]}" if name in CLASSES else ""))
     return differing(total)
+
+
+# ---- folders and GGUF files --------------------------------------------------------------------
+
+
+# What GGUF has no words for.
+NO_WORDS = ("model is neither BPE", "has no words for the token", "has no form in GGUF",
+            "each token's text must occur once")
+
+
+def model_folder(path, tokenizer, rows):
+    """A model of one layer and of zeros beside a tokenizer.json."""
+    os.makedirs(path)
+    shapes = {"model.embed_tokens.weight": [rows, 16], "model.norm.weight": [16]}
+    shapes.update({f"model.layers.0.{part}.weight": shape for part, shape in (
+        ("self_attn.q_proj", [16, 16]), ("self_attn.k_proj", [16, 16]),
+        ("self_attn.v_proj", [16, 16]), ("self_attn.o_proj", [16, 16]),
+        ("mlp.gate_proj", [16, 16]), ("mlp.up_proj", [16, 16]), ("mlp.down_proj", [16, 16]),
+        ("input_layernorm", [16]), ("post_attention_layernorm", [16]))})
+    at, header = 0, {}
+    for name, shape in shapes.items():
+        end = at + 4 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, end]}
+        at = end
+    text = json.dumps(header).encode()
+    with open(os.path.join(path, "model.safetensors"), "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + at)
+    config = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": rows,
+              "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+              "num_attention_heads": 1, "num_key_value_heads": 1, "rms_norm_eps": 1e-5,
+              "max_position_embeddings": 64, "tie_word_embeddings": True, "hidden_act": "silu"}
+    for name, value in (("config.json", json.dumps(config)), ("tokenizer.json", tokenizer)):
+        with open(os.path.join(path, name), "w", encoding="utf-8") as file:
+            file.write(value)
+
+
+def converted(build, source, target):
+    """What the converter refuses to make, or None."""
+    result = subprocess.run([os.path.join(build, "examples", "radllm-convert"), source, target],
+                            capture_output=True, text=True, check=False)
+    if result.returncode not in (0, 1) or (result.returncode == 1) == os.path.exists(target):
+        return f"exit status {result.returncode}: {result.stderr}"
+    return result.stderr if result.returncode == 1 else None
+
+
+def answers(opened, texts, lists):
+    """Tokens and texts, or the failures in their place."""
+    def ask(call, *arguments):
+        try:
+            return call(*arguments)
+        except library.Failure as failure:
+            return failure.status
+    flags = (library.PARSE_SPECIAL | library.ADD_SPECIAL, library.PARSE_SPECIAL, 0)
+    return ([ask(opened.encode, text, flag) for text in texts for flag in flags] +
+            [ask(opened.decode, ids, flag) for ids in lists for flag in (0, library.SHOW_SPECIAL)])
+
+
+def compare_converted(arguments, ours, folder, seed, made):
+    counts = collections.Counter()
+    paths = [os.path.join(folder, name) for name in ("a/model", "a.gguf", "b/model", "b.gguf")]
+    os.mkdir(os.path.join(folder, "b"))
+    data = json.loads(made)
+    vocabulary = data["model"]["vocab"]
+    size = len(vocabulary) if isinstance(vocabulary, list) else max(vocabulary.values()) + 1
+    size = max([size] + [token["id"] + 1 for token in data["added_tokens"]])
+    r = random.Random(seed)
+    model_folder(paths[0], made, size + r.choice([0, 0, 5]))
+    for source, target in zip(paths, paths[1:]):
+        reason = converted(arguments.build, source, target)
+        if reason and any(known in reason for known in (*REFUSALS, *NO_WORDS)):
+            return collections.Counter({"files that GGUF has no words for": 1})
+        if reason:
+            print(f"  seed {seed}: {reason}", flush=True)
+            return collections.Counter({"conversions differ": 1})
+    with open(paths[1], "rb") as one, open(paths[3], "rb") as other:
+        if one.read() != other.read():
+            counts["GGUF files differ"] += 1
+            print(f"  seed {seed}: the second GGUF file is another", flush=True)
+    added = [token["content"] for token in data["added_tokens"]]
+    texts = [random_text(r, added).encode() for _ in range(arguments.texts)]
+    texts += [bytes(r.choices(range(256), k=r.randint(1, 12))) for _ in range(arguments.texts // 8)]
+    lists = [r.choices(range(size), k=r.randint(1, 9)) for _ in range(arguments.texts // 3)]
+    given = None
+    for path in paths:
+        with ours.vocabulary(path) as opened:
+            got = answers(opened, texts, lists)
+        given = given or got
+        wrong = [i for i, (a, b) in enumerate(zip(given, got)) if a != b]
+        counts["answers equal"] += len(got) - len(wrong)
+        if wrong:
+            counts["answers differ"] += len(wrong)
+            asked = texts[wrong[0] // 3] if wrong[0] < 3 * len(texts) else \
+                lists[(wrong[0] - 3 * len(texts)) // 2]
+            print(f"  seed {seed}, {path}: {asked!r:.300}\n      {given[wrong[0]]!r:.300}\n"
+                  f"      {got[wrong[0]]!r:.300}", flush=True)
+    return counts + collections.Counter({"files converted": 1})
 
 
 # ---- letters with case ------------------------------------------------------------------------
@@ -613,6 +720,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", metavar="FOLDER", help="for the files that differ")
     parser.add_argument("--show", type=int, default=3, help="differences shown of each file")
+    parser.add_argument("--converted", action="store_true", help="compare with what it becomes")
     parser.add_argument("--letters", type=int, metavar="STEP", help="compare letters with case")
     arguments = parser.parse_args()
     print(f"tokenizers {tokenizers.__version__}", flush=True)
