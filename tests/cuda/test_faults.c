@@ -291,9 +291,63 @@ START_TEST(every_call_can_fail)
 }
 END_TEST
 
+/* Tokens one by one; one that finds no memory is tried again. The last one's logits. */
+static void feed_again(radllm_model *model, const radllm_options *options, uint32_t n,
+                       uint32_t n_failures, notes *out)
+{
+    radllm_error error = {.status = RADLLM_OK};
+    play p = {.notes = out, .error = &error};
+    uint32_t failed = 0;
+    out->used = 0;
+    rad_assert_ok(radllm_engine_new(NULL, model, options, &p.engine, &error), &error);
+    rad_assert_ok(radllm_session_new(p.engine, &p.sessions[0], &error), &error);
+    for (uint32_t i = 0; i < n; i++) {
+        radllm_status status = feed(&p, 0, i, 1);
+        if (status == RADLLM_E_MEMORY) {
+            failed++;
+            status = feed(&p, 0, i, 1);
+        }
+        rad_assert_ok(status, &error);
+    }
+    ck_assert_uint_eq(failed, n_failures);
+    rad_assert_ok(note_logits(&p, 0), &error);
+    end(&p);
+}
+
+/* A kernel's code finds no room while a graph is captured: what was captured until then is never
+ * replayed as the whole step. */
+START_TEST(half_a_graph_is_none)
+{
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_options *cuda = options_of("cuda", "");
+    radllm_model *model = NULL;
+    char path[256], what[64];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("counts"));
+    rad_assert_ok(radllm_model_open(NULL, model_path("architectures/llama3-gqa-tied-q8_0"), cuda,
+                                    NULL, &model, &error),
+                  &error);
+    feed_again(model, cuda, 2, 0, &wanted);
+    setenv("RAD_EMULATED_COUNTS", path, 1);
+    feed_again(model, cuda, 1, 0, &got);
+    unsetenv("RAD_EMULATED_COUNTS");
+    unsigned long long first = calls_of(path, "launch");
+    for (unsigned long long at = first + 1; at < first + 8; at += 3) {
+        snprintf(what, sizeof what, "launch %llu memory", at);
+        setenv("RAD_EMULATED_FAIL", what, 1);
+        feed_again(model, cuda, 2, 1, &got);
+        unsetenv("RAD_EMULATED_FAIL");
+        ck_assert_uint_eq(got.used, wanted.used);
+        ck_assert_msg(memcmp(got.bytes, wanted.bytes, got.used) == 0, "%s: wrong logits", what);
+    }
+    radllm_model_free(model);
+    radllm_options_free(cuda);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "faults");
+    tcase_add_test(cases, half_a_graph_is_none);
     tcase_add_loop_test(cases, every_call_can_fail, 0, sizeof ways / sizeof *ways);
 }
 

@@ -305,11 +305,11 @@ enum {
 /* The operation from `next` on that the blocks of products can go on with; NULL: none. */
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,
                                    uint32_t next, uint32_t end);
-/* Whether the blocks of products that read a norm's result can compute it. */
 /* Whether blocks that do so for queries, keys and values can rotate and store as well: the first of
  * these three operations, from `next` on; NULL: not so. */
 const rad_op *rad_cuda_find_heads(const rad_cuda_backend *b, const rad_cuda_products *products,
                                   uint32_t next, uint32_t end);
+/* Whether the blocks of products that read a norm's result can compute it. */
 bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const rad_op *const *ops,
                          uint32_t n);
 

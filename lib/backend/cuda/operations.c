@@ -251,7 +251,8 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
         uint32_t left = in->n_tokens - first;
         a.n_tokens = left < how.n_tokens ? left : how.n_tokens;
         status = launch(b, how.kernel, grid, how.shared_bytes, &a);
-        a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
+        if (a.tiles != NULL)
+            a.tiles += rad_cuda_tiles_bytes(a.n_tokens, n_columns);
         a.x += a.n_tokens * a.x_stride;
         for (uint32_t i = 0; i < p->n; i++) {
             size_t done = (size_t)a.n_tokens * a.parts[i].y_stride;

@@ -460,7 +460,11 @@ static radllm_status capture(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t fi
         return rad_cuda_failed(b->device, status, error);
     status = run_rest(c, b, first, end, NULL, error);
     radllm_status ended = b->device->capture_end(b->device, &replay->graph);
-    b->tiles_value = -1; /* nothing of it was run */
+    b->tiles_value = -1;       /* nothing of it was run */
+    if (status != RADLLM_OK) { /* a part of the step: it must not be replayed as one */
+        b->device->graph_free(b->device, replay->graph);
+        replay->graph = NULL;
+    }
     return status != RADLLM_OK || ended == RADLLM_OK || !b->device->lost
                ? status
                : rad_cuda_failed(b->device, ended, error);
