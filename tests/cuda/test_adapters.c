@@ -193,6 +193,33 @@ START_TEST(sessions_have_their_own)
 }
 END_TEST
 
+/* The same adapter with another scale, token by token: no graph of the first one is replayed. */
+START_TEST(scales_have_graphs_of_their_own)
+{
+    static const char *const devices[] = {"cpu", "cuda"};
+    static const float scales[] = {1.0f, -0.7f, 1.0f};
+    float logits[2][3][512];
+    size_t n = 0;
+    for (int i = 0; i < 2; i++) {
+        company c = open_company(devices[i], "prefix_cache=no");
+        radllm_session *session = c.sessions[0];
+        for (int k = 0; k < 3; k++) {
+            rad_assert_ok(
+                radllm_session_set_adapters(session, c.adapters, &scales[k], 1, c.o.error),
+                c.o.error);
+            for (int t = 0; t < 4; t++)
+                rad_assert_ok(radllm_session_feed(session, &ids[t], 1, NULL, c.o.error), c.o.error);
+            rad_assert_ok(radllm_session_logits(session, logits[i][k], 512, &n, c.o.error),
+                          c.o.error);
+        }
+        close_company(&c);
+    }
+    for (int k = 0; k < 3; k++)
+        ck_assert_int_eq(memcmp(logits[0][k], logits[1][k], n * sizeof(float)), 0);
+    ck_assert_int_ne(memcmp(logits[0][0], logits[0][1], n * sizeof(float)), 0);
+}
+END_TEST
+
 /* No values go to the CPU and back for them, and steps that have the same ones are graphs. */
 START_TEST(adapters_stay_on_the_device)
 {
@@ -292,6 +319,7 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "adapters");
     tcase_add_loop_test(cases, adapters_have_the_bits_of_the_cpu, 0, sizeof all / sizeof *all);
     tcase_add_loop_test(cases, sessions_have_their_own, 0, 3);
+    tcase_add_test(cases, scales_have_graphs_of_their_own);
     tcase_add_test(cases, adapters_stay_on_the_device);
     tcase_add_test(cases, adapters_count);
     tcase_add_test(cases, adapters_change_places);

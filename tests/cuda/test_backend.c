@@ -528,6 +528,114 @@ START_TEST(tokens_logits_and_vectors_have_graphs_of_their_own)
 }
 END_TEST
 
+/* More kinds of steps than graphs are kept of: the oldest one makes room, and comes back. */
+START_TEST(graphs_make_room)
+{
+    static const char pairs[] = "cache=f32 context=64 batch=64 prefix_cache=no";
+    enum { KINDS = 18, TIMES = 3 };
+    opened both[] = {open_on("cpu", greedy_model, pairs), open_on("cuda", greedy_model, pairs)};
+    for (uint32_t kind = 0; kind <= KINDS; kind++) {
+        for (uint32_t time = 0; time < TIMES; time++) {
+            for (int i = 0; i < 2; i++) {
+                uint32_t n = kind % KINDS + 1;
+                rad_assert_ok(radllm_session_rewind(both[i].session, 0, both[i].error),
+                              both[i].error);
+                feed(&both[i], time, time + n, n);
+            }
+            assert_same_logits(&both[0], &both[1], "among many graphs");
+        }
+    }
+    close_file(&both[0]);
+    close_file(&both[1]);
+}
+END_TEST
+
+/* Two answers, computed together, as numbers. */
+static void answer_both(const opened *o, const char *const asks[2], char *text, size_t size)
+{
+    static const int32_t prompts[][3] = {{5, 9, 11}, {7, 3, 30}};
+    radllm_session *sessions[2];
+    radllm_request *requests[2];
+    uint32_t pending = 1;
+    for (int i = 0; i < 2; i++) {
+        radllm_options *options = options_on("cpu", asks[i]);
+        rad_assert_ok(radllm_session_new(o->engine, &sessions[i], o->error), o->error);
+        rad_assert_ok(
+            radllm_request_new_tokens(sessions[i], prompts[i], 3, options, &requests[i], o->error),
+            o->error);
+        rad_assert_ok(radllm_request_submit(requests[i], o->error), o->error);
+        radllm_options_free(options);
+    }
+    while (pending > 0)
+        rad_assert_ok(radllm_engine_step(o->engine, &pending, o->error), o->error);
+    for (int i = 0; i < 2; i++) {
+        int64_t n = 0;
+        rad_assert_ok(radllm_request_status(requests[i], o->error), o->error);
+        rad_assert_ok(radllm_request_number(requests[i], "answer_tokens", &n, o->error), o->error);
+        for (int64_t t = 0; t < n; t++) {
+            radllm_answer_token token = {.size = sizeof token};
+            size_t used = strlen(text);
+            rad_assert_ok(radllm_request_token(requests[i], (uint64_t)t, &token, o->error),
+                          o->error);
+            snprintf(text + used, size - used, "%d ", (int)token.token);
+        }
+        radllm_request_free(requests[i]);
+        radllm_session_free(sessions[i]);
+    }
+}
+
+/* One engine's steps of two tokens, of requests that want the most likely one, choose among the
+ * best ones, look at all: each pair often enough to be a graph, then the next one. */
+START_TEST(choices_have_graphs_of_their_own)
+{
+    static const char greedy[] = "max_tokens=5 ignore_end=yes";
+    static const char best[] = "max_tokens=5 ignore_end=yes temperature=2 top_k=40 seed=3";
+    static const char all[] = "max_tokens=5 ignore_end=yes temperature=2 seed=4";
+    static const char *const asks[][2] = {{greedy, greedy}, {greedy, best}, {best, best},
+                                          {greedy, all},    {best, all},    {greedy, greedy}};
+    static const char *const devices[] = {"cpu", "cuda"};
+    char texts[2][1024] = {{0}};
+    for (int i = 0; i < 2; i++) {
+        opened o = open_on(devices[i], greedy_model, "sessions=3 cache=f32 prefix_cache=no");
+        for (size_t k = 0; k < sizeof asks / sizeof *asks; k++)
+            answer_both(&o, asks[k], texts[i], sizeof texts[i]);
+        close_file(&o);
+    }
+    ck_assert_str_eq(texts[0], texts[1]);
+}
+END_TEST
+
+/* Pieces that are all of other lengths, or, with `singles`, single tokens behind the first ones. */
+static void feed_keys(const opened *o, uint32_t n_tokens, bool singles)
+{
+    uint32_t piece = 64;
+    for (uint32_t first = 0, n; first < n_tokens; first += n, piece--) {
+        int32_t tokens[64];
+        n = singles && first >= 250 ? 1 : piece;
+        n = n < n_tokens - first ? n : n_tokens - first;
+        for (uint32_t t = 0; t < n; t++)
+            tokens[t] = long_id(first + t);
+        rad_assert_ok(radllm_session_feed(o->session, tokens, n, NULL, o->error), o->error);
+    }
+}
+
+/* Single tokens behind so many keys that attention divides these otherwise than before: a graph for
+ * fewer keys is not replayed. */
+START_TEST(more_keys_have_graphs_of_their_own)
+{
+    static const char *const caches[] = {"f16", "q8_0"};
+    char pairs[128];
+    snprintf(pairs, sizeof pairs, "cache=%s context=300 batch=64 context_limit=ignore", caches[_i]);
+    opened singles = open_on("cuda", greedy_model, pairs);
+    opened pieces = open_on("cuda", greedy_model, pairs);
+    feed_keys(&singles, 260, true);
+    feed_keys(&pieces, 260, false);
+    assert_same_logits(&singles, &pieces, caches[_i]);
+    close_file(&singles);
+    close_file(&pieces);
+}
+END_TEST
+
 /* Tokens that see the whole text: an encoder's vectors, of texts of two lengths together. */
 START_TEST(encoders_have_the_bits_of_the_cpu)
 {
@@ -594,6 +702,9 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
     tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);
     tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);
+    tcase_add_test(cases, choices_have_graphs_of_their_own);
+    tcase_add_test(cases, graphs_make_room);
+    tcase_add_loop_test(cases, more_keys_have_graphs_of_their_own, 0, 2);
     cases = rad_test_case(suite, "choices");
     tcase_add_test(cases, sessions_choose_on_the_device);
     tcase_add_test(cases, requests_choose_on_the_device);
