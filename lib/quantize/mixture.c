@@ -49,7 +49,8 @@ static role role_of(const rad_tensor *tensor)
 {
     if (strcmp(tensor->name.data, "output.weight") == 0)
         return ROLE_OUTPUT;
-    if (strcmp(tensor->name.data, "token_embd.weight") == 0)
+    if (strcmp(tensor->name.data, "token_embd.weight") == 0 ||
+        strcmp(tensor->name.data, "per_layer_token_embd.weight") == 0)
         return ROLE_EMBEDDING;
     if (rad_mixture_makes_values(tensor))
         return ROLE_VALUES;
@@ -58,6 +59,12 @@ static role role_of(const rad_tensor *tensor)
     if (has(tensor, "attn_output.weight"))
         return ROLE_ATTENTION_OUTPUT;
     return has(tensor, "ffn_down") ? ROLE_DOWN : ROLE_OTHER;
+}
+
+int rad_mixture_list(const rad_tensor *tensor)
+{
+    role role = rad_mixture_applies(tensor) ? role_of(tensor) : ROLE_OTHER;
+    return role == ROLE_VALUES ? 0 : role == ROLE_DOWN ? 1 : -1;
 }
 
 int64_t rad_mixture_layer(const rad_tensor *tensor)
@@ -235,7 +242,7 @@ static rad_type output_type(const rad_file_type *file, const rad_tensor *tensor)
 }
 
 rad_type rad_mixture_type(const rad_file_type *file, const rad_mixture_model *model,
-                          const rad_tensor *tensor, int64_t value_rank)
+                          const rad_tensor *tensor, int64_t rank)
 {
     role role = role_of(tensor);
     if (rad_type_find((uint32_t)file->type)->family == RAD_FAMILY_FLOAT)
@@ -247,11 +254,11 @@ rad_type rad_mixture_type(const rad_file_type *file, const rad_mixture_model *mo
     if (model->n_experts == 8 && (role == ROLE_VALUES || role == ROLE_KEYS))
         return RAD_TYPE_Q8_0; /* small beside the experts */
     bool values = role == ROLE_VALUES;
-    rad_type type = by_rules(file, model, role, values ? value_rank : rad_mixture_layer(tensor),
+    bool by_layer = !values && model->n_experts > 1;
+    rad_type type = by_rules(file, model, role, by_layer ? rad_mixture_layer(tensor) : rank,
                              values ? model->n_values : model->n_layers);
     /* In models of 70B parameters values are an eighth of queries, and cost little. */
-    if (values && model->n_layers == 80 && model->n_heads != model->n_kv_heads &&
-        (type == RAD_TYPE_Q3_K || type == RAD_TYPE_Q4_K))
+    if (values && model->is_70b && (type == RAD_TYPE_Q3_K || type == RAD_TYPE_Q4_K))
         type = RAD_TYPE_Q5_K;
     return type;
 }
@@ -288,6 +295,26 @@ static radllm_status read_number(const rad_source *source, rad_text architecture
     return RADLLM_OK;
 }
 
+/* llama.cpp takes a model for one of 70B parameters by its family and layers. */
+static bool is_70b(rad_text family, const rad_mixture_model *model)
+{
+    static const struct {
+        const char *family;
+        int64_t n_layers;
+        bool grouped; /* heads share keys and values */
+    } models[] = {{"llama", 80, true},
+                  {"qwen2", 80, false},
+                  {"olmo", 80, false},
+                  {"deci", 80, false},
+                  {"jais2", 68, false}};
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++)
+        if (strlen(models[i].family) == family.size &&
+            memcmp(models[i].family, family.data, family.size) == 0)
+            return model->n_layers == models[i].n_layers &&
+                   !(models[i].grouped && model->n_heads == model->n_kv_heads);
+    return false;
+}
+
 radllm_status rad_mixture_model_read(const rad_source *source, bool has_importance,
                                      rad_mixture_model *out, radllm_error *error)
 {
@@ -307,5 +334,6 @@ radllm_status rad_mixture_model_read(const rad_source *source, bool has_importan
     if (status == RADLLM_OK)
         status = read_number(source, architecture, "attention.head_count_kv", out->n_heads,
                              &out->n_kv_heads, error);
+    out->is_70b = is_70b(architecture, out);
     return status;
 }

@@ -30,6 +30,7 @@ typedef struct rad_mixture_model {
     int64_t n_values;            /* tensors that make values */
     bool is_tied;                /* no matrix for the output: the embedding is taken */
     bool has_importance;
+    bool is_70b;
 } rad_mixture_model;
 
 radllm_status rad_mixture_model_read(const rad_source *source, bool has_importance,
@@ -39,12 +40,16 @@ radllm_status rad_mixture_model_read(const rad_source *source, bool has_importan
  * positions, small convolutions. */
 bool rad_mixture_applies(const rad_tensor *tensor);
 
-/* The type of a tensor to which the mixtures apply. `value_rank`: how many tensors that make values
- * stand in earlier layers. */
+/* The type of a tensor to which the mixtures apply. `rank`: how many tensors of its list stand in
+ * earlier layers. */
 rad_type rad_mixture_type(const rad_file_type *file, const rad_mixture_model *model,
-                          const rad_tensor *tensor, int64_t value_rank);
+                          const rad_tensor *tensor, int64_t rank);
 /* Whether a tensor makes values, alone or with others (attn_v, attn_qkv, attn_kv_b). */
 bool rad_mixture_makes_values(const rad_tensor *tensor);
+/* Rules count tensors, since not every layer has each: what makes values is list 0, ffn_down list
+ * 1; -1: no list. */
+#define RAD_MIXTURE_LISTS 2
+int rad_mixture_list(const rad_tensor *tensor);
 /* The layer in "blk.12.attn_v.weight"; -1 for none. */
 int64_t rad_mixture_layer(const rad_tensor *tensor);
 

@@ -114,7 +114,8 @@ typedef struct planner {
     rad_mixture_model model;
     bool gguf; /* the source is such a file already */
     rad_quantize_rule *rules;
-    uint64_t *values_before; /* tensors that make values in layers before layer i; n_layers + 1 */
+    /* Of each list, the tensors in layers before layer i; n_layers + 1. */
+    uint64_t *before[RAD_MIXTURE_LISTS];
     radllm_error *error;
 } planner;
 
@@ -142,7 +143,9 @@ static rad_type wanted_type(planner *p, const rad_tensor *tensor, const rad_quan
         return file->type;
     int64_t layer = rad_mixture_layer(tensor);
     layer = layer < 0 ? 0 : layer > p->model.n_layers ? p->model.n_layers : layer;
-    return rad_mixture_type(file, &p->model, tensor, (int64_t)p->values_before[layer]);
+    int list = rad_mixture_list(tensor);
+    return rad_mixture_type(file, &p->model, tensor,
+                            list < 0 ? layer : (int64_t)p->before[list][layer]);
 }
 
 static radllm_status check_conversion(const planner *p, const rad_tensor *tensor, rad_type type)
@@ -235,17 +238,19 @@ static radllm_status plan_tensor(planner *p, const rad_tensor *tensor, rad_quant
     return status;
 }
 
-static void count_values(const rad_source *source, planner *p)
+static void count_lists(const rad_source *source, planner *p)
 {
     int64_t n = p->model.n_layers;
     for (uint64_t i = 0; i < rad_source_n_tensors(source); i++) {
         const rad_tensor *tensor = rad_source_tensor(source, i);
         int64_t layer = rad_mixture_layer(tensor);
-        if (layer >= 0 && layer < n && rad_mixture_makes_values(tensor))
-            p->values_before[layer + 1]++;
+        int list = rad_mixture_list(tensor);
+        if (layer >= 0 && layer < n && list >= 0)
+            p->before[list][layer + 1]++;
     }
-    for (int64_t i = 0; i < n; i++)
-        p->values_before[i + 1] += p->values_before[i];
+    for (int list = 0; list < RAD_MIXTURE_LISTS; list++)
+        for (int64_t i = 0; i < n; i++)
+            p->before[list][i + 1] += p->before[list][i];
 }
 
 static radllm_status check_rules_used(const planner *p)
@@ -265,7 +270,7 @@ static radllm_status check_rules_used(const planner *p)
 
 static radllm_status plan_all(planner *p, rad_quantize_plan *plan)
 {
-    count_values(plan->source, p);
+    count_lists(plan->source, p);
     radllm_status status = RADLLM_OK;
     for (size_t i = 0; i < p->settings->n_overrides && status == RADLLM_OK; i++)
         status = read_rule(p->settings->overrides[i], &p->rules[i], p->error);
@@ -305,11 +310,12 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
                           rad_source_label(source));
     if (status == RADLLM_OK) {
         size_t bytes = plan->n_tensors * sizeof *plan->tensors;
-        size_t before = ((size_t)p.model.n_layers + 1) * sizeof *p.values_before;
+        size_t before = ((size_t)p.model.n_layers + 1) * sizeof *p.before[0];
         plan->tensors = rad_alloc_zero(&plan->host.allocator, bytes);
-        p.values_before = rad_arena_alloc_zero(&arena, before, 8);
+        p.before[0] = rad_arena_alloc_zero(&arena, RAD_MIXTURE_LISTS * before, 8);
+        p.before[1] = p.before[0] + (p.before[0] != NULL ? p.model.n_layers + 1 : 0);
         p.rules = rad_arena_alloc_zero(&arena, (settings->n_overrides + 1) * sizeof *p.rules, 8);
-        if (plan->tensors == NULL || p.values_before == NULL || p.rules == NULL)
+        if (plan->tensors == NULL || p.before[0] == NULL || p.rules == NULL)
             status = rad_fail_memory(error, bytes + before);
     }
     if (status == RADLLM_OK)

@@ -9,7 +9,7 @@ typedef struct shaper {
     rad_source *to;
     const rad_file_type *type;
     rad_mixture_model model;
-    int64_t values; /* tensors that make values, of layers before this one */
+    int64_t ranks[RAD_MIXTURE_LISTS]; /* tensors of each list so far */
 } shaper;
 
 static radllm_status add_shape(void *user, const char *name, uint32_t n_dims,
@@ -21,10 +21,10 @@ static radllm_status add_shape(void *user, const char *name, uint32_t n_dims,
     for (int i = 0; i < 4; i++) /* bounds of hyper-parameters keep it small enough */
         tensor.n_elements *= dims[i];
     rad_type type = RAD_TYPE_F32;
+    int list = rad_mixture_list(&tensor);
+    int64_t rank = list < 0 ? 0 : s->ranks[list]++;
     if (rad_mixture_applies(&tensor))
-        type =
-            rad_mixture_fitting(rad_mixture_type(s->type, &s->model, &tensor, s->values), dims[0]);
-    s->values += rad_mixture_makes_values(&tensor);
+        type = rad_mixture_fitting(rad_mixture_type(s->type, &s->model, &tensor, rank), dims[0]);
     return rad_derived_add_shape(s->to, name, type, n_dims, dims, error);
 }
 

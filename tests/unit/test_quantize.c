@@ -119,6 +119,60 @@ START_TEST(mixtures)
 }
 END_TEST
 
+/* Rules that ask for the family, and count tensors where not every layer has them: as
+ * llama-quantize chose. */
+static void write_family(const char *path, const char *family, uint32_t layers, bool gaps)
+{
+    gguf_builder file = gguf_builder_new();
+    char name[64];
+    gguf_key_string(&file, "general.architecture", family);
+    snprintf(name, sizeof name, "%s.block_count", family);
+    gguf_key_u32(&file, name, layers);
+    snprintf(name, sizeof name, "%s.attention.head_count", family);
+    gguf_key_u32(&file, name, 8);
+    gguf_tensor_random(&file, "token_embd.weight", 2, (uint64_t[]){256, 2}, 1.0f);
+    gguf_tensor_random(&file, "per_layer_token_embd.weight", 2, (uint64_t[]){256, 2}, 1.0f);
+    for (uint32_t i = 0; i < layers; i++) {
+        snprintf(name, sizeof name, "blk.%u.attn_v.weight", (unsigned)i);
+        gguf_tensor_random(&file, name, 2, (uint64_t[]){256, 2}, 1.0f);
+        snprintf(name, sizeof name, "blk.%u.ffn_down.weight", (unsigned)i);
+        if (!gaps || i % 3 != 1)
+            gguf_tensor_random(&file, name, 2, (uint64_t[]){256, 2}, 1.0f);
+    }
+    gguf_write(&file, path);
+    gguf_builder_free(&file);
+}
+
+START_TEST(mixtures_of_families)
+{
+    static const struct {
+        const char *family, *file;
+        uint32_t layers;
+        bool gaps;
+        int layer;
+        const char *role, *type;
+    } cases[] = {
+        {"qwen2", "Q4_K_M", 80, false, 10, "attn_v", "Q5_K"}, /* Qwen1.5-72B */
+        {"llama", "Q4_K_M", 80, false, 10, "attn_v", "Q4_K"}, /* LLaMA-65B */
+        {"apertus", "Q3_K_S", 80, false, 10, "attn_v", "Q3_K"},
+        {"jais2", "Q3_K_S", 68, false, 10, "attn_v", "Q5_K"},
+        {"deci", "Q5_K_M", 16, true, 6, "ffn_down", "Q6_K"},
+        {"deci", "Q5_K_M", 16, true, 14, "ffn_down", "Q5_K"},
+        {"deci", "IQ4_XS", 16, true, 2, "ffn_down", "Q5_K"},
+    };
+    const char *path = rad_test_temp_path("family.gguf");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        plan_fixture f;
+        write_family(path, cases[i].family, cases[i].layers, cases[i].gaps);
+        open_plan(&f, path, cases[i].file);
+        rad_assert_ok(make_plan(&f), f.error);
+        ck_assert_str_eq(layer_type(&f, cases[i].layer, cases[i].role), cases[i].type);
+        ck_assert_str_eq(type_of(&f, "per_layer_token_embd.weight"), "Q6_K");
+        close_plan(&f);
+    }
+}
+END_TEST
+
 START_TEST(rows_that_blocks_do_not_divide)
 {
     static const char *const cases[][3] = {
@@ -513,6 +567,7 @@ static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "quantize");
     tcase_add_loop_test(cases, mixtures, 0, N_MIXTURES);
+    tcase_add_test(cases, mixtures_of_families);
     tcase_add_test(cases, rows_that_blocks_do_not_divide);
     tcase_add_test(cases, overrides);
     tcase_add_test(cases, patterns_take_no_exponential_time);
