@@ -227,6 +227,52 @@ TARGET static inline bool NAME(try_one)(const float *x, const float *w, uint32_t
     return better;
 }
 
+/* The sums of affine_sums_of_one for the first few; others are zeros. */
+TARGET static inline void NAME(sums_of_few)(const float *x, const float *w, uint32_t n,
+                                            const float *inverse, const float *shift, float high,
+                                            float sums[3][RAD_LANES])
+{
+    VECTOR lows = SET(0.0f), highs = SET(high), all[3][RAD_FEW][RAD_LANES / WIDTH];
+    memset(sums, 0, 3 * sizeof *sums);
+    for (uint32_t part = 0; part < RAD_LANES / WIDTH; part++) {
+        for (int k = 0; k < 3; k++)
+            for (int c = 0; c < RAD_FEW; c++)
+                all[k][c][part] = SET(0.0f);
+        for (uint32_t i = part * WIDTH; i < n; i += RAD_LANES) {
+            VECTOR v = LOAD(x + i), weight = LOAD(w + i);
+            for (int c = 0; c < RAD_FEW; c++) {
+                VECTOR q = NAME(quant)(ADD(MUL(v, SET(inverse[c])), SET(shift[c])), lows, highs);
+                NAME(add)(v, weight, q, &all[0][c][part], &all[1][c][part]);
+                all[2][c][part] = ADD(all[2][c][part], MUL(weight, q));
+            }
+        }
+    }
+    for (int k = 0; k < 3; k++)
+        for (int c = 0; c < RAD_FEW; c++)
+            sums[k][c] = NAME(tree)(all[k][c]);
+}
+
+/* The best of the first few. */
+TARGET static inline void NAME(try_few)(const float *x, const float *w, uint32_t n,
+                                        const rad_moments *sums, float limit, float high,
+                                        const float *inverse, const float *shift,
+                                        affine_choice *chosen)
+{
+    float all[3][RAD_LANES], gain[RAD_LANES], scales[RAD_LANES], minima[RAD_LANES];
+    NAME(sums_of_few)(x, w, n, inverse, shift, high, all);
+    for (int lane = 0; lane < RAD_LANES; lane += WIDTH) {
+        VECTOR scale, minimum;
+        VECTOR gains = NAME(solve)(sums, limit, LOAD(all[0] + lane), LOAD(all[1] + lane),
+                                   LOAD(all[2] + lane), &scale, &minimum);
+        STORE(gain + lane, SELECT_ABOVE(scale, SET(0.0f), gains, SET(-1e30f)));
+        STORE(scales + lane, scale);
+        STORE(minima + lane, minimum);
+    }
+    int lane = NAME(best)(gain);
+    float reached = scales[lane] * (all[0][lane] - all[2][lane] * (sums->wx / sums->w));
+    *chosen = (affine_choice){scales[lane], minima[lane], gain[lane], reached};
+}
+
 /* The same for sixteen, which move to where they leave the least error so many times less one. */
 TARGET static inline void NAME(try_lanes)(const float *x, const float *w, uint32_t n,
                                           const rad_moments *sums, float limit, float high,
@@ -259,22 +305,14 @@ TARGET static rad_affine NAME(affine)(const float *x, const float *w, uint32_t n
                                       const rad_moments *sums, float high, bool not_positive,
                                       bool quick, int passes)
 {
-    float ends[2][RAD_LANES], inverse[RAD_LANES], shift[RAD_LANES];
-    for (int lane = 0; lane < RAD_LANES; lane += WIDTH) {
-        VECTOR lowest = LOAD(x + lane), highest = lowest;
-        for (uint32_t i = (uint32_t)lane + RAD_LANES; i < n; i += RAD_LANES) {
-            lowest = MIN(LOAD(x + i), lowest);
-            highest = MAX(LOAD(x + i), highest);
-        }
-        STORE(ends[0] + lane, lowest);
-        STORE(ends[1] + lane, highest);
+    float inverse[RAD_LANES], shift[RAD_LANES];
+    VECTOR lowest = LOAD(x), highest = lowest, none = SET(0.0f);
+    for (uint32_t i = WIDTH; i < n; i += WIDTH) {
+        lowest = MIN(LOAD(x + i), lowest);
+        highest = MAX(LOAD(x + i), highest);
     }
-    for (int half = 8; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) {
-            ends[0][i] = ends[0][i + half] < ends[0][i] ? ends[0][i + half] : ends[0][i];
-            ends[1][i] = ends[1][i + half] > ends[1][i] ? ends[1][i + half] : ends[1][i];
-        }
-    float low = ends[0][0], top = ends[1][0];
+    /* Of two zeros the greater one may have either sign. */
+    float low = 0.0f - GREATEST(SUB(none, lowest)), top = GREATEST(highest) + 0.0f;
     low = not_positive && low > 0.0f ? 0.0f : low;
     rad_affine found = {0.0f, low, low, 1.0f};
     float step = (top - low) / high;
@@ -287,18 +325,15 @@ TARGET static rad_affine NAME(affine)(const float *x, const float *w, uint32_t n
     }
     float limit = not_positive ? 0.0f : 1e30f, mean = sums->wx / sums->w;
     affine_choice chosen = {0.0f, 0.0f, -1e30f, 0.0f};
-    if (!quick) {
+    if (quick)
+        NAME(try_few)(x, w, n, sums, limit, high, inverse, shift, &chosen);
+    else
         NAME(try_lanes)(x, w, n, sums, limit, high, inverse, shift, passes, &chosen);
-        if (!(chosen.scale > 0.0f))
-            return found;
-    }
-    for (int i = quick ? 0 : RAD_FEW; i < RAD_FEW + (quick ? 1 : 2); i++) {
-        float one = i < RAD_FEW ? inverse[i] : 1.0f / chosen.scale;
-        float offset = i < RAD_FEW ? shift[i] : -chosen.minimum * one;
-        bool better = NAME(try_one)(x, w, n, sums, limit, high, one, offset, &chosen);
-        if (i >= RAD_FEW - 1 && !(chosen.scale > 0.0f))
-            return found;
-        if (i >= RAD_FEW && !better)
+    if (!(chosen.scale > 0.0f))
+        return found;
+    for (int i = 0; i < (quick ? 1 : 2); i++) {
+        float one = 1.0f / chosen.scale;
+        if (!NAME(try_one)(x, w, n, sums, limit, high, one, -chosen.minimum * one, &chosen))
             break;
     }
     found.scale = chosen.scale;

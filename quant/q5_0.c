@@ -34,14 +34,11 @@ void rad_encode_q5_0(const float *values, const float *importance, void *blocks,
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         int8_t quants[BLOCK];
+        uint8_t numbers[BLOCK];
         rad_encode_scaled(values + i, importance != NULL ? importance + i : NULL, BLOCK, -16.0f,
                           15.0f, bytes, quants);
-        uint32_t fifth = 0;
-        for (int j = 0; j < 16; j++) {
-            int low = quants[j] + 16, high = quants[j + 16] + 16;
-            bytes[6 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
-            fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
-        }
-        rad_store_u32(bytes + 2, fifth);
+        for (int j = 0; j < BLOCK; j++)
+            numbers[j] = (uint8_t)(quants[j] + 16);
+        rad_pack_fives(numbers, bytes + 2);
     }
 }

@@ -32,14 +32,11 @@ void rad_encode_q5_1(const float *values, const float *importance, void *blocks,
     uint8_t *bytes = blocks;
     for (size_t i = 0; i < n; i += BLOCK, bytes += BYTES) {
         int8_t quants[BLOCK];
+        uint8_t numbers[BLOCK];
         rad_encode_affine(values + i, importance != NULL ? importance + i : NULL, BLOCK, 31.0f,
                           bytes, quants);
-        uint32_t fifth = 0;
-        for (int j = 0; j < 16; j++) {
-            int low = quants[j], high = quants[j + 16];
-            bytes[8 + j] = (uint8_t)((low & 15) | (high & 15) << 4);
-            fifth |= (uint32_t)(low >> 4) << j | (uint32_t)(high >> 4) << (j + 16);
-        }
-        rad_store_u32(bytes + 4, fifth);
+        for (int j = 0; j < BLOCK; j++)
+            numbers[j] = (uint8_t)quants[j];
+        rad_pack_fives(numbers, bytes + 4);
     }
 }

@@ -136,3 +136,17 @@ void rad_encode_affine(const float *values, const float *importance, uint32_t n,
     float inverse = found.scale > 0.0f ? 1.0f / found.scale : 0.0f;
     numbers.lanes->quants(numbers.x, n, inverse, -found.minimum * inverse, 0.0f, high, quants);
 }
+
+void rad_pack_fives(const uint8_t numbers[32], uint8_t packed[20])
+{
+    uint32_t fifth = 0;
+    for (uint32_t i = 0; i < 32; i += 8) {
+        uint64_t eight = rad_load_u32(numbers + i) | (uint64_t)rad_load_u32(numbers + i + 4) << 32;
+        /* Bit 8 k goes to bit 56 + k. */
+        eight = (eight >> 4 & 0x0101010101010101u) * 0x0102040810204080u >> 56;
+        fifth |= (uint32_t)eight << i;
+    }
+    rad_store_u32(packed, fifth);
+    for (int j = 0; j < 16; j++)
+        packed[4 + j] = (uint8_t)((numbers[j] & 15) | (numbers[j + 16] & 15) << 4);
+}

@@ -41,6 +41,10 @@ void rad_encode_scaled(const float *values, const float *importance, uint32_t n,
 void rad_encode_affine(const float *values, const float *importance, uint32_t n, float high,
                        uint8_t halves[4], int8_t *quants);
 
+/* Numbers 0 to 31 of a block of 32 as Q5_0 and Q5_1 have them: a word with the fifth bits, then the
+ * other four of element j in the low half of byte j, of element j + 16 in the high one. */
+void rad_pack_fives(const uint8_t numbers[32], uint8_t packed[20]);
+
 extern const rad_grid rad_grid_iq4;  /* iq4_nl.c */
 extern const rad_grid rad_grid_e2m1; /* mxfp4.c; doubled to be integers */
 /* The codes of the E2M1 numbers nearest to n of the numbers (a multiple of 16) times inverse. */
