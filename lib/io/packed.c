@@ -32,6 +32,8 @@ static const rad_packed_method methods[] = {
      rad_nvfp4_weight},
     {"compressed-tensors", "mxfp4-pack-quantized", rad_compressed_configure, ".weight_packed",
      rad_mxfp4_weight},
+    {"compressed-tensors", "mixed-precision", rad_integers_configure, ".weight_packed|.weight",
+     rad_mixed_weight},
     {"bitnet", NULL, rad_bitnet_configure, ".weight", rad_bitnet_weight},
     {"mxfp4", NULL, NULL, NULL, NULL}, /* gpt-oss: families.c has names for its blocks */
 };

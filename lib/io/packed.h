@@ -93,6 +93,7 @@ radllm_status rad_bnb_weight(rad_packing *packing, const char *module, rad_store
 radllm_status rad_fp8_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_nvfp4_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_mxfp4_weight(rad_packing *packing, const char *module, rad_stored *stored);
+radllm_status rad_mixed_weight(rad_packing *packing, const char *module, rad_stored *stored);
 radllm_status rad_bitnet_configure(rad_packing *packing);
 radllm_status rad_bitnet_weight(rad_packing *packing, const char *module, rad_stored *stored);
 

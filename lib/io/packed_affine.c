@@ -575,15 +575,20 @@ radllm_status rad_round_gptq_configure(rad_packing *packing)
 
 /* ---- compressed-tensors: integers ----------------------------------------------------------- */
 
-/* One group of the configuration: whole numbers of 4 or 8 bits. */
+/* One group of the configuration: whole numbers of 4 or 8 bits. Beside others (mixed-precision) no
+ * more than these are looked at. */
 static radllm_status check_scheme(rad_packing *packing, const json_t *scheme)
 {
+    const char *format = json_string_value(json_object_get(packing->config, "format"));
     const json_t *weights = json_object_get(scheme, "weights");
     const char *type = json_string_value(json_object_get(weights, "type"));
     const json_t *bits = json_object_get(weights, "num_bits");
     if (!json_is_object(weights))
         return rad_packed_refuse(packing, "config_groups", "hold a scheme without weights");
-    if (type != NULL && strcmp(type, "int") != 0)
+    const bool others = type != NULL && strcmp(type, "int") != 0;
+    if (others && format != NULL && strcmp(format, "mixed-precision") == 0)
+        return RADLLM_OK;
+    if (others)
         return rad_packed_refuse(packing, "config_groups",
                                  "hold weights whose type is not \"int\" in this format");
     if (!json_is_integer(bits) || (json_integer_value(bits) != 4 && json_integer_value(bits) != 8))

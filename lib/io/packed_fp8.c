@@ -15,6 +15,19 @@ static radllm_status check_scale(const rad_scaled_part *part, float scale)
 
 /* ---- FP8 ------------------------------------------------------------------------------------ */
 
+static float number_of_fp8(const rad_packed_scaled *w, uint8_t code, float scale)
+{
+    (void)w;
+    return rad_f16_to_f32(rad_e4m3_to_f16(code)) * (scale * 256.0f);
+}
+
+/* The upper half of F16. No type of blocks has it. */
+static float number_of_e5m2(const rad_packed_scaled *w, uint8_t code, float scale)
+{
+    (void)w;
+    return rad_f16_to_f32((uint16_t)(code << 8)) * scale;
+}
+
 static radllm_status read_fp8(const rad_scaled_part *part)
 {
     const rad_packed_scaled *w = part->weight;
@@ -30,20 +43,16 @@ static radllm_status read_fp8(const rad_scaled_part *part)
                                     part->error);
     for (uint32_t i = 0; i < n && status == RADLLM_OK; i++)
         status = check_scale(part, grid[i]);
+    /* From there on exponents are those of no numbers. */
+    const uint8_t limit = w->number == number_of_e5m2 ? 0x7c : 0x7f;
     uint8_t worst = 0;
     for (uint32_t i = 0; i < part->n && status == RADLLM_OK; i++)
         worst = (part->codes[i] & 0x7f) > worst ? part->codes[i] & 0x7f : worst;
-    if (status == RADLLM_OK && worst == 0x7f)
+    if (status == RADLLM_OK && worst >= limit)
         return rad_scaled_fail(part, "a weight that is no number");
     for (uint32_t i = 0; i < part->n && status == RADLLM_OK; i += w->step)
         part->scales[i / w->step] = grid[(part->column + i) / w->block_columns - first];
     return status;
-}
-
-static float number_of_fp8(const rad_packed_scaled *w, uint8_t code, float scale)
-{
-    (void)w;
-    return rad_f16_to_f32(rad_e4m3_to_f16(code)) * (scale * 256.0f);
 }
 
 /* The rows and columns of blocks that the configuration names, for scales of blocks; where it names
@@ -119,14 +128,15 @@ radllm_status rad_fp8_weight(rad_packing *packing, const char *module, rad_store
     const rad_stored *scales = rad_packed_part(packing, module, ".weight_scale_inv");
     if (scales == NULL)
         scales = rad_packed_part(packing, module, ".weight_scale");
-    if (scales == NULL && stored->type != RAD_TYPE_F8_E4M3 && stored->type != RAD_TYPE_I8)
+    const bool e5m2 = stored->type == RAD_TYPE_F8_E5M2;
+    if (scales == NULL && !e5m2 && stored->type != RAD_TYPE_F8_E4M3 && stored->type != RAD_TYPE_I8)
         return RADLLM_OK; /* an ordinary one */
     for (size_t i = 0; i < sizeof unused / sizeof *unused; i++)
         rad_packed_part(packing, module, unused[i]);
     if (scales == NULL)
         return rad_packed_fail(packing, module, "has no scales (weight_scale_inv or weight_scale)");
-    if (stored->type != RAD_TYPE_F8_E4M3 || !rad_scaled_is_matrix(stored))
-        return rad_packed_fail(packing, module, "must be a matrix of F8_E4M3");
+    if ((stored->type != RAD_TYPE_F8_E4M3 && !e5m2) || !rad_scaled_is_matrix(stored))
+        return rad_packed_fail(packing, module, "must be a matrix of F8_E4M3 or F8_E5M2");
     if (!rad_scaled_is_number(scales->type) && scales->type != RAD_TYPE_F8_E8M0)
         return rad_packed_fail(packing, module,
                                "has scales of a type that is none of F32, F16, BF16, F8_E8M0");
@@ -135,11 +145,11 @@ radllm_status rad_fp8_weight(rad_packing *packing, const char *module, rad_store
                            .scales = {scales->offset, scales->part},
                            .scale_type = scales->type,
                            .read = read_fp8,
-                           .number = number_of_fp8};
+                           .number = e5m2 ? number_of_e5m2 : number_of_fp8};
     radllm_status status = place_scales(packing, module, stored, scales, &w);
     if (status != RADLLM_OK)
         return status;
-    bool whole = w.block_columns % RAD_SCALED_BLOCK == 0 || w.grid_columns == 1;
+    bool whole = !e5m2 && (w.block_columns % RAD_SCALED_BLOCK == 0 || w.grid_columns == 1);
     return rad_scaled_add(packing, module, stored->dims[0], RAD_TYPE_FP8, !whole, &w);
 }
 
@@ -287,4 +297,19 @@ radllm_status rad_nvfp4_weight(rad_packing *packing, const char *module, rad_sto
 radllm_status rad_mxfp4_weight(rad_packing *packing, const char *module, rad_stored *stored)
 {
     return make_fp4(packing, module, stored, RAD_TYPE_MXFP4, 32, RAD_TYPE_F8_E8M0, 1.0f);
+}
+
+/* ---- several of compressed-tensors in one folder ----------------------------------------------
+ */
+
+/* Which one a module has, its tensors tell. */
+radllm_status rad_mixed_weight(rad_packing *packing, const char *module, rad_stored *stored)
+{
+    if (stored->type == RAD_TYPE_I32 || stored->type == RAD_TYPE_I8)
+        return rad_integers_weight(packing, module, stored);
+    if (!rad_ends_with(stored->name.data, stored->name.size, "_packed"))
+        return rad_fp8_weight(packing, module, stored);
+    return rad_packed_part(packing, module, ".weight_global_scale") != NULL
+               ? rad_nvfp4_weight(packing, module, stored)
+               : rad_mxfp4_weight(packing, module, stored);
 }

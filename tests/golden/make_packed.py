@@ -270,6 +270,10 @@ CASES = {
     "bytes-4": (scheme(4, 32, False, False), lambda s, i: integers(s, 4, 32, False, "I8")),
     "exl2": (EXL2, lambda s, i: exl2(s, [8, 6, 5, 4, 3, 2][i:], i)),
 }
+MIXED = {"quant_method": "compressed-tensors", "format": "mixed-precision", "ignore": ["lm_head"],
+         "config_groups": {f"group_{i}": {"targets": ["Linear"], "weights": {
+             "num_bits": bits, "type": kind, "symmetric": True}}
+             for i, (bits, kind) in enumerate(((4, "int"), (8, "float"), (4, "float"), (8, "int")))}}
 # Scales in F32, which need all of their bits; made last, so that the others stay what they are.
 WIDE = {
     "gptq-4-wide": (sizes(4, 32, desc_act=True),
@@ -294,6 +298,13 @@ WIDE = {
                     lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
     "int8-experts": (packed_scaled.bnb(8, llm_int8_threshold=0.8),
                      lambda s, i: packed_scaled.eight_bits(s)),
+    # What each kind of module has in its own way.
+    "mixed": (MIXED, lambda s, i: integers(s, 4, 32, True) if i == 0 else
+              packed_scaled.fp8(s, 1, 0, "weight_scale") if i == 1 else
+              packed_scaled.fp4(s, 16, False) if i == 2 else integers(s, 8, -1, False)),
+    "fp8-e5m2": (packed_scaled.BLOCKS,
+                 lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv", "BF16",
+                                                number=packed_scaled.e5m2)),
     "fp8-latent": (packed_scaled.BLOCKS,
                    lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
 }

@@ -32,6 +32,10 @@ def e4m3(code):
     return -size if sign else size
 
 
+def e5m2(code):
+    return struct.unpack("<e", bytes([0, code]))[0]
+
+
 def floats(values):
     return struct.pack(f"<{len(values)}f", *values)
 
@@ -94,21 +98,23 @@ def eight_bits(shape):
 
 # ---- floats --------------------------------------------------------------------------------------
 
-def fp8(shape, rows, columns, name, dtype="F32", dims=2):
+def fp8(shape, rows, columns, name, dtype="F32", dims=2, number=e4m3):
     """A scale for each rows x columns; 0: all of them."""
     n_rows, n_columns = shape
     rows, columns = rows or n_rows, columns or n_columns
-    codes = bytes(code if code & 127 != 127 else 0 for code in rng.randbytes(n_rows * n_columns))
+    last = 127 if number is e4m3 else 124
+    codes = bytes(code if code & 127 < last else 0 for code in rng.randbytes(n_rows * n_columns))
     grid = [[single(2.0 ** -11 * spread()) for _ in range(-(-n_columns // columns))]
             for _ in range(-(-n_rows // rows))]
     if dtype == "BF16":
         grid = [[bf16(scale) for scale in row] for row in grid]
     flat = [scale for row in grid for scale in row]
     data = floats(flat) if dtype == "F32" else b"".join(struct.pack("<f", s)[2:] for s in flat)
-    values = [single(e4m3(codes[r * n_columns + c]) * grid[r // rows][c // columns])
+    values = [single(number(codes[r * n_columns + c]) * grid[r // rows][c // columns])
               for r in range(n_rows) for c in range(n_columns)]
     scale_shape = [[], [len(flat)], [len(grid), len(grid[0])]][dims]
-    return ({"weight": ("F8_E4M3", list(shape), codes), name: (dtype, scale_shape, data),
+    kind = "F8_E4M3" if number is e4m3 else "F8_E5M2"
+    return ({"weight": (kind, list(shape), codes), name: (dtype, scale_shape, data),
              "input_scale": ("F32", [], floats([1.0]))}, rows_of(values, n_columns))
 
 

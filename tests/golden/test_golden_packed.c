@@ -40,6 +40,7 @@ static const struct {
     {"gptq-4-wide", 1e-4},   {"gptq-8-wide", 1e-4},
     {"awq-wide", 1e-4},      {"integers-4-wide", 1e-4},
     {"bytes-8-wide", 1e-4},  {"int8-experts", 2e-2},
+    {"mixed", 2e-2},         {"fp8-e5m2", 1e-4},
     {"fp8-latent", 1e-4},
 };
 #define N_CASES (int)(sizeof cases / sizeof *cases)
@@ -303,6 +304,8 @@ static const struct {
     {"fp8-fbgemm", "\"quant_method\": \"fbgemm_fp8\"",
      "\"weight_block_size\": [64, 64], \"quant_method\": \"fp8\"", -1, RADLLM_E_FORMAT,
      "scales of blocks of weight_block_size"},
+    {"fp8-e5m2", "q_proj.weight_scale_inv", "q_proj.weight_scale_inX", -1, RADLLM_E_FORMAT,
+     "has no scales"},
     {"gptq-4-order", "gptq_v2", "marlin", -1, RADLLM_E_UNSUPPORTED,
      "checkpoint_format is \"marlin\""},
     {"gptq-4", "\"bits\": 4", "\"bits\": 4, \"rotation\": \"hadamard\"", -1, RADLLM_E_UNSUPPORTED,
