@@ -10,8 +10,9 @@
 
 /* ---- the CPU's order ----------------------------------------------------------------------------
  *
- * Sixteen interleaved partial sums and a tree (kernels/kernels.h), the CPU's bits: F32, FP8, NF4
- * and FP4 weights, and 16-bit ones whose rows are no multiple of 32 columns long. */
+ * Sixteen interleaved partial sums and a tree (kernels/kernels.h), the CPU's bits: F32 weights,
+ * 16-bit ones whose rows are no multiple of 32 columns long, and matrices of heads; FP8, NF4 and
+ * FP4 ones by the option gpu_apart. */
 enum { RAD_CUDA_DOT_ROWS = 16, RAD_CUDA_DOT_TOKENS = 8 };
 
 /* y = W x in F32. Grid: x for each part its rows over RAD_CUDA_DOT_ROWS, rounded up; y tokens over
@@ -104,6 +105,10 @@ typedef struct rad_cuda_half_arguments {
     uint32_t n_columns; /* a multiple of 32 */
     uint32_t n_tokens;
     uint32_t n_stages, n_row_blocks, band; /* of half_RxT: n_row_blocks of all parts */
+    /* Of scaled_*: of tokens; of blocks' scales; F16 numbers, first the 16 low bytes. */
+    const float *factors;
+    float scale;
+    uint32_t levels[8];
 } rad_cuda_half_arguments;
 RAD_CUDA_DECLARE(half_few_f16);
 RAD_CUDA_DECLARE(half_few_bf16);
@@ -121,5 +126,38 @@ RAD_CUDA_DECLARE(half_64x32_f16);
 RAD_CUDA_DECLARE(half_64x32_bf16);
 RAD_CUDA_DECLARE(half_grouped_f16);
 RAD_CUDA_DECLARE(half_grouped_bf16);
+
+/* ---- FP8, NF4 and FP4 weights by matrix instructions
+ * ---------------------------------------------
+ *
+ * Blocks of 64 columns with a scale. Activations are rounded to F16 first, a row with a power of
+ * two of its own that brings its greatest magnitude to between 2^14 and 2^15. FP8 numbers are exact
+ * in F16; levels are rounded to it (NF4), or twelve times themselves (FP4, exactly). One order for
+ * all numbers of tokens: a block's columns are summed from zero, 16 by an instruction, and these
+ * sums c are added up by ascending columns, y = fma(c, scale, y); then the row's power of two. */
+typedef struct rad_cuda_scaled_round_arguments {
+    const float *x;
+    uint16_t *halves; /* aligned to 16; rows of n_columns, each 64 in an order of their own */
+    float *factors;   /* of rows, what takes their power of two back; NaN: not all are finite */
+    uint64_t x_stride;
+    uint32_t n_columns; /* a multiple of 64 */
+} rad_cuda_scaled_round_arguments;
+/* Grid: x rows. */
+RAD_CUDA_DECLARE(scaled_round_fp8);
+RAD_CUDA_DECLARE(scaled_round_level4);
+
+/* As the kernels half_* above, without stages, bands and dynamic shared memory of few tokens; tiles
+ * take RAD_CUDA_SCALED_BYTES(R, T). */
+enum { RAD_CUDA_SCALED_STAGES = 4 };
+#define RAD_CUDA_SCALED_BYTES(rows, tokens)                                                        \
+    (RAD_CUDA_SCALED_STAGES * 128u * (tokens) + 2 * (128u + 4u) * (rows))
+RAD_CUDA_DECLARE(scaled_few_fp8);
+RAD_CUDA_DECLARE(scaled_few_level4);
+RAD_CUDA_DECLARE(scaled_128x128_fp8);
+RAD_CUDA_DECLARE(scaled_128x128_level4);
+RAD_CUDA_DECLARE(scaled_64x64_fp8);
+RAD_CUDA_DECLARE(scaled_64x64_level4);
+RAD_CUDA_DECLARE(scaled_grouped_fp8);
+RAD_CUDA_DECLARE(scaled_grouped_level4);
 
 #endif

@@ -193,54 +193,90 @@ RAD_DEVICE void write_tiles(const T &w, const rad_cuda_product_part &part, uint3
     }
 }
 
+/* What a block has. */
+struct many_tile {
+    const rad_cuda_product_part *part;
+    uint32_t first_row, first_token;
+};
+
 /* Blocks stand in bands of a.band tiles of tokens, in a band those of the same rows side by side:
  * what runs at a time reads few rows and few tokens, which the L2 cache then serves. */
-template <class T, bool bf16> RAD_DEVICE void many(const rad_cuda_half_arguments &a)
+template <class T> RAD_DEVICE many_tile many_tile_of(const rad_cuda_half_arguments &a)
 {
     const uint32_t n_tiles = (a.n_tokens + T::TOKENS - 1) / T::TOKENS;
     const uint32_t band_blocks = a.band * a.n_row_blocks;
     const uint32_t first_tile = rad_block_x() / band_blocks * a.band;
     const uint32_t at = rad_block_x() % band_blocks;
     const uint32_t width = n_tiles - first_tile < a.band ? n_tiles - first_tile : a.band;
-    uint32_t first_row;
-    const rad_cuda_product_part &part = part_of(a, at / width, T::ROWS, &first_row);
-    const uint32_t first_token = (first_tile + at % width) * T::TOKENS;
-    const many_job job = {(const uint16_t *)part.weights + (uint64_t)first_row * a.n_columns,
-                          a.halves + (uint64_t)first_token * a.n_columns,
-                          part.n_rows - 1 - first_row,
-                          a.n_tokens - 1 - first_token,
+    many_tile tile;
+    tile.part = &part_of(a, at / width, T::ROWS, &tile.first_row);
+    tile.first_token = (first_tile + at % width) * T::TOKENS;
+    return tile;
+}
+
+template <class T, bool bf16> RAD_DEVICE void many(const rad_cuda_half_arguments &a)
+{
+    const many_tile tile = many_tile_of<T>(a);
+    const rad_cuda_product_part &part = *tile.part;
+    const many_job job = {(const uint16_t *)part.weights + (uint64_t)tile.first_row * a.n_columns,
+                          a.halves + (uint64_t)tile.first_token * a.n_columns,
+                          part.n_rows - 1 - tile.first_row,
+                          a.n_tokens - 1 - tile.first_token,
                           a.n_columns,
                           (a.n_columns + LINE - 1) / LINE};
     T w = {};
     sum_many<T, bf16>(w, job, a.n_stages);
-    write_tiles(w, part, 0, first_row, first_token, a.n_tokens);
+    write_tiles(w, part, 0, tile.first_row, tile.first_token, a.n_tokens);
+}
+
+/* What a block has of an expert; `last`: of its tokens, from the first on. */
+struct group_tile {
+    uint32_t expert, first_row, first, last;
+};
+
+template <class T> RAD_DEVICE bool group_tile_of(const rad_cuda_half_arguments &a, group_tile &tile)
+{
+    const uint32_t number = rad_block_x() / a.n_row_blocks;
+    tile.first_row = rad_block_x() % a.n_row_blocks * T::ROWS;
+    if (number >= *a.n_tiles)
+        return false;
+    tile.expert = a.tile_expert[number];
+    tile.first = a.tile_first[number];
+    const uint32_t left = a.starts[tile.expert + 1] - tile.first;
+    tile.last = left < T::TOKENS ? left - 1 : (uint32_t)T::TOKENS - 1;
+    return true;
+}
+
+template <class T>
+RAD_DEVICE gather_job<T> group_job(const rad_cuda_half_arguments &a, const group_tile &tile,
+                                   const uint16_t *weights)
+{
+    gather_job<T> job = {{weights, a.halves, a.parts[0].n_rows - 1 - tile.first_row, tile.last,
+                          a.n_columns, (a.n_columns + LINE - 1) / LINE},
+                         {}};
+#pragma unroll
+    for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++) {
+        const uint32_t token = rad_thread() / 8 + i * T::COPIED;
+        const uint32_t output = tile.first + (token < tile.last ? token : tile.last);
+        job.tokens[i] = a.inputs != nullptr ? a.inputs[output] : output;
+    }
+    return job;
 }
 
 /* Tokens by expert: a block has those of a tile, whose outputs stand side by side. */
 template <class T, bool bf16> RAD_DEVICE void grouped(const rad_cuda_half_arguments &a)
 {
-    const uint32_t tile = rad_block_x() / a.n_row_blocks;
-    const uint32_t first_row = rad_block_x() % a.n_row_blocks * T::ROWS;
-    if (tile >= *a.n_tiles)
+    group_tile tile;
+    if (!group_tile_of<T>(a, tile))
         return;
     const rad_cuda_product_part &part = a.parts[0];
-    const uint32_t expert = a.tile_expert[tile], first = a.tile_first[tile];
-    const uint32_t left = a.starts[expert + 1] - first;
-    const uint32_t last = left < T::TOKENS ? left - 1 : (uint32_t)T::TOKENS - 1;
-    gather_job<T> job = {{(const uint16_t *)(part.weights + expert * part.expert_bytes) +
-                              (uint64_t)first_row * a.n_columns,
-                          a.halves, part.n_rows - 1 - first_row, last, a.n_columns,
-                          (a.n_columns + LINE - 1) / LINE},
-                         {}};
-#pragma unroll
-    for (uint32_t i = 0; i < T::TOKENS / T::COPIED; i++) {
-        const uint32_t token = rad_thread() / 8 + i * T::COPIED;
-        const uint32_t output = first + (token < last ? token : last);
-        job.tokens[i] = a.inputs != nullptr ? a.inputs[output] : output;
-    }
+    const gather_job<T> job =
+        group_job<T>(a, tile,
+                     (const uint16_t *)(part.weights + tile.expert * part.expert_bytes) +
+                         (uint64_t)tile.first_row * a.n_columns);
     T w = {};
     sum_many<T, bf16>(w, job, a.n_stages);
-    write_tiles(w, part, expert, first_row, first, first + last + 1);
+    write_tiles(w, part, tile.expert, tile.first_row, tile.first, tile.first + tile.last + 1);
 }
 
 #endif

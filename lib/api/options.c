@@ -145,10 +145,11 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                 "them and K, M or G behind a number: 8G,12G. Those that have none "
                                 "here: as vram_limit says"},
     [RAD_OPTION_GPU_APART] =
-        {"gpu_apart", RADLLM_OPTION_INTEGER, ENGINE, 0, 31, "0", "",
+        {"gpu_apart", RADLLM_OPTION_INTEGER, ENGINE, 0, 63, "0", "",
          "for measurements, what stays a launch of its own on a GPU, with the "
          "same bits: the sum of 1 (activations), 2 (residual sums), 4 (norms), "
-         "8 (norms before wide products), 16 (rotation and store)"},
+         "8 (norms before wide products), 16 (rotation and store); and, with the CPU's "
+         "bits, 32 (products with FP8, NF4 and FP4 weights by multiply-adds)"},
     [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
                          "of the random choice; the same seed gives the same answer"},
     [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",

@@ -151,7 +151,8 @@ typedef struct product {
     uint8_t *weights, *x;
     float *y;
     uint32_t n_copies;
-    uint32_t kernel; /* of bench_tiles() */
+    uint32_t kernel;      /* of bench_tiles() */
+    const float *rounded; /* of round_once() */
 } product;
 
 static rad_cuda_product_part part_of(const product *p, uint32_t i)
@@ -195,25 +196,55 @@ static void quantized_once(void *user, uint32_t i)
           "few");
 }
 
-static void half_once(void *user, uint32_t i)
+static rad_cuda_half_arguments half_arguments(const product *p, uint32_t i)
 {
-    const product *p = user;
     rad_cuda_half_arguments a = {.parts = {part_of(p, i)},
                                  .halves = (const uint16_t *)(const void *)p->x,
                                  .n_parts = 1,
                                  .n_columns = p->n_columns,
                                  .n_tokens = p->n_tokens};
+    rad_cuda_half_prepare(p->type, p->n_tokens, &a);
+    return a;
+}
+
+static void half_once(void *user, uint32_t i)
+{
+    const product *p = user;
+    rad_cuda_half_arguments a = half_arguments(p, i);
     check(rad_cuda_half_product(device, p->type, &a, 1), "half");
 }
 
 static radllm_status multiply_by(const product *p, uint32_t i)
 {
-    rad_cuda_half_arguments a = {.parts = {part_of(p, i)},
-                                 .halves = (const uint16_t *)(const void *)p->x,
-                                 .n_parts = 1,
-                                 .n_columns = p->n_columns,
-                                 .n_tokens = p->n_tokens};
+    rad_cuda_half_arguments a = half_arguments(p, i);
     return rad_cuda_half_product_by(device, p->type, &a, 1, p->kernel);
+}
+
+/* Weights with scales by multiply-adds, in the CPU's order (gpu_apart=32). */
+static void adds_once(void *user, uint32_t i)
+{
+    const product *p = user;
+    rad_cuda_dot_arguments a = {.parts = {part_of(p, i)},
+                                .x = (const float *)(const void *)p->x,
+                                .x_stride = p->n_columns,
+                                .n_parts = 1,
+                                .n_columns = p->n_columns,
+                                .n_tokens = p->n_tokens};
+    rad_cuda_grid grid = {(p->n_rows + RAD_CUDA_DOT_ROWS - 1) / RAD_CUDA_DOT_ROWS,
+                          (p->n_tokens + RAD_CUDA_DOT_TOKENS - 1) / RAD_CUDA_DOT_TOKENS, 1};
+    check(device->launch(device,
+                         p->type == RAD_TYPE_FP8 ? &rad_cuda_kernel_dot_fp8
+                                                 : &rad_cuda_kernel_dot_level4,
+                         grid, 0, &a),
+          "multiply-adds");
+}
+
+static void round_once(void *user, uint32_t i)
+{
+    const product *p = user;
+    rad_cuda_half_arguments a = half_arguments(p, i);
+    check(rad_cuda_half_round(device, p->type, p->rounded, p->n_columns, p->n_tokens, false, &a),
+          "rounding");
 }
 
 static void tile_once(void *user, uint32_t i)
@@ -221,25 +252,49 @@ static void tile_once(void *user, uint32_t i)
     check(multiply_by(user, i), "half");
 }
 
-/* Each of the kernels among which products with 16-bit weights choose. */
+/* Each of the kernels among which products by matrix instructions of floats choose. */
 static void bench_tiles(product *p, const char *shape)
 {
-    uint32_t first = p->n_tokens > 64 ? 3 : 1; /* small tiles are for few tokens */
-    for (p->kernel = first; p->kernel < RAD_CUDA_HALF_KERNELS; p->kernel++)
+    bool scaled = rad_cuda_is_scaled(p->type);
+    uint32_t first = p->n_tokens > 64 && !scaled ? 3 : 1; /* small tiles are for few tokens */
+    uint32_t end = scaled ? RAD_CUDA_SCALED_KERNELS : RAD_CUDA_HALF_KERNELS;
+    for (p->kernel = first; p->kernel < end; p->kernel++)
         if (multiply_by(p, 0) != RADLLM_E_UNSUPPORTED)
             print(rad_cuda_half_kernel(p->type, p->kernel)->name, shape, measure(tile_once, p),
                   2e-12 * p->n_rows * p->n_columns * p->n_tokens, "T operations/s");
 }
 
+static void print_product(const char *name, const char *shape, const product *p, double time)
+{
+    if (p->n_tokens <= RAD_CUDA_SOME_TOKENS)
+        print(name, shape, time, 1e-9 * (double)p->bytes, "GB/s of weights");
+    else
+        print(name, shape, time, 2e-12 * p->n_rows * p->n_columns * p->n_tokens, "T operations/s");
+}
+
+/* What weights with scales have besides: the rounding of activations, and the former kernels. */
+static void bench_scaled(product *p, const char *shape)
+{
+    uint64_t inputs = (uint64_t)p->n_tokens * p->n_columns;
+    uint8_t *halves = p->x, *floats = take(inputs * sizeof(float));
+    p->rounded = (const float *)(const void *)floats;
+    print(" rounding", shape, measure(round_once, p), 6e-9 * (double)inputs, "GB/s");
+    p->x = floats;
+    print_product(" multiply-adds", shape, p, measure(adds_once, p));
+    p->x = halves;
+    give(floats);
+}
+
 static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint32_t n_columns,
                           uint32_t n_tokens)
 {
-    bool half = type == RAD_TYPE_F16 || type == RAD_TYPE_BF16;
+    bool scaled = rad_cuda_is_scaled(type);
+    bool half = type == RAD_TYPE_F16 || type == RAD_TYPE_BF16 || scaled;
     product p = {.type = type,
                  .n_rows = (n_rows / share + 31) / 32 * 32,
                  .n_columns = (n_columns / share + 255) / 256 * 256,
                  .n_tokens = n_tokens > 1 && n_tokens / share > 1 ? n_tokens / share : n_tokens};
-    p.bytes = half ? (uint64_t)p.n_rows * p.n_columns * 2
+    p.bytes = half ? rad_matrix_bytes(type, RAD_LAYOUT_FILE, p.n_rows, p.n_columns)
                    : rad_cuda_matrix_bytes(type, p.n_rows, p.n_columns);
     /* Twice what the cache holds, so that each launch finds its copy in memory alone. */
     p.n_copies = (uint32_t)(2 * device->properties.l2_bytes / p.bytes + 1);
@@ -251,12 +306,11 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
     char shape[48];
     snprintf(shape, sizeof shape, "%u x %u, %u", p.n_rows, p.n_columns, p.n_tokens);
     double time = measure(half ? half_once : quantized_once, &p);
-    if (p.n_tokens <= RAD_CUDA_SOME_TOKENS)
-        print(name, shape, time, 1e-9 * (double)p.bytes, "GB/s of weights");
-    else
-        print(name, shape, time, 2e-12 * p.n_rows * p.n_columns * p.n_tokens, "T operations/s");
-    if (type == RAD_TYPE_F16 && p.n_tokens > RAD_CUDA_HALF_FEW_TOKENS)
+    print_product(name, shape, &p, time);
+    if ((type == RAD_TYPE_F16 || scaled) && p.n_tokens > RAD_CUDA_HALF_FEW_TOKENS)
         bench_tiles(&p, shape);
+    if (scaled)
+        bench_scaled(&p, shape);
     give(p.weights);
     give(p.x);
     give(p.y);
@@ -536,11 +590,11 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         rad_type type;
-    } types[] = {{"Q4_0", RAD_TYPE_Q4_0},   {"Q4_K", RAD_TYPE_Q4_K},
-                 {"Q5_K", RAD_TYPE_Q5_K},   {"Q6_K", RAD_TYPE_Q6_K},
-                 {"Q8_0", RAD_TYPE_Q8_0},   {"IQ4_XS", RAD_TYPE_IQ4_XS},
-                 {"MXFP4", RAD_TYPE_MXFP4}, {"A4_128", RAD_TYPE_A4_128},
-                 {"F16", RAD_TYPE_F16},     {"BF16", RAD_TYPE_BF16}};
+    } types[] = {
+        {"Q4_0", RAD_TYPE_Q4_0},   {"Q4_K", RAD_TYPE_Q4_K},     {"Q5_K", RAD_TYPE_Q5_K},
+        {"Q6_K", RAD_TYPE_Q6_K},   {"Q8_0", RAD_TYPE_Q8_0},     {"IQ4_XS", RAD_TYPE_IQ4_XS},
+        {"MXFP4", RAD_TYPE_MXFP4}, {"A4_128", RAD_TYPE_A4_128}, {"F16", RAD_TYPE_F16},
+        {"BF16", RAD_TYPE_BF16},   {"FP8", RAD_TYPE_FP8},       {"NF4", RAD_TYPE_NF4}};
     static const uint32_t tokens[] = {1, 2, 8, 16, 64, 2048};
     char message[RAD_CUDA_MESSAGE_SIZE] = "";
     share = argc > 1 && atoi(argv[1]) > 0 ? (uint32_t)atoi(argv[1]) : 1;

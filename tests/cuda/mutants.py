@@ -36,6 +36,9 @@ TESTS = {
     "products_half.cu": ("products_half", "products_float"),
     "products_half.h": ("products_half", "products_float"),
     "products_half_many.h": ("products_half_small", "products_float"),
+    "products_scaled.cu": ("products_scaled", "products_float"),
+    "products_scaled.h": ("products_scaled", "products_float"),
+    "products_scaled_many.h": ("products_scaled_many", "products_float"),
     "quantize.cu": ("quantize", "products"),
     "pack.cu": ("pack", "products"),
     "products_few.h": ("products_few_plain", "products"),
@@ -52,6 +55,7 @@ TESTS = {
 
 SAMPLE = ["last_block.h:last", "products_behind.h:last", "products_normed.h:barrier:0",
           "products_normed.h:copy:1", "products_heads.h:lane", "norm.cu:barrier:0",
+          "products_scaled_many.h:barrier:0",
           "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1", "norm.cu:copy:0",
           "experts.cu:copy:0"]
 
@@ -74,6 +78,13 @@ HARMLESS = {
     "products_half.h:lane:0": "a lane's group of eight",
     "products_half_many.h:lane:0": "a lane's group of four",
     "products_half_many.h:lane:2": "a lane's group of four",
+    "products_scaled.cu:copy:1": "steps of powers of two",
+    "products_scaled.cu:copy:3": "eight columns at a time",
+    "products_scaled_many.h:lane:0": "a lane's group of four",
+    "products_scaled_many.h:lane:1": "a lane's group of four",
+    "products_scaled.cu:lane:1": "which lane of a warp writes: all have the greatest magnitude",
+    "products_scaled.cu:lane:3": "a lane's group of four",
+    "products_scaled.cu:lane:5": "a lane's group of four",
     "candidates.cu:copy:3": "steps of powers of two",
     "candidates.cu:copy:4": "counts of fewer buckets: more keys are sorted than there need be",
     "norm.cu:lane:0": "which lane of the first warp writes: all have the sum",

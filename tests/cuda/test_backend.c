@@ -686,6 +686,51 @@ START_TEST(quantized_folders_are_near_the_cpu)
 }
 END_TEST
 
+/* Of FP8, NF4 and FP4 many tokens, few and one have the same bits; as multiply-adds, for
+ * measurements, other ones, and the record says so. */
+static const char *const scaled[] = {"fp8-blocks", "fp8-channel", "nf4-nested", "fp4"};
+
+START_TEST(weights_with_scales_have_one_order)
+{
+    static const uint32_t pieces[] = {64, 20, 1};
+    static const char pairs[] = "cache=f32 batch=64";
+    char path[1024], text[512];
+    snprintf(path, sizeof path, "%s/%s", packed_folder, scaled[_i]);
+    radllm_options *cpu = options_on("cpu", pairs), *cuda = options_on("cuda", pairs),
+                   *adds = options_on("cuda", "cache=f32 batch=64 gpu_apart=32");
+    opened here = open_file(path, cpu), there[3], apart = open_file(path, adds);
+    feed(&here, 0, LONG, 64);
+    for (int i = 0; i < 3; i++) {
+        there[i] = open_file(path, cuda);
+        feed(&there[i], 0, LONG, pieces[i]);
+    }
+    assert_close_logits(&here, &there[0], 5e-3, scaled[_i]);
+    assert_same_logits(&there[0], &there[1], "pieces of 20");
+    assert_same_logits(&there[0], &there[2], "one by one");
+    feed(&apart, 0, LONG, 64);
+    assert_close_logits(&here, &apart, 5e-3, "multiply-adds");
+    float *by_adds = last_logits(&apart), *by_matrix = last_logits(&there[0]);
+    ck_assert_float_ne(by_adds[0], by_matrix[0]);
+    free(by_adds);
+    free(by_matrix);
+    rad_assert_ok(
+        radllm_engine_text(apart.engine, "placement", text, sizeof text, NULL, apart.error),
+        apart.error);
+    ck_assert_msg(strstr(text, "by multiply-adds") != NULL, "%s", text);
+    rad_assert_ok(
+        radllm_engine_text(there[0].engine, "placement", text, sizeof text, NULL, apart.error),
+        apart.error);
+    ck_assert_msg(strstr(text, "multiply-adds") == NULL, "%s", text);
+    close_file(&here);
+    close_file(&apart);
+    for (int i = 0; i < 3; i++)
+        close_file(&there[i]);
+    radllm_options_free(cpu);
+    radllm_options_free(cuda);
+    radllm_options_free(adds);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "backend");
@@ -696,9 +741,12 @@ static void add_cases(Suite *suite)
                         sizeof cached / sizeof *cached / (RAD_TEST_SANITIZED ? 4 : 1));
     tcase_add_loop_test(cases, experts_of_halves_have_one_order, 0, 2);
     tcase_add_loop_test(cases, encoders_have_the_bits_of_the_cpu, 0, 2);
-    if (packed_folder != NULL)
+    if (packed_folder != NULL) {
         tcase_add_loop_test(cases, quantized_folders_are_near_the_cpu, 0,
                             sizeof packed / sizeof *packed);
+        tcase_add_loop_test(cases, weights_with_scales_have_one_order, 0,
+                            sizeof scaled / sizeof *scaled);
+    }
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
     tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);
     tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);

@@ -1,6 +1,7 @@
 /* Products with unquantized weights, and with NF4, FP4 and FP8 ones: the bits of the CPU's scalar
- * kernels where the order is the CPU's (dot_*); 16-bit weights by matrix instructions near them,
- * and few and many tokens with the same bits (half_*). */
+ * kernels where the order is the CPU's (dot_*); by matrix instructions near them, and few and many
+ * tokens with the same bits (half_*, scaled_*). */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,7 +237,8 @@ static half_buffers upload_half(rad_cuda_device *device, const product *p)
     uint32_t n_experts = s->n_experts > 0 ? s->n_experts : 1;
     uint64_t inputs = (uint64_t)s->n_tokens * s->n_columns, floats = sizeof(float);
     half_buffers h = {.x = rad_test_upload(device, p->x, inputs * floats)};
-    uint16_t *halves = rad_test_upload(device, NULL, inputs * 2);
+    uint16_t *halves =
+        rad_test_upload(device, NULL, rad_cuda_halves_bytes(s->n_tokens, s->n_columns));
     h.a = (rad_cuda_half_arguments){.halves = halves,
                                     .slots_per_input = 1,
                                     .n_parts = 1,
@@ -257,10 +259,10 @@ static half_buffers upload_half(rad_cuda_device *device, const product *p)
     }
     if (s->n_experts > 0)
         h.a.experts = rad_test_upload(device, p->experts, s->n_tokens * sizeof *p->experts);
-    rad_cuda_half_round_arguments round = {
-        h.x, halves, s->n_columns, s->n_columns, p->type == RAD_TYPE_BF16, 0};
-    rad_test_launch(device, &rad_cuda_kernel_half_round, (s->n_columns + 2047) / 2048, s->n_tokens,
-                    1, 0, &round);
+    rad_cuda_half_prepare(p->type, s->n_tokens, &h.a);
+    ck_assert_int_eq(
+        rad_cuda_half_round(device, p->type, h.x, s->n_columns, s->n_tokens, false, &h.a),
+        RADLLM_OK);
     return h;
 }
 
@@ -343,8 +345,141 @@ static void check_half(rad_type type, shape s)
     free_product(&p);
 }
 
-/* Slots by expert: so many outputs of each, whose inputs stand in another order; the same bits in
- * tiles as slot by slot. */
+/* ---- weights with scales ------------------------------------------------------------------------
+ */
+
+static const rad_type scaled_types[] = {RAD_TYPE_FP8, RAD_TYPE_NF4, RAD_TYPE_FP4};
+
+/* Root of the relative squared error. */
+static double error_of(const float *got, const float *wanted, size_t n)
+{
+    double error = 0, all = 0;
+    for (size_t i = 0; i < n; i++) {
+        double difference = (double)got[i] - (double)wanted[i];
+        error += difference * difference;
+        all += (double)wanted[i] * (double)wanted[i];
+    }
+    return all > 0 ? sqrt(error / all) : error;
+}
+
+/* Rows whose numbers are all large or small, and some that stand far above the others of a row. */
+static void spread_inputs(product *p)
+{
+    static const float times[] = {1.0f, 0x1p100f, 0x1p-90f, 4096.0f, 0x1p-20f};
+    const shape *s = &p->shape;
+    for (uint32_t t = 0; t < s->n_tokens; t++) {
+        float *x = p->x + (size_t)t * s->n_columns;
+        for (uint32_t i = 0; i < s->n_columns; i++)
+            x[i] *= times[t % 5];
+        if (t % 2 == 1) /* the last one, or one of the last warp's */
+            x[t % 4 == 1 || s->n_columns < 256 ? s->n_columns - 1 : 250] *= 1000.0f;
+    }
+}
+
+/* Near the CPU's sums of the input as it is; the same bits by all kernels. Shared memory has room
+ * for all, or for the small tile. */
+static void check_scaled(rad_type type, shape s)
+{
+    product p = make_product(type, s);
+    if (!s.after)
+        spread_inputs(&p);
+    compute_on_cpu(&p);
+    size_t n = (size_t)s.n_tokens * s.n_rows;
+    float *wanted = make(n, sizeof *wanted), *got = make(n, sizeof *got);
+    ck_assert(rad_cuda_half_fits(type, s.n_columns));
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        half_buffers h = upload_half(device, &p);
+        if (order > 0)
+            device->properties.shared_bytes = 64 * 1024;
+        if (s.n_experts == 0 && !s.after)
+            add_part(device, &h, &s);
+        ck_assert(multiply_half(device, &p, h, 0, wanted));
+        for (uint32_t t = 0; t < s.n_tokens; t++) {
+            const size_t at = (size_t)t * s.n_rows;
+            double error = error_of(wanted + at, p.wanted + at, s.n_rows);
+            ck_assert_msg(error < 1e-3, "token %u is off by %g", t, error);
+        }
+        for (int kernel = -1; kernel < (s.n_experts > 0 ? -1 : RAD_CUDA_SCALED_KERNELS); kernel++) {
+            h.a.parts[0].y = rad_test_upload(device, NULL, n * sizeof *got);
+            if (!multiply_half(device, &p, h, kernel, got)) {
+                ck_assert(order > 0 && kernel == RAD_CUDA_SCALED_KERNELS - 1);
+                continue;
+            }
+            rad_test_same_floats(got, wanted, n, "another kernel");
+            if (h.a.n_parts == 2)
+                check_second_part(device, &h, &s, wanted);
+        }
+        rad_test_device_close(device);
+    }
+    free(wanted);
+    free(got);
+    free_product(&p);
+}
+
+START_TEST(scales_and_matrix_instructions)
+{
+    static const shape shapes[] = {
+        {1, 64, 1, 0, false},  {16, 128, 8, 0, true},    {17, 192, 9, 0, false},
+        {33, 320, 3, 0, true}, {130, 64, 33, 0, true},   {5, 448, 131, 0, false},
+        {40, 192, 6, 3, true}, {18, 2176, 10, 0, false},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        check_scaled(scaled_types[_i], shapes[i]);
+}
+END_TEST
+
+/* A token's bits are the same at any place among others. */
+START_TEST(scaled_tokens_are_alone)
+{
+    const shape s = {35, 384, 70, 0, false};
+    const rad_type type = scaled_types[_i];
+    product p = make_product(type, s);
+    float *all = make((size_t)s.n_tokens * s.n_rows, sizeof *all), *x = p.x;
+    float *one = make(s.n_rows, sizeof *one);
+    rad_cuda_device *device = rad_test_device(0);
+    ck_assert(multiply_half(device, &p, upload_half(device, &p), -1, all));
+    for (uint32_t t = 0; t < s.n_tokens; t += 23) {
+        p.shape.n_tokens = 1;
+        p.x = x + (size_t)t * s.n_columns;
+        ck_assert(multiply_half(device, &p, upload_half(device, &p), -1, one));
+        rad_test_same_floats(one, all + (size_t)t * s.n_rows, s.n_rows, "a token alone");
+    }
+    rad_test_device_close(device);
+    p.x = x;
+    free(all);
+    free(one);
+    free_product(&p);
+}
+END_TEST
+
+/* A row with a number that is none, or none that is finite, has no result; one of zeros has zeros;
+ * the others are as they are. */
+START_TEST(scaled_rows_that_are_not_finite)
+{
+    const shape s = {20, 128, 4, 0, false};
+    product p = make_product(scaled_types[_i], s);
+    float got[80], plain[80];
+    rad_cuda_device *device = rad_test_device(0);
+    ck_assert(multiply_half(device, &p, upload_half(device, &p), -1, plain));
+    p.x[7] = rad_float_of_bits(0x7fc00000);
+    p.x[128 + 100] = rad_float_of_bits(0xff800000);
+    memset(p.x + 256, 0, 128 * sizeof *p.x);
+    ck_assert(multiply_half(device, &p, upload_half(device, &p), -1, got));
+    for (int i = 0; i < 40; i++)
+        ck_assert_msg(isnan(got[i]), "%d is %g", i, (double)got[i]);
+    for (int i = 40; i < 60; i++)
+        ck_assert_msg(rad_float_bits(got[i]) << 1 == 0, "%d is %g", i, (double)got[i]);
+    rad_test_same_floats(got + 60, plain + 60, 20, "another row");
+    rad_test_device_close(device);
+    free_product(&p);
+}
+END_TEST
+
+/* ---- slots by expert ----------------------------------------------------------------------------
+ *
+ * So many outputs of each, whose inputs stand in another order; the same bits in tiles as slot by
+ * slot. */
 typedef struct grouping {
     uint32_t starts[8], tile_expert[16], tile_first[16], n_tiles;
     uint32_t expert_of[256], inputs[256], n;
@@ -403,9 +538,10 @@ static void check_grouped(rad_type type, shape s, const uint32_t *counts, bool h
 START_TEST(slots_by_expert)
 {
     static const uint32_t counts[] = {3, 0, 70, 1, 64}, few[] = {2, 7};
-    rad_type type = _i == 0 ? RAD_TYPE_F16 : RAD_TYPE_BF16;
-    check_grouped(type, (shape){70, 160, 11, 5, true}, counts, true);
-    check_grouped(type, (shape){9, 32, 9, 2, false}, few, false);
+    static const rad_type types[] = {RAD_TYPE_F16, RAD_TYPE_BF16, RAD_TYPE_FP8, RAD_TYPE_NF4};
+    const uint32_t columns = _i < 2 ? 32 : 64;
+    check_grouped(types[_i], (shape){70, 5 * columns, 11, 5, true}, counts, true);
+    check_grouped(types[_i], (shape){9, columns, 9, 2, false}, few, false);
 }
 END_TEST
 
@@ -458,8 +594,12 @@ static void add_cases(Suite *suite)
 {
     TCase *half = rad_test_case(suite, "half");
     tcase_add_loop_test(half, matrix_instructions, 0, 2);
-    tcase_add_loop_test(half, slots_by_expert, 0, 2);
+    tcase_add_loop_test(half, slots_by_expert, 0, 4);
     tcase_add_test(half, rounding);
+    TCase *scaled = rad_test_case(suite, "scaled");
+    tcase_add_loop_test(scaled, scales_and_matrix_instructions, 0, 3);
+    tcase_add_loop_test(scaled, scaled_tokens_are_alone, 0, 3);
+    tcase_add_loop_test(scaled, scaled_rows_that_are_not_finite, 0, 3);
     tcase_add_loop_test(rad_test_case(suite, "dot"), cpu_order, 0, 6);
 }
 

@@ -294,13 +294,14 @@ uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_token
  */
 
 /* What stays a kernel of its own, though others could do it, as a set: for measurements, by the
- * option gpu_apart. */
+ * option gpu_apart. With the last one products have the CPU's bits, which records are told of. */
 enum {
-    RAD_CUDA_APART_GATE = 1,  /* activations behind products */
-    RAD_CUDA_APART_ADD = 2,   /* residual sums behind products */
-    RAD_CUDA_APART_NORM = 4,  /* norms before products of one token */
-    RAD_CUDA_APART_WIDE = 8,  /* those of them with more blocks than are there at a time */
-    RAD_CUDA_APART_HEADS = 16 /* rotation and store behind products with norms */
+    RAD_CUDA_APART_GATE = 1,   /* activations behind products */
+    RAD_CUDA_APART_ADD = 2,    /* residual sums behind products */
+    RAD_CUDA_APART_NORM = 4,   /* norms before products of one token */
+    RAD_CUDA_APART_WIDE = 8,   /* those of them with more blocks than are there at a time */
+    RAD_CUDA_APART_HEADS = 16, /* rotation and store behind products with norms */
+    RAD_CUDA_APART_SCALED = 32 /* products with FP8, NF4 and FP4 weights by multiply-adds */
 };
 /* The operation from `next` on that the blocks of products can go on with; NULL: none. */
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,

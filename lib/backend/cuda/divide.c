@@ -1,6 +1,7 @@
 /* How many layers are on which GPU: each takes those that have room behind the GPU before, and no
  * more GPUs are used than have to be. */
 #include "backend/cuda/cuda.h"
+#include "backend/cuda/half.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -350,11 +351,23 @@ static void describe_devices(rad_cuda_placement *p)
     }
 }
 
+/* Whether products are made in another order than usual, for measurements. */
+static bool has_multiply_adds(const placing *p)
+{
+    bool has = false;
+    for (uint32_t i = 0; i < p->program->n_ops; i++)
+        has = has || (p->program->ops[i].weight != NULL &&
+                      rad_cuda_is_scaled(p->program->ops[i].weight->matrix.type));
+    return has && (p->request->settings->apart & RAD_CUDA_APART_SCALED) != 0;
+}
+
 static void sum_up_all(placing *p, rad_cuda_placement *out)
 {
+    const bool adds = has_multiply_adds(p);
     for (uint32_t k = 0; k < out->n_gpus; k++)
         add_bytes(&out->bytes, &out->gpus[k].bytes);
-    snprintf(out->fast, sizeof out->fast, "%s", p->cuda->fast);
+    snprintf(out->fast, sizeof out->fast, "%s%s%s", p->cuda->fast,
+             adds && p->cuda->fast[0] != '\0' ? " and " : "", adds ? "multiply-adds" : "");
     describe_devices(out);
     count_pinned(p, out);
 }

@@ -32,17 +32,24 @@ enum { L2_CLOCK_BYTES = 36, L2_MOST_CLOCK_BYTES = 44, BAND_TOKENS = 2048 };
 
 bool rad_cuda_half_fits(rad_type type, uint32_t n_columns)
 {
-    return (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16) && n_columns % STEP == 0 &&
-           n_columns <= MOST_COLUMNS;
+    return (type == RAD_TYPE_F16 || type == RAD_TYPE_BF16 || rad_cuda_is_scaled(type)) &&
+           n_columns % STEP == 0 && n_columns <= MOST_COLUMNS;
 }
 
 uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns)
 {
     uint64_t bytes;
-    return __builtin_mul_overflow(n_inputs, n_columns, &bytes) ||
+    return __builtin_add_overflow(n_columns, sizeof(float) / sizeof(uint16_t), &bytes) ||
+                   __builtin_mul_overflow(n_inputs, bytes, &bytes) ||
                    __builtin_mul_overflow(bytes, sizeof(uint16_t), &bytes)
                ? 0
                : bytes;
+}
+
+void rad_cuda_half_prepare(rad_type type, uint32_t n_inputs, rad_cuda_half_arguments *a)
+{
+    if (rad_cuda_is_scaled(type))
+        rad_cuda_scaled_prepare(type, n_inputs, a);
 }
 
 radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const float *x,
@@ -50,6 +57,8 @@ radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const 
                                   const rad_cuda_half_arguments *a)
 {
     radllm_status status = RADLLM_OK;
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_round(device, type, x, x_stride, n_inputs, a);
     uint32_t blocks = (a->n_columns + ROUNDED_AT_ONCE - 1) / ROUNDED_AT_ONCE;
     for (uint32_t first = 0, n; first < n_inputs && status == RADLLM_OK; first += n) {
         n = n_inputs - first < MOST_GRID_ROWS ? n_inputs - first : MOST_GRID_ROWS;
@@ -141,6 +150,8 @@ static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots)
 {
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_product(device, type, a, n_slots);
     int best = a->experts != NULL || a->n_tokens <= RAD_CUDA_HALF_FEW_TOKENS
                    ? -1
                    : choose_tile(&device->properties, a);
@@ -152,6 +163,8 @@ radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots,
                                     uint32_t most_tiles)
 {
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_grouped(device, type, a, n_slots, most_tiles);
     const tile *t = &tiles[GROUPED_TILE];
     a->n_stages = stages_of(t, device->properties.shared_bytes);
     if (most_tiles == 0 || a->n_stages < LEAST_STAGES)
@@ -167,6 +180,8 @@ radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
 const rad_cuda_kernel *rad_cuda_half_kernel(rad_type type, uint32_t kernel)
 {
     bool bf16 = type == RAD_TYPE_BF16;
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_kernel(type, kernel);
     if (kernel > 0)
         return tiles[kernel - 1].kernels[bf16];
     return bf16 ? &rad_cuda_kernel_half_few_bf16 : &rad_cuda_kernel_half_few_f16;
@@ -176,6 +191,8 @@ radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,
                                        rad_cuda_half_arguments *a, uint32_t n_slots,
                                        uint32_t kernel)
 {
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_product_by(device, type, a, n_slots, kernel);
     if (kernel == 0)
         return multiply_few(device, type, a, n_slots);
     const tile *t = &tiles[kernel - 1];

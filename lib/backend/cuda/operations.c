@@ -301,16 +301,19 @@ static radllm_status multiply(rad_cuda_backend *b, const rad_op *op, const parts
     return is_float(op->weight) ? multiply_floats(b, op, p, in) : multiply_quantized(b, op, p, in);
 }
 
-static bool is_half(const rad_weight *weight)
+static bool is_half(const rad_cuda_backend *b, const rad_weight *weight)
 {
-    return rad_cuda_half_fits(weight->matrix.type, weight->matrix.n_columns);
+    const rad_type type = weight->matrix.type;
+    return rad_cuda_half_fits(type, weight->matrix.n_columns) &&
+           !((b->settings.apart & RAD_CUDA_APART_SCALED) != 0 && rad_cuda_is_scaled(type));
 }
 
-/* Rounds an operation's input for 16-bit weights, unless that was done already. */
+/* Rounds an operation's input to 16 bits, unless that was done already. */
 static radllm_status round_halves(rad_cuda_backend *b, const rad_op *op, uint32_t n_rows,
-                                  bool in_order, const rad_cuda_half_arguments *a)
+                                  bool in_order, rad_cuda_half_arguments *a)
 {
     rad_type type = op->weight->matrix.type;
+    rad_cuda_half_prepare(type, n_rows, a);
     if (b->tiles_value == op->in && b->tiles_kind == RAD_ACTIVATION_F32 && b->tiles_type == type &&
         b->tiles_in_order == in_order)
         return RADLLM_OK;
@@ -322,7 +325,7 @@ static radllm_status round_halves(rad_cuda_backend *b, const rad_op *op, uint32_
                                rad_weight_inputs(op->weight), n_rows, in_order, a);
 }
 
-/* 16-bit weights by matrix instructions. */
+/* 16-bit weights, and those that become so, by matrix instructions. */
 static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, const parts *p,
                                      const inputs *in)
 {
@@ -406,7 +409,7 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products
     if (products->norm != NULL) {
         before = before_of(b, products->norm, op);
         p.before = &before;
-    } else if (!is_half(op->weight) && !is_float(op->weight)) {
+    } else if (!is_half(b, op->weight) && !is_float(op->weight)) {
         status = quantize(b, op, in.n_tokens);
         in.tiles = b->tiles;
     }
@@ -416,7 +419,7 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products
         set_behind(b, products->behind, &p);
     if (status != RADLLM_OK)
         return status;
-    return is_half(op->weight) ? multiply_halves(b, op, &p, &in) : multiply(b, op, &p, &in);
+    return is_half(b, op->weight) ? multiply_halves(b, op, &p, &in) : multiply(b, op, &p, &in);
 }
 
 /* Heads' matrices times their parts of each row, a token at a time: its heads are slots. */
@@ -461,7 +464,7 @@ static bool can_group(const rad_cuda_backend *b, const rad_op *route)
     const rad_op *end = b->program->ops + b->program->n_ops;
     bool can = true;
     for (const rad_op *op = route; op < end && op->kind != RAD_OP_COMBINE; op++)
-        can = can && (op->kind != RAD_OP_EXPERT_PRODUCT || is_half(op->weight) ||
+        can = can && (op->kind != RAD_OP_EXPERT_PRODUCT || is_half(b, op->weight) ||
                       rad_cuda_many_kernel(op->weight->matrix.type) != NULL);
     return can;
 }
@@ -527,7 +530,7 @@ static radllm_status run_route(rad_cuda_backend *b, const rad_op *op)
     return status == RADLLM_OK && !b->grouped ? list_slots(b, op, n_rows) : status;
 }
 
-/* Slots by expert, with 16-bit weights. */
+/* The same of slots by expert. */
 static radllm_status multiply_grouped_halves(rad_cuda_backend *b, const rad_op *op,
                                              uint32_t n_tokens)
 {
@@ -629,7 +632,7 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
 {
     uint32_t n_tokens = rad_cuda_rows(b, op), n_used = b->model->hparams.router.n_used;
     radllm_status status = RADLLM_OK;
-    if (b->grouped && is_half(op->weight))
+    if (b->grouped && is_half(b, op->weight))
         return multiply_grouped_halves(b, op, n_tokens);
     if (!is_float(op->weight))
         status = quantize(b, op, op->by_choice ? n_tokens * n_used : n_tokens);
