@@ -567,7 +567,7 @@ START_TEST(multiplies_parts)
 END_TEST
 
 /* Four experts of 40 rows, with a bias each; the outputs of 5 tokens, 2 of each. */
-enum { EXPERTS = 4, EXPERT_ROWS = 40, USED = 2, ROUTED = 5, COLUMNS = 544 };
+enum { EXPERTS = 4, EXPERT_ROWS = 40, USED = 2, ROUTED = 5, COLUMNS = 576 };
 static const uint32_t chosen[ROUTED][USED] = {{3, 0}, {0, 2}, {3, 2}, {2, 0}, {3, 2}};
 
 typedef struct mixture {
@@ -625,6 +625,8 @@ static void check_few_experts(rad_cuda_device *device, const mixture *m, rad_typ
                                 .n_parts = 1,
                                 .n_columns = COLUMNS,
                                 .n_tokens = 1,
+                                .x = m->experts[0].in.x,
+                                .x_stride = COLUMNS,
                                 .rows_log2 = 4};
     rad_test_launch(device, rad_cuda_few_kernel(type), (EXPERT_ROWS + 15) / 16, 1, ROUTED * USED,
                     rad_cuda_few_shared_bytes(type, 4), &a);
@@ -660,19 +662,23 @@ static void check_many_experts(rad_cuda_device *device, const mixture *m, rad_ty
         .inputs = rad_test_upload(device, inputs, sizeof inputs),
         .n_parts = 1,
         .n_columns = COLUMNS,
-        .n_tokens = ROUTED * USED};
+        .n_tokens = ROUTED * USED,
+        .x = m->experts[0].in.x,
+        .x_stride = COLUMNS};
     rad_test_launch(device, rad_cuda_many_kernel(type), 1, n_tiles + 1, 1, 0, &a);
     check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
 }
 
+/* INT8 looks at what the tiles were made of as well. */
 START_TEST(multiplies_experts)
 {
+    const rad_type type = _i == 0 ? RAD_TYPE_MXFP4 : RAD_TYPE_INT8;
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
         rad_cuda_device *device = rad_test_device(order);
         mixture m;
-        make_mixture(device, RAD_TYPE_MXFP4, &m);
-        check_few_experts(device, &m, RAD_TYPE_MXFP4);
-        check_many_experts(device, &m, RAD_TYPE_MXFP4);
+        make_mixture(device, type, &m);
+        check_few_experts(device, &m, type);
+        check_many_experts(device, &m, type);
         for (uint32_t e = 0; e < EXPERTS; e++)
             free_problem(&m.experts[e]);
         rad_test_device_close(device);
@@ -721,7 +727,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(rad_test_case(suite, "some tokens"), multiplies_some, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "many tokens"), multiplies_many, 0, N_TYPES);
     tcase_add_test(rad_test_case(suite, "parts"), multiplies_parts);
-    tcase_add_test(rad_test_case(suite, "experts"), multiplies_experts);
+    tcase_add_loop_test(rad_test_case(suite, "experts"), multiplies_experts, 0, 2);
     tcase_add_test(rad_test_case(suite, "not finite"), passes_nan_on);
 }
 
