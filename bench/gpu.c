@@ -39,7 +39,11 @@ void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu)
     if (!limits || gpu->limits.read_bytes > 0)
         return;
     gpu->limits.read_bytes = (double)number_of(engine, "gpu_bandwidth");
+    gpu->limits.int8_macs = (double)number_of(engine, "gpu_int8_macs");
+    gpu->limits.float_macs = (double)number_of(engine, "gpu_float_macs");
     snprintf(gpu->limits.read_kernel, sizeof gpu->limits.read_kernel, "%s", "a copy on it");
+    snprintf(gpu->limits.int8_isa, sizeof gpu->limits.int8_isa, "%s", "mma.sync s8");
+    snprintf(gpu->limits.float_isa, sizeof gpu->limits.float_isa, "%s", "mma.sync bf16");
 }
 
 /* ---- energy ---------------------------------------------------------------------------------- */

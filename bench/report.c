@@ -331,8 +331,11 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
             continue;
         limits = rows[i].limits;
         if (limits == &rows[i].model->gpu.limits) {
-            output_format("%s: memory %.1f GB/s (%s)\n", rows[i].model->gpu.device,
-                          limits->read_bytes * 1e-9, limits->read_kernel);
+            output_format("%s: memory %.1f GB/s (%s), matrix instructions %.1f T multiply-adds/s"
+                          " (%s), %.1f (%s)\n",
+                          rows[i].model->gpu.device, limits->read_bytes * 1e-9, limits->read_kernel,
+                          limits->int8_macs * 1e-12, limits->int8_isa, limits->float_macs * 1e-12,
+                          limits->float_isa);
             continue;
         }
         output_format(

@@ -30,6 +30,18 @@ typedef struct rad_cuda_add_arguments {
 } rad_cuda_add_arguments;
 RAD_CUDA_DECLARE(add);
 
+/* ---- measurements ---------------------------------------------------------------------------- */
+
+/* Each warp does eight matrix instructions a round: of signed bytes (16 x 8 x 32 multiply-adds) or
+ * bfloat16 (16 x 8 x 16). Grid: any number of blocks. */
+enum { RAD_CUDA_PEAK_THREADS = 256 };
+typedef struct rad_cuda_peak_arguments {
+    uint32_t *out; /* a word of each thread, of no use */
+    uint32_t rounds;
+} rad_cuda_peak_arguments;
+RAD_CUDA_DECLARE(peak_bytes);
+RAD_CUDA_DECLARE(peak_halves);
+
 /* ---- batches, the cache ---------------------------------------------------------------------- */
 
 /* What a batch says of each of its rows (tokens). A row that is only there to fill up a batch has

@@ -138,6 +138,10 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         *out = rad_device_bandwidth(inner);
         return RADLLM_OK;
     }
+    if (strcmp(name, "gpu_int8_macs") == 0 || strcmp(name, "gpu_float_macs") == 0) {
+        *out = rad_device_multiply_adds(inner, name[4] == 'f');
+        return RADLLM_OK;
+    }
     const rad_engine_plan *plan = &inner->plan;
     const rad_cuda_placement *placement = &plan->placement;
     uint32_t gpu = 0;

@@ -189,6 +189,12 @@ int64_t rad_device_bandwidth(const rad_engine *engine)
     return engine->device != NULL ? (int64_t)engine->cuda->bandwidth(engine->device) : 0;
 }
 
+int64_t rad_device_multiply_adds(const rad_engine *engine, bool floats)
+{
+    return engine->device != NULL ? (int64_t)engine->cuda->multiply_adds(engine->device, floats)
+                                  : 0;
+}
+
 uint64_t rad_device_expert_tokens(const rad_engine *engine, uint32_t layer, uint32_t expert)
 {
     uint64_t count = rad_cpu_backend_expert_tokens(engine->cpu, layer, expert);

@@ -31,5 +31,6 @@ int64_t rad_device_used(const rad_engine *engine, uint32_t first, uint32_t n);
 /* Bytes a second that a copy on the first GPU reads and writes; measured by the call. 0: no device,
  * or no room. */
 int64_t rad_device_bandwidth(const rad_engine *engine);
+int64_t rad_device_multiply_adds(const rad_engine *engine, bool floats);
 
 #endif

@@ -161,6 +161,8 @@ START_TEST(the_plan_says_what_is_taken)
                   "%lld bytes are planned, %lld taken", (long long)total, (long long)used);
     ck_assert_int_gt(number_of(&o, "gpu_upload_ns"), 0);
     ck_assert_int_gt(number_of(&o, "gpu_bandwidth"), 0);
+    ck_assert_int_gt(number_of(&o, "gpu_int8_macs"), 0);
+    ck_assert_int_gt(number_of(&o, "gpu_float_macs"), 0);
     ck_assert_int_eq(number_of(&o, "gpu_used"), used); /* what was taken to measure is given back */
     radllm_plan_free(plan);
     radllm_file_free(file);

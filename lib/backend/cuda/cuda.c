@@ -81,8 +81,6 @@ static radllm_status check_choice(rad_cuda *cuda, radllm_error *error)
     return RADLLM_OK;
 }
 
-#define COPIES 8 /* that measure the bandwidth */
-
 /* What is taken right behind opening is the driver's context, and what other programs and other
  * engines of this process have. No context that was seen is larger than this. */
 #define MOST_CONTEXT_BYTES ((uint64_t)640 << 20)
@@ -217,52 +215,6 @@ static uint64_t memory_used(const rad_cuda *cuda, uint32_t index)
     return status == RADLLM_OK ? all - available : 0;
 }
 
-/* Milliseconds of some copies of so many bytes; 0: something failed. */
-static float time_copies(rad_cuda_device *device, rad_cuda_event *const events[2], void *to,
-                         const void *from, uint64_t bytes)
-{
-    float milliseconds = 0.0f;
-    radllm_status status = RADLLM_OK;
-    for (int i = 0; i <= COPIES && status == RADLLM_OK; i++) {
-        status = device->copy(device, RAD_CUDA_COMPUTE, to, from, bytes);
-        if (i == 0 && status == RADLLM_OK) /* the first one warms up */
-            status = device->event_record(device, events[0], RAD_CUDA_COMPUTE);
-    }
-    if (status == RADLLM_OK)
-        status = device->event_record(device, events[1], RAD_CUDA_COMPUTE);
-    if (status == RADLLM_OK)
-        status = device->event_wait(device, events[1]);
-    if (status == RADLLM_OK)
-        status = device->event_milliseconds(device, events[0], events[1], &milliseconds);
-    return status == RADLLM_OK ? milliseconds : 0.0f;
-}
-
-static uint64_t bandwidth(const rad_cuda *cuda)
-{
-    rad_cuda *own = (rad_cuda *)cuda;
-    rad_cuda_device *device = own->gpus[0].device;
-    rad_cuda_event *events[2] = {NULL, NULL};
-    uint64_t most = 16 * device->properties.l2_bytes, available = 0, all = 0;
-    void *memory = NULL;
-    float milliseconds = 0.0f;
-    rad_cuda_lock(own);
-    radllm_status status = device->memory(device, &available, &all);
-    uint64_t bytes = (most < available / 4 ? most : available / 4) & ~(uint64_t)255;
-    if (status == RADLLM_OK)
-        status = device->alloc(device, 2 * bytes, &memory);
-    for (int i = 0; i < 2 && status == RADLLM_OK; i++)
-        status = device->event_new(device, &events[i]);
-    if (status == RADLLM_OK && bytes > 0)
-        milliseconds = time_copies(device, events, (uint8_t *)memory + bytes, memory, bytes);
-    for (int i = 0; i < 2; i++)
-        device->event_free(device, events[i]);
-    (void)device->free(device, memory);
-    rad_cuda_unlock(own);
-    return milliseconds > 0.0f
-               ? (uint64_t)(2.0 * COPIES * (double)bytes / (double)milliseconds * 1000.0)
-               : 0;
-}
-
 const rad_cuda_table *radllm_cuda_table(void)
 {
     static const rad_cuda_table table = {.fingerprint = rad_cuda_fingerprint,
@@ -275,6 +227,7 @@ const rad_cuda_table *radllm_cuda_table(void)
                                          .create_backend = rad_cuda_create_backend,
                                          .expert_tokens = rad_cuda_expert_tokens,
                                          .memory_used = memory_used,
-                                         .bandwidth = bandwidth};
+                                         .bandwidth = rad_cuda_bandwidth,
+                                         .multiply_adds = rad_cuda_multiply_adds};
     return &table;
 }

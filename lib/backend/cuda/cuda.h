@@ -454,6 +454,13 @@ bool rad_cuda_is_adapted(const rad_batch *batch, const rad_op *op);
  * not on the device. */
 bool rad_cuda_adapters_key(const rad_cuda_backend *b, rad_cuda_step_key *key);
 
+/* ---- measure.c ----------------------------------------------------------------------------------
+ */
+
+/* As rad_cuda_table has them. */
+uint64_t rad_cuda_bandwidth(const rad_cuda *cuda);
+uint64_t rad_cuda_multiply_adds(const rad_cuda *cuda, bool floats);
+
 /* ---- graphs.c -----------------------------------------------------------------------------------
  */
 

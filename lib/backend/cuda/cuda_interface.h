@@ -153,6 +153,9 @@ typedef struct rad_cuda_table {
     uint64_t (*memory_used)(const rad_cuda *cuda, uint32_t index);
     /* Bytes a second that a copy on the first one reads and writes, by trying; 0 without room. */
     uint64_t (*bandwidth)(const rad_cuda *cuda);
+    /* Multiply-adds a second of matrix instructions on the first one, of signed bytes or of 16-bit
+     * floats, by trying; 0 without room. */
+    uint64_t (*multiply_adds)(const rad_cuda *cuda, bool floats);
 } rad_cuda_table;
 
 typedef const rad_cuda_table *(*rad_cuda_table_fn)(void);
