@@ -23,6 +23,8 @@ typedef struct option_row {
 /* rad_cache_type in its order, behind auto. */
 #define CACHE_TYPES "auto|f32|f16|bf16|fp8|q8_0|q4_0"
 
+#define MOST_BYTES 9007199254740992.0 /* that a double holds exactly; K, M and G may follow */
+
 static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_LOAD] = {"load", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto", "auto|copy|map",
                          "copy: weights in the library's own memory, in the layout that is "
@@ -46,7 +48,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                         "activations rounded to 8 bits, which is faster and other bits; nothing "
                         "changes on a GPU"},
     [RAD_OPTION_MEMORY_BUDGET] = {"memory_budget", RADLLM_OPTION_INTEGER, MODEL | ENGINE, 0,
-                                  9007199254740992.0, "0", "",
+                                  MOST_BYTES, "0", "",
                                   "bytes that weights and engine may take together; 0: no limit"},
     [RAD_OPTION_ISA] = {"isa", RADLLM_OPTION_CHOICE, MODEL, 0, 0, "auto",
                         "auto|scalar|avx2|avx512|neon",
@@ -87,7 +89,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                  "taken by others whose tokens "
                                  "begin in the same way; answers stay the same"},
     [RAD_OPTION_PREFIX_MEMORY] =
-        {"prefix_memory", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0, "0", "",
+        {"prefix_memory", RADLLM_OPTION_INTEGER, ENGINE, 0, MOST_BYTES, "0", "",
          "bytes for kept beginnings, besides the memory of sessions that do not need it"},
     [RAD_OPTION_ATTENTION] =
         {"attention", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto",
@@ -136,8 +138,7 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                               "layers of each GPU in the order of gpus, exactly, with commas "
                               "between them: 20,12. Those that have none here get as many as they "
                               "have room for"},
-    [RAD_OPTION_VRAM_LIMIT] = {"vram_limit", RADLLM_OPTION_INTEGER, ENGINE, 0, 9007199254740992.0,
-                               "0", "",
+    [RAD_OPTION_VRAM_LIMIT] = {"vram_limit", RADLLM_OPTION_INTEGER, ENGINE, 0, MOST_BYTES, "0", "",
                                "bytes that the engine may take on each GPU, the driver's own "
                                "included; 0: all that are free"},
     [RAD_OPTION_VRAM_LIMITS] = {"vram_limits", RADLLM_OPTION_TEXT, ENGINE, 0, 256, "", "",
@@ -307,6 +308,18 @@ bool rad_option_numbers(rad_text text, int64_t numbers[RAD_CUDA_GPUS], size_t *n
     return true;
 }
 
+/* Bytes may have a unit. */
+static bool parse_number(const option_row *row, rad_text text, int64_t *out)
+{
+    int64_t numbers[RAD_CUDA_GPUS];
+    size_t n;
+    if (rad_parse_integer(text, out))
+        return true;
+    bool good = row->maximum == MOST_BYTES && rad_option_numbers(text, numbers, &n) && n == 1;
+    *out = good ? numbers[0] : 0;
+    return good;
+}
+
 /* A list of numbers of GPUs, each once, or of bytes. */
 static bool is_gpu_list(int index, rad_text text)
 {
@@ -438,7 +451,7 @@ radllm_status radllm_options_set_text(radllm_options *options, const char *key, 
     bool good = false;
     switch (row->type) {
     case RADLLM_OPTION_INTEGER:
-        good = rad_parse_integer(text, &integer) && integer_in_range(row, integer);
+        good = parse_number(row, text, &integer) && integer_in_range(row, integer);
         break;
     case RADLLM_OPTION_REAL:
         good = rad_parse_real(text, &real) && real >= row->minimum && real <= row->maximum;

@@ -415,7 +415,10 @@ START_TEST(wrong_lists_are_errors)
         {"gpus", "64"},          {"gpus", "-1"},
         {"gpus", "one"},         {"vram_limits", "8G,"},
         {"vram_limits", "8T"},   {"vram_limits", "9999999999999G"},
-        {"vram_limits", "1,,2"}, {"gpu_split", "1,-1"}};
+        {"vram_limits", "1,,2"}, {"gpu_split", "1,-1"},
+        {"vram_limit", "8T"},    {"vram_limit", "1G,2G"},
+        {"vram_limit", "-1G"},   {"vram_limit", "9999999999999G"},
+        {"vram_limit", "G"},     {"threads", "1K"}};
     radllm_error error = {.status = RADLLM_OK};
     radllm_options *options = make_options("gpus=0,7 vram_limits=1G,0");
     radllm_model *model = NULL;
@@ -435,6 +438,10 @@ START_TEST(wrong_lists_are_errors)
     rad_assert_ok(radllm_options_set_text(options, "gpu_split", "0,2", RADLLM_NUL, &error), &error);
     rad_assert_error(radllm_engine_new(NULL, model, options, &engine, &error), RADLLM_E_BUDGET,
                      &error, "1 layer needs");
+    radllm_options_free(options);
+    options = make_options("vram_limit=3K");
+    rad_assert_error(radllm_engine_new(NULL, model, options, &engine, &error), RADLLM_E_BUDGET,
+                     &error, "more than the 3072 there are");
     radllm_model_free(model);
     radllm_options_free(options);
 }
