@@ -688,7 +688,8 @@ END_TEST
 
 /* Of FP8, NF4 and FP4 many tokens, few and one have the same bits; as multiply-adds, for
  * measurements, other ones, and the record says so. */
-static const char *const scaled[] = {"fp8-blocks", "fp8-channel", "nf4-nested", "fp4"};
+static const char *const scaled[] = {"fp8-blocks", "fp8-channel", "fp8-experts",
+                                     "fp8-latent", "nf4-nested",  "fp4"};
 
 START_TEST(weights_with_scales_have_one_order)
 {

@@ -307,6 +307,8 @@ WIDE = {
                                                 number=packed_scaled.e5m2)),
     "fp8-latent": (packed_scaled.BLOCKS,
                    lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
+    "fp8-experts": (packed_scaled.BLOCKS,
+                    lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}
