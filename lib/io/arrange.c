@@ -736,10 +736,12 @@ static radllm_status check_output(const rad_folder *folder, const rad_folder_fam
         rad_source_find_tensor(folder->source, "output.weight") != NULL ||
         rad_source_find_meta(folder->source, key) != NULL)
         return RADLLM_OK;
-    return rad_fail(error, RADLLM_E_FORMAT,
-                    "%s: the tensor '%s' is missing, which config.json says is not the embedding "
-                    "(tie_word_embeddings is false); the folder is incomplete: fetch all its files",
-                    folder->label, row->stored);
+    return rad_fail(
+        error, RADLLM_E_FORMAT,
+        "%s: the tensor '%s' is missing, which config.json says is not the embedding "
+        "(tie_word_embeddings is false); the folder is incomplete: fetch all its files, of "
+        "a model for embeddings modules.json and 1_Pooling/config.json too",
+        folder->label, row->stored);
 }
 
 radllm_status rad_folder_translate(rad_folder *folder, radllm_error *error)

@@ -13,9 +13,10 @@
 static bool is_gap(const rad_vocabulary *vocabulary, uint32_t id, rad_text text)
 {
     char name[24];
+    if (vocabulary->types[id] != RAD_TOKEN_UNUSED)
+        return false;
     int size = snprintf(name, sizeof name, "[PAD%u]", id);
-    return vocabulary->types[id] == RAD_TOKEN_UNUSED && text.size == (size_t)size &&
-           memcmp(text.data, name, text.size) == 0;
+    return text.size == (size_t)size && memcmp(text.data, name, text.size) == 0;
 }
 
 /* GGUF marks what begins a word of WordPiece, tokenizer.json what continues one. NULL: memory. */
