@@ -75,8 +75,7 @@ radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const 
     return status;
 }
 
-/* The blocks of all parts. */
-static uint32_t place_parts(rad_cuda_half_arguments *a, uint32_t rows)
+uint32_t rad_cuda_half_place(rad_cuda_half_arguments *a, uint32_t rows)
 {
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < a->n_parts; i++) {
@@ -116,7 +115,8 @@ static int choose_tile(const rad_cuda_properties *properties, rad_cuda_half_argu
     int best = -1;
     for (int i = 0; i < TILES; i++) {
         const tile *t = &tiles[i];
-        uint64_t blocks = (uint64_t)place_parts(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
+        uint64_t blocks =
+            (uint64_t)rad_cuda_half_place(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
         uint64_t clocks = estimate(t, blocks, properties->multiprocessors);
         if (stages_of(t, properties->shared_bytes) >= LEAST_STAGES && clocks < least) {
             least = clocks;
@@ -130,7 +130,7 @@ static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
                                    rad_cuda_half_arguments *a, const tile *t)
 {
     a->n_stages = stages_of(t, device->properties.shared_bytes);
-    a->n_row_blocks = place_parts(a, t->rows);
+    a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     a->band = BAND_TOKENS / t->tokens;
     rad_cuda_grid grid = {a->n_row_blocks * tiles_of_tokens(t, a->n_tokens), 1, 1};
     return device->launch(device, t->kernels[type == RAD_TYPE_BF16], grid,
@@ -142,7 +142,7 @@ static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
 {
     bool slots = a->experts != NULL;
     uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
-    rad_cuda_grid grid = {place_parts(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
+    rad_cuda_grid grid = {rad_cuda_half_place(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
                           slots ? n_slots : 1};
     return device->launch(device, rad_cuda_half_kernel(type, 0), grid, RAD_CUDA_HALF_FEW_SHARED, a);
 }
@@ -169,7 +169,7 @@ radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
     a->n_stages = stages_of(t, device->properties.shared_bytes);
     if (most_tiles == 0 || a->n_stages < LEAST_STAGES)
         return multiply_few(device, type, a, n_slots);
-    a->n_row_blocks = place_parts(a, t->rows);
+    a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     return device->launch(device,
                           type == RAD_TYPE_BF16 ? &rad_cuda_kernel_half_grouped_bf16
                                                 : &rad_cuda_kernel_half_grouped_f16,

@@ -14,6 +14,8 @@ uint64_t rad_cuda_halves_bytes(uint64_t n_inputs, uint64_t n_columns);
 
 /* Sets what of `a`, which is zeros else, a type needs besides; n_inputs: rows of a->halves. */
 void rad_cuda_half_prepare(rad_type type, uint32_t n_inputs, rad_cuda_half_arguments *a);
+/* Gives each part of `a` its first block of so many rows; returns the blocks of all. */
+uint32_t rad_cuda_half_place(rad_cuda_half_arguments *a, uint32_t rows);
 /* Rounds n_inputs rows of x into a->halves: as the kernels here want them, or in their order (of
  * 16-bit weights). */
 radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const float *x,

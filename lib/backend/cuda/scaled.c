@@ -68,17 +68,6 @@ radllm_status rad_cuda_scaled_round(rad_cuda_device *device, rad_type type, cons
                           (rad_cuda_grid){n_inputs, 1, 1}, 0, &round);
 }
 
-/* The blocks of all parts. */
-static uint32_t place_parts(rad_cuda_half_arguments *a, uint32_t rows)
-{
-    uint32_t blocks = 0;
-    for (uint32_t i = 0; i < a->n_parts; i++) {
-        a->parts[i].first_block = blocks;
-        blocks += (a->parts[i].n_rows + rows - 1) / rows;
-    }
-    return blocks;
-}
-
 static uint32_t tiles_of_tokens(const tile *t, uint32_t n_tokens)
 {
     return (n_tokens + t->tokens - 1) / t->tokens;
@@ -91,7 +80,7 @@ static bool has_room(const rad_cuda_device *device, const tile *t)
 
 static uint64_t estimate(const rad_cuda_device *device, rad_cuda_half_arguments *a, const tile *t)
 {
-    uint64_t blocks = (uint64_t)place_parts(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
+    uint64_t blocks = (uint64_t)rad_cuda_half_place(a, t->rows) * tiles_of_tokens(t, a->n_tokens);
     uint32_t multiprocessors = device->properties.multiprocessors;
     uint64_t turns = (blocks + multiprocessors - 1) / multiprocessors;
     return turns == 1 ? t->clocks_alone : turns * t->clocks;
@@ -103,7 +92,7 @@ static const tile *choose_tile(const rad_cuda_device *device, rad_cuda_half_argu
     const tile *small = &tiles[SMALL], *large = &tiles[LARGE];
     if (a->n_tokens <= RAD_CUDA_HALF_FEW_TOKENS || !has_room(device, small) ||
         (a->n_tokens <= MOST_FEW_TOKENS &&
-         place_parts(a, small->rows) < device->properties.multiprocessors))
+         rad_cuda_half_place(a, small->rows) < device->properties.multiprocessors))
         return NULL;
     return has_room(device, large) && estimate(device, a, large) < estimate(device, a, small)
                ? large
@@ -115,7 +104,7 @@ static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
 {
     bool slots = a->experts != NULL;
     uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
-    rad_cuda_grid grid = {place_parts(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
+    rad_cuda_grid grid = {rad_cuda_half_place(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
                           slots ? n_slots : 1};
     return device->launch(device, rad_cuda_scaled_kernel(type, 0), grid, 0, a);
 }
@@ -123,7 +112,7 @@ static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
 static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
                                    rad_cuda_half_arguments *a, const tile *t)
 {
-    a->n_row_blocks = place_parts(a, t->rows);
+    a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     a->band = BAND_TOKENS / t->tokens;
     rad_cuda_grid grid = {a->n_row_blocks * tiles_of_tokens(t, a->n_tokens), 1, 1};
     return device->launch(device, t->kernels[is_level4(type)], grid, t->shared_bytes, a);
@@ -144,7 +133,7 @@ radllm_status rad_cuda_scaled_grouped(rad_cuda_device *device, rad_type type,
     const tile *t = &tiles[SMALL];
     if (most_tiles == 0 || !has_room(device, t))
         return multiply_few(device, type, a, n_slots);
-    a->n_row_blocks = place_parts(a, t->rows);
+    a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     return device->launch(device,
                           is_level4(type) ? &rad_cuda_kernel_scaled_grouped_level4
                                           : &rad_cuda_kernel_scaled_grouped_fp8,
