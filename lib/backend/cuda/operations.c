@@ -621,7 +621,8 @@ static radllm_status multiply_slots(rad_cuda_backend *b, const rad_op *op, uint3
         status = multiply(b, op, &p, &in);
         uint32_t inputs_done = in.n_slots / in.slots_per_input;
         in.x += inputs_done * in.x_stride;
-        in.tiles += rad_cuda_tiles_bytes(inputs_done, op->weight->matrix.n_columns);
+        if (in.tiles != NULL)
+            in.tiles += rad_cuda_tiles_bytes(inputs_done, op->weight->matrix.n_columns);
         in.experts += in.n_slots;
         part.y += (size_t)in.n_slots * part.y_stride;
     }

@@ -153,7 +153,7 @@ static radllm_status bring(const uploading *up, const rad_cuda_stretch *rows, ui
 {
     const uint64_t bytes = n * rows->file_row_bytes, sent = n * rows->sent_row_bytes;
     const bool recoded = rows->weight != NULL && rad_cuda_is_recoded(rows->weight->matrix.type);
-    const uint8_t *from = rows->from + (rows->from != NULL ? first * rows->file_row_bytes : 0);
+    const uint8_t *from = rows->from != NULL ? rows->from + first * rows->file_row_bytes : NULL;
     if (rows->from == NULL) {
         uint8_t *raw = out + (sent - bytes);
         radllm_status status = up->b->library->model_read_rows(

@@ -122,7 +122,8 @@ rad_cuda_stretch rad_cuda_cut(rad_cuda_stretch *rest, uint64_t n)
     cut.n = n;
     rest->n -= n;
     rest->first += n;
-    rest->from += rest->from != NULL ? n * rest->file_row_bytes : 0;
+    if (rest->from != NULL)
+        rest->from += n * rest->file_row_bytes;
     rest->to += rest->weight != NULL ? stored_bytes(rest->weight, n) : n * rest->sent_row_bytes;
     return cut;
 }
