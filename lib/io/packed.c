@@ -365,7 +365,7 @@ radllm_status rad_packed_find(rad_folder *folder, radllm_error *error)
             return status;
         }
     }
-    if (status == RADLLM_OK && find_rest(&packing, EXL2_ENDING + 1) != NULL)
+    if (status == RADLLM_OK && find_rest(&packing, &EXL2_ENDING[1]) != NULL)
         return pack(&packing, "exl2"); /* whose tensors say it all: at first nothing else did */
     return status == RADLLM_OK ? refuse_rest(&packing, "has no quantization_config") : status;
 }
