@@ -313,10 +313,11 @@ radllm_status rad_quantize_plan_make(const rad_host *host, rad_source *source,
         size_t before = ((size_t)p.model.n_layers + 1) * sizeof *p.before[0];
         plan->tensors = rad_alloc_zero(&plan->host.allocator, bytes);
         p.before[0] = rad_arena_alloc_zero(&arena, RAD_MIXTURE_LISTS * before, 8);
-        p.before[1] = p.before[0] + (p.before[0] != NULL ? p.model.n_layers + 1 : 0);
         p.rules = rad_arena_alloc_zero(&arena, (settings->n_overrides + 1) * sizeof *p.rules, 8);
         if (plan->tensors == NULL || p.before[0] == NULL || p.rules == NULL)
             status = rad_fail_memory(error, bytes + before);
+        else
+            p.before[1] = p.before[0] + p.model.n_layers + 1;
     }
     if (status == RADLLM_OK)
         status = plan_all(&p, plan);
