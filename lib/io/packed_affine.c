@@ -6,7 +6,7 @@
 #include "quant/affine.h"
 
 /* Group indexes are padded to whole blocks; more than this many times the columns is no model. */
-enum { PADDING_MAX = 4, BLOCK = 32, WIDE_BLOCK = 128 };
+enum { PADDING_MAX = 4, BLOCK = RAD_AFFINE_BLOCK, WIDE_BLOCK = RAD_AFFINE_WIDE_BLOCK };
 
 /* ---- the order of columns ------------------------------------------------------------------- */
 
@@ -19,7 +19,7 @@ typedef struct ordering {
     uint32_t *starts; /* n_groups + 1: where the columns of each group begin in a row */
 } ordering;
 
-static uint32_t *new_numbers(const rad_packing *packing, uint64_t n)
+uint32_t *rad_affine_numbers(const rad_packing *packing, uint64_t n)
 {
     size_t bytes;
     if (!rad_mul_size((size_t)n, sizeof(uint32_t), &bytes))
@@ -59,7 +59,7 @@ static radllm_status place_groups(ordering *o, bool *in_order)
 
 /* An order like that of a module not long ago is shared with it: products of one input then use
  * the same activations. */
-static bool share_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
+bool rad_affine_share_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
 {
     for (size_t i = 0; i < sizeof packing->recent / sizeof *packing->recent; i++) {
         const rad_packed_affine *other = packing->recent[i];
@@ -73,7 +73,7 @@ static bool share_order(rad_packing *packing, rad_packed_affine *a, const uint32
     return false;
 }
 
-static void keep_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
+void rad_affine_keep_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns)
 {
     const size_t n_recent = sizeof packing->recent / sizeof *packing->recent;
     a->packed.columns = columns;
@@ -97,13 +97,13 @@ static radllm_status order_columns(ordering *o, const uint32_t *starts)
         columns[places[i]] = i;
     }
     radllm_status status = RADLLM_OK;
-    if (!share_order(packing, a, columns)) {
-        uint32_t *kept = new_numbers(packing, (uint64_t)a->packed.n_columns + a->n_in);
+    if (!rad_affine_share_order(packing, a, columns)) {
+        uint32_t *kept = rad_affine_numbers(packing, (uint64_t)a->packed.n_columns + a->n_in);
         if (kept == NULL)
             status = rad_fail_memory(packing->error, bytes);
         else {
             a->places = memcpy(kept + a->packed.n_columns, places, a->n_in * sizeof *places);
-            keep_order(packing, a, memcpy(kept, columns, bytes));
+            rad_affine_keep_order(packing, a, memcpy(kept, columns, bytes));
         }
     }
     rad_free(allocator, columns, bytes);
@@ -153,7 +153,7 @@ static radllm_status find_order(ordering *o, const rad_stored *index, uint64_t g
         status = place_groups(o, &in_order);
     if (status != RADLLM_OK)
         return status;
-    uint32_t *blocks = new_numbers(o->packing, (uint64_t)a->n_groups + 1);
+    uint32_t *blocks = rad_affine_numbers(o->packing, (uint64_t)a->n_groups + 1);
     uint32_t *starts = o->starts + a->n_groups + 1; /* a copy, while the first one moves */
     if (blocks == NULL)
         return rad_fail_memory(o->packing->error, a->n_groups * sizeof *blocks);
@@ -181,12 +181,12 @@ static radllm_status make_order(rad_packing *packing, const char *module, rad_pa
 
 /* ---- what all have in common ---------------------------------------------------------------- */
 
-static rad_piece piece_of(const rad_stored *stored)
+rad_piece rad_affine_piece(const rad_stored *stored)
 {
     return (rad_piece){stored->offset, stored->part};
 }
 
-static bool is_matrix(const rad_stored *stored, rad_type type, uint64_t rows, uint64_t columns)
+bool rad_affine_is_matrix(const rad_stored *stored, rad_type type, uint64_t rows, uint64_t columns)
 {
     return stored->type == type && stored->n_dims == 2 && stored->dims[0] == rows &&
            stored->dims[1] == columns;
@@ -198,8 +198,8 @@ static bool is_float(const rad_stored *stored)
 }
 
 /* A new weight of so many columns and groups, which the products can bear. */
-static radllm_status begin(rad_packing *packing, const char *module, uint64_t n_in,
-                           uint64_t n_groups, rad_packed_affine **out)
+radllm_status rad_affine_begin(rad_packing *packing, const char *module, uint64_t n_in,
+                               uint64_t n_groups, rad_packed_affine **out)
 {
     rad_arena *arena = &packing->folder->source->arena;
     if (n_in == 0 || n_in % BLOCK != 0 || n_in > INT32_MAX / PADDING_MAX)
@@ -283,8 +283,8 @@ void rad_affine_set_blocks(rad_stored *stored, const rad_affine_blocks *blocks)
 }
 
 /* With bits and the order of columns known. */
-static radllm_status finish(rad_packing *packing, const char *module, rad_packed_affine *a,
-                            uint64_t n_rows)
+radllm_status rad_affine_finish(rad_packing *packing, const char *module, rad_packed_affine *a,
+                                uint64_t n_rows)
 {
     rad_type type = size_rows(a);
     bool fits;
@@ -449,8 +449,8 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
     if (status != RADLLM_OK)
         return status;
     const uint64_t rows = quants->dims[1], groups = scales->dims[0];
-    if (!is_float(scales) || !is_matrix(scales, scales->type, groups, rows) ||
-        !is_matrix(zeros, RAD_TYPE_I32, groups, (rows * (uint32_t)bits + 31) / 32))
+    if (!is_float(scales) || !rad_affine_is_matrix(scales, scales->type, groups, rows) ||
+        !rad_affine_is_matrix(zeros, RAD_TYPE_I32, groups, (rows * (uint32_t)bits + 31) / 32))
         return rad_packed_fail(packing, module,
                                "does not have scales [groups, rows] of floats and qzeros I32 "
                                "[groups, words] beside its qweight");
@@ -459,7 +459,7 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
                                "has no g_idx, though its columns are grouped by it (desc_act)");
     status = check_groups(packing, module, n_in, groups, &group_size);
     if (status == RADLLM_OK)
-        status = begin(packing, module, n_in, groups, &a);
+        status = rad_affine_begin(packing, module, n_in, groups, &a);
     if (status != RADLLM_OK)
         return status;
     a->quant_form = RAD_QUANTS_BY_COLUMN;
@@ -471,11 +471,11 @@ radllm_status rad_gptq_weight(rad_packing *packing, const char *module, rad_stor
     else
         a->zero_plus = packing->plain_zeros ? 0 : 1;
     a->pitch = rows;
-    a->quants = piece_of(quants);
-    a->scales = piece_of(scales);
-    a->zeros = piece_of(zeros);
+    a->quants = rad_affine_piece(quants);
+    a->scales = rad_affine_piece(scales);
+    a->zeros = rad_affine_piece(zeros);
     status = make_order(packing, module, a, index, group_size);
-    return status == RADLLM_OK ? finish(packing, module, a, rows) : status;
+    return status == RADLLM_OK ? rad_affine_finish(packing, module, a, rows) : status;
 }
 
 /* ---- AWQ ------------------------------------------------------------------------------------ */
@@ -514,9 +514,10 @@ radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_store
     if (zeros == NULL || scales == NULL)
         return rad_packed_fail(packing, module, zeros == NULL ? "has no qzeros" : "has no scales");
     const uint64_t n_in = quants->dims[0], words = quants->dims[1], groups = scales->dims[0];
-    if (words > INT32_MAX || !is_matrix(quants, RAD_TYPE_I32, n_in, words) || !is_float(scales) ||
-        quants->n_elements == 0 || !is_matrix(scales, scales->type, groups, words * 8) ||
-        !is_matrix(zeros, RAD_TYPE_I32, groups, words))
+    if (words > INT32_MAX || !rad_affine_is_matrix(quants, RAD_TYPE_I32, n_in, words) ||
+        !is_float(scales) || quants->n_elements == 0 ||
+        !rad_affine_is_matrix(scales, scales->type, groups, words * 8) ||
+        !rad_affine_is_matrix(zeros, RAD_TYPE_I32, groups, words))
         return rad_packed_fail(packing, module,
                                "does not have qweight I32 [columns, rows / 8], scales [groups, "
                                "rows] of floats and qzeros I32 [groups, rows / 8]");
@@ -525,7 +526,7 @@ radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_store
         return rad_packed_fail(
             packing, module, "has columns that are no multiple of the configuration's group_size");
     if (status == RADLLM_OK)
-        status = begin(packing, module, n_in, groups, &a);
+        status = rad_affine_begin(packing, module, n_in, groups, &a);
     if (status != RADLLM_OK)
         return status;
     a->quant_form = RAD_QUANTS_AWQ;
@@ -533,11 +534,11 @@ radllm_status rad_awq_weight(rad_packing *packing, const char *module, rad_store
     a->scale_type = scales->type;
     a->bits = a->stored_bits = 4;
     a->pitch = words * 8;
-    a->quants = piece_of(quants);
-    a->scales = piece_of(scales);
-    a->zeros = piece_of(zeros);
+    a->quants = rad_affine_piece(quants);
+    a->scales = rad_affine_piece(scales);
+    a->zeros = rad_affine_piece(zeros);
     status = make_order(packing, module, a, NULL, group_size);
-    return status == RADLLM_OK ? finish(packing, module, a, words * 8) : status;
+    return status == RADLLM_OK ? rad_affine_finish(packing, module, a, words * 8) : status;
 }
 
 /* ---- auto-round ----------------------------------------------------------------------------- */
@@ -661,12 +662,12 @@ static radllm_status take_zeros(const rad_packing *packing, const char *module,
                    ? RADLLM_OK
                    : rad_packed_fail(packing, module,
                                      "has no weight_zero_point, though it is not symmetric");
-    a->zeros = piece_of(zeros);
+    a->zeros = rad_affine_piece(zeros);
     a->zero_form = zeros->type == RAD_TYPE_I8 ? RAD_ZEROS_BYTES : RAD_ZEROS_BY_ROW;
     uint64_t words = (rows + 32 / (uint32_t)a->bits - 1) / (32 / (uint32_t)a->bits);
     if ((zeros->type == RAD_TYPE_I8 && zeros->n_elements == rows * a->n_groups &&
          zeros->dims[0] == rows) ||
-        is_matrix(zeros, RAD_TYPE_I32, words, a->n_groups))
+        rad_affine_is_matrix(zeros, RAD_TYPE_I32, words, a->n_groups))
         return RADLLM_OK;
     return rad_packed_fail(packing, module,
                            "has a weight_zero_point that is neither I8 [rows, groups] nor I32 "
@@ -732,7 +733,7 @@ radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_
     if (status == RADLLM_OK)
         status = take_scales(packing, module, scales, dims[0], &groups);
     if (status == RADLLM_OK)
-        status = begin(packing, module, dims[1], groups, &a);
+        status = rad_affine_begin(packing, module, dims[1], groups, &a);
     if (status != RADLLM_OK)
         return status;
     if (dims[1] % groups != 0 ||
@@ -746,174 +747,12 @@ radllm_status rad_integers_weight(rad_packing *packing, const char *module, rad_
     a->flip = words ? 0 : 128;
     a->less = words ? 0 : 128 - (1u << (a->bits - 1));
     a->pitch = dims[0];
-    a->quants = piece_of(quants);
-    a->scales = piece_of(scales);
+    a->quants = rad_affine_piece(quants);
+    a->scales = rad_affine_piece(scales);
     status = take_zeros(packing, module, zeros, dims[0], a);
     if (status == RADLLM_OK)
         status = drop_empty_index(packing, &index);
     if (status == RADLLM_OK)
         status = make_order(packing, module, a, index, dims[1] / groups);
-    return status == RADLLM_OK ? finish(packing, module, a, dims[0]) : status;
-}
-
-/* ---- EXL2 ----------------------------------------------------------------------------------- */
-
-radllm_status rad_exl2_configure(rad_packing *packing)
-{
-    (void)packing; /* each group of columns says its own bits */
-    return RADLLM_OK;
-}
-
-/* q_groups: for each group its bits and the row of words that it begins with. */
-static radllm_status read_exl2_groups(rad_packing *packing, const char *module,
-                                      rad_packed_affine *a, const rad_stored *groups,
-                                      uint64_t n_words)
-{
-    const rad_source *source = packing->folder->source;
-    rad_exl2_group *of = rad_arena_alloc(&packing->folder->source->arena, a->n_groups * sizeof *of,
-                                         _Alignof(rad_exl2_group));
-    uint32_t *blocks = new_numbers(packing, (uint64_t)a->n_groups + 1);
-    uint64_t column = 0;
-    if (of == NULL || blocks == NULL)
-        return rad_fail_memory(packing->error, a->n_groups * sizeof *of);
-    a->exl2 = of;
-    a->first_block = blocks;
-    a->elements = WIDE_BLOCK;
-    radllm_status status = RADLLM_OK;
-    for (uint32_t g = 0; g <= a->n_groups && status == RADLLM_OK; g++) {
-        uint16_t pair[2] = {0, (uint16_t)n_words};
-        if (g < a->n_groups)
-            status = rad_source_read(source, groups->part, groups->offset + g * sizeof pair, pair,
-                                     sizeof pair, packing->error);
-        uint32_t first = g == a->n_groups ? (uint32_t)n_words : pair[1];
-        if (g > 0) { /* where the one before ends */
-            uint32_t rows = first - of[g - 1].first_word, bits = of[g - 1].bits;
-            if (first <= of[g - 1].first_word || rows % bits != 0)
-                return rad_packed_fail(packing, module,
-                                       "has q_groups that are not one behind the "
-                                       "other");
-            column += (uint64_t)rows / bits * 32;
-            a->elements = rows / bits * 32 % WIDE_BLOCK != 0 ? BLOCK : a->elements;
-        } else if (first != 0) {
-            return rad_packed_fail(packing, module, "has q_groups that do not begin at row 0");
-        }
-        blocks[g] = (uint32_t)column;
-        if (g == a->n_groups || status != RADLLM_OK)
-            break;
-        if (pair[0] < 2 || pair[0] == 7 || pair[0] > 8)
-            return rad_packed_fail(packing, module, "has q_groups of other bits than 2 to 6 and 8");
-        of[g] = (rad_exl2_group){pair[0], first, (uint32_t)column};
-        a->bits = pair[0] > a->bits ? pair[0] : a->bits;
-    }
-    if (status == RADLLM_OK && column != a->n_in)
-        return rad_packed_fail(packing, module,
-                               "has q_groups for another number of columns than "
-                               "q_invperm");
-    for (uint32_t g = 0; g <= a->n_groups && status == RADLLM_OK; g++)
-        blocks[g] /= a->elements;
-    return status;
-}
-
-static radllm_status read_exl2_maxima(rad_packing *packing, const char *module,
-                                      rad_packed_affine *a, const rad_stored *maxima)
-{
-    float *values = rad_arena_alloc(&packing->folder->source->arena, a->n_groups * sizeof *values,
-                                    _Alignof(float));
-    (void)module;
-    if (values == NULL)
-        return rad_fail_memory(packing->error, a->n_groups * sizeof *values);
-    uint16_t *halves = (uint16_t *)(void *)values + a->n_groups; /* widened from the front */
-    radllm_status status = rad_source_read(packing->folder->source, maxima->part, maxima->offset,
-                                           halves, a->n_groups * sizeof *halves, packing->error);
-    for (uint32_t g = 0; g < a->n_groups && status == RADLLM_OK; g++) {
-        float value = rad_f16_to_f32(rad_f32_to_f16(rad_f16_to_f32(halves[g]) / 256.0f));
-        memcpy(&values[g], &value, sizeof value);
-    }
-    a->maxima = values;
-    return status;
-}
-
-/* q_invperm: where each column of the matrix stands. */
-static radllm_status read_exl2_order(rad_packing *packing, const char *module, rad_packed_affine *a,
-                                     const rad_stored *order)
-{
-    const rad_allocator *allocator = &packing->folder->source->host.allocator;
-    const size_t bytes = a->n_in * sizeof(uint32_t);
-    uint32_t *places = rad_alloc(allocator, 2 * bytes);
-    if (places == NULL)
-        return rad_fail_memory(packing->error, 2 * bytes);
-    uint32_t *columns = places + a->n_in;
-    radllm_status status = rad_source_read(packing->folder->source, order->part, order->offset,
-                                           places, bytes, packing->error);
-    memset(columns, 255, bytes);
-    for (uint32_t i = 0; i < a->n_in && status == RADLLM_OK; i++) {
-        if (places[i] >= a->n_in || columns[places[i]] != RAD_NO_COLUMN)
-            status = rad_packed_fail(packing, module,
-                                     "has a q_invperm that is no order of its "
-                                     "columns");
-        else
-            columns[places[i]] = i;
-    }
-    if (status == RADLLM_OK && !share_order(packing, a, columns)) {
-        uint32_t *kept = new_numbers(packing, a->n_in);
-        if (kept == NULL)
-            status = rad_fail_memory(packing->error, bytes);
-        else
-            keep_order(packing, a, memcpy(kept, columns, bytes));
-    }
-    rad_free(allocator, places, 2 * bytes);
-    return status;
-}
-
-/* Rows are padded to a multiple of 32; of the logits' matrix the vocabulary is known. */
-static uint64_t exl2_rows(const rad_packing *packing, const char *module, uint64_t pitch)
-{
-    const json_t *size = json_object_get(packing->folder->config, "vocab_size");
-    int64_t vocabulary = json_is_integer(size) ? json_integer_value(size) : 0;
-    if (strcmp(module, "lm_head") == 0 && vocabulary > 0 && (uint64_t)vocabulary < pitch &&
-        pitch - (uint64_t)vocabulary < 32)
-        return (uint64_t)vocabulary;
-    return pitch;
-}
-
-radllm_status rad_exl2_weight(rad_packing *packing, const char *module, rad_stored *quants)
-{
-    const rad_stored *groups = rad_packed_part(packing, module, ".q_groups");
-    const rad_stored *scales = rad_packed_part(packing, module, ".q_scale");
-    const rad_stored *maxima = rad_packed_part(packing, module, ".q_scale_max");
-    const rad_stored *order = rad_packed_part(packing, module, ".q_invperm");
-    (void)rad_packed_part(packing, module, ".q_perm"); /* the same turned round */
-    (void)rad_packed_part(packing, module, ".q_group_map");
-    rad_packed_affine *a;
-    quants->used = true;
-    if (groups == NULL || scales == NULL || maxima == NULL || order == NULL)
-        return rad_packed_fail(packing, module,
-                               "lacks q_groups, q_scale, q_scale_max or q_invperm");
-    const uint64_t n_groups = maxima->n_elements, pitch = quants->dims[1];
-    if (quants->type != RAD_TYPE_I32 || quants->n_dims != 2 || quants->n_elements == 0 ||
-        quants->dims[0] > INT32_MAX || pitch % 8 != 0 || maxima->type != RAD_TYPE_F16 ||
-        maxima->n_dims != 1 || order->type != RAD_TYPE_I32 || order->n_dims != 1 ||
-        groups->type != RAD_TYPE_I16 || groups->n_dims != 1 || groups->n_elements / 2 != n_groups ||
-        !is_matrix(scales, RAD_TYPE_I32, n_groups, pitch / 8))
-        return rad_packed_fail(packing, module,
-                               "does not have q_weight I32 [words, rows], q_groups I16 [2 "
-                               "groups], q_scale I32 [groups, rows / 8], q_scale_max F16 "
-                               "[groups] and q_invperm I32 [columns]");
-    radllm_status status = begin(packing, module, order->n_elements, n_groups, &a);
-    if (status != RADLLM_OK)
-        return status;
-    a->quant_form = RAD_QUANTS_BY_COLUMN;
-    a->zero_form = RAD_ZEROS_MIDDLE;
-    a->scale_type = RAD_TYPE_F16;
-    a->pitch = pitch;
-    a->quants = piece_of(quants);
-    a->scales = piece_of(scales);
-    a->packed.n_columns = a->n_in;
-    status = read_exl2_groups(packing, module, a, groups, quants->dims[0]);
-    if (status == RADLLM_OK)
-        status = read_exl2_maxima(packing, module, a, maxima);
-    if (status == RADLLM_OK)
-        status = read_exl2_order(packing, module, a, order);
-    return status == RADLLM_OK ? finish(packing, module, a, exl2_rows(packing, module, pitch))
-                               : status;
+    return status == RADLLM_OK ? rad_affine_finish(packing, module, a, dims[0]) : status;
 }

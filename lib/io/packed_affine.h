@@ -70,4 +70,23 @@ radllm_status rad_affine_wide_rows(const rad_source *source, const rad_packed *p
                                    uint64_t first, uint64_t count, uint8_t *out,
                                    radllm_error *error);
 
+/* ---- for the methods ------------------------------------------------------------------------ */
+
+/* Columns of a block. */
+enum { RAD_AFFINE_BLOCK = 32, RAD_AFFINE_WIDE_BLOCK = 128 };
+
+/* In the source's arena; NULL: memory. */
+uint32_t *rad_affine_numbers(const rad_packing *packing, uint64_t n);
+rad_piece rad_affine_piece(const rad_stored *stored);
+bool rad_affine_is_matrix(const rad_stored *stored, rad_type type, uint64_t rows, uint64_t columns);
+/* A new weight of so many columns and groups, which the products can bear. */
+radllm_status rad_affine_begin(rad_packing *packing, const char *module, uint64_t n_in,
+                               uint64_t n_groups, rad_packed_affine **out);
+/* With bits and the order of columns known. */
+radllm_status rad_affine_finish(rad_packing *packing, const char *module, rad_packed_affine *a,
+                                uint64_t n_rows);
+/* Whether a weight before has this order of columns, which is then used; else it is to be kept. */
+bool rad_affine_share_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns);
+void rad_affine_keep_order(rad_packing *packing, rad_packed_affine *a, const uint32_t *columns);
+
 #endif
