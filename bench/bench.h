@@ -17,7 +17,7 @@ typedef struct bench_gpu {
     char device[512], placement[512];
     int64_t planned, weights, cache;
     int64_t used; /* of the device, by all programs, while the engine was there */
-    int64_t upload_ns;
+    int64_t upload_ns, check_ns;
     machine_limits limits; /* of the GPU, in place of the CPU's; zeros where not measured */
 } bench_gpu;
 void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu);

@@ -36,6 +36,7 @@ void gpu_describe(const radllm_engine *engine, bool limits, bench_gpu *gpu)
     gpu->cache = number_of(engine, "gpu_cache");
     gpu->used = number_of(engine, "gpu_used");
     gpu->upload_ns = number_of(engine, "gpu_upload_ns");
+    gpu->check_ns = number_of(engine, "gpu_check_ns");
     if (!limits || gpu->limits.read_bytes > 0)
         return;
     gpu->limits.read_bytes = (double)number_of(engine, "gpu_bandwidth");

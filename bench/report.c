@@ -162,6 +162,7 @@ static json_t *row_json(const bench_row *row, const char *cpu, const char *when)
         json_put(object, "gpu_bytes_cache", json_integer(model->gpu.cache));
         json_put(object, "gpu_bytes_used", json_integer(model->gpu.used));
         json_put(object, "gpu_upload_ns", json_integer(model->gpu.upload_ns));
+        json_put(object, "gpu_check_ns", json_integer(model->gpu.check_ns));
         json_put_real(object, "gpu_joules_per_token",
                       row->gpu_joules_per_token >= 0 ? row->gpu_joules_per_token : NAN);
     }
@@ -317,13 +318,14 @@ static void report_table(const bench_row *rows, size_t count, const char *cpu)
                       (double)model->parameters * 1e-6, cold, model->load_warm, model->start,
                       model->file_read, model->isa, model->layout, model->cache_type);
         if (model->gpu.layers > 0)
-            output_format("%s, %s: %.1f MiB planned there (weights %.1f, cache %.1f), %.1f taken by"
-                          " all programs; weights went up in %.3f s (%.1f GB/s)\n",
-                          model->gpu.device, model->gpu.placement,
-                          (double)model->gpu.planned / 1048576,
-                          (double)model->gpu.weights / 1048576, (double)model->gpu.cache / 1048576,
-                          (double)model->gpu.used / 1048576, (double)model->gpu.upload_ns * 1e-9,
-                          (double)model->gpu.weights / (double)model->gpu.upload_ns);
+            output_format(
+                "%s, %s: %.1f MiB planned there (weights %.1f, cache %.1f), %.1f taken by"
+                " all programs; weights went up in %.3f s (%.1f GB/s), the check took %.3f s\n",
+                model->gpu.device, model->gpu.placement, (double)model->gpu.planned / 1048576,
+                (double)model->gpu.weights / 1048576, (double)model->gpu.cache / 1048576,
+                (double)model->gpu.used / 1048576, (double)model->gpu.upload_ns * 1e-9,
+                (double)model->gpu.weights / (double)model->gpu.upload_ns,
+                (double)model->gpu.check_ns * 1e-9);
     }
     const machine_limits *limits = NULL;
     for (size_t i = 0; i < count && rows[i].model == rows[0].model; i++) {

@@ -518,7 +518,8 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
  * hold included), "pages_evicted" (so far), "pages_copied" (so far, since only some of their tokens
  * were shared), "pages_free" (that nobody holds now). Of a GPU: the numbers of radllm_plan_number()
  * that begin with "gpu", "gpu_used" and "gpu0_used" (bytes that all programs have taken there now),
- * "gpu_upload_ns" (nanoseconds that the weights' way there took), "gpu_bandwidth" (bytes a second
+ * "gpu_upload_ns" (nanoseconds that the weights' way there took), "gpu_check_ns" (that the option
+ * gpu_check took; 0: not done), "gpu_bandwidth" (bytes a second
  * that a copy on the first one reads and writes), "gpu_int8_macs" and "gpu_float_macs" (multiply-
  * adds a second of its matrix instructions mma.sync, of bytes and of bfloat16): each of these three
  * is measured by the call in some milliseconds, with memory that it takes and gives back; 0 where

@@ -65,14 +65,6 @@ const char *radllm_error_message(const radllm_error *error)
     return error != NULL ? error->message : "";
 }
 
-void rad_error_clear(radllm_error *error)
-{
-    if (error == NULL)
-        return;
-    error->status = RADLLM_OK;
-    error->message[0] = '\0';
-}
-
 radllm_status rad_fail_null(radllm_error *error, const char *name)
 {
     return rad_fail(error, RADLLM_E_ARGUMENT, "the argument %s is NULL", name);

@@ -179,6 +179,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"accepted_tokens", (int64_t)atomic_load(&inner->tokens_accepted)},
         {"gpu_used", rad_device_used(inner, 0, placement->n_gpus)},
         {"gpu_upload_ns", (int64_t)inner->upload_ns},
+        {"gpu_check_ns", (int64_t)inner->check_ns},
     };
     return rad_find_number(numbers, sizeof numbers / sizeof *numbers, name, out, error);
 }

@@ -100,9 +100,6 @@ struct radllm_detokenizer {
 /* The host's settings, or the defaults for NULL. */
 rad_host rad_host_settings(const radllm_host *host);
 
-/* Forgets an earlier failure; every fallible entry begins with it. */
-void rad_error_clear(radllm_error *error);
-
 /* For a NULL argument that may not be NULL. */
 radllm_status rad_fail_null(radllm_error *error, const char *name);
 /* RADLLM_E_FORKED when `process` is not this one. */

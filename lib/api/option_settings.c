@@ -80,6 +80,7 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
         .device = {.choice = device_choice(options),
                    .n_layers = rad_option_integer(options, RAD_OPTION_GPU_LAYERS),
                    .fast = rad_option_integer(options, RAD_OPTION_FAST) == 2,
+                   .unchecked = rad_option_integer(options, RAD_OPTION_GPU_CHECK) == 0,
                    .apart = (uint32_t)rad_option_integer(options, RAD_OPTION_GPU_APART)},
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
         .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};

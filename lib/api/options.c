@@ -151,6 +151,10 @@ static const option_row rows[RAD_OPTION_COUNT] = {
          "same bits: the sum of 1 (activations), 2 (residual sums), 4 (norms), "
          "8 (norms before wide products), 16 (rotation and store); and, with the CPU's "
          "bits, 32 (products with FP8, NF4 and FP4 weights by multiply-adds)"},
+    [RAD_OPTION_GPU_CHECK] =
+        {"gpu_check", RADLLM_OPTION_INTEGER, ENGINE, 0, 1, "1", "",
+         "1: a GPU must compute a short text with the same bits at once and in "
+         "pieces before an engine uses it"},
     [RAD_OPTION_SEED] = {"seed", RADLLM_OPTION_INTEGER, REQUEST, 0, 9223372036854775807.0, "0", "",
                          "of the random choice; the same seed gives the same answer"},
     [RAD_OPTION_TEMPERATURE] = {"temperature", RADLLM_OPTION_REAL, REQUEST, 0, 100, "0", "",

@@ -177,6 +177,7 @@ const char *rad_cpu_backend_fast(const rad_backend *backend);
 /* How many tokens so far went to an expert of a layer that has some. Any thread, also during a
  * run. */
 uint64_t rad_cpu_backend_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
+void rad_cpu_backend_clear_expert_tokens(rad_backend *backend);
 /* For a backend that leaves some operations to this one: what run() does, one by one. Between begin
  * and end, operations run in the program's order; those that are left out must have written their
  * values before others read them, and say so. */

@@ -32,6 +32,9 @@ struct radllm_error {
  * The message says what was wrong, where, and what to do. A message that is too long is cut. */
 radllm_status rad_fail(radllm_error *error, radllm_status status, const char *format, ...)
     RAD_PRINTF(3, 4);
+/* Forgets an earlier failure; every fallible entry of the ABI begins with it. NULL: does nothing.
+ */
+void rad_error_clear(radllm_error *error);
 
 /* rad_fail with RADLLM_E_MEMORY and the usual sentence. */
 radllm_status rad_fail_memory(radllm_error *error, size_t size);

@@ -18,6 +18,14 @@ radllm_status rad_fail(radllm_error *error, radllm_status status, const char *fo
     return status;
 }
 
+void rad_error_clear(radllm_error *error)
+{
+    if (error == NULL)
+        return;
+    error->status = RADLLM_OK;
+    error->message[0] = '\0';
+}
+
 radllm_status rad_fail_memory(radllm_error *error, size_t size)
 {
     return rad_fail(error, RADLLM_E_MEMORY,

@@ -31,6 +31,7 @@ typedef struct rad_device_settings {
     uint64_t limits[RAD_CUDA_GPUS]; /* bytes, by place in `gpus`; 0: none */
     int64_t split[RAD_CUDA_GPUS];   /* layers, by place; -1: as many as there is room for */
     bool fast;                      /* fast=cublas */
+    bool unchecked;                 /* gpu_check=0 */
     uint32_t apart;                 /* RAD_CUDA_APART_.. */
 } rad_device_settings;
 
@@ -101,6 +102,7 @@ typedef struct rad_engine {
     const rad_cuda_table *cuda; /* NULL: no device */
     rad_cuda *device;
     uint64_t upload_ns;                      /* that the weights' way there took */
+    uint64_t check_ns;                       /* and rad_device_check() */
     rad_sampler *samplers[RAD_MAX_SAMPLERS]; /* n_samplers of the plan; the first one is used by
                                                 whoever holds the step */
     rad_draft_model *draft;                  /* NULL: none */

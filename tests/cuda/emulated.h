@@ -15,7 +15,9 @@
  * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
  * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there
  * were), RAD_EMULATED_GUEST (calls are between rad_cuda_thread_context() and
- * rad_cuda_restore_thread()), RAD_EMULATED_FREED (nothing may be left when the device is closed).
+ * rad_cuda_restore_thread()), RAD_EMULATED_WRONG (the beginning of names of kernels whose results
+ * are wrong in a bit, where accesses are watched), RAD_EMULATED_FREED (nothing may be left when the
+ * device is closed).
  */
 #ifndef RAD_CUDA_EMULATED_H
 #define RAD_CUDA_EMULATED_H

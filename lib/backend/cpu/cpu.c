@@ -418,7 +418,7 @@ radllm_status rad_cpu_backend_create(const rad_host *host, const rad_program *pr
     for (uint32_t v = 0; v < program->n_values; v++)
         rad_cpu_backend_lend(&cpu->base, (uint8_t)v, NULL);
     fill_frequencies(cpu);
-    rad_cpu_clear_expert_tokens(cpu);
+    rad_cpu_backend_clear_expert_tokens(&cpu->base);
     *out = &cpu->base;
     return RADLLM_OK;
 }

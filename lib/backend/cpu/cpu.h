@@ -157,8 +157,6 @@ void rad_cpu_each_expert(rad_cpu_backend *cpu, const rad_op *op, rad_cpu_expert_
 
 void rad_cpu_observe(const rad_cpu_backend *cpu, const rad_op *op);
 
-void rad_cpu_clear_expert_tokens(rad_cpu_backend *cpu);
-
 /* ---- parts of products ----------------------------------------------------------------------- */
 
 /* Row `row` of x, whose buffers it is written to, from n_columns floats. */

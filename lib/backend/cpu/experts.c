@@ -24,8 +24,9 @@ static _Atomic(uint64_t) *expert_tokens(const rad_cpu_backend *cpu, uint32_t lay
            (size_t)layer * cpu->model->hparams.router.n_experts;
 }
 
-void rad_cpu_clear_expert_tokens(rad_cpu_backend *cpu)
+void rad_cpu_backend_clear_expert_tokens(rad_backend *backend)
 {
+    const rad_cpu_backend *cpu = (const rad_cpu_backend *)backend;
     const rad_hparams *h = &cpu->model->hparams;
     for (uint32_t l = 0; l < h->n_layers; l++) {
         for (uint32_t e = 0; e < h->router.n_experts; e++)

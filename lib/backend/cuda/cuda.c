@@ -226,6 +226,7 @@ const rad_cuda_table *radllm_cuda_table(void)
                                          .free_pages = rad_cuda_free_pages,
                                          .create_backend = rad_cuda_create_backend,
                                          .expert_tokens = rad_cuda_expert_tokens,
+                                         .clear_expert_tokens = rad_cuda_clear_expert_tokens,
                                          .memory_used = memory_used,
                                          .bandwidth = rad_cuda_bandwidth,
                                          .multiply_adds = rad_cuda_multiply_adds};

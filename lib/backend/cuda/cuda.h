@@ -487,6 +487,7 @@ void rad_cuda_free_pages(rad_cuda *cuda);
 
 extern const rad_backend_table rad_cuda_backend_table;
 uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint32_t expert);
+radllm_status rad_cuda_clear_expert_tokens(rad_backend *backend, radllm_error *error);
 
 /* ---- create.c -----------------------------------------------------------------------------------
  */

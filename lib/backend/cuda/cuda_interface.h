@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 8"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 9"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -148,6 +148,7 @@ typedef struct rad_cuda_table {
                                     radllm_error *error);
     /* As rad_cpu_backend_expert_tokens(), of what the device routed; waits for a step's end. */
     uint64_t (*expert_tokens)(const rad_backend *backend, uint32_t layer, uint32_t expert);
+    radllm_status (*clear_expert_tokens)(rad_backend *backend, radllm_error *error);
     /* Memory of GPU number `index` of the placement that is taken now by all processes; 0 when it
      * cannot be told. */
     uint64_t (*memory_used)(const rad_cuda *cuda, uint32_t index);

@@ -648,6 +648,24 @@ uint64_t rad_cuda_expert_tokens(const rad_backend *backend, uint32_t layer, uint
     return status == RADLLM_OK ? count : 0;
 }
 
+radllm_status rad_cuda_clear_expert_tokens(rad_backend *backend, radllm_error *error)
+{
+    rad_cuda_chain *c = (rad_cuda_chain *)backend;
+    const rad_hparams *h = &c->program->model->hparams;
+    uint64_t bytes = (uint64_t)h->n_layers * h->router.n_experts * sizeof(uint64_t);
+    radllm_status status = RADLLM_OK;
+    rad_cuda_lock(c->cuda);
+    for (uint32_t k = 0; k < c->n && bytes > 0 && status == RADLLM_OK; k++) {
+        rad_cuda_backend *b = &c->parts[k];
+        status = b->device->fill(b->device, RAD_CUDA_COMPUTE,
+                                 rad_cuda_at(b, b->layout.expert_tokens), 0, bytes);
+        if (status != RADLLM_OK)
+            status = rad_cuda_failed(b->device, status, error);
+    }
+    rad_cuda_unlock(c->cuda);
+    return status;
+}
+
 const rad_backend_table rad_cuda_backend_table = {.run = cuda_run,
                                                   .logits = cuda_logits,
                                                   .choice = cuda_choice,
