@@ -118,18 +118,25 @@ static void begin_context(rad_fiber *fiber, void (*entry)(void))
 
 #endif
 
+void rad_fiber_forget(rad_fiber *fiber)
+{
+#ifdef RAD_FIBERS_ASAN
+    /* The frames that were never left; one that came to its end left all but the first. */
+    size_t left = !fiber->usable ? 0 : fiber->ended ? 4096 : fiber->stack_bytes;
+    __asan_unpoison_memory_region(fiber->stack + fiber->stack_bytes - left, left);
+    fiber->ended = false;
+    fiber->sanitizer_stack = NULL;
+#else
+    (void)fiber;
+#endif
+}
+
 bool rad_fiber_begin(rad_fiber *fiber, void (*entry)(void))
 {
     if (!fiber->usable && mprotect(fiber->stack, fiber->stack_bytes, PROT_READ | PROT_WRITE) != 0)
         return false;
     fiber->usable = true;
-#ifdef RAD_FIBERS_ASAN
-    /* The frames that were never left; one that came to its end left all but the first. */
-    size_t left = fiber->ended ? 4096 : fiber->stack_bytes;
-    __asan_unpoison_memory_region(fiber->stack + fiber->stack_bytes - left, left);
-    fiber->ended = false;
-    fiber->sanitizer_stack = NULL;
-#endif
+    rad_fiber_forget(fiber);
     begin_context(fiber, entry);
     return true;
 }

@@ -27,7 +27,11 @@ typedef struct rad_fiber {
 
 /* n stacks with a page that cannot be reached below each; false when memory is short. */
 bool rad_fibers_new(rad_fiber *fibers, size_t n);
+/* fibers: the first of them; each is forgotten already. */
 void rad_fibers_free(rad_fiber *fibers, size_t n);
+/* What AddressSanitizer keeps of frames that were never left: else it would be held against
+ * whatever memory comes to stand where the stack was. */
+void rad_fiber_forget(rad_fiber *fiber);
 /* The fiber begins `entry` when it is switched to next; entry does not return. Whatever it did
  * before is forgotten. False when memory is short. */
 bool rad_fiber_begin(rad_fiber *fiber, void (*entry)(void));

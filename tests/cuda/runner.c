@@ -172,6 +172,8 @@ void rad_runner_free(rad_runner *runner)
 {
     if (runner == NULL)
         return;
+    for (uint32_t i = 0; i < RAD_RUNNER_THREADS; i++)
+        rad_fiber_forget(&runner->threads[i].fiber);
     rad_fibers_free(&runner->threads[0].fiber, RAD_RUNNER_THREADS);
     munmap(runner->shared - runner->page, runner->shared_bytes + 2 * runner->page);
     free(runner->signal_stack);

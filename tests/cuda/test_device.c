@@ -4,8 +4,10 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "cuda/emulated.h"
+#include "cuda/fibers.h"
 #include "kernels/cuda/kernels_layer.h"
 
 enum { N = 64, BYTES = N * 4 };
@@ -301,6 +303,35 @@ START_TEST(memory_of_another_device_is_out_of_reach)
 }
 END_TEST
 
+/* ---- threads ----------------------------------------------------------------------------------
+ */
+
+static rad_fiber gone, own;
+
+static void end_at_once(void)
+{
+    rad_fiber_arrived(&gone, &own);
+    rad_fiber_switch(&gone, &own, true);
+}
+
+/* Where the stack of a thread was that is gone other memory can stand, and AddressSanitizer holds
+ * no frames against it. */
+START_TEST(stacks_leave_nothing_behind)
+{
+    own = (rad_fiber){.stack = NULL};
+    ck_assert(rad_fibers_new(&gone, 1));
+    ck_assert(rad_fiber_begin(&gone, end_at_once));
+    rad_fiber_switch(&own, &gone, false);
+    rad_fiber_forget(&gone);
+    rad_fibers_free(&gone, 1);
+    void *next = mmap(gone.stack, gone.stack_bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    ck_assert_ptr_eq(next, gone.stack);
+    memset(next, 1, gone.stack_bytes);
+    munmap(next, gone.stack_bytes);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "device");
@@ -313,6 +344,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, a_lost_device_stays_lost);
     tcase_add_test(cases, copies_between_devices_follow_events);
     tcase_add_test(cases, memory_of_another_device_is_out_of_reach);
+    tcase_add_test(cases, stacks_leave_nothing_behind);
 }
 
 int main(void)
