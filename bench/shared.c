@@ -166,6 +166,14 @@ static void measure(const runtime *run, const common_settings *common, const set
     free(work.starts);
 }
 
+/* What all sessions hold at the same time: the instruction once, and of each session what is its
+ * own, with two blocks of 32 that are not full. */
+static int64_t positions_of(const settings *own, int64_t longest)
+{
+    int64_t of_each = longest - own->n_instruction + 64;
+    return own->n_instruction + own->n_sessions * of_each;
+}
+
 int shared_main(int argc, char **argv)
 {
     settings own = {1000, 600, 60, 4, 8};
@@ -201,6 +209,10 @@ int shared_main(int argc, char **argv)
               NULL);
     check(radllm_options_set_integer(common.options, "sessions", own.n_sessions, program_error()),
           NULL);
+    if (!option_changed(common.options, "cache_positions"))
+        check(radllm_options_set_integer(common.options, "cache_positions",
+                                         positions_of(&own, longest), program_error()),
+              NULL);
     program_catch_signals(false);
     program_end_at_once(true);
     runtime run;

@@ -509,7 +509,8 @@ RADLLM_API radllm_status radllm_engine_clear_prefixes(radllm_engine *engine, rad
 /* Numbers: "threads", "context", "sessions", "batch", "positions" (of a session at most: its
  * context, or, where attention goes on without end, 4294901760), "window", "sinks",
  * "recompute_period" (of the attention policy; 0: not used), "cache_bytes",
- * "cache_position_bytes" (of one position in all layers), "activation_bytes",
+ * "cache_position_bytes" (of one position in all layers), "cache_positions" (the option; 0: not
+ * limited), "activation_bytes",
  * "tokens_computed", "tokens_reused" (not computed, since the session or another one had done it),
  * "tokens_shared" (of those, the ones that another had done), "draft_bytes" (what the draft model
  * takes, weights included; 0 without), "drafted_tokens", "accepted_tokens" (of all requests so

@@ -169,6 +169,7 @@ radllm_status radllm_engine_number(const radllm_engine *engine, const char *name
         {"tokens_reused", (int64_t)atomic_load(&inner->tokens_reused)},
         {"tokens_shared", (int64_t)atomic_load(&inner->tokens_shared)},
         {"prefix_memory", (int64_t)plan->cache.prefix_bytes},
+        {"cache_positions", (int64_t)plan->settings.cache_positions},
         {"prefix_blocks", counts.prefixes.n_nodes},
         {"prefix_bytes", (int64_t)counts.prefixes.bytes},
         {"pages_evicted", (int64_t)counts.prefixes.n_evicted},

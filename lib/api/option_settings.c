@@ -83,7 +83,8 @@ void rad_options_engine(const radllm_options *options, rad_engine_settings *sett
                    .unchecked = rad_option_integer(options, RAD_OPTION_GPU_CHECK) == 0,
                    .apart = (uint32_t)rad_option_integer(options, RAD_OPTION_GPU_APART)},
         .no_prefixes = rad_option_integer(options, RAD_OPTION_PREFIX_CACHE) == 0,
-        .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY)};
+        .prefix_memory = (uint64_t)rad_option_integer(options, RAD_OPTION_PREFIX_MEMORY),
+        .cache_positions = (uint32_t)rad_option_integer(options, RAD_OPTION_CACHE_POSITIONS)};
     choose_gpus(options, &settings->device);
 }
 

@@ -91,6 +91,11 @@ static const option_row rows[RAD_OPTION_COUNT] = {
     [RAD_OPTION_PREFIX_MEMORY] =
         {"prefix_memory", RADLLM_OPTION_INTEGER, ENGINE, 0, MOST_BYTES, "0", "",
          "bytes for kept beginnings, besides the memory of sessions that do not need it"},
+    [RAD_OPTION_CACHE_POSITIONS] =
+        {"cache_positions", RADLLM_OPTION_INTEGER, ENGINE, 0, 4294967295.0, "0", "",
+         "tokens of all sessions together whose keys and values there is room for; common "
+         "beginnings count once. At least context; requests that find no room wait. 0: context "
+         "for each session"},
     [RAD_OPTION_ATTENTION] =
         {"attention", RADLLM_OPTION_CHOICE, ENGINE, 0, 0, "auto",
          "auto|full|window|sinks|recompute",

@@ -108,6 +108,19 @@ bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy 
     return true;
 }
 
+void rad_cache_plan_limit(rad_cache_plan *plan, uint64_t positions, uint32_t n_sequences)
+{
+    uint64_t pages = tiles_for(positions) + n_sequences;
+    for (uint32_t g = 0; g < plan->n_groups; g++) {
+        rad_cache_group *group = &plan->groups[g];
+        if (group->window != 0 || pages >= group->n_pages)
+            continue;
+        plan->bytes -= (group->n_pages - pages) * group->page_bytes;
+        group->n_pages = (uint32_t)pages;
+        plan->limited = true;
+    }
+}
+
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes)
 {
     uint64_t per_block = 0, pages;
@@ -274,13 +287,15 @@ uint8_t *rad_cache_take_page(rad_cache *cache, uint32_t group)
     return make_room(cache, group) ? rad_page_take(cache->pools[group]) : NULL;
 }
 
-/* Where all pages are used by sequences, and yet this one has an owner more, that is the tree of
- * beginnings (another sequence would leave a page over), which then lets go. */
+/* Where all pages are used by sequences, and yet this one has one owner more, that is the tree of
+ * beginnings (in a plan without limit another sequence would leave a page over), which then lets
+ * go. */
 bool rad_cache_own_page(rad_cache *cache, uint32_t group, uint8_t **page)
 {
     rad_page_pool *pool = cache->pools[group];
     bool room = rad_page_owners(pool, *page) == 1 || make_room(cache, group);
-    while (!room && cache->prefixes != NULL && rad_prefix_forget(cache->prefixes))
+    while (!room && rad_page_owners(pool, *page) == 2 && cache->prefixes != NULL &&
+           rad_prefix_forget(cache->prefixes))
         room = rad_page_owners(pool, *page) == 1;
     if (rad_page_owners(pool, *page) == 1)
         return true;

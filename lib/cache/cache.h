@@ -42,6 +42,7 @@ typedef struct rad_cache_plan {
     uint32_t n_prefixes;   /* blocks of tokens whose pages are found again; 0: none are */
     uint64_t prefix_bytes; /* for finding them, and pages that no sequence needs */
     uint64_t bytes;        /* all in this machine's memory */
+    bool limited;          /* there are fewer pages than all sequences could fill */
     uint32_t n_far_layers; /* the first ones; their keys and values are elsewhere (pages.h) */
     uint64_t far_bytes;    /* all there */
 } rad_cache_plan;
@@ -53,6 +54,9 @@ typedef struct rad_cache_plan {
 bool rad_cache_plan_make(const rad_hparams *hparams, const rad_attention_policy *policy,
                          rad_cache_format format, uint32_t positions, uint32_t chunk,
                          uint32_t n_sequences, rad_cache_plan *plan);
+/* Lowers the pages of layers without a window to what `positions` of all sequences together take,
+ * each of which may end in the middle of a page; sequences can then find none left. */
+void rad_cache_plan_limit(rad_cache_plan *plan, uint64_t positions, uint32_t n_sequences);
 /* Adds that sequences share the pages of common beginnings, with `bytes` for pages more than the
  * sequences need. */
 bool rad_cache_plan_prefixes(rad_cache_plan *plan, uint64_t bytes);

@@ -151,6 +151,23 @@ bool rad_sequence_extend(rad_sequence *sequence, uint32_t from, uint32_t length)
     return enough;
 }
 
+bool rad_sequence_reserve(rad_sequence *sequence, uint32_t length)
+{
+    rad_cache *cache = sequence->cache;
+    bool enough = true;
+    pthread_mutex_lock(&cache->mutex);
+    for (uint32_t g = 0; g < cache->plan.n_groups; g++) {
+        const rad_cache_group *group = group_of(sequence, g);
+        const rad_page_table *table = &sequence->tables[g];
+        uint32_t end = tiles_for(length);
+        end = group->window != 0 ? 0 : end < group->n_slots ? end : group->n_slots;
+        while (enough && table->end < end)
+            enough = extend_ring(sequence, g);
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return enough;
+}
+
 bool rad_sequence_can_cut(const rad_sequence *sequence, uint32_t length)
 {
     for (uint32_t g = 0; g < sequence->cache->plan.n_groups; g++) {
@@ -377,25 +394,25 @@ static bool is_next(const rad_sequence *sequence, uint32_t group, uint32_t tile)
            (tile == table->end && table->end - table->first < g->n_slots);
 }
 
-bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile)
+radllm_status rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile)
 {
     rad_page_table *table = &sequence->tables[group];
     if (!is_next(sequence, group, tile))
-        return false;
+        return RADLLM_E_FORMAT;
     pthread_mutex_lock(&sequence->cache->mutex);
     uint8_t *page = rad_cache_take_page(sequence->cache, group);
     pthread_mutex_unlock(&sequence->cache->mutex);
     if (page == NULL)
-        return false;
+        return RADLLM_E_LIMIT;
     *slot_of(sequence, group, tile) = page;
     if (tile < group_of(sequence, group)->n_sinks) {
         table->sinks++;
-        return true;
+        return RADLLM_OK;
     }
     if (table->first == table->end)
         table->first = tile;
     table->end = tile + 1;
-    return true;
+    return RADLLM_OK;
 }
 
 bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length)

@@ -25,8 +25,12 @@ void rad_sequence_free(rad_sequence *sequence, bool alive);
 /* Makes sure of pages for positions up to `length` - 1, of which those from `from` on are about to
  * be computed, and belong to no other sequence then (at most the cache's chunk); windowed groups
  * may lose tiles that no position from `from` on sees. False when the pool has no page left, which
- * cannot happen within the plan. */
+ * cannot happen but in a limited plan. */
 bool rad_sequence_extend(rad_sequence *sequence, uint32_t from, uint32_t length);
+
+/* Takes pages for positions up to `length` - 1 of layers without a window, as far as a sequence may
+ * be long. False when the pool has not so many. */
+bool rad_sequence_reserve(rad_sequence *sequence, uint32_t length);
 
 /* Makes sure that the pages it holds from position `from` on belong to no other sequence. */
 bool rad_sequence_own(rad_sequence *sequence, uint32_t from);
@@ -54,12 +58,13 @@ void rad_sequence_share(const rad_sequence *from, rad_sequence *to);
 
 /* For sequences that come from elsewhere, from an empty one on. Whether a tile is held; whether a
  * token at position `length` sees it, if it is before that; takes an empty page for a tile, in
- * ascending order, false where such a sequence cannot hold it; whether all is held that a token at
+ * ascending order, RADLLM_E_FORMAT where such a sequence cannot hold it, RADLLM_E_LIMIT without a
+ * page; whether all is held that a token at
  * position `length` sees, and no more. */
 bool rad_sequence_holds(const rad_sequence *sequence, uint32_t group, uint32_t tile);
 bool rad_sequence_sees(const rad_sequence *sequence, uint32_t group, uint32_t length,
                        uint32_t tile);
-bool rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile);
+radllm_status rad_sequence_insert(rad_sequence *sequence, uint32_t group, uint32_t tile);
 bool rad_sequence_complete(const rad_sequence *sequence, uint32_t length);
 
 /* Where a tile's page stands in its group's table. */

@@ -79,6 +79,13 @@ static rad_attention_policy policy_of(const rad_engine_plan *plan, const rad_mod
     return policy;
 }
 
+static radllm_status too_large(radllm_error *error)
+{
+    return rad_fail(error, RADLLM_E_LIMIT,
+                    "context, sessions and batch together exceed what can be addressed with this "
+                    "draft model; lower one of them");
+}
+
 radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
 {
     const rad_engine_settings *s = &plan->settings;
@@ -107,15 +114,15 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
     plan->draft_bytes = weights;
     if (activations == 0 ||
         !rad_cache_plan_make(&draft->hparams, &plan->draft_policy, rad_cache_format_of(draft, s),
-                             plan->draft_context, s->batch, s->n_sessions, &plan->draft_cache) ||
-        !rad_add_u64(plan->draft_bytes, plan->draft_cache.bytes, &plan->draft_bytes) ||
+                             plan->draft_context, s->batch, s->n_sessions, &plan->draft_cache))
+        return too_large(error);
+    rad_engine_limit_cache(plan, &plan->draft_cache);
+    if (!rad_add_u64(plan->draft_bytes, plan->draft_cache.bytes, &plan->draft_bytes) ||
         !rad_add_u64(plan->draft_bytes, activations, &plan->draft_bytes) ||
         !rad_add_u64(plan->weight_bytes, weights, &plan->weight_bytes) ||
         !rad_add_u64(plan->cache_bytes, plan->draft_cache.bytes, &plan->cache_bytes) ||
         !rad_add_u64(plan->activation_bytes, activations, &plan->activation_bytes))
-        return rad_fail(error, RADLLM_E_LIMIT,
-                        "context, sessions and batch together exceed what can be addressed with "
-                        "this draft model; lower one of them");
+        return too_large(error);
     return RADLLM_OK;
 }
 

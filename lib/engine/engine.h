@@ -49,6 +49,7 @@ typedef struct rad_engine_settings {
     bool unlimited;               /* context_limit=ignore */
     bool no_prefixes;             /* sessions do not share the pages of common beginnings */
     uint64_t prefix_memory;       /* bytes for their pages, besides those that no session needs */
+    uint32_t cache_positions;     /* of all sessions together; 0: as many as they can hold */
     const rad_observer *observer; /* of products; NULL: none */
     const rad_model *draft;       /* proposes tokens for speculation; NULL: none */
 } rad_engine_settings;
@@ -79,6 +80,8 @@ rad_cache_format rad_cache_format_of(const rad_model *model, const rad_engine_se
 /* RADLLM_E_LIMIT for more context than the model was made for. */
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
                                    rad_engine_plan *plan, radllm_error *error);
+/* Applies the setting cache_positions to a finished plan of keys and values. */
+void rad_engine_limit_cache(const rad_engine_plan *plan, rad_cache_plan *cache);
 /* Bytes of a model and the adapters that it was loaded with. */
 uint64_t rad_weights_and_adapters(const rad_model *model);
 /* Weights, cache, activations and sessions together; false when they exceed 64 bits. */

@@ -59,6 +59,7 @@ static radllm_status adapt_to_whole_texts(rad_engine_plan *plan, radllm_error *e
     if (settings->n_sessions > settings->batch)
         settings->n_sessions = settings->batch;
     settings->no_prefixes = true;
+    settings->cache_positions = 0; /* no keys outlive a step */
     return RADLLM_OK;
 }
 
@@ -89,6 +90,11 @@ static radllm_status fill_defaults(const rad_model *model, rad_engine_plan *plan
         settings->n_sessions = 1;
     if (model->hparams.bidirectional)
         return adapt_to_whole_texts(plan, error);
+    if (settings->cache_positions > 0 && settings->cache_positions < settings->context)
+        return rad_fail(error, RADLLM_E_ARGUMENT,
+                        "cache_positions is %u, less than one session's context of %u: raise it, "
+                        "or lower the option context",
+                        settings->cache_positions, settings->context);
     uint64_t most = (uint64_t)settings->context * settings->n_sessions;
     if (settings->batch > most)
         settings->batch = (uint32_t)most;
@@ -118,6 +124,20 @@ uint64_t rad_weights_and_adapters(const rad_model *model)
 static uint32_t cached_positions(const rad_engine_plan *plan, uint32_t positions)
 {
     return plan->policy.kind == RAD_ATTENTION_RECOMPUTE ? plan->policy.window : positions;
+}
+
+void rad_engine_limit_cache(const rad_engine_plan *plan, rad_cache_plan *cache)
+{
+    if (plan->settings.cache_positions > 0)
+        rad_cache_plan_limit(cache, plan->settings.cache_positions, plan->settings.n_sessions);
+}
+
+/* How many positions there is room for, and what finding common beginnings takes. */
+static bool finish_cache(rad_engine_plan *plan)
+{
+    rad_engine_limit_cache(plan, &plan->cache);
+    return plan->settings.no_prefixes ||
+           rad_cache_plan_prefixes(&plan->cache, plan->settings.prefix_memory);
 }
 
 radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_settings *settings,
@@ -162,7 +182,7 @@ radllm_status rad_engine_plan_make(const rad_model *model, const rad_engine_sett
         !rad_cache_plan_make(&model->hparams, &plan->policy, rad_cache_format_of(model, s),
                              cached_positions(plan, plan->positions), s->batch, s->n_sessions,
                              &plan->cache) ||
-        (!s->no_prefixes && !rad_cache_plan_prefixes(&plan->cache, s->prefix_memory)))
+        !finish_cache(plan))
         return rad_fail(error, RADLLM_E_LIMIT,
                         "context, sessions and batch together exceed what can be addressed; lower "
                         "one of them");

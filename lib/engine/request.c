@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/numeric.h"
+#include "engine/room.h"
 
 #define WAIT_NS 10000000 /* between looks at a cancellation flag while a worker computes */
 
@@ -336,6 +337,7 @@ void rad_request_finish(rad_request *request, int32_t finish)
     }
     /* The keys of a draft's wrong tokens; later the session is the host's. */
     rad_session_cut(request->session, request->session->n_known);
+    rad_room_leave(request->session);
     remove_from_queue(request);
     pthread_mutex_lock(&engine->mutex);
     request->text_final = request->text_size;

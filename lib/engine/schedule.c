@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "engine/request.h"
+#include "engine/room.h"
 #include "engine/speculate.h"
 
 /* ---- common beginnings ------------------------------------------------------------------------
@@ -130,11 +131,17 @@ static void add_request(builder *b, rad_request *r)
     rad_session *session = r->session;
     int32_t *tokens = engine->tokens + b->batch.n_tokens;
     piece next = next_piece(r);
+    if (next.n_old > 0 && engine->cache->plan.limited && !session->own &&
+        rad_session_adopt(session, session->tokens, session->n_known) > 0)
+        next = next_piece(r); /* others' pages, or its own from before it gave them back */
+    uint32_t n_behind = session->n_known + RAD_TILE_KEYS, n_whole = r->n_prompt + RAD_TILE_KEYS;
+    bool starts = r->phase == RAD_PHASE_PROMPT || next.n_old > 0;
     if (!fit_piece(b, r->phase != RAD_PHASE_PROMPT, &next))
         return;
     uint32_t n = next.n_old + next.n_new, from = session->n_tokens;
-    if (!rad_session_extend(session, from + n))
-        return; /* cannot happen: the pool holds all that sessions can */
+    rad_room_need need = {from + n, n_whole > n_behind ? n_whole : n_behind, starts};
+    if (!rad_room_make(engine, engine->work, b->n_work, r, &need))
+        return;
     if (next.n_old > 0)
         memcpy(tokens, rad_session_at(session, from), next.n_old * sizeof *tokens);
     memcpy(tokens + next.n_old, next.tokens, next.n_new * sizeof *tokens);
@@ -370,6 +377,8 @@ uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
     pthread_mutex_unlock(&engine->mutex);
     if (b.n_work > 0)
         run_batch(&b, cancel);
+    else
+        rad_room_fail_oldest(engine);
     uint32_t left = 0;
     pthread_mutex_lock(&engine->mutex);
     for (const rad_request *r = engine->queue; r != NULL; r = r->next)

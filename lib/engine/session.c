@@ -5,6 +5,7 @@
 
 #include "engine/draft.h"
 #include "engine/request.h"
+#include "engine/room.h"
 
 static size_t tokens_bytes(const rad_engine *engine)
 {
@@ -412,7 +413,7 @@ static radllm_status compute_piece(const feed *f, uint32_t count, uint32_t n_out
                        .outputs = engine->outputs,
                        .chooses = f->callback == NULL};
     if (!rad_session_extend(session, session->n_tokens + count))
-        return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
+        return rad_room_fail(engine, error);
     radllm_status status = rad_engine_run(engine, &batch, f->cancel, error);
     if (status != RADLLM_OK)
         return status;

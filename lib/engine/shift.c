@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/numeric.h"
+#include "engine/room.h"
 #include "kernels/cpu/cached.h"
 
 typedef struct mover {
@@ -124,7 +125,7 @@ radllm_status rad_session_shift(rad_session *session, uint32_t first, uint32_t c
         return RADLLM_OK;
     }
     if (!rad_sequence_own(&session->sequence, first))
-        return rad_fail(error, RADLLM_E_INTERNAL, "the page pool is exhausted");
+        return rad_room_fail(engine, error);
     mover m = {.session = session, .model = engine->model, .cache = engine->cache, .count = count};
     status = move_all(&m, first, length, error);
     if (status != RADLLM_OK)

@@ -6,6 +6,7 @@
 
 #include "base/file_write.h"
 #include "base/platform.h"
+#include "engine/room.h"
 
 #define VERSION       1u
 #define SETTINGS_BASE 4096
@@ -414,7 +415,10 @@ static radllm_status read_pages(reader *r, uint64_t size, uint32_t group)
         status = get(r, &tile, sizeof tile);
         if (status != RADLLM_OK)
             return status;
-        if (tile >= n_tiles || !rad_sequence_insert(sequence, group, tile))
+        status = tile < n_tiles ? rad_sequence_insert(sequence, group, tile) : RADLLM_E_FORMAT;
+        if (status == RADLLM_E_LIMIT)
+            return rad_room_fail(r->session->engine, r->error);
+        if (status != RADLLM_OK)
             return malformed(r, "its pages are none that a session holds");
     }
     for (uint32_t tile = 0; tile < n_tiles; tile++) {

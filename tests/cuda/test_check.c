@@ -76,6 +76,7 @@ static const kind kinds[] = {
     {"architectures/llama3-gqa-tied-q8_0", "attention=recompute window=8 context=16", true},
     {"architectures/llama3-gqa-tied-q8_0", "gpu_layers=1 sessions=3", true},
     {"architectures/llama3-gqa-tied-q8_0", "gpu_split=1,1", true}, /* two devices */
+    {"architectures/llama3-gqa-tied-q8_0", "sessions=4 context=64 cache_positions=96", true},
     {"architectures/mistral-window-q8_0", "prefix_cache=0", true},
     {"architectures/qwen2moe-q8_0", "", true},
     {"architectures/gpt-oss-q8_0", "", true},

@@ -8,7 +8,10 @@
 #include "unit/gguf_builder.h"
 #include "unit/harness.h"
 
-enum { MAX_TOKENS = 12, CONTEXT = 1024, WINDOW = 70 };
+#ifndef RAD_ASKING_TOKENS
+#define RAD_ASKING_TOKENS 12 /* of an answer */
+#endif
+enum { MAX_TOKENS = RAD_ASKING_TOKENS, CONTEXT = 1024, WINDOW = 70 };
 
 static radllm_error *error;
 static radllm_model *model;
