@@ -180,35 +180,20 @@ template <bool bf16> RAD_DEVICE void sum_few(float c[4], const few_job &job)
 
 template <bool bf16> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
 {
-    uint32_t first_row, expert = 0, n_tokens = a.n_tokens - rad_block_y() * 8;
-    const rad_cuda_product_part &part = part_of(a, rad_block_x(), ROWS, &first_row);
-    uint64_t output = rad_block_y() * 8, input = output;
-    if (a.experts != nullptr) {
-        rad_wait_for_earlier();
-        expert = a.experts[rad_block_z()];
-        if (expert == UINT32_MAX)
-            return;
-        output = rad_block_z();
-        input = a.inputs != nullptr ? a.inputs[rad_block_z()] : rad_block_z() / a.slots_per_input;
-        n_tokens = 1;
-    }
+    few_place at;
+    if (!place_few(a, at))
+        return;
     const uint32_t group = rad_lane() / 4, four = rad_lane() % 4;
-    const uint64_t token = input + (group < n_tokens ? group : 0);
-    const few_job job = make_few_job((const uint16_t *)(part.weights + expert * part.expert_bytes) +
-                                         (uint64_t)first_row * a.n_columns,
-                                     part.n_rows - 1 - first_row,
-                                     a.halves + token * a.n_columns + 8 * four, a.n_columns);
+    const uint64_t token = at.input + (group < at.n_tokens ? group : 0);
+    const few_job job = make_few_job(
+        (const uint16_t *)(at.part->weights + at.expert * at.part->expert_bytes) +
+            (uint64_t)at.first_row * a.n_columns,
+        at.part->n_rows - 1 - at.first_row, a.halves + token * a.n_columns + 8 * four, a.n_columns);
     float c[4] = {0.0f, 0.0f, 0.0f, 0.0f};
     sum_few<bf16>(c, job);
 #pragma unroll
-    for (uint32_t i = 0; i < 4; i++) {
-        const uint32_t row = first_row + group + i / 2 * 8, t = 2 * four + i % 2;
-        if (row >= part.n_rows || t >= n_tokens)
-            continue;
-        const float bias =
-            part.bias != nullptr ? part.bias[(uint64_t)expert * part.n_rows + row] : 0.0f;
-        finish(part, expert, bias, output + t, row, c[i]);
-    }
+    for (uint32_t i = 0; i < 4; i++)
+        finish_few(at, at.first_row + group + i / 2 * 8, 2 * four + i % 2, c[i]);
 }
 
 RAD_CUDA_KERNEL_EARLY(half_few_f16, 32, rad_cuda_half_arguments, a)

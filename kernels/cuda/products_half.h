@@ -67,4 +67,42 @@ RAD_DEVICE const rad_cuda_product_part &part_of(const rad_cuda_half_arguments &a
     return a.parts[p];
 }
 
+/* What a block of few tokens computes: rows of a part, of one expert there, with up to 8 inputs,
+ * for outputs behind each other; or with a slot's. */
+struct few_place {
+    const rad_cuda_product_part *part;
+    uint32_t first_row, expert, n_tokens; /* more than 8: all are there */
+    uint64_t input, output;
+};
+
+/* False: an empty slot. Which slot it is waits for earlier kernels. */
+RAD_DEVICE bool place_few(const rad_cuda_half_arguments &a, few_place &p)
+{
+    p.expert = 0;
+    p.n_tokens = a.n_tokens - rad_block_y() * 8;
+    p.part = &part_of(a, rad_block_x(), RAD_CUDA_HALF_FEW_ROWS, &p.first_row);
+    p.output = rad_block_y() * 8;
+    p.input = p.output;
+    if (a.experts != nullptr) {
+        rad_wait_for_earlier();
+        p.expert = a.experts[rad_block_z()];
+        if (p.expert == UINT32_MAX)
+            return false;
+        p.output = rad_block_z();
+        p.input = a.inputs != nullptr ? a.inputs[rad_block_z()] : rad_block_z() / a.slots_per_input;
+        p.n_tokens = 1;
+    }
+    return true;
+}
+
+/* The result of one of its rows and tokens, where both are there. */
+RAD_DEVICE void finish_few(const few_place &p, uint32_t row, uint32_t token, float y)
+{
+    if (row >= p.part->n_rows || token >= p.n_tokens)
+        return;
+    const float bias =
+        p.part->bias != nullptr ? p.part->bias[(uint64_t)p.expert * p.part->n_rows + row] : 0.0f;
+    finish(*p.part, p.expert, bias, p.output + token, row, y);
+}
+
 #endif

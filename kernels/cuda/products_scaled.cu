@@ -156,31 +156,26 @@ RAD_DEVICE float add_turn(float y, const scaled_sums &from, uint32_t n)
 template <class F> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
 {
     RAD_SHARED(scaled_sums, turns, 2);
-    uint32_t first_row, expert = 0, n_tokens = a.n_tokens - rad_block_y() * 8;
-    const rad_cuda_product_part &part = part_of(a, rad_block_x(), ROWS, &first_row);
-    uint64_t output = rad_block_y() * 8, input = output;
-    if (a.experts != nullptr) {
-        rad_wait_for_earlier();
-        expert = a.experts[rad_block_z()];
-        if (expert == UINT32_MAX)
-            return;
-        output = rad_block_z();
-        input = a.inputs != nullptr ? a.inputs[rad_block_z()] : rad_block_z() / a.slots_per_input;
-        n_tokens = 1;
-    }
+    few_place place;
+    if (!place_few(a, place))
+        return;
+    const rad_cuda_product_part &part = *place.part;
+    const uint32_t first_row = place.first_row;
     const uint32_t group = rad_lane() / 4, last_row = part.n_rows - 1 - first_row;
     const uint32_t n_blocks = a.n_columns / SCALED_BLOCK;
     const uint32_t second = group + 8 < last_row ? group + 8 : last_row;
     const uint32_t *const rows[2] = {
-        scaled_row<F>(part, expert, first_row + (group < last_row ? group : last_row), a.n_columns),
-        scaled_row<F>(part, expert, first_row + second, a.n_columns)};
+        scaled_row<F>(part, place.expert, first_row + (group < last_row ? group : last_row),
+                      a.n_columns),
+        scaled_row<F>(part, place.expert, first_row + second, a.n_columns)};
     scaled_piece<F> piece = {};
     uint32_t at = rad_warp() * PIECE;
     load_piece(piece, rows, at, n_blocks); /* no kernel writes weights */
     if (a.experts == nullptr)
         rad_wait_for_earlier();
-    const uint16_t *token =
-        a.halves + (input + (group < n_tokens ? group : 0)) * a.n_columns + 8 * (rad_lane() % 4);
+    const uint16_t *token = a.halves +
+                            (place.input + (group < place.n_tokens ? group : 0)) * a.n_columns +
+                            8 * (rad_lane() % 4);
     float y = 0.0f;
     for (uint32_t first = 0, turn = 0; first < n_blocks; first += TURN, turn ^= 1, at += TURN) {
         sum_piece(turns[turn], piece, token, at, n_blocks, a);
@@ -191,11 +186,9 @@ template <class F> RAD_DEVICE void few(const rad_cuda_half_arguments &a)
             y = add_turn(y, turns[turn], left < TURN ? left : (uint32_t)TURN);
     }
     const uint32_t row = first_row + rad_thread() / 8, t = rad_thread() % 8;
-    if (rad_thread() >= CHAINS || row >= part.n_rows || t >= n_tokens)
+    if (rad_thread() >= CHAINS || row >= part.n_rows || t >= place.n_tokens)
         return;
-    const float bias =
-        part.bias != nullptr ? part.bias[(uint64_t)expert * part.n_rows + row] : 0.0f;
-    finish(part, expert, bias, output + t, row, y * a.factors[input + t]);
+    finish_few(place, row, t, y * a.factors[place.input + t]);
 }
 
 RAD_CUDA_KERNEL_EARLY_BLOCKS(scaled_few_fp8, THREADS, 2, rad_cuda_half_arguments, a)

@@ -137,14 +137,15 @@ static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
                           a->n_stages * rad_cuda_half_stage_bytes(t->rows, t->tokens), a);
 }
 
-static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
-                                  rad_cuda_half_arguments *a, uint32_t n_slots)
+radllm_status rad_cuda_half_few(rad_cuda_device *device, rad_type type, rad_cuda_half_arguments *a,
+                                uint32_t n_slots)
 {
     bool slots = a->experts != NULL;
     uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
     rad_cuda_grid grid = {rad_cuda_half_place(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
                           slots ? n_slots : 1};
-    return device->launch(device, rad_cuda_half_kernel(type, 0), grid, RAD_CUDA_HALF_FEW_SHARED, a);
+    return device->launch(device, rad_cuda_half_kernel(type, 0), grid,
+                          rad_cuda_is_scaled(type) ? 0 : RAD_CUDA_HALF_FEW_SHARED, a);
 }
 
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
@@ -155,7 +156,7 @@ radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
     int best = a->experts != NULL || a->n_tokens <= RAD_CUDA_HALF_FEW_TOKENS
                    ? -1
                    : choose_tile(&device->properties, a);
-    return best < 0 ? multiply_few(device, type, a, n_slots)
+    return best < 0 ? rad_cuda_half_few(device, type, a, n_slots)
                     : multiply_many(device, type, a, &tiles[best]);
 }
 
@@ -168,7 +169,7 @@ radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
     const tile *t = &tiles[GROUPED_TILE];
     a->n_stages = stages_of(t, device->properties.shared_bytes);
     if (most_tiles == 0 || a->n_stages < LEAST_STAGES)
-        return multiply_few(device, type, a, n_slots);
+        return rad_cuda_half_few(device, type, a, n_slots);
     a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     return device->launch(device,
                           type == RAD_TYPE_BF16 ? &rad_cuda_kernel_half_grouped_bf16
@@ -191,10 +192,10 @@ radllm_status rad_cuda_half_product_by(rad_cuda_device *device, rad_type type,
                                        rad_cuda_half_arguments *a, uint32_t n_slots,
                                        uint32_t kernel)
 {
-    if (rad_cuda_is_scaled(type))
-        return rad_cuda_scaled_product_by(device, type, a, n_slots, kernel);
     if (kernel == 0)
-        return multiply_few(device, type, a, n_slots);
+        return rad_cuda_half_few(device, type, a, n_slots);
+    if (rad_cuda_is_scaled(type))
+        return rad_cuda_scaled_product_by(device, type, a, kernel);
     const tile *t = &tiles[kernel - 1];
     return stages_of(t, device->properties.shared_bytes) < LEAST_STAGES
                ? RADLLM_E_UNSUPPORTED

@@ -26,6 +26,9 @@ radllm_status rad_cuda_half_round(rad_cuda_device *device, rad_type type, const 
 radllm_status rad_cuda_half_product(rad_cuda_device *device, rad_type type,
                                     rad_cuda_half_arguments *a, uint32_t n_slots);
 
+/* The same by the kernel of few tokens, whatever the type. */
+radllm_status rad_cuda_half_few(rad_cuda_device *device, rad_type type, rad_cuda_half_arguments *a,
+                                uint32_t n_slots);
 /* With a->experts, inputs and where tiles stand, of slots by expert: in tiles, of which there are
  * at most most_tiles, or with 0 slot by slot (at most 65,535). */
 radllm_status rad_cuda_half_grouped(rad_cuda_device *device, rad_type type,
@@ -54,9 +57,9 @@ radllm_status rad_cuda_scaled_product(rad_cuda_device *device, rad_type type,
 radllm_status rad_cuda_scaled_grouped(rad_cuda_device *device, rad_type type,
                                       rad_cuda_half_arguments *a, uint32_t n_slots,
                                       uint32_t most_tiles);
+/* kernel: from 1 on. */
 radllm_status rad_cuda_scaled_product_by(rad_cuda_device *device, rad_type type,
-                                         rad_cuda_half_arguments *a, uint32_t n_slots,
-                                         uint32_t kernel);
+                                         rad_cuda_half_arguments *a, uint32_t kernel);
 const rad_cuda_kernel *rad_cuda_scaled_kernel(rad_type type, uint32_t kernel);
 
 #endif

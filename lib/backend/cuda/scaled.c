@@ -99,16 +99,6 @@ static const tile *choose_tile(const rad_cuda_device *device, rad_cuda_half_argu
                : small;
 }
 
-static radllm_status multiply_few(rad_cuda_device *device, rad_type type,
-                                  rad_cuda_half_arguments *a, uint32_t n_slots)
-{
-    bool slots = a->experts != NULL;
-    uint32_t groups = (a->n_tokens + RAD_CUDA_HALF_FEW_TOKENS - 1) / RAD_CUDA_HALF_FEW_TOKENS;
-    rad_cuda_grid grid = {rad_cuda_half_place(a, RAD_CUDA_HALF_FEW_ROWS), slots ? 1 : groups,
-                          slots ? n_slots : 1};
-    return device->launch(device, rad_cuda_scaled_kernel(type, 0), grid, 0, a);
-}
-
 static radllm_status multiply_many(rad_cuda_device *device, rad_type type,
                                    rad_cuda_half_arguments *a, const tile *t)
 {
@@ -122,7 +112,7 @@ radllm_status rad_cuda_scaled_product(rad_cuda_device *device, rad_type type,
                                       rad_cuda_half_arguments *a, uint32_t n_slots)
 {
     const tile *best = a->experts != NULL ? NULL : choose_tile(device, a);
-    return best == NULL ? multiply_few(device, type, a, n_slots)
+    return best == NULL ? rad_cuda_half_few(device, type, a, n_slots)
                         : multiply_many(device, type, a, best);
 }
 
@@ -132,7 +122,7 @@ radllm_status rad_cuda_scaled_grouped(rad_cuda_device *device, rad_type type,
 {
     const tile *t = &tiles[SMALL];
     if (most_tiles == 0 || !has_room(device, t))
-        return multiply_few(device, type, a, n_slots);
+        return rad_cuda_half_few(device, type, a, n_slots);
     a->n_row_blocks = rad_cuda_half_place(a, t->rows);
     return device->launch(device,
                           is_level4(type) ? &rad_cuda_kernel_scaled_grouped_level4
@@ -148,11 +138,8 @@ const rad_cuda_kernel *rad_cuda_scaled_kernel(rad_type type, uint32_t kernel)
 }
 
 radllm_status rad_cuda_scaled_product_by(rad_cuda_device *device, rad_type type,
-                                         rad_cuda_half_arguments *a, uint32_t n_slots,
-                                         uint32_t kernel)
+                                         rad_cuda_half_arguments *a, uint32_t kernel)
 {
-    if (kernel == 0)
-        return multiply_few(device, type, a, n_slots);
-    return has_room(device, &tiles[kernel - 1]) ? multiply_many(device, type, a, &tiles[kernel - 1])
-                                                : RADLLM_E_UNSUPPORTED;
+    const tile *t = &tiles[kernel - 1];
+    return has_room(device, t) ? multiply_many(device, type, a, t) : RADLLM_E_UNSUPPORTED;
 }
