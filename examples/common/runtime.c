@@ -24,6 +24,7 @@ static int32_t on_progress(void *user, const char *stage, uint64_t done, uint64_
     if (stage_name == NULL || strcmp(stage_name, stage) != 0) {
         stage_name = strcmp(stage, "hash") == 0     ? "hash"
                      : strcmp(stage, "upload") == 0 ? "upload"
+                     : strcmp(stage, "check") == 0  ? "check"
                                                     : "load";
         progress_begin(&stage_bar, stage_name, "", total, 0);
         stage_bar.only_on_terminal = true;

@@ -122,8 +122,8 @@ typedef void (*radllm_executor_fn)(void *user, radllm_task_fn task, void *task_d
                                    uint32_t count);
 
 /* Called now and then during long work, on the calling thread: `done` of `total` units of `stage`
- * ("load", "upload" to a GPU, "hash", "quantize", "calibrate"). A value other than 0 cancels the
- * work (RADLLM_E_CANCELLED). */
+ * ("load", "upload" to a GPU and "check" of it, "hash", "quantize", "calibrate"). A value other
+ * than 0 cancels the work (RADLLM_E_CANCELLED). */
 typedef int32_t (*radllm_progress_fn)(void *user, const char *stage, uint64_t done, uint64_t total);
 
 /* allocate and release both NULL: the C library's memory. */

@@ -23,6 +23,16 @@ static radllm_status feed(rad_session *session, uint32_t n, radllm_error *error)
     return rad_session_feed(session, tokens, n, NULL, NULL, NULL, error);
 }
 
+/* The host hears of it, since layers on the CPU can take long, and may end it. */
+static radllm_status report(const rad_engine *engine, uint32_t done, uint32_t total,
+                            radllm_error *error)
+{
+    const rad_host *host = &engine->host;
+    if (host->progress != NULL && host->progress(host->progress_user, "check", done, total) != 0)
+        return rad_fail(error, RADLLM_E_CANCELLED, "the check of the device was cancelled");
+    return RADLLM_OK;
+}
+
 /* A session that shares with none, and holds n tokens. */
 static radllm_status compute(rad_engine *engine, uint32_t n, bool in_pieces, rad_session **out,
                              radllm_error *error)
@@ -36,6 +46,8 @@ static radllm_status compute(rad_engine *engine, uint32_t n, bool in_pieces, rad
         piece = in_pieces && i < sizeof pieces ? pieces[i] : n;
         piece = piece < n - done ? piece : n - done;
         status = feed(session, piece, error);
+        if (status == RADLLM_OK)
+            status = report(engine, (in_pieces ? n : 0) + done + piece, 2 * n, error);
     }
     if (status == RADLLM_OK)
         status = rad_session_read_logits(session, error);

@@ -5,7 +5,8 @@
 #include "engine/engine.h"
 
 /* Computes a short text twice, all at once and in pieces down to single tokens: other kernels,
- * which must give the same bits. RADLLM_E_DEVICE where they do not, or where the driver fails.
+ * which must give the same bits. RADLLM_E_DEVICE where they do not, or where the driver
+ * fails; RADLLM_E_CANCELLED by the host's progress callback.
  * Nothing of it stays but `check_ns` of the engine and what the driver has loaded. Does nothing
  * without a device, and for encoders, whose texts are computed at once. The engine is new: it has
  * no sessions and no worker. */

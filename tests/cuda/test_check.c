@@ -135,6 +135,41 @@ END_TEST
 
 /* The device is lost at the n-th call of the driver, until the engine is made without it failing.
  */
+/* Tokens, of both ways; the host ends it at the third call. */
+static int32_t count_calls(void *user, const char *stage, uint64_t done, uint64_t total)
+{
+    uint64_t *calls = user;
+    if (strcmp(stage, "check") != 0)
+        return 0;
+    ck_assert_uint_eq(total, 40);
+    ck_assert_uint_eq(done, *calls == 0 ? 20 : *calls == 1 ? 31 : 36);
+    return ++*calls == 3;
+}
+
+START_TEST(the_host_can_end_it)
+{
+    uint64_t calls = 0;
+    radllm_error *error = NULL;
+    radllm_host *host = NULL;
+    radllm_model *opened_model = NULL;
+    radllm_engine *engine = NULL;
+    radllm_options *options = options_on("auto", "gpu_check=1");
+    ck_assert_int_eq(radllm_error_new(&error), RADLLM_OK);
+    rad_assert_ok(radllm_host_new(NULL, NULL, NULL, &host, error), error);
+    rad_assert_ok(radllm_host_set_progress(host, count_calls, &calls, error), error);
+    rad_assert_ok(radllm_model_open(host, model_path("architectures/qwen2moe-q8_0"), options, NULL,
+                                    &opened_model, error),
+                  error);
+    ck_assert_int_eq(radllm_engine_new(host, opened_model, options, &engine, error),
+                     RADLLM_E_CANCELLED);
+    ck_assert_uint_eq(calls, 3);
+    radllm_model_free(opened_model);
+    radllm_options_free(options);
+    radllm_host_free(host);
+    radllm_error_free(error);
+}
+END_TEST
+
 START_TEST(auto_takes_a_device_that_is_right)
 {
     opened o = made("architectures/llama3-gqa-tied-q8_0", "auto", "gpu_check=1");
@@ -168,6 +203,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(cases, nothing_is_left_of_it, 0, (int)(sizeof kinds / sizeof *kinds));
     tcase_add_loop_test(cases, kernels_that_are_wrong_are_found, 0,
                         RAD_TEST_WATCHED ? (int)(sizeof wrong / sizeof *wrong) : 0);
+    tcase_add_test(cases, the_host_can_end_it);
     tcase_add_test(cases, auto_takes_a_device_that_is_right);
     tcase_add_test(cases, the_cpu_goes_on_where_the_driver_fails);
 }
