@@ -732,6 +732,35 @@ START_TEST(weights_with_scales_have_one_order)
 }
 END_TEST
 
+/* Few tokens and many, by the device alone, so that steps of one token are graphs. */
+static const char *const experts[] = {"int8-experts"};
+
+START_TEST(experts_of_folders_are_on_the_device)
+{
+    static const char pairs[] = "cache=f32 batch=64";
+    char path[1024], counts[1024];
+    snprintf(path, sizeof path, "%s/%s", packed_folder, experts[_i]);
+    snprintf(counts, sizeof counts, "%s", rad_test_temp_path("counts"));
+    radllm_options *cpu = options_on("cpu", pairs), *cuda = options_on("cuda", pairs);
+    opened here = open_file(path, cpu), whole = open_file(path, cuda);
+    opened pieces = open_file(path, cuda);
+    feed(&here, 0, LONG, 64);
+    feed(&whole, 0, LONG, 64);
+    feed(&pieces, 0, 20, 20);
+    feed(&pieces, 20, LONG, 1);
+    assert_close_logits(&here, &whole, 5e-3, experts[_i]); /* the output's matrix is of F16 */
+    assert_same_logits(&whole, &pieces, "experts in pieces");
+    setenv("RAD_EMULATED_COUNTS", counts, 1);
+    close_file(&pieces);
+    unsetenv("RAD_EMULATED_COUNTS");
+    ck_assert_uint_gt(calls_of(counts, "graph_launch"), 40);
+    close_file(&here);
+    close_file(&whole);
+    radllm_options_free(cpu);
+    radllm_options_free(cuda);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "backend");
@@ -747,6 +776,8 @@ static void add_cases(Suite *suite)
                             sizeof packed / sizeof *packed);
         tcase_add_loop_test(cases, weights_with_scales_have_one_order, 0,
                             sizeof scaled / sizeof *scaled);
+        tcase_add_loop_test(rad_test_case(suite, "folders"), experts_of_folders_are_on_the_device,
+                            0, sizeof experts / sizeof *experts);
     }
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
     tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);

@@ -732,8 +732,6 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char
     case RAD_OP_EXPERT_PRODUCT:
         if (has_order(means, op->weight))
             return "experts with columns in an order of their own";
-        if (activation_of(op->weight) == RAD_ACTIVATION_Q8_OUTLIERS)
-            return "experts in the 8 bits of bitsandbytes";
         break;
     case RAD_OP_HEAD_PRODUCT: /* its input's parts must be rows of one distance */
         if (!is_float(op->weight) && op->from.row != op->n_heads * op->from.stride)
