@@ -1,5 +1,8 @@
-/* How fast a device copies, launches and multiplies: device_bench [SHARE], lines of name, shape,
- * microseconds and what that is a second. SHARE (1) makes sizes smaller, to try the program.
+/* How fast a device copies, launches and multiplies: device_bench [SHARE [PART]...], lines of name,
+ * shape, microseconds and what that is a second. SHARE (1) makes sizes smaller, and measures once,
+ * to try the program. PART: memory, attention, adapters, best, or a type of weights as it is
+ * printed; without any all of them. What fails ends the program: parts that must not cost each
+ * other are runs of their own.
  *
  * Weights and activations are random bytes: speed does not ask what they are. Each is run from a
  * graph of several launches, which read different copies of the weights so that the second-level
@@ -17,6 +20,11 @@ enum { LAUNCHES = 16, TIMES = 5 };
 
 static rad_cuda_device *device;
 static uint32_t share = 1;
+
+static uint32_t n_launches(void)
+{
+    return share > 1 ? 2 : LAUNCHES;
+}
 
 static void check(radllm_status status, const char *what)
 {
@@ -56,23 +64,23 @@ static double measure_by(work_fn work, void *user, bool by_graph)
     double best = 0;
     if (by_graph) {
         check(device->capture_begin(device), "capture");
-        for (uint32_t i = 0; i < LAUNCHES; i++)
+        for (uint32_t i = 0; i < n_launches(); i++)
             work(user, i);
         check(device->capture_end(device, &graph), "capture");
     }
     check(device->event_new(device, &from), "event");
     check(device->event_new(device, &to), "event");
-    for (int i = 0; i <= TIMES; i++) { /* the first one warms up */
+    for (int i = 0; i <= (share > 1 ? 1 : TIMES); i++) { /* the first one warms up */
         float milliseconds;
         record(from);
-        for (uint32_t k = 0; k < LAUNCHES && !by_graph; k++)
+        for (uint32_t k = 0; k < n_launches() && !by_graph; k++)
             work(user, k);
         if (by_graph)
             check(device->graph_launch(device, graph), "graph");
         record(to);
         check(device->event_wait(device, to), "computing");
         check(device->event_milliseconds(device, from, to, &milliseconds), "time");
-        double each = (double)milliseconds * 1000.0 / LAUNCHES;
+        double each = (double)milliseconds * 1000.0 / n_launches();
         best = i == 1 || (i > 1 && each < best) ? each : best;
     }
     device->event_free(device, from);
@@ -90,7 +98,7 @@ static void print(const char *name, const char *shape, double microseconds, doub
                   const char *unit)
 {
     double second = microseconds > 0 ? amount / microseconds * 1e6 : 0;
-    printf("%-16s %-22s %10.2f us %10.1f %s\n", name, shape, microseconds, second, unit);
+    printf("%-22s %-22s %10.2f us %10.1f %s\n", name, shape, microseconds, second, unit);
     fflush(stdout);
 }
 
@@ -273,14 +281,17 @@ static void print_product(const char *name, const char *shape, const product *p,
 }
 
 /* What weights with scales have besides: the rounding of activations, and the former kernels. */
-static void bench_scaled(product *p, const char *shape)
+static void bench_scaled(product *p, const char *type, const char *shape)
 {
+    char name[32];
     uint64_t inputs = (uint64_t)p->n_tokens * p->n_columns;
     uint8_t *halves = p->x, *floats = take(inputs * sizeof(float));
     p->rounded = (const float *)(const void *)floats;
-    print(" rounding", shape, measure(round_once, p), 6e-9 * (double)inputs, "GB/s");
+    snprintf(name, sizeof name, "%s rounding", type);
+    print(name, shape, measure(round_once, p), 6e-9 * (double)inputs, "GB/s");
     p->x = floats;
-    print_product(" multiply-adds", shape, p, measure(adds_once, p));
+    snprintf(name, sizeof name, "%s multiply-adds", type);
+    print_product(name, shape, p, measure(adds_once, p));
     p->x = halves;
     give(floats);
 }
@@ -310,7 +321,7 @@ static void bench_product(const char *name, rad_type type, uint32_t n_rows, uint
     if ((type == RAD_TYPE_F16 || scaled) && p.n_tokens > RAD_CUDA_HALF_FEW_TOKENS)
         bench_tiles(&p, shape);
     if (scaled)
-        bench_scaled(&p, shape);
+        bench_scaled(&p, name, shape);
     give(p.weights);
     give(p.x);
     give(p.y);
@@ -525,7 +536,8 @@ static void bench_attention(const char *name, rad_cache_type type, uint32_t n_se
                             uint32_t n_tokens, uint32_t n_keys)
 {
     const uint32_t shared = device->properties.shared_bytes;
-    n_keys /= share;
+    n_keys = n_keys > share ? n_keys / share : 1;
+    n_sequences = n_sequences > 1 && share > 1 ? 2 : n_sequences;
     n_tokens = n_tokens > n_keys ? n_keys : n_tokens;
     attention t = {.arguments = {.key_bytes = (uint32_t)rad_key_tile_bytes(type, 128),
                                  .value_bytes = (uint32_t)rad_value_tile_bytes(type, 128),
@@ -585,6 +597,26 @@ static void bench_attentions(void)
     }
 }
 
+static bool is_wanted(int argc, char **argv, const char *part)
+{
+    bool wanted = argc <= 2;
+    for (int i = 2; i < argc; i++)
+        wanted = wanted || strcmp(argv[i], part) == 0;
+    return wanted;
+}
+
+static void bench_products(const char *name, rad_type type)
+{
+    static const uint32_t tokens[] = {1, 2, 8, 16, 64, 2048};
+    for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
+        bench_product(name, type, 4096, 4096, tokens[t]);
+        if (tokens[t] != 2 && (tokens[t] != 16 || type == RAD_TYPE_F16))
+            bench_product(name, type, 14336, 4096, tokens[t]);
+    }
+    for (uint32_t rows = 4096; type == RAD_TYPE_F16 && rows <= 14336; rows += 10240)
+        bench_product(name, type, rows, 4096, 512);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -595,7 +627,6 @@ int main(int argc, char **argv)
         {"Q6_K", RAD_TYPE_Q6_K},   {"Q8_0", RAD_TYPE_Q8_0},     {"IQ4_XS", RAD_TYPE_IQ4_XS},
         {"MXFP4", RAD_TYPE_MXFP4}, {"A4_128", RAD_TYPE_A4_128}, {"F16", RAD_TYPE_F16},
         {"BF16", RAD_TYPE_BF16},   {"FP8", RAD_TYPE_FP8},       {"NF4", RAD_TYPE_NF4}};
-    static const uint32_t tokens[] = {1, 2, 8, 16, 64, 2048};
     char message[RAD_CUDA_MESSAGE_SIZE] = "";
     share = argc > 1 && atoi(argv[1]) > 0 ? (uint32_t)atoi(argv[1]) : 1;
     if (rad_cuda_device_open(0, &device, message) != RADLLM_OK) {
@@ -604,23 +635,19 @@ int main(int argc, char **argv)
     }
     printf("# %s, compute capability %u, %u multiprocessors\n", device->properties.name,
            device->properties.capability, device->properties.multiprocessors);
-    bench_memory();
-    for (uint32_t n = 1; n <= 64; n *= 8) {
+    if (is_wanted(argc, argv, "memory"))
+        bench_memory();
+    if (is_wanted(argc, argv, "attention"))
+        bench_attentions();
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (is_wanted(argc, argv, types[i].name))
+            bench_products(types[i].name, types[i].type);
+    for (uint32_t n = 1; n <= 64 && is_wanted(argc, argv, "adapters"); n *= 8) {
         bench_adapter(4096 / share, 4096 / share, 16, n);
         bench_adapter(14336 / share, 4096 / share, 16, n);
+    }
+    for (uint32_t n = 1; n <= 64 && is_wanted(argc, argv, "best"); n *= 8)
         bench_best(128256 / share, n);
-    }
-    bench_attentions();
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
-            bench_product(types[i].name, types[i].type, 4096, 4096, tokens[t]);
-            if (tokens[t] != 2 && tokens[t] != 16)
-                bench_product(types[i].name, types[i].type, 14336, 4096, tokens[t]);
-        }
-    for (uint32_t n = 16; n <= 512; n *= 32) {
-        bench_product("F16", RAD_TYPE_F16, 4096, 4096, n);
-        bench_product("F16", RAD_TYPE_F16, 14336, 4096, n);
-    }
     check(device->synchronize(device, RAD_CUDA_COMPUTE), "at the end");
     device->close(device);
     return 0;
