@@ -79,14 +79,9 @@ radllm_status rad_room_fail(const rad_engine *engine, radllm_error *error)
                     engine->plan.settings.cache_positions);
 }
 
-void rad_room_fail_oldest(rad_engine *engine)
+void rad_room_fail_request(rad_request *request)
 {
     radllm_error error = {.status = RADLLM_OK};
-    pthread_mutex_lock(&engine->mutex);
-    rad_request *oldest = engine->queue;
-    pthread_mutex_unlock(&engine->mutex);
-    if (oldest == NULL || !engine->cache->plan.limited)
-        return;
-    (void)rad_room_fail(engine, &error);
-    rad_request_fail(oldest, &error);
+    (void)rad_room_fail(request->session->engine, &error);
+    rad_request_fail(request, &error);
 }

@@ -20,9 +20,9 @@ bool rad_room_make(rad_engine *engine, const struct rad_work *work, uint32_t n_w
                    rad_request *request, const rad_room_need *need);
 /* The request on it has ended: others may use its pages until it goes on. */
 void rad_room_leave(rad_session *session);
-/* Fails the oldest request, for which not even all pages that requests hold are enough. The caller
- * holds the step. */
-void rad_room_fail_oldest(rad_engine *engine);
+/* Fails a request for which not even the pages of all others are enough. The caller holds the
+ * step. */
+void rad_room_fail_request(rad_request *request);
 /* RADLLM_E_LIMIT: other sessions hold the pages. */
 radllm_status rad_room_fail(const rad_engine *engine, radllm_error *error);
 

@@ -373,12 +373,13 @@ uint32_t rad_schedule_step(rad_engine *engine, const radllm_cancel *cancel)
     rad_speculate(engine, cancel);
     share_beginnings(engine);
     pthread_mutex_lock(&engine->mutex);
+    rad_request *oldest = engine->queue; /* what comes now was not looked at */
     build_batch(&b);
     pthread_mutex_unlock(&engine->mutex);
     if (b.n_work > 0)
         run_batch(&b, cancel);
-    else
-        rad_room_fail_oldest(engine);
+    else if (oldest != NULL && engine->cache->plan.limited) /* all others would have given way */
+        rad_room_fail_request(oldest);
     uint32_t left = 0;
     pthread_mutex_lock(&engine->mutex);
     for (const rad_request *r = engine->queue; r != NULL; r = r->next)
