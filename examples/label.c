@@ -550,7 +550,9 @@ static void parse(int count, char **values, label_settings *own, common_settings
         "with its probability, the hash of the model and all settings. The temperature is 0\n"
         "unless --temp says otherwise.",
         "Eight rows are computed together (--option sessions=N: another number; fewer where the\n"
-        "option memory_budget asks for it), what their prompts begin with once. Rows are written\n"
+        "option memory_budget asks for it), what their prompts begin with once. Memory is planned\n"
+        "for rows as long as the context; --option cache_positions=N plans it for N tokens of all\n"
+        "rows together, so that more rows, or more layers on a GPU, have room. Rows are written\n"
         "in their order, as they finish. A run that was interrupted, also by kill -9 or a power\n"
         "failure, goes on where it stopped when the same command is given again: OUTPUT.state\n"
         "holds the hashes of input, prompt, model and settings, and where one of them differs the\n"
