@@ -47,12 +47,12 @@ static void *run_some(void *data)
     return NULL;
 }
 
-/* By turns with and without a worker; then under a policy that forgets, in another number format.
- */
+/* By turns with and without a worker; under a policy that forgets, in another number format; with
+ * room for one session's context. */
 START_TEST(many_threads_share)
 {
     open_kind(_i < 2 ? 1 : 0);
-    if (_i >= 2) {
+    if (_i == 2 || _i == 3) {
         set_text("attention", "sinks");
         set_integer("window", 60);
         set_text("cache", "q8_0");
@@ -62,6 +62,7 @@ START_TEST(many_threads_share)
         prompt p = make_prompt(2, 120, i, 180);
         expected[i] = ask_alone(&p);
     }
+    set_integer("cache_positions", _i >= 4 ? 256 : 0);
     radllm_engine *engine = new_engine(THREADS, 48, 256);
     int64_t n_pages = number(engine, "pages_free");
     pthread_t threads[THREADS];
@@ -85,7 +86,7 @@ END_TEST
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "threads");
-    tcase_add_loop_test(cases, many_threads_share, 0, 4);
+    tcase_add_loop_test(cases, many_threads_share, 0, 6);
 }
 
 int main(void)
