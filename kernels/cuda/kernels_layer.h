@@ -331,11 +331,19 @@ static inline uint32_t rad_cuda_attend_merge_shared(uint32_t value_dim)
     return (RAD_CUDA_ATTEND_WARPS + 1) * rad_cuda_attend_state(value_dim) * 4;
 }
 
+/* Static bytes of shared memory that kernels have besides: those of few tokens, of many in bytes,
+ * and those in the CPU's order, at most. */
+enum {
+    RAD_CUDA_ATTEND_FEW_STATIC = 208,
+    RAD_CUDA_ATTEND_BYTES_STATIC = 768,
+    RAD_CUDA_ATTEND_PLAIN_STATIC = 96
+};
+
 /* How many queries a block of the few kernels has shared memory for. */
 static inline uint32_t rad_cuda_attend_few_queries(const rad_cuda_attend_arguments *a,
                                                    uint32_t shared_limit)
 {
-    uint32_t base = rad_cuda_attend_few_base(a);
+    uint32_t base = rad_cuda_attend_few_base(a) + RAD_CUDA_ATTEND_FEW_STATIC;
     uint32_t fit = shared_limit > base ? (shared_limit - base) / rad_cuda_attend_few_states(a) : 0;
     return fit < RAD_CUDA_ATTEND_FEW_ROWS ? fit : (uint32_t)RAD_CUDA_ATTEND_FEW_ROWS;
 }
@@ -351,7 +359,9 @@ static inline int rad_cuda_attend_takes_matrix(const rad_cuda_attend_arguments *
     return (halves || a->key_type == RAD_CUDA_CACHE_Q8_0) && a->value_type == a->key_type &&
            a->key_dim % (halves ? 16 : 32) == 0 && a->value_dim % (halves ? 8 : 32) == 0 &&
            a->key_dim <= 256 && a->value_dim <= RAD_CUDA_ATTEND_HALF_VALUES &&
-           rad_cuda_attend_shared(&whole, RAD_CUDA_ATTEND_MANY_ROWS) <= shared_limit &&
+           rad_cuda_attend_shared(&whole, RAD_CUDA_ATTEND_MANY_ROWS) +
+                   (halves ? 0 : RAD_CUDA_ATTEND_BYTES_STATIC) <=
+               shared_limit &&
            rad_cuda_attend_few_queries(a, shared_limit) >= 4;
 }
 
@@ -365,7 +375,8 @@ static inline uint32_t rad_cuda_attend_rows(const rad_cuda_attend_arguments *a, 
     uint32_t rows = wanted > 4 ? 8 : wanted > 1 ? 4 : 1;
     rad_cuda_attend_arguments whole = *a;
     whole.division = RAD_CUDA_ATTEND_WHOLE;
-    while (rows > 1 && rad_cuda_attend_shared(&whole, rows) > shared_limit)
+    while (rows > 1 &&
+           rad_cuda_attend_shared(&whole, rows) + RAD_CUDA_ATTEND_PLAIN_STATIC > shared_limit)
         rows = rows == 8 ? 4 : 1;
     return rows;
 }

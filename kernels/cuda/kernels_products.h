@@ -96,6 +96,9 @@ typedef struct rad_cuda_behind {
     uint32_t kind, tile_block;
 } rad_cuda_behind;
 
+/* Static bytes of shared memory of the kernels normed_... */
+enum { RAD_CUDA_NORMED_STATIC = 304 };
+
 /* Of the kernels normed_..: x is the RMS norm of `in`, of one token, which each block computes for
  * itself; block 0 writes it to `out` as well, which is not `in`. weight: NULL: none. */
 typedef struct rad_cuda_before {

@@ -205,7 +205,7 @@ static void describe_device(int index, rad_cuda_properties *properties)
         .bytes = environment("RAD_EMULATED_MEMORY", (uint64_t)4 << 30),
         .capability = 90,
         .multiprocessors = 4,
-        .shared_bytes = RAD_RUNNER_SHARED,
+        .shared_bytes = (uint32_t)environment("RAD_EMULATED_SHARED", RAD_RUNNER_SHARED),
         .multiprocessor_shared_bytes = 228 * 1024,
         .multiprocessor_threads = 2048,
         .l2_bytes = (uint64_t)32 << 20,
@@ -240,6 +240,7 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
     rad_emulated_work_calls(&e->device);
     describe_device(index, &e->device.properties);
     e->runner = runner;
+    rad_runner_set_shared(runner, e->device.properties.shared_bytes);
     e->first_launch = 1;
     for (int i = 0; i < RAD_CUDA_STREAMS; i++)
         rad_emulated_operations_init(&e->streams[i]);

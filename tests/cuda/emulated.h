@@ -5,16 +5,16 @@
  * alone: a kernel that touches another one's fails.
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
- * 4 GiB), RAD_EMULATED_TAKEN (bytes that others took of it, 0), RAD_EMULATED_ORDER (a number, else
- * orders take turns), RAD_EMULATED_LOSE (the device is lost at this call),
- * RAD_EMULATED_FAIL_ALLOC (this allocation finds no memory),
- * RAD_EMULATED_FAILING (the number of the device that these two and RAD_EMULATED_FAIL are for;
- * without, each), RAD_EMULATED_OTHER (the number of a device with another name),
- * RAD_EMULATED_PEERS (0: no device can copy from another; 2: zeros arrive), RAD_EMULATED_GEMM
- * (products of floats by a library: 0 there is none, 1, 2 each of them fails), RAD_EMULATED_FAIL
- * (the n-th call of a function, or the n-th piece of work, "launch 7" or "work 9"; with "memory" or
- * "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for how many calls there
- * were), RAD_EMULATED_GUEST (calls are between rad_cuda_thread_context() and
+ * 4 GiB), RAD_EMULATED_SHARED (bytes of shared memory of a block, 227 KiB), RAD_EMULATED_TAKEN
+ * (bytes that others took of it, 0), RAD_EMULATED_ORDER (a number, else orders take turns),
+ * RAD_EMULATED_LOSE (the device is lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation
+ * finds no memory), RAD_EMULATED_FAILING (the number of the device that these two and
+ * RAD_EMULATED_FAIL are for; without, each), RAD_EMULATED_OTHER (the number of a device with
+ * another name), RAD_EMULATED_PEERS (0: no device can copy from another; 2: zeros arrive),
+ * RAD_EMULATED_GEMM (products of floats by a library: 0 there is none, 1, 2 each of them fails),
+ * RAD_EMULATED_FAIL (the n-th call of a function, or the n-th piece of work, "launch 7" or "work
+ * 9"; with "memory" or "state" behind it the device is not lost), RAD_EMULATED_COUNTS (a file for
+ * how many calls there were), RAD_EMULATED_GUEST (calls are between rad_cuda_thread_context() and
  * rad_cuda_restore_thread()), RAD_EMULATED_WRONG (the beginning of names of kernels whose results
  * are wrong in a bit, where accesses are watched), RAD_EMULATED_FREED (nothing may be left when the
  * device is closed).

@@ -71,6 +71,7 @@ struct rad_runner {
     rad_fiber main;
     uint8_t *shared; /* static arrays upwards from the beginning, dynamic bytes at the very end */
     size_t shared_bytes, static_used, page;
+    uint32_t most_shared; /* of a block */
     site sites[N_SITES];
     uint32_t n_sites;
     void *signal_stack;
@@ -141,6 +142,7 @@ rad_runner *rad_runner_new(void)
         return NULL;
     rad_fiber *fibers = calloc(RAD_RUNNER_THREADS, sizeof *fibers);
     runner->page = (size_t)sysconf(_SC_PAGESIZE);
+    runner->most_shared = RAD_RUNNER_SHARED;
     runner->shared_bytes = RAD_RUNNER_STATIC + (N_SITES + 1) * 2 * GAP + RAD_RUNNER_SHARED;
     runner->shared_bytes = (runner->shared_bytes + runner->page - 1) / runner->page * runner->page;
     char *memory = mmap(NULL, runner->shared_bytes + 2 * runner->page, PROT_NONE,
@@ -668,7 +670,7 @@ static bool check_shared(rad_runner *runner)
         all += (uint32_t)(runner->sites[i].bytes + 15) / 16 * 16;
     char text[MESSAGE / 2];
     if (all <= RAD_CUDA_USUAL_SHARED ||
-        (runner->dynamic_bytes > RAD_CUDA_USUAL_DYNAMIC && all <= RAD_RUNNER_SHARED))
+        (runner->dynamic_bytes > RAD_CUDA_USUAL_DYNAMIC && all <= runner->most_shared))
         return true;
     snprintf(text, sizeof text, "%u bytes of shared memory in all, %u of them dynamic", all,
              runner->dynamic_bytes);
@@ -853,6 +855,11 @@ static void run_blocks(rad_runner *runner, const uint32_t grid[3])
         if (!run_block(runner))
             return;
     }
+}
+
+void rad_runner_set_shared(rad_runner *runner, uint32_t bytes)
+{
+    runner->most_shared = bytes;
 }
 
 void rad_runner_set_memory(rad_runner *runner, const rad_device_memory *memory, uint32_t n,

@@ -52,6 +52,9 @@ typedef struct rad_device_memory {
 void rad_runner_set_memory(rad_runner *runner, const rad_device_memory *memory, uint32_t n,
                            uint32_t launch, uint32_t first);
 
+/* All shared memory that a block can have; without: RAD_RUNNER_SHARED. */
+void rad_runner_set_shared(rad_runner *runner, uint32_t bytes);
+
 /* Names the memory around an address that could not be accessed, for the message. */
 typedef void (*rad_describe_fn)(void *user, uintptr_t address, char *text, size_t size);
 

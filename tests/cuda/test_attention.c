@@ -403,6 +403,13 @@ static uint32_t tile_block_of(const rad_cuda_attend_arguments *a)
                                            : 0;
 }
 
+/* Of a block's shared memory, at most. */
+static uint32_t limit_of(const rad_cuda_device *device)
+{
+    const uint32_t there = device->properties.shared_bytes;
+    return there < SHARED_BYTES ? there : (uint32_t)SHARED_BYTES;
+}
+
 /* multiprocessors: of the device that the plan is made for. */
 static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t rows,
                          uint32_t division, uint32_t multiprocessors)
@@ -410,12 +417,13 @@ static void run_division(const setting *s, rad_cuda_attend_arguments a, uint32_t
     const attention_case *c = s->of;
     rad_cuda_attend_block *blocks = zeros((s->n_rows + 2) * sizeof *blocks);
     size_t n_out = (size_t)s->n_rows * c->n_heads * c->value_dim;
-    rad_cuda_attend_heads(&a, rows, c->n_tokens, SHARED_BYTES);
+    rad_cuda_attend_heads(&a, rows, c->n_tokens, limit_of(s->device));
     a.n_blocks = make_blocks(s, a.tokens_per_block, blocks);
     a.blocks = rad_test_upload(s->device, blocks, a.n_blocks * sizeof *blocks);
     /* As the plan is made for a device that has much room, or none, or little to do. */
     uint64_t keys = c->window != 0 && c->window + 300u < c->length ? c->window + 300u : c->length;
-    rad_cuda_attend_plan(&a, keys > 300 ? keys : 300, multiprocessors, SHARED_BYTES, UINT64_MAX);
+    rad_cuda_attend_plan(&a, keys > 300 ? keys : 300, multiprocessors, limit_of(s->device),
+                         UINT64_MAX);
     if (division == RAD_CUDA_ATTEND_WHOLE) {
         a.division = division;
         a.n_parts = 1;
@@ -510,7 +518,7 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
             attend_on_cpu(&s, row, head);
     rad_cuda_attend_arguments a = arguments_of(&s);
     check_plain(&s, a, order);
-    if (rad_cuda_attend_takes_matrix(&a, SHARED_BYTES))
+    if (rad_cuda_attend_takes_matrix(&a, limit_of(device)))
         check_matrix(&s, a);
     free(s.rows);
     free(s.tables);
@@ -828,9 +836,43 @@ START_TEST(matrix_instructions)
 }
 END_TEST
 
+#ifndef RAD_TEST_REAL_DEVICE
+/* Devices of compute capability 7.5 and 8.9, whose shared memory such shapes fill but for some
+ * bytes: what a kernel has besides must fit as well. */
+START_TEST(small_shared_memory)
+{
+    static const char *const bytes[] = {"65536", "101376"};
+    static const attention_case cases[] = {{.key_type = RAD_CACHE_Q8_0,
+                                            .value_type = RAD_CACHE_Q8_0,
+                                            .key_dim = 96,
+                                            .value_dim = 96,
+                                            .n_heads = 1,
+                                            .n_kv_heads = 1,
+                                            .length = 40,
+                                            .less = 3,
+                                            .n_tokens = 16},
+                                           {.key_type = RAD_CACHE_F16,
+                                            .value_type = RAD_CACHE_F16,
+                                            .key_dim = 128,
+                                            .value_dim = 96,
+                                            .n_heads = 1,
+                                            .n_kv_heads = 1,
+                                            .length = 40,
+                                            .less = 3,
+                                            .n_tokens = 16}};
+    setenv("RAD_EMULATED_SHARED", bytes[_i], 1);
+    check_cases(&cases[_i], 1);
+    unsetenv("RAD_EMULATED_SHARED");
+}
+END_TEST
+#endif
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "attention");
+#ifndef RAD_TEST_REAL_DEVICE
+    tcase_add_loop_test(cases, small_shared_memory, 0, 2);
+#endif
     tcase_add_test(cases, formats);
     tcase_add_test(cases, policies);
     tcase_add_test(cases, many_keys);

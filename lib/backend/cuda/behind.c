@@ -98,7 +98,7 @@ bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const ra
     rad_cuda_few_launch how = rad_cuda_normed_launch(weight->matrix.type, norm->width, few);
     return few.kernel != NULL && how.kernel != NULL &&
            blocks <= most * properties->multiprocessors && how.shared_bytes <= MOST_SHARED &&
-           how.shared_bytes <= properties->shared_bytes;
+           how.shared_bytes + RAD_CUDA_NORMED_STATIC <= properties->shared_bytes;
 }
 
 static bool has_blocks(uint32_t cache_type)
