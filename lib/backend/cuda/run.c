@@ -275,6 +275,8 @@ static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, 
     if (p.n == 0)
         return p;
     p.behind = rad_cuda_find_behind(b, p.ops, p.n, last + 1, end);
+    if (p.behind != NULL && p.norm != NULL && p.behind->out == p.norm->in)
+        p.behind = NULL; /* blocks may still read of it what others would write */
     p.heads = rad_cuda_find_heads(b, &p, last + 1, end);
     *at = p.behind != NULL  ? (uint32_t)(p.behind - b->program->ops)
           : p.heads != NULL ? (uint32_t)(p.heads + 2 - b->program->ops)
