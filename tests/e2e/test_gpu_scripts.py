@@ -114,6 +114,9 @@ check(steps.index("by shape: one sequence, gpu_apart=31") < steps.index("kernels
 for apart in (0, 31, 1, 2, 4, 8, 16):
     check(steps.count(f"by shape: one sequence, gpu_apart={apart}") == 2, f"gpu_apart={apart}, twice", done)
 check(f"--llama {llama}" in said, "llama.cpp beside it")
+shaped = [line for line in lines if line.startswith("| models: ")]
+check("gpu_check" not in shaped[0] and all("gpu_check=0" in line for line in shaped[1:]),
+      "speed does not ask for the right bits, the first step does", done)
 check(not list(folder.glob("radllm-bench.*")), "no folder stays")
 
 # ---- check ----
