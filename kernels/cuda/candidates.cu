@@ -1,7 +1,7 @@
 /* The best tokens of a row of logits, for choices from a few of them: a histogram of how far logits
  * are below the greatest says which can be among the best; these are put in order. What all tokens
  * weigh together says which share of it they have. */
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/block_sums.h"
 #include "kernels/cuda/kernels_layer.h"
 
 #define THREADS 256
@@ -48,21 +48,6 @@ RAD_DEVICE double weight_of(float greatest, float logit)
     return weight > 0.0 ? weight + weight * (distance - (double)near) : 0.0;
 }
 
-/* Of one number of each thread. It ends with a barrier. */
-RAD_DEVICE double sum_of_block(double mine, double *sums)
-{
-    sums[rad_thread()] = mine;
-    rad_barrier();
-    for (uint32_t half = THREADS / 2; half > 0; half /= 2) {
-        if (rad_thread() < half)
-            sums[rad_thread()] += sums[rad_thread() + half];
-        rad_barrier();
-    }
-    double sum = sums[0];
-    rad_barrier();
-    return sum;
-}
-
 RAD_DEVICE const rad_cuda_greatest &greatest_of(const rad_cuda_candidates_arguments &a,
                                                 uint32_t row)
 {
@@ -89,27 +74,13 @@ RAD_CUDA_KERNEL(candidate_counts, THREADS, rad_cuda_candidates_arguments, a)
             rad_atomic_add_u32(&counts[bucket_of(best.value, logits[i])], 1);
             mass += weight_of(best.value, logits[i]);
         }
-        mass = sum_of_block(mass, sums);
+        mass = sum_of_block<THREADS>(mass, sums);
         if (rad_thread() == 0)
             a.masses[(uint64_t)row * a.n_parts + rad_block_x()] = mass;
         for (uint32_t i = rad_thread(); i < BUCKETS; i += THREADS)
             if (counts[i] > 0)
                 rad_atomic_add_u32(&a.counts[(uint64_t)row * BUCKETS + i], counts[i]);
     }
-}
-
-/* The running sums of one number of each thread. What is done with them ends with a barrier. */
-RAD_DEVICE uint32_t sum_up_to(uint32_t mine, uint32_t *sums)
-{
-    sums[rad_thread()] = mine;
-    rad_barrier();
-    for (uint32_t step = 1; step < THREADS; step *= 2) {
-        uint32_t before = rad_thread() >= step ? sums[rad_thread() - step] : 0;
-        rad_barrier();
-        sums[rad_thread()] += before;
-        rad_barrier();
-    }
-    return sums[rad_thread()];
 }
 
 /* The last bucket that is needed for the best ones. */
@@ -121,7 +92,7 @@ RAD_DEVICE uint32_t last_bucket(const uint32_t *counts, uint32_t *sums, uint32_t
         mine[i] = bucket < REST ? counts[bucket] : 0;
         sum += mine[i];
     }
-    uint32_t upto = sum_up_to(sum, sums), before = upto - sum;
+    uint32_t upto = sum_up_to<THREADS>(sum, sums), before = upto - sum;
     if (rad_thread() == 0)
         *last = REST - 1;
     rad_barrier();
@@ -204,7 +175,7 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
             sum += counts[4 * rad_thread() + i];
             counts[4 * rad_thread() + i] = 0; /* for the next step */
         }
-        sum_up_to(sum, sums);
+        sum_up_to<THREADS>(sum, sums);
         uint32_t all = sums[THREADS - 1];
         for (uint32_t i = rad_thread(); fits && i < n; i += THREADS)
             keys[i] = a.keys[(uint64_t)row * ROOM + i];
@@ -218,7 +189,7 @@ RAD_CUDA_KERNEL(candidates, THREADS, rad_cuda_candidates_arguments, a)
         double mass = 0.0;
         if (rad_thread() < a.n_parts)
             mass = a.masses[(uint64_t)row * a.n_parts + rad_thread()];
-        mass = sum_of_block(mass, masses);
+        mass = sum_of_block<THREADS>(mass, masses);
         for (uint32_t i = rad_thread(); fits && i < kept; i += THREADS) {
             uint64_t key = halves_swapped(keys[i]);
             out->list[i] = {logit_of(key), (uint32_t)key};

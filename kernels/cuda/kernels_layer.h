@@ -658,6 +658,33 @@ RAD_CUDA_DECLARE(candidate_counts);
 RAD_CUDA_DECLARE(candidate_keys);
 RAD_CUDA_DECLARE(candidates);
 
+/* A token drawn from all of a row: the first at which the running sum of the weights
+ * e^((logit - greatest) / temperature), exact doubles, is above unit times their sum. */
+typedef struct rad_cuda_draw {
+    double unit;
+    double temperature; /* 0: none is drawn of this row */
+} rad_cuda_draw;
+
+/* decided: sums by increasing token in double precision give this token too, however they are
+ * rounded. */
+typedef struct rad_cuda_drawn {
+    uint32_t token, decided;
+} rad_cuda_drawn;
+
+/* Behind `greatest`. First kernel (draw_sums): grid (n_parts, n_rows), writes sums. Second (draw):
+ * grid (n_rows), n_parts being at most 256, writes out. */
+typedef struct rad_cuda_draw_arguments {
+    const float *logits;            /* rows `stride` apart */
+    const rad_cuda_greatest *parts; /* [row][n_parts]: the first is the row's */
+    const rad_cuda_draw *draws;     /* [row] */
+    double *sums;                   /* [row][n_parts] */
+    rad_cuda_drawn *out;            /* [row]; may be pinned memory of the host */
+    uint64_t stride;
+    uint32_t n, n_parts, n_rows;
+} rad_cuda_draw_arguments;
+RAD_CUDA_DECLARE(draw_sums);
+RAD_CUDA_DECLARE(draw);
+
 #ifdef __cplusplus
 }
 #endif

@@ -102,6 +102,12 @@ typedef struct rad_token_span {
     const rad_adapter_set *adapters; /* of no greater rank than were reserved; NULL: none */
 } rad_token_span;
 
+/* A token drawn from all of an output row, by what rad_sampler_choose() says at 8. */
+typedef struct rad_draw {
+    double unit;        /* the random number */
+    double temperature; /* a float above 0; 0: none is drawn */
+} rad_draw;
+
 typedef struct rad_batch {
     uint32_t n_tokens;
     const int32_t *tokens; /* checked against the vocabulary */
@@ -113,7 +119,8 @@ typedef struct rad_batch {
     /* The most likely token may be all that is wanted of some output rows: a backend may then give
      * that alone, and logits when they are fetched. */
     bool chooses;
-    bool narrows; /* the same of the best tokens */
+    bool narrows;          /* the same of the best tokens */
+    const rad_draw *draws; /* the same of drawn ones: for each output row; NULL: none */
 } rad_batch;
 
 /* What a backend can do. */
@@ -132,6 +139,9 @@ typedef struct rad_backend_table {
     int32_t (*choice)(const rad_backend *backend, uint32_t index);
     /* Of a batch that narrows: the best tokens of an output row. NULL: never. */
     rad_best_tokens (*best)(const rad_backend *backend, uint32_t index);
+    /* Of a batch that draws: the token of an output row that is to be drawn; -1 where the logits
+     * are to be looked at. NULL: never. */
+    int32_t (*drawn)(const rad_backend *backend, uint32_t index);
     /* Brings the logits of n output rows. */
     radllm_status (*fetch)(rad_backend *backend, uint32_t first, uint32_t n, radllm_error *error);
     /* Makes sure of memory for computing with some adapters, between two runs. */

@@ -96,21 +96,47 @@ static radllm_status reserve_token(rad_request *r, radllm_error *error)
     return enough ? RADLLM_OK : rad_fail_memory(error, count * sizeof *r->answer);
 }
 
-bool rad_request_is_greedy(const rad_request *request)
+/* Whether the next token is all that is wanted of logits. */
+static bool wants_token(const rad_request *request)
 {
     return request->n_choices == 0 && request->logits_callback == NULL &&
-           request->settings.top_logprobs == 0 &&
+           request->settings.top_logprobs == 0;
+}
+
+bool rad_request_is_greedy(const rad_request *request)
+{
+    return wants_token(request) &&
            rad_sampler_is_greedy(&request->settings.sampler,
                                  engine_of(request)->model->hparams.n_vocab);
+}
+
+rad_draw rad_request_draw(const rad_request *request, uint32_t i)
+{
+    const rad_sampler_settings *settings = &request->settings.sampler;
+    if (!wants_token(request) ||
+        !rad_sampler_is_plain(settings, engine_of(request)->model->hparams.n_vocab))
+        return (rad_draw){0.0, 0.0};
+    return (rad_draw){rad_random_unit(settings->seed, 0, request->n_answer + i),
+                      settings->temperature};
+}
+
+/* What the device chose of an output row by itself; -1: the logits, or the best tokens, are to be
+ * looked at. */
+static int32_t chosen_there(const rad_request *request, uint32_t output)
+{
+    const rad_backend *backend = engine_of(request)->backend;
+    if (rad_request_is_greedy(request))
+        return backend->table->choice(backend, output);
+    return wants_token(request) && backend->table->drawn != NULL
+               ? backend->table->drawn(backend, output)
+               : -1;
 }
 
 bool rad_request_narrows(const rad_request *request)
 {
     /* Where many tokens are about as likely, as with a high top_p, one look is better than two. */
     enum { SOME = 8, SHARE = 4 };
-    return request->n_choices == 0 && request->logits_callback == NULL &&
-           request->settings.top_logprobs == 0 &&
-           request->n_undecided < SOME + request->n_answer / SHARE &&
+    return wants_token(request) && request->n_undecided < SOME + request->n_answer / SHARE &&
            rad_sampler_can_narrow(&request->settings.sampler,
                                   engine_of(request)->model->hparams.n_vocab);
 }
@@ -316,10 +342,8 @@ static void take_choice_logits(rad_request *r, const float *logits)
 
 bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output)
 {
-    const rad_backend *backend = engine_of(request)->backend;
     return request->state == RADLLM_REQUEST_PENDING && request->n_choices == 0 &&
-           request->settings.max_tokens != 0 &&
-           !(rad_request_is_greedy(request) && backend->table->choice(backend, output) >= 0);
+           request->settings.max_tokens != 0 && chosen_there(request, output) < 0;
 }
 
 void rad_request_choose_ahead(rad_request *request, uint32_t output, rad_sampler *sampler)
@@ -348,9 +372,9 @@ void rad_request_take_output(rad_request *request, uint32_t output)
         return;
     if (token >= 0 && !request->narrows)
         logits = backend->table->logits(backend, output); /* they were fetched for it */
-    else if (token < 0 && rad_request_is_greedy(request))
-        token = backend->table->choice(backend, output);
-    else if (token < 0 && request->narrows)
+    else if (token < 0)
+        token = chosen_there(request, output);
+    if (token < 0 && request->narrows)
         token = choose_best(request, output, engine_of(request)->samplers[0]);
     request->n_undecided += token < 0 && request->narrows;
     if (token < 0) {

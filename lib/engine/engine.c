@@ -68,11 +68,13 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     engine->spans = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->spans);
     engine->tokens = rad_alloc(allocator, plan->backend.max_tokens * sizeof *engine->tokens);
     engine->outputs = rad_alloc(allocator, plan->backend.max_outputs * sizeof *engine->outputs);
+    engine->draws = rad_alloc(allocator, plan->backend.max_outputs * sizeof *engine->draws);
     engine->work = rad_alloc(allocator, work_bytes(engine));
     engine->drafting = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->drafting);
     engine->starting = rad_alloc(allocator, plan->backend.max_spans * sizeof *engine->starting);
     if (engine->spans == NULL || engine->tokens == NULL || engine->outputs == NULL ||
-        engine->work == NULL || engine->drafting == NULL || engine->starting == NULL)
+        engine->draws == NULL || engine->work == NULL || engine->drafting == NULL ||
+        engine->starting == NULL)
         return rad_fail_memory(error, plan->backend.max_tokens * sizeof *engine->tokens);
     rad_speculation_start(engine);
     return plan->settings.draft != NULL ? rad_draft_create(engine, error) : RADLLM_OK;
@@ -162,6 +164,7 @@ void rad_engine_free(rad_engine *engine)
              engine->tokens != NULL ? settings->max_tokens * sizeof *engine->tokens : 0);
     rad_free(&allocator, engine->tokens, settings->max_tokens * sizeof *engine->tokens);
     rad_free(&allocator, engine->outputs, settings->max_outputs * sizeof *engine->outputs);
+    rad_free(&allocator, engine->draws, settings->max_outputs * sizeof *engine->draws);
     rad_free(&allocator, engine->work, work_bytes(engine));
     rad_free(&allocator, engine->drafting, settings->max_spans * sizeof *engine->drafting);
     rad_free(&allocator, engine->starting, settings->max_spans * sizeof *engine->starting);

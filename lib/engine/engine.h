@@ -126,6 +126,7 @@ typedef struct rad_engine {
     rad_token_span *spans;
     int32_t *tokens;
     uint32_t *outputs;
+    rad_draw *draws;        /* one for each output */
     struct rad_work *work;  /* one for each span: whose it is */
     rad_request **starting; /* those whose prompt is not computed, oldest first */
     uint32_t n_starting;

@@ -122,6 +122,9 @@ bool rad_request_is_greedy(const rad_request *request);
 /* Whether the best tokens can do and mostly did, and whether those of an output row are there. */
 bool rad_request_narrows(const rad_request *request);
 bool rad_request_has_best(const rad_request *request, uint32_t output);
+/* How its i-th token from now on is drawn; temperature 0: not from all logits, or by looking at
+ * them. And what was drawn of an output row, -1: the logits are to be looked at. */
+rad_draw rad_request_draw(const rad_request *request, uint32_t i);
 /* What an output row will give may be chosen before its turn, of several requests at the same time
  * and each with a sampler of its own. The logits must be fetched. An error is left for the turn. */
 bool rad_request_can_choose_ahead(const rad_request *request, uint32_t output);

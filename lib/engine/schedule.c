@@ -164,6 +164,12 @@ static void add_request(builder *b, rad_request *r)
         b->batch.chooses = true;
     else if (r->narrows)
         b->batch.narrows = true;
+    for (uint32_t i = 0; i < next.n_outputs; i++) {
+        rad_draw *draw = &engine->draws[b->batch.n_outputs - next.n_outputs + i];
+        *draw = rad_request_draw(r, i);
+        if (draw->temperature > 0.0)
+            b->batch.draws = engine->draws;
+    }
 }
 
 /* First the requests that generate, which need one token each, then the others, oldest first. */

@@ -246,9 +246,14 @@ static bool is_top_p_first(const rad_sampler_settings *settings)
     return settings->top_k == 0 && settings->typical_p >= 1.0f && settings->top_p < 1.0f;
 }
 
+static bool truncates(const rad_sampler_settings *settings)
+{
+    return settings->typical_p < 1.0f || settings->top_p < 1.0f || settings->min_p > 0.0f;
+}
+
 static void truncate(rad_candidates *list, const rad_sampler_settings *settings)
 {
-    if (settings->typical_p >= 1.0f && settings->top_p >= 1.0f && settings->min_p <= 0.0f)
+    if (!truncates(settings))
         return;
     rad_candidates_make_weights(list, 1.0);
     if (settings->typical_p < 1.0f)
@@ -404,11 +409,23 @@ int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings
     return (int32_t)best->list[choose(&list, settings->temperature, unit)].token;
 }
 
+/* Whether the logits stay as they are. */
+static bool changes_nothing(const rad_sampler_settings *settings, uint32_t n_vocab)
+{
+    return settings->n_biases == 0 && (!has_penalties(settings) || settings->penalty_last_n == 0) &&
+           check_settings(settings, n_vocab, NULL) == RADLLM_OK;
+}
+
 bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab)
 {
-    return settings->temperature == 0.0f && settings->n_biases == 0 &&
-           (!has_penalties(settings) || settings->penalty_last_n == 0) &&
-           check_settings(settings, n_vocab, NULL) == RADLLM_OK;
+    return settings->temperature == 0.0f && changes_nothing(settings, n_vocab);
+}
+
+bool rad_sampler_is_plain(const rad_sampler_settings *settings, uint32_t n_vocab)
+{
+    bool all = settings->top_k == 0 || (uint32_t)settings->top_k >= n_vocab;
+    return settings->temperature > 0.0f && all && !truncates(settings) &&
+           changes_nothing(settings, n_vocab);
 }
 
 radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_settings *settings,

@@ -68,6 +68,10 @@ radllm_status rad_sampler_choose(rad_sampler *sampler, const rad_sampler_setting
 /* Whether that is the greatest logit's token, or an error, whatever the history. */
 bool rad_sampler_is_greedy(const rad_sampler_settings *settings, uint32_t n_vocab);
 
+/* Whether nothing is left out of the choice and no logit changed, whatever the history: of all that
+ * rad_sampler_choose() says, 8. */
+bool rad_sampler_is_plain(const rad_sampler_settings *settings, uint32_t n_vocab);
+
 /* The same choice from the best tokens alone; -1 where they do not decide it. */
 int32_t rad_sampler_choose_best(rad_sampler *sampler, const rad_sampler_settings *settings,
                                 const rad_best_tokens *best, uint32_t n_vocab,

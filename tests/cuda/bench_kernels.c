@@ -425,7 +425,8 @@ static void bench_adapter(uint32_t n_rows, uint32_t n_columns, uint32_t rank, ui
 typedef struct best {
     rad_cuda_greatest_arguments greatest;
     rad_cuda_candidates_arguments candidates;
-    bool list;
+    rad_cuda_draw_arguments draw;
+    bool list, draws;
 } best;
 
 static void best_once(void *user, uint32_t i)
@@ -436,6 +437,10 @@ static void best_once(void *user, uint32_t i)
     (void)i;
     check(device->launch(device, &rad_cuda_kernel_greatest_parts, parts, 0, g), "greatest");
     check(device->launch(device, &rad_cuda_kernel_greatest, rows, 0, g), "greatest");
+    if (t->draws) {
+        check(device->launch(device, &rad_cuda_kernel_draw_sums, parts, 0, &t->draw), "draw");
+        check(device->launch(device, &rad_cuda_kernel_draw, rows, 0, &t->draw), "draw");
+    }
     if (!t->list)
         return;
     const rad_cuda_candidates_arguments *c = &t->candidates;
@@ -462,19 +467,30 @@ static void bench_best(uint32_t n_vocab, uint32_t n_rows)
     uint8_t *counts = take(counts_bytes + (uint64_t)n_rows * 4);
     uint64_t *keys = take((uint64_t)n_rows * RAD_CUDA_CANDIDATE_ROOM * sizeof *keys);
     double *masses = take((uint64_t)n_rows * n_parts * sizeof *masses);
-    void *chosen, *list;
+    void *chosen, *list, *drawn;
+    rad_cuda_draw *draws = room(n_rows * sizeof *draws);
+    for (uint32_t row = 0; row < n_rows; row++)
+        draws[row] = (rad_cuda_draw){(row + 0.37) / n_rows, 0.8f};
+    rad_cuda_draw *told = take_copy(draws, n_rows * sizeof *draws);
+    free(draws);
     free(numbers);
     check(device->fill(device, RAD_CUDA_COMPUTE, counts, 0, counts_bytes + (uint64_t)n_rows * 4),
           "filling");
     check(device->host_alloc(device, n_rows * sizeof(rad_cuda_greatest), &chosen), "memory");
     check(device->host_alloc(device, n_rows * sizeof(rad_cuda_candidates), &list), "memory");
+    check(device->host_alloc(device, n_rows * sizeof(rad_cuda_drawn), &drawn), "memory");
     best t = {{logits, parts, chosen, n_vocab, n_vocab, n_parts, n_rows},
               {logits, parts, (uint32_t *)(void *)counts, masses,
                (uint32_t *)(void *)(counts + counts_bytes), keys, list, n_vocab, n_vocab, n_parts,
                n_rows},
+              {logits, parts, told, masses, drawn, n_vocab, n_vocab, n_parts, n_rows},
+              false,
               false};
     snprintf(shape, sizeof shape, "%u of %u", n_rows, n_vocab);
     print("most likely", shape, measure(best_once, &t), 4e-9 * (double)n, "GB/s of logits");
+    t.draws = true;
+    print("and one drawn", shape, measure(best_once, &t), 4e-9 * (double)n, "GB/s of logits");
+    t.draws = false;
     t.list = true;
     print("and the best 256", shape, measure(best_once, &t), 4e-9 * (double)n, "GB/s of logits");
     give(logits);
@@ -484,6 +500,8 @@ static void bench_best(uint32_t n_vocab, uint32_t n_rows)
     give(masses);
     check(device->host_free(device, chosen), "memory");
     check(device->host_free(device, list), "memory");
+    check(device->host_free(device, drawn), "memory");
+    give(told);
 }
 
 /* The last n_tokens of each of n_sequences of n_keys, whose pages stand one behind another. */

@@ -10,6 +10,7 @@ Kinds of faults, each numbered by where it stands in a source (NAME.cu or a head
   last      what lets the last of several blocks go on (last_block.h, and the number of them): a fence
             is gone, a counter stays as it is, a block too few or too many is waited for
   copy      a load, store or asynchronous copy of 16 bytes is 16 bytes off, or a loop ends one early
+  part      a part of a row begins one number late
 Without arguments: the sample below, two or more of each kind, which continuous integration runs.
 --all: every one of the sources that stand in TESTS. Before them the unchanged sources must pass.
 BUILD is a configured build directory whose tests of the suite cuda are compiled.
@@ -51,13 +52,15 @@ TESTS = {
     "experts.cu": ("experts", "experts"),
     "sample.cu": ("sample", "experts"),
     "candidates.cu": ("candidates", "experts"),
+    "draw.cu": ("draw", "draw"),
+    "block_sums.h": ("draw", "draw"),
 }
 
 SAMPLE = ["last_block.h:last", "products_behind.h:last", "products_normed.h:barrier:0",
           "products_normed.h:copy:1", "products_heads.h:lane", "norm.cu:barrier:0",
           "products_scaled_many.h:barrier:0",
           "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1", "norm.cu:copy:0",
-          "experts.cu:copy:0"]
+          "experts.cu:copy:0", "draw.cu:part"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
@@ -87,6 +90,8 @@ HARMLESS = {
     "products_scaled.cu:lane:5": "a lane's group of four",
     "candidates.cu:copy:3": "steps of powers of two",
     "candidates.cu:copy:4": "counts of fewer buckets: more keys are sorted than there need be",
+    "block_sums.h:barrier:2": "draw.cu has thread 0 alone read the sum",
+    "block_sums.h:copy:0": "steps of powers of two",
     "norm.cu:lane:0": "which lane of the first warp writes: all have the sum",
     "products_normed.h:lane:2": "a lane of the first half of a warp",
     "products_normed.h:lane:3": "which lane of the first warp writes: all have the sum",
@@ -130,6 +135,7 @@ PATTERNS = {
     "copy": [(re.compile(r"\brad_(copy_async16|load16_once|load16|store16)\("),
               lambda m: f"rad_mutant_{m[1]}("),
              (re.compile(r"(for \([^;]*;[^;<]*<\s)([^;&]+);"), lambda m: f"{m[1]}{m[2]} - 1;")],
+    "part": [(re.compile(r"= (part|rad_block_x\(\)) \* size,"), lambda m: f"{m[0][:-1]} + 1u,")],
 }
 
 

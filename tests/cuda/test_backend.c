@@ -365,7 +365,10 @@ static const char *const asked[] = {
     "max_tokens=10 ignore_end=yes temperature=0.9 top_k=9 repeat_penalty=1.3 penalty_last_n=-1",
     "max_tokens=8 ignore_end=yes temperature=1.5 min_p=0.1 seed=8 speculate=lookup draft_tokens=3",
     "max_tokens=12 ignore_end=yes temperature=0.6 top_p=0.9 seed=6 repeat_penalty=1.1",
-    "max_tokens=20 ignore_end=yes temperature=1.3 top_p=0.999 seed=9"};
+    "max_tokens=20 ignore_end=yes temperature=1.3 top_p=0.999 seed=9",
+    "max_tokens=20 ignore_end=yes temperature=0.8 seed=10 speculate=lookup draft_tokens=4",
+    "max_tokens=7 ignore_end=yes temperature=1 seed=11 top_logprobs=1",
+    "max_tokens=9 ignore_end=yes temperature=1 seed=12 repeat_penalty=1.2"};
 #define N_ASKED (sizeof asked / sizeof *asked)
 
 /* Requests of one batch, of which some want the greatest logit's token and others more. Those that
@@ -378,8 +381,9 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
     for (size_t i = 0; i < N_ASKED; i++) {
         int32_t prompt[5 + 2 * N_ASKED];
         size_t n = 5 + 2 * i;
+        bool repeats = strstr(asked[i], "lookup") != NULL; /* and is guessed */
         for (size_t t = 0; t < n; t++)
-            prompt[t] = i == 4 ? (int32_t)(10 + t % 3) : long_id((uint32_t)(7 * i + t));
+            prompt[t] = repeats ? (int32_t)(10 + t % 3) : long_id((uint32_t)(7 * i + t));
         radllm_options *options = options_on("cpu", asked[i]);
         rad_assert_ok(radllm_session_new(o->engine, &sessions[i], o->error), o->error);
         rad_assert_ok(
@@ -408,7 +412,7 @@ static void answer_together(const opened *o, char texts[N_ASKED][512])
 
 START_TEST(requests_choose_on_the_device)
 {
-    static const char pairs[] = "sessions=12 batch=48 context=64 cache=f32";
+    static const char pairs[] = "sessions=16 batch=64 context=64 cache=f32";
     static const char *const devices[] = {"cpu", "cuda", "cpu", "cuda"};
     static const char *const threads[] = {"threads=1", "threads=1", "threads=5", "threads=2"};
     char first[N_ASKED][512] = {{0}};
@@ -424,17 +428,19 @@ START_TEST(requests_choose_on_the_device)
 }
 END_TEST
 
-/* Requests that choose among the best tokens have these come down, and no logits. */
+/* Requests that choose among the best tokens, or from all by a temperature alone, have a token or
+ * some come down, and no logits. */
 START_TEST(logits_stay_on_the_device)
 {
     char path[1024];
-    unsigned long long downloads[3];
+    unsigned long long downloads[4];
     snprintf(path, sizeof path, "%s", rad_test_temp_path("downloads"));
     static const char *const settings[] = {
         "max_tokens=6 ignore_end=yes temperature=0.9 top_k=20 seed=3",
         "max_tokens=6 ignore_end=yes temperature=0.9 top_p=0.5 seed=3",
-        "max_tokens=6 ignore_end=yes temperature=0.9 seed=3"};
-    for (int i = 0; i < 3; i++) {
+        "max_tokens=6 ignore_end=yes temperature=0.9 seed=3",
+        "max_tokens=6 ignore_end=yes temperature=0.9 seed=3 typical_p=0.9"};
+    for (int i = 0; i < 4; i++) {
         radllm_options *options = options_on("cpu", settings[i]);
         radllm_request *request = NULL;
         int32_t prompt[] = {5, 9, 11};
@@ -451,7 +457,8 @@ START_TEST(logits_stay_on_the_device)
     }
     ck_assert_uint_eq(downloads[0], 0);
     ck_assert_uint_eq(downloads[1], 0);
-    ck_assert_uint_eq(downloads[2], 6);
+    ck_assert_uint_eq(downloads[2], 0);
+    ck_assert_uint_eq(downloads[3], 6);
 }
 END_TEST
 
@@ -462,10 +469,11 @@ START_TEST(logits_that_are_no_numbers_are_an_error)
     static const float values[] = {NAN, INFINITY, 3e38f};
     char messages[2][512];
     gguf_builder file = gguf_tiny_llama();
-    gguf_fill_f32(gguf_find_tensor(&file, "output_norm.weight"), values[_i]);
+    gguf_fill_f32(gguf_find_tensor(&file, "output_norm.weight"), values[_i % 3]);
     gguf_write(&file, rad_test_temp_path("nan.gguf"));
     for (int i = 0; i < 2; i++) {
-        radllm_options *options = options_on(devices[i], "max_tokens=4");
+        radllm_options *options =
+            options_on(devices[i], _i < 3 ? "max_tokens=4" : "max_tokens=4 temperature=0.9");
         opened o = open_file(rad_test_temp_path("nan.gguf"), options);
         radllm_request *request = NULL;
         int32_t token = 3;
@@ -780,7 +788,7 @@ static void add_cases(Suite *suite)
                             0, sizeof experts / sizeof *experts);
     }
     tcase_add_test(cases, pages_are_shared_copied_and_restored);
-    tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 3);
+    tcase_add_loop_test(cases, logits_that_are_no_numbers_are_an_error, 0, 6);
     tcase_add_test(cases, tokens_logits_and_vectors_have_graphs_of_their_own);
     tcase_add_test(cases, choices_have_graphs_of_their_own);
     tcase_add_test(cases, graphs_make_room);

@@ -154,14 +154,33 @@ static void close_both(opened files[2], opened besides[2])
     }
 }
 
+/* Six tokens that a request draws of all. */
+static void draw(const opened *o, int32_t tokens[6])
+{
+    radllm_options *options =
+        options_on("cpu", "max_tokens=6 ignore_end=yes temperature=0.9 seed=5");
+    radllm_request *request = NULL;
+    const int32_t prompt[] = {5, 9, 11};
+    rad_assert_ok(radllm_request_new_tokens(o->session, prompt, 3, options, &request, o->error),
+                  o->error);
+    rad_assert_ok(radllm_request_run(request, NULL, o->error), o->error);
+    for (size_t t = 0; t < 6; t++) {
+        radllm_answer_token token = {.size = sizeof token};
+        rad_assert_ok(radllm_request_token(request, t, &token, o->error), o->error);
+        tokens[t] = token.token;
+    }
+    radllm_request_free(request);
+    radllm_options_free(options);
+}
+
 /* Steps of one token are graphs from the second on; batches of several sessions; the most likely
- * token, chosen on the last device. */
+ * token, chosen on the last device, and drawn ones. */
 START_TEST(steps_are_repeated)
 {
     static const char pairs[] = "sessions=2 batch=9 context=96 cache=q8_0";
     char divided[512];
     opened all[2], others[2];
-    int32_t tokens[2][8];
+    int32_t tokens[2][8], drawn[2][6];
     setenv("RAD_EMULATED_PEERS", _i == 0 ? "0" : "1", 1);
     divide(tied, pairs, 3, divided);
     for (int i = 0; i < 2; i++) {
@@ -179,6 +198,9 @@ START_TEST(steps_are_repeated)
     ck_assert_int_eq(memcmp(tokens[0], tokens[1], sizeof tokens[0]), 0);
     assert_same_logits(&all[0], &all[1], "behind repeated steps");
     assert_same_logits(&others[0], &others[1], "of a session besides");
+    for (int i = 0; i < 2; i++)
+        draw(&others[i], drawn[i]);
+    ck_assert_int_eq(memcmp(drawn[0], drawn[1], sizeof drawn[0]), 0);
     close_both(all, others);
 }
 END_TEST

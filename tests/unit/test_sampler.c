@@ -515,6 +515,10 @@ START_TEST(exponentials_and_their_sum_are_those_one_at_a_time)
         size_t n = round < 40 ? round : 2000 + 111 * (round - 40);
         for (size_t i = 0; i < n; i++)
             x[i] = (float)(-rad_random_unit(8, 2, round << 32 | i) * (round % 2 ? 800 : 3));
+        if (n > 20) {
+            x[0] = 0.25f;
+            x[18] = -INFINITY;
+        }
         double divisor = divisors[round % 4];
         for (int level = 0; level <= rad_vector_level(); level++) {
             double sum = rad_exponentials(level, x, 0.25, divisor, n, y, 2.0), wanted = 2.0;
@@ -526,6 +530,38 @@ START_TEST(exponentials_and_their_sum_are_those_one_at_a_time)
             ck_assert(sum == wanted);
         }
     }
+}
+END_TEST
+
+/* Whatever the history is: settings that leave every token its weight. */
+START_TEST(plain_settings_are_known)
+{
+    const rad_logit_bias bias = {3, 0.0f};
+    rad_sampler_settings plain = defaults, other[10];
+    plain.temperature = 0.7f;
+    for (int i = 0; i < 10; i++)
+        other[i] = plain;
+    ck_assert(rad_sampler_is_plain(&plain, N_VOCAB));
+    plain.top_k = (int32_t)N_VOCAB;
+    ck_assert(rad_sampler_is_plain(&plain, N_VOCAB));
+    plain.repeat_penalty = 1.5f; /* of no tokens */
+    plain.penalty_last_n = 0;
+    ck_assert(rad_sampler_is_plain(&plain, N_VOCAB));
+    other[0].temperature = 0.0f;
+    other[1].top_k = (int32_t)N_VOCAB - 1;
+    other[2].top_p = 0.999f;
+    other[3].min_p = 1e-6f;
+    other[4].typical_p = 0.999f;
+    other[5].repeat_penalty = 1.1f;
+    other[5].penalty_last_n = -1;
+    other[6].presence_penalty = -0.5f;
+    other[6].penalty_last_n = 3;
+    other[7].biases = &bias;
+    other[7].n_biases = 1;
+    other[8].temperature = -1.0f; /* an error */
+    other[9].frequency_penalty = NAN;
+    for (int i = 0; i < 10; i++)
+        ck_assert_msg(!rad_sampler_is_plain(&other[i], N_VOCAB), "settings %d", i);
 }
 END_TEST
 
@@ -744,6 +780,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, large_vocabularies_are_quick);
     tcase_add_test(cases, scans_find_the_same_at_every_width);
     tcase_add_test(cases, exponentials_and_their_sum_are_those_one_at_a_time);
+    tcase_add_test(cases, plain_settings_are_known);
     tcase_add_test(cases, large_vocabularies_choose_as_a_plain_sampler);
     tcase_add_test(cases, log_probabilities_are_those_of_the_softmax);
     tcase_add_test(cases, top_log_probabilities_are_sorted);

@@ -56,6 +56,16 @@ static void write_rows(rad_cuda_backend *b)
     }
 }
 
+static void write_draws(rad_cuda_backend *b)
+{
+    _Static_assert(sizeof(rad_draw) == sizeof(rad_cuda_draw), "they are the same");
+    const rad_batch *batch = b->batch;
+    uint64_t bytes = batch->draws != NULL ? batch->n_outputs * sizeof *batch->draws : 0;
+    b->layout.draws = take(b, bytes);
+    if (bytes > 0)
+        memcpy(staged(b, b->layout.draws), batch->draws, bytes);
+}
+
 /* Entries of tiles that are not held are never looked at. */
 static void write_table(rad_cuda_backend *b, uint32_t group)
 {
@@ -133,6 +143,7 @@ static void share(const rad_cuda_backend *b, rad_cuda_backend *part)
     part->most_keys = b->most_keys;
     part->layout.rows = b->layout.rows;
     part->layout.outputs = b->layout.outputs;
+    part->layout.draws = b->layout.draws;
     memcpy(part->n_blocks, b->n_blocks, sizeof part->n_blocks);
     memcpy(part->layout.tables, b->layout.tables, sizeof part->layout.tables);
     memcpy(part->layout.blocks, b->layout.blocks, sizeof part->layout.blocks);
@@ -151,6 +162,7 @@ void rad_cuda_tell_batch(rad_cuda_chain *c)
     if (batch->n_outputs > 0)
         memcpy(staged(b, b->layout.outputs), batch->outputs,
                batch->n_outputs * sizeof *batch->outputs);
+    write_draws(b);
     for (uint32_t g = 0; g < b->cache->plan.n_groups; g++)
         write_table(b, g);
     memset(b->n_blocks, 0, sizeof b->n_blocks);

@@ -41,6 +41,7 @@ static void free_device_memory(rad_cuda_chain *c)
     free_pinned(last, c->results, c->results_bytes);
     free_pinned(last, c->choices, c->settings.max_outputs * sizeof *c->choices);
     free_pinned(last, c->candidates, c->settings.max_outputs * sizeof *c->candidates);
+    free_pinned(last, c->drawn, c->settings.max_outputs * sizeof *c->drawn);
     free_pinned(last, c->crossing, c->crossing_bytes);
     rad_cuda_unlock(c->cuda);
 }
@@ -176,7 +177,7 @@ static radllm_status take_pinned(rad_cuda_chain *c, radllm_error *error)
     rad_cuda_device *device = last->device;
     uint32_t crossing_set = rad_cuda_crossing(c->program, c->on_device);
     void *staging = NULL, *results = NULL, *choices = NULL, *crossing = NULL;
-    void *candidates = NULL;
+    void *candidates = NULL, *drawn = NULL;
     c->staging_bytes = rad_cuda_staging_bytes(&c->parts[0].layout);
     c->results_bytes = rad_cuda_results_bytes(c->program, &c->settings, c->on_device);
     c->crossing_bytes = rad_cuda_set_bytes(c->program, &c->settings, crossing_set);
@@ -196,6 +197,10 @@ static radllm_status take_pinned(rad_cuda_chain *c, radllm_error *error)
         status = device->host_alloc(
             device, rad_cuda_candidates_bytes(c->program, &c->settings, c->on_device), &candidates);
     c->candidates = last->candidates = candidates;
+    if (status == RADLLM_OK)
+        status = device->host_alloc(
+            device, rad_cuda_drawn_bytes(c->program, &c->settings, c->on_device), &drawn);
+    c->drawn = last->drawn = drawn;
     if (status == RADLLM_OK)
         status = device->host_alloc(device, c->crossing_bytes, &crossing);
     c->crossing = crossing;

@@ -74,6 +74,7 @@ typedef struct rad_cuda_layout {
     uint64_t values[RAD_MAX_VALUES];
     uint64_t rows;                          /* rad_cuda_row[n_tokens] */
     uint64_t outputs;                       /* uint32_t[n_outputs] */
+    uint64_t draws;                         /* rad_cuda_draw[n_outputs], where some are drawn */
     uint64_t tables[RAD_CACHE_GROUPS];      /* uint32_t[n_spans][stride] */
     uint64_t blocks[RAD_CUDA_BLOCK_TOKENS]; /* rad_cuda_attend_block[], by a block's tokens - 1 */
     uint64_t tiles;                         /* quantized input of products */
@@ -87,7 +88,7 @@ typedef struct rad_cuda_layout {
     uint64_t parts;                         /* rad_cuda_greatest[max_outputs][n_parts] */
     uint32_t n_parts;                       /* of a row of logits; 0: there are none */
     /* Of each output row. */
-    uint64_t candidate_counts, candidate_masses, n_candidate_keys, candidate_keys;
+    uint64_t candidate_counts, candidate_masses, n_candidate_keys, candidate_keys, draw_sums;
     /* Slots by expert, and tiles of them: rad_cuda_group_arguments. */
     uint64_t starts, token_of, row_of, expert_of, tile_expert, tile_first, n_tiles;
     uint64_t total;
@@ -113,7 +114,7 @@ typedef struct rad_cuda_adapted {
 
 /* What decides the launches of a step, besides the program. */
 typedef struct rad_cuda_step_key {
-    uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, narrows, longest_span, most_keys;
+    uint32_t n_tokens, n_outputs, n_spans, hidden, chooses, narrows, draws, longest_span, most_keys;
     uint32_t n_blocks[RAD_CUDA_BLOCK_TOKENS];
     uint32_t n_adapters; /* of all rows */
     struct {
@@ -157,6 +158,7 @@ typedef struct rad_cuda_backend {
     uint8_t *staging;           /* pinned memory for what a step tells devices, laid out as there */
     rad_cuda_greatest *choices; /* pinned, of each output row; NULL: logits are not made here */
     rad_cuda_candidates *candidates; /* as these */
+    rad_cuda_drawn *drawn;           /* as these */
     rad_cuda_event *arrived;         /* what experts in main memory read; NULL: there are none */
 
     rad_cuda_replay replays[RAD_CUDA_REPLAYS];
@@ -208,6 +210,7 @@ typedef struct rad_cuda_chain {
     uint64_t results_bytes;
     rad_cuda_greatest *choices;      /* of each output row; NULL: logits are the CPU's */
     rad_cuda_candidates *candidates; /* as these */
+    rad_cuda_drawn *drawn;           /* as these */
     float *crossing;                 /* for what experts here read and give; NULL: there are none */
     uint64_t crossing_bytes;
 
@@ -269,9 +272,10 @@ rad_cuda_attend_arguments rad_cuda_attend_shape(const rad_cuda_means *means, con
                                                 uint32_t longest_span, uint32_t *rows);
 radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
 /* The greatest logit of each output row, into `choices`; behind that the best of them, into
- * `candidates`. */
+ * `candidates`, and what is drawn, into `drawn`. */
 radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
 radllm_status rad_cuda_run_candidates(rad_cuda_backend *b);
+radllm_status rad_cuda_run_draw(rad_cuda_backend *b);
 /* Whether two products can be one launch; up to RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
 /* Products that read the same input, in one launch with what is before and behind them. */
@@ -401,12 +405,14 @@ uint32_t rad_cuda_inputs(const rad_program *program);
 bool rad_cuda_is_result(const rad_program *program, const bool *on_device, uint32_t value);
 uint64_t rad_cuda_results_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
-/* Of the most likely token of output rows, and of those in front; 0 where the device makes no
- * logits. */
+/* Of the most likely token of output rows, of those in front, and of drawn ones; 0 where the device
+ * makes no logits. */
 uint64_t rad_cuda_choices_bytes(const rad_program *program, const rad_backend_settings *settings,
                                 const bool *on_device);
 uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend_settings *settings,
                                    const bool *on_device);
+uint64_t rad_cuda_drawn_bytes(const rad_program *program, const rad_backend_settings *settings,
+                              const bool *on_device);
 /* Values that experts in main memory read of the device, or give to it, as a set. */
 uint32_t rad_cuda_crossing(const rad_program *program, const bool *on_device);
 /* The layout of everything but weights and pages; false when it exceeds 64 bits. */

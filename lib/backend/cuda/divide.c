@@ -303,6 +303,7 @@ static void count_pinned(placing *p, rad_cuda_placement *out)
                    rad_cuda_results_bytes(p->program, settings, any) +
                    rad_cuda_choices_bytes(p->program, settings, any) +
                    rad_cuda_candidates_bytes(p->program, settings, any) +
+                   rad_cuda_drawn_bytes(p->program, settings, any) +
                    rad_cuda_set_bytes(p->program, settings, rad_cuda_crossing(p->program, any));
 }
 

@@ -23,6 +23,7 @@ static bool make_key(const rad_cuda_backend *b, rad_cuda_step_key *key)
     key->hidden = b->batch->hidden;
     key->chooses = b->batch->chooses;
     key->narrows = b->batch->narrows;
+    key->draws = b->batch->draws != NULL;
     key->longest_span = b->longest_span;
     key->most_keys = b->most_keys;
     memcpy(key->n_blocks, b->n_blocks, sizeof key->n_blocks);

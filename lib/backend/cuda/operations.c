@@ -701,6 +701,26 @@ radllm_status rad_cuda_run_candidates(rad_cuda_backend *b)
                : status;
 }
 
+radllm_status rad_cuda_run_draw(rad_cuda_backend *b)
+{
+    uint32_t n_vocab = b->model->hparams.n_vocab;
+    rad_cuda_draw_arguments a = {.logits = rad_cuda_value(b, b->program->logits),
+                                 .parts = rad_cuda_at(b, b->layout.parts),
+                                 .draws = rad_cuda_at(b, b->layout.draws),
+                                 .sums = rad_cuda_at(b, b->layout.draw_sums),
+                                 .out = b->drawn,
+                                 .stride = n_vocab,
+                                 .n = n_vocab,
+                                 .n_parts = b->layout.n_parts,
+                                 .n_rows = b->batch->n_outputs};
+    uint32_t y = a.n_rows < MOST_GRID_ROWS ? a.n_rows : MOST_GRID_ROWS;
+    radllm_status status =
+        launch(b, &rad_cuda_kernel_draw_sums, (rad_cuda_grid){a.n_parts, y, 1}, 0, &a);
+    return status == RADLLM_OK
+               ? launch(b, &rad_cuda_kernel_draw, (rad_cuda_grid){a.n_rows, 1, 1}, 0, &a)
+               : status;
+}
+
 /* ---- what is missing ------------------------------------------------------------------------- */
 
 static bool has_order(const rad_cuda_means *means, const rad_weight *weight)

@@ -96,6 +96,13 @@ uint64_t rad_cuda_candidates_bytes(const rad_program *program, const rad_backend
     return has_logits ? settings->max_outputs * sizeof(rad_cuda_candidates) : 0;
 }
 
+uint64_t rad_cuda_drawn_bytes(const rad_program *program, const rad_backend_settings *settings,
+                              const bool *on_device)
+{
+    bool has_logits = rad_cuda_is_result(program, on_device, program->logits);
+    return has_logits ? settings->max_outputs * sizeof(rad_cuda_drawn) : 0;
+}
+
 /* The rows of experts stand as the one who routes wants them: all from ROUTE to COMBINE is in one
  * place, but for adapters. */
 static void keep_experts_together(const rad_program *program, uint32_t from, uint32_t to,
@@ -340,7 +347,8 @@ static bool lay_out_told(const rad_cuda_means *means, const rad_program *program
 {
     layout->told = *used;
     bool fits = place(used, settings->max_tokens, sizeof(rad_cuda_row), &layout->rows) &&
-                place(used, settings->max_outputs, sizeof(uint32_t), &layout->outputs);
+                place(used, settings->max_outputs, sizeof(uint32_t), &layout->outputs) &&
+                place(used, settings->max_outputs, sizeof(rad_cuda_draw), &layout->draws);
     for (uint32_t g = 0; g < means->cache->n_groups; g++)
         fits = fits &&
                place(used, settings->max_spans,
@@ -387,7 +395,8 @@ static bool lay_out_parts(const rad_program *program, const rad_backend_settings
                  &layout->candidate_counts) &&
            place(used, rows * layout->n_parts, sizeof(double), &layout->candidate_masses) &&
            place(used, rows, sizeof(uint32_t), &layout->n_candidate_keys) &&
-           place(used, rows * RAD_CUDA_CANDIDATE_ROOM, sizeof(uint64_t), &layout->candidate_keys);
+           place(used, rows * RAD_CUDA_CANDIDATE_ROOM, sizeof(uint64_t), &layout->candidate_keys) &&
+           place(used, rows * layout->n_parts, sizeof(double), &layout->draw_sums);
 }
 
 bool rad_cuda_lay_out(const rad_cuda_means *means, const rad_program *program,

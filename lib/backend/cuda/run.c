@@ -435,8 +435,8 @@ static radllm_status run_range(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t 
 static bool is_choosing(const rad_cuda_chain *c, const rad_cuda_backend *b)
 {
     const rad_batch *batch = c->batch;
-    return (batch->chooses || batch->narrows) && !batch->hidden && batch->n_outputs > 0 &&
-           b->choices != NULL &&
+    return (batch->chooses || batch->narrows || batch->draws != NULL) && !batch->hidden &&
+           batch->n_outputs > 0 && b->choices != NULL &&
            c->values[c->program->logits].where == RAD_CUDA_THERE(b - c->parts);
 }
 
@@ -450,6 +450,8 @@ static radllm_status run_rest(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t f
     status = rad_cuda_run_greatest(b);
     if (status == RADLLM_OK && c->batch->narrows)
         status = rad_cuda_run_candidates(b);
+    if (status == RADLLM_OK && c->batch->draws != NULL)
+        status = rad_cuda_run_draw(b);
     return status == RADLLM_OK ? status : rad_cuda_failed(b->device, status, error);
 }
 
@@ -595,6 +597,14 @@ static rad_best_tokens cuda_best(const rad_backend *backend, uint32_t index)
                              found->all != 0, found->mass};
 }
 
+static int32_t cuda_drawn(const rad_backend *backend, uint32_t index)
+{
+    const rad_cuda_chain *c = (const rad_cuda_chain *)backend;
+    return c->chosen && c->batch->draws != NULL && c->drawn[index].decided != 0
+               ? (int32_t)c->drawn[index].token
+               : -1;
+}
+
 static radllm_status cuda_fetch(rad_backend *backend, uint32_t first, uint32_t n,
                                 radllm_error *error)
 {
@@ -672,6 +682,7 @@ const rad_backend_table rad_cuda_backend_table = {.run = cuda_run,
                                                   .logits = cuda_logits,
                                                   .choice = cuda_choice,
                                                   .best = cuda_best,
+                                                  .drawn = cuda_drawn,
                                                   .fetch = cuda_fetch,
                                                   .reserve_adapters = cuda_reserve_adapters,
                                                   .hidden = cuda_hidden,
