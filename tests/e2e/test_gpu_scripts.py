@@ -121,7 +121,7 @@ check(not list(folder.glob("radllm-bench.*")), "no folder stays")
 
 # ---- check ----
 
-for name in ("behind", "products_float", "attention", "layer", "products", "experts", "harness", "adapt",
+for name in ("draw", "behind", "products_float", "attention", "layer", "products", "experts", "harness", "adapt",
              "add"):
     script(build / f"tests/cuda/device_{name}", {
         "behind": "echo fork=$CK_FORK; exit 1\n", "attention": "sleep 30\n"}.get(name, "echo 1..1\n"))
