@@ -56,6 +56,33 @@ RAD_CUDA_DECLARE(adapt_up_f32);
 RAD_CUDA_DECLARE(adapt_up_f16);
 RAD_CUDA_DECLARE(adapt_up_bf16);
 
+/* The same behind products of experts, for slots, each of which has an expert and a token, and an
+ * output row of its own. adapt_experts_down, then adapt_experts_up; grid: x rows of A (of the
+ * greatest rank) or B as above, y slots over slots_per_block (1 or RAD_CUDA_ADAPT_TOKENS), rounded
+ * up. Pairs have their own ranks, types and scales. */
+enum { RAD_CUDA_ADAPT_F32, RAD_CUDA_ADAPT_F16, RAD_CUDA_ADAPT_BF16 };
+typedef struct rad_cuda_expert_pair {
+    uint64_t a, b; /* where the matrices begin */
+    double scale;
+    uint32_t rank, b_rows, a_type, b_type;
+} rad_cuda_expert_pair;
+typedef struct rad_cuda_adapt_experts_arguments {
+    const uint8_t *data;
+    const rad_cuda_expert_pair *pairs;
+    const uint32_t *places;   /* of each expert: 0, or 1 + its pair's number */
+    const uint32_t *experts;  /* of each slot */
+    const uint32_t *token_of; /* the same; NULL: slot / n_used */
+    const float *x;           /* rows of tokens, or (by_slot) of slots */
+    float *hidden, *y;        /* of slots; hidden_stride and n_rows apart */
+    uint32_t by_slot, n_used, n_slots, slots_per_block;
+    uint32_t first_token, n_tokens; /* slots of others are passed over */
+    uint32_t n_columns, n_rows, hidden_stride;
+    uint32_t first_row;  /* of B, where it has more than n_rows */
+    float scale, number; /* times the pair's own, in this order and in 64 bits */
+} rad_cuda_adapt_experts_arguments;
+RAD_CUDA_DECLARE(adapt_experts_down);
+RAD_CUDA_DECLARE(adapt_experts_up);
+
 /* ---- 16-bit weights by matrix instructions
  * --------------------------------------------------------
  *

@@ -68,6 +68,7 @@ HARMLESS = {
     "adapt.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
     "adapt.cu:lane:3": "the lanes of a row in pairs that are added as well",
     "adapt.cu:lane:4": "which of the four lanes of a row writes: all have the sum",
+    "adapt.cu:lane:5": "which of the four lanes of a row writes: all have the sum",
     "quantize.cu:lane:3": "the greatest of four, in another order",
     "quantize.cu:lane:4": "the greatest of all, in another order",
     "quantize.cu:lane:5": "columns for the greatest of all, in another order",

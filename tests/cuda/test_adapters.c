@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cuda/models.h"
+#include "cuda/texts.h"
 #include "golden/logits.h"
 
 #define N_IDS 7
@@ -48,6 +48,9 @@ static const struct {
     {"architectures/bloom-f32", "bloom-attention.gguf", "cache=f32", 3},
     {"architectures/mixtral-f32", "mixtral-experts.gguf", "cache=f32", 3},
     {"architectures/mixtral-q8_0", "mixtral-experts.gguf", "cache=f32", 0},
+    {"architectures/mixtral-q8_0", "mixtral-gates", "cache=f32", 1},
+    {"architectures/qwen3moe-q8_0", "qwen3moe-parameters", "cache=f32", 0},
+    {"architectures/gpt-oss-q8_0", "gpt-oss-parameters", "cache=f32", 2},
     /* A part of the layers on the device. */
     {"architectures/llama-mha-q8_0", "llama-all.gguf", "cache=f32 gpu_layers=1", 0},
 };
@@ -72,7 +75,8 @@ END_TEST
 
 /* ---- sessions -------------------------------------------------------------------------------- */
 
-static const char base[] = "architectures/llama-mha-q8_0";
+static const char *base = "architectures/llama-mha-q8_0";
+static const char *names[] = {"llama-all.gguf", "llama-attention"};
 
 /* A model on a device, and sessions that have what their number says: the first adapter, the second
  * with a scale, both, none. */
@@ -95,7 +99,6 @@ static void set_adapters(company *c, int session)
 
 static company open_company(const char *device, const char *pairs)
 {
-    static const char *const names[] = {"llama-all.gguf", "llama-attention"};
     char text[256];
     company c;
     snprintf(text, sizeof text, "cache=f32 sessions=5 context=64 %s", pairs);
@@ -193,6 +196,71 @@ START_TEST(sessions_have_their_own)
 }
 END_TEST
 
+/* Experts' rows stand by expert, those of all sessions together. */
+START_TEST(sessions_have_their_own_experts)
+{
+    static const char *const ways[] = {"", "gpu_layers=1", "batch=2"};
+    static char here[4][SESSIONS][TEXT], there[4][SESSIONS][TEXT];
+    base = "architectures/mixtral-q8_0";
+    names[0] = "mixtral-experts.gguf";
+    names[1] = "mixtral-gates";
+    answer_in_turns("cpu", "", here);
+    answer_in_turns("cuda", ways[_i], there);
+    ck_assert_str_ne(here[0][0], here[0][3]);
+    for (int turn = 0; turn < 4; turn++) {
+        for (int i = 0; i < SESSIONS; i++)
+            ck_assert_str_eq(here[turn][i], there[turn][i]);
+    }
+}
+END_TEST
+
+/* Many tokens and few, by the device alone, with no more room than was planned: steps of one are
+ * graphs. */
+static const struct {
+    const char *model, *adapter;
+} mixtures[] = {
+    {"architectures/mixtral-q8_0", "mixtral-experts.gguf"},
+    {"architectures/mixtral-f32", "mixtral-experts"},
+    {"architectures/qwen3moe-q8_0", "qwen3moe-parameters"},
+    {"architectures/gpt-oss-q8_0", "gpt-oss-parameters"},
+};
+
+START_TEST(experts_are_adapted_on_the_device)
+{
+    char pairs[512], counts[1024];
+    int64_t total;
+    const char *model = mixtures[_i].model;
+    snprintf(pairs, sizeof pairs, "cache=f32 batch=64 adapter=%s",
+             adapter_path(mixtures[_i].adapter));
+    snprintf(counts, sizeof counts, "%s", rad_test_temp_path("counts"));
+    opened here = open_on("cpu", model, pairs), whole = open_on("cuda", model, pairs),
+           plain = open_on("cpu", model, "cache=f32 batch=64");
+    rad_assert_ok(radllm_engine_number(whole.engine, "gpu_total", &total, whole.error),
+                  whole.error);
+    snprintf(pairs + strlen(pairs), sizeof pairs - strlen(pairs), " vram_limit=%lld",
+             (long long)total);
+    opened pieces = open_on("cuda", model, pairs);
+    feed(&here, 0, LONG, 64);
+    feed(&plain, 0, LONG, 64);
+    feed(&whole, 0, LONG, 64);
+    feed(&pieces, 0, 20, 20);
+    feed(&pieces, 20, LONG, 1);
+    assert_same_logits(&here, &whole, "many tokens");
+    assert_same_logits(&here, &pieces, "few tokens");
+    float *with = last_logits(&here), *without = last_logits(&plain);
+    ck_assert_float_ne(with[0], without[0]);
+    free(with);
+    free(without);
+    setenv("RAD_EMULATED_COUNTS", counts, 1);
+    close_file(&pieces);
+    unsetenv("RAD_EMULATED_COUNTS");
+    ck_assert_uint_gt(calls_of(counts, "graph_launch"), 40);
+    close_file(&here);
+    close_file(&whole);
+    close_file(&plain);
+}
+END_TEST
+
 /* The same adapter with another scale, token by token: no graph of the first one is replayed. */
 START_TEST(scales_have_graphs_of_their_own)
 {
@@ -243,15 +311,21 @@ START_TEST(adapters_stay_on_the_device)
 }
 END_TEST
 
-/* Adapters that are known beforehand are planned; without room for others the CPU adds them. */
+/* Adapters that are known beforehand are planned (those of experts too); without room for others
+ * the CPU adds them. */
 START_TEST(adapters_count)
 {
     static char here[4][SESSIONS][TEXT], there[4][SESSIONS][TEXT];
     char text[512], limit[64];
     int64_t bytes[2], used, total;
+    if (_i == 1) {
+        base = "architectures/mixtral-q8_0";
+        names[0] = "mixtral-experts.gguf";
+        names[1] = "mixtral-attention";
+    }
     for (int i = 0; i < 2; i++) {
         snprintf(text, sizeof text, "cache=f32 sessions=5 context=64%s%s",
-                 i == 1 ? " adapter=" : "", i == 1 ? adapter_path("llama-all.gguf") : "");
+                 i == 1 ? " adapter=" : "", i == 1 ? adapter_path(names[0]) : "");
         radllm_options *options = options_on("cuda", text);
         opened o = open_file(model_path(base), options);
         rad_assert_ok(radllm_engine_number(o.engine, "gpu_total", &total, o.error), o.error);
@@ -319,9 +393,12 @@ static void add_cases(Suite *suite)
     TCase *cases = rad_test_case(suite, "adapters");
     tcase_add_loop_test(cases, adapters_have_the_bits_of_the_cpu, 0, sizeof all / sizeof *all);
     tcase_add_loop_test(cases, sessions_have_their_own, 0, 3);
+    tcase_add_loop_test(cases, sessions_have_their_own_experts, 0, 3);
+    tcase_add_loop_test(cases, experts_are_adapted_on_the_device, 0,
+                        sizeof mixtures / sizeof *mixtures);
     tcase_add_test(cases, scales_have_graphs_of_their_own);
     tcase_add_test(cases, adapters_stay_on_the_device);
-    tcase_add_test(cases, adapters_count);
+    tcase_add_loop_test(cases, adapters_count, 0, 2);
     tcase_add_test(cases, adapters_change_places);
 }
 

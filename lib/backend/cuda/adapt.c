@@ -11,20 +11,53 @@
 
 /* ---- matrices -------------------------------------------------------------------------------- */
 
-static uint64_t hidden_bytes(const rad_backend_settings *settings, uint32_t rank)
+/* What a token has of results of products with A, at most: with experts one for each of its. */
+static uint32_t set_width(const rad_hparams *hparams, const rad_adapter_set *set)
 {
-    return rad_cuda_aligned((uint64_t)settings->max_tokens * rank * sizeof(float));
+    uint32_t width = 0;
+    for (uint32_t i = 0; i < set->n; i++) {
+        const rad_adapter *adapter = set->uses[i].adapter;
+        uint32_t of = adapter->rank * (adapter->n_expert_pairs > 0 ? hparams->router.n_used : 1);
+        width = of > width ? of : width;
+    }
+    return width;
 }
 
-uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings)
+static uint64_t hidden_bytes(const rad_backend_settings *settings, uint32_t width)
+{
+    return rad_cuda_aligned((uint64_t)settings->max_tokens * width * sizeof(float));
+}
+
+/* Behind an adapter's matrices, where it changes experts: all its pairs, and the pair of each slot.
+ */
+static uint64_t pairs_bytes(const rad_adapter *adapter)
+{
+    return adapter->n_expert_pairs > 0
+               ? rad_cuda_aligned(adapter->n_pairs * sizeof(rad_cuda_expert_pair))
+               : 0;
+}
+
+static uint64_t table_bytes(const rad_adapter *adapter)
+{
+    return adapter->n_expert_pairs > 0
+               ? pairs_bytes(adapter) + rad_cuda_aligned(adapter->n_slots * sizeof(uint32_t))
+               : 0;
+}
+
+static uint64_t copy_bytes(const rad_adapter *adapter)
+{
+    return rad_cuda_aligned(adapter->data_bytes) + table_bytes(adapter);
+}
+
+uint64_t rad_cuda_adapter_bytes(const rad_hparams *hparams, const rad_backend_settings *settings)
 {
     const rad_adapter_set *set = settings->adapters;
     uint64_t bytes = 0;
     if (set == NULL)
         return 0;
     for (uint32_t i = 0; i < set->n; i++)
-        bytes += rad_cuda_aligned(set->uses[i].adapter->data_bytes);
-    return bytes + hidden_bytes(settings, rad_adapter_set_rank(set));
+        bytes += copy_bytes(set->uses[i].adapter);
+    return bytes + hidden_bytes(settings, set_width(hparams, set));
 }
 
 static rad_cuda_adapter *find(rad_cuda_backend *b, const rad_adapter *adapter)
@@ -82,31 +115,69 @@ static radllm_status take(rad_cuda_backend *b, uint64_t bytes, uint8_t **out)
 /* What is freed can be read by who takes it next. */
 static radllm_status free_hidden(rad_cuda_backend *b)
 {
-    uint64_t bytes = hidden_bytes(&b->settings, b->adapter_rank);
+    uint64_t bytes = hidden_bytes(&b->settings, b->adapter_width);
     if (b->adapter_hidden != NULL)
         (void)b->device->fill(b->device, RAD_CUDA_COMPUTE, b->adapter_hidden, 0, bytes);
     return give_back(b, &b->adapter_hidden, bytes);
 }
 
 /* The results of products with A, for all tokens of a step. */
-static radllm_status reserve_hidden(rad_cuda_backend *b, uint32_t rank)
+static radllm_status reserve_hidden(rad_cuda_backend *b, uint32_t width)
 {
-    if (rank <= b->adapter_rank)
+    if (width <= b->adapter_width)
         return RADLLM_OK;
     uint8_t *larger;
-    radllm_status status = take(b, hidden_bytes(&b->settings, rank), &larger);
+    radllm_status status = take(b, hidden_bytes(&b->settings, width), &larger);
     if (status != RADLLM_OK || larger == NULL)
         return status;
     status = free_hidden(b);
     b->adapter_hidden = larger;
-    b->adapter_rank = rank;
+    b->adapter_width = width;
+    return status;
+}
+
+static uint32_t kind_of(rad_type type)
+{
+    return type == RAD_TYPE_F16    ? RAD_CUDA_ADAPT_F16
+           : type == RAD_TYPE_BF16 ? RAD_CUDA_ADAPT_BF16
+                                   : RAD_CUDA_ADAPT_F32;
+}
+
+static void write_table(const rad_adapter *adapter, uint8_t *table)
+{
+    rad_cuda_expert_pair *pairs = (rad_cuda_expert_pair *)(void *)table;
+    for (uint32_t i = 0; i < adapter->n_pairs; i++) {
+        const rad_adapter_pair *pair = &adapter->pairs[i];
+        pairs[i] = (rad_cuda_expert_pair){.a = (uint64_t)(pair->a.data - adapter->data),
+                                          .b = (uint64_t)(pair->b.data - adapter->data),
+                                          .scale = pair->scale,
+                                          .rank = pair->b.n_columns,
+                                          .b_rows = pair->b.n_rows,
+                                          .a_type = kind_of(pair->a.type),
+                                          .b_type = kind_of(pair->b.type)};
+    }
+    memcpy(table + pairs_bytes(adapter), adapter->slots, adapter->n_slots * sizeof(uint32_t));
+}
+
+static radllm_status upload_table(rad_cuda_backend *b, const rad_adapter *adapter, uint8_t *to)
+{
+    const rad_allocator *allocator = &b->cuda->host.allocator;
+    const size_t bytes = (size_t)table_bytes(adapter);
+    uint8_t *table = bytes > 0 ? rad_alloc_zero(allocator, bytes) : NULL;
+    if (table == NULL)
+        return bytes > 0 ? RADLLM_E_MEMORY : RADLLM_OK;
+    write_table(adapter, table);
+    radllm_status status = b->device->upload(b->device, RAD_CUDA_COPY, to, table, bytes);
+    if (status == RADLLM_OK)
+        status = b->device->synchronize(b->device, RAD_CUDA_COPY);
+    rad_free(allocator, table, bytes);
     return status;
 }
 
 static radllm_status copy_over(rad_cuda_backend *b, const rad_adapter *adapter)
 {
     uint32_t place = 0;
-    uint64_t bytes = rad_cuda_aligned(adapter->data_bytes);
+    uint64_t bytes = copy_bytes(adapter);
     radllm_status status = RADLLM_OK;
     while (place < RAD_CUDA_ADAPTERS && b->adapters[place].data != NULL)
         place++;
@@ -119,7 +190,13 @@ static radllm_status copy_over(rad_cuda_backend *b, const rad_adapter *adapter)
         return status;
     status =
         b->device->upload(b->device, RAD_CUDA_COPY, copy->data, adapter->data, adapter->data_bytes);
-    return status == RADLLM_OK ? b->device->synchronize(b->device, RAD_CUDA_COPY) : status;
+    if (status == RADLLM_OK)
+        status = b->device->synchronize(b->device, RAD_CUDA_COPY);
+    if (status == RADLLM_OK)
+        status = upload_table(b, adapter, copy->data + rad_cuda_aligned(adapter->data_bytes));
+    if (status != RADLLM_OK)
+        (void)give_back(b, &copy->data, bytes);
+    return status;
 }
 
 radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_set *set,
@@ -127,7 +204,7 @@ radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_s
 {
     radllm_status status = make_room(b, set);
     if (status == RADLLM_OK)
-        status = reserve_hidden(b, rad_adapter_set_rank(set));
+        status = reserve_hidden(b, set_width(&b->model->hparams, set));
     for (uint32_t i = 0; i < set->n && status == RADLLM_OK; i++) {
         if (find(b, set->uses[i].adapter) == NULL)
             status = copy_over(b, set->uses[i].adapter);
@@ -153,7 +230,7 @@ static const rad_adapter_set *set_of(const rad_batch *batch, uint32_t span)
 /* Whether all of a set are on the device; they are used now. */
 static bool use_set(rad_cuda_backend *b, const rad_adapter_set *set)
 {
-    bool all = rad_adapter_set_rank(set) <= b->adapter_rank;
+    bool all = set_width(&b->model->hparams, set) <= b->adapter_width;
     for (uint32_t i = 0; i < set->n; i++) {
         rad_cuda_adapter *copy = find(b, set->uses[i].adapter);
         if (copy != NULL)
@@ -291,6 +368,58 @@ static radllm_status add_pair(rad_cuda_backend *b, const rad_op *op, const rad_c
                : status;
 }
 
+/* ---- experts --------------------------------------------------------------------------------- */
+
+static bool changes_experts(const rad_op *op, const rad_adapter *adapter)
+{
+    bool any = false;
+    for (uint32_t e = 0; adapter->n_expert_pairs > 0 && e < op->weight->n_experts && !any; e++)
+        any = rad_adapter_find(adapter, op->slot + e) != NULL;
+    return any;
+}
+
+/* The same for the slots of a run's tokens, wherever they stand. */
+static radllm_status adapt_experts(rad_cuda_backend *b, const rad_op *op,
+                                   const rad_cuda_adapted *run, const rad_adapter_use *use)
+{
+    const rad_adapter *adapter = use->adapter;
+    const rad_cuda_adapter *copy = find(b, adapter);
+    uint32_t n_tokens = rad_cuda_rows(b, op), n_used = b->model->hparams.router.n_used;
+    if (copy == NULL)
+        return RADLLM_E_INTERNAL; /* as above */
+    const uint8_t *table = copy->data + rad_cuda_aligned(adapter->data_bytes);
+    rad_cuda_adapt_experts_arguments a = {
+        .data = copy->data,
+        .pairs = (const rad_cuda_expert_pair *)(const void *)table,
+        .places = (const uint32_t *)(const void *)(table + pairs_bytes(adapter)) + op->slot,
+        .experts = rad_cuda_at(b, b->grouped ? b->layout.expert_of : b->layout.slot_expert),
+        .token_of = b->grouped ? rad_cuda_at(b, b->layout.token_of) : NULL,
+        .x = rad_cuda_value(b, op->in),
+        .hidden = (float *)(void *)b->adapter_hidden,
+        .y = rad_cuda_value(b, op->out),
+        .by_slot = op->by_choice,
+        .n_used = n_used,
+        .n_slots = n_tokens * n_used,
+        .slots_per_block =
+            b->grouped && n_tokens > RAD_CUDA_ADAPT_TOKENS ? RAD_CUDA_ADAPT_TOKENS : 1,
+        .first_token = run->first_row,
+        .n_tokens = run->n_rows,
+        .n_columns = rad_weight_inputs(op->weight),
+        .n_rows = op->width,
+        .hidden_stride = adapter->rank,
+        .first_row = (uint32_t)op->weight->first,
+        .scale = use->scale,
+        .number = op->number};
+    if (a.n_slots > MOST_GRID_ROWS)
+        a.slots_per_block = RAD_CUDA_ADAPT_TOKENS;
+    uint32_t blocks = (a.n_slots + a.slots_per_block - 1) / a.slots_per_block;
+    rad_cuda_grid down = {(adapter->rank + RAD_CUDA_ADAPT_A_ROWS - 1) / RAD_CUDA_ADAPT_A_ROWS,
+                          blocks, 1};
+    rad_cuda_grid up = {(a.n_rows + RAD_CUDA_ADAPT_B_ROWS - 1) / RAD_CUDA_ADAPT_B_ROWS, blocks, 1};
+    radllm_status status = launch(b, &rad_cuda_kernel_adapt_experts_down, down, 0, &a);
+    return status == RADLLM_OK ? launch(b, &rad_cuda_kernel_adapt_experts_up, up, 0, &a) : status;
+}
+
 radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op)
 {
     radllm_status status = RADLLM_OK;
@@ -298,8 +427,11 @@ radllm_status rad_cuda_run_adapt(rad_cuda_backend *b, const rad_op *op)
         const rad_cuda_adapted *run = &b->adapted[op->per_output][r];
         for (uint32_t i = 0; i < run->set->n && status == RADLLM_OK; i++) {
             const rad_adapter_use *use = &run->set->uses[i];
-            const rad_adapter_pair *pair = rad_adapter_find(use->adapter, op->slot);
-            if (pair != NULL)
+            const rad_adapter_pair *pair =
+                op->experts ? NULL : rad_adapter_find(use->adapter, op->slot);
+            if (op->experts && changes_experts(op, use->adapter))
+                status = adapt_experts(b, op, run, use);
+            else if (pair != NULL)
                 status = add_pair(b, op, run, use, pair);
         }
     }

@@ -142,7 +142,8 @@ static radllm_status fill_part(rad_cuda_chain *c, rad_cuda_backend *b, const rad
     status = fill_tables(b, error);
     const rad_cuda_share *share = &c->placement.gpus[b - c->parts];
     b->adapter_limit =
-        share->limit - share->bytes.total + rad_cuda_adapter_bytes(&c->settings); /* planned */
+        share->limit - share->bytes.total +
+        rad_cuda_adapter_bytes(&c->program->model->hparams, &c->settings); /* planned */
     return status == RADLLM_OK && c->settings.adapters != NULL
                ? rad_cuda_reserve_adapters(b, c->settings.adapters, error)
                : status;

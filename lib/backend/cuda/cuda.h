@@ -165,9 +165,9 @@ typedef struct rad_cuda_backend {
     uint64_t n_replayed;
 
     rad_cuda_adapter adapters[RAD_CUDA_ADAPTERS];
-    uint8_t *adapter_hidden;               /* float[max_tokens][adapter_rank] */
+    uint8_t *adapter_hidden;               /* float[max_tokens][adapter_width] */
     uint64_t adapter_bytes, adapter_limit; /* device memory of both, and what it may become */
-    uint32_t adapter_rank;
+    uint32_t adapter_width;                /* ranks, with experts for each that a token has */
     uint64_t n_runs, adapters_retry;
 
     /* The run in progress. */
@@ -447,7 +447,7 @@ radllm_status rad_cuda_send_batch(rad_cuda_chain *c, radllm_error *error);
  */
 
 /* Device memory for the adapters that are known beforehand. */
-uint64_t rad_cuda_adapter_bytes(const rad_backend_settings *settings);
+uint64_t rad_cuda_adapter_bytes(const rad_hparams *hparams, const rad_backend_settings *settings);
 /* Brings adapters to the device, as far as they have room. */
 radllm_status rad_cuda_reserve_adapters(rad_cuda_backend *b, const rad_adapter_set *set,
                                         radllm_error *error);

@@ -114,7 +114,8 @@ static radllm_status describe(placing *p, const rad_cuda_gpu *gpu, rad_cuda_shar
     *share = (rad_cuda_share){
         .number = gpu->number,
         .limit = limit != 0 && limit < room ? limit : room,
-        .bytes = {.activations = layout.total + rad_cuda_adapter_bytes(p->request->settings),
+        .bytes = {.activations = layout.total + rad_cuda_adapter_bytes(&p->means.model->hparams,
+                                                                       p->request->settings),
                   .context = gpu->context_bytes,
                   .libraries = gpu->library_bytes,
                   .memory = properties->bytes}};

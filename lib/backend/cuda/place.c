@@ -131,7 +131,9 @@ void rad_cuda_divide(const rad_cuda_means *means, const rad_program *program,
         here = here || (experts && experts_here);
         on_device[i] = !here && rad_cuda_missing(means, op, why) == NULL;
         if (op->kind == RAD_OP_ADAPT) /* where the product is that it adds to */
-            on_device[i] = i > 0 && on_device[i - 1] && program->ops[i - 1].kind == RAD_OP_PRODUCT;
+            on_device[i] = i > 0 && on_device[i - 1] &&
+                           (program->ops[i - 1].kind == RAD_OP_PRODUCT ||
+                            program->ops[i - 1].kind == RAD_OP_EXPERT_PRODUCT);
         if (op->kind == RAD_OP_ROUTE)
             route = i;
         if (op->kind != RAD_OP_COMBINE)
