@@ -1,6 +1,7 @@
 """tests/cuda/check, tests/cuda/bench and bench/gpu_models.py with stand-ins for a GPU's programs: what
 fails, hangs or has no room is told, and costs nothing else; models of holes are real models."""
 import shutil
+import time
 
 from e2e import *
 
@@ -140,4 +141,28 @@ check("FAILED  kernels: attention, 2 s, status 124" in said and "ok      kernels
 check("FAILED  tests/golden/architectures/gpt2-q8_0.gguf by itself" in said and
       "ok      tests/golden/types/q4_0.gguf by itself" in said, "models apart where one fails", done)
 check("ok      racecheck: a model" in said, "and all goes on to the end", done)
+
+# ---- from outside ----
+
+script(build / "tests/cuda/device_draw", "echo $$ >\"$0.number\"; exec sleep 30\n")
+script(build / "tests/cuda/device_bench", "echo $$ >\"$0.number\"; exec sleep 30\n")
+script(places / "timeout", f"exec {shutil.which('timeout')} \"$@\"\n")
+for name, program in (("check", "device_draw"), ("bench", "device_bench")):
+    report = folder / f"{name}-ended.txt"
+    number = build / "tests/cuda" / (program + ".number")
+    started = subprocess.Popen([SOURCE / "tests/cuda" / name, "--build", build, "--report", report],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, "PATH": f"{places}:{os.environ['PATH']}"})
+    for _ in range(200):
+        if number.exists() and number.read_text().strip():
+            break
+        time.sleep(0.05)
+    started.terminate()
+    check(started.wait(10) == 1 and "ENDED from outside" in report.read_text(), f"{name} is ended")
+    for _ in range(200):
+        gone = not pathlib.Path(f"/proc/{number.read_text().strip()}").exists()
+        if gone:
+            break
+        time.sleep(0.05)
+    check(gone, "and its step with it")
 finish()
