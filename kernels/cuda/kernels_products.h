@@ -51,8 +51,9 @@ enum {
 };
 
 /* Grid: x (tiles of a token + 7) / 8, y tokens. quantize_row (a scale for the whole row) and
- * quantize_outliers (the same, values from the threshold on being marked): x 1. The numbers are
- * those of the CPU's kernels, to the bit. */
+ * quantize_outliers (the same, values from the threshold on being marked): x 1. quantize_slots: as
+ * quantize, y slots, each in the order of its expert. The numbers are those of the CPU's kernels,
+ * to the bit. */
 typedef struct rad_cuda_quantize_arguments {
     const float *x;          /* rows of n_inputs */
     uint8_t *tiles;          /* aligned to 16 */
@@ -62,8 +63,13 @@ typedef struct rad_cuda_quantize_arguments {
     uint32_t n_columns; /* a multiple of 32 */
     uint32_t block;     /* 32 or 256: of `quantize` */
     float threshold;    /* of quantize_outliers */
+    /* Of quantize_slots: each slot's expert, each of which has n_columns of `columns`, and input
+     * (NULL: slot / slots_per_input). */
+    const uint32_t *experts, *inputs;
+    uint32_t slots_per_input;
 } rad_cuda_quantize_arguments;
 RAD_CUDA_DECLARE(quantize);
+RAD_CUDA_DECLARE(quantize_slots);
 RAD_CUDA_DECLARE(quantize_row);
 RAD_CUDA_DECLARE(quantize_outliers);
 

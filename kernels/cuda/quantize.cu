@@ -2,16 +2,16 @@
  * warp makes a tile; a lane has 8 columns of it. */
 #include "kernels/cuda/quantize.h"
 
-/* The lane's 8 columns of a tile, zeros where there are none. */
-RAD_DEVICE void load_columns(const rad_cuda_quantize_arguments &a, uint32_t column, float x[8])
+/* The lane's 8 columns of a tile of a row, zeros where there are none. */
+RAD_DEVICE void load_columns(const rad_cuda_quantize_arguments &a, const float *row,
+                             const uint32_t *columns, uint32_t column, float x[8])
 {
-    const float *row = a.x + (uint64_t)rad_block_y() * a.n_inputs;
 #pragma unroll
     for (int i = 0; i < 8; i++)
         x[i] = 0.0f;
     if (column >= a.n_columns)
         return;
-    if (a.columns == nullptr && a.n_inputs % 4 == 0) {
+    if (columns == nullptr && a.n_inputs % 4 == 0) {
         rad_f4 low = rad_floats(rad_load16(row + column));
         rad_f4 high = rad_floats(rad_load16(row + column + 4));
         x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
@@ -20,9 +20,14 @@ RAD_DEVICE void load_columns(const rad_cuda_quantize_arguments &a, uint32_t colu
     }
 #pragma unroll
     for (uint32_t i = 0; i < 8; i++) {
-        uint32_t from = a.columns != nullptr ? a.columns[column + i] : column + i;
+        uint32_t from = columns != nullptr ? columns[column + i] : column + i;
         x[i] = from < a.n_inputs ? row[from] : 0.0f;
     }
+}
+
+RAD_DEVICE void load_columns(const rad_cuda_quantize_arguments &a, uint32_t column, float x[8])
+{
+    load_columns(a, a.x + (uint64_t)rad_block_y() * a.n_inputs, a.columns, column, x);
 }
 
 RAD_DEVICE uint8_t *tile_at(const rad_cuda_quantize_arguments &a, uint32_t tile)
@@ -38,6 +43,19 @@ RAD_CUDA_KERNEL(quantize, 256, rad_cuda_quantize_arguments, a)
         return;
     float x[8];
     load_columns(a, tile * RAD_CUDA_CHUNK + rad_lane() * 8, x);
+    uint8_t *out = tile_at(a, tile);
+    quantize_write_sums(out, quantize_write(out, x, quantize_amax(x, a.block)));
+}
+
+RAD_CUDA_KERNEL(quantize_slots, 256, rad_cuda_quantize_arguments, a)
+{
+    const uint32_t tile = rad_block_x() * 8 + rad_warp(), slot = rad_block_y();
+    if (tile * RAD_CUDA_CHUNK >= a.n_columns)
+        return;
+    const uint64_t input = a.inputs != nullptr ? a.inputs[slot] : slot / a.slots_per_input;
+    float x[8];
+    load_columns(a, a.x + input * a.n_inputs, a.columns + (uint64_t)a.experts[slot] * a.n_columns,
+                 tile * RAD_CUDA_CHUNK + rad_lane() * 8, x);
     uint8_t *out = tile_at(a, tile);
     quantize_write_sums(out, quantize_write(out, x, quantize_amax(x, a.block)));
 }

@@ -212,6 +212,47 @@ START_TEST(quantizes_in_order)
 }
 END_TEST
 
+/* Slots of experts, each of which has an order of its own: inputs that are named, or of so many
+ * slots each. */
+START_TEST(quantizes_slots)
+{
+    enum { INPUTS = 301, COLUMNS = 320, TOKENS = 3, SLOTS = 6 };
+    static const uint32_t experts[SLOTS] = {1, 0, 0, 1, 1, 0}, inputs[SLOTS] = {2, 0, 1, 1, 0, 2};
+    uint32_t columns[2 * COLUMNS];
+    float *ordered = make(SLOTS * COLUMNS, sizeof *ordered);
+    float *values = make_values(1, TOKENS, INPUTS);
+    for (uint32_t i = 0; i < 2 * COLUMNS; i++)
+        columns[i] = i % 16 == 15 ? UINT32_MAX : (i * (i < COLUMNS ? 7 : 11)) % INPUTS;
+    for (uint32_t named = 0; named < 2; named++) {
+        rad_cuda_device *device = rad_test_device(named);
+        input in = {.cpu = {.kind = RAD_ACTIVATION_Q8_32, .n_tokens = SLOTS, .n_columns = COLUMNS}};
+        for (uint32_t i = 0; i < SLOTS * COLUMNS; i++) {
+            uint32_t slot = i / COLUMNS, token = named ? inputs[slot] : slot / 2;
+            uint32_t column = columns[experts[slot] * COLUMNS + i % COLUMNS];
+            ordered[i] = column == UINT32_MAX ? 0.0f : values[token * INPUTS + column];
+        }
+        quantize_on_cpu(&in.cpu, ordered);
+        in.tiles = rad_test_upload(device, NULL, rad_cuda_tiles_bytes(SLOTS, COLUMNS));
+        rad_cuda_quantize_arguments a = {
+            .x = rad_test_upload(device, values, TOKENS * INPUTS * 4),
+            .tiles = in.tiles,
+            .columns = rad_test_upload(device, columns, sizeof columns),
+            .n_inputs = INPUTS,
+            .n_columns = COLUMNS,
+            .block = 32,
+            .experts = rad_test_upload(device, experts, sizeof experts),
+            .inputs = named ? rad_test_upload(device, inputs, sizeof inputs) : NULL,
+            .slots_per_input = 2};
+        rad_test_launch(device, &rad_cuda_kernel_quantize_slots, 1, SLOTS, 1, 0, &a);
+        check_tiles(device, &in);
+        free_input(&in);
+        rad_test_device_close(device);
+    }
+    free(values);
+    free(ordered);
+}
+END_TEST
+
 /* Norms and gates that quantize their results: as the results quantized behind them. */
 static void check_quantized(rad_cuda_device *device, uint32_t n, uint32_t block, bool is_norm)
 {
@@ -722,6 +763,7 @@ static void add_cases(Suite *suite)
 {
     tcase_add_test(rad_test_case(suite, "quantize"), quantizes);
     tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_in_order);
+    tcase_add_test(rad_test_case(suite, "quantize in order"), quantizes_slots);
     tcase_add_test(rad_test_case(suite, "quantized results"), quantizes_results);
     tcase_add_loop_test(rad_test_case(suite, "few tokens"), multiplies_few, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "some tokens"), multiplies_some, 0, N_TYPES);

@@ -60,10 +60,11 @@ void rad_cuda_keep(rad_cuda *cuda, const rad_cuda_placement *placement);
 
 /* A weight on the device. */
 typedef struct rad_cuda_weight {
-    const uint8_t *data;     /* of a matrix, or of a stack of them, in the device's layout */
-    const float *values;     /* of a vector */
-    const float *scales;     /* of each of its matrices; NULL: products are not multiplied */
-    const uint32_t *columns; /* where its rows have them in another order */
+    const uint8_t *data; /* of a matrix, or of a stack of them, in the device's layout */
+    const float *values; /* of a vector */
+    const float *scales; /* of each of its matrices; NULL: products are not multiplied */
+    const uint32_t
+        *columns; /* where its rows have them in another order; of experts each its own */
 } rad_cuda_weight;
 
 /* Where everything stands in the backend's block of device memory. What a step tells the device is
@@ -346,6 +347,9 @@ static inline uint64_t rad_cuda_aligned(uint64_t bytes)
 /* Bytes of a weight on the device; of one expert's rows (of all, where it is no stack). */
 uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);
+
+/* Orders of columns that a weight has: 0 or 1, of experts at most one for each. */
+uint32_t rad_cuda_orders(const rad_cuda_library *library, const rad_weight *weight);
 
 /* Rows that go up one behind the other: of one matrix, or numbers of 32 bits (weight NULL). */
 typedef struct rad_cuda_stretch {

@@ -120,6 +120,45 @@ static radllm_status quantize(rad_cuda_backend *b, const rad_op *op, uint32_t n_
     return quantize_rows(b, op, rad_cuda_value(b, op->in), rad_weight_inputs(op->weight), n_rows);
 }
 
+/* Of experts whose columns stand in orders of their own: the input of each slot, in its expert's.
+ */
+static radllm_status quantize_slots(rad_cuda_backend *b, const rad_op *op, uint32_t n_slots)
+{
+    uint32_t n_columns = op->weight->matrix.n_columns, n_used = b->model->hparams.router.n_used;
+    uint32_t n_tiles = (n_columns + RAD_CUDA_CHUNK - 1) / RAD_CUDA_CHUNK;
+    uint32_t most = MOST_GRID_ROWS / n_used * n_used;
+    rad_cuda_quantize_arguments a = {
+        .x = rad_cuda_value(b, op->in),
+        .tiles = rad_cuda_at(b, b->layout.tiles),
+        .columns = rad_cuda_weight_of(b, op->weight)->columns,
+        .n_inputs = rad_weight_inputs(op->weight),
+        .n_columns = n_columns,
+        .block = rad_activation_block(activation_of(op->weight), n_columns),
+        .experts = rad_cuda_at(b, b->grouped ? b->layout.expert_of : b->layout.slot_expert),
+        .inputs = b->grouped && !op->by_choice ? rad_cuda_at(b, b->layout.token_of) : NULL,
+        .slots_per_input = op->by_choice ? 1 : n_used};
+    radllm_status status = RADLLM_OK;
+    b->tiles = a.tiles;
+    b->tiles_value = -1; /* no other product reads them */
+    for (uint32_t first = 0, n; first < n_slots && status == RADLLM_OK; first += n) {
+        n = n_slots - first < most ? n_slots - first : most;
+        status = launch(b, &rad_cuda_kernel_quantize_slots,
+                        (rad_cuda_grid){(n_tiles + 7) / 8, n, 1}, 0, &a);
+        a.tiles += rad_cuda_tiles_bytes(n, n_columns);
+        a.experts += n;
+        if (a.inputs != NULL)
+            a.inputs += n;
+        else
+            a.x += (size_t)(n / a.slots_per_input) * a.n_inputs;
+    }
+    return status;
+}
+
+static bool is_ordered(const rad_cuda_backend *b, const rad_weight *weight)
+{
+    return rad_cuda_weight_of(b, weight)->columns != NULL;
+}
+
 static rad_cuda_product_part part_of(const rad_cuda_backend *b, const rad_op *op)
 {
     const rad_weight *weight = op->weight;
@@ -564,7 +603,8 @@ static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uin
     rad_cuda_product_part part = part_of(b, op);
     rad_type type = op->weight->matrix.type;
     uint32_t n_slots = n_tokens * h->router.n_used, n_columns = op->weight->matrix.n_columns;
-    const uint32_t *token_of = op->by_choice ? NULL : rad_cuda_at(b, b->layout.token_of);
+    bool by_slot = op->by_choice || is_ordered(b, op->weight);
+    const uint32_t *token_of = by_slot ? NULL : rad_cuda_at(b, b->layout.token_of);
     if (n_tokens <= RAD_CUDA_PRODUCT_TOKENS) {
         uint32_t rows_log2 = rad_cuda_few_rows_log2(type, part.n_rows, n_columns,
                                                     b->device->properties.multiprocessors);
@@ -612,7 +652,7 @@ static radllm_status multiply_slots(rad_cuda_backend *b, const rad_op *op, uint3
                  .tiles = b->tiles,
                  .n_tokens = 1,
                  .experts = rad_cuda_at(b, b->layout.slot_expert),
-                 .slots_per_input = op->by_choice ? 1 : n_used};
+                 .slots_per_input = op->by_choice || is_ordered(b, op->weight) ? 1 : n_used};
     rad_cuda_product_part part = part_of(b, op);
     radllm_status status = RADLLM_OK;
     for (uint32_t first = 0; first < n_slots && status == RADLLM_OK; first += most) {
@@ -635,7 +675,9 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
     radllm_status status = RADLLM_OK;
     if (b->grouped && is_half(b, op->weight))
         return multiply_grouped_halves(b, op, n_tokens);
-    if (!is_float(op->weight))
+    if (is_ordered(b, op->weight))
+        status = quantize_slots(b, op, n_tokens * n_used);
+    else if (!is_float(op->weight))
         status = quantize(b, op, op->by_choice ? n_tokens * n_used : n_tokens);
     if (status != RADLLM_OK)
         return status;
@@ -723,13 +765,14 @@ radllm_status rad_cuda_run_draw(rad_cuda_backend *b)
 
 /* ---- what is missing ------------------------------------------------------------------------- */
 
-static bool has_order(const rad_cuda_means *means, const rad_weight *weight)
+/* Orders of experts: each has one, of blocks that quantize_slots makes. */
+static bool takes_orders(const rad_cuda_means *means, const rad_weight *weight)
 {
-    for (uint32_t e = 0; weight->parts != NULL && e < weight->n_experts; e++) {
-        if (means->library->weight_columns(weight, e) != NULL)
-            return true;
-    }
-    return false;
+    uint32_t n = rad_cuda_orders(means->library, weight);
+    rad_activation_kind kind = activation_of(weight);
+    bool blocks = kind == RAD_ACTIVATION_Q8_32 || kind == RAD_ACTIVATION_Q8_64 ||
+                  kind == RAD_ACTIVATION_Q8_256;
+    return n == 0 || (n == weight->n_experts && blocks);
 }
 
 /* However few queries a block takes. */
@@ -750,8 +793,8 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char
     case RAD_OP_ROTARY_TABLE:
         return "lookup of tables";
     case RAD_OP_EXPERT_PRODUCT:
-        if (has_order(means, op->weight))
-            return "experts with columns in an order of their own";
+        if (!takes_orders(means, op->weight))
+            return "experts of which some have columns in an order of their own";
         break;
     case RAD_OP_HEAD_PRODUCT: /* its input's parts must be rows of one distance */
         if (!is_float(op->weight) && op->from.row != op->n_heads * op->from.stride)

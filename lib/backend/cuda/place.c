@@ -297,7 +297,9 @@ static uint64_t tiles_bytes(const rad_cuda_means *means, const rad_program *prog
             op->kind != RAD_OP_HEAD_PRODUCT)
             continue;
         uint64_t rows = settings->max_tokens;
-        rows *= op->by_choice                     ? means->model->hparams.router.n_used
+        bool by_slot = op->by_choice || (op->kind == RAD_OP_EXPERT_PRODUCT &&
+                                         rad_cuda_orders(means->library, op->weight) > 0);
+        rows *= by_slot                           ? means->model->hparams.router.n_used
                 : op->kind == RAD_OP_HEAD_PRODUCT ? op->n_heads
                                                   : 1;
         uint32_t n_columns = op->weight->matrix.n_columns;

@@ -26,11 +26,18 @@ static uint64_t scales_bytes(const rad_weight *weight)
     return weight->scale != 1.0f ? sizeof(float) : 0;
 }
 
-static uint64_t columns_bytes(const rad_cuda_library *library, const rad_weight *weight)
+uint32_t rad_cuda_orders(const rad_cuda_library *library, const rad_weight *weight)
 {
-    return weight->parts == NULL && library->weight_columns(weight, 0) != NULL
-               ? (uint64_t)weight->matrix.n_columns * sizeof(uint32_t)
-               : 0;
+    uint32_t n = 0;
+    for (uint32_t e = 0; e < (weight->parts == NULL ? 1 : weight->n_experts); e++)
+        n += library->weight_columns(weight, e) != NULL;
+    return n;
+}
+
+/* Of one order. */
+static uint64_t columns_bytes(const rad_weight *weight)
+{
+    return (uint64_t)weight->matrix.n_columns * sizeof(uint32_t);
 }
 
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight)
@@ -39,7 +46,7 @@ uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight
         return rad_cuda_aligned(weight->n_values * sizeof(float));
     return rad_cuda_aligned(weight->n_experts * rad_cuda_expert_bytes(weight)) +
            rad_cuda_aligned(scales_bytes(weight)) +
-           rad_cuda_aligned(columns_bytes(library, weight));
+           rad_cuda_aligned(rad_cuda_orders(library, weight) * columns_bytes(weight));
 }
 
 /* ---- stretches ------------------------------------------------------------------------------- */
@@ -64,7 +71,7 @@ void rad_cuda_place_weight(rad_cuda_backend *b, const rad_weight *weight, uint8_
     if (scales_bytes(weight) > 0)
         there->scales = (const float *)(const void *)to;
     to += rad_cuda_aligned(scales_bytes(weight));
-    if (columns_bytes(b->library, weight) > 0)
+    if (rad_cuda_orders(b->library, weight) > 0)
         there->columns = (const uint32_t *)(const void *)to;
 }
 
@@ -108,12 +115,17 @@ bool rad_cuda_find_stretch(const rad_cuda_backend *b, const rad_weight *weight, 
         *out = expert_rows(b, weight, index);
         return true;
     }
-    bool scales = index == weight->n_experts;
-    *out = scales ? numbers(weight->scales != NULL ? weight->scales : &weight->scale,
-                            scales_bytes(weight), there->scales)
-                  : numbers(b->library->weight_columns(weight, 0),
-                            columns_bytes(b->library, weight), there->columns);
-    return index <= weight->n_experts + 1;
+    if (index == weight->n_experts) {
+        *out = numbers(weight->scales != NULL ? weight->scales : &weight->scale,
+                       scales_bytes(weight), there->scales);
+        return true;
+    }
+    uint32_t order = index - weight->n_experts - 1;
+    if (order >= rad_cuda_orders(b->library, weight))
+        return false;
+    *out = numbers(b->library->weight_columns(weight, order), columns_bytes(weight),
+                   there->columns + (uint64_t)order * weight->matrix.n_columns);
+    return true;
 }
 
 rad_cuda_stretch rad_cuda_cut(rad_cuda_stretch *rest, uint64_t n)
