@@ -182,35 +182,32 @@ static void answer_in_turns(const char *device, const char *pairs, char texts[4]
     close_company(&c);
 }
 
-START_TEST(sessions_have_their_own)
+static void compare_answers(int way)
 {
     static const char *const ways[] = {"", "gpu_layers=1", "batch=2"};
     static char here[4][SESSIONS][TEXT], there[4][SESSIONS][TEXT];
     answer_in_turns("cpu", "", here);
-    answer_in_turns("cuda", ways[_i], there);
+    answer_in_turns("cuda", ways[way], there);
     ck_assert_str_ne(here[0][0], here[0][3]);
     for (int turn = 0; turn < 4; turn++) {
         for (int i = 0; i < SESSIONS; i++)
             ck_assert_str_eq(here[turn][i], there[turn][i]);
     }
 }
+
+START_TEST(sessions_have_their_own)
+{
+    compare_answers(_i);
+}
 END_TEST
 
 /* Experts' rows stand by expert, those of all sessions together. */
 START_TEST(sessions_have_their_own_experts)
 {
-    static const char *const ways[] = {"", "gpu_layers=1", "batch=2"};
-    static char here[4][SESSIONS][TEXT], there[4][SESSIONS][TEXT];
     base = "architectures/mixtral-q8_0";
     names[0] = "mixtral-experts.gguf";
     names[1] = "mixtral-gates";
-    answer_in_turns("cpu", "", here);
-    answer_in_turns("cuda", ways[_i], there);
-    ck_assert_str_ne(here[0][0], here[0][3]);
-    for (int turn = 0; turn < 4; turn++) {
-        for (int i = 0; i < SESSIONS; i++)
-            ck_assert_str_eq(here[turn][i], there[turn][i]);
-    }
+    compare_answers(_i);
 }
 END_TEST
 

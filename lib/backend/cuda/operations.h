@@ -1,4 +1,4 @@
-/* What the files of operations (layer.c, operations.c) share. */
+/* What the files of operations (layer.c, operations.c, choose.c) share. */
 #ifndef RAD_BACKEND_CUDA_OPERATIONS_H
 #define RAD_BACKEND_CUDA_OPERATIONS_H
 
