@@ -96,7 +96,7 @@ struct rad_request {
     size_t n_answer, answer_capacity;
     rad_token_logprob *top; /* top_logprobs for each answer token */
     size_t top_capacity;
-    uint32_t n_reused;
+    uint32_t n_reused, n_shared; /* of the prompt; n_shared of them others had computed */
     uint64_t n_drafted, n_accepted;
     int32_t best_choice;
     uint64_t prompt_ns, answer_ns;

@@ -26,6 +26,18 @@ static void give(rad_session *session)
     rad_session_cut_draft(session, 0);
 }
 
+/* What is taken of a prompt is given back with it, and counted when it is taken again. */
+static void give_of_request(rad_request *request)
+{
+    rad_engine *engine = request->session->engine;
+    give(request->session);
+    if (request->phase != RAD_PHASE_PROMPT)
+        return;
+    atomic_fetch_sub(&engine->tokens_reused, request->n_reused);
+    atomic_fetch_sub(&engine->tokens_shared, request->n_shared);
+    request->n_reused = request->n_shared = 0;
+}
+
 static bool is_in_step(const struct rad_work *work, uint32_t n_work, const rad_request *request)
 {
     for (uint32_t i = 0; i < n_work; i++) {
@@ -58,7 +70,7 @@ bool rad_room_make(rad_engine *engine, const struct rad_work *work, uint32_t n_w
         rad_request *other = waits ? NULL : youngest_behind(work, n_work, request);
         enough = other != NULL;
         if (enough)
-            give(other->session);
+            give_of_request(other);
     }
     if (!enough) /* what it took in vain */
         (void)rad_sequence_cut(&session->sequence, session->n_tokens - session->base);

@@ -54,6 +54,7 @@ static void share_beginnings(rad_engine *engine)
         if (taken > 0) {
             pthread_mutex_lock(&engine->mutex);
             r->n_reused += taken;
+            r->n_shared += taken;
             pthread_mutex_unlock(&engine->mutex);
         }
         for (uint32_t k = 0; k < i && !r->waits; k++)

@@ -89,6 +89,7 @@ START_TEST(answers_are_those_of_a_session_alone)
         prompt p = prompt_number(i);
         result expected = ask_alone(&p);
         assert_same(&results[i], &expected);
+        ck_assert_int_lt(results[i].reused, (int64_t)p.n);
     }
     close_model();
 }
