@@ -80,9 +80,8 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     return plan->settings.draft != NULL ? rad_draft_create(engine, error) : RADLLM_OK;
 }
 
-/* *has_device: whether there was one in the end. */
 static radllm_status create(const rad_host *host, const rad_model *model,
-                            const rad_engine_settings *settings, rad_engine **out, bool *has_device,
+                            const rad_engine_settings *settings, rad_engine **out,
                             radllm_error *error)
 {
     rad_engine_plan plan;
@@ -103,7 +102,6 @@ static radllm_status create(const rad_host *host, const rad_model *model,
         return rad_fail_memory(error, sizeof(pthread_mutex_t));
     }
     status = create_parts(engine, error);
-    *has_device = engine->device != NULL;
     if (status == RADLLM_OK && !settings->device.unchecked)
         status = rad_device_check(engine, error);
     if (status == RADLLM_OK)
@@ -119,7 +117,6 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
 {
     rad_engine_settings own = *settings;
     radllm_error why = {.status = RADLLM_OK};
-    bool has_device = false;
     if (own.n_threads == 0 && host->executor != NULL)
         own.n_threads = host->executor_workers;
     radllm_status status = own.draft != NULL ? rad_draft_check(model, own.draft, error) : RADLLM_OK;
@@ -127,12 +124,12 @@ radllm_status rad_engine_create(const rad_host *host, const rad_model *model,
         return status;
     if (error == NULL)
         error = &why;
-    status = create(host, model, &own, out, &has_device, error);
-    if (status == RADLLM_E_DEVICE && has_device && own.device.choice == RAD_DEVICE_AUTO) {
+    status = create(host, model, &own, out, error);
+    if (status == RADLLM_E_DEVICE && own.device.choice == RAD_DEVICE_AUTO) {
         rad_log_line(host, RADLLM_LOG_WARNING, "device=auto: the CPU computes: %s", error->message);
         rad_error_clear(error);
         own.device.choice = RAD_DEVICE_CPU;
-        status = create(host, model, &own, out, &has_device, error);
+        status = create(host, model, &own, out, error);
     }
     return status;
 }

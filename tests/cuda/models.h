@@ -3,6 +3,7 @@
 #define RAD_TEST_CUDA_MODELS_H
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "unit/opened.h"
@@ -64,6 +65,17 @@ static inline unsigned long long calls_of(const char *path, const char *name)
         calls = strcmp(found, name) == 0 ? n : calls;
     (void)fclose(file);
     return calls;
+}
+
+/* Closes a file on the emulated device: how many graphs were launched. */
+static inline unsigned long long graphs_at_end(opened *o)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s", rad_test_temp_path("counts"));
+    setenv("RAD_EMULATED_COUNTS", path, 1);
+    close_file(o);
+    unsetenv("RAD_EMULATED_COUNTS");
+    return calls_of(path, "graph_launch");
 }
 
 #endif
