@@ -225,12 +225,12 @@ static json_t *tensors_json(const radllm_file *file)
 static const char *const file_numbers[] = {"version", "alignment", "parts", "metadata",
                                            "tensors", "elements",  "bytes", "tensor_bytes"};
 static const char *const plan_numbers[] = {
-    "weights", "cache",           "activations", "vocabulary",   "overhead",       "total",
-    "context", "largest_context", "experts",     "experts_used", "active_weights", "prefixes"};
-/* Where there is a GPU; the last seven are bytes. */
+    "weights",         "cache",   "activations",  "vocabulary",     "overhead", "total", "context",
+    "largest_context", "experts", "experts_used", "active_weights", "prefixes", "draft"};
+/* Where there is a GPU; the last eight are bytes. */
 static const char *const gpu_numbers[] = {"layers",  "output",    "weights", "cache", "activations",
-                                          "context", "libraries", "total",   "memory"};
-enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 12, N_GPU_NUMBERS = 9 };
+                                          "context", "libraries", "draft",   "total", "memory"};
+enum { N_FILE_NUMBERS = 8, N_PLAN_NUMBERS = 13, N_GPU_NUMBERS = 10 };
 
 static uint64_t plan_number(const radllm_plan *plan, const char *name)
 {
@@ -366,8 +366,8 @@ static void print_bytes(const char *name, uint64_t bytes)
 /* Where layers are placed on a GPU. */
 static void print_gpu(const radllm_plan *plan)
 {
-    static const char *const names[] = {"weights",   "cache",    "activations", "driver",
-                                        "libraries", "together", "of"};
+    static const char *const names[] = {"weights",   "cache",       "activations", "driver",
+                                        "libraries", "draft model", "together",    "of"};
     for (int k = 0; k < (int)plan_number(plan, "gpu_count"); k++) {
         output_format("\nOn GPU %" PRIu64 "\n  %-16s %" PRIu64 "%s\n",
                       gpu_number(plan, k, "number"), "layers", gpu_number(plan, k, "layers"),
@@ -460,6 +460,8 @@ static void print_plain(const radllm_file *file, const char *path, file_kind kin
     for (size_t i = 0; i < 6; i++)
         print_bytes(plan_numbers[i], plan_number(plan, plan_numbers[i]));
     print_bytes("kept beginnings", plan_number(plan, "prefixes")); /* part of the cache */
+    if (plan_number(plan, "draft") > 0)
+        print_bytes("draft model", plan_number(plan, "draft")); /* part of the total */
     output_format("  %-16s %" PRIu64 " tokens\n", "largest context",
                   plan_number(plan, "largest_context"));
     if (plan_number(plan, "largest_context") < plan_number(plan, "context"))
@@ -591,6 +593,8 @@ static const char *parse(int count, char **values, bool *all, const char **shape
          "plan for weights that are loaded as auto, copy or map"},
         {'\0', "layout", "HOW", ARGUMENT_OPTION, NULL, "layout", 0, 0,
          "plan for weights laid out as auto, file or lane"},
+        {'\0', "draft-model", "FILE", ARGUMENT_TEXT, &common->draft_model, NULL, 0, 0,
+         "plan for computing with that smaller model, which guesses\ntokens ahead"},
         ADAPTER_ARGUMENT,
         DEVICE_ARGUMENTS,
         {'\0', "memory-budget", "BYTES", ARGUMENT_OPTION, NULL, "memory_budget", 0, 0,
@@ -616,6 +620,19 @@ static const char *parse(int count, char **values, bool *all, const char **shape
     return common->model != NULL ? common->model : common->positional.items[0];
 }
 
+static radllm_status make_plan(const radllm_file *file, const common_settings *common,
+                               radllm_plan **plan)
+{
+    if (common->draft_model == NULL)
+        return radllm_plan_new(file, common->options, plan, program_error());
+    radllm_file *draft = NULL;
+    radllm_status status = radllm_file_open(NULL, common->draft_model, &draft, program_error());
+    if (status == RADLLM_OK)
+        status = radllm_plan_new_with_draft(file, draft, common->options, plan, program_error());
+    radllm_file_free(draft);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     program_start("radllm-inspect");
@@ -636,8 +653,7 @@ int main(int argc, char **argv)
     radllm_plan *plan = NULL;
     int code = EXIT_CODE_OK;
     /* A budget that is too small does not keep the rest from being shown. */
-    if (kind == KIND_MODEL &&
-        radllm_plan_new(file, common.options, &plan, program_error()) != RADLLM_OK) {
+    if (kind == KIND_MODEL && make_plan(file, &common, &plan) != RADLLM_OK) {
         warn("no memory plan: %s", radllm_error_message(program_error()));
         code = EXIT_CODE_FAILED;
     }

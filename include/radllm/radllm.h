@@ -303,8 +303,9 @@ RADLLM_API void radllm_plan_free(radllm_plan *plan);
  * one token reads. "adapters": the part of the weights that is the option adapter's. Where layers
  * are placed on a GPU (options device, gpu_layers, vram_limit; else 0): "gpu_layers", "gpu_output"
  * (1: the last product, too), and bytes there: "gpu_weights", "gpu_cache", "gpu_activations",
- * "gpu_context" (the driver's for this process), "gpu_libraries", "gpu_total", "gpu_memory" (all
- * that it has). "cache" is then the part that is not there. Of several GPUs these are sums;
+ * "gpu_context" (the driver's for this process), "gpu_libraries", "gpu_draft" (all of a draft model
+ * that is there, which no other of these has), "gpu_total", "gpu_memory" (all that it has). "cache"
+ * and "draft" are then without what keys and values take there. Of several GPUs these are sums;
  * "gpu_count" is how many there are, and "gpu0_layers", "gpu1_total" and so on are of one of them,
  * in the order of their layers ("gpu0_number": as the driver counts them). */
 RADLLM_API radllm_status radllm_plan_number(const radllm_plan *plan, const char *name,

@@ -268,23 +268,33 @@ radllm_status radllm_file_tensor(const radllm_file *file, uint64_t index, radllm
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-/* Asks the device, where there is one, what it would take. */
-static radllm_status plan_device(const rad_host *host, rad_model *model, rad_engine_plan *engine,
-                                 radllm_error *error)
+/* As when its weights are read. */
+static void tie_output(rad_model *model)
+{
+    if (model->output.tensor == NULL && !model->hparams.architecture->encoder)
+        model->output = model->embedding;
+}
+
+/* Asks the device, where there is one, what it would take. draft may be NULL. */
+static radllm_status plan_device(const rad_host *host, rad_model *model, rad_model *draft,
+                                 rad_engine_plan *engine, radllm_error *error)
 {
     if (!rad_device_is_wanted(engine->settings.device.choice))
         return RADLLM_OK;
     rad_program program;
     const rad_cuda_table *cuda;
     rad_cuda *device = NULL;
-    if (model->output.tensor == NULL && !model->hparams.architecture->encoder)
-        model->output = model->embedding; /* as when its weights are read */
+    tie_output(model);
+    if (draft != NULL)
+        tie_output(draft);
     radllm_status status = rad_program_build(
         model, &engine->policy, rad_policy_length(&engine->policy, engine->settings.context),
         &program, error);
     if (status != RADLLM_OK)
         return status;
     status = rad_device_open(host, &program, engine, &cuda, &device, error);
+    if (device != NULL && draft != NULL)
+        status = rad_draft_plan_device(host, cuda, engine, error);
     if (device != NULL)
         cuda->close(device);
     rad_program_free(&program);
@@ -292,9 +302,8 @@ static radllm_status plan_device(const rad_host *host, rad_model *model, rad_eng
 }
 
 /* draft may be NULL. */
-static radllm_status fill_plan(rad_model *model, const rad_model *draft,
-                               const radllm_options *options, radllm_plan *plan,
-                               radllm_error *error)
+static radllm_status fill_plan(rad_model *model, rad_model *draft, const radllm_options *options,
+                               radllm_plan *plan, radllm_error *error)
 {
     rad_engine_settings settings;
     rad_engine_plan engine;
@@ -306,7 +315,7 @@ static radllm_status fill_plan(rad_model *model, const rad_model *draft,
     if (status == RADLLM_OK)
         status = rad_engine_plan_make(model, &settings, &engine, error);
     if (status == RADLLM_OK)
-        status = plan_device(&model->host, model, &engine, error);
+        status = plan_device(&model->host, model, draft, &engine, error);
     if (status != RADLLM_OK)
         return status;
     plan->weights = engine.weight_bytes;

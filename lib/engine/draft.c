@@ -2,19 +2,23 @@
 
 #include <string.h>
 
+#include "base/numeric.h"
 #include "engine/request.h"
 
 struct rad_draft_model {
     const rad_model *model;
     rad_program program;
+    rad_draft_device place;
     rad_cache *cache;
-    rad_backend *backend;
+    rad_backend *backend; /* `cpu`, or the GPU's, which uses it */
+    rad_backend *cpu;
     uint32_t n_vocab; /* ids that both models know */
 
     /* The batch being built. */
     rad_token_span *spans;
     int32_t *tokens;
     uint32_t *outputs;
+    rad_draw *draws;      /* of each output */
     rad_request **owners; /* of each span */
     bool *complete;       /* the span ends with the request's last token: its logits are wanted */
 };
@@ -86,15 +90,21 @@ static radllm_status too_large(radllm_error *error)
                     "draft model; lower one of them");
 }
 
+radllm_status rad_draft_program(const rad_engine_plan *plan, rad_program *program,
+                                radllm_error *error)
+{
+    return rad_program_build(plan->settings.draft, &plan->draft_policy,
+                             rad_policy_length(&plan->draft_policy, plan->settings.context),
+                             program, error);
+}
+
 radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
 {
     const rad_engine_settings *s = &plan->settings;
     const rad_model *draft = s->draft;
     rad_program program;
     plan->draft_policy = policy_of(plan, draft);
-    radllm_status status =
-        rad_program_build(draft, &plan->draft_policy,
-                          rad_policy_length(&plan->draft_policy, s->context), &program, error);
+    radllm_status status = rad_draft_program(plan, &program, error);
     if (status != RADLLM_OK)
         return status;
     plan->draft_context = s->context;
@@ -107,7 +117,8 @@ radllm_status rad_draft_plan(rad_engine_plan *plan, radllm_error *error)
                                                  .max_outputs = s->n_sessions,
                                                  .max_spans = s->n_sessions,
                                                  .adapters = &draft->adapters,
-                                                 .blas = s->blas};
+                                                 .blas = s->blas,
+                                                 .apart = s->device.apart};
     uint64_t activations = rad_cpu_backend_bytes(&program, &plan->draft_backend);
     rad_program_free(&program);
     uint64_t weights = rad_weights_and_adapters(draft);
@@ -134,20 +145,20 @@ static radllm_status create_buffers(rad_draft_model *draft, const rad_engine *en
     draft->spans = rad_alloc(allocator, settings->max_spans * sizeof *draft->spans);
     draft->tokens = rad_alloc(allocator, settings->max_tokens * sizeof *draft->tokens);
     draft->outputs = rad_alloc(allocator, settings->max_outputs * sizeof *draft->outputs);
+    draft->draws = rad_alloc(allocator, settings->max_outputs * sizeof *draft->draws);
     draft->owners = rad_alloc(allocator, settings->max_spans * sizeof *draft->owners);
     draft->complete = rad_alloc(allocator, settings->max_spans * sizeof *draft->complete);
     if (draft->spans != NULL && draft->tokens != NULL && draft->outputs != NULL &&
-        draft->owners != NULL && draft->complete != NULL)
+        draft->draws != NULL && draft->owners != NULL && draft->complete != NULL)
         return RADLLM_OK;
     return rad_fail_memory(error, settings->max_tokens * sizeof *draft->tokens);
 }
 
-radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
+radllm_status rad_draft_open(rad_engine *engine, radllm_error *error)
 {
-    const rad_allocator *allocator = &engine->host.allocator;
     rad_engine_plan *plan = &engine->plan;
     const rad_model *model = plan->settings.draft;
-    rad_draft_model *draft = rad_alloc_zero(allocator, sizeof *draft);
+    rad_draft_model *draft = rad_alloc_zero(&engine->host.allocator, sizeof *draft);
     if (draft == NULL)
         return rad_fail_memory(error, sizeof *draft);
     engine->draft = draft;
@@ -155,16 +166,46 @@ radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
     draft->n_vocab = model->hparams.n_vocab < engine->model->hparams.n_vocab
                          ? model->hparams.n_vocab
                          : engine->model->hparams.n_vocab;
-    plan->draft_backend.threads_of = engine->cpu;
-    radllm_status status = rad_program_build(
-        model, &plan->draft_policy, rad_policy_length(&plan->draft_policy, plan->settings.context),
-        &draft->program, error);
+    radllm_status status = rad_draft_program(plan, &draft->program, error);
     if (status == RADLLM_OK)
-        status = rad_cache_create(allocator, &model->hparams, &plan->draft_cache, NULL,
-                                  &draft->cache, error);
+        rad_draft_place(&engine->host, &draft->program, engine->cuda, plan, &draft->place);
+    return status;
+}
+
+/* The GPU's backend, which leaves to the CPU's what comes before the first layer. */
+static radllm_status create_there(const rad_engine *engine, rad_draft_model *draft,
+                                  radllm_error *error)
+{
+    rad_backend *backend;
+    radllm_status status = draft->place.cuda->create_backend(
+        draft->place.device, &draft->place.placement, &draft->program, draft->cache,
+        &engine->plan.draft_backend, draft->cpu, NULL, &backend, error);
+    if (status == RADLLM_OK)
+        draft->backend = backend;
+    return status;
+}
+
+radllm_status rad_draft_create(rad_engine *engine, radllm_error *error)
+{
+    rad_draft_model *draft = engine->draft;
+    rad_engine_plan *plan = &engine->plan;
+    const rad_hparams *hparams = &draft->model->hparams;
+    bool there = draft->place.device != NULL;
+    rad_far_memory far;
+    radllm_status status = RADLLM_OK;
+    plan->draft_backend.threads_of = engine->cpu;
+    if (there)
+        status = draft->place.cuda->create_pages(draft->place.device, &draft->place.placement,
+                                                 hparams, &plan->draft_cache, &far, error);
+    if (status == RADLLM_OK)
+        status = rad_cache_create(&engine->host.allocator, hparams, &plan->draft_cache,
+                                  there ? &far : NULL, &draft->cache, error);
     if (status == RADLLM_OK)
         status = rad_cpu_backend_create(&engine->host, &draft->program, draft->cache,
-                                        &plan->draft_backend, &draft->backend, error);
+                                        &plan->draft_backend, &draft->cpu, error);
+    draft->backend = draft->cpu;
+    if (status == RADLLM_OK && there)
+        status = create_there(engine, draft, error);
     if (status == RADLLM_OK)
         status = create_buffers(draft, engine, error);
     return status; /* what was made is freed with the engine */
@@ -177,15 +218,19 @@ void rad_draft_free(rad_engine *engine)
         return;
     const rad_allocator *allocator = &engine->host.allocator;
     const rad_backend_settings *settings = &engine->plan.draft_backend;
-    if (draft->backend != NULL)
+    if (draft->backend != NULL && draft->backend != draft->cpu)
         draft->backend->table->free(draft->backend);
+    if (draft->cpu != NULL)
+        draft->cpu->table->free(draft->cpu);
     rad_cache_free(draft->cache);
+    rad_draft_close_device(&draft->place);
     rad_program_free(&draft->program);
     if (draft->tokens != NULL)
         rad_wipe(draft->tokens, settings->max_tokens * sizeof *draft->tokens);
     rad_free(allocator, draft->spans, settings->max_spans * sizeof *draft->spans);
     rad_free(allocator, draft->tokens, settings->max_tokens * sizeof *draft->tokens);
     rad_free(allocator, draft->outputs, settings->max_outputs * sizeof *draft->outputs);
+    rad_free(allocator, draft->draws, settings->max_outputs * sizeof *draft->draws);
     rad_free(allocator, draft->owners, settings->max_spans * sizeof *draft->owners);
     rad_free(allocator, draft->complete, settings->max_spans * sizeof *draft->complete);
     rad_free(allocator, draft, sizeof *draft);
@@ -198,6 +243,24 @@ rad_cache *rad_draft_cache_of(rad_draft_model *draft)
 }
 
 /* ---- proposing ------------------------------------------------------------------------------- */
+
+/* The next output row is a request's: what a GPU can choose of it by itself is asked for. */
+static void want_token(rad_draft_model *draft, rad_batch *batch, const rad_request *r)
+{
+    const rad_sampler_settings *settings = &r->settings.sampler;
+    rad_draw *draw = &draft->draws[batch->n_outputs];
+    *draw = (rad_draw){0.0, 0.0};
+    if (rad_sampler_is_greedy(settings, draft->n_vocab)) {
+        batch->chooses = true;
+    } else if (rad_sampler_is_plain(settings, draft->n_vocab)) {
+        draw->unit = rad_random_unit(settings->seed, 0, r->n_answer + r->n_draft);
+        draw->temperature = settings->temperature;
+        batch->draws = draft->draws;
+    } else if (rad_sampler_can_narrow(settings, draft->n_vocab)) {
+        batch->narrows = true;
+    }
+    draft->outputs[batch->n_outputs++] = batch->n_tokens - 1;
+}
 
 /* Adds what the draft model has not computed of a request's sequence and draft, as far as there is
  * room. */
@@ -230,25 +293,56 @@ static void add_request(rad_draft_model *draft, rad_batch *batch, uint32_t max_t
     draft->complete[batch->n_spans++] = n == all;
     batch->n_tokens += n;
     if (n == all)
-        draft->outputs[batch->n_outputs++] = batch->n_tokens - 1;
+        want_token(draft, batch, r);
 }
 
-/* The request's own sampler and random stream: what the model would choose from these logits. */
-static void take_token(rad_engine *engine, rad_request *r, const float *logits)
+/* The token that a GPU chose, or that follows from the best ones it gave; -1: the logits are to be
+ * looked at. */
+static int32_t chosen_there(const rad_engine *engine, const rad_request *r, uint32_t output,
+                            const int32_t *history, uint32_t n_history)
+{
+    const rad_draft_model *draft = engine->draft;
+    const rad_backend_table *table = draft->backend->table;
+    const rad_sampler_settings *settings = &r->settings.sampler;
+    if (rad_sampler_is_greedy(settings, draft->n_vocab))
+        return table->choice(draft->backend, output);
+    if (draft->draws[output].temperature > 0.0)
+        return table->drawn != NULL ? table->drawn(draft->backend, output) : -1;
+    if (table->best == NULL || !rad_sampler_can_narrow(settings, draft->n_vocab))
+        return -1;
+    rad_best_tokens best = table->best(draft->backend, output);
+    return best.n == 0
+               ? -1
+               : rad_sampler_choose_best(engine->samplers[0], settings, &best, draft->n_vocab,
+                                         history, n_history, 0, r->n_answer + r->n_draft);
+}
+
+/* The request's own sampler and random stream: what the model would choose from these logits. -1:
+ * they are no numbers, or there is a bias for an id that the draft model lacks. */
+static int32_t choose(const rad_engine *engine, const rad_request *r, uint32_t output)
+{
+    const rad_draft_model *draft = engine->draft;
+    const rad_backend_table *table = draft->backend->table;
+    uint32_t n_history;
+    const int32_t *history = rad_session_history(r->session, 1 + r->n_draft, &n_history);
+    int32_t token = chosen_there(engine, r, output, history, n_history);
+    if (token >= 0 || table->fetch(draft->backend, output, 1, NULL) != RADLLM_OK)
+        return token;
+    radllm_status status = rad_sampler_choose(
+        engine->samplers[0], &r->settings.sampler, table->logits(draft->backend, output),
+        draft->n_vocab, history, n_history, 0, r->n_answer + r->n_draft, &token, NULL);
+    return status == RADLLM_OK ? token : -1;
+}
+
+/* Nothing comes behind a token that ends the answer; a GPU may choose one of the draft model's own.
+ */
+static void take_token(rad_engine *engine, rad_request *r, uint32_t output)
 {
     rad_session *session = r->session;
-    uint32_t n_history;
-    const int32_t *history = rad_session_history(session, 1 + r->n_draft, &n_history);
-    int32_t token = -1;
-    radllm_status status = rad_sampler_choose(engine->samplers[0], &r->settings.sampler, logits,
-                                              engine->draft->n_vocab, history, n_history, 0,
-                                              r->n_answer + r->n_draft, &token, NULL);
-    if (status != RADLLM_OK) { /* logits that are no numbers, or a bias for an id it lacks */
+    int32_t token = choose(engine, r, output);
+    if (token < 0 || (uint32_t)token >= engine->draft->n_vocab ||
+        (!r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token))) {
         r->wanted = r->n_draft;
-        return;
-    }
-    if (!r->settings.ignore_end && rad_tokenizer_is_end(engine->model->tokenizer, token)) {
-        r->wanted = r->n_draft; /* nothing comes behind it */
         return;
     }
     r->draft[++r->n_draft] = token;
@@ -279,7 +373,7 @@ void rad_draft_propose(rad_engine *engine, rad_request *const *requests, uint32_
             rad_request *r = draft->owners[i];
             r->session->draft.n_tokens += draft->spans[i].n_rows;
             if (draft->complete[i])
-                take_token(engine, r, draft->backend->table->logits(draft->backend, output++));
+                take_token(engine, r, output++);
         }
     }
 }

@@ -45,6 +45,8 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
     if (status == RADLLM_OK)
         status = rad_device_open(&engine->host, &engine->program, &engine->plan, &engine->cuda,
                                  &engine->device, error);
+    if (status == RADLLM_OK && plan->settings.draft != NULL)
+        status = rad_draft_open(engine, error);
     bool on_device = plan->placement.n_layers > 0;
     if (status == RADLLM_OK)
         status = check_budget(engine->model, plan, error);

@@ -41,9 +41,34 @@ static double bytes_of_experts(const rad_model *model)
     return bytes;
 }
 
+/* What reading `bytes` takes, `there` of n_layers of them on a GPU, in bytes of its memory: a layer
+ * takes 30 microseconds there besides its weights (bench/RESULTS.md), in which 60 MB are read. Main
+ * memory is slower by a factor. Without a GPU it is the bytes. */
+static double reading_time(const rad_engine *engine, double bytes, uint32_t there,
+                           uint32_t n_layers)
+{
+    static const double of_layer = 6e7, slower = 20.0;
+    double part = (double)there / n_layers;
+    if (engine->device == NULL)
+        return bytes;
+    return bytes * (part + slower * (1.0 - part)) + of_layer * there;
+}
+
+/* Of a drafted token, in steps without a draft. */
+static double draft_cost(const rad_engine *engine, double read)
+{
+    const rad_cuda_placement *placement = &engine->plan.placement;
+    const rad_model *draft = engine->plan.settings.draft;
+    uint32_t n_layers = draft->hparams.n_layers;
+    uint32_t there = placement->bytes.draft > 0 ? n_layers : 0;
+    return reading_time(engine, bytes_of_tensors(draft), there, n_layers) /
+           reading_time(engine, read, placement->experts_here ? 0 : placement->n_layers,
+                        engine->model->hparams.n_layers);
+}
+
 void rad_speculation_start(rad_engine *engine)
 {
-    double bytes = bytes_of_tensors(engine->model);
+    double bytes = bytes_of_tensors(engine->model), read = bytes;
     if (engine->plan.placement.n_layers == engine->model->hparams.n_layers)
         engine->row_cost = on_device;
     else
@@ -52,12 +77,12 @@ void rad_speculation_start(rad_engine *engine)
     if (router->n_experts > 0) {
         double of_experts = bytes_of_experts(engine->model);
         double chosen = (double)router->n_used / router->n_experts;
-        double read = bytes - of_experts * (1.0 - chosen);
+        read = bytes - of_experts * (1.0 - chosen);
         engine->row_cost.chosen = chosen;
         engine->row_cost.experts = of_experts * chosen / read;
     }
     if (engine->plan.settings.draft != NULL)
-        engine->draft_cost = bytes_of_tensors(engine->plan.settings.draft) / bytes;
+        engine->draft_cost = draft_cost(engine, read);
 }
 
 /* A token more for each of n requests, in steps of n rows. */

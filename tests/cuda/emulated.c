@@ -90,11 +90,7 @@ radllm_status rad_emulated_enter(emulated *e, call_kind kind)
     if (e->device.lost)
         return RAD_CUDA_E_LOST; /* the message of the first failure stays */
     if (e->n_calls == e->lose_at)
-        return rad_emulated_fail(
-            e, RAD_CUDA_E_LOST,
-            "emulated device %d: computing: it is lost, and what is said of it "
-            "is as long as a driver's message (as the test asked)",
-            e->index);
+        return rad_emulated_fail(e, RAD_CUDA_E_LOST, "the device is lost (as the test asked)");
     return rad_emulated_count(e, kind);
 }
 
@@ -250,8 +246,8 @@ radllm_status rad_cuda_device_open(int index, rad_cuda_device **device,
         rad_emulated_operations_init(&e->streams[i]);
     rad_emulated_operations_init(&e->captured);
     uint64_t all = e->device.properties.bytes;
-    uint64_t used = CONTEXT_BYTES + environment("RAD_EMULATED_TAKEN", 0);
-    e->used = used < all ? used : all;
+    uint64_t taken = CONTEXT_BYTES + environment("RAD_EMULATED_TAKEN", 0);
+    e->taken = taken < all ? taken : all;
     e->order = (rad_order)environment("RAD_EMULATED_ORDER", RAD_ORDERS_IN_TURN);
     uint64_t fails = environment("RAD_EMULATED_FAILING", UINT64_MAX);
     if (fails == UINT64_MAX || fails == (uint64_t)index) {

@@ -90,7 +90,8 @@ typedef struct emulated {
     bool guest; /* RAD_EMULATED_GUEST */
     rad_runner *runner;
     allocation *allocations;
-    uint64_t used;
+    uint64_t taken; /* of its memory, by others and the driver */
+    uint64_t used;  /* by this one */
     operations streams[RAD_CUDA_STREAMS];
     rad_cuda_event *events;
     rad_cuda_graph *graphs;

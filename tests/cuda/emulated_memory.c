@@ -163,6 +163,15 @@ static uint64_t counted(uint64_t size)
     return (size + 511) / 512 * 512;
 }
 
+/* Of the memory that all have who opened the same device. */
+static uint64_t left(const emulated *e)
+{
+    uint64_t all = e->device.properties.bytes, used = e->taken;
+    for (const emulated *other = devices; other != NULL; other = other->next)
+        used += other->index == e->index ? other->used : 0;
+    return used < all ? all - used : 0;
+}
+
 static radllm_status take(emulated *e, uint64_t size, bool host, void **pointer)
 {
     *pointer = NULL;
@@ -172,15 +181,14 @@ static radllm_status take(emulated *e, uint64_t size, bool host, void **pointer)
         return status;
     e->n_allocs++;
     rad_emulated_show(e);
-    bool fits = host || (size <= e->device.properties.bytes &&
-                         counted(size) <= e->device.properties.bytes - e->used);
+    bool fits = host || (size <= e->device.properties.bytes && counted(size) <= left(e));
     allocation *a = fits && e->n_allocs != e->fail_alloc_at ? calloc(1, sizeof *a) : NULL;
     bool at_begin = e->order != RAD_ORDERS_IN_TURN ? e->order % 2 == 1 : e->n_allocs % 2 == 1;
     if (a == NULL || !take_memory(e, a, size, at_begin)) {
         free(a);
-        return rad_emulated_fail(
-            e, RADLLM_E_MEMORY, "out of memory: %llu bytes asked for, %llu free",
-            (unsigned long long)size, (unsigned long long)(e->device.properties.bytes - e->used));
+        return rad_emulated_fail(e, RADLLM_E_MEMORY,
+                                 "out of memory: %llu bytes asked for, %llu free",
+                                 (unsigned long long)size, (unsigned long long)left(e));
     }
     a->host = host;
     if (!host)
@@ -248,7 +256,7 @@ static radllm_status memory(rad_cuda_device *device, uint64_t *free_bytes, uint6
 {
     emulated *e = of(device);
     *all_bytes = e->device.properties.bytes;
-    *free_bytes = *all_bytes - e->used;
+    *free_bytes = left(e);
     return rad_emulated_enter(e, MEMORY);
 }
 

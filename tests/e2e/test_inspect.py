@@ -43,6 +43,11 @@ check(all(len(full[key]["value"]) == full[key]["count"] for key in long), "--all
 check(len(inspect(path, "--all").out) >= len(inspect(path).out), "--all as text")
 with open("/dev/full", "wb") as out:
     expect(inspect(path, stdout=out), 1, "output to a full disk", "No space left")
+alone = json.loads(inspect(path, "--json").out)["plan"]
+guessed = json.loads(inspect(path, "--json", "--draft-model", path).out)["plan"]
+check(alone["draft"] == 0 and guessed["total"] == alone["total"] + guessed["draft"] > alone["total"],
+      "a plan with a draft model")
+expect(inspect(path, "--draft-model", folder / "none.gguf"), 1, "no draft model", "none.gguf")
 tight = inspect(path, "--memory-budget", "1000")
 check("exceeds the memory budget" in tight.text(), "a budget that cannot be met", tight)
 

@@ -7,7 +7,7 @@
 
 /* Both sides are compiled with the same text: the release, and a number that changes with what
  * stands here. Structs that both sides see are compared by size as well (fingerprint). */
-#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 9"
+#define RAD_CUDA_BUILD_ID RAD_PROJECT_VERSION " interface 10"
 
 /* Names of the object's symbols. */
 #define RAD_CUDA_SYMBOL_BUILD_ID "radllm_cuda_build_id" /* const char [] */
@@ -53,6 +53,7 @@ typedef struct rad_cuda_bytes {
     uint64_t weights, cache, activations;
     uint64_t context;   /* the driver's, for this process */
     uint64_t libraries; /* what a library for products takes */
+    uint64_t draft;     /* the draft model: all of it that is there */
     uint64_t total;
     uint64_t memory; /* that the GPU has */
 } rad_cuda_bytes;
