@@ -741,7 +741,8 @@ START_TEST(weights_with_scales_have_one_order)
 END_TEST
 
 /* Few tokens and many, by the device alone, so that steps of one token are graphs. */
-static const char *const experts[] = {"int8-experts", "gptq-experts", "exl2-experts"};
+static const char *const experts[] = {"int8-experts", "gptq-experts", "exl2-experts",
+                                      "gptq-some-experts"};
 
 START_TEST(experts_of_folders_are_on_the_device)
 {

@@ -309,6 +309,9 @@ WIDE = {
                    lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
     "fp8-experts": (packed_scaled.BLOCKS,
                     lambda s, i: packed_scaled.fp8(s, 64, 64, "weight_scale_inv")),
+    # One of the experts has its columns as they were.
+    "gptq-some-experts": (sizes(4, 32, desc_act=True),
+                          lambda s, i: gptq(s, 4, 32, None if i in (6, 7) else i)),
 }
 ORDERS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "qkv_proj": 0, "o_proj": 1, "gate_proj": 2,
           "up_proj": 2, "gate_up_proj": 2, "down_proj": 3}

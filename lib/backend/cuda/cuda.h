@@ -44,6 +44,8 @@ struct rad_cuda {
  * host's program itself does with CUDA on it. */
 void rad_cuda_lock(rad_cuda *cuda);
 void rad_cuda_unlock(rad_cuda *cuda);
+/* A device's message as errors have it: all of it, without what is not printable. */
+void rad_cuda_message(char out[RAD_CUDA_MESSAGE_SIZE], const char *message);
 /* Turns what a device function answered into an error of the library: RADLLM_E_MEMORY, or
  * RADLLM_E_DEVICE for good. The caller holds the mutex. */
 radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status status,
@@ -348,10 +350,12 @@ static inline uint64_t rad_cuda_aligned(uint64_t bytes)
 uint64_t rad_cuda_expert_bytes(const rad_weight *weight);
 uint64_t rad_cuda_weight_bytes(const rad_cuda_library *library, const rad_weight *weight);
 
-/* Orders of columns that a weight has: 0 or 1, of experts at most one for each. */
+/* Orders of columns that a weight has there: 0 or 1; of experts, where one has its own, as many as
+ * there are experts. */
 uint32_t rad_cuda_orders(const rad_cuda_library *library, const rad_weight *weight);
 
-/* Rows that go up one behind the other: of one matrix, or numbers of 32 bits (weight NULL). */
+/* Rows that go up one behind the other: of one matrix, or numbers of 32 bits (weight NULL), and
+ * where memory does not have those, 0, 1, 2, and so on. */
 typedef struct rad_cuda_stretch {
     const rad_weight *weight;
     const rad_cuda_form *form; /* NULL: they stand there as in the file */

@@ -700,14 +700,13 @@ static radllm_status run_combine(rad_cuda_backend *b, const rad_op *op)
 
 /* ---- what is missing ------------------------------------------------------------------------- */
 
-/* Orders of experts: each has one, of blocks that quantize_slots makes. */
+/* Orders of experts are of blocks that quantize_slots makes. */
 static bool takes_orders(const rad_cuda_means *means, const rad_weight *weight)
 {
-    uint32_t n = rad_cuda_orders(means->library, weight);
     rad_activation_kind kind = activation_of(weight);
     bool blocks = kind == RAD_ACTIVATION_Q8_32 || kind == RAD_ACTIVATION_Q8_64 ||
                   kind == RAD_ACTIVATION_Q8_256;
-    return n == 0 || (n == weight->n_experts && blocks);
+    return blocks || rad_cuda_orders(means->library, weight) == 0;
 }
 
 /* However few queries a block takes. */
@@ -729,7 +728,7 @@ const char *rad_cuda_missing(const rad_cuda_means *means, const rad_op *op, char
         return "lookup of tables";
     case RAD_OP_EXPERT_PRODUCT:
         if (!takes_orders(means, op->weight))
-            return "experts of which some have columns in an order of their own";
+            return "experts of this type with columns in an order of their own";
         break;
     case RAD_OP_HEAD_PRODUCT: /* its input's parts must be rows of one distance */
         if (!is_float(op->weight) && op->from.row != op->n_heads * op->from.stride)

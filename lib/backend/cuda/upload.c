@@ -154,6 +154,11 @@ static radllm_status bring(const uploading *up, const rad_cuda_stretch *rows, ui
     const uint64_t bytes = n * rows->file_row_bytes, sent = n * rows->sent_row_bytes;
     const bool recoded = rows->weight != NULL && rad_cuda_is_recoded(rows->weight->matrix.type);
     const uint8_t *from = rows->from != NULL ? rows->from + first * rows->file_row_bytes : NULL;
+    if (rows->from == NULL && rows->weight == NULL) {
+        for (uint64_t i = 0; i < n; i++)
+            ((uint32_t *)(void *)out)[i] = (uint32_t)(rows->first + first + i);
+        return RADLLM_OK;
+    }
     if (rows->from == NULL) {
         uint8_t *raw = out + (sent - bytes);
         radllm_status status = up->b->library->model_read_rows(
@@ -293,7 +298,7 @@ static radllm_status plan(uploading *up)
         n = n < up->rest.n ? n : up->rest.n;
         if (n == 0)
             break;
-        if (up->rest.from == NULL && up->rest.weight->merged)
+        if (up->rest.from == NULL && up->rest.weight != NULL && up->rest.weight->merged)
             return rad_fail(
                 up->error, RADLLM_E_UNSUPPORTED,
                 "device=cuda: adapters are part of weights that stand in the CPU's layout; "

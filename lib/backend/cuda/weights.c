@@ -28,10 +28,11 @@ static uint64_t scales_bytes(const rad_weight *weight)
 
 uint32_t rad_cuda_orders(const rad_cuda_library *library, const rad_weight *weight)
 {
-    uint32_t n = 0;
-    for (uint32_t e = 0; e < (weight->parts == NULL ? 1 : weight->n_experts); e++)
-        n += library->weight_columns(weight, e) != NULL;
-    return n;
+    uint32_t n = weight->parts == NULL ? 1 : weight->n_experts;
+    for (uint32_t e = 0; e < n; e++)
+        if (library->weight_columns(weight, e) != NULL)
+            return n;
+    return 0;
 }
 
 /* Of one order. */
@@ -120,7 +121,7 @@ bool rad_cuda_find_stretch(const rad_cuda_backend *b, const rad_weight *weight, 
                        scales_bytes(weight), there->scales);
         return true;
     }
-    uint32_t order = index - weight->n_experts - 1;
+    uint32_t order = index - weight->n_experts - 1; /* 0, 1, 2, ... where an expert has none */
     if (order >= rad_cuda_orders(b->library, weight))
         return false;
     *out = numbers(b->library->weight_columns(weight, order), columns_bytes(weight),
