@@ -90,7 +90,11 @@ radllm_status rad_emulated_enter(emulated *e, call_kind kind)
     if (e->device.lost)
         return RAD_CUDA_E_LOST; /* the message of the first failure stays */
     if (e->n_calls == e->lose_at)
-        return rad_emulated_fail(e, RAD_CUDA_E_LOST, "the device is lost (as the test asked)");
+        return rad_emulated_fail(
+            e, RAD_CUDA_E_LOST,
+            "emulated device %d: computing: it is lost, and what is said of it "
+            "is as long as a driver's message (as the test asked)",
+            e->index);
     return rad_emulated_count(e, kind);
 }
 

@@ -220,9 +220,9 @@ START_TEST(a_lost_device_is_a_status)
         status = radllm_session_feed(o.session, tokens, 3, NULL, &error);
         survived = status == RADLLM_OK;
         if (!survived) {
-            rad_assert_error(status, RADLLM_E_DEVICE, &error, "device failed");
+            rad_assert_error(status, RADLLM_E_DEVICE, &error, "device failed: emulated device 0");
             rad_assert_error(radllm_session_feed(o.session, tokens, 3, NULL, &error),
-                             RADLLM_E_DEVICE, &error, "device failed");
+                             RADLLM_E_DEVICE, &error, "message (as the test asked); this engine");
         }
         radllm_session_free(o.session);
         radllm_engine_free(o.engine);

@@ -11,12 +11,19 @@ EXPORTED const rad_cuda_table *radllm_cuda_table(void);
 
 const char radllm_cuda_build_id[] = RAD_CUDA_BUILD_ID;
 
+void rad_cuda_message(char out[RAD_CUDA_MESSAGE_SIZE], const char *message)
+{
+    size_t n = 0;
+    for (; n + 1 < RAD_CUDA_MESSAGE_SIZE && message[n] != '\0'; n++)
+        out[n] = message[n] >= 0x20 && message[n] < 0x7f ? message[n] : '?';
+    out[n] = '\0';
+}
+
 radllm_status rad_cuda_failed(const rad_cuda_device *device, radllm_status status,
                               radllm_error *error)
 {
-    char quoted[RAD_QUOTE_SIZE];
-    const char *message = device->message;
-    rad_quote(quoted, message, strnlen(message, RAD_CUDA_MESSAGE_SIZE));
+    char quoted[RAD_CUDA_MESSAGE_SIZE];
+    rad_cuda_message(quoted, device->message);
     if (status == RADLLM_E_MEMORY)
         return rad_fail(error, RADLLM_E_MEMORY,
                         "the device has no memory left: %s; set the option vram_limit lower, or "
@@ -59,10 +66,10 @@ static void cuda_close(rad_cuda *cuda)
  */
 static radllm_status check_choice(rad_cuda *cuda, radllm_error *error)
 {
-    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_QUOTE_SIZE];
+    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_CUDA_MESSAGE_SIZE];
     rad_cuda_choice *choice = &cuda->choice;
     int count = rad_cuda_device_count(message);
-    rad_quote(quoted, message, strnlen(message, sizeof message));
+    rad_cuda_message(quoted, message);
     if (count <= 0)
         return rad_fail(error, RADLLM_E_UNSUPPORTED,
                         "device=cuda: no GPU can be used: %s; install NVIDIA's driver, or set the "
@@ -107,10 +114,10 @@ static uint64_t context_of(uint32_t number, uint64_t taken, uint64_t all)
 
 static radllm_status open_gpu(rad_cuda_gpu *gpu, radllm_error *error)
 {
-    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_QUOTE_SIZE];
+    char message[RAD_CUDA_MESSAGE_SIZE] = "", quoted[RAD_CUDA_MESSAGE_SIZE];
     radllm_status status = rad_cuda_device_open((int)gpu->number, &gpu->device, message);
     if (status != RADLLM_OK) {
-        rad_quote(quoted, message, strnlen(message, sizeof message));
+        rad_cuda_message(quoted, message);
         return rad_fail(error, status == RADLLM_E_MEMORY ? status : RADLLM_E_UNSUPPORTED,
                         "device=cuda: GPU number %u cannot be opened: %s; set the option device to "
                         "cpu",

@@ -24,8 +24,8 @@ radllm_status rad_cuda_open_fast(rad_cuda *cuda, rad_cuda_gpu *gpu, radllm_error
     if (status == RADLLM_OK)
         status = device->gemm_open(device, name);
     if (status == RADLLM_E_UNSUPPORTED) {
-        char quoted[RAD_QUOTE_SIZE];
-        rad_quote(quoted, device->message, strnlen(device->message, RAD_CUDA_MESSAGE_SIZE));
+        char quoted[RAD_CUDA_MESSAGE_SIZE];
+        rad_cuda_message(quoted, device->message);
         return rad_fail(error, status, "%s", quoted);
     }
     if (status == RADLLM_OK)

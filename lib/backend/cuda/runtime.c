@@ -269,6 +269,25 @@ static const void *entry_of(const rad_cuda_kernel *kernel)
     return entry;
 }
 
+/* Of a launch, and of what is set before one. Where the device does not have what was asked for,
+ * that is said. A kernel's code is loaded when it is first launched, for which there may be no
+ * memory. */
+static radllm_status answer_launch(runtime *r, cudaError_t error, const rad_cuda_kernel *kernel,
+                                   rad_cuda_grid grid, uint32_t dynamic_shared_bytes)
+{
+    if (error != cudaErrorInvalidValue && error != cudaErrorInvalidConfiguration &&
+        error != cudaErrorLaunchOutOfResources)
+        return answer_memory(r, error, kernel->name, 0);
+    (void)cudaGetLastError();
+    return fail(r, RAD_CUDA_E_LOST,
+                "CUDA device %d (%s) does not take kernel %s with %u x %u x %u blocks of %u "
+                "threads and %u bytes "
+                "of dynamic shared memory (a block can have %u in all): %s (%s)",
+                r->index, r->device.properties.name, kernel->name, grid.x, grid.y, grid.z,
+                kernel->threads, dynamic_shared_bytes, r->device.properties.shared_bytes,
+                cudaGetErrorString(error), cudaGetErrorName(error));
+}
+
 static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kernel,
                             rad_cuda_grid grid, uint32_t dynamic_shared_bytes,
                             const void *arguments)
@@ -282,7 +301,7 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
         cudaError_t error = cudaFuncSetAttribute(entry, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                                  (int)dynamic_shared_bytes);
         if (error != cudaSuccess)
-            return answer_memory(r, error, kernel->name, 0);
+            return answer_launch(r, error, kernel, grid, dynamic_shared_bytes);
     }
     cudaLaunchAttribute early = {.id = cudaLaunchAttributeProgrammaticStreamSerialization,
                                  .val.programmaticStreamSerializationAllowed = 1};
@@ -293,8 +312,8 @@ static radllm_status launch(rad_cuda_device *device, const rad_cuda_kernel *kern
                                  .attrs = &early,
                                  .numAttrs = r->overlaps ? 1 : 0};
     void *parameters[1] = {(void *)(uintptr_t)arguments};
-    /* A kernel's code is loaded when it is first launched, for which there may be no memory. */
-    return answer_memory(r, cudaLaunchKernelExC(&config, entry, parameters), kernel->name, 0);
+    return answer_launch(r, cudaLaunchKernelExC(&config, entry, parameters), kernel, grid,
+                         dynamic_shared_bytes);
 }
 
 static radllm_status synchronize(rad_cuda_device *device, rad_cuda_stream stream)
