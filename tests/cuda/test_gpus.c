@@ -470,6 +470,41 @@ START_TEST(wrong_lists_are_errors)
 }
 END_TEST
 
+/* As many layers as the option says are on each, or it is an error. */
+START_TEST(a_split_is_exact)
+{
+    static const struct {
+        const char *options, *message;
+    } wrong[] = {
+        {"gpu_split=3", "gpu_split asks for 3 layers together, the model has 2"},
+        {"gpu_split=2,1", "gpu_split asks for 3 layers together, the model has 2"},
+        {"gpu_split=1 gpu_layers=0", NULL},
+        {"gpu_split=1,1 gpu_layers=1", "2 layers together, gpu_layers for 1"},
+        {"gpu=0 gpu_split=1 gpu_layers=2", "1 layers together, gpu_layers for 2"},
+        {"gpu=0 gpu_split=0", "0 layers together, the model has 2; change it, or set device=cpu"},
+        {"gpu=0 gpu_split=1,1", "1 layers on GPU 2 of the list, which has 1"},
+        {"gpus=2,0 gpu_split=0,0,1", "1 layers on GPU 3 of the list, which has 2"},
+        {"gpu=0 gpu_split=1", NULL},
+        {"gpu_split=0", NULL}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        radllm_error error = {.status = RADLLM_OK};
+        radllm_options *options = make_options(wrong[i].options);
+        radllm_model *model = NULL;
+        radllm_engine *engine = NULL;
+        rad_assert_ok(radllm_model_open(NULL, model_path(tied), options, NULL, &model, &error),
+                      &error);
+        radllm_status status = radllm_engine_new(NULL, model, options, &engine, &error);
+        if (wrong[i].message == NULL)
+            rad_assert_ok(status, &error);
+        else
+            rad_assert_error(status, RADLLM_E_ARGUMENT, &error, wrong[i].message);
+        radllm_engine_free(engine);
+        radllm_model_free(model);
+        radllm_options_free(options);
+    }
+}
+END_TEST
+
 /* The second of three is lost at its n-th call, or its n-th allocation finds no memory: a status
  * each time, nothing that stays taken, and another engine computes. Copies that could not be tried
  * for want of memory go through the host's, so that an allocation can fail unseen, a few in a row.
@@ -544,6 +579,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(placement, budgets_divide_layers);
     tcase_add_test(placement, experts_stay_here);
     tcase_add_test(fails, wrong_lists_are_errors);
+    tcase_add_test(fails, a_split_is_exact);
     tcase_add_loop_test(fails, a_second_device_that_fails_is_a_status, 0, 3);
 }
 

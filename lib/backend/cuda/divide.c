@@ -236,6 +236,53 @@ static radllm_status refuse(placing *p, const rad_cuda_placement *out, rad_cuda_
     return too_small(refused, layers, error);
 }
 
+/* ---- gpu_split ----------------------------------------------------------------------------------
+ */
+
+/* Whether what was asked of each GPU can be: of so many layers, by GPUs that there are. */
+static radllm_status check_split(const placing *p, radllm_error *error)
+{
+    const rad_cuda_request *request = p->request;
+    const uint32_t n_gpus = p->cuda->choice.n;
+    bool output, free_ones = false;
+    uint32_t layers = wanted(p, &output);
+    int64_t sum = 0;
+    for (uint32_t k = 0; k < RAD_CUDA_GPUS; k++) {
+        free_ones = free_ones || (k < n_gpus && request->split[k] < 0);
+        if (k >= n_gpus && request->split[k] > 0)
+            return rad_fail(error, RADLLM_E_ARGUMENT,
+                            "device=cuda: gpu_split asks for %lld layers on GPU %u of the list, "
+                            "which has %u (option gpus; without it, all that the driver knows)",
+                            (long long)request->split[k], k + 1, n_gpus);
+        sum += request->split[k] > 0 ? request->split[k] : 0;
+    }
+    if (sum <= (int64_t)layers &&
+        (free_ones || (sum > 0 && request->n_layers < 0) || sum == layers))
+        return RADLLM_OK;
+    return rad_fail(error, RADLLM_E_ARGUMENT,
+                    "device=cuda: gpu_split asks for %lld layers together, %s %u; change it%s",
+                    (long long)sum, request->n_layers < 0 ? "the model has" : "gpu_layers for",
+                    layers, sum == 0 ? ", or set device=cpu" : "");
+}
+
+/* Whether it was done. A GPU that cannot be opened is passed over. */
+static radllm_status check_shares(const placing *p, const rad_cuda_placement *out,
+                                  radllm_error *error)
+{
+    for (uint32_t k = 0; k < p->cuda->choice.n; k++) {
+        const uint32_t number = p->cuda->choice.numbers[k];
+        uint32_t layers = 0;
+        for (uint32_t i = 0; i < out->n_gpus; i++)
+            layers += out->gpus[i].number == number ? out->gpus[i].n_layers : 0;
+        if (p->request->split[k] > (int64_t)layers)
+            return rad_fail(error, RADLLM_E_UNSUPPORTED,
+                            "device=cuda: gpu_split asks for %lld layers on GPU number %u, which "
+                            "can have %u: %s",
+                            (long long)p->request->split[k], number, layers, out->reason);
+    }
+    return RADLLM_OK;
+}
+
 /* Opens GPUs where those that are open have not room for all. */
 static radllm_status fill_all(placing *p, bool experts_here, rad_cuda_placement *out,
                               radllm_error *error)
@@ -244,9 +291,9 @@ static radllm_status fill_all(placing *p, bool experts_here, rad_cuda_placement 
     rad_cuda_share refused = {0};
     memset(out, 0, sizeof *out);
     out->experts_here = experts_here;
+    radllm_status status = RADLLM_OK;
     for (uint32_t i = 0; !is_done(p, out); i++) {
         rad_cuda_gpu *gpu = i < cuda->n_gpus ? &cuda->gpus[i] : NULL;
-        radllm_status status = RADLLM_OK;
         if (gpu == NULL)
             status = rad_cuda_open_next(cuda, &gpu, out->reason, error);
         if (status == RADLLM_OK && gpu == NULL)
@@ -256,6 +303,9 @@ static radllm_status fill_all(placing *p, bool experts_here, rad_cuda_placement 
         if (status != RADLLM_OK)
             return status;
     }
+    status = check_shares(p, out, error);
+    if (status != RADLLM_OK)
+        return status;
     bool done = is_done(p, out);
     if (done)
         out->reason[0] = '\0';
@@ -395,8 +445,11 @@ radllm_status rad_cuda_place(rad_cuda *cuda, const rad_cuda_request *request,
     rad_cuda_lock(cuda);
     if (p.bytes == NULL || p.seen == NULL || p.on_device == NULL)
         status = rad_fail_memory(error, bytes);
-    else if (request->n_layers != 0)
-        status = place_on(&p, out, error);
+    else if (request->n_layers != 0) {
+        status = check_split(&p, error);
+        if (status == RADLLM_OK)
+            status = place_on(&p, out, error);
+    }
     if (status == RADLLM_OK && out->n_layers > 0) {
         rad_cuda_keep(cuda, out);
         sum_up_all(&p, out);
