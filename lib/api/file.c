@@ -275,15 +275,18 @@ static void tie_output(rad_model *model)
         model->output = model->embedding;
 }
 
-/* Asks the device, where there is one, what it would take. draft may be NULL. */
+/* Asks the device, where there is one, what it would take; finds the largest context. draft may be
+ * NULL. */
 static radllm_status plan_device(const rad_host *host, rad_model *model, rad_model *draft,
-                                 rad_engine_plan *engine, radllm_error *error)
+                                 const rad_engine_settings *settings, rad_engine_plan *engine,
+                                 radllm_plan *plan, radllm_error *error)
 {
+    rad_program program;
+    rad_divider divider = {host, NULL, NULL, &program};
+    const uint64_t budget = settings->budget;
+    plan->largest_context = rad_engine_largest_context(model, settings, budget, &divider);
     if (!rad_device_is_wanted(engine->settings.device.choice))
         return RADLLM_OK;
-    rad_program program;
-    const rad_cuda_table *cuda;
-    rad_cuda *device = NULL;
     tie_output(model);
     if (draft != NULL)
         tie_output(draft);
@@ -292,11 +295,13 @@ static radllm_status plan_device(const rad_host *host, rad_model *model, rad_mod
         &program, error);
     if (status != RADLLM_OK)
         return status;
-    status = rad_device_open(host, &program, engine, &cuda, &device, error);
-    if (device != NULL && draft != NULL)
-        status = rad_draft_plan_device(host, cuda, engine, error);
-    if (device != NULL)
-        cuda->close(device);
+    status = rad_device_open(host, &program, engine, &divider.cuda, &divider.device, error);
+    if (divider.device != NULL && draft != NULL)
+        status = rad_draft_plan_device(host, divider.cuda, engine, error);
+    if (status == RADLLM_OK && divider.device != NULL)
+        plan->largest_context = rad_engine_largest_context(model, settings, budget, &divider);
+    if (divider.device != NULL)
+        divider.cuda->close(divider.device);
     rad_program_free(&program);
     return status;
 }
@@ -315,7 +320,7 @@ static radllm_status fill_plan(rad_model *model, rad_model *draft, const radllm_
     if (status == RADLLM_OK)
         status = rad_engine_plan_make(model, &settings, &engine, error);
     if (status == RADLLM_OK)
-        status = plan_device(&model->host, model, draft, &engine, error);
+        status = plan_device(&model->host, model, draft, &settings, &engine, plan, error);
     if (status != RADLLM_OK)
         return status;
     plan->weights = engine.weight_bytes;
@@ -337,7 +342,6 @@ static radllm_status fill_plan(rad_model *model, rad_model *draft, const radllm_
     }
     plan->placement = engine.placement;
     plan->context = engine.settings.context;
-    plan->largest_context = rad_engine_largest_context(model, &settings, settings.budget);
     return RADLLM_OK;
 }
 

@@ -25,18 +25,33 @@ static radllm_status use_fast(const rad_host *host, const rad_cuda_table *cuda, 
     return RADLLM_OK;
 }
 
-static radllm_status open_and_place(const rad_host *host, const rad_program *program,
-                                    const rad_engine_plan *plan, const rad_cuda_table **cuda,
-                                    rad_cuda **device, rad_cuda_placement *placement,
-                                    radllm_error *error)
+radllm_status rad_device_divide(const rad_divider *divider, rad_engine_plan *plan,
+                                radllm_error *error)
 {
     const rad_device_settings *settings = &plan->settings.device;
-    rad_cuda_request request = {.program = program,
+    rad_cuda_placement placement = {0};
+    rad_cuda_request request = {.program = divider->program,
                                 .cache = &plan->cache,
                                 .settings = &plan->backend,
                                 .n_layers = settings->n_layers};
     memcpy(request.limits, settings->limits, sizeof request.limits);
     memcpy(request.split, settings->split, sizeof request.split);
+    radllm_status status = divider->cuda->place(divider->device, &request, &placement, error);
+    if (status != RADLLM_OK || placement.n_layers == 0)
+        return status;
+    plan->placement = placement;
+    plan->cache_bytes -= plan->cache.bytes;
+    rad_cache_plan_divide(&plan->cache, &divider->program->model->hparams, placement.n_layers);
+    plan->cache_bytes += plan->cache.bytes;
+    plan->activation_bytes += placement.pinned;
+    return RADLLM_OK;
+}
+
+static radllm_status open_and_place(const rad_host *host, const rad_program *program,
+                                    rad_engine_plan *plan, const rad_cuda_table **cuda,
+                                    rad_cuda **device, radllm_error *error)
+{
+    const rad_device_settings *settings = &plan->settings.device;
     radllm_status status = rad_cuda_open(cuda, error);
     if (status == RADLLM_OK)
         status = (*cuda)->open(host, &rad_cuda_own_library, &settings->gpus, device, error);
@@ -45,8 +60,8 @@ static radllm_status open_and_place(const rad_host *host, const rad_program *pro
     if (settings->fast)
         status = use_fast(host, *cuda, *device, error);
     if (status == RADLLM_OK)
-        status = (*cuda)->place(*device, &request, placement, error);
-    if (status == RADLLM_OK && placement->n_layers > 0)
+        status = rad_device_divide(&(rad_divider){host, *cuda, *device, program}, plan, error);
+    if (status == RADLLM_OK && plan->placement.n_layers > 0)
         return RADLLM_OK;
     (*cuda)->close(*device);
     *device = NULL;
@@ -87,7 +102,6 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
                               radllm_error *error)
 {
     const rad_engine_settings *settings = &plan->settings;
-    const rad_hparams *hparams = &program->model->hparams;
     rad_device_choice choice = settings->device.choice;
     radllm_error why = {.status = RADLLM_OK};
     *cuda = NULL;
@@ -95,20 +109,14 @@ radllm_status rad_device_open(const rad_host *host, const rad_program *program,
     /* Who watches what products are multiplied with sees the CPU's. */
     if (!rad_device_is_wanted(choice) || settings->observer != NULL)
         return on_cpu(host, settings);
-    rad_cuda_placement placement = {0};
-    radllm_status status = open_and_place(host, program, plan, cuda, device, &placement, &why);
+    radllm_status status = open_and_place(host, program, plan, cuda, device, &why);
     if (status != RADLLM_OK && choice != RAD_DEVICE_AUTO)
         return rad_fail(error, status, "%s", why.message);
     if (status != RADLLM_OK)
         rad_log_line(host, RADLLM_LOG_WARNING, "device=auto: the CPU computes: %s", why.message);
     if (*device == NULL)
         return on_cpu(host, settings);
-    plan->placement = placement;
-    plan->cache_bytes -= plan->cache.bytes;
-    rad_cache_plan_divide(&plan->cache, hparams, placement.n_layers);
-    plan->cache_bytes += plan->cache.bytes;
-    plan->activation_bytes += placement.pinned;
-    log_placement(host, plan, hparams->n_layers);
+    log_placement(host, plan, program->model->hparams.n_layers);
     return RADLLM_OK;
 }
 

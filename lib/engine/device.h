@@ -14,6 +14,9 @@ bool rad_device_is_wanted(rad_device_choice choice);
 radllm_status rad_device_open(const rad_host *host, const rad_program *program,
                               rad_engine_plan *plan, const rad_cuda_table **cuda, rad_cuda **device,
                               radllm_error *error);
+/* Divides another plan with the same device, where layers have room there. */
+radllm_status rad_device_divide(const rad_divider *divider, rad_engine_plan *plan,
+                                radllm_error *error);
 radllm_status rad_device_create_backend(rad_engine *engine, radllm_error *error);
 /* Behind everything else that used it. */
 void rad_device_close(rad_engine *engine);

@@ -14,14 +14,15 @@ static size_t work_bytes(const rad_engine *engine)
     return engine->plan.backend.max_spans * sizeof *engine->work;
 }
 
-static radllm_status check_budget(const rad_model *model, const rad_engine_plan *plan,
-                                  radllm_error *error)
+static radllm_status check_budget(const rad_engine *engine, radllm_error *error)
 {
+    const rad_engine_plan *plan = &engine->plan;
+    const rad_divider divider = {&engine->host, engine->cuda, engine->device, &engine->program};
     uint64_t budget = plan->settings.budget;
     uint64_t total;
     if (budget == 0 || (rad_engine_plan_total(plan, &total) && total <= budget))
         return RADLLM_OK;
-    uint32_t largest = rad_engine_largest_context(model, &plan->settings, budget);
+    uint32_t largest = rad_engine_largest_context(engine->model, &plan->settings, budget, &divider);
     if (largest == 0)
         return rad_fail(error, RADLLM_E_BUDGET,
                         "weights (%llu bytes) and engine exceed the memory budget of %llu bytes "
@@ -49,7 +50,7 @@ static radllm_status create_parts(rad_engine *engine, radllm_error *error)
         status = rad_draft_open(engine, error);
     bool on_device = plan->placement.n_layers > 0;
     if (status == RADLLM_OK)
-        status = check_budget(engine->model, plan, error);
+        status = check_budget(engine, error);
     if (status == RADLLM_OK && on_device)
         status = engine->cuda->create_pages(engine->device, &plan->placement,
                                             &engine->model->hparams, &plan->cache, &far, error);
@@ -106,6 +107,10 @@ static radllm_status create(const rad_host *host, const rad_model *model,
     status = create_parts(engine, error);
     if (status == RADLLM_OK && !settings->device.unchecked)
         status = rad_device_check(engine, error);
+    /* Another program can have taken what was free when layers were placed. */
+    if (status == RADLLM_E_MEMORY && engine->device != NULL &&
+        settings->device.choice == RAD_DEVICE_AUTO)
+        status = RADLLM_E_DEVICE;
     if (status == RADLLM_OK)
         *out = engine;
     else

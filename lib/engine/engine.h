@@ -86,9 +86,17 @@ void rad_engine_limit_cache(const rad_engine_plan *plan, rad_cache_plan *cache);
 uint64_t rad_weights_and_adapters(const rad_model *model);
 /* Weights, cache, activations and sessions together; false when they exceed 64 bits. */
 bool rad_engine_plan_total(const rad_engine_plan *plan, uint64_t *total);
+/* An open device that plans are divided with: device.h. */
+typedef struct rad_divider {
+    const rad_host *host;
+    const rad_cuda_table *cuda;
+    rad_cuda *device; /* NULL: there is none */
+    const rad_program *program;
+} rad_divider;
+
 /* The greatest context for which weights and engine fit the budget; 0: none. */
 uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,
-                                    uint64_t budget);
+                                    uint64_t budget, const rad_divider *divider);
 
 typedef struct rad_session rad_session;
 typedef struct rad_request rad_request;

@@ -1,4 +1,5 @@
 /* What an engine takes, before anything is taken. */
+#include "engine/device.h"
 #include "engine/draft.h"
 
 #include <string.h>
@@ -199,26 +200,40 @@ bool rad_engine_plan_total(const rad_engine_plan *plan, uint64_t *total)
            rad_add_u64(*total, plan->session_bytes, total);
 }
 
+/* Divides a plan that is tried; false: the device has no room. */
+static bool divide(const rad_divider *divider, rad_engine_plan *plan)
+{
+    if (divider->device == NULL)
+        return true;
+    rad_host quiet = *divider->host;
+    quiet.log = NULL;
+    if (rad_device_divide(divider, plan, NULL) != RADLLM_OK)
+        return plan->settings.device.choice == RAD_DEVICE_AUTO;
+    return plan->settings.draft == NULL ||
+           rad_draft_plan_device(&quiet, divider->cuda, plan, NULL) == RADLLM_OK;
+}
+
 static bool fits(const rad_model *model, const rad_engine_settings *settings, uint32_t context,
-                 uint64_t budget)
+                 uint64_t budget, const rad_divider *divider)
 {
     rad_engine_settings tried = *settings;
     tried.context = context;
     rad_engine_plan plan;
     uint64_t total;
     return rad_engine_plan_make(model, &tried, &plan, NULL) == RADLLM_OK &&
-           rad_engine_plan_total(&plan, &total) && (budget == 0 || total <= budget);
+           divide(divider, &plan) && rad_engine_plan_total(&plan, &total) &&
+           (budget == 0 || total <= budget);
 }
 
 uint32_t rad_engine_largest_context(const rad_model *model, const rad_engine_settings *settings,
-                                    uint64_t budget)
+                                    uint64_t budget, const rad_divider *divider)
 {
     uint32_t low = 0, high = model->hparams.context_length;
     if (settings->context > high)
         high = budget != 0 ? RAD_MAX_CONTEXT : settings->context;
     while (low < high) { /* the greatest that fits is in low..high */
         uint32_t middle = high - (high - low) / 2;
-        if (fits(model, settings, middle, budget))
+        if (fits(model, settings, middle, budget, divider))
             low = middle;
         else
             high = middle - 1;

@@ -197,6 +197,25 @@ START_TEST(the_cpu_goes_on_where_the_driver_fails)
 }
 END_TEST
 
+/* What was free when layers were placed can be taken by another program before they are there. */
+START_TEST(the_cpu_goes_on_where_memory_is_gone)
+{
+    char call[32];
+    bool on_cpu = true;
+    uint32_t n = 1;
+    for (; on_cpu; n++) {
+        snprintf(call, sizeof call, "%u", n);
+        setenv("RAD_EMULATED_FAIL_ALLOC", call, 1);
+        opened o = made("architectures/llama3-gqa-tied-q8_0", "auto", "");
+        unsetenv("RAD_EMULATED_FAIL_ALLOC");
+        on_cpu = is_on_cpu(&o);
+        ck_assert_int_eq(strstr(last_warning, "no memory left") != NULL, on_cpu);
+        close_file(&o);
+    }
+    ck_assert_uint_gt(n, 4);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "check");
@@ -206,6 +225,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, the_host_can_end_it);
     tcase_add_test(cases, auto_takes_a_device_that_is_right);
     tcase_add_test(cases, the_cpu_goes_on_where_the_driver_fails);
+    tcase_add_test(cases, the_cpu_goes_on_where_memory_is_gone);
 }
 
 int main(void)

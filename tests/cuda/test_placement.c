@@ -171,6 +171,46 @@ START_TEST(the_plan_says_what_is_taken)
 }
 END_TEST
 
+/* Where the host's memory has a budget, the largest context is that of an engine with this device:
+ * its keys and values are there, and pinned memory is here. */
+START_TEST(the_largest_context_is_told_exactly)
+{
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    radllm_error error = {.status = RADLLM_OK};
+    char pairs[128];
+    uint64_t planned = 0, all = 0;
+    unsigned largest = 0;
+    snprintf(pairs, sizeof pairs, "memory_budget=1M gpu_layers=%d", _i);
+    radllm_options *options = options_on("cuda", pairs);
+    radllm_file *file = NULL;
+    radllm_plan *plan = NULL;
+    radllm_model *opened_model = NULL;
+    radllm_engine *engine = NULL;
+    rad_assert_ok(radllm_file_open(NULL, model_path(model), &file, &error), &error);
+    rad_assert_ok(radllm_plan_new(file, options, &plan, &error), &error);
+    rad_assert_ok(radllm_plan_number(plan, "largest_context", &planned, &error), &error);
+    rad_assert_ok(radllm_plan_number(plan, "context", &all, &error), &error);
+    rad_assert_ok(radllm_model_load(NULL, file, options, NULL, &opened_model, &error), &error);
+    rad_assert_error(radllm_engine_new(NULL, opened_model, options, &engine, &error),
+                     RADLLM_E_BUDGET, &error, "the largest context that fits is ");
+    ck_assert_int_eq(sscanf(strstr(error.message, "fits is"), "fits is %u", &largest), 1);
+    ck_assert_uint_eq(largest, planned);
+    ck_assert(largest > 1 && largest < all);
+    for (unsigned more = 0; more < 2; more++) {
+        rad_assert_ok(radllm_options_set_integer(options, "context", largest + more, &error),
+                      &error);
+        radllm_status status = radllm_engine_new(NULL, opened_model, options, &engine, &error);
+        ck_assert_int_eq(status, more == 0 ? RADLLM_OK : RADLLM_E_BUDGET);
+        radllm_engine_free(engine);
+        engine = NULL;
+    }
+    radllm_model_free(opened_model);
+    radllm_plan_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+}
+END_TEST
+
 /* Memory that another engine of this process took before is no part of the driver's line: the same
  * budget holds the same layers. */
 START_TEST(what_others_take_is_no_context)
@@ -323,6 +363,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, layers_are_divided_by_number);
     tcase_add_test(cases, layers_are_divided_by_budget);
     tcase_add_test(cases, the_plan_says_what_is_taken);
+    tcase_add_loop_test(cases, the_largest_context_is_told_exactly, 1, 3);
     tcase_add_test(cases, what_others_take_is_no_context);
     tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
     tcase_add_test(cases, experts_here_cost_one_wait_a_layer);

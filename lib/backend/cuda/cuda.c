@@ -179,6 +179,7 @@ void rad_cuda_keep(rad_cuda *cuda, const rad_cuda_placement *placement)
             cuda->gpus[i].device->close(cuda->gpus[i].device);
     }
     cuda->n_gpus = kept;
+    cuda->n_tried = cuda->gpus[kept - 1].place + 1; /* those behind can be opened again */
 }
 
 static radllm_status cuda_open(const rad_host *host, const rad_cuda_library *library,
