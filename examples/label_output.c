@@ -80,21 +80,32 @@ static noreturn void differs(const label_output *output, const char *part, const
          output->path, part, detail);
 }
 
+/* NULL: not set. */
+static void compare_setting(const label_output *output, const char *key, const json_t *before,
+                            const json_t *value)
+{
+    if (before != NULL && value != NULL && json_equal(before, value))
+        return;
+    char *was = before != NULL ? json_dumps(before, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    char *is = value != NULL ? json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
+    buffer detail = {0};
+    buffer_add_format(&detail, ": %s was %.200s and is %.200s", key, was != NULL ? was : "not set",
+                      is != NULL ? is : "not set");
+    differs(output, "other settings", detail.data);
+}
+
+/* Some stand there only where they are set: a GPU, adapters, a window. */
 static void compare_settings(const label_output *output, const json_t *old, const json_t *now)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)now, key, value)
     {
-        json_t *before = json_object_get(old, key);
-        if (before != NULL && json_equal(before, value))
-            continue;
-        char *was = before != NULL ? json_dumps(before, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-        char *is = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-        buffer detail = {0};
-        buffer_add_format(&detail, ": %s was %.200s and is %.200s", key,
-                          was != NULL ? was : "not set", is != NULL ? is : "");
-        differs(output, "other settings", detail.data);
+        compare_setting(output, key, json_object_get(old, key), value);
+    }
+    json_object_foreach((json_t *)old, key, value)
+    {
+        compare_setting(output, key, value, json_object_get(now, key));
     }
 }
 

@@ -237,6 +237,10 @@ result = label(folder / "yes.csv", *KINDS["yes.csv"], "--option", "fast=blas")
 with_blas = (EXAMPLES.parent / "lib" / "libradllm-blas.so").exists()
 check(result.code == 1 and ('fast was "none"' if with_blas else "blas") in result.err,
       "refused: fast=blas", result)
+# What stands among the settings only where it is set: here, and with a GPU or an adapter.
+label(fresh("keys.csv"), *KINDS["yes.csv"], "--option", "cache_keys=f16")
+result = label(folder / "keys.csv", *KINDS["yes.csv"])
+expect(result, 1, "refused: a setting that is not set any more", 'cache_keys was "f16" and is not set')
 copied = write("model.gguf", MODEL.read_bytes() + b"\0")
 result = label(folder / "yes.csv", *KINDS["yes.csv"], "-m", copied)
 check(result.code == 1 and ("another model" in result.err or "model.gguf" in result.err),
