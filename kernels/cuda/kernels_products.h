@@ -78,8 +78,9 @@ RAD_CUDA_DECLARE(quantize_outliers);
 
 enum { RAD_CUDA_PRODUCT_PARTS = 3, RAD_CUDA_PRODUCT_TOKENS = 8 };
 
-/* One of several matrices of the same type that read the same input. Behind the product, in this
- * order and where they are given: times scale, plus bias[row], plus add[row of the output]. */
+/* One of several matrices of the same type (of the kernels normed_X_Y: the last one of another)
+ * that read the same input. Behind the product, in this order and where they are given: times
+ * scale, plus bias[row], plus add[row of the output]. */
 typedef struct rad_cuda_product_part {
     const uint8_t *weights; /* in the device's layout */
     float *y;               /* y[token * y_stride + row] */
@@ -231,10 +232,21 @@ typedef struct rad_cuda_many_arguments {
     DO(i2_s, 1, 0)                                                                                 \
     DO(int8, 1, 0)
 
+/* DO(format of all parts but the last, format of the last): what mixtures of formats have together
+ * in queries, keys and values. All have the same kind of activations. */
+#define RAD_CUDA_FOR_NORMED_PAIRS(DO)                                                              \
+    DO(q4_k, q6_k)                                                                                 \
+    DO(q5_k, q6_k)                                                                                 \
+    DO(q3_k, q4_k)                                                                                 \
+    DO(q3_k, q5_k)                                                                                 \
+    DO(iq4_xs, q5_k)
+
 #define RAD_CUDA_DECLARE_FEW(name, n_sums, n_header) RAD_CUDA_DECLARE(few_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_FEW)
 #define RAD_CUDA_DECLARE_NORMED(name, n_sums, n_header) RAD_CUDA_DECLARE(normed_##name);
 RAD_CUDA_FOR_NORMED_FORMATS(RAD_CUDA_DECLARE_NORMED)
+#define RAD_CUDA_DECLARE_PAIR(name, values) RAD_CUDA_DECLARE(normed_##name##_##values);
+RAD_CUDA_FOR_NORMED_PAIRS(RAD_CUDA_DECLARE_PAIR)
 #define RAD_CUDA_DECLARE_SOME(name, n_sums, n_header) RAD_CUDA_DECLARE(some_##name);
 RAD_CUDA_FOR_FORMATS(RAD_CUDA_DECLARE_SOME)
 #define RAD_CUDA_DECLARE_MANY(name, n_sums, n_header) RAD_CUDA_DECLARE(many_##name);

@@ -267,7 +267,7 @@ static void check_norm(rad_cuda_device *device, const norm_way *w)
                                  .out = rad_test_upload(device, NULL, row_bytes),
                                  .epsilon = norm.epsilon,
                                  .tile_block = block};
-    how = rad_cuda_normed_launch(w->type, w->n_columns, how);
+    how = rad_cuda_normed_launch(w->type, w->type, w->n_columns, how);
     rad_test_launch(device, how.kernel, n_blocks, 1, 1, how.shared_bytes, &a);
     rad_test_download(device, y[1], a.parts[0].y, y_bytes);
     rad_test_download(device, out[1], a.before.out, row_bytes);
@@ -286,7 +286,7 @@ START_TEST(norms_of_formats)
     const rad_cuda_few_launch none = {0};
     const uint32_t block = rad_type_find((uint32_t)types[_i])->block_elements;
     const norm_way w = {types[_i], 5, 37, 512 + (block < 256 ? block : 256), false};
-    if (rad_cuda_normed_launch(w.type, w.n_columns, none).kernel == NULL)
+    if (rad_cuda_normed_launch(w.type, w.type, w.n_columns, none).kernel == NULL)
         return;
     rad_cuda_device *device = rad_test_device(order);
     check_norm(device, &w);
@@ -315,7 +315,7 @@ END_TEST
  */
 
 typedef struct heads_way {
-    rad_type type;
+    rad_type type, values; /* of queries and keys, of values */
     uint32_t rows_log2, n_heads, n_kv_heads, dim, value_dim;
     uint32_t key_type, value_type; /* of the cache, without blocks */
     bool interleaved, nowhere;     /* the row is only there to fill a batch up */
@@ -332,6 +332,17 @@ typedef struct made {
 static uint32_t number_bytes(uint32_t type)
 {
     return type == RAD_CACHE_F32 ? 4 : type == RAD_CACHE_FP8 ? 1 : 2;
+}
+
+static void launch_heads(rad_cuda_device *device, const rad_cuda_few_arguments *a, rad_type type,
+                         rad_type last)
+{
+    const rad_cuda_few_launch few = {NULL, a->rows_log2,
+                                     rad_cuda_few_shared_bytes(type, a->rows_log2), 8};
+    const rad_cuda_few_launch how = rad_cuda_normed_launch(type, last, COLUMNS, few);
+    const rad_cuda_product_part *part = &a->parts[a->n_parts - 1];
+    rad_test_launch(device, how.kernel, part->first_block + (part->n_rows >> a->rows_log2), 1, 1,
+                    how.shared_bytes, a);
 }
 
 static made run_heads(rad_cuda_device *device, const heads_way *w, bool together)
@@ -373,7 +384,8 @@ static made run_heads(rad_cuda_device *device, const heads_way *w, bool together
     uint32_t blocks = 0;
     for (uint32_t i = 0; i < 3; i++) {
         a.parts[i] = (rad_cuda_product_part){
-            .weights = make_weights(device, w->type, 20 + i, n_rows[i], COLUMNS),
+            .weights =
+                make_weights(device, i < 2 ? w->type : w->values, 20 + i, n_rows[i], COLUMNS),
             .y = rad_test_upload(device, NULL, n_rows[i] * sizeof(float)),
             .bias = i == 1 ? rad_test_upload(device, x, n_rows[i] * sizeof(float)) : NULL,
             .n_rows = n_rows[i],
@@ -381,12 +393,18 @@ static made run_heads(rad_cuda_device *device, const heads_way *w, bool together
             .y_stride = n_rows[i]};
         blocks += n_rows[i] >> w->rows_log2;
     }
-    if (together)
+    if (together) {
         a.heads = h;
-    const rad_cuda_few_launch few = {NULL, w->rows_log2,
-                                     rad_cuda_few_shared_bytes(w->type, w->rows_log2), 8};
-    const rad_cuda_few_launch how = rad_cuda_normed_launch(w->type, COLUMNS, few);
-    rad_test_launch(device, how.kernel, blocks, 1, 1, how.shared_bytes, &a);
+        launch_heads(device, &a, w->type, w->values);
+    } else {
+        rad_cuda_few_arguments values = a;
+        a.n_parts = 2;
+        values.n_parts = 1;
+        values.parts[0] = a.parts[2];
+        values.parts[0].first_block = 0;
+        launch_heads(device, &a, w->type, w->type);
+        launch_heads(device, &values, w->values, w->values);
+    }
     rad_cuda_rotate_store_arguments r = {.queries = {.in = a.parts[0].y,
                                                      .out = a.parts[0].y,
                                                      .table = h.table,
@@ -444,13 +462,18 @@ static void check_heads(rad_cuda_device *device, const heads_way *w)
 }
 
 static const heads_way head_ways[] = {
-    {RAD_TYPE_Q4_0, 5, 4, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, true, false},
-    {RAD_TYPE_Q4_0, 5, 2, 1, 64, 32, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
-    {RAD_TYPE_Q4_0, 4, 2, 2, 96, 96, RAD_CACHE_BF16, RAD_CACHE_FP8, false, false},
-    {RAD_TYPE_Q4_K, 4, 3, 1, 32, 48, RAD_CACHE_F32, RAD_CACHE_F32, false, false},
-    {RAD_TYPE_Q6_K, 5, 2, 1, 128, 128, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
-    {RAD_TYPE_Q2_K, 4, 1, 1, 16, 16, RAD_CACHE_FP8, RAD_CACHE_F16, true, false},
-    {RAD_TYPE_A4_128, 5, 1, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, false, true},
+    {RAD_TYPE_Q4_0, RAD_TYPE_Q4_0, 5, 4, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, true, false},
+    {RAD_TYPE_Q4_0, RAD_TYPE_Q4_0, 5, 2, 1, 64, 32, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
+    {RAD_TYPE_Q4_0, RAD_TYPE_Q4_0, 4, 2, 2, 96, 96, RAD_CACHE_BF16, RAD_CACHE_FP8, false, false},
+    {RAD_TYPE_Q4_K, RAD_TYPE_Q4_K, 4, 3, 1, 32, 48, RAD_CACHE_F32, RAD_CACHE_F32, false, false},
+    {RAD_TYPE_Q6_K, RAD_TYPE_Q6_K, 5, 2, 1, 128, 128, RAD_CACHE_F16, RAD_CACHE_F16, false, false},
+    {RAD_TYPE_Q2_K, RAD_TYPE_Q2_K, 4, 1, 1, 16, 16, RAD_CACHE_FP8, RAD_CACHE_F16, true, false},
+    {RAD_TYPE_A4_128, RAD_TYPE_A4_128, 5, 1, 2, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, false, true},
+    {RAD_TYPE_Q4_K, RAD_TYPE_Q6_K, 4, 2, 1, 64, 64, RAD_CACHE_F16, RAD_CACHE_F16, true, false},
+    {RAD_TYPE_Q5_K, RAD_TYPE_Q6_K, 5, 2, 1, 64, 96, RAD_CACHE_F16, RAD_CACHE_FP8, false, false},
+    {RAD_TYPE_Q3_K, RAD_TYPE_Q4_K, 5, 1, 1, 64, 32, RAD_CACHE_F32, RAD_CACHE_F32, false, false},
+    {RAD_TYPE_Q3_K, RAD_TYPE_Q5_K, 4, 1, 2, 32, 16, RAD_CACHE_F16, RAD_CACHE_F16, false, true},
+    {RAD_TYPE_IQ4_XS, RAD_TYPE_Q5_K, 5, 2, 1, 64, 64, RAD_CACHE_BF16, RAD_CACHE_F16, false, false},
 };
 
 START_TEST(heads)

@@ -9,7 +9,7 @@
 #define N_IDS    7
 #define EMBEDDED "examples/models/radreport-q8_0.gguf"
 /* As the option gpu_apart has them. */
-enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, ALL = 31 };
+enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, VALUES = 64, ALL = 95 };
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
@@ -26,7 +26,31 @@ static const char *path_of(const char *model)
 {
     char name[128];
     snprintf(name, sizeof name, "architectures/%s-q8_0", model);
+    if (model[0] == '/')
+        return model;
     return strchr(model, '/') != NULL ? rad_test_source_path(model) : model_path(name);
+}
+
+/* A model of llama's family in a format, with values in another. */
+static const char *mixed_model(const char *format, const char *values)
+{
+    char again[] = "quantize_again=1 quantize_pure=1 threads=1", tensor[64];
+    radllm_error error = {.status = RADLLM_OK};
+    radllm_options *options = options_on("cpu", again);
+    radllm_file *file = NULL;
+    radllm_quantization *plan = NULL;
+    const char *path = rad_test_temp_path("mixed.gguf");
+    snprintf(tensor, sizeof tensor, "*attn_v*=%s", values);
+    rad_assert_ok(radllm_options_set_text(options, "quantize", format, RADLLM_NUL, &error), &error);
+    rad_assert_ok(radllm_options_set_text(options, "quantize_tensor", tensor, RADLLM_NUL, &error),
+                  &error);
+    rad_assert_ok(radllm_file_open(NULL, model_path("types/q6_k"), &file, &error), &error);
+    rad_assert_ok(radllm_quantization_new(NULL, file, NULL, options, &plan, &error), &error);
+    rad_assert_ok(radllm_quantization_write(plan, path, NULL, &error), &error);
+    radllm_quantization_free(plan);
+    radllm_file_free(file);
+    radllm_options_free(options);
+    return path;
 }
 
 static float *logits_with(int apart, const way *w, unsigned long long *launches, size_t *n_logits)
@@ -75,9 +99,8 @@ static const way ways[] = {
     {"bloom", "cache=f16", 0, 0, 0, 0},
 };
 
-START_TEST(bits_are_the_same)
+static void check(const way *w)
 {
-    const way *w = &ways[_i];
     unsigned long long launches[3];
     size_t n;
     float *together = logits_with(0, w, &launches[0], &n);
@@ -93,12 +116,34 @@ START_TEST(bits_are_the_same)
     }
     free(together);
 }
+
+START_TEST(bits_are_the_same)
+{
+    check(&ways[_i]);
+}
+END_TEST
+
+/* Queries, keys and values in two formats are one launch; apart four, with the tiles of values and
+ * rotation. */
+START_TEST(values_in_another_format)
+{
+    static const char *const formats[][2] = {{"Q4_K_S", "Q6_K"},
+                                             {"Q5_K_S", "Q6_K"},
+                                             {"Q3_K_S", "Q4_K"},
+                                             {"Q3_K_S", "Q5_K"},
+                                             {"IQ4_XS", "Q5_K"}};
+    char path[1024];
+    snprintf(path, sizeof path, "%s", mixed_model(formats[_i][0], formats[_i][1]));
+    const way w = {path, "cache=f16", 1, VALUES, 3, 0};
+    check(&w);
+}
 END_TEST
 
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "together");
     tcase_add_loop_test(cases, bits_are_the_same, 0, (int)(sizeof ways / sizeof ways[0]));
+    tcase_add_loop_test(cases, values_in_another_format, 0, 5);
 }
 
 int main(void)

@@ -80,12 +80,13 @@ enum { FEW_BLOCKS = 4, MOST_BLOCKS = 8, MOST_SHARED = 96 * 1024 };
 bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const rad_op *const *ops,
                          uint32_t n)
 {
-    const rad_weight *weight = ops[0]->weight;
+    const rad_weight *weight = ops[0]->weight, *last = ops[n - 1]->weight;
     const rad_cuda_properties *properties = &b->device->properties;
     rad_activation_kind kind = activation_of(weight);
     if ((b->settings.apart & RAD_CUDA_APART_NORM) != 0 || kind == RAD_ACTIVATION_F32 ||
-        rad_cuda_rows(b, norm) != 1 || b->model->hparams.architecture->layer_norms ||
-        norm->bias != NULL || norm->in == norm->out || ops[0]->in != norm->out ||
+        kind != activation_of(last) || rad_cuda_rows(b, norm) != 1 ||
+        b->model->hparams.architecture->layer_norms || norm->bias != NULL ||
+        norm->in == norm->out || ops[0]->in != norm->out ||
         ops[0]->per_output != norm->per_output || weight->matrix.n_columns != norm->width ||
         norm->width % rad_activation_block(kind, norm->width) != 0 ||
         rad_cuda_weight_of(b, weight)->columns != NULL)
@@ -95,7 +96,8 @@ bool rad_cuda_takes_norm(const rad_cuda_backend *b, const rad_op *norm, const ra
              most = (b->settings.apart & RAD_CUDA_APART_WIDE) != 0 ? FEW_BLOCKS : MOST_BLOCKS;
     for (uint32_t i = 0; i < n; i++)
         blocks += (uint32_t)(rad_weight_rows(ops[i]->weight) >> few.rows_log2);
-    rad_cuda_few_launch how = rad_cuda_normed_launch(weight->matrix.type, norm->width, few);
+    rad_cuda_few_launch how =
+        rad_cuda_normed_launch(weight->matrix.type, last->matrix.type, norm->width, few);
     return few.kernel != NULL && how.kernel != NULL &&
            blocks <= most * properties->multiprocessors && how.shared_bytes <= MOST_SHARED &&
            how.shared_bytes + RAD_CUDA_NORMED_STATIC <= properties->shared_bytes;

@@ -205,6 +205,18 @@ static const rad_cuda_kernel *const normed[sizeof kernels / sizeof kernels[0]] =
 #undef NORMED
 };
 
+typedef struct pair {
+    uint8_t format, values;
+    const rad_cuda_kernel *kernel;
+} pair;
+
+static const pair pairs[] = {
+#define PAIR(name, values)                                                                         \
+    {FORMAT_##name, FORMAT_##values, &rad_cuda_kernel_normed_##name##_##values},
+    RAD_CUDA_FOR_NORMED_PAIRS(PAIR)
+#undef PAIR
+};
+
 /* One more than the format; 0: none. */
 static const uint8_t formats[] = {
     [RAD_TYPE_Q4_0] = FORMAT_q4_0 + 1,       [RAD_TYPE_Q4_1] = FORMAT_q4_1 + 1,
@@ -276,12 +288,24 @@ uint32_t rad_cuda_few_shared_bytes(rad_type type, uint32_t rows_log2)
     return of == NULL ? 0 : 2 * (of->n_words * 1024 + n_slots * (64 + RAD_CUDA_TILE_BYTES + 16));
 }
 
-rad_cuda_few_launch rad_cuda_normed_launch(rad_type type, uint32_t n_columns,
+static const rad_cuda_kernel *normed_kernel(rad_type type, rad_type last)
+{
+    const format_kernels *of = kernels_of(type), *values = kernels_of(last);
+    if (of == NULL || values == NULL || type == last)
+        return of != NULL && type == last ? normed[of - kernels] : NULL;
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        if (&kernels[pairs[i].format] == of && &kernels[pairs[i].values] == values)
+            return pairs[i].kernel;
+    return NULL;
+}
+
+rad_cuda_few_launch rad_cuda_normed_launch(rad_type type, rad_type last, uint32_t n_columns,
                                            rad_cuda_few_launch few)
 {
-    const format_kernels *of = kernels_of(type);
     uint32_t others = few.shared_bytes, row = n_columns * 4;
-    few.kernel = of != NULL ? normed[of - kernels] : NULL;
+    uint32_t of_last = rad_cuda_few_shared_bytes(last, few.rows_log2);
+    others = of_last > others ? of_last : others;
+    few.kernel = normed_kernel(type, last);
     few.shared_bytes =
         (row > others ? row : others) + (uint32_t)chunks_of(n_columns) * (RAD_CUDA_TILE_BYTES + 16);
     few.n_tokens = 1;

@@ -53,8 +53,9 @@ rad_cuda_few_launch rad_cuda_few_choose(rad_type type, uint64_t n_rows, uint32_t
                                         uint32_t n_tokens, const rad_cuda_properties *properties);
 
 /* The same product of one token whose blocks compute the norm of its input (rad_cuda_before); the
- * kernel is NULL where there is none for the type. few: of rad_cuda_few_choose(). */
-rad_cuda_few_launch rad_cuda_normed_launch(rad_type type, uint32_t n_columns,
+ * kernel is NULL where there is none for the type, or for two (last: of the last part, often the
+ * same). few: of rad_cuda_few_choose(). */
+rad_cuda_few_launch rad_cuda_normed_launch(rad_type type, rad_type last, uint32_t n_columns,
                                            rad_cuda_few_launch few);
 
 /* The kernel of many tokens; NULL: none for this type. */

@@ -210,6 +210,7 @@ typedef struct parts {
     uint32_t n, n_rows; /* rows of all */
     rad_cuda_behind behind;
     const rad_cuda_before *before; /* NULL: the input is there */
+    rad_type last;                 /* then: of the last part */
     rad_cuda_heads heads;
 } parts;
 
@@ -276,7 +277,7 @@ static radllm_status multiply_few(rad_cuda_backend *b, const rad_op *op, const p
                                 .rows_log2 = how.rows_log2,
                                 .behind = p->behind};
     if (p->before != NULL) {
-        how = rad_cuda_normed_launch(op->weight->matrix.type, n_columns, how);
+        how = rad_cuda_normed_launch(op->weight->matrix.type, p->last, n_columns, how);
         a.before = *p->before;
         a.heads = p->heads;
     }
@@ -383,11 +384,12 @@ static radllm_status multiply_halves(rad_cuda_backend *b, const rad_op *op, cons
                 : rad_cuda_half_product(b->device, type, &a, 1);
 }
 
-bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)
+bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next,
+                       bool any_type)
 {
     const rad_matrix *x = &op->weight->matrix, *y = &next->weight->matrix;
     return op->in == next->in && op->out != next->out && op->per_output == next->per_output &&
-           x->type == y->type && x->n_columns == y->n_columns &&
+           (any_type || x->type == y->type) && x->n_columns == y->n_columns &&
            op->weight->threshold == next->weight->threshold &&
            rad_cuda_weight_of(b, op->weight)->columns == NULL &&
            rad_cuda_weight_of(b, next->weight)->columns == NULL;
@@ -448,6 +450,7 @@ radllm_status rad_cuda_run_products(rad_cuda_backend *b, const rad_cuda_products
     if (products->norm != NULL) {
         before = before_of(b, products->norm, op);
         p.before = &before;
+        p.last = products->ops[p.n - 1]->weight->matrix.type;
     } else if (!is_half(b, op->weight) && !is_float(op->weight)) {
         status = quantize(b, op, in.n_tokens);
         in.tiles = b->tiles;

@@ -189,8 +189,9 @@ static radllm_status run_op(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op
 }
 
 /* Products from operation *at on that read the same input, with nothing between them but adapters,
- * each of which adds to its own product alone. *at becomes the last one's. */
-static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t end,
+ * each of which adds to its own product alone. mixed: the third may be of another type. *at becomes
+ * the last one's. */
+static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t end, bool mixed,
                             const rad_op *joined[RAD_CUDA_PRODUCT_PARTS])
 {
     uint32_t n = 0;
@@ -199,7 +200,7 @@ static uint32_t find_joined(const rad_cuda_backend *b, uint32_t *at, uint32_t en
         if (op->kind == RAD_OP_ADAPT && n > 0) /* else a product may read what it adds to */
             continue;
         if (op->kind != RAD_OP_PRODUCT || !b->on_device[i] ||
-            (n > 0 && !rad_cuda_can_join(b, joined[0], op)))
+            (n > 0 && !rad_cuda_can_join(b, joined[0], op, mixed && n == 2)))
             break;
         joined[n++] = op;
         *at = i;
@@ -258,6 +259,18 @@ static radllm_status adapt(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t at, 
     return run_op(c, b, op, b->on_device[at] && b->adapters_there, error);
 }
 
+/* Products behind the norm at *at whose blocks can make it; none: n is 0. */
+static void find_normed(const rad_cuda_backend *b, uint32_t *at, uint32_t end, bool mixed,
+                        rad_cuda_products *p)
+{
+    uint32_t last = *at + 1;
+    p->n = last < end ? find_joined(b, &last, end, mixed, p->ops) : 0;
+    if (p->n > 0 && rad_cuda_takes_norm(b, p->norm, p->ops, p->n))
+        *at = last;
+    else
+        p->n = 0;
+}
+
 /* Products that are one launch from *at on, which becomes the last operation of it; none: n is 0.
  */
 static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, uint32_t end)
@@ -265,13 +278,15 @@ static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, 
     rad_cuda_products p = {.n = 0};
     const rad_op *op = &b->program->ops[*at];
     uint32_t last = *at;
+    bool mixed = (b->settings.apart & RAD_CUDA_APART_VALUES) == 0;
     if (op->kind == RAD_OP_NORM && b->on_device[*at]) {
         p.norm = op;
-        last++;
+        find_normed(b, &last, end, mixed, &p);
+        if (p.n == 0 && mixed)
+            find_normed(b, &last, end, false, &p);
+    } else {
+        p.n = find_joined(b, &last, end, false, p.ops);
     }
-    p.n = last < end ? find_joined(b, &last, end, p.ops) : 0;
-    if (p.norm != NULL && (p.n == 0 || !rad_cuda_takes_norm(b, p.norm, p.ops, p.n)))
-        p.n = 0;
     if (p.n == 0)
         return p;
     p.behind = rad_cuda_find_behind(b, p.ops, p.n, last + 1, end);
