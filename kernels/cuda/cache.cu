@@ -3,6 +3,7 @@
 #include "kernels/cuda/cache_device.h"
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/kernels_layer.h"
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/rotary.h"
 
 #define THREADS 128
@@ -139,17 +140,60 @@ RAD_CUDA_KERNEL(store, THREADS, rad_cuda_store_arguments, a)
         store_head(a, row, rad_block_x(), find_place(a, row, rad_block_x()));
 }
 
-/* Rows and page tables come from the host, before any kernel of a step: where the first row goes is
+/* Weights of a norm of heads for the numbers that a thread has first. */
+struct head_weights {
+    float of[2];
+};
+
+RAD_DEVICE head_weights load_head_weights(const float *weights, uint32_t n)
+{
+    head_weights w;
+#pragma unroll
+    for (uint32_t k = 0; k < 2; k++) {
+        const uint32_t i = rad_thread() + k * THREADS;
+        w.of[k] = weights != NULL && i < n ? weights[i] : 1.0f;
+    }
+    return w;
+}
+
+/* The norm of a head in place, by all threads of a block: the bits of head_norm. Each half of each
+ * warp makes the sum for itself. */
+RAD_DEVICE void norm_head(const rad_cuda_head_norms &norms, const float *weights,
+                          const head_weights &ahead, float *x)
+{
+    float sum = 0.0f;
+#pragma unroll 4
+    for (uint32_t i = rad_lane() % RAD_NORM_LANES; i < norms.n; i += RAD_NORM_LANES)
+        sum = rad_fma(x[i], x[i], sum);
+    const float factor = 1.0f / rad_sqrt(sum_lanes(sum) / (float)norms.n + norms.epsilon);
+    rad_barrier(); /* all have read what is written now */
+    for (uint32_t k = 0, i = rad_thread(); i < norms.n; k++, i += THREADS) {
+        const float y = x[i] * factor;
+        const float weight = k == 0 ? ahead.of[0] : k == 1 ? ahead.of[1] : weights[i];
+        x[i] = weights != NULL ? y * weight : y;
+    }
+    rad_barrier();
+}
+
+/* Rows, page tables and weights are there before any kernel of a step: where the first row goes is
  * looked up while the kernel before this one still runs. */
 RAD_CUDA_KERNEL_EARLY(rotate_store, THREADS, rad_cuda_rotate_store_arguments, a)
 {
     const uint32_t block = rad_block_x(), n_queries = a.queries.n_heads;
+    const float *weights = block < n_queries ? a.norms.queries : a.norms.keys;
+    const head_weights ahead = load_head_weights(weights, a.norms.n);
     uint32_t row = rad_block_y();
     place to = {NULL, 0};
     if (block >= n_queries)
         to = find_place(a.store, row, block - n_queries);
     rad_wait_for_earlier();
     while (row < a.store.n_rows) {
+        const rad_cuda_rotate_arguments &rotation = block < n_queries ? a.queries : a.keys;
+        const uint32_t head = block < n_queries ? block : block - n_queries;
+        if (a.norms.n > 0)
+            norm_head(a.norms, weights, ahead,
+                      rotation.out + (uint64_t)row * rotation.row + rotation.first +
+                          (uint64_t)head * rotation.stride);
         if (block < n_queries) {
             rotate_head(a.queries, row, block);
         } else {

@@ -127,11 +127,20 @@ typedef struct rad_cuda_store_arguments {
 } rad_cuda_store_arguments;
 RAD_CUDA_DECLARE(store);
 
-/* Queries and keys rotated in place, all heads of both, and keys and values stored: the keys are
- * those of the store. Grid: (heads of queries and of keys, n_rows). */
+/* RMS norms of heads of n numbers; n 0: none. NULL: no weights. */
+typedef struct rad_cuda_head_norms {
+    const float *queries, *keys;
+    uint32_t n;
+    float epsilon;
+} rad_cuda_head_norms;
+
+/* Queries and keys normed, where there are norms, and rotated in place, all heads of both, and keys
+ * and values stored: the keys are those of the store. Grid: (heads of queries and of keys, n_rows).
+ */
 typedef struct rad_cuda_rotate_store_arguments {
     rad_cuda_rotate_arguments queries, keys;
     rad_cuda_store_arguments store;
+    rad_cuda_head_norms norms;
 } rad_cuda_rotate_store_arguments;
 RAD_CUDA_DECLARE(rotate_store);
 

@@ -158,7 +158,14 @@ static void rotate_rows(float *values, const float *table, uint32_t n, uint32_t 
     }
 }
 
-/* Stores n rows with the rotation in front, of keys and of QUERY_HEADS heads of queries. */
+static void norm_heads(float *values, const float *weight, size_t n, uint32_t dim)
+{
+    for (size_t i = 0; i < n; i++)
+        CPU->rms_norm(values + i * dim, weight, 1e-5f, dim, values + i * dim);
+}
+
+/* Stores n rows with the rotation in front, and in some cases norms before that, of keys and of
+ * QUERY_HEADS heads of queries. */
 static void launch_rotated(const setting *s, const rad_cuda_store_arguments *store, float *keys)
 {
     enum { QUERY_HEADS = 3 };
@@ -168,9 +175,21 @@ static void launch_rotated(const setting *s, const rad_cuda_store_arguments *sto
     float *table = floats(3, (size_t)n * c->key_dim), *queries = floats(4, n_queries);
     float *got = zeros(n_queries * sizeof *got);
     void *there = rad_test_upload(s->device, table, (size_t)n * c->key_dim * 4);
-    rad_cuda_rotate_store_arguments a = {rotation_of(s, queries, n, QUERY_HEADS, there),
-                                         rotation_of(s, keys, n, c->n_kv_heads, there), *store};
+    rad_cuda_rotate_store_arguments a = {.queries = rotation_of(s, queries, n, QUERY_HEADS, there),
+                                         .keys = rotation_of(s, keys, n, c->n_kv_heads, there),
+                                         .store = *store};
     a.store.keys = a.keys.out;
+    if (c->key_dim / 8 % 2 == 0) {
+        float *weights = floats(5, 2 * (size_t)c->key_dim);
+        a.norms = (rad_cuda_head_norms){
+            .queries = rad_test_upload(s->device, weights, c->key_dim * sizeof *weights),
+            .keys = rad_test_upload(s->device, weights + c->key_dim, c->key_dim * sizeof *weights),
+            .n = c->key_dim,
+            .epsilon = 1e-5f};
+        norm_heads(queries, weights, (size_t)n * QUERY_HEADS, c->key_dim);
+        norm_heads(keys, weights + c->key_dim, (size_t)n * c->n_kv_heads, c->key_dim);
+        free(weights);
+    }
     rad_test_launch(s->device, &rad_cuda_kernel_rotate_store, QUERY_HEADS + c->n_kv_heads,
                     n < 40 ? n : 40, 1, 0, &a);
     rotate_rows(keys, table, n, c->n_kv_heads, c->key_dim);

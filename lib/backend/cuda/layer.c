@@ -231,6 +231,23 @@ static bool is_in_place(const rad_op *rotate)
     return rotate->kind == RAD_OP_ROTATE && rotate->other == rotate->out && !rotate->per_output;
 }
 
+/* Rotation of queries and of keys, all heads of both, and the way into the cache. */
+static bool are_rotations_and_store(const rad_cuda_backend *b, const rad_op *op)
+{
+    return is_in_place(&op[0]) && is_in_place(&op[1]) && op[2].kind == RAD_OP_STORE &&
+           op[2].in == op[1].out && op[0].out != op[1].out &&
+           op[1].n_heads == b->model->hparams.layers[op[2].layer].n_kv_heads;
+}
+
+/* The norm of the heads that are rotated. */
+static bool is_norm_of(const rad_cuda_backend *b, const rad_op *norm, const rad_op *rotate)
+{
+    return norm->kind == RAD_OP_HEAD_NORM && norm->out == rotate->out &&
+           norm->n_heads == rotate->n_heads && norm->width == rotate->to.row &&
+           norm->per_output == rotate->per_output && rotate->to.first == 0 &&
+           rotate->to.stride == b->model->hparams.head_dim;
+}
+
 uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end)
 {
     const rad_op *op = &b->program->ops[at];
@@ -238,10 +255,12 @@ uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end)
     if (at + 1 < end && op[0].kind == RAD_OP_ADD && op[1].kind == RAD_OP_NORM &&
         op[1].in == op[0].out && op[1].width == op[0].width && op[1].per_output == op[0].per_output)
         n = 2;
-    else if (at + 2 < end && is_in_place(&op[0]) && is_in_place(&op[1]) &&
-             op[2].kind == RAD_OP_STORE && op[2].in == op[1].out && op[0].out != op[1].out &&
-             op[1].n_heads == b->model->hparams.layers[op[2].layer].n_kv_heads)
+    else if (at + 2 < end && are_rotations_and_store(b, op))
         n = 3;
+    else if ((b->settings.apart & RAD_CUDA_APART_HEADS) == 0 && at + 4 < end &&
+             op[0].kind == RAD_OP_HEAD_NORM && are_rotations_and_store(b, op + 2) &&
+             is_norm_of(b, &op[0], &op[2]) && is_norm_of(b, &op[1], &op[3]))
+        n = 5;
     for (uint32_t i = 0; i < n; i++)
         n = b->on_device[at + i] ? n : 1;
     return n;
@@ -265,10 +284,19 @@ rad_cuda_heads rad_cuda_heads_of(const rad_cuda_backend *b, const rad_op *ops)
 
 radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops)
 {
+    const rad_hparams *h = &b->model->hparams;
+    rad_cuda_head_norms norms = {.n = 0};
     if (ops[0].kind == RAD_OP_ADD)
         return run_norm(b, &ops[1], &ops[0]);
+    if (ops[0].kind == RAD_OP_HEAD_NORM) {
+        norms = (rad_cuda_head_norms){.queries = values_of(b, ops[0].weight),
+                                      .keys = values_of(b, ops[1].weight),
+                                      .n = h->head_dim,
+                                      .epsilon = h->norm_epsilon};
+        ops += 2;
+    }
     rad_cuda_rotate_store_arguments a = {rotation_of(b, &ops[0]), rotation_of(b, &ops[1]),
-                                         store_of(b, &ops[2])};
+                                         store_of(b, &ops[2]), norms};
     rad_cuda_grid grid = rows_grid(0, a.store.n_rows);
     grid.x = a.queries.n_heads + a.keys.n_heads;
     return launch(b, &rad_cuda_kernel_rotate_store, grid, 0, &a);
