@@ -31,9 +31,10 @@ enum { RAD_CUDA_CACHE_F16 = 1, RAD_CUDA_CACHE_Q8_0 = 4 }; /* as in rad_cache_typ
 
 /* RMS norm, or LayerNorm where `layer_norm`, of each row. With `add`: of in + add, which is written
  * to `sum` as well (RAD_OP_ADD before the norm; sum may be in or add). weight, bias: NULL: none;
- * the bias only in LayerNorm. out may be in. Grid: (n_rows). */
+ * the bias only in LayerNorm. out may be in. Grid: (n_rows). norm_of_norm: what is added is the RMS
+ * norm of `add`, times add_weight, with the same epsilon. */
 typedef struct rad_cuda_norm_arguments {
-    const float *in, *add;
+    const float *in, *add, *add_weight;
     float *sum;
     const float *weight, *bias;
     float *out;
@@ -44,6 +45,7 @@ typedef struct rad_cuda_norm_arguments {
     uint32_t tile_block; /* of 32 and this 32, 64 or 256 */
 } rad_cuda_norm_arguments;
 RAD_CUDA_DECLARE(norm);
+RAD_CUDA_DECLARE(norm_of_norm);
 
 /* In place: RMS norm of each head of each row, all with the same weight (NULL: none). Heads stand
  * `stride` apart from `first` on in rows of `row` floats. Grid: (n_rows * n_heads / 16 rounded up).

@@ -14,10 +14,14 @@ struct norm_row {
     const float *x, *add;
     float *sum;
     uint32_t n;
+    const float *add_weight; /* NULL: what is added is as it is */
+    float add_factor;
 };
 
-/* Elements from `first` on. With add, their sums, which are written as well. */
-RAD_DEVICE void load_piece(const norm_row &row, uint32_t first, float x[EACH])
+/* Elements from `first` on. With add, their sums, which are written as well; add_weight: of these.
+ */
+RAD_DEVICE void load_piece(const norm_row &row, uint32_t first, const float add_weight[EACH],
+                           float x[EACH])
 {
     const uint32_t mine = first + rad_thread();
 #pragma unroll
@@ -26,12 +30,27 @@ RAD_DEVICE void load_piece(const norm_row &row, uint32_t first, float x[EACH])
     if (row.add == NULL)
         return;
 #pragma unroll
-    for (uint32_t j = 0; j < EACH; j++)
-        x[j] = x[j] + (mine + j * THREADS < row.n ? row.add[mine + j * THREADS] : 0.0f);
+    for (uint32_t j = 0; j < EACH; j++) {
+        float y = mine + j * THREADS < row.n ? row.add[mine + j * THREADS] : 0.0f;
+        if (row.add_weight != NULL) {
+            y = y * row.add_factor;
+            y = y * add_weight[j];
+        }
+        x[j] = x[j] + y;
+    }
 #pragma unroll
     for (uint32_t j = 0; j < EACH; j++)
         if (mine + j * THREADS < row.n)
             row.sum[mine + j * THREADS] = x[j];
+}
+
+RAD_DEVICE void load_numbers(const float *from, uint32_t first, uint32_t n, float otherwise,
+                             float out[EACH])
+{
+    const uint32_t mine = first + rad_thread();
+#pragma unroll
+    for (uint32_t j = 0; j < EACH; j++)
+        out[j] = from != NULL && mine + j * THREADS < n ? from[mine + j * THREADS] : otherwise;
 }
 
 /* The sum over a row, by all threads of the block, which all receive it. */
@@ -41,8 +60,11 @@ RAD_DEVICE float sum_of_row(norm_row &row, float x[EACH], float mean, float *sta
     float sum = 0.0f;
     for (uint32_t first = 0; first < row.n; first += PIECE) {
         const uint32_t count = row.n - first < PIECE ? row.n - first : PIECE;
-        if (row.n > PIECE)
-            load_piece(row, first, x);
+        if (row.n > PIECE) {
+            float add_weight[EACH];
+            load_numbers(row.add_weight, first, row.n, 1.0f, add_weight);
+            load_piece(row, first, add_weight, x);
+        }
         rad_barrier();
 #pragma unroll
         for (uint32_t j = 0; j < EACH; j++)
@@ -62,15 +84,6 @@ RAD_DEVICE float sum_of_row(norm_row &row, float x[EACH], float mean, float *sta
     }
     rad_barrier();
     return *result;
-}
-
-RAD_DEVICE void load_numbers(const float *from, uint32_t first, uint32_t n, float otherwise,
-                             float out[EACH])
-{
-    const uint32_t mine = first + rad_thread();
-#pragma unroll
-    for (uint32_t j = 0; j < EACH; j++)
-        out[j] = from != NULL && mine + j * THREADS < n ? from[mine + j * THREADS] : otherwise;
 }
 
 /* Writes a piece, and its tiles. */
@@ -107,20 +120,34 @@ RAD_DEVICE void write_piece(const rad_cuda_norm_arguments &a, uint64_t row, uint
     }
 }
 
-/* Weights are loaded while the kernel before this one still runs. */
-RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
+/* Weights are loaded while the kernel before this one still runs. OF_NORM: what is added is a norm.
+ */
+template <bool OF_NORM>
+RAD_DEVICE void norm_rows(const rad_cuda_norm_arguments &a, float *staged, float *result)
 {
-    RAD_SHARED(float, staged, PIECE);
-    RAD_SHARED(float, result, 4);
-    float x[EACH], weight[EACH];
+    float x[EACH], weight[EACH], add_weight[EACH] = {};
     load_numbers(a.weight, 0, a.n, 1.0f, weight);
+    if constexpr (OF_NORM)
+        load_numbers(a.add_weight, 0, a.n, 1.0f, add_weight);
     rad_wait_for_earlier();
     for (uint32_t r = rad_block_x(); r < a.n_rows; r += rad_grid_x()) {
         const uint64_t start = (uint64_t)r * a.n;
-        norm_row row = {a.in + start, a.add != NULL ? a.add + start : NULL,
-                        a.add != NULL ? a.sum + start : NULL, a.n};
+        norm_row row = {a.in + start,
+                        a.add != NULL ? a.add + start : NULL,
+                        a.add != NULL ? a.sum + start : NULL,
+                        a.n,
+                        NULL,
+                        0.0f};
+        if constexpr (OF_NORM) {
+            norm_row added = {a.add + start, NULL, NULL, a.n, NULL, 0.0f};
+            if (a.n <= PIECE)
+                load_piece(added, 0, add_weight, x);
+            const float squares = sum_of_row<OF_SQUARES>(added, x, 0.0f, staged, result);
+            row.add_factor = 1.0f / rad_sqrt(squares / (float)a.n + a.epsilon);
+            row.add_weight = a.add_weight;
+        }
         if (a.n <= PIECE)
-            load_piece(row, 0, x);
+            load_piece(row, 0, add_weight, x);
         float mean = 0.0f, sum;
         if (a.layer_norm) {
             mean = sum_of_row<OF_VALUES>(row, x, 0.0f, staged, result) / (float)a.n;
@@ -131,13 +158,27 @@ RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
         const float factor = 1.0f / rad_sqrt(sum / (float)a.n + a.epsilon);
         for (uint32_t first = 0; first < a.n; first += PIECE) {
             if (a.n > PIECE) {
-                load_piece(row, first, x);
+                load_piece(row, first, add_weight, x); /* added already */
                 load_numbers(a.weight, first, a.n, 1.0f, weight);
                 rad_barrier(); /* the tiles of the piece before are made */
             }
             write_piece(a, r, first, x, weight, mean, factor, staged);
         }
     }
+}
+
+RAD_CUDA_KERNEL_EARLY(norm, THREADS, rad_cuda_norm_arguments, a)
+{
+    RAD_SHARED(float, staged, PIECE);
+    RAD_SHARED(float, result, 4);
+    norm_rows<false>(a, staged, result);
+}
+
+RAD_CUDA_KERNEL_EARLY(norm_of_norm, THREADS, rad_cuda_norm_arguments, a)
+{
+    RAD_SHARED(float, staged, PIECE);
+    RAD_SHARED(float, result, 4);
+    norm_rows<true>(a, staged, result);
 }
 
 /* Sixteen lanes for each head. */

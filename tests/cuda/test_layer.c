@@ -66,7 +66,9 @@ static void check_result(rad_cuda_device *device, const float *out, size_t n, co
 
 /* ---- norms ----------------------------------------------------------------------------------- */
 
-static void check_norm(rad_cuda_device *device, uint32_t n, bool layer_norm, bool adds, bool plain)
+/* of_norm: what is added is a norm. */
+static void check_norm(rad_cuda_device *device, uint32_t n, bool layer_norm, bool adds, bool plain,
+                       bool of_norm)
 {
     size_t all = (size_t)ROWS * n;
     rad_cuda_norm_arguments a = {.in = up(device, in, all),
@@ -85,6 +87,13 @@ static void check_norm(rad_cuda_device *device, uint32_t n, bool layer_norm, boo
         for (size_t i = 0; i < all; i++)
             sums[i] = in[i] + other[i];
     }
+    for (uint32_t row = 0; of_norm && row < ROWS; row++) {
+        float *sum = sums + (size_t)row * n;
+        CPU->rms_norm(other + (size_t)row * n, bias, 1e-5f, n, sum);
+        for (uint32_t i = 0; i < n; i++)
+            sum[i] = in[(size_t)row * n + i] + sum[i];
+    }
+    a.add_weight = of_norm ? up(device, bias, n) : NULL;
     for (uint32_t row = 0; row < ROWS; row++) {
         const float *x = sums + (size_t)row * n;
         if (layer_norm)
@@ -93,7 +102,8 @@ static void check_norm(rad_cuda_device *device, uint32_t n, bool layer_norm, boo
         else
             CPU->rms_norm(x, plain ? NULL : weight, 1e-5f, n, wanted + (size_t)row * n);
     }
-    rad_test_launch(device, &rad_cuda_kernel_norm, 2, 1, 1, 0, &a); /* a block takes two rows */
+    rad_test_launch(device, of_norm ? &rad_cuda_kernel_norm_of_norm : &rad_cuda_kernel_norm, 2, 1,
+                    1, 0, &a); /* a block takes two rows */
     check_result(device, a.out, all, "norm");
     memcpy(wanted, sums, all * sizeof *sums);
     check_result(device, a.in, all, "sum before a norm");
@@ -105,7 +115,8 @@ static void check_norms(rad_cuda_device *device)
     for (size_t l = 0; l < N_LENGTHS; l++) {
         make_input(l, l == 4);
         for (int with = 0; with < 6; with++)
-            check_norm(device, lengths[l], with % 2 != 0, with / 2 % 2 != 0, with >= 4);
+            check_norm(device, lengths[l], with % 2 != 0, with / 2 % 2 != 0, with >= 4, false);
+        check_norm(device, lengths[l], false, true, false, true);
     }
 }
 

@@ -95,6 +95,7 @@ static const way ways[] = {
     {"qwen3", "cache=q8_0", 3, HEADS, 0, 0},
     {"gpt2", "cache=f16", 1, ALL, 1, 0},
     {"gemma2", "cache=f16", 1, GATE, 1, 0},
+    {"gemma2", "cache=f16", 1, ADD, 2, 0},
     {"bitnet", "cache=f16", 1, GATE, 0, 0},
     {"mixtral", "cache=f16", 1, GATE, 0, 0},
     {"qwen2moe", "cache=f16", 1, GATE, 1, 0},

@@ -37,8 +37,7 @@ static bool takes_activation(const rad_cuda_backend *b, const rad_op *const *ops
            rad_cuda_wants_tiles(b, op, RAD_CUDA_CHUNK, &kind, &block);
 }
 
-/* Whether something from an operation on reads a value that was there before. */
-static bool is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value)
+bool rad_cuda_is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value)
 {
     const rad_op *end = b->program->ops + b->program->n_ops;
     rad_cuda_means means = {b->model, &b->cache->plan, &b->device->properties, b->library};
@@ -58,7 +57,7 @@ static bool takes_sum(const rad_cuda_backend *b, const rad_op *const *ops, uint3
     return (b->settings.apart & RAD_CUDA_APART_ADD) == 0 && op->kind == RAD_OP_ADD && n == 1 &&
            b->cuda->fast[0] == 0 && op->in == op->out && op->other == ops[0]->out &&
            op->other != op->out && ops[0]->in != op->out && op->width == ops[0]->width &&
-           op->per_output == ops[0]->per_output && !is_read(b, op + 1, op->other);
+           op->per_output == ops[0]->per_output && !rad_cuda_is_read(b, op + 1, op->other);
 }
 
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,

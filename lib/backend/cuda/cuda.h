@@ -279,6 +279,8 @@ radllm_status rad_cuda_run_op(rad_cuda_backend *b, const rad_op *op);
 radllm_status rad_cuda_run_greatest(rad_cuda_backend *b);
 radllm_status rad_cuda_run_candidates(rad_cuda_backend *b);
 radllm_status rad_cuda_run_draw(rad_cuda_backend *b);
+/* Whether something from an operation on reads a value that was there before. */
+bool rad_cuda_is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value);
 /* Whether two products can be one launch, but (any_type) for their types; up to
  * RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next,

@@ -48,8 +48,10 @@ uint8_t *rad_cuda_tiles_for(rad_cuda_backend *b, const rad_op *op, uint32_t piec
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* before: what is added in front of the norm; NULL: nothing. */
-static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op, const rad_op *before)
+/* before: what is added in front of the norm; NULL: nothing. added: the norm that makes what is
+ * added; NULL: none. */
+static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op, const rad_op *before,
+                              const rad_op *added)
 {
     const rad_hparams *h = &b->model->hparams;
     uint32_t n_rows = rad_cuda_rows(b, op);
@@ -66,8 +68,13 @@ static radllm_status run_norm(rad_cuda_backend *b, const rad_op *op, const rad_o
         a.add = rad_cuda_value(b, before->other);
         a.sum = rad_cuda_value(b, before->out);
     }
+    if (added != NULL) {
+        a.add = rad_cuda_value(b, added->in);
+        a.add_weight = values_of(b, added->weight);
+    }
     a.tiles = rad_cuda_tiles_for(b, op, op->width, &a.tile_block);
-    return launch(b, &rad_cuda_kernel_norm, (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
+    return launch(b, added != NULL ? &rad_cuda_kernel_norm_of_norm : &rad_cuda_kernel_norm,
+                  (rad_cuda_grid){n_rows, 1, 1}, 0, &a);
 }
 
 static radllm_status run_head_norm(rad_cuda_backend *b, const rad_op *op)
@@ -231,6 +238,22 @@ static bool is_in_place(const rad_op *rotate)
     return rotate->kind == RAD_OP_ROTATE && rotate->other == rotate->out && !rotate->per_output;
 }
 
+static bool are_sum_and_norm(const rad_op *op)
+{
+    return op[0].kind == RAD_OP_ADD && op[1].kind == RAD_OP_NORM && op[1].in == op[0].out &&
+           op[1].width == op[0].width && op[1].per_output == op[0].per_output;
+}
+
+/* The norm of what is added, which nothing else reads. */
+static bool is_norm_of_sum(const rad_cuda_backend *b, const rad_op *op)
+{
+    return op[0].kind == RAD_OP_NORM && op[0].weight != NULL && op[0].bias == NULL &&
+           !b->model->hparams.architecture->layer_norms && are_sum_and_norm(op + 1) &&
+           op[1].other == op[0].out && op[1].in != op[0].out && op[1].out != op[0].in &&
+           op[2].out != op[0].in && op[0].width == op[1].width &&
+           op[0].per_output == op[1].per_output && !rad_cuda_is_read(b, op + 3, op[0].out);
+}
+
 /* Rotation of queries and of keys, all heads of both, and the way into the cache. */
 static bool are_rotations_and_store(const rad_cuda_backend *b, const rad_op *op)
 {
@@ -252,9 +275,10 @@ uint32_t rad_cuda_fused(const rad_cuda_backend *b, uint32_t at, uint32_t end)
 {
     const rad_op *op = &b->program->ops[at];
     uint32_t n = 1;
-    if (at + 1 < end && op[0].kind == RAD_OP_ADD && op[1].kind == RAD_OP_NORM &&
-        op[1].in == op[0].out && op[1].width == op[0].width && op[1].per_output == op[0].per_output)
+    if (at + 1 < end && are_sum_and_norm(op))
         n = 2;
+    else if ((b->settings.apart & RAD_CUDA_APART_ADD) == 0 && at + 2 < end && is_norm_of_sum(b, op))
+        n = 3;
     else if (at + 2 < end && are_rotations_and_store(b, op))
         n = 3;
     else if ((b->settings.apart & RAD_CUDA_APART_HEADS) == 0 && at + 4 < end &&
@@ -286,8 +310,10 @@ radllm_status rad_cuda_run_fused(rad_cuda_backend *b, const rad_op *ops)
 {
     const rad_hparams *h = &b->model->hparams;
     rad_cuda_head_norms norms = {.n = 0};
+    if (ops[0].kind == RAD_OP_NORM)
+        return run_norm(b, &ops[2], &ops[1], &ops[0]);
     if (ops[0].kind == RAD_OP_ADD)
-        return run_norm(b, &ops[1], &ops[0]);
+        return run_norm(b, &ops[1], &ops[0], NULL);
     if (ops[0].kind == RAD_OP_HEAD_NORM) {
         norms = (rad_cuda_head_norms){.queries = values_of(b, ops[0].weight),
                                       .keys = values_of(b, ops[1].weight),
@@ -308,7 +334,7 @@ radllm_status rad_cuda_run_rows(rad_cuda_backend *b, const rad_op *op)
 {
     switch (op->kind) {
     case RAD_OP_NORM:
-        return run_norm(b, op, NULL);
+        return run_norm(b, op, NULL, NULL);
     case RAD_OP_HEAD_NORM:
         return run_head_norm(b, op);
     case RAD_OP_ROTATE:
