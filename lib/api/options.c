@@ -151,11 +151,12 @@ static const option_row rows[RAD_OPTION_COUNT] = {
                                 "them and K, M or G behind a number: 8G,12G. Those that have none "
                                 "here: as vram_limit says"},
     [RAD_OPTION_GPU_APART] =
-        {"gpu_apart", RADLLM_OPTION_INTEGER, ENGINE, 0, 127, "0", "",
+        {"gpu_apart", RADLLM_OPTION_INTEGER, ENGINE, 0, 255, "0", "",
          "for measurements, what stays a launch of its own on a GPU, with the "
          "same bits: the sum of 1 (activations), 2 (residual sums), 4 (norms), "
          "8 (norms before wide products), 16 (rotation and store), 64 (values in another "
-         "format than queries and keys); and, with the CPU's bits, 32 (products with FP8, NF4 and "
+         "format than queries and keys), 128 (gate and up of experts); and, with the CPU's bits, "
+         "32 (products with FP8, NF4 and "
          "FP4 weights by multiply-adds)"},
     [RAD_OPTION_GPU_CHECK] =
         {"gpu_check", RADLLM_OPTION_INTEGER, ENGINE, 0, 1, "1", "",

@@ -9,7 +9,7 @@
 #define N_IDS    7
 #define EMBEDDED "examples/models/radreport-q8_0.gguf"
 /* As the option gpu_apart has them. */
-enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, VALUES = 64, ALL = 95 };
+enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, VALUES = 64, EXPERTS = 128, ALL = 223 };
 
 static const int32_t ids[N_IDS] = {1, 17, 5, 60, 33, 2, 41};
 
@@ -98,6 +98,9 @@ static const way ways[] = {
     {"gemma2", "cache=f16", 1, ADD, 2, 0},
     {"bitnet", "cache=f16", 1, GATE, 0, 0},
     {"mixtral", "cache=f16", 1, GATE, 0, 0},
+    {"mixtral", "cache=f16", 1, EXPERTS, 1, 0},
+    {"qwen3moe", "cache=f16", 3, EXPERTS, 0, 0},
+    {"gpt-oss", "cache=f16", 1, EXPERTS, 1, 0},
     {"qwen2moe", "cache=f16", 1, GATE, 1, 0},
     {"bloom", "cache=f16", 0, 0, 0, 0},
 };

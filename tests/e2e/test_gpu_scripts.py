@@ -110,9 +110,9 @@ check(said.count("FAILED: status 124") == 3 and said.count("FAILED: status 1\n")
 check(lines[lines.index("== kernels: NF4") + 1] == "# few: an illegal memory access", "with what it said")
 for part in ("memory", "FP8", "Q4_0", "F16", "IQ4_XS"):
     check(f"\n{part} " in said, f"{part} is measured all the same", done)
-check(steps.index("by shape: one sequence, gpu_apart=95") < steps.index("kernels: attention") <
+check(steps.index("by shape: one sequence, gpu_apart=223") < steps.index("kernels: attention") <
       steps.index("by shape: 70B") < steps.index("kernels: Q6_K"), "what matters most comes first", done)
-for apart in (0, 95, 1, 2, 4, 8, 16):
+for apart in (0, 223, 1, 2, 4, 8, 16):
     check(steps.count(f"by shape: one sequence, gpu_apart={apart}") == 2, f"gpu_apart={apart}, twice", done)
 check(f"--llama {llama}" in said, "llama.cpp beside it")
 shaped = [line for line in lines if line.startswith("| models: ")]

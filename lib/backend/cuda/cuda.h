@@ -285,6 +285,9 @@ bool rad_cuda_is_read(const rad_cuda_backend *b, const rad_op *op, uint8_t value
  * RAD_CUDA_PRODUCT_PARTS of them in one. */
 bool rad_cuda_can_join(const rad_cuda_backend *b, const rad_op *op, const rad_op *next,
                        bool any_type);
+/* The same of two products of experts, and both of them. */
+bool rad_cuda_can_join_experts(const rad_cuda_backend *b, const rad_op *op, const rad_op *next);
+radllm_status rad_cuda_run_two_experts(rad_cuda_backend *b, const rad_op *op, const rad_op *next);
 /* Products that read the same input, in one launch with what is before and behind them. */
 typedef struct rad_cuda_products {
     const rad_op *norm; /* of one row, by each block for itself: their input; NULL: none */
@@ -307,13 +310,14 @@ uint64_t rad_cuda_most_expert_tiles(const rad_hparams *hparams, uint64_t n_token
 /* What stays a kernel of its own, though others could do it, as a set: for measurements, by the
  * option gpu_apart. With the last one products have the CPU's bits, which records are told of. */
 enum {
-    RAD_CUDA_APART_GATE = 1,    /* activations behind products */
-    RAD_CUDA_APART_ADD = 2,     /* residual sums behind products */
-    RAD_CUDA_APART_NORM = 4,    /* norms before products of one token */
-    RAD_CUDA_APART_WIDE = 8,    /* those of them with more blocks than are there at a time */
-    RAD_CUDA_APART_HEADS = 16,  /* rotation and store behind products with norms */
-    RAD_CUDA_APART_SCALED = 32, /* products with FP8, NF4 and FP4 weights by multiply-adds */
-    RAD_CUDA_APART_VALUES = 64  /* values of another type than queries and keys */
+    RAD_CUDA_APART_GATE = 1,     /* activations behind products */
+    RAD_CUDA_APART_ADD = 2,      /* residual sums behind products */
+    RAD_CUDA_APART_NORM = 4,     /* norms before products of one token */
+    RAD_CUDA_APART_WIDE = 8,     /* those of them with more blocks than are there at a time */
+    RAD_CUDA_APART_HEADS = 16,   /* rotation and store behind products with norms */
+    RAD_CUDA_APART_SCALED = 32,  /* products with FP8, NF4 and FP4 weights by multiply-adds */
+    RAD_CUDA_APART_VALUES = 64,  /* values of another type than queries and keys */
+    RAD_CUDA_APART_EXPERTS = 128 /* gate and up of experts */
 };
 /* The operation from `next` on that the blocks of products can go on with; NULL: none. */
 const rad_op *rad_cuda_find_behind(const rad_cuda_backend *b, const rad_op *const *ops, uint32_t n,

@@ -599,36 +599,34 @@ static radllm_status multiply_grouped_halves(rad_cuda_backend *b, const rad_op *
                : status;
 }
 
-/* Slots by expert: few of them each by itself, many in tiles by matrix instructions. */
-static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uint32_t n_tokens)
+/* Slots by expert: few of them each by itself, many in tiles by matrix instructions. p: products of
+ * the same input, op the first one. */
+static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, const parts *p,
+                                      uint32_t n_tokens)
 {
     const rad_hparams *h = &b->model->hparams;
-    rad_cuda_product_part part = part_of(b, op);
     rad_type type = op->weight->matrix.type;
     uint32_t n_slots = n_tokens * h->router.n_used, n_columns = op->weight->matrix.n_columns;
     bool by_slot = op->by_choice || is_ordered(b, op->weight);
     const uint32_t *token_of = by_slot ? NULL : rad_cuda_at(b, b->layout.token_of);
     if (n_tokens <= RAD_CUDA_PRODUCT_TOKENS) {
-        uint32_t rows_log2 = rad_cuda_few_rows_log2(type, part.n_rows, n_columns,
+        uint32_t rows_log2 = rad_cuda_few_rows_log2(type, p->n_rows, n_columns,
                                                     b->device->properties.multiprocessors);
-        rad_cuda_few_arguments a = {.parts = {part},
-                                    .tiles = b->tiles,
+        rad_cuda_few_arguments a = {.tiles = b->tiles,
                                     .x = rad_cuda_value(b, op->in),
                                     .x_stride = rad_weight_inputs(op->weight),
                                     .experts = rad_cuda_at(b, b->layout.expert_of),
                                     .inputs = token_of,
                                     .slots_per_input = 1,
-                                    .n_parts = 1,
+                                    .n_parts = p->n,
                                     .n_columns = n_columns,
                                     .n_tokens = 1,
                                     .rows_log2 = rows_log2};
-        return launch(
-            b, rad_cuda_few_kernel(type),
-            (rad_cuda_grid){(part.n_rows + (1u << rows_log2) - 1) >> rows_log2, 1, n_slots},
-            rad_cuda_few_shared_bytes(type, rows_log2), &a);
+        rad_cuda_grid grid = {cut_parts(p, 1u << rows_log2, a.parts), 1, n_slots};
+        return launch(b, rad_cuda_few_kernel(type), grid,
+                      rad_cuda_few_shared_bytes(type, rows_log2), &a);
     }
-    rad_cuda_many_arguments a = {.parts = {part},
-                                 .tiles = b->tiles,
+    rad_cuda_many_arguments a = {.tiles = b->tiles,
                                  .tile_expert = rad_cuda_at(b, b->layout.tile_expert),
                                  .tile_first = rad_cuda_at(b, b->layout.tile_first),
                                  .starts = rad_cuda_at(b, b->layout.starts),
@@ -636,13 +634,12 @@ static radllm_status multiply_grouped(rad_cuda_backend *b, const rad_op *op, uin
                                  .inputs = token_of,
                                  .x = rad_cuda_value(b, op->in),
                                  .x_stride = rad_weight_inputs(op->weight),
-                                 .n_parts = 1,
+                                 .n_parts = p->n,
                                  .n_columns = n_columns,
                                  .n_tokens = n_slots};
-    return launch(b, rad_cuda_many_kernel(type),
-                  (rad_cuda_grid){(part.n_rows + RAD_CUDA_MANY_ROWS - 1) / RAD_CUDA_MANY_ROWS,
-                                  (uint32_t)rad_cuda_most_expert_tiles(h, n_tokens), 1},
-                  0, &a);
+    rad_cuda_grid grid = {cut_parts(p, RAD_CUDA_MANY_ROWS, a.parts),
+                          (uint32_t)rad_cuda_most_expert_tiles(h, n_tokens), 1};
+    return launch(b, rad_cuda_many_kernel(type), grid, 0, &a);
 }
 
 /* Slots by token. */
@@ -684,7 +681,25 @@ static radllm_status run_expert_product(rad_cuda_backend *b, const rad_op *op)
         status = quantize(b, op, op->by_choice ? n_tokens * n_used : n_tokens);
     if (status != RADLLM_OK)
         return status;
-    return b->grouped ? multiply_grouped(b, op, n_tokens) : multiply_slots(b, op, n_tokens);
+    parts p = one_part(part_of(b, op));
+    return b->grouped ? multiply_grouped(b, op, &p, n_tokens) : multiply_slots(b, op, n_tokens);
+}
+
+bool rad_cuda_can_join_experts(const rad_cuda_backend *b, const rad_op *op, const rad_op *next)
+{
+    return (b->settings.apart & RAD_CUDA_APART_EXPERTS) == 0 && b->grouped && !op->by_choice &&
+           !next->by_choice && !is_half(b, op->weight) && !is_float(op->weight) &&
+           !is_ordered(b, op->weight) && !is_ordered(b, next->weight) &&
+           rad_cuda_can_join(b, op, next, false);
+}
+
+radllm_status rad_cuda_run_two_experts(rad_cuda_backend *b, const rad_op *op, const rad_op *next)
+{
+    uint32_t n_tokens = rad_cuda_rows(b, op);
+    parts p = {.of = {part_of(b, op), part_of(b, next)}, .n = 2};
+    p.n_rows = p.of[0].n_rows + p.of[1].n_rows;
+    radllm_status status = quantize(b, op, n_tokens);
+    return status == RADLLM_OK ? multiply_grouped(b, op, &p, n_tokens) : status;
 }
 
 static radllm_status run_combine(rad_cuda_backend *b, const rad_op *op)

@@ -299,6 +299,37 @@ static rad_cuda_products find_products(const rad_cuda_backend *b, uint32_t *at, 
     return p;
 }
 
+/* The second of two products of experts that are one launch, with nothing between them but what
+ * adapts the first; *at becomes its number. NULL: there is none. */
+static const rad_op *find_second(const rad_cuda_backend *b, uint32_t *at, uint32_t end)
+{
+    const rad_op *ops = b->program->ops;
+    uint32_t next = *at + 1;
+    if (ops[*at].kind != RAD_OP_EXPERT_PRODUCT || !b->on_device[*at])
+        return NULL;
+    while (next < end && ops[next].kind == RAD_OP_ADAPT)
+        next++;
+    if (next == end || ops[next].kind != RAD_OP_EXPERT_PRODUCT || !b->on_device[next] ||
+        !rad_cuda_can_join_experts(b, &ops[*at], &ops[next]))
+        return NULL;
+    *at = next;
+    return &ops[next];
+}
+
+static radllm_status run_two_experts(rad_cuda_chain *c, rad_cuda_backend *b, const rad_op *op,
+                                     const rad_op *next, radllm_error *error)
+{
+    radllm_status status = bring_all(c, read_by(c, op) | read_by(c, next), b, error);
+    if (status != RADLLM_OK)
+        return status;
+    status = rad_cuda_run_two_experts(b, op, next);
+    if (status != RADLLM_OK)
+        return rad_cuda_failed(b->device, status, error);
+    note_result(c, b, op, true);
+    note_result(c, b, next, true);
+    return RADLLM_OK;
+}
+
 /* One operation, or several that are one launch; *at becomes the last one's. */
 static radllm_status run_next(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t *at, uint32_t end,
                               bool adapters, radllm_error *error)
@@ -310,10 +341,12 @@ static radllm_status run_next(rad_cuda_chain *c, rad_cuda_backend *b, uint32_t *
         return run_fused(c, b, op, n_fused, error);
     }
     rad_cuda_products products = find_products(b, at, end);
-    if (products.n == 0)
+    const rad_op *second = products.n == 0 ? find_second(b, at, end) : NULL;
+    if (products.n == 0 && second == NULL)
         return op->kind == RAD_OP_ADAPT ? (adapters ? adapt(c, b, first, error) : RADLLM_OK)
                                         : run_op(c, b, op, b->on_device[first], error);
-    radllm_status status = run_products(c, b, &products, error);
+    radllm_status status = second != NULL ? run_two_experts(c, b, op, second, error)
+                                          : run_products(c, b, &products, error);
     for (uint32_t i = first; i < *at && adapters && status == RADLLM_OK; i++)
         status = b->program->ops[i].kind == RAD_OP_ADAPT ? adapt(c, b, i, error) : RADLLM_OK;
     return status;
