@@ -207,8 +207,8 @@ static void describe_device(int index, rad_cuda_properties *properties)
 {
     *properties = (rad_cuda_properties){
         .bytes = environment("RAD_EMULATED_MEMORY", (uint64_t)4 << 30),
-        .capability = 90,
-        .multiprocessors = 4,
+        .capability = (uint32_t)environment("RAD_EMULATED_CAPABILITY", 90),
+        .multiprocessors = (uint32_t)environment("RAD_EMULATED_MULTIPROCESSORS", 4),
         .shared_bytes = (uint32_t)environment("RAD_EMULATED_SHARED", RAD_RUNNER_SHARED),
         .multiprocessor_shared_bytes = 228 * 1024,
         .multiprocessor_threads = 2048,

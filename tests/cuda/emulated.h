@@ -5,7 +5,8 @@
  * alone: a kernel that touches another one's fails.
  *
  * The environment sets what programs cannot: RAD_EMULATED_DEVICES (1), RAD_EMULATED_MEMORY (bytes,
- * 4 GiB), RAD_EMULATED_SHARED (bytes of shared memory of a block, 227 KiB), RAD_EMULATED_TAKEN
+ * 4 GiB), RAD_EMULATED_SHARED (bytes of shared memory of a block, 227 KiB),
+ * RAD_EMULATED_MULTIPROCESSORS (4), RAD_EMULATED_CAPABILITY (90 for 9.0), RAD_EMULATED_TAKEN
  * (bytes that others took of it, 0), RAD_EMULATED_ORDER (a number, else orders take turns),
  * RAD_EMULATED_LOSE (the device is lost at this call), RAD_EMULATED_FAIL_ALLOC (this allocation
  * finds no memory), RAD_EMULATED_FAILING (the number of the device that these two and

@@ -7,6 +7,7 @@
 #include "golden/logits.h"
 
 #define N_IDS    7
+#define N_MANY   24
 #define EMBEDDED "examples/models/radreport-q8_0.gguf"
 /* As the option gpu_apart has them. */
 enum { GATE = 1, ADD = 2, NORM = 4, WIDE = 8, HEADS = 16, VALUES = 64, EXPERTS = 128, ALL = 223 };
@@ -145,11 +146,51 @@ START_TEST(values_in_another_format)
 }
 END_TEST
 
+/* What follows from the number of multiprocessors: rows of products' blocks, tiles, parts of keys,
+ * which products make norms. None of it changes a bit. */
+static const char *const anywhere[][2] = {{"llama3-gqa-tied", "cache=f16"},
+                                          {"gemma2", "cache=q8_0"},
+                                          {"qwen2moe", "cache=f16"},
+                                          {"deepseek2-v3", "cache=bf16"}};
+
+static float *logits_on(const char *multiprocessors, int model, size_t chunk, size_t *n)
+{
+    int32_t many[N_MANY];
+    uint32_t n_vocab;
+    for (int32_t i = 0; i < N_MANY; i++)
+        many[i] = (37 * i + 5) % 64;
+    setenv("RAD_EMULATED_MULTIPROCESSORS", multiprocessors, 1);
+    radllm_options *options = options_on("cuda", anywhere[model][1]);
+    float *logits =
+        rad_test_logits(path_of(anywhere[model][0]), options, many, N_MANY, chunk, &n_vocab);
+    radllm_options_free(options);
+    unsetenv("RAD_EMULATED_MULTIPROCESSORS");
+    *n = (size_t)N_MANY * n_vocab;
+    return logits;
+}
+
+START_TEST(any_number_of_multiprocessors)
+{
+    static const char *const numbers[] = {"1", "46", "132"};
+    size_t n;
+    float *wanted = logits_on("4", _i, 0, &n);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        float *got = logits_on(numbers[i], _i, i % 2 == 0 ? 0 : 11, &n);
+        ck_assert_msg(memcmp(got, wanted, n * sizeof *got) == 0, "%s, %s multiprocessors",
+                      anywhere[_i][0], numbers[i]);
+        free(got);
+    }
+    free(wanted);
+}
+END_TEST
+
 static void add_cases(Suite *suite)
 {
     TCase *cases = rad_test_case(suite, "together");
     tcase_add_loop_test(cases, bits_are_the_same, 0, (int)(sizeof ways / sizeof ways[0]));
     tcase_add_loop_test(cases, values_in_another_format, 0, 5);
+    tcase_add_loop_test(cases, any_number_of_multiprocessors, 0,
+                        (int)(sizeof anywhere / sizeof anywhere[0]));
 }
 
 int main(void)
