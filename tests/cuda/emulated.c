@@ -1,5 +1,6 @@
 #include "cuda/emulated.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +61,24 @@ radllm_status rad_emulated_count(emulated *e, call_kind kind)
 static _Thread_local uintptr_t current;
 static _Thread_local uint64_t n_visits; /* times that the host's was asked for, less returns */
 
+/* Devices are for one thread at a time, all of them together: who has the host's context has them
+ * until it is given back. */
+static pthread_mutex_t all_devices;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void make_mutex(void)
+{
+    pthread_mutexattr_t recursive;
+    if (pthread_mutexattr_init(&recursive) != 0 ||
+        pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE) != 0 ||
+        pthread_mutex_init(&all_devices, &recursive) != 0)
+        abort();
+}
+
 uintptr_t rad_cuda_thread_context(void)
 {
+    (void)pthread_once(&once, make_mutex);
+    (void)pthread_mutex_lock(&all_devices);
     n_visits++;
     return current;
 }
@@ -70,6 +87,7 @@ void rad_cuda_restore_thread(uintptr_t context)
 {
     n_visits--;
     current = context;
+    (void)pthread_mutex_unlock(&all_devices);
 }
 
 /* RAD_EMULATED_GUEST: no call may change a thread that is not given back. */

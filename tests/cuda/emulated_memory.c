@@ -8,7 +8,7 @@
 /* ---- several devices ----------------------------------------------------------------------- */
 
 /* All that are open, and the one whose memory can be touched: that of the others is as if it were
- * not there. One thread at a time. */
+ * not there. One thread at a time: rad_cuda_thread_context(). */
 static emulated *devices, *shown;
 
 void rad_emulated_protect(const emulated *e, int protection)

@@ -1,5 +1,6 @@
 /* Which layers the emulated device gets, by number and by budget, what an engine takes there,
  * experts that stay in main memory; and what comes of a device that is lost, full, or not there. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -231,6 +232,63 @@ START_TEST(what_others_take_is_no_context)
 }
 END_TEST
 
+/* Engines of one model, each on a thread, made, used and freed while others compute. */
+enum { THREADS = 3, TURNS = 2 };
+
+static const opened *of_all;
+static const float *wanted_logits;
+
+static void *compute_beside_others(void *right)
+{
+    radllm_options *options = options_on("cuda", "cache=f32 threads=1");
+    int64_t n_vocab = 0;
+    size_t n = 0;
+    opened o = *of_all;
+    if (radllm_error_new(&o.error) != RADLLM_OK ||
+        radllm_model_number(o.model, "vocab_size", &n_vocab, o.error) != RADLLM_OK)
+        return NULL;
+    float *logits = malloc((size_t)n_vocab * sizeof *logits);
+    for (int turn = 0; turn < TURNS; turn++) {
+        int32_t tokens[9];
+        for (uint32_t i = 0; i < 9; i++)
+            tokens[i] = long_id(i);
+        o.engine = NULL;
+        o.session = NULL;
+        if (radllm_engine_new(NULL, o.model, options, &o.engine, o.error) == RADLLM_OK &&
+            radllm_session_new(o.engine, &o.session, o.error) == RADLLM_OK &&
+            radllm_session_feed(o.session, tokens, 9, NULL, o.error) == RADLLM_OK &&
+            radllm_session_logits(o.session, logits, (size_t)n_vocab, &n, o.error) == RADLLM_OK &&
+            memcmp(logits, wanted_logits, n * sizeof *logits) == 0)
+            ++*(int *)right;
+        radllm_session_free(o.session);
+        radllm_engine_free(o.engine);
+    }
+    free(logits);
+    radllm_error_free(o.error);
+    radllm_options_free(options);
+    return NULL;
+}
+
+START_TEST(engines_compute_beside_each_other)
+{
+    pthread_t threads[THREADS];
+    int right[THREADS] = {0};
+    opened o = open_on("cuda", "architectures/qwen3moe-q8_0", "cache=f32");
+    feed(&o, 0, 9, 4);
+    float *logits = last_logits(&o);
+    of_all = &o;
+    wanted_logits = logits;
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, compute_beside_others, &right[i]), 0);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(right[i], TURNS);
+    free(logits);
+    close_file(&o);
+}
+END_TEST
+
 /* ---- what fails ------------------------------------------------------------------------------ */
 
 /* The device is lost at its n-th call, for every n up to the end of some tokens: each call of the
@@ -364,6 +422,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, layers_are_divided_by_budget);
     tcase_add_test(cases, the_plan_says_what_is_taken);
     tcase_add_loop_test(cases, the_largest_context_is_told_exactly, 1, 3);
+    tcase_add_test(cases, engines_compute_beside_each_other);
     tcase_add_test(cases, what_others_take_is_no_context);
     tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
     tcase_add_test(cases, experts_here_cost_one_wait_a_layer);
