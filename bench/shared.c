@@ -189,6 +189,7 @@ int shared_main(int argc, char **argv)
          "tokens of each answer (4)"},
         {'b', "together", "N", ARGUMENT_INTEGER, &own.n_sessions, NULL, 1, 4096,
          "sessions that work at the same time (8)"},
+        DEVICE_ARGUMENTS,
     };
     const program_usage usage = {
         "shared -m MODEL [OPTION]...",

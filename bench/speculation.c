@@ -277,6 +277,7 @@ int speculation_main(int argc, char **argv)
          "a smaller model that guesses as well"},
         {'\0', "draft-tokens", "N", ARGUMENT_OPTION, NULL, "draft_tokens", 0, 0,
          "guess at most so many at a time (8)"},
+        DEVICE_ARGUMENTS,
     };
     const program_usage usage = {
         "speculation -m MODEL [-f FILE] [OPTION]...",

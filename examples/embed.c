@@ -396,6 +396,7 @@ static void parse(int count, char **values, settings *own, common_settings *comm
          "vectors of length 1: auto, on or off"},
         {'\0', "truncate", NULL, ARGUMENT_OPTION, NULL, "truncate", 0, 0,
          "take the beginning of texts that are too long"},
+        DEVICE_ARGUMENTS,
         {'v', "verbose", NULL, ARGUMENT_FLAG, &own->verbose, NULL, 0, 0,
          "what is done, and how fast, on standard error"},
     };

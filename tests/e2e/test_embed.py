@@ -58,6 +58,7 @@ check(embed(stdin=b"").out == b"", "no texts")
 
 expect(embed("-p", "the chest " * 100), 1, "a long text", "text 0", "the context holds 96")
 check(embed("-p", "the chest " * 100, "--truncate").code == 0, "a long text is cut")
+check(embed("-p", "a chest", "--device", "cpu", "--vram-limit", "1G").code == 0, "a device is chosen")
 expect(embed("-p", "x", "--format", "xml"), 2, "a format", "--format")
 expect(embed("-p", "x", "-f", "y"), 2, "texts twice", "once")
 expect(embed("-f", table, "--column", "none"), 1, "a column that is not there", "--column none")
