@@ -289,13 +289,20 @@ static radllm_status other_settings(const reader *r, const char *found)
         a = strcspn(own, "\n");
         b = strcspn(found, "\n");
     }
+    /* A GPU has a line of its own, the CPU none. */
+    const char *none = "no adapter";
+    bool on_gpu = strncmp(own, "device=", 7) == 0, was_on_gpu = strncmp(found, "device=", 7) == 0;
+    if (on_gpu != was_on_gpu) {
+        none = "device=cpu";
+        *(on_gpu ? &b : &a) = 0;
+    }
     char here[RAD_QUOTE_SIZE], there[RAD_QUOTE_SIZE];
     rad_quote(here, own, a);
     rad_quote(there, found, b);
     return rad_fail(r->error, RADLLM_E_ARGUMENT,
                     "%s: the snapshot was made with \"%s\", this engine and session have \"%s\"; "
                     "it goes on only with the same model, adapters and settings",
-                    r->label, b > 0 ? there : "no adapter", a > 0 ? here : "no adapter");
+                    r->label, b > 0 ? there : none, a > 0 ? here : none);
 }
 
 static radllm_status read_settings(reader *r, uint64_t size)

@@ -289,6 +289,35 @@ START_TEST(engines_compute_beside_each_other)
 }
 END_TEST
 
+/* A snapshot of one goes on under no other placement, and the message has both. */
+START_TEST(snapshots_name_where_layers_were)
+{
+    static const char model[] = "architectures/llama3-gqa-tied-q8_0";
+    const char *path = rad_test_temp_path("placed.session");
+    opened o[] = {open_on("cpu", model, "cache=f32"), open_on("cuda", model, "cache=f32"),
+                  open_on("cuda", model, "cache=f32 gpu_layers=1")};
+    static const char *const lines[] = {"\"device=cpu\"",
+                                        "\"device=emulated device, 2 layers and the output\"",
+                                        "\"device=emulated device, 1 layers\""};
+    for (int from = 0; from < 3; from++) {
+        feed(&o[from], 0, 9, 9);
+        rad_assert_ok(radllm_session_snapshot(o[from].session, path, NULL, o[from].error),
+                      o[from].error);
+        for (int to = 0; to < 3; to++) {
+            radllm_status status = radllm_session_restore(o[to].session, path, NULL, o[to].error);
+            ck_assert_int_eq(status, from == to ? RADLLM_OK : RADLLM_E_ARGUMENT);
+            for (int i = 0; i < 3 && from != to; i++)
+                ck_assert_msg((strstr(radllm_error_message(o[to].error), lines[i]) != NULL) ==
+                                  (i == from || i == to),
+                              "%s", radllm_error_message(o[to].error));
+        }
+        rad_assert_ok(radllm_session_rewind(o[from].session, 0, o[from].error), o[from].error);
+    }
+    for (int i = 0; i < 3; i++)
+        close_file(&o[i]);
+}
+END_TEST
+
 /* ---- what fails ------------------------------------------------------------------------------ */
 
 /* The device is lost at its n-th call, for every n up to the end of some tokens: each call of the
@@ -423,6 +452,7 @@ static void add_cases(Suite *suite)
     tcase_add_test(cases, the_plan_says_what_is_taken);
     tcase_add_loop_test(cases, the_largest_context_is_told_exactly, 1, 3);
     tcase_add_test(cases, engines_compute_beside_each_other);
+    tcase_add_test(cases, snapshots_name_where_layers_were);
     tcase_add_test(cases, what_others_take_is_no_context);
     tcase_add_loop_test(cases, experts_stay_here_where_they_have_no_room, 0, 4);
     tcase_add_test(cases, experts_here_cost_one_wait_a_layer);
