@@ -303,6 +303,17 @@ void rad_emulated_fail_alloc(rad_cuda_device *device, uint64_t n)
     of(device)->fail_alloc_at = n == 0 ? 0 : of(device)->n_allocs + n;
 }
 
+void rad_emulated_is_result(rad_cuda_device *device, const void *address, uint64_t size)
+{
+    const allocation *a = rad_emulated_find(of(device), address, false);
+    if (a == NULL || size == 0)
+        return;
+    const uint64_t first = (uint64_t)((const uint8_t *)address - a->data);
+    const uint64_t end = first + size < a->size ? first + size : a->size;
+    for (uint64_t word = first / 4; 4 * word < end; word++)
+        a->written[word] = (rad_written){UINT32_MAX, 0, 0};
+}
+
 uint64_t rad_emulated_calls(const rad_cuda_device *device)
 {
     return ((const emulated *)(const void *)device)->n_calls;

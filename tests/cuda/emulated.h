@@ -42,6 +42,10 @@ void rad_emulated_set_order(rad_cuda_device *device, rad_order order);
 void rad_emulated_lose(rad_cuda_device *device, uint64_t n);
 void rad_emulated_fail_alloc(rad_cuda_device *device, uint64_t n);
 
+/* What stands in these bytes counts as written by a kernel that may still run when the next ones
+ * begin: they read it behind rad_wait_for_earlier() alone. */
+void rad_emulated_is_result(rad_cuda_device *device, const void *address, uint64_t size);
+
 /* Counts since the device was opened: calls that can fail, launches (those of graphs included),
  * times that the host waited. */
 uint64_t rad_emulated_calls(const rad_cuda_device *device);

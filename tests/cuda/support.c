@@ -49,6 +49,17 @@ void rad_test_download(rad_cuda_device *device, void *to, const void *from, uint
     check(device, device->synchronize(device, RAD_CUDA_COMPUTE), "download");
 }
 
+void rad_test_is_result(rad_cuda_device *device, const void *pointer, uint64_t size)
+{
+#ifndef RAD_TEST_REAL_DEVICE
+    rad_emulated_is_result(device, pointer, size);
+#else
+    (void)device;
+    (void)pointer;
+    (void)size;
+#endif
+}
+
 void rad_test_launch(rad_cuda_device *device, const rad_cuda_kernel *kernel, uint32_t x, uint32_t y,
                      uint32_t z, uint32_t dynamic_shared_bytes, const void *arguments)
 {

@@ -26,6 +26,9 @@ void rad_test_device_close(rad_cuda_device *device);
 /* size bytes of device memory, holding data (NULL: what new memory holds). */
 void *rad_test_upload(rad_cuda_device *device, const void *data, uint64_t size);
 void rad_test_download(rad_cuda_device *device, void *to, const void *from, uint64_t size);
+/* What stands there is from a kernel that the next ones wait for before they read it (seen on the
+ * emulated device). */
+void rad_test_is_result(rad_cuda_device *device, const void *pointer, uint64_t size);
 /* Runs the kernel to its end. */
 void rad_test_launch(rad_cuda_device *device, const rad_cuda_kernel *kernel, uint32_t x, uint32_t y,
                      uint32_t z, uint32_t dynamic_shared_bytes, const void *arguments);

@@ -91,6 +91,7 @@ static void check(const kernels *k, shape s, bool up)
                                       .n_columns = s.n_columns,
                                       .n_tokens = s.n_tokens,
                                       .factor = factor};
+        rad_test_is_result(device, a.x, n_x * sizeof *x);
         rad_test_launch(device, up ? k->up : k->down, (s.n_rows + rows - 1) / rows,
                         (s.n_tokens + RAD_CUDA_ADAPT_TOKENS - 1) / RAD_CUDA_ADAPT_TOKENS, 1, 0, &a);
         rad_test_download(device, got, a.y, n_y * sizeof *got);

@@ -190,6 +190,9 @@ static void launch_rotated(const setting *s, const rad_cuda_store_arguments *sto
         norm_heads(keys, weights + c->key_dim, (size_t)n * c->n_kv_heads, c->key_dim);
         free(weights);
     }
+    rad_test_is_result(s->device, a.queries.in, n_queries * sizeof *queries);
+    rad_test_is_result(s->device, a.keys.in, (size_t)n * c->n_kv_heads * c->key_dim * 4);
+    rad_test_is_result(s->device, store->values, (size_t)n * c->n_kv_heads * c->value_dim * 4);
     rad_test_launch(s->device, &rad_cuda_kernel_rotate_store, QUERY_HEADS + c->n_kv_heads,
                     n < 40 ? n : 40, 1, 0, &a);
     rotate_rows(keys, table, n, c->n_kv_heads, c->key_dim);
@@ -519,6 +522,21 @@ static void check_matrix(const setting *s, rad_cuda_attend_arguments a)
     free(first);
 }
 
+/* What kernels just before have made: queries, and the tiles of the tokens that attend; of more
+ * tokens than rad_cuda_attend_choose() has it for, attend_few() reads some of these tiles early. */
+static void note_results(const setting *s, const rad_cuda_attend_arguments *a)
+{
+    const attention_case *c = s->of;
+    const size_t n = (size_t)s->n_rows * c->n_heads * c->key_dim * 4;
+    rad_test_is_result(s->device, a->queries, n);
+    rad_test_is_result(s->device, a->sink_queries, n);
+    for (uint32_t i = 0; c->n_tokens <= RAD_CUDA_ATTEND_FEW_ROWS && i + 1 < s->n_rows; i++) {
+        const uint8_t *page = page_of(s, s->rows[i].sequence, s->rows[i].position / RAD_TILE_KEYS);
+        rad_test_is_result(s->device, (const uint8_t *)s->device_pool + (page - s->pool),
+                           s->page_bytes);
+    }
+}
+
 static void check_case(const attention_case *c, rad_cuda_device *device, uint32_t order)
 {
     setting s = {.of = c, .device = device};
@@ -536,6 +554,7 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
         for (uint32_t head = 0; head < c->n_heads; head++)
             attend_on_cpu(&s, row, head);
     rad_cuda_attend_arguments a = arguments_of(&s);
+    note_results(&s, &a);
     check_plain(&s, a, order);
     if (rad_cuda_attend_takes_matrix(&a, limit_of(device)))
         check_matrix(&s, a);
@@ -675,6 +694,13 @@ START_TEST(many_keys)
          .n_kv_heads = 1,
          .length = 1153,
          .less = 129,
+         .n_tokens = 1},
+        {.key_dim = 4, /* more ranges than warps that merge them */
+         .value_dim = 4,
+         .n_heads = 1,
+         .n_kv_heads = 1,
+         .length = 9300,
+         .less = 9270,
          .n_tokens = 1},
     };
     check_cases(cases, sizeof cases / sizeof *cases);

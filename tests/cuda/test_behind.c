@@ -74,6 +74,7 @@ static void quantize(rad_cuda_device *device, const way *w, rad_cuda_few_argumen
                     : whole  ? &rad_cuda_kernel_quantize_row
                              : &rad_cuda_kernel_quantize,
                     1, w->n_tokens, 1, 0, &q);
+    rad_test_is_result(device, q.tiles, rad_cuda_tiles_bytes(w->n_tokens, COLUMNS));
     a->tiles = q.tiles;
     a->x = q.x;
     a->x_stride = COLUMNS;
@@ -268,6 +269,7 @@ static void check_norm(rad_cuda_device *device, const norm_way *w)
                                  .epsilon = norm.epsilon,
                                  .tile_block = block};
     how = rad_cuda_normed_launch(w->type, w->type, w->n_columns, how);
+    rad_test_is_result(device, norm.in, row_bytes);
     rad_test_launch(device, how.kernel, n_blocks, 1, 1, how.shared_bytes, &a);
     rad_test_download(device, y[1], a.parts[0].y, y_bytes);
     rad_test_download(device, out[1], a.before.out, row_bytes);
@@ -393,6 +395,7 @@ static made run_heads(rad_cuda_device *device, const heads_way *w, bool together
             .y_stride = n_rows[i]};
         blocks += n_rows[i] >> w->rows_log2;
     }
+    rad_test_is_result(device, a.before.in, COLUMNS * sizeof *x);
     if (together) {
         a.heads = h;
         launch_heads(device, &a, w->type, w->values);

@@ -156,7 +156,8 @@ START_TEST(routing){IN_EACH_ORDER(check_routes(device))} END_TEST
 START_TEST(sorting)
 {
     IN_EACH_ORDER(check_group(device, 8, 2, 1, 16); check_group(device, 60, 4, 37, 16);
-                  check_group(device, 300, 3, 200, 64); check_group(device, 1, 1, 3, 2))
+                  check_group(device, 300, 3, 200, 64); check_group(device, 1, 1, 3, 2);
+                  check_group(device, 4, 1, 1, 16))
 }
 END_TEST
 

@@ -297,6 +297,28 @@ START_TEST(what_comes_too_early_is_found)
 }
 END_TEST
 
+START_TEST(results_are_waited_for)
+{
+    uint32_t in[N];
+    rad_test_bytes(7, in, sizeof in);
+    for (uint32_t order = 0; order < RAD_TEST_ORDERS && !RAD_TEST_SANITIZED; order++) {
+        rad_cuda_device *device = rad_test_device(order);
+        rad_cuda_harness_arguments a = {.mode = HARNESS_EARLY,
+                                        .in = rad_test_upload(device, in, sizeof in),
+                                        .out = rad_test_upload(device, NULL, sizeof in)};
+        rad_test_launch(device, &rad_cuda_kernel_harness_early, N / 64, 1, 1, 0, &a);
+        rad_test_is_result(device, a.in + N - 3, 8);
+        ck_assert_int_eq(device->launch(device, &rad_cuda_kernel_harness_early,
+                                        (rad_cuda_grid){N / 64, 1, 1}, 0, &a),
+                         RADLLM_OK);
+        ck_assert_int_eq(device->synchronize(device, RAD_CUDA_COMPUTE), RAD_CUDA_E_LOST);
+        ck_assert_msg(strstr(device->message, "what a kernel before it wrote") != NULL, "%s",
+                      device->message);
+        device->close(device);
+    }
+}
+END_TEST
+
 START_TEST(shared_memory_begins_as_nan)
 {
     uint32_t in[N] = {0}, out[N], counters[2] = {0, 0};
@@ -321,6 +343,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(errors, errors_are_found, 0, (int)(sizeof found / sizeof *found));
     tcase_add_test(errors, races_are_found);
     tcase_add_test(errors, what_comes_too_early_is_found);
+    tcase_add_test(errors, results_are_waited_for);
     tcase_add_test(errors, shared_memory_begins_as_nan);
 #endif
 }

@@ -102,6 +102,8 @@ static void check_norm(rad_cuda_device *device, uint32_t n, bool layer_norm, boo
         else
             CPU->rms_norm(x, plain ? NULL : weight, 1e-5f, n, wanted + (size_t)row * n);
     }
+    rad_test_is_result(device, a.in, all * 4);
+    rad_test_is_result(device, a.add, all * 4);
     rad_test_launch(device, of_norm ? &rad_cuda_kernel_norm_of_norm : &rad_cuda_kernel_norm, 2, 1,
                     1, 0, &a); /* a block takes two rows */
     check_result(device, a.out, all, "norm");

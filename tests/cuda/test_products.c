@@ -124,6 +124,8 @@ static void quantize_on_device(rad_cuda_device *device, input *in, const uint32_
                     : whole  ? &rad_cuda_kernel_quantize_row
                              : &rad_cuda_kernel_quantize,
                     whole ? 1 : (n_tiles + 7) / 8, x->n_tokens, 1, 0, &a);
+    rad_test_is_result(device, in->tiles, rad_cuda_tiles_bytes(x->n_tokens, x->n_columns));
+    rad_test_is_result(device, in->x, (uint64_t)x->n_tokens * n_inputs * 4);
 }
 
 static void free_input(input *in)
@@ -283,10 +285,10 @@ static void check_quantized(rad_cuda_device *device, uint32_t n, uint32_t block,
                                         .kind = RAD_CUDA_SILU_MULTIPLY,
                                         .tiles = norm.tiles,
                                         .tile_block = block};
-    if (is_norm)
-        rad_test_launch(device, &rad_cuda_kernel_norm, ROWS, 1, 1, 0, &norm);
+    if (is_norm) /* a block takes two rows */
+        rad_test_launch(device, &rad_cuda_kernel_norm, 2, 1, 1, 0, &norm);
     else
-        rad_test_launch(device, &rad_cuda_kernel_elements, (n + 1023) / 1024, ROWS, 1, 0, &gate);
+        rad_test_launch(device, &rad_cuda_kernel_elements, (n + 1023) / 1024, 2, 1, 0, &gate);
     rad_test_launch(device, &rad_cuda_kernel_quantize, (n + 2047) / 2048, ROWS, 1, 0, &q);
     rad_test_download(device, got, norm.tiles, size);
     rad_test_download(device, wanted, q.tiles, size);
@@ -303,6 +305,7 @@ START_TEST(quantizes_results)
         for (uint32_t is_norm = 0; is_norm < 2; is_norm++) {
             check_quantized(device, 2336, 32, is_norm);
             check_quantized(device, 1536, 256, is_norm);
+            check_quantized(device, 4384, 32, is_norm); /* more than a block of a norm holds */
         }
         rad_test_device_close(device);
     }
@@ -584,6 +587,7 @@ static void check_parts(rad_cuda_device *device, rad_type type, uint32_t n_token
             .n_rows = n,
             .y_stride = n};
         parts[i].add = i == 2 ? parts[i].y : NULL;
+        rad_test_is_result(device, parts[i].add, (uint64_t)n_tokens * n * 4);
         free(residual);
     }
     launch(device, &p, parts, 3, rows_log2);
@@ -669,6 +673,7 @@ static void check_few_experts(rad_cuda_device *device, const mixture *m, rad_typ
                                 .x = m->experts[0].in.x,
                                 .x_stride = COLUMNS,
                                 .rows_log2 = 4};
+    rad_test_is_result(device, a.experts, sizeof routes);
     rad_test_launch(device, rad_cuda_few_kernel(type), (EXPERT_ROWS + 15) / 16, 1, ROUTED * USED,
                     rad_cuda_few_shared_bytes(type, 4), &a);
     check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
@@ -706,6 +711,9 @@ static void check_many_experts(rad_cuda_device *device, const mixture *m, rad_ty
         .n_tokens = ROUTED * USED,
         .x = m->experts[0].in.x,
         .x_stride = COLUMNS};
+    rad_test_is_result(device, a.tile_expert, sizeof tile_expert);
+    rad_test_is_result(device, a.n_tiles, sizeof n_tiles);
+    rad_test_is_result(device, a.inputs, sizeof inputs);
     rad_test_launch(device, rad_cuda_many_kernel(type), 1, n_tiles + 1, 1, 0, &a);
     check_output(device, m->part.y, wanted, ROUTED * USED * EXPERT_ROWS, type);
 }
@@ -713,7 +721,7 @@ static void check_many_experts(rad_cuda_device *device, const mixture *m, rad_ty
 /* INT8 looks at what the tiles were made of as well. */
 START_TEST(multiplies_experts)
 {
-    const rad_type type = _i == 0 ? RAD_TYPE_MXFP4 : RAD_TYPE_INT8;
+    const rad_type type = _i == 0 ? RAD_TYPE_MXFP4 : _i == 1 ? RAD_TYPE_INT8 : RAD_TYPE_Q8_0;
     for (uint32_t order = 0; order < RAD_TEST_ORDERS; order++) {
         rad_cuda_device *device = rad_test_device(order);
         mixture m;
@@ -769,7 +777,7 @@ static void add_cases(Suite *suite)
     tcase_add_loop_test(rad_test_case(suite, "some tokens"), multiplies_some, 0, N_TYPES);
     tcase_add_loop_test(rad_test_case(suite, "many tokens"), multiplies_many, 0, N_TYPES);
     tcase_add_test(rad_test_case(suite, "parts"), multiplies_parts);
-    tcase_add_loop_test(rad_test_case(suite, "experts"), multiplies_experts, 0, 2);
+    tcase_add_loop_test(rad_test_case(suite, "experts"), multiplies_experts, 0, 3);
     tcase_add_test(rad_test_case(suite, "not finite"), passes_nan_on);
 }
 
