@@ -11,6 +11,11 @@ Kinds of faults, each numbered by where it stands in a source (NAME.cu or a head
             is gone, a counter stays as it is, a block too few or too many is waited for
   copy      a load, store or asynchronous copy of 16 bytes is 16 bytes off, or a loop ends one early
   part      a part of a row begins one number late
+  narrow    a rad_barrier() is but a rad_warp_barrier()
+  arrival   asynchronous copies are not waited for, or for a group less; a group is not ended
+  early     what an earlier kernel writes is not waited for before it is read
+  edge      a comparison (not one that ends a loop) takes in its bound, or leaves it out; made where
+            it is named alone, since many of these change nothing
 Without arguments: the sample below, two or more of each kind, which continuous integration runs.
 --all: every one of the sources that stand in TESTS. Before them the unchanged sources must pass.
 BUILD is a configured build directory whose tests of the suite cuda are compiled.
@@ -24,15 +29,18 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = Path("kernels/cuda")
+SECONDS = 300  # for a test program
 
-# What of the build tests a file: (the source that is compiled, the test program).
+# What of the build tests a file: (the sources that are compiled, the test programs).
 TESTS = {
     "adapt.cu": ("adapt", "adapt"),
+    "add.cu": ("add", "add"),
     "products_float.cu": ("products_float", "products_float"),
     "products_half.cu": ("products_half", "products_float"),
     "products_half.h": ("products_half", "products_float"),
@@ -40,15 +48,38 @@ TESTS = {
     "products_scaled.cu": ("products_scaled", "products_float"),
     "products_scaled.h": ("products_scaled", "products_float"),
     "products_scaled_many.h": ("products_scaled_many", "products_float"),
+    "products_half_small.cu": ("products_half_small", "products_float"),
     "quantize.cu": ("quantize", "products"),
+    "quantize.h": ("quantize", "products"),
     "pack.cu": ("pack", "products"),
-    "products_few.h": ("products_few_plain", "products"),
+    "products_few.h": ("products_few_plain", "products behind"),
+    "products_fragment.h": ("products_some_block products_some_super", "products"),
+    "products_some.h": ("products_some_block products_some_super", "products"),
+    "products_many.h": ("products_many_block products_many_super", "products"),
     "products_behind.h": ("products_few_plain", "behind"),
     "last_block.h": ("products_few_plain", "behind"),
     "products_normed.h": ("products_few_plain", "behind"),
     "products_heads.h": ("products_few_plain", "behind"),
-    "norm.cu": ("norm", "layer"),
-    "norm.h": ("norm", "layer"),
+    "norm.cu": ("norm", "layer products"),
+    "norm.h": ("norm", "layer products"),
+    "layer.cu": ("layer", "layer products"),
+    "elements.h": ("layer", "layer"),
+    "rotary.cu": ("rotary", "layer"),
+    "rotary.h": ("rotary", "layer"),
+    "cache.cu": ("cache", "attention"),
+    "cache_device.h": ("cache", "attention"),
+    "attention.cu": ("attention", "attention"),
+    "attend_tile.h": ("attention", "attention"),
+    "attend_parts.h": ("attention", "attention"),
+    "attend_merge.h": ("attention attend_merge", "attention"),
+    "attend_merge.cu": ("attend_merge", "attention"),
+    "attention_bytes.cu": ("attention_bytes", "attention"),
+    "attend_matrix.h": ("attention_bytes", "attention"),
+    "attend_many.h": ("attention_bytes", "attention"),
+    "attend_few.h": ("attention_bytes", "attention"),
+    "attention_halves.cu": ("attention_halves", "attention"),
+    "attend_halves.h": ("attention_halves", "attention"),
+    "attend_prompt.h": ("attention_halves", "attention"),
     "experts.cu": ("experts", "experts"),
     "sample.cu": ("sample", "experts"),
     "candidates.cu": ("candidates", "experts"),
@@ -60,10 +91,31 @@ SAMPLE = ["last_block.h:last", "products_behind.h:last", "products_normed.h:barr
           "products_normed.h:copy:1", "products_heads.h:lane", "norm.cu:barrier:0",
           "products_scaled_many.h:barrier:0",
           "experts.cu:barrier:4", "norm.h:lane:0", "experts.cu:lane:1", "norm.cu:copy:0",
-          "experts.cu:copy:0", "draw.cu:part"]
+          "experts.cu:copy:0", "draw.cu:part", "products_some.h:arrival:1", "products_some.h:early:0",
+          "products_some.h:narrow:0"]
 
 # Faults that change nothing: file:kind:number, and why.
 HARMLESS = {
+    "pack.cu:lane:0": "a lane's row, from where and to where",
+    "pack.cu:copy:2": "sections have 2 bytes or more",
+    "products_few.h:lane:1": "lanes below the number of a block's rows, which is even",
+    "products_few.h:lane:2": "lanes below the number of a block's rows, which is even",
+    "products_few.h:lane:3": "lanes below the number of a block's rows, which is even",
+    "products_few.h:copy:14": "weights that are asked for early, not those that are read",
+    "products_few.h:copy:15": "weights that are asked for early, not those that are read",
+    "attention.cu:barrier:0": "nobody reads queries before the first tiles, and each round of them "
+                              "ends at another barrier",
+    "attend_tile.h:barrier:2": "ranges are read so late where queries see different slots alone: "
+                               "in rounds that end at a rad_barrier(), or in the last one",
+    "attend_many.h:barrier:0": "nobody reads queries before the first tile, and each ends at another "
+                               "barrier",
+    "attend_many.h:barrier:1": "tiles begin with another barrier",
+    "attend_merge.h:barrier:1": "another one comes before the first output is written",
+    "attend_few.h:arrival:11": "merge_units() ends the group, and waits for it",
+    "attend_few.h:arrival:12": "merge_units() waits for all groups",
+    "attend_few.h:arrival:13": "merge_units() waits for all groups",
+    "attend_few.h:early:1": "of a block without rows: nothing is read behind it",
+    "attend_few.h:early:2": "of a block without keys: nothing is read behind it",
     "products_float.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
     "adapt.cu:lane:2": "which of the four lanes of a row writes: all have the sum",
     "adapt.cu:lane:3": "the lanes of a row in pairs that are added as well",
@@ -90,13 +142,17 @@ HARMLESS = {
     "products_scaled.cu:lane:3": "a lane's group of four",
     "products_scaled.cu:lane:5": "a lane's group of four",
     "candidates.cu:copy:3": "steps of powers of two",
-    "candidates.cu:copy:4": "counts of fewer buckets: more keys are sorted than there need be",
     "block_sums.h:barrier:2": "draw.cu has thread 0 alone read the sum",
     "block_sums.h:copy:0": "steps of powers of two",
     "norm.cu:lane:0": "which lane of the first warp writes: all have the sum",
     "products_normed.h:lane:2": "a lane of the first half of a warp",
     "products_normed.h:lane:3": "which lane of the first warp writes: all have the sum",
     "products_normed.h:copy:7": "four columns at a time",
+    "experts.cu:lane:3": "which lane of a warp writes: all have the best",
+    "experts.cu:lane:4": "which lane of a warp writes: all have the best",
+    "experts.cu:lane:6": "which lane of a warp writes: all have the sum",
+    "experts.cu:lane:7": "which lane of a warp writes: all have the ballot",
+    "sample.cu:lane:3": "which lane of a warp writes: all have the best",
     "experts.cu:barrier:0": "each lane has read its own elements alone",
     "experts.cu:barrier:6": "each lane goes on with its own elements",
     "experts.cu:barrier:7": "each lane goes on with its own elements",
@@ -122,6 +178,7 @@ static inline void rad_mutant_store16(void *to, rad_u4 value)
 { rad_store16((char *)to + 16, value); }
 """
 
+EDGES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 PATTERNS = {
     "barrier": [(re.compile(r"\brad_(?:warp_)?barrier\(\);"), lambda m: ";")],
     "lane": [(re.compile(r"\brad_(shuffle(?:_xor|_down)?)\("), lambda m: f"rad_mutant_{m[1]}("),
@@ -136,17 +193,49 @@ PATTERNS = {
     "copy": [(re.compile(r"\brad_(copy_async16|load16_once|load16|store16)\("),
               lambda m: f"rad_mutant_{m[1]}("),
              (re.compile(r"(for \([^;]*;[^;<]*<\s)([^;&]+);"), lambda m: f"{m[1]}{m[2]} - 1;")],
+    "narrow": [(re.compile(r"\brad_barrier\(\);"), lambda m: "rad_warp_barrier();")],
+    "arrival": [(re.compile(r"\brad_copy_async_wait\(([^();]+)\);"), lambda m: ";"),
+                (re.compile(r"\brad_copy_async_wait\(([^();]+)\);"),
+                 lambda m: f"rad_copy_async_wait({m[1]} + 1);"),
+                (re.compile(r"\brad_copy_async_commit\(\);"), lambda m: ";")],
+    "early": [(re.compile(r"\brad_wait_for_earlier\(\);"),
+               lambda m: "rad_host_wait_at_write();")],
+    "edge": [(re.compile(r"(?<=[\w\])]) (<|>|<=|>=) (?=[\w(])"),
+              lambda m: f" {EDGES[m[1]]} ")],
     "part": [(re.compile(r"= (part|rad_block_x\(\)) \* size,"), lambda m: f"{m[0][:-1]} + 1u,")],
 }
+
+
+def blank(match):
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def code_of(text):
+    """A source's text with blanks in the place of comments and directives."""
+    return re.sub(r"/\*.*?\*/|^#[^\n]*", blank, text, flags=re.DOTALL | re.MULTILINE)
+
+
+def without_loops(text):
+    """The same with blanks in the place of what stands in a loop's parentheses."""
+    out = text
+    for match in re.finditer(r"\bfor \(", text):
+        depth, end = 1, match.end()
+        while depth > 0:
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        out = out[:match.end()] + re.sub(r"[^\n]", " ", text[match.end():end]) + out[end:]
+    return out
 
 
 def mutants_of(name):
     """[(kind, number, line, changed text)] of a file."""
     text = (ROOT / KERNELS / name).read_text(encoding="utf-8")
+    code = code_of(text)
     found = []
     for kind, patterns in PATTERNS.items():
+        searched = without_loops(code) if kind == "edge" else code
         places = sorted(((match.start(), match, change) for pattern, change in patterns
-                         for match in pattern.finditer(text)), key=lambda place: place[0])
+                         for match in pattern.finditer(searched)), key=lambda place: place[0])
         for number, (start, match, change) in enumerate(places):
             changed = text[:start] + change(match) + text[match.end():]
             found.append((kind, number, text.count("\n", 0, start) + 1, changed))
@@ -170,27 +259,28 @@ class Build:
                 skip = False
             elif word in ("-MQ", "-MF", "-o"):
                 skip = True
-            elif not word.startswith(("-O", "-g", "-Werror")):
+            elif not word.startswith(("-O", "-g", "-Werror")) and word != "ccache":
                 kept.append(word)
         first = next(i for i, word in enumerate(kept) if word.startswith("-I"))
         command = kept[:first] + [f"-I{overlay}", "-O1"] + kept[first:] + ["-w", "-o", str(output)]
         return subprocess.run(command, cwd=entry["directory"], capture_output=True, text=True,
                               check=False)
 
-    def link(self, test, changed, output):
-        """The test program with a changed object before the libraries."""
+    def link(self, test, objects, output):
+        """The test program with changed objects before the libraries."""
         target = f"tests/cuda/test_cuda_{test}"
         lines = subprocess.run(["ninja", "-t", "commands", "-s", target], cwd=self.folder,
                                capture_output=True, text=True, check=True).stdout.splitlines()
         words = shlex.split(lines[-1])
         words[words.index("-o") + 1] = str(output)
-        words.insert(words.index("-o") + 2, str(changed))
+        at = words.index("-o") + 2
+        words[at:at] = [str(changed) for changed in objects]
         return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
 
 
 def run_tests(build, name, text):
     """"passed", "failed", or what went wrong before."""
-    source, test = TESTS[name]
+    sources, tests = TESTS[name]
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         overlay = Path(folder)
         (overlay / KERNELS).mkdir(parents=True)
@@ -199,25 +289,48 @@ def run_tests(build, name, text):
         at = list(re.finditer(r"^#include .*\n", text, re.MULTILINE))[-1].end()
         (overlay / KERNELS / name).write_text(text[:at] + (include if name.endswith(".h") else "") +
                                               PREAMBLE + text[at:], encoding="utf-8")
-        done = build.compile(source, overlay, overlay / "changed.o")
-        if done.returncode == 0:
-            done = build.link(test, overlay / "changed.o", overlay / "test")
-        if done.returncode != 0:
-            return "cannot be built: " + (done.stderr.strip().splitlines() or ["?"])[0]
+        objects = [overlay / f"{source}.o" for source in sources.split()]
+        for source, changed in zip(sources.split(), objects):
+            done = build.compile(source, overlay, changed)
+            if done.returncode != 0:
+                return "cannot be built: " + (done.stderr.strip().splitlines() or ["?"])[0]
+        for test in tests.split():
+            done = build.link(test, objects, overlay / "test")
+            if done.returncode != 0:
+                return "cannot be built: " + (done.stderr.strip().splitlines() or ["?"])[0]
+            result = first_failure(overlay)
+            if result != "passed":
+                return result
+        return "passed"
+
+
+def first_failure(folder):
+    """Runs the test program of a folder as far as its first failure, which is told; "passed" without
+    one."""
+    # Check tells each test as it ends, on standard output. When it is terminated it ends the group
+    # of processes of the test that runs, or its own.
+    environment = {**os.environ, "CK_FORK": "yes", "CK_LOG_FILE_NAME": "-", "TMPDIR": str(folder)}
+    with subprocess.Popen([folder / "test"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, errors="replace", env=environment,
+                          start_new_session=True) as test:
+        timer = threading.Timer(SECONDS, test.terminate)
+        timer.start()
         try:
-            done = subprocess.run([overlay / "test"], capture_output=True, text=True, timeout=300,
-                                  check=False, env={**os.environ, "CK_FORK": "yes"})
-        except subprocess.TimeoutExpired:
-            return "failed: it took more than 300 s"
-        if done.returncode == 0:
-            return "passed"
-        lines = [line for line in done.stdout.splitlines() if line.startswith("not ok")]
-        return "failed: " + (lines[0].split(":", 3)[-1][:150] if lines else f"{done.returncode}")
+            for line in test.stdout:
+                words = line.strip().split(":", 6)
+                if len(words) == 7 and words[2] in ("F", "E"):
+                    test.terminate()
+                    return f"failed: {words[4]}: {words[6].strip()[:150]}"
+            timer.cancel()
+            test.wait()
+            return "passed" if test.returncode == 0 else f"failed: it ended with {test.returncode}"
+        finally:
+            timer.cancel()
 
 
 def is_chosen(wanted, name, kind, number):
     words = wanted.split(":")
-    return words[0] == name and (len(words) < 2 or words[1] == kind) and \
+    return words[0] == name and (kind != "edge" if len(words) < 2 else words[1] == kind) and \
         (len(words) < 3 or words[2] == str(number))
 
 
@@ -232,15 +345,16 @@ def main():
     options = parser.parse_intermixed_args()
     wanted = options.mutants or SAMPLE
     chosen = [(name, *mutant) for name in TESTS for mutant in mutants_of(name)
-              if options.all or options.list or
+              if options.list or (options.all and mutant[0] != "edge") or
               any(is_chosen(words, name, mutant[0], mutant[1]) for words in wanted)]
     if options.list:
         for name, kind, number, line, _ in chosen:
             print(f"{name}:{kind}:{number}  line {line}")
         return 0
     names = sorted({name for name, *_ in chosen})
+    once = {TESTS[name]: name for name in reversed(names)}  # files that the same tests are for
     jobs = [(name, "unchanged", 0, 0, (ROOT / KERNELS / name).read_text(encoding="utf-8"))
-            for name in names] + chosen
+            for name in sorted(once.values())] + chosen
     print(f"1..{len(jobs) + 1}")
     kinds = {kind for _, kind, *_ in chosen}
     missing = [words for words in wanted if not options.all and

@@ -45,7 +45,7 @@ typedef struct thread {
         uint32_t group;
     } copies[N_COPIES];
     uint32_t n_copies, n_groups;
-    bool waited; /* for earlier kernels */
+    bool waited, waits_at_write; /* for earlier kernels */
 } thread;
 
 /* The last accesses of a byte of shared memory; of readers one or two that differ. A block_time of
@@ -366,6 +366,8 @@ static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bo
     uint64_t first = at - (uintptr_t)m->begin,
              end = first + size < m->bytes ? first + size : m->bytes;
     uint32_t me = rad_host_here.thread;
+    if (writes && current->waits_at_write)
+        rad_host_wait_for_earlier();
     if (writes && !current->waited)
         rad_host_fail("writes to memory before rad_wait_for_earlier()");
     if (writes && atomic)
@@ -388,6 +390,11 @@ static __attribute__((noinline)) void watch_memory(uintptr_t at, size_t size, bo
 void rad_host_wait_for_earlier(void)
 {
     current->waited = watched.waited = true;
+}
+
+void rad_host_wait_at_write(void)
+{
+    current->waits_at_write = true;
 }
 
 /* An access to shared memory, from its byte `first` to before `end`. */
@@ -567,7 +574,7 @@ static void run_thread(void)
 {
     rad_fiber_arrived(&current->fiber, &running->main);
     ((void (*)(const void *))(void (*)(void))running->kernel->entry)(running->arguments);
-    if (!current->waited)
+    if (!current->waited && !current->waits_at_write)
         rad_host_fail("returns without rad_wait_for_earlier()");
     current->state = DONE;
     current->fiber.ended = true;
@@ -614,7 +621,7 @@ static bool begin_block(rad_runner *runner)
             set_pending(runner, t->copies[k].to, false);
         t->state = READY;
         t->n_copies = t->n_groups = 0;
-        t->waited = false;
+        t->waited = t->waits_at_write = false;
         if (!rad_fiber_begin(&t->fiber, run_thread)) {
             fail_at(runner, i, "there is no memory for its stack");
             return false;

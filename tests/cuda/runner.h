@@ -96,6 +96,9 @@ void rad_host_copy_async(void *shared, const void *global);
 void rad_host_copy_commit(void);
 void rad_host_copy_wait(int n);
 void rad_host_wait_for_earlier(void);
+/* As if the thread waited no earlier than at its next write: what faults in kernels are made with
+ * (mutants.py). */
+void rad_host_wait_at_write(void);
 void rad_host_fence(void);
 /* Accesses to memory are told (cuda/watch.c), so that races in shared memory are found, and what
  * comes too early behind other kernels. */

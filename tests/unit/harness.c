@@ -26,7 +26,7 @@ typedef struct skip_table {
 } skip_table;
 
 static skip_table *skips;
-static char temp_directory[64];
+static char temp_directory[256];
 
 void rad_test_skip(const char *function, const char *format, ...)
 {
@@ -94,10 +94,11 @@ int rad_test_main(const char *name, void (*add_cases)(Suite *suite))
     skips = mmap(NULL, sizeof *skips, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (skips == MAP_FAILED)
         return 99;
-    snprintf(temp_directory, sizeof temp_directory, "/tmp/radllm-test-XXXXXX");
+    const char *root = getenv("TMPDIR");
+    snprintf(temp_directory, sizeof temp_directory, "%s/radllm-test-XXXXXX", root ? root : "/tmp");
     if (mkdtemp(temp_directory) == NULL)
         return 99;
-    char log_path[96];
+    char log_path[sizeof temp_directory + 16];
     snprintf(log_path, sizeof log_path, "%s/results.tap", temp_directory);
 
     Suite *suite = suite_create(name);
