@@ -110,6 +110,9 @@ HARMLESS = {
     "attend_many.h:barrier:0": "nobody reads queries before the first tile, and each ends at another "
                                "barrier",
     "attend_many.h:barrier:1": "tiles begin with another barrier",
+    "attend_prompt.h:barrier:1": "a rad_barrier() comes before totals are read again",
+    "attend_prompt.h:barrier:4": "pages are last read before another barrier, at which values of the "
+                                 "last tiles are there",
     "attend_merge.h:barrier:1": "another one comes before the first output is written",
     "attend_few.h:arrival:11": "merge_units() ends the group, and waits for it",
     "attend_few.h:arrival:12": "merge_units() waits for all groups",
