@@ -113,6 +113,10 @@ HARMLESS = {
     "attend_prompt.h:barrier:1": "a rad_barrier() comes before totals are read again",
     "attend_prompt.h:barrier:4": "pages are last read before another barrier, at which values of the "
                                  "last tiles are there",
+    "attention.cu:narrow:0": "as without it",
+    "attend_many.h:narrow:0": "as without it",
+    "attend_many.h:narrow:1": "as without it",
+    "attend_prompt.h:narrow:2": "as without it",
     "attend_merge.h:barrier:1": "another one comes before the first output is written",
     "attend_few.h:arrival:11": "merge_units() ends the group, and waits for it",
     "attend_few.h:arrival:12": "merge_units() waits for all groups",
