@@ -31,6 +31,7 @@ typedef struct attention_case {
     uint32_t n_slots; /* 0: a page for each tile */
     bool learned, alibi, bidirectional;
     float cap;
+    float loud; /* queries are times that; 0: as they are */
 } attention_case;
 
 /* A case with its data, on the host and on the device. */
@@ -117,11 +118,12 @@ static rad_cuda_pages device_pages(const setting *s)
                             .n_slots = s->n_slots};
 }
 
-/* All positions that somebody can see, and a row that is none. */
+/* A row that is none, and all positions that somebody can see. */
 static uint32_t make_store_rows(const setting *s, rad_cuda_row *rows)
 {
     const attention_case *c = s->of;
     uint32_t n = 0;
+    rows[n++] = (rad_cuda_row){0, 0, 0, 0};
     for (uint32_t sequence = 0; sequence < SEQUENCES; sequence++) {
         uint32_t length = length_of(c, sequence), held = s->n_slots * RAD_TILE_KEYS;
         uint32_t begin = c->n_slots != 0 && length > held ? (length - held + 31) / 32 * 32 : 0;
@@ -129,7 +131,6 @@ static uint32_t make_store_rows(const setting *s, rad_cuda_row *rows)
             if (position >= begin || position < c->sinks)
                 rows[n++] = (rad_cuda_row){position, position + 1, sequence, 0};
     }
-    rows[n++] = (rad_cuda_row){0, 0, 0, 0};
     return n;
 }
 
@@ -233,7 +234,7 @@ static void check_store(setting *s)
         rad_test_launch(s->device, &rad_cuda_kernel_store, c->n_kv_heads, n < 40 ? n : 40, 1, 0,
                         &a);
     }
-    for (uint32_t i = 0; i + 1 < n; i++)
+    for (uint32_t i = 1; i < n; i++)
         for (uint32_t head = 0; head < c->n_kv_heads; head++) {
             uint8_t *page = page_of(s, rows[i].sequence, rows[i].position / RAD_TILE_KEYS);
             uint8_t *tile = page + s->first + head * (s->key_bytes + s->value_bytes);
@@ -545,6 +546,8 @@ static void check_case(const attention_case *c, rad_cuda_device *device, uint32_
     check_store(&s);
     size_t n = (size_t)s.n_rows * c->n_heads;
     s.queries = floats(3, n * c->key_dim);
+    for (size_t i = 0; i < n * c->key_dim && c->loud > 0.0f; i++)
+        s.queries[i] *= c->loud;
     s.sink_queries = floats(4, n * c->key_dim);
     s.learned = floats(5, c->n_heads);
     s.slopes = floats(6, c->n_heads);
@@ -591,7 +594,7 @@ START_TEST(formats)
             .key_type = (rad_cache_type)(i % RAD_CACHE_TYPES),
             .value_type = (rad_cache_type)((i + i / RAD_CACHE_TYPES) % RAD_CACHE_TYPES),
             .key_dim = i < RAD_CACHE_TYPES ? 40 : 33,
-            .value_dim = i < RAD_CACHE_TYPES ? 72 : 21,
+            .value_dim = i < RAD_CACHE_TYPES ? 72 : 33,
             .n_heads = 3,
             .n_kv_heads = 1,
             .length = 77,
@@ -853,6 +856,15 @@ START_TEST(matrix_instructions)
                                             .less = 1040,
                                             .n_tokens = 18,
                                             .cap = 2.0f},
+                                           {.key_type = RAD_CACHE_F16,
+                                            .key_dim = 128,
+                                            .value_dim = 128,
+                                            .n_heads = 2,
+                                            .n_kv_heads = 1,
+                                            .length = 1064,
+                                            .less = 1040,
+                                            .n_tokens = 18,
+                                            .loud = 6.0f},
                                            {.key_type = RAD_CACHE_F16,
                                             .key_dim = 16,
                                             .value_dim = 8,
