@@ -1,6 +1,5 @@
 /* Where the draft model is computed: on a GPU that has room left for all of it, else by the CPU. */
 #include <inttypes.h>
-#include <stdio.h>
 
 #include "backend/cuda/cuda_open.h"
 #include "engine/draft.h"
